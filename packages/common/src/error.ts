@@ -1,0 +1,57 @@
+/**
+ * What went wrong, as a closed list. The code tells the caller what to do next:
+ * `invalid_*` and `corrupt_data` want a person, `unavailable` and `deadline_exceeded` may be tried again.
+ */
+export type ErrorCode =
+  | 'invalid_argument'
+  | 'not_found'
+  | 'already_exists'
+  | 'failed_precondition'
+  | 'corrupt_data'
+  | 'version_mismatch'
+  | 'port_in_use'
+  | 'native_library'
+  | 'unavailable'
+  | 'deadline_exceeded'
+  | 'cancelled'
+  | 'internal';
+
+export interface WeftErrorOptions {
+  /** What the reader can do about it, one imperative sentence without a final full stop. */
+  readonly cure?: string;
+  readonly cause?: unknown;
+}
+
+/** The one error class of Weft: a closed code, one clear sentence, and the cure. */
+export class WeftError extends Error {
+  override readonly name = 'WeftError';
+  readonly code: ErrorCode;
+  readonly cure: string | undefined;
+
+  constructor(code: ErrorCode, message: string, options: WeftErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.cure = options.cure;
+  }
+
+  /** The sentence a person reads: the message, and the cure where there is one. */
+  get sentence(): string {
+    return this.cure === undefined ? this.message : `${this.message}: ${this.cure}.`;
+  }
+
+  /** The one funnel from whatever was thrown: a WeftError stays itself, all else becomes `code`. */
+  static from(thrown: unknown, code: ErrorCode = 'internal'): WeftError {
+    if (thrown instanceof WeftError) return thrown;
+    const message = thrown instanceof Error ? thrown.message : String(thrown);
+    return new WeftError(code, message, { cause: thrown });
+  }
+
+  static is(thrown: unknown, code?: ErrorCode): thrown is WeftError {
+    return thrown instanceof WeftError && (code === undefined || thrown.code === code);
+  }
+}
+
+/** Closes a switch: the compiler objects when a case is missing. */
+export function assertNever(value: never): never {
+  throw new WeftError('internal', `a case was not handled: ${JSON.stringify(value)}`);
+}

@@ -1,0 +1,5 @@
+export { type Clock, systemClock } from './clock.js';
+export { assertNever, type ErrorCode, WeftError, type WeftErrorOptions } from './error.js';
+export { hash32, mix32, Random } from './random.js';
+export { type PerSource, perSource, SOURCES, type Source } from './source.js';
+export { WEFT_VERSION } from './version.js';

@@ -1,0 +1,43 @@
+import { readdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { defineConfig } from 'vitest/config';
+
+const at = (path: string) => fileURLToPath(new URL(path, import.meta.url));
+const rooms = ['packages', 'apps'].flatMap((floor) => readdirSync(at(floor)).map((room) => ({ floor, room })));
+
+/** Tests run on the sources: no build is needed before `npm run test:fast`. */
+const alias = Object.fromEntries(
+  rooms.map(({ floor, room }) => [`@weft/${room}`, at(`${floor}/${room}/src/index.ts`)]),
+);
+
+/** A test file says in its name what it needs: `x.tensorflow.test.ts`, `x.process.test.ts`, `x.redis.test.ts`. */
+const demanding = ['**/*.{tensorflow,process,redis,browser,promtool,python}.test.ts', 'e2e/**/*.test.ts'];
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        resolve: { alias },
+        test: {
+          name: 'fast',
+          pool: 'forks',
+          testTimeout: 20_000,
+          include: ['{packages,apps}/*/src/**/*.test.ts', 'scripts/**/*.test.ts'],
+          exclude: demanding,
+        },
+      },
+      {
+        resolve: { alias },
+        test: {
+          name: 'full',
+          pool: 'forks',
+          testTimeout: 300_000,
+          hookTimeout: 120_000,
+          fileParallelism: false,
+          include: demanding,
+          exclude: ['**/node_modules/**', '**/dist/**'],
+        },
+      },
+    ],
+  },
+});

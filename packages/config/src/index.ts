@@ -1,1 +1,19 @@
-export {};
+export {
+  BACKENDS,
+  type Backend,
+  type CheckpointConfig,
+  CONNECTOR_KINDS,
+  type ConnectorConfig,
+  type ConnectorKind,
+  type DataConfig,
+  type DecoderConfig,
+  type EngineConfig,
+  MAX_IMAGES_PER_SEQUENCE,
+  type ModelConfig,
+  type OptimizerConfig,
+  PRECISIONS,
+  type Precision,
+  type RunConfig,
+  type RunConfigInput,
+  type VisionConfig,
+} from './run-config.js';

@@ -1,5 +1,7 @@
 export { type Clock, systemClock } from './clock.js';
+export { didYouMean, editDistance } from './did-you-mean.js';
 export { assertNever, type ErrorCode, WeftError, type WeftErrorOptions } from './error.js';
 export { hash32, mix32, Random } from './random.js';
+export { isRunId, newRunId } from './run-id.js';
 export { type PerSource, perSource, SOURCES, type Source } from './source.js';
 export { WEFT_VERSION } from './version.js';

@@ -1,0 +1,36 @@
+import { expect, it } from 'vitest';
+import { assertNever, WeftError } from './error.js';
+
+it('the sentence joins message and cure', () => {
+  expect(new WeftError('not_found', 'recipe "x" is unknown').sentence).toBe('recipe "x" is unknown');
+  const cured = new WeftError('port_in_use', 'port 7070 is taken', { cure: 'choose another with --port' });
+  expect(cured.sentence).toBe('port 7070 is taken: choose another with --port.');
+});
+
+it('keeps the cause, and has none when none was given', () => {
+  const cause = new Error('below');
+  expect(new WeftError('internal', 'above', { cause }).cause).toBe(cause);
+  expect('cause' in new WeftError('internal', 'above')).toBe(false);
+});
+
+it('whatever was thrown becomes a WeftError once', () => {
+  const error = new WeftError('cancelled', 'stopped');
+  expect(WeftError.from(error, 'unavailable')).toBe(error);
+  const wrapped = WeftError.from(new TypeError('x is undefined'));
+  expect(wrapped).toMatchObject({ code: 'internal', message: 'x is undefined', name: 'WeftError' });
+  expect(wrapped.cause).toBeInstanceOf(TypeError);
+  expect(WeftError.from('a string', 'unavailable')).toMatchObject({ code: 'unavailable', message: 'a string' });
+});
+
+it('is recognised by class and, when asked, by code', () => {
+  const error: unknown = new WeftError('cancelled', 'stopped');
+  expect(WeftError.is(error)).toBe(true);
+  expect(WeftError.is(error, 'cancelled')).toBe(true);
+  expect(WeftError.is(error, 'internal')).toBe(false);
+  expect(WeftError.is(new Error('stopped'))).toBe(false);
+});
+
+it('an unhandled case says its value', () => {
+  const impossible = { kind: 'new' } as unknown as never;
+  expect(() => assertNever(impossible)).toThrow('a case was not handled: {"kind":"new"}');
+});

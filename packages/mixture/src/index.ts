@@ -1,1 +1,5 @@
-export {};
+export { type DatasetSequence, datasetSequence, indexInSourceOf } from './dataset-sequence.js';
+export { Ledger, type LedgerRecord } from './ledger.js';
+export { type LedgerEntry, ledgerEntry, type StepFacts, stepRanges } from './ledger-entry.js';
+export { MixtureSchedule, type SequenceAddress } from './mixture-schedule.js';
+export { permute, unpermute } from './permute.js';

@@ -1,1 +1,4 @@
-export {};
+export { assignShards } from './assign-shards.js';
+export type { Range } from './range.js';
+export { type RingNeighbours, ringChunks, ringNeighbours } from './ring.js';
+export { rankSlice, stepSequences } from './slices.js';

@@ -1,0 +1,85 @@
+import { SOURCES } from '@weft/common';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { Ledger, type LedgerRecord, ledgerEntry, MixtureSchedule } from './index.js';
+
+const schedule = new MixtureSchedule({ captioned: 4, interleaved: 4, text: 1 });
+const globalBatchSize = 5;
+
+const committed = (step: number, generation = 1): LedgerRecord => ({
+  kind: 'committed',
+  entry: ledgerEntry(schedule, globalBatchSize, {
+    step,
+    generation,
+    digest: `d${step}`,
+    loss: 1 / step,
+    applied: true,
+  }),
+});
+const steps = (first: number, last: number, generation = 1) =>
+  Array.from({ length: last - first + 1 }, (_, i) => committed(first + i, generation));
+
+describe('the ledger', () => {
+  it('says what a step ate, in global sequences and per source', () => {
+    const ledger = Ledger.fold(steps(1, 4));
+    expect(ledger.entryOf(2)).toEqual({
+      step: 2,
+      generation: 1,
+      firstSequence: 5,
+      endSequence: 10,
+      ranges: { captioned: { first: 2, end: 5 }, interleaved: { first: 2, end: 4 }, text: { first: 1, end: 1 } },
+      digest: 'd2',
+      loss: 0.5,
+      applied: true,
+    });
+    expect(ledger.entryOf(5)).toBeUndefined();
+    expect(ledger.lastStep).toBe(4);
+  });
+
+  it('finds the one step that ate a sample', () => {
+    const ledger = Ledger.fold(steps(1, 30));
+    for (let sequence = 0; sequence < 150; sequence++) {
+      const { source, indexInSource } = schedule.locate(sequence);
+      expect(ledger.entryThatAte(source, indexInSource)?.step).toBe(Math.floor(sequence / globalBatchSize) + 1);
+    }
+    expect(ledger.entryThatAte('text', 1000)).toBeUndefined();
+  });
+
+  it('holds every sequence exactly once, however often the run was rolled back', () => {
+    fc.assert(
+      fc.property(fc.array(fc.record({ advance: fc.nat(20), back: fc.nat(25) }), { maxLength: 8 }), (chapters) => {
+        const records: LedgerRecord[] = [];
+        let step = 0;
+        for (const [generation, { advance, back }] of chapters.entries()) {
+          records.push(...steps(step + 1, step + advance, generation + 1));
+          step = Math.max(0, step + advance - back);
+          records.push({ kind: 'resumed', fromStep: step });
+        }
+        const ledger = Ledger.fold(records);
+        expect(ledger.lastStep).toBe(step);
+        expect(ledger.problems()).toEqual([]);
+        expect(ledger.consumed).toEqual(schedule.countsBefore(step * globalBatchSize));
+      }),
+    );
+  });
+
+  it('names a step that is missing, repeated, or holds other sequences than its sources', () => {
+    expect(Ledger.fold([committed(1), committed(3)]).problems()).toContain('step 3 stands where step 2 belongs');
+    expect(Ledger.fold([committed(1), committed(1)]).problems()).toContain('step 1 stands where step 2 belongs');
+    const wrong = ledgerEntry(schedule, 6, { step: 2, generation: 1, digest: '', loss: 1, applied: true });
+    expect(Ledger.fold([committed(1), { kind: 'committed', entry: wrong }]).problems()).toContain(
+      'step 2 starts at sequence 6, where 5 follows',
+    );
+    const short = { ...wrong, endSequence: 13 };
+    expect(Ledger.fold([{ kind: 'committed', entry: short }]).problems()).toContain(
+      'step 2 consumed 7 sequences, but its sources sum to 6',
+    );
+  });
+
+  it('survives JSON, a loss that is not a number included', () => {
+    const entry = ledgerEntry(schedule, 9, { step: 1, generation: 2, digest: 'x', loss: Number.NaN, applied: false });
+    expect(entry.loss).toBeNull();
+    expect(JSON.parse(JSON.stringify(entry))).toEqual(entry);
+    for (const source of SOURCES) expect(entry.ranges[source].first).toBe(0);
+  });
+});

@@ -1,0 +1,80 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { datasetSequence, indexInSourceOf, permute, unpermute } from './index.js';
+
+const upTo = (size: number) => Array.from({ length: size }, (_, index) => index);
+
+describe('permute', () => {
+  it('is a bijection on [0, size), and unpermute is its inverse', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 700 }), fc.oneof(fc.string(), fc.integer()), (size, key) => {
+        const places = upTo(size).map((index) => permute(index, size, key));
+        expect([...places].sort((a, b) => a - b)).toEqual(upTo(size));
+        for (const [index, place] of places.entries()) expect(unpermute(place, size, key)).toBe(index);
+      }),
+    );
+  });
+
+  it('holds at sizes beyond 32 bits', () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 2 ** 52 }),
+        fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
+        (size, at) => {
+          const index = Math.floor(at * size);
+          const place = permute(index, size, 'far');
+          expect(place).toBeGreaterThanOrEqual(0);
+          expect(place).toBeLessThan(size);
+          expect(unpermute(place, size, 'far')).toBe(index);
+        },
+      ),
+    );
+  });
+
+  it('shuffles: over many keys every place is about equally likely, and neighbours part', () => {
+    const size = 7;
+    const keys = 7000;
+    const hits = upTo(size).map(() => 0);
+    let stillNeighbours = 0;
+    for (let key = 0; key < keys; key++) {
+      const place = permute(3, size, key);
+      hits[place] = hits[place]! + 1;
+      if (permute(4, size, key) === place + 1) stillNeighbours++;
+    }
+    for (const count of hits) expect(Math.abs(count - keys / size)).toBeLessThan(150);
+    // By chance 6 of the 42 ordered pairs of places are neighbours.
+    expect(Math.abs(stillNeighbours - keys / 7)).toBeLessThan(150);
+  });
+
+  it('refuses an index outside', () => {
+    expect(() => permute(5, 5, 'k')).toThrow('index 5 is not in a permutation of 5 elements');
+    expect(() => permute(0, 0, 'k')).toThrow('size between');
+  });
+});
+
+describe('datasetSequence', () => {
+  it('visits every sequence once an epoch, each epoch and source in its own order', () => {
+    const size = 50;
+    const order = (epoch: number, source: 'captioned' | 'text', seed: number) =>
+      upTo(size).map((index) => datasetSequence(epoch * size + index, size, seed, source).sequence);
+    for (const epoch of [0, 1, 2]) expect([...order(epoch, 'text', 7)].sort((a, b) => a - b)).toEqual(upTo(size));
+    expect(order(0, 'text', 7)).not.toEqual(order(1, 'text', 7));
+    expect(order(0, 'text', 7)).not.toEqual(order(0, 'captioned', 7));
+    expect(order(0, 'text', 7)).not.toEqual(order(0, 'text', 8));
+    expect(datasetSequence(2 * size, size, 7, 'text').epoch).toBe(2);
+  });
+
+  it('is undone by indexInSourceOf', () => {
+    fc.assert(
+      fc.property(fc.nat(10_000), fc.integer({ min: 1, max: 300 }), fc.integer(), (index, size, seed) => {
+        expect(indexInSourceOf(datasetSequence(index, size, seed, 'interleaved'), size, seed, 'interleaved')).toBe(
+          index,
+        );
+      }),
+    );
+  });
+
+  it('says what to do when a source is empty', () => {
+    expect(() => datasetSequence(0, 0, 1, 'text')).toThrow('the source text holds no sequence');
+  });
+});

@@ -1,0 +1,25 @@
+import { checkWorldSize } from './range.js';
+
+/**
+ * Shares out things of known size so that every rank carries about the same number of bytes: the largest first,
+ * each to the rank that carries least so far (ties: the lower index, the lower rank). Deterministic, and never
+ * worse than 4/3 of the best possible (Graham, 1969).
+ *
+ * @param sizes bytes, or any other non-negative weight, per item.
+ * @returns the rank of each item, in the order of `sizes`.
+ * @throws `invalid_argument` when `worldSize` is not a positive integer.
+ */
+export function assignShards(sizes: readonly number[], worldSize: number): readonly number[] {
+  checkWorldSize(worldSize);
+  const loads = new Array<number>(worldSize).fill(0);
+  const ranks = new Array<number>(sizes.length).fill(0);
+  const largestFirst = sizes
+    .map((size, index) => ({ size, index }))
+    .sort((a, b) => b.size - a.size || a.index - b.index);
+  for (const { size, index } of largestFirst) {
+    const lightest = loads.indexOf(Math.min(...loads));
+    loads[lightest] = loads[lightest]! + size;
+    ranks[index] = lightest;
+  }
+  return ranks;
+}

@@ -1,0 +1,93 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { assignShards, rankSlice, ringChunks, ringNeighbours, stepSequences } from './index.js';
+
+const worldSizes = fc.integer({ min: 1, max: 64 });
+
+describe('stepSequences', () => {
+  it('gives the first step the first sequences', () => {
+    expect(stepSequences(1, 9)).toEqual({ first: 0, end: 9 });
+    expect(stepSequences(3, 9)).toEqual({ first: 18, end: 27 });
+  });
+
+  it('refuses step 0 and an empty batch', () => {
+    expect(() => stepSequences(0, 9)).toThrow('the first one is 1');
+    expect(() => stepSequences(1, 0)).toThrow('globalBatchSize');
+  });
+});
+
+describe('rankSlice', () => {
+  it('partitions the sequences of a step for any worldSize, evenly and in order', () => {
+    fc.assert(
+      fc.property(fc.nat(1e9), fc.nat(300), worldSizes, (first, length, worldSize) => {
+        const slices = Array.from({ length: worldSize }, (_, rank) =>
+          rankSlice(first, first + length, rank, worldSize),
+        );
+        let position = first;
+        for (const slice of slices) {
+          expect(slice.first).toBe(position);
+          position = slice.end;
+        }
+        expect(position).toBe(first + length);
+        const lengths = slices.map((slice) => slice.end - slice.first);
+        expect(Math.max(...lengths) - Math.min(...lengths)).toBeLessThanOrEqual(1);
+      }),
+    );
+  });
+
+  it('refuses a rank outside the world', () => {
+    expect(() => rankSlice(0, 8, 2, 2)).toThrow('rank 2 is not one of the ranks 0 to 1');
+    expect(() => rankSlice(0, 8, 0, 0)).toThrow('worldSize');
+    expect(() => rankSlice(8, 0, 0, 1)).toThrow('cannot start');
+  });
+});
+
+describe('the ring', () => {
+  it('closes: following next visits every rank once and comes home', () => {
+    fc.assert(
+      fc.property(worldSizes, (worldSize) => {
+        const seen = new Set<number>();
+        let rank = 0;
+        for (let i = 0; i < worldSize; i++) {
+          seen.add(rank);
+          const { next } = ringNeighbours(rank, worldSize);
+          expect(ringNeighbours(next, worldSize).previous).toBe(rank);
+          rank = next;
+        }
+        expect(rank).toBe(0);
+        expect(seen.size).toBe(worldSize);
+      }),
+    );
+  });
+
+  it('cuts a vector into one chunk per rank, losing nothing', () => {
+    expect(ringChunks(10, 4)).toEqual([
+      { first: 0, end: 3 },
+      { first: 3, end: 6 },
+      { first: 6, end: 8 },
+      { first: 8, end: 10 },
+    ]);
+    expect(ringChunks(1, 3).map(({ first, end }) => end - first)).toEqual([1, 0, 0]);
+  });
+});
+
+describe('assignShards', () => {
+  it('balances bytes: no rank carries more than the lightest one plus the largest item', () => {
+    fc.assert(
+      fc.property(fc.array(fc.nat(1e6)), worldSizes, (sizes, worldSize) => {
+        const ranks = assignShards(sizes, worldSize);
+        expect(ranks).toHaveLength(sizes.length);
+        const loads = new Array<number>(worldSize).fill(0);
+        ranks.forEach((rank, index) => {
+          loads[rank] = loads[rank]! + sizes[index]!;
+        });
+        expect(Math.max(...loads) - Math.min(...loads)).toBeLessThanOrEqual(Math.max(0, ...sizes));
+      }),
+    );
+  });
+
+  it('gives the same answer every time, ties included', () => {
+    expect(assignShards([5, 5, 5, 5], 2)).toEqual([0, 1, 0, 1]);
+    expect(assignShards([1, 9, 2, 8], 2)).toEqual([0, 0, 1, 1]);
+  });
+});

@@ -1,0 +1,67 @@
+/** A value of a recording: one output of one op, named by a number. */
+export type ValueId = number;
+
+/** An op attribute with its TensorFlow kind; data types are `TF_DataType` numbers. */
+export type AttrValue =
+  | { readonly kind: 'type'; readonly value: number }
+  | { readonly kind: 'bool'; readonly value: boolean }
+  | { readonly kind: 'int'; readonly value: number }
+  | { readonly kind: 'ints'; readonly value: readonly number[] }
+  | { readonly kind: 'float'; readonly value: number }
+  | { readonly kind: 'string'; readonly value: string }
+  | { readonly kind: 'shape'; readonly value: readonly number[] };
+
+export type Attrs = Readonly<Record<string, AttrValue>>;
+
+/** One op as recorded. `payload` holds the bytes of a `Const`; `variable` the name of a `ReadVariableOp`. */
+export interface RecordedOp {
+  readonly type: string;
+  readonly attrs: Attrs;
+  readonly inputs: readonly ValueId[];
+  readonly outputs: readonly ValueId[];
+  readonly payload?: Uint8Array;
+  readonly variable?: string;
+}
+
+/** Shape and TensorFlow type of a value. */
+export interface ValueInfo {
+  readonly shape: readonly number[];
+  readonly dataType: number;
+}
+
+/** A phase as a list of ops in the order of the recording, which is an order of execution. */
+export interface Recording {
+  readonly program: string;
+  readonly phase: string;
+  readonly ops: readonly RecordedOp[];
+  readonly values: ReadonlyMap<ValueId, ValueInfo>;
+  /** `Placeholder` values by input name. */
+  readonly inputs: Readonly<Record<string, ValueId>>;
+  /** Fetched values by output name. */
+  readonly outputs: Readonly<Record<string, ValueId>>;
+  /** New values of resident variables by name. */
+  readonly assignments: Readonly<Record<string, ValueId>>;
+}
+
+/** Everything the phase must compute. */
+export function resultsOf(recording: Recording): readonly ValueId[] {
+  return [...Object.values(recording.outputs), ...Object.values(recording.assignments)];
+}
+
+/** The recording with other ops, and results followed through `replacement`. */
+export function withOps(
+  recording: Recording,
+  ops: readonly RecordedOp[],
+  values: ReadonlyMap<ValueId, ValueInfo>,
+  replacement: ReadonlyMap<ValueId, ValueId> = new Map(),
+): Recording {
+  const follow = (record: Readonly<Record<string, ValueId>>) =>
+    Object.fromEntries(Object.entries(record).map(([name, id]) => [name, replacement.get(id) ?? id]));
+  return {
+    ...recording,
+    ops,
+    values,
+    outputs: follow(recording.outputs),
+    assignments: follow(recording.assignments),
+  };
+}

@@ -1,0 +1,162 @@
+import { WeftError } from '@weft/common';
+import { GraphWriter } from './graph/graph-writer.js';
+import type { RecordedOp, Recording, ValueId, ValueInfo } from './graph/recording.js';
+import { NativeBackend } from './native-backend.js';
+import type { CApi, OutputPointer } from './native/c-api.js';
+import { DataType } from './native/data-type.js';
+import { Graph } from './native/handles.js';
+import type { PhaseContext, Program, TensorSpec } from './program.js';
+import type { tf } from './tf.js';
+import { attrsFromTfjs, constantBytes, type TfjsAttr, type TfjsBinding, type TfjsTensorMetadata } from './tfjs-binding.js';
+
+/**
+ * Records a phase without executing anything: the kernels' ops are noted, and TensorFlow's shape functions
+ * tell the outputs' shapes.
+ * @throws WeftError `internal` naming program, phase and op, for host reads and for ops TensorFlow refuses.
+ */
+export function recordPhase(api: CApi, program: Program, phaseName: string): Recording {
+  const phase = program.phases[phaseName];
+  if (phase === undefined) {
+    const known = Object.keys(program.phases).join(', ');
+    throw new WeftError('invalid_argument', `program ${program.name} has no phase ${phaseName}; it has ${known}`);
+  }
+  const recorder = new Recorder(api);
+  const backend = new NativeBackend('weft-recording', recorder);
+  try {
+    return backend.run(() => {
+      const inputs: Record<string, ValueId> = {};
+      const inputTensors = new Map<string, tf.Tensor>();
+      for (const [name, spec] of Object.entries(phase.inputs)) {
+        const metadata = recorder.placeholder(spec);
+        inputs[name] = metadata.id;
+        inputTensors.set(name, backend.tensorOf(metadata));
+      }
+      const reads = new Map<string, tf.Tensor>();
+      const assigned = new Map<string, tf.Tensor>();
+      const context: PhaseContext = {
+        input: (name) => known(inputTensors.get(name), 'input', name),
+        read: (name) => {
+          const read = reads.get(name) ?? backend.tensorOf(recorder.read(name, known(program.state[name], 'state', name)));
+          reads.set(name, read);
+          return read;
+        },
+        assign: (name, value) => {
+          checkAssignment(name, known(program.state[name], 'state', name), value, assigned.has(name));
+          assigned.set(name, value);
+        },
+      };
+      const results = phase.run(context);
+      const idsOf = (tensors: Iterable<readonly [string, tf.Tensor]>) =>
+        Object.fromEntries([...tensors].map(([name, tensor]) => [name, backend.idOf(tensor)]));
+      const outputs = idsOf(Object.entries(results));
+      const assignments = idsOf(assigned);
+      return { program: program.name, phase: phaseName, ...recorder.result(), inputs, outputs, assignments };
+    });
+  } catch (thrown) {
+    const error = WeftError.from(thrown);
+    const op = recorder.current === undefined ? '' : `, op ${recorder.current}`;
+    throw new WeftError(error.code, `program ${program.name}, phase ${phaseName}${op}: ${error.message}`, { cause: thrown });
+  } finally {
+    recorder.dispose();
+  }
+}
+
+/** Checks that a value fits its variable. @throws WeftError `invalid_argument`. */
+export function checkAssignment(name: string, spec: TensorSpec, value: tf.Tensor, again: boolean): void {
+  if (again) throw new WeftError('invalid_argument', `state ${name} is assigned twice in one phase`);
+  if (value.shape.join() !== spec.shape.join() || value.dtype !== spec.dtype) {
+    throw new WeftError(
+      'invalid_argument',
+      `state ${name} is ${spec.dtype}[${spec.shape}] but was assigned ${value.dtype}[${value.shape}]`,
+    );
+  }
+}
+
+/** @throws WeftError `invalid_argument` when the phase asks for something the program does not declare. */
+export function known<T>(value: T | undefined, kind: string, name: string): T {
+  if (value === undefined) throw new WeftError('invalid_argument', `${kind} ${name} is not declared`);
+  return value;
+}
+
+class Recorder implements TfjsBinding {
+  readonly #graph: Graph;
+  readonly #writer: GraphWriter;
+  readonly #ops: RecordedOp[] = [];
+  readonly #values = new Map<ValueId, ValueInfo>();
+  readonly #pointers: OutputPointer[] = [];
+  /** The op being recorded when something went wrong. */
+  current: string | undefined;
+
+  constructor(api: CApi) {
+    this.#graph = new Graph(api);
+    this.#writer = new GraphWriter(api, this.#graph);
+  }
+
+  isUsingGpuDevice(): boolean {
+    return false;
+  }
+
+  deleteTensor(): void {}
+
+  tensorDataSync(): never {
+    throw new WeftError('internal', 'a value was read on the host while recording');
+  }
+
+  createTensor(shape: number[], dtype: number, values: ArrayBufferView | ArrayBuffer): number {
+    const payload = constantBytes(dtype, values);
+    return this.#add(
+      { type: 'Const', attrs: { dtype: { kind: 'type', value: dtype } }, inputs: [], payload },
+      { shape, dataType: dtype },
+    ).id;
+  }
+
+  executeOp(type: string, attrs: readonly TfjsAttr[], inputs: readonly number[], outputs: number): TfjsTensorMetadata[] {
+    return this.#addMany({ type, attrs: attrsFromTfjs(attrs), inputs }, outputs);
+  }
+
+  placeholder(spec: TensorSpec): TfjsTensorMetadata {
+    return this.#add({ type: 'Placeholder', attrs: specAttrs(spec), inputs: [] });
+  }
+
+  /** A variable's value. The scratch graph only needs its shape, so a placeholder stands for it there. */
+  read(variable: string, spec: TensorSpec): TfjsTensorMetadata {
+    return this.#add({ type: 'Placeholder', attrs: specAttrs(spec), inputs: [], variable });
+  }
+
+  result(): Pick<Recording, 'ops' | 'values'> {
+    return { ops: this.#ops, values: this.#values };
+  }
+
+  dispose(): void {
+    this.#writer.dispose();
+    this.#graph.dispose();
+  }
+
+  #add(op: Omit<RecordedOp, 'outputs'>, constant?: ValueInfo): TfjsTensorMetadata {
+    return this.#addMany(op, 1, constant)[0] as TfjsTensorMetadata;
+  }
+
+  #addMany(op: Omit<RecordedOp, 'outputs'>, outputs: number, constant?: ValueInfo): TfjsTensorMetadata[] {
+    this.current = op.type;
+    const inputs = op.inputs.map((id) => this.#pointers[id] as OutputPointer);
+    const described = constant === undefined ? op : { ...op, output: constant };
+    const operation = this.#writer.add(`op${this.#ops.length}`, described, inputs);
+    const metadata = Array.from({ length: outputs }, (_, index) => {
+      const pointer = { operation, index };
+      const info = this.#writer.infoOf(pointer);
+      const id = this.#pointers.push(pointer) - 1;
+      this.#values.set(id, info);
+      return { id, shape: [...info.shape], dtype: info.dataType };
+    });
+    this.#ops.push({ ...op, outputs: metadata.map(({ id }) => id) });
+    this.current = undefined;
+    return metadata;
+  }
+}
+
+function specAttrs(spec: TensorSpec): RecordedOp['attrs'] {
+  return {
+    dtype: { kind: 'type', value: DataType[spec.dtype] },
+    shape: { kind: 'shape', value: spec.shape },
+  };
+}

@@ -101,11 +101,18 @@ export interface ResumeRequest {
 
 export interface StopRequest {
   runId: string;
+  /** True: after the step in hand and its checkpoint. False: at once. */
   saveCheckpoint: boolean;
 }
 
 export interface GetRequest {
   runId: string;
+}
+
+export interface WatchRequest {
+  runId: string;
+  /** Metrics of the steps after this one are sent first; absent: only what comes from now on. */
+  afterStep?: number | undefined;
 }
 
 export interface ListRequest {
@@ -122,6 +129,7 @@ export interface RunSummary {
   /** The last step applied; 0 before the first. */
   step: number;
   steps: number;
+  /** What the run asks for. */
   workers: number;
   generation: number;
   /** Why the run is in this phase, one sentence. */
@@ -133,6 +141,8 @@ export interface RunSummary {
   updatedAtMs: number;
   failureCode: string;
   failureCure: string;
+  /** What it trains on now; 0 while it does not. */
+  worldSize: number;
 }
 
 export interface RunUpdate {
@@ -522,6 +532,99 @@ export const GetRequest: MessageFns<GetRequest> = {
   },
 };
 
+function createBaseWatchRequest(): WatchRequest {
+  return { runId: "", afterStep: undefined };
+}
+
+export const WatchRequest: MessageFns<WatchRequest> = {
+  encode(message: WatchRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.runId !== "") {
+      writer.uint32(10).string(message.runId);
+    }
+    if (message.afterStep !== undefined) {
+      writer.uint32(16).uint32(message.afterStep);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WatchRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWatchRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.runId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.afterStep = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): WatchRequest {
+    return {
+      runId: isSet(object.runId)
+        ? globalThis.String(object.runId)
+        : isSet(object.run_id)
+        ? globalThis.String(object.run_id)
+        : "",
+      afterStep: isSet(object.afterStep)
+        ? globalThis.Number(object.afterStep)
+        : isSet(object.after_step)
+        ? globalThis.Number(object.after_step)
+        : undefined,
+    };
+  },
+
+  toJSON(message: WatchRequest): unknown {
+    const obj: any = {};
+    if (message.runId !== "") {
+      obj.runId = message.runId;
+    }
+    if (message.afterStep !== undefined) {
+      obj.afterStep = Math.round(message.afterStep);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<WatchRequest>, I>>(base?: I): WatchRequest {
+    return WatchRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<WatchRequest>, I>>(object: I): WatchRequest {
+    const message = createBaseWatchRequest();
+    message.runId = object.runId ?? "";
+    message.afterStep = object.afterStep ?? undefined;
+    return message;
+  },
+};
+
 function createBaseListRequest(): ListRequest {
   return {};
 }
@@ -657,6 +760,7 @@ function createBaseRunSummary(): RunSummary {
     updatedAtMs: 0,
     failureCode: "",
     failureCure: "",
+    worldSize: 0,
   };
 }
 
@@ -703,6 +807,9 @@ export const RunSummary: MessageFns<RunSummary> = {
     }
     if (message.failureCure !== "") {
       writer.uint32(114).string(message.failureCure);
+    }
+    if (message.worldSize !== 0) {
+      writer.uint32(120).uint32(message.worldSize);
     }
     return writer;
   },
@@ -832,6 +939,14 @@ export const RunSummary: MessageFns<RunSummary> = {
             message.failureCure = reader.string();
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.worldSize = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -884,6 +999,11 @@ export const RunSummary: MessageFns<RunSummary> = {
         : isSet(object.failure_cure)
         ? globalThis.String(object.failure_cure)
         : "",
+      worldSize: isSet(object.worldSize)
+        ? globalThis.Number(object.worldSize)
+        : isSet(object.world_size)
+        ? globalThis.Number(object.world_size)
+        : 0,
     };
   },
 
@@ -931,6 +1051,9 @@ export const RunSummary: MessageFns<RunSummary> = {
     if (message.failureCure !== "") {
       obj.failureCure = message.failureCure;
     }
+    if (message.worldSize !== 0) {
+      obj.worldSize = Math.round(message.worldSize);
+    }
     return obj;
   },
 
@@ -953,6 +1076,7 @@ export const RunSummary: MessageFns<RunSummary> = {
     message.updatedAtMs = object.updatedAtMs ?? 0;
     message.failureCode = object.failureCode ?? "";
     message.failureCure = object.failureCure ?? "";
+    message.worldSize = object.worldSize ?? 0;
     return message;
   },
 };
@@ -1396,13 +1520,13 @@ export const RunsService = {
     responseSerialize: (value: ListResponse): Buffer => Buffer.from(ListResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListResponse => ListResponse.decode(value),
   },
-  /** The run as it is, then every change, until it ends or the caller leaves. */
+  /** The run as it is, the metrics asked for, then every change, until it ends or the caller leaves. */
   watch: {
     path: "/weft.v1.Runs/Watch" as const,
     requestStream: false as const,
     responseStream: true as const,
-    requestSerialize: (value: GetRequest): Buffer => Buffer.from(GetRequest.encode(value).finish()),
-    requestDeserialize: (value: Buffer): GetRequest => GetRequest.decode(value),
+    requestSerialize: (value: WatchRequest): Buffer => Buffer.from(WatchRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): WatchRequest => WatchRequest.decode(value),
     responseSerialize: (value: RunUpdate): Buffer => Buffer.from(RunUpdate.encode(value).finish()),
     responseDeserialize: (value: Buffer): RunUpdate => RunUpdate.decode(value),
   },
@@ -1423,8 +1547,8 @@ export interface RunsServer extends UntypedServiceImplementation {
   stop: handleUnaryCall<StopRequest, RunSummary>;
   get: handleUnaryCall<GetRequest, RunSummary>;
   list: handleUnaryCall<ListRequest, ListResponse>;
-  /** The run as it is, then every change, until it ends or the caller leaves. */
-  watch: handleServerStreamingCall<GetRequest, RunUpdate>;
+  /** The run as it is, the metrics asked for, then every change, until it ends or the caller leaves. */
+  watch: handleServerStreamingCall<WatchRequest, RunUpdate>;
   cluster: handleUnaryCall<ClusterRequest, ClusterSummary>;
 }
 
@@ -1489,9 +1613,9 @@ export interface RunsClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListResponse) => void,
   ): ClientUnaryCall;
-  /** The run as it is, then every change, until it ends or the caller leaves. */
-  watch(request: GetRequest, options?: Partial<CallOptions>): ClientReadableStream<RunUpdate>;
-  watch(request: GetRequest, metadata?: Metadata, options?: Partial<CallOptions>): ClientReadableStream<RunUpdate>;
+  /** The run as it is, the metrics asked for, then every change, until it ends or the caller leaves. */
+  watch(request: WatchRequest, options?: Partial<CallOptions>): ClientReadableStream<RunUpdate>;
+  watch(request: WatchRequest, metadata?: Metadata, options?: Partial<CallOptions>): ClientReadableStream<RunUpdate>;
   cluster(
     request: ClusterRequest,
     callback: (error: ServiceError | null, response: ClusterSummary) => void,

@@ -12,9 +12,12 @@ import {
   Client,
   type ClientDuplexStream,
   type ClientOptions,
+  type ClientUnaryCall,
   type handleBidiStreamingCall,
+  type handleUnaryCall,
   makeGenericClientConstructor,
   type Metadata,
+  type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 
@@ -60,6 +63,13 @@ export interface Welcome {
 }
 
 export interface Heartbeat {
+}
+
+export interface BeatRequest {
+  workerId: string;
+}
+
+export interface BeatReply {
 }
 
 /**
@@ -166,11 +176,14 @@ export interface RingBroken {
   reason: string;
 }
 
-/** Finish step and, when asked, save a checkpoint; then end the run. */
+/**
+ * Once after_step is decided, save its checkpoint and end the run. Sent before that decision, so that
+ * every rank stops after the same step.
+ */
 export interface StopRun {
   runId: string;
   generation: number;
-  saveCheckpoint: boolean;
+  afterStep: number;
   reason: string;
 }
 
@@ -994,6 +1007,131 @@ export const Heartbeat: MessageFns<Heartbeat> = {
   },
   fromPartial<I extends Exact<DeepPartial<Heartbeat>, I>>(_: I): Heartbeat {
     const message = createBaseHeartbeat();
+    return message;
+  },
+};
+
+function createBaseBeatRequest(): BeatRequest {
+  return { workerId: "" };
+}
+
+export const BeatRequest: MessageFns<BeatRequest> = {
+  encode(message: BeatRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.workerId !== "") {
+      writer.uint32(10).string(message.workerId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BeatRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBeatRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.workerId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): BeatRequest {
+    return {
+      workerId: isSet(object.workerId)
+        ? globalThis.String(object.workerId)
+        : isSet(object.worker_id)
+        ? globalThis.String(object.worker_id)
+        : "",
+    };
+  },
+
+  toJSON(message: BeatRequest): unknown {
+    const obj: any = {};
+    if (message.workerId !== "") {
+      obj.workerId = message.workerId;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<BeatRequest>, I>>(base?: I): BeatRequest {
+    return BeatRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<BeatRequest>, I>>(object: I): BeatRequest {
+    const message = createBaseBeatRequest();
+    message.workerId = object.workerId ?? "";
+    return message;
+  },
+};
+
+function createBaseBeatReply(): BeatReply {
+  return {};
+}
+
+export const BeatReply: MessageFns<BeatReply> = {
+  encode(_: BeatReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BeatReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBeatReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): BeatReply {
+    return {};
+  },
+
+  toJSON(_: BeatReply): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<BeatReply>, I>>(base?: I): BeatReply {
+    return BeatReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<BeatReply>, I>>(_: I): BeatReply {
+    const message = createBaseBeatReply();
     return message;
   },
 };
@@ -2423,7 +2561,7 @@ export const RingBroken: MessageFns<RingBroken> = {
 };
 
 function createBaseStopRun(): StopRun {
-  return { runId: "", generation: 0, saveCheckpoint: false, reason: "" };
+  return { runId: "", generation: 0, afterStep: 0, reason: "" };
 }
 
 export const StopRun: MessageFns<StopRun> = {
@@ -2434,8 +2572,8 @@ export const StopRun: MessageFns<StopRun> = {
     if (message.generation !== 0) {
       writer.uint32(16).uint32(message.generation);
     }
-    if (message.saveCheckpoint !== false) {
-      writer.uint32(24).bool(message.saveCheckpoint);
+    if (message.afterStep !== 0) {
+      writer.uint32(24).uint32(message.afterStep);
     }
     if (message.reason !== "") {
       writer.uint32(34).string(message.reason);
@@ -2477,7 +2615,7 @@ export const StopRun: MessageFns<StopRun> = {
               break;
             }
 
-            message.saveCheckpoint = reader.bool();
+            message.afterStep = reader.uint32();
             continue;
           }
           case 4: {
@@ -2508,11 +2646,11 @@ export const StopRun: MessageFns<StopRun> = {
         ? globalThis.String(object.run_id)
         : "",
       generation: isSet(object.generation) ? globalThis.Number(object.generation) : 0,
-      saveCheckpoint: isSet(object.saveCheckpoint)
-        ? globalThis.Boolean(object.saveCheckpoint)
-        : isSet(object.save_checkpoint)
-        ? globalThis.Boolean(object.save_checkpoint)
-        : false,
+      afterStep: isSet(object.afterStep)
+        ? globalThis.Number(object.afterStep)
+        : isSet(object.after_step)
+        ? globalThis.Number(object.after_step)
+        : 0,
       reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
     };
   },
@@ -2525,8 +2663,8 @@ export const StopRun: MessageFns<StopRun> = {
     if (message.generation !== 0) {
       obj.generation = Math.round(message.generation);
     }
-    if (message.saveCheckpoint !== false) {
-      obj.saveCheckpoint = message.saveCheckpoint;
+    if (message.afterStep !== 0) {
+      obj.afterStep = Math.round(message.afterStep);
     }
     if (message.reason !== "") {
       obj.reason = message.reason;
@@ -2541,7 +2679,7 @@ export const StopRun: MessageFns<StopRun> = {
     const message = createBaseStopRun();
     message.runId = object.runId ?? "";
     message.generation = object.generation ?? 0;
-    message.saveCheckpoint = object.saveCheckpoint ?? false;
+    message.afterStep = object.afterStep ?? 0;
     message.reason = object.reason ?? "";
     return message;
   },
@@ -2923,16 +3061,41 @@ export const WorkersService = {
     responseSerialize: (value: CoordinatorMessage): Buffer => Buffer.from(CoordinatorMessage.encode(value).finish()),
     responseDeserialize: (value: Buffer): CoordinatorMessage => CoordinatorMessage.decode(value),
   },
+  /** A sign of life from a thread of its own, for the time the worker's event loop is busy and its stream silent. */
+  beat: {
+    path: "/weft.v1.Workers/Beat" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: BeatRequest): Buffer => Buffer.from(BeatRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): BeatRequest => BeatRequest.decode(value),
+    responseSerialize: (value: BeatReply): Buffer => Buffer.from(BeatReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): BeatReply => BeatReply.decode(value),
+  },
 } as const;
 
 export interface WorkersServer extends UntypedServiceImplementation {
   attend: handleBidiStreamingCall<WorkerMessage, CoordinatorMessage>;
+  /** A sign of life from a thread of its own, for the time the worker's event loop is busy and its stream silent. */
+  beat: handleUnaryCall<BeatRequest, BeatReply>;
 }
 
 export interface WorkersClient extends Client {
   attend(): ClientDuplexStream<WorkerMessage, CoordinatorMessage>;
   attend(options: Partial<CallOptions>): ClientDuplexStream<WorkerMessage, CoordinatorMessage>;
   attend(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<WorkerMessage, CoordinatorMessage>;
+  /** A sign of life from a thread of its own, for the time the worker's event loop is busy and its stream silent. */
+  beat(request: BeatRequest, callback: (error: ServiceError | null, response: BeatReply) => void): ClientUnaryCall;
+  beat(
+    request: BeatRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: BeatReply) => void,
+  ): ClientUnaryCall;
+  beat(
+    request: BeatRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: BeatReply) => void,
+  ): ClientUnaryCall;
 }
 
 export const WorkersClient = makeGenericClientConstructor(WorkersService, "weft.v1.Workers") as unknown as {

@@ -1,6 +1,11 @@
+export { fileLayer, loadConfigFile, parseConfigText } from './config-file.js';
+export type { FieldPath } from './fields.js';
+export { type ConfigLayer, mergeLayers } from './layers.js';
+export { resolveLayers, resolveRunConfig } from './resolve.js';
 export {
   BACKENDS,
   type Backend,
+  BYTE_VOCABULARY_SIZE,
   type CheckpointConfig,
   CONNECTOR_KINDS,
   type ConnectorConfig,
@@ -17,3 +22,4 @@ export {
   type RunConfigInput,
   type VisionConfig,
 } from './run-config.js';
+export { applySettings, settingLayers } from './settings.js';

@@ -35,8 +35,11 @@ export type ConnectorKind = (typeof CONNECTOR_KINDS)[number];
 export const BACKENDS = ['auto', 'tensorflow', 'javascript'] as const;
 export type Backend = (typeof BACKENDS)[number];
 
-/** The most images one packed sequence may hold (MM1, section 3 of its appendix on pre-training). */
+/** The most images one packed sequence may hold, as in MM1's pre-training. */
 export const MAX_IMAGES_PER_SEQUENCE = 16;
+
+/** The vocabulary of the built-in byte tokenizer: 256 bytes and 4 special tokens. */
+export const BYTE_VOCABULARY_SIZE = 260;
 
 export interface ModelConfig {
   /** Positions of one packed sequence, image tokens included. */

@@ -1,0 +1,46 @@
+import { didYouMean } from '@weft/common';
+import { z } from 'zod';
+import { runConfigSchema } from './schema.js';
+
+/** A field's place in a configuration: `['model', 'decoder', 'width']`. */
+export type FieldPath = readonly string[];
+
+export const dotted = (path: FieldPath) => path.join('.');
+
+/** The names a group allows, or undefined when the path names a single value or nothing. */
+export function fieldsOf(path: FieldPath): readonly string[] | undefined {
+  let schema: unknown = runConfigSchema;
+  for (const name of path) {
+    schema =
+      schema instanceof z.ZodObject && Object.hasOwn(schema.shape, name) ? unwrap(schema.shape[name]) : undefined;
+  }
+  return schema instanceof z.ZodObject ? Object.keys(schema.shape) : undefined;
+}
+
+function unwrap(schema: unknown): unknown {
+  const wrapped = schema instanceof z.ZodDefault || schema instanceof z.ZodPrefault || schema instanceof z.ZodOptional;
+  return wrapped ? unwrap(schema.unwrap()) : schema;
+}
+
+/**
+ * Says that a field does not exist and what was probably meant: a neighbour with a similar name,
+ * else a field of any group with a similar name, else the list of what the group allows.
+ */
+export function unknownField(path: FieldPath): string {
+  const unknown = `unknown field ${JSON.stringify(dotted(path))}`;
+  const parent = path.slice(0, -1);
+  const name = path.at(-1) ?? '';
+  const neighbours = fieldsOf(parent) ?? [];
+  const neighbour = didYouMean(name, neighbours);
+  if (neighbour !== undefined) return `${unknown}, did you mean ${dotted([...parent, neighbour])}?`;
+  const elsewhere = new Map([...everyField()].map((field) => [field.at(-1) ?? '', field]));
+  const similar = elsewhere.get(didYouMean(name, elsewhere.keys()) ?? '');
+  if (similar !== undefined) return `${unknown}, did you mean ${dotted(similar)}?`;
+  return `${unknown}, ${parent.length === 0 ? 'a run' : dotted(parent)} has ${neighbours.join(', ')}`;
+}
+
+function* everyField(path: FieldPath = []): Iterable<FieldPath> {
+  const names = fieldsOf(path);
+  if (path.length > 0) yield path;
+  for (const name of names ?? []) yield* everyField([...path, name]);
+}

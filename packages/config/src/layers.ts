@@ -1,0 +1,68 @@
+import type { FieldPath } from './fields.js';
+import type { Problem } from './problem.js';
+
+/** One origin of settings: a recipe, a file, the command line. */
+export interface ConfigLayer {
+  /** Any part of a `RunConfigInput`, not yet checked. */
+  readonly value: unknown;
+  /** Where a field of this layer was written, for people: `run.yaml:12`, `--set`. */
+  readonly where?: (path: FieldPath) => string;
+}
+
+export type Group = Readonly<Record<string, unknown>>;
+
+export function isGroup(value: unknown): value is Group {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** Lays the layers over one another, the last on top: groups are joined, single values replaced. */
+export function mergeLayers(layers: readonly ConfigLayer[]): unknown {
+  return layers.map(({ value }) => expandRatio(value)).reduce(merge, {});
+}
+
+function merge(below: unknown, above: unknown): unknown {
+  if (above === undefined) return below;
+  if (!isGroup(below) || !isGroup(above)) return above;
+  const names = new Set([...Object.keys(below), ...Object.keys(above)]);
+  return Object.fromEntries([...names].map((name) => [name, merge(own(below, name), own(above, name))]));
+}
+
+const own = (group: Group, name: string) => (Object.hasOwn(group, name) ? group[name] : undefined);
+
+const RATIO = /^(\d+):(\d+):(\d+)$/;
+
+/** `weights: 4:4:1` is short for the three fields, in the order captioned, interleaved, text. */
+function expandRatio(value: unknown): unknown {
+  if (!isGroup(value) || !isGroup(value.data) || typeof value.data.weights !== 'string') return value;
+  const [, captioned, interleaved, text] = RATIO.exec(value.data.weights) ?? [];
+  if (text === undefined) return value;
+  const weights = { captioned: Number(captioned), interleaved: Number(interleaved), text: Number(text) };
+  return { ...value, data: { ...value.data, weights } };
+}
+
+/**
+ * Where to look for the cause of a problem: the topmost layer that wrote one of its fields.
+ * When none did, because the field is missing, the layer that wrote most of the way to it.
+ */
+export function whereIs(problem: Problem, layers: readonly ConfigLayer[]): string | undefined {
+  let best: { readonly where: string | undefined; readonly depth: number } = { where: undefined, depth: -1 };
+  for (const layer of layers) {
+    for (const field of problem.fields) {
+      const depth =
+        depthOf(layer.value, field) === field.length ? Number.POSITIVE_INFINITY : depthOf(layer.value, field);
+      if (depth >= best.depth) best = { where: layer.where?.(field), depth };
+    }
+  }
+  return best.where;
+}
+
+/** How many names of the path a layer holds. */
+function depthOf(value: unknown, path: FieldPath): number {
+  let depth = 0;
+  for (let inner = value; depth < path.length; depth++) {
+    const name = path[depth] ?? '';
+    if (!isGroup(inner) || !Object.hasOwn(inner, name)) break;
+    inner = inner[name];
+  }
+  return depth;
+}

@@ -1,0 +1,47 @@
+import { complete } from './complete.js';
+import { explainIssues } from './explain.js';
+import { type ConfigLayer, mergeLayers, whereIs } from './layers.js';
+import { type Problem, problemsError } from './problem.js';
+import { brokenRules } from './rules.js';
+import type { RunConfig } from './run-config.js';
+import { runConfigSchema } from './schema.js';
+
+/**
+ * Merges layers (the last on top), checks every field and every rule between fields, and fills in the defaults.
+ * A problem names the layer that wrote the field.
+ *
+ * @throws WeftError `invalid_argument` with one sentence per problem: where, field, value given, limit or allowed
+ * values, and for an unknown field what was probably meant.
+ */
+export function resolveLayers(layers: readonly ConfigLayer[]): RunConfig {
+  const input = mergeLayers(layers);
+  const parsed = runConfigSchema.safeParse(input);
+  if (!parsed.success) throw refusal(explainIssues(parsed.error.issues, input), layers);
+  const config = complete(parsed.data);
+  if (config.data.tokenizer !== 'bytes' && parsed.data.model.decoder.vocabularySize === undefined) {
+    throw refusal([missingVocabulary(config.data.tokenizer)], layers);
+  }
+  const problems = brokenRules(config);
+  if (problems.length > 0) throw refusal(problems, layers);
+  return config;
+}
+
+/**
+ * What a person wrote → a whole, checked `RunConfig`. `where` is named in front of every problem, for instance a file.
+ *
+ * @throws WeftError `invalid_argument`, as `resolveLayers`.
+ */
+export function resolveRunConfig(input: unknown, where?: string): RunConfig {
+  return resolveLayers([where === undefined ? { value: input } : { value: input, where: () => where }]);
+}
+
+function refusal(problems: readonly Problem[], layers: readonly ConfigLayer[]) {
+  return problemsError(problems, (problem) => whereIs(problem, layers));
+}
+
+function missingVocabulary(tokenizer: string): Problem {
+  return {
+    fields: [['model', 'decoder', 'vocabularySize']],
+    sentence: `model.decoder.vocabularySize is missing: it must be the vocabulary of ${tokenizer}, a whole number of at least 1`,
+  };
+}

@@ -1,0 +1,105 @@
+import { SOURCES } from '@weft/common';
+import type { FieldPath } from './fields.js';
+import type { Problem } from './problem.js';
+import { BYTE_VOCABULARY_SIZE, type RunConfig } from './run-config.js';
+
+/** What must hold between fields, each rule with the sentence that refuses its breach. */
+export function brokenRules(config: RunConfig): Problem[] {
+  return [...runRules(config), ...visionRules(config), ...connectorRules(config), ...decoderRules(config)];
+}
+
+function* runRules({ steps, workers, globalBatchSize, microbatchSize, data, optimizer, precision, engine }: RunConfig) {
+  if (workers > globalBatchSize) {
+    yield atMost('workers', workers, 'globalBatchSize', globalBatchSize, 'every worker needs a sequence of each step');
+  }
+  if (microbatchSize > globalBatchSize) {
+    yield atMost('microbatchSize', microbatchSize, 'globalBatchSize', globalBatchSize);
+  }
+  if (optimizer.warmupSteps >= steps) {
+    yield problem(
+      ['optimizer.warmupSteps', 'steps'],
+      `optimizer.warmupSteps is ${optimizer.warmupSteps}, but must be below steps (${steps})`,
+    );
+  }
+  if (SOURCES.every((source) => data.weights[source] === 0)) {
+    const fields = SOURCES.map((source) => `data.weights.${source}`);
+    yield problem(fields, 'data.weights are all 0, but at least one source must have a weight');
+  }
+  if (precision === 'bf16' && engine.backend === 'javascript') {
+    yield problem(
+      ['precision', 'engine.backend'],
+      'precision is bf16, but engine.backend javascript computes in fp32 only',
+    );
+  }
+}
+
+function* visionRules({ model: { vision } }: RunConfig) {
+  yield* divides('model.vision.heads', vision.heads, 'model.vision.width', vision.width);
+  yield* divides('model.vision.patchSize', vision.patchSize, 'model.vision.imageSize', vision.imageSize);
+}
+
+function* connectorRules({ model: { vision, connector, sequenceLength } }: RunConfig) {
+  const field = 'model.connector.tokensPerImage';
+  const { tokensPerImage } = connector;
+  const side = Math.sqrt(tokensPerImage);
+  if (tokensPerImage >= sequenceLength) {
+    yield problem(
+      [field, 'model.sequenceLength'],
+      `${field} is ${tokensPerImage}, but must be below model.sequenceLength (${sequenceLength})`,
+    );
+  }
+  if (!Number.isInteger(side)) {
+    const near = [Math.floor(side), Math.ceil(side)].map((root) => root * root).filter((square) => square > 0);
+    yield problem([field], `${field} is ${tokensPerImage}, but must be a perfect square such as ${near.join(' or ')}`);
+    return;
+  }
+  if (vision.imageSize % vision.patchSize !== 0) return;
+  const grid = vision.imageSize / vision.patchSize;
+  const together = [field, 'model.vision.imageSize', 'model.vision.patchSize', 'model.connector.kind'];
+  const patches = `the ${grid}×${grid} patches of model.vision`;
+  if (side > grid) {
+    yield problem(together, `${field} is ${tokensPerImage} (${side}×${side}), but must be at most ${patches}`);
+  } else if (connector.kind === 'averagePool' && grid % side !== 0) {
+    const allowed = wholeDivisors(grid).map((divisor) => divisor * divisor);
+    yield problem(
+      together,
+      `${field} is ${tokensPerImage} (${side}×${side}), but averagePool must divide ${patches} evenly: ${allowed.join(', ')}`,
+    );
+  }
+}
+
+function* decoderRules({ model: { decoder }, data }: RunConfig) {
+  const { heads, keyValueHeads, width, vocabularySize } = decoder;
+  yield* divides('model.decoder.heads', heads, 'model.decoder.width', width);
+  yield* divides('model.decoder.keyValueHeads', keyValueHeads, 'model.decoder.heads', heads);
+  if (width % heads === 0 && (width / heads) % 2 !== 0) {
+    yield problem(
+      ['model.decoder.heads', 'model.decoder.width'],
+      `model.decoder.heads is ${heads}, which makes heads of width ${width / heads}, but rotary positions need an even width`,
+    );
+  }
+  if (data.tokenizer === 'bytes' && vocabularySize < BYTE_VOCABULARY_SIZE) {
+    yield problem(
+      ['model.decoder.vocabularySize', 'data.tokenizer'],
+      `model.decoder.vocabularySize is ${vocabularySize}, but must be at least ${BYTE_VOCABULARY_SIZE} for the byte tokenizer`,
+    );
+  }
+}
+
+function problem(fields: readonly string[], sentence: string): Problem {
+  return { fields: fields.map((field): FieldPath => field.split('.')), sentence };
+}
+
+function atMost(field: string, value: number, limitField: string, limit: number, why?: string): Problem {
+  const sentence = `${field} is ${value}, but must be at most ${limitField} (${limit})`;
+  return problem([field, limitField], why === undefined ? sentence : `${sentence}: ${why}`);
+}
+
+function* divides(field: string, value: number, wholeField: string, whole: number) {
+  if (whole % value !== 0) {
+    yield problem([field, wholeField], `${field} is ${value}, but must divide ${wholeField} (${whole})`);
+  }
+}
+
+const wholeDivisors = (whole: number) =>
+  Array.from({ length: whole }, (_, index) => index + 1).filter((divisor) => whole % divisor === 0);

@@ -1,0 +1,134 @@
+import { SOURCES } from '@weft/common';
+import { z } from 'zod';
+import { BACKENDS, CONNECTOR_KINDS, MAX_IMAGES_PER_SEQUENCE, PRECISIONS } from './run-config.js';
+
+/**
+ * What a person may write, field by field. Every leaf carries one phrase that completes
+ * "<field> is <value>, but must be …"; `explain.ts` makes the sentence.
+ * Defaults that depend on another field are filled in by `complete.ts`.
+ */
+
+const UINT32_MAX = 2 ** 32 - 1;
+
+function wholeNumber(min: number, max = UINT32_MAX) {
+  const error = max === UINT32_MAX ? `a whole number of at least ${min}` : `a whole number from ${min} to ${max}`;
+  return z.int({ error }).min(min, { error }).max(max, { error });
+}
+
+function positiveNumber() {
+  const error = 'a number above 0';
+  return z.number({ error }).positive({ error });
+}
+
+/** A number in [min, max), or in [min, max] when `inclusive`. */
+function numberFrom(min: number, max: number, { inclusive }: { inclusive: boolean }) {
+  const error = inclusive ? `a number from ${min} to ${max}` : `a number from ${min} to below ${max}`;
+  const atLeast = z.number({ error }).min(min, { error });
+  return inclusive ? atLeast.max(max, { error }) : atLeast.lt(max, { error });
+}
+
+function oneOf<const Choices extends readonly [string, ...string[]]>(choices: Choices) {
+  return z.enum(choices, { error: `one of ${choices.join(', ')}` });
+}
+
+function text(meaning: string) {
+  const error = `${meaning}, a text that is not empty`;
+  return z.string({ error }).min(1, { error });
+}
+
+const yesOrNo = () => z.boolean({ error: 'true or false' });
+
+const group = <Shape extends z.core.$ZodLooseShape>(shape: Shape) =>
+  z.strictObject(shape, { error: `a group of fields (${Object.keys(shape).join(', ')})` });
+
+/** A group left out is an empty group, whose own defaults then apply. */
+const orEmpty = <Group extends z.ZodType>(schema: Group) => schema.prefault({} as never);
+
+const vision = group({
+  imageSize: wholeNumber(1),
+  patchSize: wholeNumber(1),
+  width: wholeNumber(1),
+  depth: wholeNumber(1),
+  heads: wholeNumber(1),
+  feedForwardWidth: wholeNumber(1),
+});
+
+const connector = group({
+  kind: oneOf(CONNECTOR_KINDS).default('averagePool'),
+  tokensPerImage: wholeNumber(1),
+  hiddenWidth: wholeNumber(1).default(1024),
+  depth: wholeNumber(1).default(3),
+});
+
+const decoder = group({
+  vocabularySize: wholeNumber(1).optional(),
+  width: wholeNumber(1),
+  depth: wholeNumber(1),
+  heads: wholeNumber(1),
+  keyValueHeads: wholeNumber(1).optional(),
+  feedForwardWidth: wholeNumber(1),
+  ropeTheta: positiveNumber().default(10_000),
+  qkNorm: yesOrNo().default(false),
+  normEpsilon: positiveNumber().default(1e-5),
+});
+
+const model = group({
+  sequenceLength: wholeNumber(2),
+  vision: orEmpty(vision),
+  connector: orEmpty(connector),
+  decoder: orEmpty(decoder),
+});
+
+const [captioned, interleaved, textOnly] = SOURCES;
+const weight = () => wholeNumber(0, 1_000_000);
+
+const data = group({
+  directory: text('the folder that holds captioned/, interleaved/ and text/'),
+  tokenizer: text('bytes, or the path of a tokenizer.json').default('bytes'),
+  weights: group({ [captioned]: weight(), [interleaved]: weight(), [textOnly]: weight() }).default({
+    captioned: 4,
+    interleaved: 4,
+    text: 1,
+  }),
+  imagesPerSequence: wholeNumber(1, MAX_IMAGES_PER_SEQUENCE).default(MAX_IMAGES_PER_SEQUENCE),
+  prefetchSteps: wholeNumber(0, 64).default(2),
+});
+
+const optimizer = group({
+  learningRate: positiveNumber(),
+  weightDecay: numberFrom(0, 1, { inclusive: false }).optional(),
+  beta1: numberFrom(0, 1, { inclusive: false }).default(0.9),
+  beta2: numberFrom(0, 1, { inclusive: false }).default(0.95),
+  epsilon: positiveNumber().default(1e-8),
+  clipNorm: positiveNumber().default(1),
+  warmupSteps: wholeNumber(0).optional(),
+  finalLearningRateRatio: numberFrom(0, 1, { inclusive: true }).default(0.1),
+});
+
+const checkpoint = group({
+  everySteps: wholeNumber(1).default(1000),
+  keepLast: wholeNumber(1).default(3),
+});
+
+const engine = group({
+  backend: oneOf(BACKENDS).default('auto'),
+  threadsPerWorker: wholeNumber(0, 1024).default(0),
+});
+
+export const runConfigSchema = group({
+  recipe: text('a name').default('custom'),
+  seed: wholeNumber(0).default(0),
+  steps: wholeNumber(1),
+  workers: wholeNumber(1, 65_536).default(1),
+  globalBatchSize: wholeNumber(1, 1_000_000),
+  microbatchSize: wholeNumber(1).optional(),
+  precision: oneOf(PRECISIONS).default('fp32'),
+  model: orEmpty(model),
+  data: orEmpty(data),
+  optimizer: orEmpty(optimizer),
+  checkpoint: orEmpty(checkpoint),
+  engine: orEmpty(engine),
+});
+
+/** A configuration of the right shape, before the derived defaults. */
+export type ParsedConfig = z.output<typeof runConfigSchema>;

@@ -1,0 +1,63 @@
+import { WeftError } from '@weft/common';
+import { isScalar, parseDocument } from 'yaml';
+import { dotted, type FieldPath, fieldsOf, unknownField } from './fields.js';
+import { type ConfigLayer, mergeLayers } from './layers.js';
+
+/**
+ * Writes settings of the command line, `optimizer.learningRate=3e-4`, over a configuration.
+ * The value is read as YAML reads a single value: `3` is a number, `true` a boolean, `"3"` and `bytes` are texts.
+ * `data.weights=4:4:1` sets all three weights.
+ *
+ * @throws WeftError `invalid_argument` for a setting without `=`, an unknown field (with what was probably meant),
+ * a group, or a value that is not a single one.
+ */
+export function applySettings(input: unknown, settings: readonly string[]): unknown {
+  return mergeLayers([{ value: input }, ...settingLayers(settings)]);
+}
+
+/** One layer per setting, to be put on top of the others; `option` is how a person wrote it. */
+export function settingLayers(settings: readonly string[], option = '--set'): ConfigLayer[] {
+  return settings.map((setting) => {
+    const equals = setting.indexOf('=');
+    const path = setting.slice(0, Math.max(equals, 0)).trim().split('.');
+    if (equals < 1 || path.includes('')) {
+      throw refusal(
+        option,
+        `${JSON.stringify(setting)} must look like field=value, for instance optimizer.learningRate=3e-4`,
+      );
+    }
+    checkField(path, setting.slice(equals + 1), option);
+    const value = scalar(setting, setting.slice(equals + 1), option);
+    return { value: path.reduceRight<unknown>((inner, name) => ({ [name]: inner }), value), where: () => option };
+  });
+}
+
+function checkField(path: FieldPath, value: string, option: string): void {
+  const parent = fieldsOf(path.slice(0, -1));
+  if (parent === undefined || !parent.includes(path.at(-1) ?? '')) throw refusal(option, firstUnknown(path));
+  const fields = fieldsOf(path);
+  if (fields === undefined || (dotted(path) === 'data.weights' && value.includes(':'))) return;
+  throw refusal(option, `${dotted(path)} is a group, set one of its fields: ${fields.join(', ')}`);
+}
+
+/** Blames the first name of the path that does not exist. */
+function firstUnknown(path: FieldPath): string {
+  for (let length = 1; length <= path.length; length++) {
+    const parent = fieldsOf(path.slice(0, length - 1));
+    if (parent === undefined) {
+      const field = dotted(path.slice(0, length - 1));
+      return `unknown field ${JSON.stringify(dotted(path))}, ${field} is a single value`;
+    }
+    if (!parent.includes(path[length - 1] ?? '')) return unknownField(path.slice(0, length));
+  }
+  return unknownField(path);
+}
+
+function scalar(setting: string, text: string, option: string): unknown {
+  const document = parseDocument(text, { logLevel: 'silent', prettyErrors: false });
+  const { contents } = document;
+  if (document.errors.length === 0 && isScalar(contents) && contents.value !== null) return contents.value;
+  throw refusal(option, `${JSON.stringify(setting)} must give a single value after the equals sign`);
+}
+
+const refusal = (option: string, sentence: string) => new WeftError('invalid_argument', `${option}: ${sentence}`);

@@ -1,0 +1,38 @@
+import { didYouMean, WeftError } from '@weft/common';
+import { type RunConfig, resolveRunConfig } from '@weft/config';
+import { debugNano } from './debug-nano.js';
+import { debugTiny } from './debug-tiny.js';
+import { mm1_3b, mm1_7b, mm1_30b } from './mm1.js';
+import { mm1Tiny } from './mm1-tiny.js';
+import type { WholeConfig } from './whole-config.js';
+
+/** Every named run, in the order people should meet them. */
+export const recipes: Readonly<Record<string, () => WholeConfig>> = {
+  debugTiny,
+  debugNano,
+  mm1Tiny,
+  'mm1-3b': mm1_3b,
+  'mm1-7b': mm1_7b,
+  'mm1-30b': mm1_30b,
+};
+
+/**
+ * A named run as its author wrote it: the lowest layer of a configuration.
+ *
+ * @throws WeftError `not_found` whose cure is the name probably meant and the others.
+ */
+export function recipeInput(name: string): WholeConfig {
+  const write = Object.hasOwn(recipes, name) ? recipes[name] : undefined;
+  if (write !== undefined) return write();
+  const names = Object.keys(recipes);
+  const meant = didYouMean(name, names);
+  const others = names.filter((other) => other !== meant).join(', ');
+  throw new WeftError('not_found', `there is no recipe ${JSON.stringify(name)}`, {
+    cure: meant === undefined ? `choose one of ${others}` : `write ${meant}, or choose another of ${others}`,
+  });
+}
+
+/** A named run, resolved. Errors as `recipeInput`. */
+export function recipe(name: string): RunConfig {
+  return resolveRunConfig(recipeInput(name), `recipe ${name}`);
+}

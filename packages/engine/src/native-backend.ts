@@ -1,43 +1,42 @@
 import { createRequire } from 'node:module';
 import type { NodeJSKernelBackend } from '@tensorflow/tfjs-node-gpu/dist/nodejs_kernel_backend.js';
+import { WeftError } from '@weft/common';
 import type { AttrValue } from './graph/recording.js';
 import { DataType, type DataTypeName } from './native/data-type.js';
 import { tf } from './tf.js';
 import { BINDING_CONSTANTS, type TfjsAttr, type TfjsBinding } from './tfjs-binding.js';
 
 const PACKAGE = '@tensorflow/tfjs-node-gpu';
+/** tfjs-node's kernels look their backend up under this name. */
+const NAME = 'tensorflow';
 
 /** An attribute of a raw op, in the words of TensorFlow's op definitions. */
 export type RawAttr = { readonly type: DataTypeName } | { readonly int: number } | { readonly bool: boolean };
 
 /** tfjs's TensorFlow kernels over a binding of ours, as a tfjs backend that exists while `run` runs. */
 export class NativeBackend {
-  readonly #name: string;
   readonly #backend: NodeJSKernelBackend;
 
-  constructor(name: string, binding: TfjsBinding) {
+  constructor(binding: TfjsBinding) {
     const { Backend } = loadKernels();
-    this.#name = name;
-    for (const kernel of tf.getKernelsForBackend('tensorflow')) {
-      if (tf.getKernel(kernel.kernelName, name) === undefined) tf.registerKernel({ ...kernel, backendName: name });
-    }
     this.#backend = new Backend({ ...BINDING_CONSTANTS, ...bound(binding) }, PACKAGE);
   }
 
   /** Runs a synchronous tfjs function on this backend and puts the former one back. Its tensors are tidied away. */
   run<T>(body: () => T): T {
+    if (active !== undefined) throw new WeftError('internal', 'a phase cannot run inside another one');
     const before = tf.getBackend();
-    tf.registerBackend(this.#name, () => this.#backend);
-    active.set(this.#name, this);
-    useBackend(this.#name);
+    tf.registerBackend(NAME, () => this.#backend);
+    active = this;
+    useBackend(NAME);
     tf.engine().startScope();
     try {
       return body();
     } finally {
       tf.engine().endScope();
+      active = undefined;
       if (before) useBackend(before);
-      active.delete(this.#name);
-      tf.removeBackend(this.#name);
+      tf.removeBackend(NAME);
     }
   }
 
@@ -50,9 +49,9 @@ export class NativeBackend {
 
   /** A tfjs tensor over a value that the binding made. */
   tensorOf(metadata: { id: number; shape: number[]; dtype: number }): tf.Tensor {
-    return (
-      this.#backend as unknown as { createOutputTensor(metadata: object): tf.Tensor }
-    ).createOutputTensor(metadata);
+    return (this.#backend as unknown as { createOutputTensor(metadata: object): tf.Tensor }).createOutputTensor(
+      metadata,
+    );
   }
 
   /** Runs a TensorFlow op that tfjs has no function for. The tape does not see it: wrap it in `tf.customGrad`. */
@@ -67,11 +66,11 @@ export class NativeBackend {
   }
 }
 
-const active = new Map<string, NativeBackend>();
+let active: NativeBackend | undefined;
 
 /** The native backend that the running tfjs function works on; undefined on tfjs's own backends. */
 export function nativeBackend(): NativeBackend | undefined {
-  return active.get(tf.getBackend());
+  return active;
 }
 
 /** Makes a registered backend whose factory is synchronous the current one. */
@@ -125,10 +124,10 @@ function loadKernels(): { readonly Backend: BackendClass } {
 
 /** tfjs-node's gather reads the indices on the host to check them; TensorFlow checks them anyway. */
 function registerOwnGather(): void {
-  tf.unregisterKernel('GatherV2', 'tensorflow');
+  tf.unregisterKernel('GatherV2', NAME);
   tf.registerKernel({
     kernelName: 'GatherV2',
-    backendName: 'tensorflow',
+    backendName: NAME,
     kernelFunc: ({ inputs, backend, attrs }) => {
       const { x, indices } = inputs as { x: tf.Tensor; indices: tf.Tensor };
       const { axis, batchDims } = attrs as unknown as { axis: number; batchDims?: number };

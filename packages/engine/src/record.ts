@@ -1,13 +1,20 @@
 import { WeftError } from '@weft/common';
 import { GraphWriter } from './graph/graph-writer.js';
 import type { RecordedOp, Recording, ValueId, ValueInfo } from './graph/recording.js';
-import { NativeBackend } from './native-backend.js';
 import type { CApi, OutputPointer } from './native/c-api.js';
 import { DataType } from './native/data-type.js';
 import { Graph } from './native/handles.js';
+import { NativeBackend } from './native-backend.js';
+import { checkAssignment, known } from './phase-context.js';
 import type { PhaseContext, Program, TensorSpec } from './program.js';
 import type { tf } from './tf.js';
-import { attrsFromTfjs, constantBytes, type TfjsAttr, type TfjsBinding, type TfjsTensorMetadata } from './tfjs-binding.js';
+import {
+  attrsFromTfjs,
+  constantBytes,
+  type TfjsAttr,
+  type TfjsBinding,
+  type TfjsTensorMetadata,
+} from './tfjs-binding.js';
 
 /**
  * Records a phase without executing anything: the kernels' ops are noted, and TensorFlow's shape functions
@@ -21,7 +28,7 @@ export function recordPhase(api: CApi, program: Program, phaseName: string): Rec
     throw new WeftError('invalid_argument', `program ${program.name} has no phase ${phaseName}; it has ${known}`);
   }
   const recorder = new Recorder(api);
-  const backend = new NativeBackend('weft-recording', recorder);
+  const backend = new NativeBackend(recorder);
   try {
     return backend.run(() => {
       const inputs: Record<string, ValueId> = {};
@@ -36,7 +43,8 @@ export function recordPhase(api: CApi, program: Program, phaseName: string): Rec
       const context: PhaseContext = {
         input: (name) => known(inputTensors.get(name), 'input', name),
         read: (name) => {
-          const read = reads.get(name) ?? backend.tensorOf(recorder.read(name, known(program.state[name], 'state', name)));
+          const read =
+            reads.get(name) ?? backend.tensorOf(recorder.read(name, known(program.state[name], 'state', name)));
           reads.set(name, read);
           return read;
         },
@@ -55,27 +63,12 @@ export function recordPhase(api: CApi, program: Program, phaseName: string): Rec
   } catch (thrown) {
     const error = WeftError.from(thrown);
     const op = recorder.current === undefined ? '' : `, op ${recorder.current}`;
-    throw new WeftError(error.code, `program ${program.name}, phase ${phaseName}${op}: ${error.message}`, { cause: thrown });
+    throw new WeftError(error.code, `program ${program.name}, phase ${phaseName}${op}: ${error.message}`, {
+      cause: thrown,
+    });
   } finally {
     recorder.dispose();
   }
-}
-
-/** Checks that a value fits its variable. @throws WeftError `invalid_argument`. */
-export function checkAssignment(name: string, spec: TensorSpec, value: tf.Tensor, again: boolean): void {
-  if (again) throw new WeftError('invalid_argument', `state ${name} is assigned twice in one phase`);
-  if (value.shape.join() !== spec.shape.join() || value.dtype !== spec.dtype) {
-    throw new WeftError(
-      'invalid_argument',
-      `state ${name} is ${spec.dtype}[${spec.shape}] but was assigned ${value.dtype}[${value.shape}]`,
-    );
-  }
-}
-
-/** @throws WeftError `invalid_argument` when the phase asks for something the program does not declare. */
-export function known<T>(value: T | undefined, kind: string, name: string): T {
-  if (value === undefined) throw new WeftError('invalid_argument', `${kind} ${name} is not declared`);
-  return value;
 }
 
 class Recorder implements TfjsBinding {
@@ -110,7 +103,12 @@ class Recorder implements TfjsBinding {
     ).id;
   }
 
-  executeOp(type: string, attrs: readonly TfjsAttr[], inputs: readonly number[], outputs: number): TfjsTensorMetadata[] {
+  executeOp(
+    type: string,
+    attrs: readonly TfjsAttr[],
+    inputs: readonly number[],
+    outputs: number,
+  ): TfjsTensorMetadata[] {
     return this.#addMany({ type, attrs: attrsFromTfjs(attrs), inputs }, outputs);
   }
 

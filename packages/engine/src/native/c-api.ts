@@ -1,6 +1,6 @@
 import { dirname, join } from 'node:path';
 import { WeftError } from '@weft/common';
-import koffi from 'koffi';
+import koffi, { type LibraryHandle } from 'koffi';
 
 /** An address that TensorFlow gave us; only `handles.ts` knows what lies behind it. */
 export type Pointer = unknown;
@@ -96,7 +96,10 @@ type NameOf<S extends string> = S extends `${string} ${infer Rest}`
 
 /** TensorFlow's C functions by name. Signatures are the C ones above; `handles.ts` and `eager-binding.ts` give them types. */
 export type CApi = Readonly<
-  Record<NameOf<(typeof GRAPH)[number] | (typeof RUNTIME)[number] | (typeof EAGER)[number]>, koffi.KoffiFunction>
+  Record<
+    NameOf<(typeof GRAPH)[number] | (typeof RUNTIME)[number] | (typeof EAGER)[number]>,
+    ReturnType<LibraryHandle['func']>
+  >
 >;
 
 let loaded: { readonly api: CApi; readonly directory: string } | undefined;
@@ -136,5 +139,5 @@ function nameOf(signature: string): string {
 
 /** The bytes of a native buffer, without a copy. The caller keeps the buffer alive. */
 export function viewMemory(pointer: Pointer, bytes: number): ArrayBuffer {
-  return koffi.view(pointer as never, bytes);
+  return koffi.view(pointer, bytes);
 }

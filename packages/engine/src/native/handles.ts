@@ -82,14 +82,19 @@ export class NativeTensor extends Handle implements HostTensor {
   }
 
   get data(): HostArray {
-    const pointer = this.pointer;
-    if (this.#data === undefined && pointer !== undefined) {
-      const memory = this.#memory();
-      if (this.dataType === DataType.float32) this.#data = new Float32Array(memory);
-      else if (this.dataType === DataType.int32) this.#data = new Int32Array(memory);
-      else throw new WeftError('internal', `a tensor of TensorFlow type ${this.dataType} has no host form`);
+    this.#data ??= this.#view();
+    return this.#data;
+  }
+
+  #view(): HostArray {
+    switch (this.dataType) {
+      case DataType.float32:
+        return new Float32Array(this.#memory());
+      case DataType.int32:
+        return new Int32Array(this.#memory());
+      default:
+        throw new WeftError('internal', `a tensor of TensorFlow type ${this.dataType} has no host form`);
     }
-    return this.#data as HostArray;
   }
 
   #memory(): ArrayBuffer {
@@ -127,7 +132,20 @@ export interface SessionConfig {
 
 /** `ConfigProto` in protobuf wire format: intra_op = 2, inter_op = 5, gpu_options = 6 { allow_growth = 4 }. */
 export function encodeSessionConfig(config: SessionConfig): Buffer {
-  return Buffer.from([0x10, config.intraOpThreads, 0x28, config.interOpThreads, 0x32, 2, 0x20, 1]);
+  return Buffer.from([
+    0x10,
+    ...varint(config.intraOpThreads),
+    0x28,
+    ...varint(config.interOpThreads),
+    0x32,
+    2,
+    0x20,
+    1,
+  ]);
+}
+
+function varint(value: number): number[] {
+  return value < 0x80 ? [value] : [(value & 0x7f) | 0x80, ...varint(value >>> 7)];
 }
 
 /** A session over a graph: it holds the resident variables. Runs go through the thread pool. */

@@ -1,0 +1,68 @@
+import { assertNever } from '@weft/common';
+import { EagerBinding } from './eager-binding.js';
+import { EagerExecutor, type EagerHost } from './eager-executor.js';
+import type { Executor } from './executor.js';
+import { GraphExecutor } from './graph-executor.js';
+import { loadCApi } from './native/c-api.js';
+import { NativeBackend, useBackend } from './native-backend.js';
+import { nativeLibraryDirectory } from './native-library.js';
+import type { Program } from './program.js';
+import type { Precision } from './rewrite/rewrite.js';
+import { tf } from './tf.js';
+
+/**
+ * Which engine runs a program: `graph` compiles it for TensorFlow, `eager` runs it op by op over TensorFlow,
+ * `javascript` op by op in pure JavaScript.
+ */
+export type EngineKind = 'graph' | 'eager' | 'javascript';
+
+export interface ExecutorOptions {
+  readonly kind: EngineKind;
+  /** Arithmetic of matrix products; the eager engines always compute in fp32. */
+  readonly precision: Precision;
+  /** Threads inside one op; 0 lets TensorFlow choose. */
+  readonly threads: number;
+}
+
+/**
+ * Prepares a program for running. Phases compile when they are first run.
+ * @throws WeftError `native_library` when TensorFlow is asked for and cannot be loaded.
+ */
+export function createExecutor(program: Program, options: ExecutorOptions): Executor {
+  switch (options.kind) {
+    case 'graph':
+      return new GraphExecutor(loadCApi(nativeLibraryDirectory()), program, options);
+    case 'eager':
+      return new EagerExecutor(nativeHost(options.threads), program);
+    case 'javascript':
+      return new EagerExecutor(javascriptHost(), program);
+    default:
+      return assertNever(options.kind);
+  }
+}
+
+function nativeHost(threads: number): EagerHost {
+  const api = loadCApi(nativeLibraryDirectory());
+  const binding = new EagerBinding(api, threads);
+  const backend = new NativeBackend(binding);
+  return {
+    description: `TensorFlow ${api.TF_Version()} eager, fp32`,
+    run: (body) => backend.run(body),
+    dispose: () => binding.dispose(),
+  };
+}
+
+function javascriptHost(): EagerHost {
+  return {
+    description: `tfjs ${tf.version.tfjs} in pure JavaScript, fp32`,
+    run: (body) => {
+      useBackend('cpu');
+      let result: ReturnType<typeof body> | undefined;
+      tf.tidy(() => {
+        result = body();
+      });
+      return result as ReturnType<typeof body>;
+    },
+    dispose: () => {},
+  };
+}

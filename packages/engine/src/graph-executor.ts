@@ -1,0 +1,156 @@
+import { WeftError } from '@weft/common';
+import { arrayOf, checkInputs, checkValue, type Fed } from './check-inputs.js';
+import type { Executor, HostArray, HostTensor } from './executor.js';
+import { addAssign, addRead, addVariable, type CompiledPhase, compilePhase } from './graph/compile-phase.js';
+import { GraphWriter } from './graph/graph-writer.js';
+import type { CApi, OutputPointer, Pointer } from './native/c-api.js';
+import { DataType } from './native/data-type.js';
+import { Graph, NativeTensor, Session } from './native/handles.js';
+import type { Program, TensorSpec } from './program.js';
+import { recordPhase } from './record.js';
+import { type Precision, rewrite } from './rewrite/rewrite.js';
+
+export interface GraphOptions {
+  readonly precision: Precision;
+  /** Threads inside one op; 0 lets TensorFlow choose. */
+  readonly threads: number;
+}
+
+/** Runs a program as one TensorFlow graph whose variables stay in the session between phases. */
+export class GraphExecutor implements Executor {
+  readonly description: string;
+  readonly #api: CApi;
+  readonly #program: Program;
+  readonly #precision: Precision;
+  readonly #graph: Graph;
+  readonly #writer: GraphWriter;
+  readonly #session: Session;
+  readonly #variables = new Map<string, OutputPointer>();
+  readonly #phases = new Map<string, CompiledPhase>();
+  readonly #reads = new Map<string, OutputPointer>();
+  readonly #running = new Set<Promise<unknown>>();
+  readonly #writes = new Map<string, { readonly value: OutputPointer; readonly assign: Pointer }>();
+
+  constructor(api: CApi, program: Program, options: GraphOptions) {
+    this.#api = api;
+    this.#program = program;
+    this.#precision = options.precision;
+    this.#graph = new Graph(api);
+    this.#writer = new GraphWriter(api, this.#graph);
+    for (const [name, spec] of Object.entries(program.state)) {
+      this.#variables.set(name, addVariable(this.#writer, name, spec));
+    }
+    // One op at a time: the ops themselves use all threads, and memory stays lower.
+    this.#session = new Session(api, this.#graph, { intraOpThreads: options.threads, interOpThreads: 1 });
+    const threads = options.threads === 0 ? 'all' : options.threads;
+    this.description = `TensorFlow ${api.TF_Version()} graph, ${options.precision}, ${threads} threads`;
+  }
+
+  async run(phase: string, inputs: Fed): Promise<Record<string, HostTensor>> {
+    const where = `program ${this.#program.name}, phase ${phase}`;
+    const compiled = this.#compiled(phase);
+    checkInputs(where, this.#program.phases[phase]?.inputs ?? {}, inputs);
+    const owned: NativeTensor[] = [];
+    try {
+      const feeds = [...compiled.inputs].map(([name, output]) => {
+        const spec = this.#program.phases[phase]?.inputs[name] as TensorSpec;
+        return { output, tensor: this.#native(spec, inputs[name] as HostTensor | HostArray, owned) };
+      });
+      const tensors = await this.#runSession(feeds, compiled.outputs, compiled.targets, where);
+      return Object.fromEntries(compiled.outputNames.map((name, i) => [name, tensors[i] as NativeTensor]));
+    } finally {
+      for (const tensor of owned) tensor.dispose();
+    }
+  }
+
+  async readState(names: readonly string[] = Object.keys(this.#program.state)): Promise<Record<string, HostTensor>> {
+    const outputs = names.map((name) => this.#read(name));
+    const tensors = await this.#runSession([], outputs, [], `reading the state of program ${this.#program.name}`);
+    return Object.fromEntries(names.map((name, i) => [name, tensors[i] as NativeTensor]));
+  }
+
+  async writeState(values: Fed): Promise<void> {
+    const owned: NativeTensor[] = [];
+    try {
+      const writes = Object.entries(values).map(([name, value]) => {
+        const { value: output, assign } = this.#write(name);
+        const spec = this.#spec(name);
+        checkValue(`state ${name} of program ${this.#program.name}`, spec, value);
+        return { output, assign, tensor: this.#native(spec, value, owned) };
+      });
+      const targets = writes.map(({ assign }) => assign);
+      await this.#runSession(writes, [], targets, `writing the state of program ${this.#program.name}`);
+    } finally {
+      for (const tensor of owned) tensor.dispose();
+    }
+  }
+
+  async dispose(): Promise<void> {
+    await Promise.allSettled(this.#running);
+    this.#session.dispose();
+    this.#writer.dispose();
+    this.#graph.dispose();
+  }
+
+  /** Sessions must not be closed under a run. */
+  async #runSession(...call: Parameters<Session['run']>): Promise<NativeTensor[]> {
+    const run = this.#session.run(...call);
+    this.#running.add(run);
+    try {
+      return await run;
+    } finally {
+      this.#running.delete(run);
+    }
+  }
+
+  #compiled(phase: string): CompiledPhase {
+    let compiled = this.#phases.get(phase);
+    if (compiled === undefined) {
+      const recording = rewrite(recordPhase(this.#api, this.#program, phase), this.#precision);
+      compiled = compilePhase(this.#writer, recording, this.#variables);
+      this.#phases.set(phase, compiled);
+    }
+    return compiled;
+  }
+
+  #native(spec: TensorSpec, value: HostTensor | HostArray, owned: NativeTensor[]): NativeTensor {
+    if (value instanceof NativeTensor && value.spec.shape.join() === spec.shape.join()) return value;
+    const tensor = NativeTensor.allocate(this.#api, DataType[spec.dtype], spec.shape);
+    owned.push(tensor);
+    tensor.data.set(arrayOf(value));
+    return tensor;
+  }
+
+  #read(name: string): OutputPointer {
+    let read = this.#reads.get(name);
+    if (read === undefined) {
+      const dtype = { kind: 'type', value: DataType[this.#spec(name).dtype] } as const;
+      const handle = this.#variables.get(name) as OutputPointer;
+      read = { operation: addRead(this.#writer, `state/${name}/read`, handle, { dtype }), index: 0 };
+      this.#reads.set(name, read);
+    }
+    return read;
+  }
+
+  #write(name: string): { readonly value: OutputPointer; readonly assign: Pointer } {
+    let write = this.#writes.get(name);
+    if (write === undefined) {
+      const spec = this.#spec(name);
+      const dtype = { kind: 'type', value: DataType[spec.dtype] } as const;
+      const attrs = { dtype, shape: { kind: 'shape', value: spec.shape } } as const;
+      const value = { operation: this.#writer.add(`state/${name}/new`, { type: 'Placeholder', attrs }, []), index: 0 };
+      const handle = this.#variables.get(name) as OutputPointer;
+      write = { value, assign: addAssign(this.#writer, `state/${name}/write`, handle, value, { dtype, after: [] }) };
+      this.#writes.set(name, write);
+    }
+    return write;
+  }
+
+  #spec(name: string): TensorSpec {
+    const spec = this.#program.state[name];
+    if (spec === undefined) {
+      throw new WeftError('invalid_argument', `program ${this.#program.name} has no state ${name}`);
+    }
+    return spec;
+  }
+}

@@ -138,7 +138,8 @@ export class EagerBinding implements TfjsBinding {
         return void api.TFE_OpSetAttrString(op, name, attr.value, Buffer.byteLength(attr.value));
       case 'shape':
         api.TFE_OpSetAttrShape(op, name, attr.value.map(BigInt), attr.value.length, this.#status.pointer);
-        return this.#status.check(`attribute ${name}`);
+        this.#status.check(`attribute ${name}`);
+        return;
     }
   }
 }

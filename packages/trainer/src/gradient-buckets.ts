@@ -1,0 +1,52 @@
+import { elementCount } from '@weft/engine';
+
+/** A parameter whose gradient lies in a bucket. */
+export interface BucketEntry {
+  readonly name: string;
+  readonly shape: readonly number[];
+  /** First element of the gradient inside the bucket. */
+  readonly offset: number;
+}
+
+/** Gradients laid out one after another in one flat array, so that they are reduced in one go. */
+export interface GradientBucket {
+  /** `bucket/0`, `bucket/1`, …: outputs of the gradient phase and inputs of the apply phase. */
+  readonly name: string;
+  readonly entries: readonly BucketEntry[];
+  /** Elements of the gradients; bucket 0 holds two more, the step's loss sum and its count of tokens. */
+  readonly gradientLength: number;
+  readonly length: number;
+}
+
+/** Where bucket 0 keeps the totals of the step, behind its gradients. */
+export const TOTALS = ['lossSum', 'lossTokens'] as const;
+
+const DEFAULT_BUCKET_BYTES = 64 * 2 ** 20;
+
+/** Fills buckets with whole parameters in the given order; a parameter larger than a bucket has one of its own. */
+export function gradientBuckets(
+  parameters: readonly { readonly name: string; readonly shape: readonly number[] }[],
+  bucketBytes = DEFAULT_BUCKET_BYTES,
+): readonly GradientBucket[] {
+  const groups: BucketEntry[][] = [[]];
+  let filled = 0;
+  for (const { name, shape } of parameters) {
+    const length = elementCount(shape);
+    if (filled > 0 && (filled + length) * Float32Array.BYTES_PER_ELEMENT > bucketBytes) {
+      groups.push([]);
+      filled = 0;
+    }
+    groups.at(-1)?.push({ name, shape, offset: filled });
+    filled += length;
+  }
+  return groups.map((entries, index) => {
+    const last = entries.at(-1);
+    const gradientLength = last === undefined ? 0 : last.offset + elementCount(last.shape);
+    return {
+      name: `bucket/${index}`,
+      entries,
+      gradientLength,
+      length: gradientLength + (index === 0 ? TOTALS.length : 0),
+    };
+  });
+}

@@ -1,1 +1,4 @@
-export {};
+export { FakeClock } from './fake-clock.js';
+export { freePort } from './free-port.js';
+export { type TemporaryDirectory, temporaryDirectory } from './temporary-directory.js';
+export { type WaitOptions, waitFor } from './wait-for.js';

@@ -1,1 +1,6 @@
-export {};
+export { BATCH_FIELDS, type BatchField, batchSpecs } from './batch.js';
+export { countParameters, type ParameterCounts } from './count-parameters.js';
+export { initialValue } from './initial-value.js';
+export { type Batch, logits, lossSum } from './loss.js';
+export { modelParameters } from './model-parameters.js';
+export type { Initial, ParameterSpec, Parameters } from './parameters.js';

@@ -1,0 +1,93 @@
+import { tf } from '@weft/engine';
+import { describe, expect, test } from 'vitest';
+import { expectBlockGradients } from '../test-support/expect-gradients.js';
+import { distance, lookup, numbers, randomParameters, randomTensor } from '../test-support/tensors.js';
+import { averagePool, averagePoolParameters } from './average-pool.js';
+import { cAbstractor, cAbstractorParameters } from './c-abstractor.js';
+import { regStage, regStageParameters } from './reg-stage.js';
+import { squeezeExcitation, squeezeExcitationParameters } from './squeeze-excitation.js';
+
+describe('averagePool', () => {
+  test('is the mean of n×n patches, then a linear map', () => {
+    const parameters = randomParameters(averagePoolParameters(3, 5));
+    const features = randomTensor('features', [2, 16, 3]);
+    const squares = tf.reshape(tf.mean(tf.reshape(features, [2, 2, 2, 2, 2, 3]), [2, 4]), [8, 3]);
+    const kernel = parameters.get('projection/kernel') as tf.Tensor;
+    const expected = tf.add(tf.matMul(squares, kernel), parameters.get('projection/bias') as tf.Tensor);
+    const pooled = averagePool(features, lookup(parameters), 4);
+    expect(pooled.shape).toEqual([8, 5]);
+    expect(distance(numbers(pooled), numbers(expected))).toBeLessThan(1e-5);
+  });
+
+  test('has the gradient of its definition', () => {
+    expectBlockGradients((x, p) => averagePool(x, p, 4), randomTensor('x', [2, 16, 3]), averagePoolParameters(3, 5));
+  });
+});
+
+describe('squeeze and excitation', () => {
+  test('scales whole channels of one image, by gates between 0 and 1', () => {
+    const x = randomTensor('x', [2, 4, 3]);
+    const y = squeezeExcitation(x, lookup(randomParameters(squeezeExcitationParameters(3, 2))));
+    const gates = numbers(tf.div(y, x));
+    for (const image of [0, 1])
+      for (const channel of [0, 1, 2]) {
+        const ofChannel = [0, 1, 2, 3].map((position) => gates[(image * 4 + position) * 3 + channel] ?? Number.NaN);
+        expect(Math.max(...ofChannel) - Math.min(...ofChannel)).toBeLessThan(1e-5);
+        expect(ofChannel[0]).toBeGreaterThan(0);
+        expect(ofChannel[0]).toBeLessThan(1);
+      }
+  });
+
+  test('has the gradient of its definition', () => {
+    expectBlockGradients(squeezeExcitation, randomTensor('x', [2, 4, 3]), squeezeExcitationParameters(3, 2));
+  });
+});
+
+describe('a RegStage', () => {
+  test('has a learned shortcut only where the channels change', () => {
+    const names = regStageParameters(4, 6, 2).map((spec) => spec.name);
+    expect(names.filter((name) => name.includes('shortcut'))).toEqual([
+      'blocks/0/shortcut/kernel',
+      'blocks/0/shortcut/norm/gain',
+      'blocks/0/shortcut/norm/bias',
+    ]);
+  });
+
+  test('squeezes to a quarter of the channels that enter the block', () => {
+    const shapes = regStageParameters(16, 8, 2).filter(({ name }) => name.endsWith('gate/squeeze/kernel'));
+    expect(shapes.map((spec) => spec.shape)).toEqual([
+      [8, 4],
+      [8, 2],
+    ]);
+  });
+
+  test('mixes neighbours in the grid and keeps images apart', () => {
+    const stage = (x: tf.Tensor) => regStage(x, lookup(randomParameters(regStageParameters(3, 4, 1))), 4, 1);
+    const images = ['a', 'b'].map((label) => randomTensor(label, [1, 9, 3]));
+    const together = numbers(stage(tf.concat(images, 0)));
+    expect(
+      distance(
+        together,
+        images.flatMap((image) => numbers(stage(image))),
+      ),
+    ).toBeLessThan(1e-5);
+  });
+
+  test('has the gradient of its definition, by every parameter', () => {
+    expectBlockGradients((x, p) => regStage(x, p, 4, 2), randomTensor('x', [2, 9, 3]), regStageParameters(3, 4, 2));
+  });
+});
+
+describe('the C-Abstractor', () => {
+  const config = { kind: 'cAbstractor', tokensPerImage: 4, hiddenWidth: 5, depth: 1 } as const;
+  const specs = cAbstractorParameters(config, 9, 3, 6);
+
+  test('gives K tokens of the width of the decoder per image, also where bins overlap', () => {
+    const tokens = cAbstractor(randomTensor('x', [2, 9, 3]), lookup(randomParameters(specs)), config);
+    expect(tokens.shape).toEqual([8, 6]);
+  });
+
+  test('has the gradient of its definition, by every parameter', () => {
+    expectBlockGradients((x, p) => cAbstractor(x, p, config), randomTensor('x', [2, 9, 3]), specs);
+  });
+});

@@ -1,0 +1,146 @@
+import { describe, expect, test } from 'vitest';
+import { tinyModel, tinyModelWithCAbstractor } from '../test-support/tiny-model.js';
+import { countParameters } from './count-parameters.js';
+import { initialValue } from './initial-value.js';
+import { modelParameters } from './model-parameters.js';
+
+const size = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);
+
+describe('the parameters', () => {
+  test('have stable names, in the order of the forward pass', () => {
+    expect(modelParameters(tinyModel).map((spec) => `${spec.name} [${spec.shape}]`)).toMatchInlineSnapshot(`
+      [
+        "vision/patch/kernel [12,6]",
+        "vision/patch/bias [6]",
+        "vision/positions [4,6]",
+        "vision/layers/0/attentionNorm/gain [6]",
+        "vision/layers/0/attentionNorm/bias [6]",
+        "vision/layers/0/attention/query/kernel [6,6]",
+        "vision/layers/0/attention/query/bias [6]",
+        "vision/layers/0/attention/key/kernel [6,6]",
+        "vision/layers/0/attention/key/bias [6]",
+        "vision/layers/0/attention/value/kernel [6,6]",
+        "vision/layers/0/attention/value/bias [6]",
+        "vision/layers/0/attention/output/kernel [6,6]",
+        "vision/layers/0/attention/output/bias [6]",
+        "vision/layers/0/feedForwardNorm/gain [6]",
+        "vision/layers/0/feedForwardNorm/bias [6]",
+        "vision/layers/0/feedForward/up/kernel [6,8]",
+        "vision/layers/0/feedForward/up/bias [8]",
+        "vision/layers/0/feedForward/down/kernel [8,6]",
+        "vision/layers/0/feedForward/down/bias [6]",
+        "vision/norm/gain [6]",
+        "vision/norm/bias [6]",
+        "connector/projection/kernel [6,8]",
+        "connector/projection/bias [8]",
+        "decoder/embedding [7,8]",
+        "decoder/layers/0/attentionNorm [8]",
+        "decoder/layers/0/attention/query [8,8]",
+        "decoder/layers/0/attention/key [8,4]",
+        "decoder/layers/0/attention/value [8,4]",
+        "decoder/layers/0/attention/queryNorm [4]",
+        "decoder/layers/0/attention/keyNorm [4]",
+        "decoder/layers/0/attention/output [8,8]",
+        "decoder/layers/0/feedForwardNorm [8]",
+        "decoder/layers/0/feedForward/gate [8,10]",
+        "decoder/layers/0/feedForward/up [8,10]",
+        "decoder/layers/0/feedForward/down [10,8]",
+        "decoder/layers/1/attentionNorm [8]",
+        "decoder/layers/1/attention/query [8,8]",
+        "decoder/layers/1/attention/key [8,4]",
+        "decoder/layers/1/attention/value [8,4]",
+        "decoder/layers/1/attention/queryNorm [4]",
+        "decoder/layers/1/attention/keyNorm [4]",
+        "decoder/layers/1/attention/output [8,8]",
+        "decoder/layers/1/feedForwardNorm [8]",
+        "decoder/layers/1/feedForward/gate [8,10]",
+        "decoder/layers/1/feedForward/up [8,10]",
+        "decoder/layers/1/feedForward/down [10,8]",
+        "decoder/norm [8]",
+        "decoder/head [8,7]",
+      ]
+    `);
+  });
+
+  test('have unique names, whatever the connector', () => {
+    for (const model of [tinyModel, tinyModelWithCAbstractor]) {
+      const names = modelParameters(model).map((spec) => spec.name);
+      expect(new Set(names).size).toBe(names.length);
+    }
+  });
+
+  test('decay unless they are norms, biases or positions', () => {
+    for (const { name, weightDecay } of modelParameters(tinyModelWithCAbstractor)) {
+      expect(weightDecay, name).toBe(!/(norm|gain|bias|positions)$/i.test(name));
+    }
+  });
+});
+
+describe('initial values', () => {
+  const byName = new Map(modelParameters(tinyModel).map((spec) => [spec.name, spec]));
+  const spec = (name: string) => byName.get(name) ?? expect.fail(`there is no ${name}`);
+
+  test('depend on the seed and the name alone', () => {
+    const query = spec('decoder/layers/0/attention/query');
+    expect(initialValue(query, 1)).toEqual(initialValue({ ...query }, 1));
+    expect(initialValue(query, 1)).not.toEqual(initialValue(query, 2));
+    expect(initialValue(query, 1)).not.toEqual(initialValue(spec('decoder/layers/1/attention/query'), 1));
+  });
+
+  test('are normal with deviation 0.02, and 0.02/√(2·depth) where a layer writes into the stream', () => {
+    const large = { ...spec('decoder/layers/0/attention/query'), shape: [200, 200] };
+    const values = initialValue(large, 7);
+    const mean = values.reduce((sum, x) => sum + x, 0) / values.length;
+    const deviation = Math.sqrt(values.reduce((sum, x) => sum + x * x, 0) / values.length);
+    expect(Math.abs(mean)).toBeLessThan(4e-4);
+    expect(deviation).toBeCloseTo(0.02, 3);
+    for (const name of ['decoder/layers/0/attention/output', 'decoder/layers/1/feedForward/down']) {
+      expect(spec(name).init).toEqual({ kind: 'normal', stddev: 0.02 / Math.sqrt(2 * 2) });
+    }
+    expect(spec('vision/layers/0/attention/output/kernel').init).toEqual({
+      kind: 'normal',
+      stddev: 0.02 / Math.sqrt(2),
+    });
+  });
+
+  test('are 1 for norms and 0 for biases', () => {
+    expect([...initialValue(spec('decoder/norm'), 3)]).toEqual(Array(8).fill(1));
+    expect([...initialValue(spec('vision/patch/bias'), 3)]).toEqual(Array(6).fill(0));
+  });
+});
+
+describe('countParameters', () => {
+  test('adds up to the shapes of all parameters', () => {
+    for (const model of [tinyModel, tinyModelWithCAbstractor]) {
+      const counts = countParameters(model);
+      expect(counts.total).toBe(modelParameters(model).reduce((sum, { shape }) => sum + size(shape), 0));
+      expect(counts.vision + counts.connector + counts.decoder).toBe(counts.total);
+      expect(counts.embedding + counts.nonEmbedding).toBe(counts.total);
+    }
+  });
+
+  test('counts tables and the head as embedding, and nothing else', () => {
+    expect(countParameters(tinyModel).embedding).toBe(4 * 6 + 7 * 8 + 8 * 7);
+    expect(countParameters(tinyModelWithCAbstractor).embedding).toBe(4 * 6 + 4 * 6 + 7 * 8 + 8 * 7);
+  });
+
+  test('finds the published sizes of the learning-rate law, from their published shapes', () => {
+    const decoder = (depth: number, width: number, heads: number, feedForwardWidth: number) =>
+      countParameters({
+        ...tinyModel,
+        decoder: {
+          ...tinyModel.decoder,
+          depth,
+          width,
+          heads,
+          keyValueHeads: heads,
+          feedForwardWidth,
+          vocabularySize: 32768,
+        },
+      }).decoderNonEmbedding;
+    expect(decoder(12, 768, 12, 2048) / 84.9e6).toBeCloseTo(1, 2);
+    expect(decoder(24, 1024, 16, 2816) / 308e6).toBeCloseTo(1, 2);
+    expect(decoder(24, 2048, 32, 5632) / 1.233e9).toBeCloseTo(1, 2);
+    expect(decoder(32, 4096, 32, 11008) / 6.476e9).toBeCloseTo(1, 2);
+  });
+});

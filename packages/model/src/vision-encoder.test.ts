@@ -1,0 +1,48 @@
+import { tf } from '@weft/engine';
+import { describe, expect, test } from 'vitest';
+import { expectBlockGradients } from '../test-support/expect-gradients.js';
+import { distance, lookup, numbers, randomParameters, randomTensor } from '../test-support/tensors.js';
+import { visionEncoder, visionEncoderParameters } from './vision-encoder.js';
+
+const config = { imageSize: 4, patchSize: 2, width: 6, depth: 2, heads: 2, feedForwardWidth: 5 };
+const parameters = lookup(randomParameters(visionEncoderParameters(config)));
+const encode = (images: tf.Tensor) => visionEncoder(images, parameters, config);
+
+describe('the vision encoder', () => {
+  test('gives one row of features per patch', () => {
+    expect(encode(randomTensor('images', [3, 4, 4, 3])).shape).toEqual([12, 6]);
+  });
+
+  test('encodes every image by itself', () => {
+    const images = ['a', 'b', 'c'].map((label) => randomTensor(label, [1, 4, 4, 3]));
+    const together = numbers(encode(tf.concat(images, 0)));
+    const apart = images.flatMap((image) => numbers(encode(image)));
+    expect(distance(together, apart)).toBeLessThan(1e-5);
+  });
+
+  test('lets every patch read every other one', () => {
+    const image = randomTensor('a', [1, 4, 4, 3]);
+    const lastPixel = tf.pad(tf.ones([1, 1, 1, 3]), [
+      [0, 0],
+      [3, 0],
+      [3, 0],
+      [0, 0],
+    ]);
+    const difference = tf.sub(encode(tf.add(image, lastPixel)), encode(image));
+    expect(Math.min(...numbers(tf.norm(difference, 2, 1)))).toBeGreaterThan(1e-4);
+  });
+
+  test('knows where a patch stands', () => {
+    const features = encode(tf.zeros([1, 4, 4, 3]));
+    const [first, second] = tf.split(features, 4, 0).map(numbers);
+    expect(distance(first ?? [], second ?? [])).toBeGreaterThan(1e-2);
+  });
+
+  test('has the gradient of its definition, by every parameter', () => {
+    expectBlockGradients(
+      (x, p) => visionEncoder(x, p, config),
+      randomTensor('images', [2, 4, 4, 3]),
+      visionEncoderParameters(config),
+    );
+  });
+});

@@ -1,0 +1,31 @@
+import type { ModelConfig } from '@weft/config';
+import { modelParameters } from '../src/model-parameters.js';
+import type { Parameters } from '../src/parameters.js';
+import { lookup, randomParameters } from './tensors.js';
+
+/** The smallest model with every part in it: 2 × 2 patches, 4 tokens an image, grouped queries, QK-norm. */
+export const tinyModel: ModelConfig = {
+  sequenceLength: 12,
+  vision: { imageSize: 4, patchSize: 2, width: 6, depth: 1, heads: 2, feedForwardWidth: 8 },
+  connector: { kind: 'averagePool', tokensPerImage: 4, hiddenWidth: 5, depth: 1 },
+  decoder: {
+    vocabularySize: 7,
+    width: 8,
+    depth: 2,
+    heads: 2,
+    keyValueHeads: 1,
+    feedForwardWidth: 10,
+    ropeTheta: 100,
+    qkNorm: true,
+    normEpsilon: 1e-5,
+  },
+};
+
+export const tinyModelWithCAbstractor: ModelConfig = {
+  ...tinyModel,
+  connector: { kind: 'cAbstractor', tokensPerImage: 1, hiddenWidth: 5, depth: 2 },
+};
+
+export function tinyParameters(model: ModelConfig): Parameters {
+  return lookup(randomParameters(modelParameters(model)));
+}

@@ -1,7 +1,7 @@
 export { createExecutor, type EngineKind, type ExecutorOptions } from './create-executor.js';
 export { sparseSoftmaxCrossEntropy } from './cross-entropy.js';
 export type { Executor, HostArray, HostTensor } from './executor.js';
-export { nativeLibraryDirectory } from './native-library.js';
+export { describeNativeLibrary, hasNativeLibrary, nativeLibraryDirectory } from './native-library.js';
 export { elementCount, type Phase, type PhaseContext, type Program, type TensorSpec } from './program.js';
 export type { Precision } from './rewrite/rewrite.js';
 export { tf } from './tf.js';

@@ -113,9 +113,8 @@ export function loadCApi(directory: string): CApi {
     if (loaded.directory === directory) return loaded.api;
     throw new WeftError('native_library', `TensorFlow was already loaded from ${loaded.directory}, not ${directory}`);
   }
-  process.env.TF_CPP_MIN_LOG_LEVEL ??= '2';
   try {
-    koffi.load(join(directory, 'libtensorflow_framework.so.2'), { global: true });
+    quiet(koffi.load(join(directory, 'libtensorflow_framework.so.2'), { global: true }));
     const library = koffi.load(join(directory, 'libtensorflow_cc.so.2'));
     koffi.struct('TF_Output', { operation: 'void*', index: 'int' });
     const api = Object.fromEntries(
@@ -128,6 +127,19 @@ export function loadCApi(directory: string): CApi {
       cause,
       cure: `set WEFT_TENSORFLOW_DIR to a folder with libtensorflow_cc.so.2, or remove ${dirname(directory)} and set it up again`,
     });
+  }
+}
+
+/** Abseil's `SetMinLogLevel`, as the pinned TensorFlow exports it: the C API has no way to quieten it. */
+const SET_MIN_LOG_LEVEL = '_ZN4absl12lts_2025081414SetMinLogLevelENS0_18LogSeverityAtLeastE';
+const LOG_ERRORS = 2;
+
+/** Keeps TensorFlow's chatter off stderr; another version than the pinned one just goes on talking. */
+function quiet(framework: LibraryHandle): void {
+  try {
+    framework.func(`void ${SET_MIN_LOG_LEVEL}(int)`)(LOG_ERRORS);
+  } catch {
+    return;
   }
 }
 

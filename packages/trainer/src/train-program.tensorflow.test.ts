@@ -1,0 +1,79 @@
+import { createExecutor, type EngineKind, type Executor, type HostTensor } from '@weft/engine';
+import { initialValue } from '@weft/model';
+import { recipe } from '@weft/recipes';
+import { afterAll, describe, expect, it } from 'vitest';
+import { syntheticBatch } from './testing/synthetic-batch.js';
+import { trainProgram } from './train-program.js';
+
+const config = recipe('debugTiny');
+const program = trainProgram(config);
+const open: Executor[] = [];
+afterAll(async () => {
+  for (const one of open) await one.dispose();
+});
+
+async function executor(kind: EngineKind): Promise<Executor> {
+  const made = createExecutor(program, { kind, precision: 'fp32', threads: 1 });
+  open.push(made);
+  await made.writeState(
+    Object.fromEntries(program.parameters.map((spec) => [spec.name, initialValue(spec, config.seed)])),
+  );
+  return made;
+}
+
+function bytesOf(tensor: HostTensor | undefined): Buffer {
+  const { buffer, byteOffset, byteLength } = tensor?.data as Float32Array;
+  return Buffer.from(buffer, byteOffset, byteLength);
+}
+
+function norm(values: ArrayLike<number>): number {
+  return Math.sqrt(Array.prototype.reduce.call(values, (sum: number, x) => sum + x * x, 0) as number);
+}
+
+function distance(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  return norm(Array.from(a, (x, i) => x - (b[i] as number)));
+}
+
+describe('the training program', () => {
+  it('gives the same loss and every gradient recorded and eagerly, to 1e-5', async () => {
+    const batch = syntheticBatch(config, 1);
+    const [graph, eager] = [await executor('graph'), await executor('eager')];
+    const recorded = await graph.run('gradients', batch);
+    const stepped = await eager.run('gradients', batch);
+    for (const { name, entries, gradientLength } of program.buckets) {
+      const [a, b] = [recorded[name]?.data as Float32Array, stepped[name]?.data as Float32Array];
+      // The bias of the keys moves no softmax: its gradient is zero, and what is there is rounding of the whole.
+      const rounding = 1e-6 * norm(b.subarray(0, gradientLength));
+      for (const [i, { name: parameter, offset }] of entries.entries()) {
+        const end = entries[i + 1]?.offset ?? gradientLength;
+        const limit = Math.max(1e-5 * norm(b.subarray(offset, end)), parameter.endsWith('key/bias') ? rounding : 0);
+        const apart = distance(a.subarray(offset, end), b.subarray(offset, end));
+        expect.soft(apart, `gradient of ${parameter}`).toBeLessThan(limit);
+      }
+      const [total, expected] = [a.subarray(gradientLength), b.subarray(gradientLength)];
+      expect(distance(total, expected)).toBeLessThan(1e-5 * norm(expected));
+    }
+  });
+
+  it('sums microbatches as one larger batch would', async () => {
+    const graph = await executor('graph');
+    const [first, second] = [syntheticBatch(config, 1), syntheticBatch(config, 2)];
+    const alone = await graph.run('gradients', second);
+    const once = await graph.run('gradients', first);
+    const both = await graph.run('accumulate', { ...second, ...once });
+    for (const { name } of program.buckets) {
+      const expected = (once[name]?.data as Float32Array).map((x, i) => x + (alone[name]?.data[i] as number));
+      expect(distance(both[name]?.data as Float32Array, expected)).toBeLessThan(1e-6 * norm(expected));
+    }
+  });
+
+  it('is bit for bit the same each time', async () => {
+    const graph = await executor('graph');
+    const batch = syntheticBatch(config, 3);
+    const first = await graph.run('gradients', batch);
+    for (let again = 0; again < 5; again++) {
+      const repeated = await graph.run('gradients', batch);
+      for (const { name } of program.buckets) expect(bytesOf(repeated[name]).equals(bytesOf(first[name]))).toBe(true);
+    }
+  });
+});

@@ -22,7 +22,7 @@ export default defineConfig({
           name: 'fast',
           pool: 'forks',
           testTimeout: 20_000,
-          include: ['{packages,apps}/*/src/**/*.test.ts', 'scripts/**/*.test.ts'],
+          include: ['{packages,apps}/*/src/**/*.test.ts', 'packages/engine/setup/**/*.test.ts', 'scripts/**/*.test.ts'],
           exclude: demanding,
         },
       },

@@ -62,9 +62,14 @@ describe('Node without pip', () => {
         response.statusCode = 302;
         response.setHeader('location', '/pages/tensorflow-cpu/');
         response.end();
-      } else {
+      } else if (request.url === '/pages/tensorflow-cpu/') {
         response.setHeader('content-type', 'application/vnd.pypi.simple.v1+json');
-        response.end(JSON.stringify({ files: [{ filename: wheel.file, url: `${files.url}/x/${wheel.file}` }] }));
+        const url = `${index.url}/wheels/${wheel.file}`;
+        response.end(JSON.stringify({ files: [{ filename: wheel.file, url }] }));
+      } else {
+        response.statusCode = 307;
+        response.setHeader('location', `${files.url}${request.url}`);
+        response.end();
       }
     });
     const address = index.url.replace('//', '//me:p%40ss@');

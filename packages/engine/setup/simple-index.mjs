@@ -80,7 +80,10 @@ async function locate(place, file, certificates) {
   const page = await readPage(response);
   const isJson = (response.headers['content-type'] ?? '').includes('json');
   const address = isJson ? addressInJson(page, file) : addressInHtml(page, file);
-  return address === undefined ? undefined : new URL(address, url);
+  if (address === undefined) return undefined;
+  const source = new URL(address, url);
+  const { host, username, password } = new URL(place);
+  return source.host === host ? Object.assign(source, { username, password }) : source;
 }
 
 /**

@@ -1,1 +1,3 @@
-export {};
+export * from './ports.js';
+export type { StepResult } from './train-step.js';
+export { type SessionOptions, TrainingSession } from './training-session.js';

@@ -7,13 +7,11 @@ import type { TrainProgram } from './train-program.js';
 /** Sets every parameter from the seed and every optimizer moment to 0. */
 export async function initialiseState(executor: Executor, program: TrainProgram, seed: number): Promise<void> {
   const parameters = new Map(program.parameters.map((parameter) => [parameter.name, parameter]));
-  await writeInGroups(
-    executor,
-    Object.entries(program.state).map(([name, { shape }]) => {
-      const parameter = parameters.get(name);
-      return { name, value: () => (parameter ? initialValue(parameter, seed) : new Float32Array(elementCount(shape))) };
-    }),
-  );
+  const initial = Object.entries(program.state).map(([name, { shape }]) => {
+    const parameter = parameters.get(name);
+    return () => [name, parameter ? initialValue(parameter, seed) : new Float32Array(elementCount(shape))] as const;
+  });
+  await writeInGroups(executor, lazily(initial));
 }
 
 /**
@@ -21,6 +19,10 @@ export async function initialiseState(executor: Executor, program: TrainProgram,
  * @throws WeftError `corrupt_data` from the checkpoint, `invalid_argument` when its tensors are not the model's.
  */
 export async function loadState(executor: Executor, program: TrainProgram, directory: string): Promise<void> {
+  await writeInGroups(executor, checkedTensors(program, directory));
+}
+
+async function* checkedTensors(program: TrainProgram, directory: string): AsyncIterable<NamedArray> {
   const manifest = await readManifest(directory);
   const missing = new Set(Object.keys(program.state));
   for await (const { name, shape, data } of readTensors(directory, manifest)) {
@@ -29,8 +31,8 @@ export async function loadState(executor: Executor, program: TrainProgram, direc
     if (spec.shape.join() !== shape.join()) {
       throw mismatch(directory, `${name} is [${shape.join(', ')}] there and [${spec.shape.join(', ')}] in the model`);
     }
-    await executor.writeState({ [name]: data });
     missing.delete(name);
+    yield [name, data];
   }
   const [first] = missing;
   if (first !== undefined) throw mismatch(directory, `it lacks ${first}`);
@@ -42,17 +44,22 @@ function mismatch(directory: string, difference: string): WeftError {
   });
 }
 
-/** Bounds the memory that initial values take besides the engine's. */
+type NamedArray = readonly [name: string, values: Float32Array];
+
+function* lazily<T>(makers: readonly (() => T)[]): Iterable<T> {
+  for (const make of makers) yield make();
+}
+
+/** Bounds the memory that values take on their way into the engine. */
 const GROUP_ELEMENTS = 16 * 2 ** 20;
 
 async function writeInGroups(
   executor: Executor,
-  entries: readonly { readonly name: string; readonly value: () => Float32Array }[],
+  values: Iterable<NamedArray> | AsyncIterable<NamedArray>,
 ): Promise<void> {
   let group: Record<string, Float32Array> = {};
   let elements = 0;
-  for (const { name, value } of entries) {
-    const array = value();
+  for await (const [name, array] of values) {
     group[name] = array;
     elements += array.length;
     if (elements < GROUP_ELEMENTS) continue;

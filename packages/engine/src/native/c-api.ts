@@ -1,6 +1,7 @@
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import { WeftError } from '@weft/common';
 import koffi, { type LibraryHandle } from 'koffi';
+import { loadLibraries } from './load-libraries.js';
 
 /** An address that TensorFlow gave us; only `handles.ts` knows what lies behind it. */
 export type Pointer = unknown;
@@ -114,8 +115,7 @@ export function loadCApi(directory: string): CApi {
     throw new WeftError('native_library', `TensorFlow was already loaded from ${loaded.directory}, not ${directory}`);
   }
   try {
-    quiet(koffi.load(join(directory, 'libtensorflow_framework.so.2'), { global: true }));
-    const library = koffi.load(join(directory, 'libtensorflow_cc.so.2'));
+    const library = loadLibraries(directory);
     koffi.struct('TF_Output', { operation: 'void*', index: 'int' });
     const api = Object.fromEntries(
       [...GRAPH, ...RUNTIME, ...EAGER].map((signature) => [nameOf(signature), library.func(signature)]),
@@ -127,19 +127,6 @@ export function loadCApi(directory: string): CApi {
       cause,
       cure: `set WEFT_TENSORFLOW_DIR to a folder with libtensorflow_cc.so.2, or remove ${dirname(directory)} and set it up again`,
     });
-  }
-}
-
-/** Abseil's `SetMinLogLevel`, as the pinned TensorFlow exports it: the C API has no way to quieten it. */
-const SET_MIN_LOG_LEVEL = '_ZN4absl12lts_2025081414SetMinLogLevelENS0_18LogSeverityAtLeastE';
-const LOG_ERRORS = 2;
-
-/** Keeps TensorFlow's chatter off stderr; another version than the pinned one just goes on talking. */
-function quiet(framework: LibraryHandle): void {
-  try {
-    framework.func(`void ${SET_MIN_LOG_LEVEL}(int)`)(LOG_ERRORS);
-  } catch {
-    return;
   }
 }
 

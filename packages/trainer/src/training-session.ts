@@ -1,0 +1,168 @@
+import { cpus } from 'node:os';
+import {
+  type CheckpointFile,
+  checkpointDirectory,
+  newestManifestSha256,
+  pruneCheckpoints,
+  writeManifest,
+} from '@weft/checkpoint';
+import type { ProcessGroup } from '@weft/collectives';
+import { WEFT_VERSION, WeftError } from '@weft/common';
+import type { RunConfig } from '@weft/config';
+import { Dataset, SliceLoader } from '@weft/data';
+import { createExecutor, type Executor } from '@weft/engine';
+import { MixtureSchedule } from '@weft/mixture';
+import { stepSequences } from '@weft/topology';
+import { CheckpointSaver } from './checkpoint-saver.js';
+import { chooseEngine } from './choose-engine.js';
+import { initialiseState, loadState } from './model-state.js';
+import type { CoordinatorLink, GenerationPlan, TrainOutcome, TrainSignals } from './ports.js';
+import { trainLoop } from './train-loop.js';
+import { type TrainProgram, trainProgram } from './train-program.js';
+import type { StepResult } from './train-step.js';
+
+export interface SessionOptions {
+  readonly runId: string;
+  readonly config: RunConfig;
+  /** Where the run keeps its files; checkpoints go below it. */
+  readonly runDirectory: string;
+  /** Workers that share this host's cores; default 1. */
+  readonly localWorkers?: number;
+  /** Threads inside one op; default: the run's setting, or this worker's share of the cores. */
+  readonly threads?: number;
+  /** Told of every decided step; default: nobody. */
+  readonly onStep?: (result: StepResult) => void;
+}
+
+/** One run on this worker: the engine, its state and the data, kept across the run's generations. */
+export class TrainingSession {
+  readonly #options: SessionOptions;
+  readonly #program: TrainProgram;
+  readonly #dataset: Dataset;
+  readonly #executor: Executor;
+  readonly #saver: CheckpointSaver;
+  /** The step whose result the engine's state is; undefined while there is none. */
+  #stateStep: number | undefined;
+
+  /** @throws WeftError for a missing or unfit data index, or a missing TensorFlow library. */
+  static async open(options: SessionOptions): Promise<TrainingSession> {
+    const { config } = options;
+    const kind = chooseEngine(config);
+    const dataset = await Dataset.open({ data: config.data, model: config.model });
+    const program = trainProgram(config);
+    const executor = createExecutor(program, { kind, precision: config.precision, threads: threadsOf(options) });
+    return new TrainingSession(options, program, dataset, executor);
+  }
+
+  private constructor(options: SessionOptions, program: TrainProgram, dataset: Dataset, executor: Executor) {
+    this.#options = options;
+    this.#program = program;
+    this.#dataset = dataset;
+    this.#executor = executor;
+    this.#saver = new CheckpointSaver(executor, program, options.runDirectory);
+  }
+
+  /** The engine in use, for people. */
+  get engine(): string {
+    return this.#executor.description;
+  }
+
+  /**
+   * Trains one generation of the run as one of its ranks.
+   * @throws WeftError `cancelled` when it is released, `unavailable` when the ring breaks; the state stays the one
+   *         after the last decided step. Anything else is the failure of the run.
+   */
+  async train(
+    plan: GenerationPlan,
+    group: ProcessGroup,
+    link: CoordinatorLink,
+    signals: TrainSignals,
+  ): Promise<TrainOutcome> {
+    await this.#prepareState(plan);
+    const { config } = this.#options;
+    const loader = this.#openLoader();
+    const onStep = (result: StepResult) => {
+      this.#stateStep = result.report.step;
+      this.#options.onStep?.(result);
+    };
+    try {
+      return await trainLoop({
+        config,
+        program: this.#program,
+        executor: this.#executor,
+        loader,
+        group,
+        link,
+        plan,
+        signals,
+        saver: this.#saver,
+        onStep,
+      });
+    } catch (thrown) {
+      if (signals.released.aborted) {
+        throw new WeftError('cancelled', `generation ${plan.generation} was released`, { cause: thrown });
+      }
+      throw thrown;
+    } finally {
+      await loader.close();
+    }
+  }
+
+  /** Rank 0, once every rank's part is on disk: makes step's directory a checkpoint and removes those beyond `keepLast`. */
+  async writeManifest(step: number, files: readonly CheckpointFile[]): Promise<string> {
+    const { config, runDirectory, runId } = this.#options;
+    const directory = checkpointDirectory(runDirectory, step);
+    await writeManifest(directory, {
+      formatVersion: 1,
+      weftVersion: WEFT_VERSION,
+      runId,
+      step,
+      nextSequence: stepSequences(step, config.globalBatchSize).end,
+      config,
+      files: [...files],
+      previousManifestSha256: await newestManifestSha256(runDirectory, step),
+      createdAt: new Date().toISOString(),
+    });
+    await pruneCheckpoints(runDirectory, config.checkpoint.keepLast);
+    return directory;
+  }
+
+  /** Frees the engine and closes the data; waits for a checkpoint that is being written. */
+  async close(): Promise<void> {
+    await this.#saver.settled().catch(() => {});
+    await this.#executor.dispose();
+    await this.#dataset.close();
+  }
+
+  #openLoader(): SliceLoader {
+    const { config } = this.#options;
+    return new SliceLoader({
+      dataset: this.#dataset,
+      schedule: new MixtureSchedule(config.data.weights),
+      seed: config.seed,
+      microbatchSize: config.microbatchSize,
+      globalBatchSize: config.globalBatchSize,
+      prefetchSteps: config.data.prefetchSteps,
+    });
+  }
+
+  async #prepareState({ state, firstStep }: GenerationPlan): Promise<void> {
+    if (state.kind === 'keep') {
+      if (this.#stateStep === firstStep - 1) return;
+      const has = this.#stateStep === undefined ? 'nothing' : `the state after step ${this.#stateStep}`;
+      throw new WeftError(
+        'failed_precondition',
+        `step ${firstStep} was to go on from memory, but this worker holds ${has}`,
+      );
+    }
+    this.#stateStep = undefined;
+    if (state.kind === 'fresh') await initialiseState(this.#executor, this.#program, this.#options.config.seed);
+    else await loadState(this.#executor, this.#program, state.directory);
+    this.#stateStep = firstStep - 1;
+  }
+}
+
+function threadsOf({ config, localWorkers = 1, threads }: SessionOptions): number {
+  const wanted = threads ?? config.engine.threadsPerWorker;
+  return wanted > 0 ? wanted : Math.max(1, Math.floor(cpus().length / localWorkers));
+}

@@ -1,0 +1,42 @@
+import type { Draft } from './draft.js';
+import { checkpointDone, fail } from './endings.js';
+import type { MemberEventOf } from './events.js';
+
+/** A rank's shards of a checkpoint are on disk. With the last rank's, rank 0 may write the manifest. */
+export function partSaved(draft: Draft, event: MemberEventOf<'partSaved'>): string {
+  const { runId, workerId, generation, step, files } = event;
+  const { live, state } = draft.run(runId);
+  if (live.stage !== 'training' || live.generation !== generation)
+    return `generation ${generation} of run ${runId} is already over: its part of checkpoint ${step} is void`;
+  const rank = live.members.indexOf(workerId);
+  if (step > state.step)
+    return fail(draft, runId, {
+      code: 'internal',
+      message: `rank ${rank} saved step ${step}, but the last committed step is ${state.step}`,
+      cure: 'resume the run from its newest checkpoint, and report this',
+    });
+  if (live.manifests.has(step)) return `checkpoint ${step} of run ${runId} has all its parts already`;
+  const ofStep = new Map(live.parts.get(step)).set(rank, files);
+  const parts = new Map(live.parts).set(step, ofStep);
+  draft.setLive(runId, { ...live, parts });
+  const worldSize = live.members.length;
+  if (ofStep.size < worldSize) return `${ofStep.size} of ${worldSize} parts of checkpoint ${step} are on disk`;
+  parts.delete(step);
+  draft.setLive(runId, { ...live, parts, manifests: new Set(live.manifests).add(step) });
+  const inRankOrder = live.members.flatMap((_, other) => ofStep.get(other) ?? []);
+  const writer = live.members[0]!;
+  draft.command({ kind: 'writeManifest', workerId: writer, runId, generation, step, files: inRankOrder });
+  return `all parts of checkpoint ${step} of run ${runId} are on disk`;
+}
+
+/** The manifest is on disk: from now on the checkpoint exists. */
+export function manifestWritten(draft: Draft, event: MemberEventOf<'manifestWritten'>): string {
+  const { runId, generation, step, directory } = event;
+  const { live, state } = draft.run(runId);
+  if (live.stage !== 'training' && live.stage !== 'reforming') return '';
+  // One that an earlier generation was asked for counts as well: rank 0 outlived it.
+  if (generation < live.firstGeneration || step > state.step || step <= state.checkpointStep)
+    return `checkpoint ${step} of run ${runId} is not awaited`;
+  draft.record(runId, { kind: 'checkpointWritten', step, directory });
+  return checkpointDone(draft, runId, step);
+}

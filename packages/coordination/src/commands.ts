@@ -1,0 +1,90 @@
+import type { ErrorCode, PerSource } from '@weft/common';
+import type { RunConfig } from '@weft/config';
+import type { CheckpointFile } from './cluster-state.js';
+
+/** What the coordinator does after its records are on disk. */
+export type Command =
+  | Assign
+  | DecideStep
+  | WriteManifest
+  | StopRun
+  | Release
+  /** Close a worker's stream: it is lost to this coordinator and may attend anew. */
+  | { readonly kind: 'dismiss'; readonly workerId: string; readonly code: ErrorCode; readonly message: string }
+  /** Write the run's `config.json`. */
+  | { readonly kind: 'writeConfig'; readonly runId: string; readonly config: RunConfig }
+  /** Look for the newest checkpoint that verifies; the answer is the event `checkpointFound`. */
+  | { readonly kind: 'findCheckpoint'; readonly runId: string }
+  /** Cut the rows of `metrics.jsonl` with a greater step. */
+  | { readonly kind: 'cutMetrics'; readonly runId: string; readonly fromStep: number }
+  | { readonly kind: 'appendMetrics'; readonly runId: string; readonly row: MetricsRow };
+
+/** To every member of the ring: its place in a new generation. The ring's token is made by whoever carries this out. */
+export interface Assign {
+  readonly kind: 'assign';
+  readonly runId: string;
+  readonly generation: number;
+  readonly config: RunConfig;
+  readonly firstStep: number;
+  readonly state:
+    | { readonly kind: 'fresh' }
+    | { readonly kind: 'keep' }
+    | { readonly kind: 'checkpoint'; readonly directory: string };
+  /** By rank. */
+  readonly ring: readonly { readonly workerId: string; readonly address: string }[];
+}
+
+interface ToMembers {
+  readonly workerIds: readonly string[];
+  readonly runId: string;
+  readonly generation: number;
+}
+
+export interface DecideStep extends ToMembers {
+  readonly kind: 'decideStep';
+  readonly step: number;
+  readonly apply: boolean;
+}
+
+export interface WriteManifest {
+  readonly kind: 'writeManifest';
+  readonly workerId: string;
+  readonly runId: string;
+  readonly generation: number;
+  readonly step: number;
+  readonly files: readonly CheckpointFile[];
+}
+
+export interface StopRun extends ToMembers {
+  readonly kind: 'stopRun';
+  readonly afterStep: number;
+  readonly reason: string;
+}
+
+/** The generation is over; with `forget`, the run is over for these workers too. */
+export interface Release extends ToMembers {
+  readonly kind: 'release';
+  readonly forget: boolean;
+  readonly reason: string;
+}
+
+/** One line of `metrics.jsonl`. What rank 0 measured is null where its report was lost with it. */
+export interface MetricsRow {
+  readonly step: number;
+  /** Null where it was not finite. */
+  readonly loss: number | null;
+  readonly learningRate: number | null;
+  readonly gradNorm: number | null;
+  readonly tokensPerSecond: number | null;
+  /** Sequences this step consumed. */
+  readonly sequences: PerSource<number>;
+  readonly seconds: {
+    readonly data: number | null;
+    readonly compute: number | null;
+    readonly communication: number | null;
+    readonly apply: number | null;
+  };
+  readonly generation: number;
+  /** When the step was committed, ISO 8601 in UTC. */
+  readonly time: string;
+}

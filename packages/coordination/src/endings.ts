@@ -1,0 +1,77 @@
+import type { Training } from './cluster-state.js';
+import type { Draft } from './draft.js';
+import type { MemberEventOf } from './events.js';
+import { flushMetrics } from './metrics.js';
+import type { RunFailure } from './records.js';
+import type { RunState } from './run-state.js';
+
+/** The step after which this generation ends by itself. */
+export function lastStepOf(state: RunState, live: Training): number {
+  return live.stopAfterStep ?? state.config.steps;
+}
+
+/** A run is over only when its last checkpoint is written. */
+export function checkpointDone(draft: Draft, runId: string, step: number): string {
+  const { live, state } = draft.run(runId);
+  if (step === state.config.steps) {
+    end(draft, runId, 'all steps are trained');
+    draft.record(runId, { kind: 'finished', step });
+    return `run ${runId} is finished`;
+  }
+  if (live.stage === 'training' && step === live.stopAfterStep)
+    return stopNow(draft, runId, `it was asked to stop and did so after step ${step}, with a checkpoint`);
+  return `checkpoint ${step} of run ${runId} is written`;
+}
+
+/** Ends the run where it stands, without waiting for anything. */
+export function stopNow(draft: Draft, runId: string, reason: string): string {
+  end(draft, runId, reason);
+  draft.record(runId, { kind: 'stopped', step: draft.run(runId).state.step, reason });
+  return `run ${runId} is stopped: ${reason}`;
+}
+
+export function fail(draft: Draft, runId: string, failure: RunFailure): string {
+  end(draft, runId, `the run failed: ${failure.message}`);
+  draft.record(runId, { kind: 'failed', step: draft.run(runId).state.step, failure });
+  return `run ${runId} failed: ${failure.message}`;
+}
+
+/** A rank's training ended by itself. */
+export function ended(draft: Draft, { runId, workerId, generation, outcome }: MemberEventOf<'ended'>): string {
+  const { live, state } = draft.run(runId);
+  if (live.stage !== 'training' && live.stage !== 'reforming') return '';
+  const members = live.stage === 'training' ? live.members : live.survivors;
+  const rank = members.indexOf(workerId);
+  if (outcome.kind === 'failed') {
+    if (generation < live.firstGeneration) return `a failure of generation ${generation} is not about this state`;
+    const { code, message, cure } = outcome.failure;
+    return fail(draft, runId, { code, message: `rank ${rank}: ${message}`, cure });
+  }
+  if (live.stage !== 'training' || live.generation !== generation)
+    return `generation ${generation} of run ${runId} is already over`;
+  const lastStep = lastStepOf(state, live);
+  const saved = live.manifests.has(lastStep) || live.parts.get(lastStep)?.has(rank) === true;
+  if (outcome.step === lastStep && saved) return `rank ${rank} of run ${runId} has done its part`;
+  return fail(draft, runId, {
+    code: 'internal',
+    message: `rank ${rank} ended after step ${outcome.step}${saved ? '' : ' without its part of the checkpoint'}, where step ${lastStep} was to be the last`,
+    cure: 'resume the run from its newest checkpoint, and report this',
+  });
+}
+
+/** Frees the members and drops what lived in their memory. */
+function end(draft: Draft, runId: string, reason: string): void {
+  const { live } = draft.run(runId);
+  if (live.stage === 'training' || live.stage === 'reforming') flushMetrics(draft, runId, live.unreported);
+  release(draft, runId, { forget: true, reason });
+  draft.setLive(runId, { stage: 'ended' });
+}
+
+/** Tells the attending members that their generation is over; with `forget`, they are idle from here on. */
+export function release(draft: Draft, runId: string, { forget, reason }: { forget: boolean; reason: string }): void {
+  const workerIds = draft.membersOf(runId).map(({ workerId }) => workerId);
+  if (workerIds.length === 0) return;
+  const { generation } = draft.run(runId).state;
+  draft.command({ kind: 'release', workerIds, runId, generation, forget, reason });
+  if (forget) for (const workerId of workerIds) draft.changeWorker(workerId, { runId: undefined });
+}

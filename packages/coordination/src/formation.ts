@@ -1,0 +1,93 @@
+import type { Attendee, Memory, Origin, Reforming } from './cluster-state.js';
+import type { Assign } from './commands.js';
+import type { Draft } from './draft.js';
+import type { RunState } from './run-state.js';
+
+/** Forms every ring that can be formed now: first the runs under way, then the queued ones in the order of launch. */
+export function formRings(draft: Draft): string {
+  const reformed = draft.runIds.map((runId) => {
+    const { live, state } = draft.run(runId);
+    return live.stage === 'reforming' ? reform(draft, state, live) : '';
+  });
+  const started = draft.runIds.map((runId) => {
+    const { live, state } = draft.run(runId);
+    return live.stage === 'waiting' && live.origin !== undefined ? start(draft, state, live.origin) : '';
+  });
+  return [...reformed, ...started].filter((reason) => reason !== '').join('; ');
+}
+
+function start(draft: Draft, state: RunState, origin: Origin): string {
+  const wanted = state.config.workers;
+  const idle = draft.idleWorkers;
+  if (idle.length < wanted) return '';
+  const memory: Memory = { origin, firstGeneration: state.generation + 1, ringFailures: 0, unreported: [] };
+  return formRing(draft, state, memory, idle.slice(0, wanted));
+}
+
+function reform(draft: Draft, state: RunState, live: Reforming): string {
+  if (live.unheard.size > 0 || draft.nowMs - live.sinceMs < draft.settings.settleMs) return '';
+  const survivors = draft.membersOf(state.runId);
+  // Idle workers can fill the gaps where everyone loads the state anyway. Where it lives only in memory they wait for
+  // the next resume: here a newcomer would be given a peer to take the state from.
+  const newcomers = needsMemory(state, live) ? [] : draft.idleWorkers.slice(0, state.config.workers - survivors.length);
+  return formRing(draft, state, live, [...survivors, ...newcomers]);
+}
+
+/** Whether steps were committed since the run was taken from its origin, so that only its members hold its state. */
+function needsMemory(state: RunState, memory: Memory): boolean {
+  return state.step !== memory.origin.step;
+}
+
+function formRing(draft: Draft, state: RunState, memory: Memory, workers: readonly Attendee[]): string {
+  const { runId, config } = state;
+  const members = inRankOrder(workers);
+  const workerIds = members.map(({ workerId }) => workerId);
+  const generation = state.generation + 1;
+  const firstStep = state.step + 1;
+  const start = stateToStartFrom(state, memory);
+  draft.record(runId, {
+    kind: 'assigned',
+    generation,
+    firstStep,
+    state: start.kind,
+    workers: members.map(({ workerId, hostName, device }) => ({ workerId, hostName, device })),
+  });
+  for (const workerId of workerIds) draft.changeWorker(workerId, { runId });
+  // One more step for a run that is stopping: every rank then learns of the stop before that step's decision.
+  const stopAfterStep = state.phase === 'stopping' ? Math.min(firstStep, config.steps) : undefined;
+  draft.setLive(runId, {
+    stage: 'training',
+    generation,
+    members: workerIds,
+    votes: new Map(),
+    votesSinceMs: undefined,
+    parts: new Map(),
+    manifests: new Set(),
+    stopAfterStep,
+    origin: memory.origin,
+    firstGeneration: memory.firstGeneration,
+    ringFailures: memory.ringFailures,
+    unreported: memory.unreported,
+  });
+  const ring = members.map(({ workerId, dataPlaneAddress }) => ({ workerId, address: dataPlaneAddress }));
+  draft.command({ kind: 'assign', runId, generation, config, firstStep, state: start, ring });
+  if (stopAfterStep !== undefined)
+    draft.command({ kind: 'stopRun', workerIds, runId, generation, afterStep: stopAfterStep, reason: state.reason });
+  return `run ${runId} begins generation ${generation} at step ${firstStep} on ${members.length} of ${config.workers} workers`;
+}
+
+function stateToStartFrom(state: RunState, memory: Memory): Assign['state'] {
+  if (needsMemory(state, memory)) return { kind: 'keep' };
+  const { directory } = memory.origin;
+  return directory === undefined ? { kind: 'fresh' } : { kind: 'checkpoint', directory };
+}
+
+/** Workers of one host side by side in the ring, so that it crosses the network once per host. */
+function inRankOrder(workers: readonly Attendee[]): readonly Attendee[] {
+  return workers.toSorted((a, b) => compare(a.hostName, b.hostName) || a.order - b.order);
+}
+
+function compare(a: string, b: string): number {
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
+}

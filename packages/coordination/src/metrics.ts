@@ -1,0 +1,41 @@
+import type { CommittedStep } from './cluster-state.js';
+import type { MetricsRow } from './commands.js';
+import type { Draft } from './draft.js';
+import type { MemberEventOf, StepReport } from './events.js';
+
+/** Rank 0's report completes a committed step: its row can be written. */
+export function reported(draft: Draft, { runId, generation, report }: MemberEventOf<'reported'>): string {
+  const { live } = draft.run(runId);
+  if (live.stage !== 'training' && live.stage !== 'reforming') return '';
+  // Also a report from the generation before: rank 0 may have outlived it.
+  const committed = live.unreported.find((other) => other.step === report.step && other.generation === generation);
+  if (committed === undefined) return `a report of step ${report.step} of run ${runId} is not awaited`;
+  draft.command({ kind: 'appendMetrics', runId, row: row(committed, report) });
+  draft.setLive(runId, { ...live, unreported: live.unreported.filter((other) => other !== committed) });
+  return '';
+}
+
+/** Writes the rows of steps whose reports will not come any more. */
+export function flushMetrics(draft: Draft, runId: string, steps: readonly CommittedStep[]): void {
+  for (const step of steps) draft.command({ kind: 'appendMetrics', runId, row: row(step, undefined) });
+}
+
+function row(committed: CommittedStep, report: StepReport | undefined): MetricsRow {
+  const { step, loss, gradNorm, sequences, generation, time } = committed;
+  return {
+    step,
+    loss,
+    learningRate: report?.learningRate ?? null,
+    gradNorm,
+    tokensPerSecond: report?.tokensPerSecond ?? null,
+    sequences,
+    seconds: {
+      data: report?.dataSeconds ?? null,
+      compute: report?.computeSeconds ?? null,
+      communication: report?.communicationSeconds ?? null,
+      apply: report?.applySeconds ?? null,
+    },
+    generation,
+    time,
+  };
+}

@@ -1,0 +1,118 @@
+import type { ErrorCode } from '@weft/common';
+import type { RunConfig } from '@weft/config';
+import type { LedgerEntry } from '@weft/mixture';
+
+/**
+ * One line of a run's `events.jsonl`: a fact that survives the coordinator. Folding a run's lines with `evolve` gives
+ * its `RunState`; folding its `committed` and `resumed` lines with `Ledger` of `@weft/mixture` gives what it consumed.
+ */
+export type RunRecord =
+  | Launched
+  | Assigned
+  | Committed
+  | CheckpointWritten
+  | WorkerLost
+  | RingBroke
+  | Requeued
+  | Resumed
+  | StopRequested
+  | Stopped
+  | Finished
+  | Failed;
+
+interface Line<Kind extends string> {
+  readonly kind: Kind;
+  /** When it was decided, ISO 8601 in UTC. */
+  readonly time: string;
+}
+
+/** The first line of every run. */
+export interface Launched extends Line<'launched'> {
+  readonly runId: string;
+  readonly config: RunConfig;
+  readonly weftVersion: string;
+}
+
+/** What a generation's members start from. */
+export type StateOrigin = 'fresh' | 'checkpoint' | 'keep';
+
+/** A generation began: these workers form the ring, in rank order. */
+export interface Assigned extends Line<'assigned'> {
+  readonly generation: number;
+  readonly firstStep: number;
+  readonly state: StateOrigin;
+  readonly workers: readonly { readonly workerId: string; readonly hostName: string; readonly device: string }[];
+}
+
+/** A step is part of the run for good, unless a later `resumed` line rolls it back. */
+export interface Committed extends Line<'committed'> {
+  readonly entry: LedgerEntry;
+  /** Global L2 norm of the gradient before clipping; null where it was not finite. */
+  readonly gradNorm: number | null;
+  /** Text tokens the loss is the mean of, over all ranks. */
+  readonly lossTokens: number;
+  readonly worldSize: number;
+}
+
+/** The manifest of this checkpoint is on disk. */
+export interface CheckpointWritten extends Line<'checkpointWritten'> {
+  readonly step: number;
+  readonly directory: string;
+}
+
+export interface WorkerLost extends Line<'workerLost'> {
+  readonly generation: number;
+  readonly rank: number;
+  readonly workerId: string;
+  readonly hostName: string;
+  readonly reason: string;
+}
+
+/** A rank's ring connection failed; the generation is over. */
+export interface RingBroke extends Line<'ringBroke'> {
+  readonly generation: number;
+  readonly rank: number;
+  readonly step: number;
+  readonly reason: string;
+}
+
+/** Nobody holds the run's state any more: it waits for workers and will start from its newest checkpoint. */
+export interface Requeued extends Line<'requeued'> {
+  readonly reason: string;
+}
+
+/** The run goes on from the state after `fromStep`; steps committed beyond it are rolled back. */
+export interface Resumed extends Line<'resumed'> {
+  readonly fromStep: number;
+  /** The checkpoint it will load; null to start afresh from the seed. */
+  readonly checkpointDirectory: string | null;
+  /** Newer checkpoints that did not verify, and why. */
+  readonly skippedCheckpoints: readonly { readonly directory: string; readonly reason: string }[];
+  /** The number of workers and of steps from here on. */
+  readonly workers: number;
+  readonly steps: number;
+  readonly reason: string;
+}
+
+export interface StopRequested extends Line<'stopRequested'> {}
+
+export interface Stopped extends Line<'stopped'> {
+  readonly step: number;
+  readonly reason: string;
+}
+
+export interface Finished extends Line<'finished'> {
+  readonly step: number;
+}
+
+export interface Failed extends Line<'failed'> {
+  readonly step: number;
+  readonly failure: RunFailure;
+}
+
+/** A `WeftError` as a run keeps it. */
+export interface RunFailure {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly cure: string | null;
+}

@@ -1,0 +1,171 @@
+import { EMPTY_DIGEST, Ledger } from '@weft/mixture';
+import { expect } from 'vitest';
+import { defaultSettings } from '../cluster-state.js';
+import {
+  type ClusterEvent,
+  type ClusterState,
+  type Command,
+  type Decision,
+  decide,
+  describeRun,
+  type FoundCheckpoint,
+  initialCluster,
+  ledgerRecords,
+  type RunRecord,
+  type RunView,
+  replay,
+  type Settings,
+  type StepVote,
+} from '../index.js';
+import { tinyConfig } from './tiny-config.js';
+
+/** A run id for scenes with one run. */
+export const RUN = 'tiny-1';
+export const NOTHING: FoundCheckpoint = { checkpoint: undefined, skipped: [] };
+
+type Of<Kind extends Command['kind']> = Extract<Command, { readonly kind: Kind }>;
+
+/**
+ * A cluster on paper: events in, decisions out. After every decision it checks that the log alone gives the same state
+ * and that the ledger in it is whole.
+ */
+export class Scene {
+  nowMs = Date.UTC(2026, 0, 1);
+  state: ClusterState;
+  /** By runId. */
+  readonly logs = new Map<string, RunRecord[]>();
+  /** The commands since `clear`. */
+  commands: Command[] = [];
+  reason = '';
+
+  constructor(settings: Partial<Settings> = {}) {
+    this.state = initialCluster({ ...defaultSettings, ...settings });
+  }
+
+  on(event: ClusterEvent): Decision {
+    const decision = decide(this.nowMs, this.state, event);
+    this.state = decision.state;
+    this.reason = decision.reason;
+    for (const { runId, record } of decision.records) this.logs.set(runId, [...(this.logs.get(runId) ?? []), record]);
+    this.commands.push(...decision.commands);
+    this.#check();
+    return decision;
+  }
+
+  /** The coordinator dies and comes back: what is left is the logs, as JSON. */
+  restart(policy: 'auto' | 'manual'): void {
+    const logs = JSON.parse(JSON.stringify([...this.logs.values()])) as RunRecord[][];
+    this.state = initialCluster(this.state.settings, logs.map(replay));
+    this.on({ kind: 'recovered', policy });
+  }
+
+  /** Lets time go by as a coordinator sees it; the workers named beat. */
+  pass(durationMs: number, ...beating: string[]): void {
+    for (let passed = 0; passed < durationMs; passed += 100) {
+      this.nowMs += 100;
+      for (const workerId of beating) this.on({ kind: 'heartbeat', workerId });
+      this.on({ kind: 'tick' });
+    }
+  }
+
+  attend(...workerIds: string[]): void {
+    for (const workerId of workerIds) {
+      // "west/w1" is worker w1 on host west.
+      const hostName = workerId.includes('/') ? workerId.slice(0, workerId.indexOf('/')) : 'host';
+      const worker = { workerId, hostName, processId: 1, dataPlaneAddress: `${workerId}:1`, device: 'cpu' };
+      this.on({ kind: 'attended', worker });
+    }
+  }
+
+  leave(...workerIds: string[]): void {
+    for (const workerId of workerIds) this.on({ kind: 'left', workerId, reason: 'its stream ended' });
+  }
+
+  launch(changes: Parameters<typeof tinyConfig>[0] = {}, runId = RUN): void {
+    this.on({ kind: 'launch', runId, config: tinyConfig(changes), weftVersion: '0.1.0' });
+  }
+
+  resume(found: FoundCheckpoint, change: { workers?: number; steps?: number } = {}): void {
+    this.on({ kind: 'resume', runId: RUN, workers: change.workers, steps: change.steps, found });
+  }
+
+  stop(saveCheckpoint = true): void {
+    this.on({ kind: 'stop', runId: RUN, saveCheckpoint });
+  }
+
+  /** One rank's vote in the current generation. */
+  vote(workerId: string, vote: Partial<StepVote> = {}, generation = this.view().generation): void {
+    const step = this.view().step + 1;
+    const whole = { step, loss: 2, gradNorm: 1, finite: true, sequenceDigest: EMPTY_DIGEST, lossTokens: 100, ...vote };
+    this.on({ kind: 'voted', workerId, runId: RUN, generation, vote: whole });
+  }
+
+  /** Steps on which all members agree. */
+  train(count: number): void {
+    for (let i = 0; i < count; i++) for (const workerId of this.members) this.vote(workerId);
+  }
+
+  save(workerId: string, step: number, generation = this.view().generation): void {
+    const files = [{ name: `${workerId}-${step}`, bytes: 1, sha256: '' }];
+    this.on({ kind: 'partSaved', workerId, runId: RUN, generation, step, files });
+  }
+
+  written(workerId: string, step: number, generation = this.view().generation): void {
+    this.on({ kind: 'manifestWritten', workerId, runId: RUN, generation, step, directory: `/step-${step}` });
+  }
+
+  /** A whole checkpoint: every part, then the manifest. */
+  checkpoint(step: number): void {
+    for (const workerId of this.members) this.save(workerId, step);
+    this.written(this.members[0]!, step);
+  }
+
+  breakRing(workerId: string, generation = this.view().generation): void {
+    const step = this.view().step + 1;
+    this.on({ kind: 'ringBroken', workerId, runId: RUN, generation, step, reason: 'peer gone' });
+  }
+
+  report(workerId: string, step: number, generation = this.view().generation): void {
+    const seconds = { dataSeconds: 1, computeSeconds: 2, communicationSeconds: 3, applySeconds: 4 };
+    const report = { step, learningRate: 1e-3, tokensPerSecond: 50, ...seconds };
+    this.on({ kind: 'reported', workerId, runId: RUN, generation, report });
+  }
+
+  view(runId = RUN): RunView {
+    const view = describeRun(this.state, runId);
+    if (view === undefined) throw new Error(`no run ${runId}`);
+    return view;
+  }
+
+  /** The members of the generation at work, by rank. */
+  get members(): readonly string[] {
+    const live = this.state.runs.get(RUN)?.live;
+    return live?.stage === 'training' ? live.members : [];
+  }
+
+  get log(): readonly RunRecord[] {
+    return this.logs.get(RUN) ?? [];
+  }
+
+  clear(): void {
+    this.commands = [];
+  }
+
+  commandsOf<Kind extends Command['kind']>(kind: Kind): readonly Of<Kind>[] {
+    return this.commands.filter((command): command is Of<Kind> => command.kind === kind);
+  }
+
+  lastCommand<Kind extends Command['kind']>(kind: Kind): Of<Kind> | undefined {
+    return this.commandsOf(kind).at(-1);
+  }
+
+  #check(): void {
+    for (const [runId, log] of this.logs) {
+      const durable = this.state.runs.get(runId)?.durable;
+      expect(replay(JSON.parse(JSON.stringify(log)) as RunRecord[])).toEqual(durable);
+      const ledger = Ledger.fold(ledgerRecords(log));
+      expect(ledger.problems()).toEqual([]);
+      expect(ledger.lastStep).toBe(durable?.step);
+    }
+  }
+}

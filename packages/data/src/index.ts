@@ -1,1 +1,12 @@
-export {};
+export type { BatchArrays } from './batch/batch-arrays.js';
+export { SliceLoader, type SliceLoaderOptions, type StepSlice } from './batch/slice-loader.js';
+export { Dataset } from './dataset/dataset.js';
+export type { PackedSequence } from './dataset/packed-sequence.js';
+export { type DemoResult, fetchDemo } from './demo/fetch-demo.js';
+export { type IndexResult, indexDataset } from './index/index-dataset.js';
+export type { IndexManifest, SourceManifest } from './index/manifest.js';
+export { type DatasetSummary, inspectDataset, type SourceSummary } from './inspect/inspect-dataset.js';
+export { IMAGE_ENTRY, type PackingLimits, type Piece } from './packing/piece.js';
+export type { DataProgress, OnProgress } from './progress.js';
+export type { ImageLocation } from './shards/document.js';
+export { openTokenizer, type Tokenizer } from './tokenizer/tokenizer.js';

@@ -1,0 +1,165 @@
+import { join } from 'node:path';
+import { type PerSource, perSource, SOURCES, type Source, WeftError } from '@weft/common';
+import type { DataConfig, ModelConfig } from '@weft/config';
+import { fileBytes } from '../files.js';
+import { checkVocabulary } from '../index/check-vocabulary.js';
+import { type IndexManifest, indexDirectory, packingLimits, REINDEX, readManifest } from '../index/manifest.js';
+import type { PackingLimits } from '../packing/piece.js';
+import type { ImageLocation } from '../shards/document.js';
+import { listShards } from '../shards/list-shards.js';
+import { openTokenizer, type Tokenizer } from '../tokenizer/tokenizer.js';
+import { ImageReader } from './image-reader.js';
+import type { PackedSequence } from './packed-sequence.js';
+import { SourceTables } from './source-tables.js';
+
+/** A packed dataset: any sequence by its number, any image by its place. Memory does not grow with its size. */
+export class Dataset {
+  /** The folder of the index. */
+  readonly directory: string;
+  /** SHA-256 of the index manifest, which holds the hashes of all shards and tables: two datasets of one identity are the same. */
+  readonly identity: string;
+  readonly manifest: IndexManifest;
+  readonly tokenizer: Tokenizer;
+  /** Height and width of decoded images, pixels. */
+  readonly imageSize: number;
+  readonly #tables: PerSource<SourceTables>;
+  readonly #images: ImageReader;
+
+  /**
+   * Opens the index of these parameters and checks that it fits its shards: the same names, the same sizes. (The
+   * hashes are checked by `inspectDataset`.)
+   *
+   * @throws `not_found` when there is no such index or a shard is missing, `failed_precondition` when a shard has
+   * another size or is not in the index or a source with a positive weight is empty, `corrupt_data` for a damaged
+   * index, `invalid_argument` when the model's vocabulary is too small.
+   */
+  static async open({ data, model }: { readonly data: DataConfig; readonly model: ModelConfig }): Promise<Dataset> {
+    const tokenizer = await openTokenizer(data.tokenizer);
+    checkVocabulary(tokenizer.name, tokenizer.vocabularySize, model);
+    const limits = packingLimits(data, model);
+    const directory = indexDirectory(data.directory, tokenizer, limits);
+    const { manifest, identity } = await readManifest(directory);
+    checkParameters(directory, manifest, tokenizer, limits);
+    for (const source of SOURCES) await checkShards(data, source, manifest);
+    const tables = {
+      captioned: await SourceTables.open(directory, 'captioned', manifest),
+      interleaved: await SourceTables.open(directory, 'interleaved', manifest),
+      text: await SourceTables.open(directory, 'text', manifest),
+    };
+    const shards = perSource((source) => manifest.sources[source].shards);
+    const images = new ImageReader(data.directory, shards, model.vision.imageSize);
+    return new Dataset({ directory, identity, manifest, tokenizer, imageSize: model.vision.imageSize, tables, images });
+  }
+
+  private constructor(parts: {
+    readonly directory: string;
+    readonly identity: string;
+    readonly manifest: IndexManifest;
+    readonly tokenizer: Tokenizer;
+    readonly imageSize: number;
+    readonly tables: PerSource<SourceTables>;
+    readonly images: ImageReader;
+  }) {
+    this.directory = parts.directory;
+    this.identity = parts.identity;
+    this.manifest = parts.manifest;
+    this.tokenizer = parts.tokenizer;
+    this.imageSize = parts.imageSize;
+    this.#tables = parts.tables;
+    this.#images = parts.images;
+  }
+
+  /** How many packed sequences each source holds. */
+  get sequences(): PerSource<number> {
+    return perSource((source) => this.manifest.sources[source].sequences);
+  }
+
+  get limits(): PackingLimits {
+    return this.manifest.packing;
+  }
+
+  /** @throws `invalid_argument` when there is no such sequence, `corrupt_data` when the index is damaged. */
+  async readSequence(source: Source, index: number): Promise<PackedSequence> {
+    const count = this.sequences[source];
+    if (!Number.isSafeInteger(index) || index < 0 || index >= count)
+      throw new WeftError('invalid_argument', `there is no ${source} sequence ${index}: the index holds ${count}`);
+    return this.#tables[source].readSequence(index);
+  }
+
+  /**
+   * The pixels of an image, 8 bits per colour: imageSize · imageSize · 3 bytes, row by row. Do not write into them.
+   *
+   * @throws `corrupt_data` naming shard and member when it cannot be decoded.
+   */
+  readImage(source: Source, image: ImageLocation): Promise<Uint8Array> {
+    return this.#images.read(source, image);
+  }
+
+  /** The shard and the member an image lies in, for people; walks the shard. */
+  async imageName(source: Source, image: ImageLocation): Promise<string> {
+    const shard = this.manifest.sources[source].shards[image.shard]?.name ?? `shard ${image.shard}`;
+    return `${shard} ${await this.#images.nameOf(source, image)}`;
+  }
+
+  async close(): Promise<void> {
+    await this.#images.close();
+    for (const source of SOURCES) await this.#tables[source].close();
+  }
+}
+
+/** The folder's name says the parameters; the manifest inside must say the same. */
+function checkParameters(
+  directory: string,
+  manifest: IndexManifest,
+  tokenizer: Tokenizer,
+  limits: PackingLimits,
+): void {
+  const differing = [
+    ['tokenizer', manifest.tokenizer.name, tokenizer.name],
+    ['vocabularySize', manifest.tokenizer.vocabularySize, tokenizer.vocabularySize],
+    ['sequenceLength', manifest.packing.sequenceLength, limits.sequenceLength],
+    ['tokensPerImage', manifest.packing.tokensPerImage, limits.tokensPerImage],
+    ['imagesPerSequence', manifest.packing.imagesPerSequence, limits.imagesPerSequence],
+  ].find(([, indexed, wanted]) => indexed !== wanted);
+  if (differing === undefined) return;
+  const [field, indexed, wanted] = differing;
+  throw new WeftError(
+    'failed_precondition',
+    `the data index ${directory} was made with ${field} ${indexed}, but this run has ${wanted}`,
+    { cure: REINDEX },
+  );
+}
+
+async function checkShards(data: DataConfig, source: Source, manifest: IndexManifest): Promise<void> {
+  const { shards, sequences } = manifest.sources[source];
+  for (const { name, bytes: indexedBytes } of shards) {
+    const path = join(data.directory, source, name);
+    const bytes = await fileBytes(path);
+    if (bytes === undefined)
+      throw new WeftError('not_found', `the shard ${path} is in the data index, but the file is missing`, {
+        cure: `put it back, or ${REINDEX}`,
+      });
+    if (bytes !== indexedBytes)
+      throw new WeftError(
+        'failed_precondition',
+        `the shard ${path} has ${bytes} bytes, but had ${indexedBytes} when it was indexed`,
+        { cure: REINDEX },
+      );
+  }
+  const indexed = new Set(shards.map(({ name }) => name));
+  const unknown = (await listShards(data.directory, source)).find((name) => !indexed.has(name));
+  if (unknown !== undefined)
+    throw new WeftError(
+      'failed_precondition',
+      `the shard ${join(data.directory, source, unknown)} is not in the data index`,
+      {
+        cure: `${REINDEX}, or move the file away`,
+      },
+    );
+  if (sequences === 0 && data.weights[source] > 0)
+    throw new WeftError(
+      'failed_precondition',
+      `data.weights.${source} is ${data.weights[source]}, but the data index holds no ${source} sequence`,
+      { cure: `add ${source} shards and ${REINDEX}, or set data.weights.${source}=0` },
+    );
+}

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { assertNever, WeftError } from './error.js';
+import { assertNever, errorCode, WeftError } from './error.js';
 
 it('the sentence joins message and cure', () => {
   expect(new WeftError('not_found', 'recipe "x" is unknown').sentence).toBe('recipe "x" is unknown');
@@ -33,4 +33,9 @@ it('is recognised by class and, when asked, by code', () => {
 it('an unhandled case says its value', () => {
   const impossible = { kind: 'new' } as unknown as never;
   expect(() => assertNever(impossible)).toThrow('a case was not handled: {"kind":"new"}');
+});
+
+it('a code from outside is one of the list, or internal', () => {
+  expect(errorCode('corrupt_data')).toBe('corrupt_data');
+  expect(errorCode('from_the_future')).toBe('internal');
 });

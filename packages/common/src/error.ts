@@ -2,19 +2,26 @@
  * What went wrong, as a closed list. The code tells the caller what to do next:
  * `invalid_*` and `corrupt_data` want a person, `unavailable` and `deadline_exceeded` may be tried again.
  */
-export type ErrorCode =
-  | 'invalid_argument'
-  | 'not_found'
-  | 'already_exists'
-  | 'failed_precondition'
-  | 'corrupt_data'
-  | 'version_mismatch'
-  | 'port_in_use'
-  | 'native_library'
-  | 'unavailable'
-  | 'deadline_exceeded'
-  | 'cancelled'
-  | 'internal';
+export const ERROR_CODES = [
+  'invalid_argument',
+  'not_found',
+  'already_exists',
+  'failed_precondition',
+  'corrupt_data',
+  'version_mismatch',
+  'port_in_use',
+  'native_library',
+  'unavailable',
+  'deadline_exceeded',
+  'cancelled',
+  'internal',
+] as const;
+export type ErrorCode = (typeof ERROR_CODES)[number];
+
+/** A code as it came over a wire or from a file; a word of a newer version counts as `internal`. */
+export function errorCode(text: string): ErrorCode {
+  return ERROR_CODES.find((code) => code === text) ?? 'internal';
+}
 
 export interface WeftErrorOptions {
   /** What the reader can do about it, one imperative sentence without a final full stop. */

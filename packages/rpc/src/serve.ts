@@ -1,0 +1,76 @@
+import { Server } from '@grpc/grpc-js';
+import { formatAddress, listenError } from '@weft/common';
+import type { Service } from './service.js';
+import { serverCredentials, type TlsFiles } from './tls.js';
+import { serverOptions } from './transport-options.js';
+
+export interface ServeOptions {
+  readonly services: readonly Service[];
+  /** Default 127.0.0.1: reachable from this machine only. */
+  readonly host?: string;
+  /** Default 0: any free port; `RpcServer.port` tells which. */
+  readonly port?: number;
+  /** Without it the wire is plain text. */
+  readonly tls?: TlsFiles;
+  /** Who listens, for the sentence when the port is taken; default "the server". */
+  readonly name?: string;
+}
+
+export interface RpcServer {
+  /** `host:port` it listens on. */
+  readonly address: string;
+  readonly port: number;
+  /** What the health service answers; serving from the start. */
+  setServing(serving: boolean): void;
+  /**
+   * Takes no more calls, tells streams `unavailable`, lets unary calls finish, and after `graceMs` (default 5,000)
+   * drops what is left. Safe to call twice.
+   */
+  close(graceMs?: number): Promise<void>;
+}
+
+/**
+ * Serves gRPC services, and the standard health service beside them.
+ *
+ * @throws WeftError `port_in_use`, `failed_precondition` (a port below 1024), `invalid_argument` (not an address of this
+ * machine), or what is wrong with the TLS files.
+ */
+export async function serve(options: ServeOptions): Promise<RpcServer> {
+  const { services, host = '127.0.0.1', port = 0, tls, name = 'the server' } = options;
+  const credentials = await serverCredentials(tls);
+  // Loaded late: it parses its .proto at import, and clients never need it.
+  const { HealthImplementation } = await import('grpc-health-check');
+  const closing = new AbortController();
+  const server = new Server(serverOptions);
+  for (const { definition, implementation } of services) server.addService(definition, implementation(closing.signal));
+  const health = new HealthImplementation({ '': 'SERVING' });
+  health.addToServer(server);
+  const bound = await new Promise<number>((resolve, reject) => {
+    server.bindAsync(formatAddress({ host, port }), credentials, (error, boundPort) => {
+      if (error === null) resolve(boundPort);
+      else reject(listenError(error, name, { host, port }, '--port'));
+    });
+  });
+  let closed: Promise<void> | undefined;
+  return {
+    address: formatAddress({ host, port: bound }),
+    port: bound,
+    setServing: (serving) => health.setStatus('', serving ? 'SERVING' : 'NOT_SERVING'),
+    close: (graceMs = 5000) => {
+      closed ??= shutDown(server, graceMs);
+      health.setStatus('', 'NOT_SERVING');
+      closing.abort();
+      return closed;
+    },
+  };
+}
+
+function shutDown(server: Server, graceMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    const force = setTimeout(() => server.forceShutdown(), graceMs);
+    server.tryShutdown(() => {
+      clearTimeout(force);
+      resolve();
+    });
+  });
+}

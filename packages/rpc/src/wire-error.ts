@@ -1,0 +1,122 @@
+import { Metadata, type ServiceError, status } from '@grpc/grpc-js';
+import { assertNever, type ErrorCode, errorCode, WeftError } from '@weft/common';
+
+/** The trailer that carries a WeftError whole: UTF-8 JSON of code, message and cure. */
+const ERROR_TRAILER = 'weft-error-bin';
+/** Trailers share a budget of 8 KiB with the rest of the headers. */
+const LONGEST_MESSAGE = 3000;
+const LONGEST_CURE = 1000;
+const LONGEST_DETAILS = 200;
+
+export interface StatusWithTrailers {
+  readonly code: status;
+  readonly details: string;
+  readonly metadata: Metadata;
+}
+
+/** What a server sends for whatever its handler threw. Other gRPC clients see the nearest status and the message. */
+export function toStatus(thrown: unknown): StatusWithTrailers {
+  const { code, message, cure } = WeftError.from(thrown);
+  const metadata = new Metadata();
+  const whole = { code, message: shortened(message, LONGEST_MESSAGE), cure: shortened(cure ?? '', LONGEST_CURE) };
+  metadata.set(ERROR_TRAILER, Buffer.from(JSON.stringify(whole)));
+  // Through UTF-8 and back, because half of a surrogate pair cannot be percent-encoded into a status.
+  const details = Buffer.from(shortened(message, LONGEST_DETAILS)).toString();
+  return { code: statusOf(code), details, metadata };
+}
+
+/** Which call failed, for the sentence. */
+export interface CallSite {
+  readonly address: string;
+  readonly path: string;
+  readonly deadlineMs?: number;
+}
+
+/** What a client throws for a failed call: the server's own WeftError where it sent one, else what the wire says. */
+export function fromServiceError(error: ServiceError, site: CallSite): WeftError {
+  return carriedError(error) ?? transportError(error, site);
+}
+
+function carriedError(error: ServiceError): WeftError | undefined {
+  const [trailer] = error.metadata?.get(ERROR_TRAILER) ?? [];
+  if (!Buffer.isBuffer(trailer)) return undefined;
+  try {
+    const carried: unknown = JSON.parse(trailer.toString());
+    if (typeof carried !== 'object' || carried === null) return undefined;
+    const { code, message, cure } = carried as Record<string, unknown>;
+    if (typeof code !== 'string' || typeof message !== 'string' || typeof cure !== 'string') return undefined;
+    return new WeftError(errorCode(code), message, cure === '' ? {} : { cure });
+  } catch {
+    return undefined;
+  }
+}
+
+function transportError(cause: ServiceError, { address, path, deadlineMs }: CallSite): WeftError {
+  const method = path.slice(path.lastIndexOf('/') + 1);
+  switch (cause.code) {
+    case status.UNAVAILABLE:
+      return new WeftError('unavailable', `no connection to ${address} (${reasonIn(cause.details)})`, {
+        cure: 'check the address, that the process there runs, and that both sides use TLS or neither does',
+        cause,
+      });
+    case status.DEADLINE_EXCEEDED: {
+      const time = deadlineMs === undefined ? 'in time' : `within ${deadlineMs} ms`;
+      return new WeftError('deadline_exceeded', `${address} did not answer ${method} ${time}`, { cause });
+    }
+    case status.CANCELLED:
+      return new WeftError('cancelled', `the call ${method} to ${address} was cancelled`, { cause });
+    case status.UNIMPLEMENTED:
+      return new WeftError('version_mismatch', `${address} does not know ${path}`, {
+        cure: 'run the same version of Weft on both sides',
+        cause,
+      });
+    case status.RESOURCE_EXHAUSTED:
+      return new WeftError('invalid_argument', `a message of ${method} is too large (${cause.details})`, { cause });
+    case status.NOT_FOUND:
+      return new WeftError('not_found', cause.details, { cause });
+    case status.UNAUTHENTICATED:
+    case status.PERMISSION_DENIED:
+      return new WeftError('failed_precondition', `${address} refused ${method}: ${cause.details}`, { cause });
+    default:
+      return new WeftError('internal', `${method} at ${address} failed: ${cause.details}`, { cause });
+  }
+}
+
+/** grpc-js wraps the system's reason in words about its own load balancer. */
+function reasonIn(details: string): string {
+  return (
+    /(?:connect|getaddrinfo|read|write) E[A-Z]+.*$/.exec(details)?.[0]?.replace(/ Resolution note:.*$/, '') ?? details
+  );
+}
+
+function statusOf(code: ErrorCode): status {
+  switch (code) {
+    case 'invalid_argument':
+      return status.INVALID_ARGUMENT;
+    case 'not_found':
+      return status.NOT_FOUND;
+    case 'already_exists':
+      return status.ALREADY_EXISTS;
+    case 'failed_precondition':
+    case 'version_mismatch':
+    case 'port_in_use':
+      return status.FAILED_PRECONDITION;
+    case 'corrupt_data':
+      return status.DATA_LOSS;
+    case 'unavailable':
+      return status.UNAVAILABLE;
+    case 'deadline_exceeded':
+      return status.DEADLINE_EXCEEDED;
+    case 'cancelled':
+      return status.CANCELLED;
+    case 'native_library':
+    case 'internal':
+      return status.INTERNAL;
+    default:
+      return assertNever(code);
+  }
+}
+
+function shortened(text: string, length: number): string {
+  return text.length <= length ? text : `${text.slice(0, length)}…`;
+}

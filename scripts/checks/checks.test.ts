@@ -1,0 +1,141 @@
+import { describe, expect, it } from 'vitest';
+import { findBrokenPaths } from './doc-paths.mjs';
+import { findLongFiles } from './file-length.mjs';
+import { FLOORS, findForbiddenImports, importsOf } from './import-rule.mjs';
+import { findAddresses } from './lockfile.mjs';
+import { readRooms } from './rooms.mjs';
+import { findingsOfBiome, findingsOfOxlint } from './tools.mjs';
+
+const engine = {
+  name: 'engine',
+  folder: 'packages/engine',
+  dependencies: ['@weft/common', 'koffi'],
+  references: ['common'],
+};
+const model = {
+  name: 'model',
+  folder: 'packages/model',
+  dependencies: ['@weft/engine', '@weft/testing'],
+  references: ['engine'],
+};
+const inModel = (text: string, path = 'packages/model/src/a.ts') =>
+  findForbiddenImports([engine, model], [{ path, text }]);
+
+describe('the import rule', () => {
+  it('lets a room import from a floor below that it lists', () => {
+    expect(inModel("import { tf } from '@weft/engine';\nimport './b.js';\nimport { join } from 'node:path';")).toEqual(
+      [],
+    );
+  });
+
+  it('finds imports of rooms beside or above', () => {
+    expect(inModel("import { x } from '@weft/data';")).toEqual([
+      'packages/model/src/a.ts imports @weft/data, which is not on a floor below model',
+    ]);
+    expect(inModel("export * from '@weft/trainer';")[0]).toMatch(/not on a floor below model/);
+    expect(inModel("const x = await import('@weft/optim');")[0]).toMatch(/not on a floor below model/);
+    expect(inModel("import type {\n  A,\n} from '@weft/worker';")[0]).toMatch(/not on a floor below model/);
+  });
+
+  it('finds imports that package.json or tsconfig.json do not list', () => {
+    expect(inModel("import { x } from '@weft/topology';")[0]).toMatch(/package\.json does not list/);
+    const unreferenced = { ...model, references: [] };
+    const file = { path: 'packages/model/src/a.ts', text: "import { tf } from '@weft/engine';" };
+    expect(findForbiddenImports([unreferenced], [file])[0]).toMatch(/tsconfig\.json does not refer/);
+  });
+
+  it('finds lists that name what must not be imported', () => {
+    const wrong = { ...engine, dependencies: ['@weft/model'], references: ['common'] };
+    expect(findForbiddenImports([wrong], [])).toEqual([
+      'packages/engine/package.json lists @weft/model, which is not on a floor below engine',
+      'packages/engine/tsconfig.json refers to common, which its package.json does not list',
+    ]);
+  });
+
+  it('finds paths into another room, by name or relative', () => {
+    expect(inModel("import { x } from '@weft/engine/src/tf.js';")[0]).toMatch(/from inside another room/);
+    expect(inModel("import { x } from '../../engine/src/tf.js';")[0]).toMatch(/lies in another room/);
+    expect(inModel("import { x } from '../../../scripts/lib/root.mjs';")[0]).toMatch(/lies in another room/);
+  });
+
+  it('keeps a package to the room that owns it', () => {
+    for (const name of [
+      'koffi',
+      '@tensorflow/tfjs',
+      '@tensorflow/tfjs-node-gpu/dist/x',
+      'pino',
+      'zod',
+      'yaml',
+      'sharp',
+    ]) {
+      expect(inModel(`import x from '${name}';`)[0]).toMatch(/only \w+ may import/);
+    }
+    expect(inModel("import x from '@grpc/grpc-js';")[0]).toMatch(/only rpc may import/);
+    expect(inModel("import koffi from 'koffi';", 'packages/engine/src/native/c-api.ts')).toEqual([]);
+  });
+
+  it('keeps @weft/testing to tests', () => {
+    expect(inModel("import { x } from '@weft/testing';", 'packages/model/src/a.test.ts')).toEqual([]);
+    expect(inModel("import { x } from '@weft/testing';")[0]).toMatch(/not on a floor below/);
+  });
+
+  it('reads imports, and not what comments and texts say of them', () => {
+    const text = `// import x from 'a'\n * from 'b'\nimport type { X } from "c";\nimport 'd';\nexport { y } from 'e';
+const message = "text from 'f'";\nrequire('g'); // import('h')\nimport z,\n{ w } from 'i';`;
+    expect(importsOf(text).sort()).toEqual(['c', 'd', 'e', 'g', 'h', 'i']);
+  });
+
+  it('knows the floor of every room there is', () => {
+    const known = new Set([...FLOORS.flat(), 'testing']);
+    expect(readRooms().filter(({ name }) => !known.has(name))).toEqual([]);
+  });
+});
+
+describe('paths in documents', () => {
+  const exists = (path: string) => ['docs', 'docs/tour.md', 'packages', 'packages/model/src/moe.ts'].includes(path);
+  const find = (text: string, path = 'docs/tour.md') =>
+    findBrokenPaths([{ path, text }], exists, ['docs', 'packages', 'README.md'], ['build']);
+
+  it('are found when they do not exist, in backticks and links', () => {
+    expect(find('see `packages/model/src/moe.ts:12` and `packages/model/src/gone.ts`.')).toEqual([
+      'docs/tour.md names packages/model/src/gone.ts, which does not exist',
+    ]);
+    expect(find('[tour](tour.md#a) [gone](design/gone.md) [web](https://example.org)')).toEqual([
+      'docs/tour.md names docs/design/gone.md, which does not exist',
+    ]);
+  });
+
+  it('may hold patterns, whose beginning must exist, and words that are no paths of ours', () => {
+    expect(find('`packages/*/src`, `packages/<room>`, `a/b.ts`, `x.y`, `4:4:1`')).toEqual([]);
+    expect(find('`docs/nowhere/*.md`')).toHaveLength(1);
+  });
+
+  it('are not looked for in listings, but npm scripts are', () => {
+    expect(find('```\npackages/gone\nnpm run build\n```')).toEqual([]);
+    expect(find('```\nnpm run fly\n```')).toEqual([
+      'docs/tour.md names npm run fly, which is no script of package.json',
+    ]);
+  });
+});
+
+it('a file of 500 lines is let through, one of 501 is not', () => {
+  expect(findLongFiles([{ path: 'a.ts', text: 'x\n'.repeat(500) }])).toEqual([]);
+  expect(findLongFiles([{ path: 'a.ts', text: 'x\n'.repeat(501) }])).toEqual(['a.ts has 501 lines']);
+});
+
+it('a lockfile may link to a workspace, but not to an address', () => {
+  const lock = {
+    packages: { 'node_modules/a': { resolved: 'apps/a', link: true }, b: { resolved: 'https://x.example/b.tgz' } },
+  };
+  expect(findAddresses(JSON.stringify(lock))).toEqual(['b is locked to an address']);
+});
+
+it('the findings of the linters become one line each', () => {
+  const root = new URL('../..', import.meta.url).pathname;
+  const biome = `::error title=lint/a/b,file=${root}apps/x.ts,line=3,endLine=3,col=7,endColumn=9::It is: wrong.`;
+  expect(findingsOfBiome(biome)).toEqual(['apps/x.ts:3 It is: wrong. (lint/a/b)']);
+  const oxlint = 'apps/x.ts:3:17: Promises must be awaited. [Error/typescript(no-floating-promises)]\n\n1 problem\n';
+  expect(findingsOfOxlint(oxlint)).toEqual([
+    'apps/x.ts:3 Promises must be awaited. (typescript(no-floating-promises))',
+  ]);
+});

@@ -1,0 +1,129 @@
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ROOT } from '../lib/root.mjs';
+import { capture, seconds } from '../lib/stage.mjs';
+import { findBrokenPaths } from './doc-paths.mjs';
+import { findLongFiles, isCounted, MAX_LINES } from './file-length.mjs';
+import { readFiles } from './files.mjs';
+import { findForbiddenImports } from './import-rule.mjs';
+import { findAddresses } from './lockfile.mjs';
+import { readRooms } from './rooms.mjs';
+import { runBiome, runOxlint } from './tools.mjs';
+
+/**
+ * A check: what it found, one sentence each, or why it was skipped.
+ *
+ * @typedef {object} Check
+ * @property {string} name
+ * @property {string} cure an imperative sentence without a final full stop
+ * @property {() => string[] | Promise<string[] | { skipped: string }>} run
+ */
+
+/** @type {readonly Check[]} */
+const CHECKS = [
+  {
+    name: 'format and lint',
+    cure: 'run `npm run format`, and change by hand what it leaves',
+    run: runBiome,
+  },
+  {
+    name: 'no floating promises',
+    cure: 'await the promise, or write `void` before it and handle its rejection',
+    run: runOxlint,
+  },
+  {
+    name: 'rooms import only from below',
+    cure: 'move the code to the room that may know it, or list the room in package.json and tsconfig.json (floors: scripts/checks/import-rule.mjs)',
+    run: () =>
+      findForbiddenImports(
+        readRooms(),
+        readFiles(
+          (path) => /^(packages|apps|e2e)\/.*\.(ts|mts|mjs|js|tsx)$/.test(path) && !path.includes('/generated/'),
+        ),
+      ),
+  },
+  {
+    name: `no file over ${MAX_LINES} lines`,
+    cure: 'split the file by its thoughts',
+    run: () => findLongFiles(readFiles(isCounted)),
+  },
+  {
+    name: 'paths in documents exist',
+    cure: 'correct the document',
+    run: checkDocuments,
+  },
+  {
+    name: 'generated code is in step with proto/',
+    cure: 'run `npm run proto` and commit what it writes',
+    run: checkProto,
+  },
+  {
+    name: 'the lockfile names no address',
+    cure: 'run `npm install` with the .npmrc of this repository (omit-lockfile-registry-resolved)',
+    run: () => findAddresses(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')),
+  },
+];
+
+/**
+ * Runs every check and prints what each found, with its cure.
+ *
+ * @returns {Promise<{ passed: number; failed: number; skipped: number }>}
+ */
+export async function runChecks() {
+  const counts = { passed: 0, failed: 0, skipped: 0 };
+  for (const { name, cure, run } of CHECKS) {
+    const startedMs = performance.now();
+    const found = await run();
+    const took = seconds(performance.now() - startedMs);
+    if (!Array.isArray(found)) {
+      counts.skipped++;
+      console.log(`  skipped  ${name}: ${found.skipped}`);
+    } else if (found.length === 0) {
+      counts.passed++;
+      console.log(`  ok       ${name} (${took})`);
+    } else {
+      counts.failed++;
+      console.log(`  FAILED   ${name} (${took})`);
+      for (const line of found) console.log(`             ${line}`);
+      console.log(`           cure: ${cure}.`);
+    }
+  }
+  return counts;
+}
+
+function checkDocuments() {
+  const documents = readFiles((path) => /^(docs\/.*|deploy\/.*|README|CONTRIBUTING)\.?md$/.test(path));
+  const topLevel = readdirSync(ROOT).filter((name) => name !== 'node_modules' && name !== '.git');
+  const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
+  return findBrokenPaths(documents, (path) => existsSync(join(ROOT, path)), topLevel, Object.keys(scripts));
+}
+
+/** @returns {Promise<string[] | { skipped: string }>} */
+async function checkProto() {
+  const version = await capture('protoc', ['--version']).catch(() => undefined);
+  if (version === undefined) return { skipped: 'protoc was not found: install the Debian package protobuf-compiler.' };
+  const folder = mkdtempSync(join(tmpdir(), 'weft-proto-'));
+  try {
+    const { exitCode, output } = await capture(process.execPath, ['scripts/generate-proto.mjs', folder]);
+    if (exitCode !== 0) return output.trimEnd().split('\n');
+    return compareFolders(folder, join(ROOT, 'packages/proto/src/generated'));
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/**
+ * @param {string} fresh
+ * @param {string} committed
+ * @returns {string[]}
+ */
+function compareFolders(fresh, committed) {
+  const listed = new Set([fresh, committed].flatMap((folder) => readdirSync(folder, { recursive: true }).map(String)));
+  // The version of protoc is written into the header; it does not change the code.
+  const read = (/** @type {string} */ path) =>
+    existsSync(path) ? readFileSync(path, 'utf8').replace(/^\/\/ +protoc +v.*\n/m, '') : undefined;
+  return [...listed]
+    .filter((name) => name.endsWith('.ts') && read(join(fresh, name)) !== read(join(committed, name)))
+    .map((name) => `packages/proto/src/generated/${name} differs from what protoc generates now`);
+}

@@ -1,0 +1,29 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { ROOT } from '../lib/root.mjs';
+
+/** @import { Room } from './import-rule.mjs' */
+
+/** @returns {Room[]} */
+export function readRooms() {
+  return ['packages', 'apps'].flatMap((floor) =>
+    readdirSync(join(ROOT, floor)).flatMap((name) => {
+      const folder = `${floor}/${name}`;
+      if (!existsSync(join(ROOT, folder, 'package.json'))) return [];
+      const { dependencies = {}, devDependencies = {}, optionalDependencies = {} } = readJson(`${folder}/package.json`);
+      /** @type {{ references?: { path: string }[] }} */
+      const { references = [] } = readJson(`${folder}/tsconfig.json`);
+      return [
+        {
+          name,
+          folder,
+          dependencies: Object.keys({ ...dependencies, ...devDependencies, ...optionalDependencies }),
+          references: references.map(({ path }) => basename(path)),
+        },
+      ];
+    }),
+  );
+}
+
+/** @param {string} path */
+const readJson = (path) => JSON.parse(readFileSync(join(ROOT, path), 'utf8'));

@@ -1,0 +1,69 @@
+import { describe, expect, it } from 'vitest';
+import { isInStep } from './dependencies.mjs';
+import { planQuickstart } from './quickstart.mjs';
+import { skippedTests } from './requirements.mjs';
+
+describe('npm run quickstart', () => {
+  it('launches the small recipe here, with the options a person gave', () => {
+    expect(planQuickstart([], true)).toEqual({ recipe: 'debugTiny', launch: ['--local'], settings: [] });
+    expect(planQuickstart(['--steps', '20', '--workers', '3'], true).launch).toEqual([
+      ...['--local', '--steps', '20', '--workers', '3'],
+    ]);
+    expect(planQuickstart(['--local', '4'], true).launch).toEqual(['--local', '4']);
+  });
+
+  it('takes the smallest recipe without TensorFlow, unless a person names one', () => {
+    expect(planQuickstart(['--steps', '3'], false).recipe).toBe('debugNano');
+    expect(planQuickstart(['mm1Tiny', '--steps', '3'], false)).toMatchObject({
+      recipe: 'mm1Tiny',
+      launch: ['--local', '--steps', '3'],
+    });
+  });
+
+  it('indexes the data with the settings of the run', () => {
+    const words = ['--set', 'seed=1', 'model.sequenceLength=64', '--json', '--set=steps=2'];
+    const settings = ['--set', 'seed=1', '--set', 'model.sequenceLength=64', '--set', 'steps=2'];
+    expect(planQuickstart(words, true).settings).toEqual(settings);
+  });
+});
+
+describe('installed packages', () => {
+  const koffi = { version: '1.0.0', integrity: 'sha512-a' };
+  const wanted = { '': {}, 'packages/engine': {}, 'node_modules/koffi': koffi };
+
+  it('are in step when every locked one is there in its version', () => {
+    expect(isInStep(wanted, { 'node_modules/koffi': koffi })).toBe(true);
+    expect(isInStep(wanted, {})).toBe(false);
+    expect(isInStep(wanted, { 'node_modules/koffi': { ...koffi, version: '1.0.1' } })).toBe(false);
+    expect(isInStep(wanted, { 'node_modules/koffi': { ...koffi, integrity: 'sha512-b' } })).toBe(false);
+  });
+
+  it('may lack what is for other platforms, but no workspace', () => {
+    const optional = { 'node_modules/koffi-mac': { ...koffi, optional: true } };
+    expect(isInStep({ ...wanted, ...optional }, { 'node_modules/koffi': koffi })).toBe(true);
+    const link = { 'node_modules/@weft/cli': { resolved: 'apps/cli', link: true } };
+    expect(isInStep({ ...wanted, ...link }, { 'node_modules/koffi': koffi })).toBe(false);
+    expect(isInStep(link, { 'node_modules/@weft/cli': { resolved: 'apps/other', link: true } })).toBe(false);
+  });
+});
+
+describe('tests that need more than npm gives', () => {
+  const promtool = {
+    kind: 'promtool',
+    isThere: () => false,
+    missing: 'promtool was not found',
+    cure: 'install prometheus',
+  };
+
+  it('are skipped with one sentence and its cure', () => {
+    expect(skippedTests(['a/x.promtool.test.ts', 'a/x.test.ts'], [promtool])).toEqual({
+      skipped: ['a/x.promtool.test.ts'],
+      sentences: ['skipped a/x.promtool.test.ts: promtool was not found: install prometheus.'],
+    });
+  });
+
+  it('are not looked into when nothing needs them, and run when everything is there', () => {
+    expect(skippedTests(['a/x.test.ts'], [promtool]).sentences).toEqual([]);
+    expect(skippedTests(['a/x.promtool.test.ts'], [{ ...promtool, isThere: () => true }]).skipped).toEqual([]);
+  });
+});

@@ -1,0 +1,29 @@
+import { installNativeLibrary, NativeLibraryError } from '../../packages/engine/setup/native-library.mjs';
+import { StageError } from './stage.mjs';
+
+/**
+ * Finds or fetches the TensorFlow library and shows how far it is.
+ *
+ * @param {import('./stage.mjs').Report} report
+ * @returns {Promise<string>} the word on it
+ * @throws {StageError} when there is none
+ */
+export async function setUpNativeLibrary(report) {
+  try {
+    const { directory, version, variant, reason } = await installNativeLibrary({
+      onProgress: (progress) => {
+        if (progress.stage === 'note') return report.note(progress.text);
+        const { stage, name, bytes, totalBytes } = progress;
+        report.update(`${stage} ${name}: ${megabytes(bytes)} of ${megabytes(totalBytes)} MB`);
+      },
+    });
+    const build = variant === 'unknown' ? '' : ` (${variant})`;
+    return `TensorFlow ${version ?? 'of unknown version'}${build} in ${directory}, because ${reason}`;
+  } catch (error) {
+    if (error instanceof NativeLibraryError) throw new StageError(error.message, error.cure);
+    throw error;
+  }
+}
+
+/** @param {number} bytes */
+const megabytes = (bytes) => (bytes / 1e6).toFixed(0);

@@ -1,0 +1,58 @@
+// What some tests need beside npm's packages, by the name of the test file: `x.promtool.test.ts` needs promtool.
+
+import { spawnSync } from 'node:child_process';
+
+/** @typedef {{ kind: string; isThere: () => boolean; missing: string; cure: string }} Requirement */
+
+/** @param {string} program @param {readonly string[]} words */
+const works = (program, words) => spawnSync(program, words, { stdio: 'ignore', timeout: 60_000 }).status === 0;
+
+/** @type {readonly Requirement[]} */
+export const REQUIREMENTS = [
+  {
+    kind: 'promtool',
+    isThere: () => works('promtool', ['--version']),
+    missing: 'promtool was not found',
+    cure: 'install the Debian package prometheus',
+  },
+  {
+    kind: 'python',
+    isThere: () => works('python3', ['-c', 'import safetensors.numpy']),
+    missing: 'Python with safetensors and numpy was not found',
+    cure: 'run `pip install safetensors numpy`',
+  },
+  {
+    kind: 'redis',
+    isThere: () => works('redis-server', ['--version']),
+    missing: 'redis-server was not found',
+    cure: 'install the Debian package redis-server',
+  },
+  {
+    kind: 'browser',
+    isThere: () => works('chromium', ['--version']),
+    missing: 'chromium was not found',
+    cure: 'install the Debian package chromium',
+  },
+];
+
+/**
+ * Which test files cannot run here, and the sentence that says so.
+ *
+ * @param {readonly string[]} files paths of all test files
+ * @param {readonly Requirement[]} [requirements]
+ * @returns {{ skipped: string[]; sentences: string[] }}
+ */
+export function skippedTests(files, requirements = REQUIREMENTS) {
+  /** @type {string[]} */
+  const skipped = [];
+  /** @type {string[]} */
+  const sentences = [];
+  for (const { kind, isThere, missing, cure } of requirements) {
+    const needing = files.filter((file) => file.endsWith(`.${kind}.test.ts`));
+    if (needing.length === 0 || isThere()) continue;
+    skipped.push(...needing);
+    const what = needing.length === 1 ? needing[0] : `${needing.length} files of ${kind} tests`;
+    sentences.push(`skipped ${what}: ${missing}: ${cure}.`);
+  }
+  return { skipped, sentences };
+}

@@ -62,6 +62,14 @@ describe('tests that need more than npm gives', () => {
     });
   });
 
+  it('can be all tests of a folder', () => {
+    const tensorflow = { ...promtool, kind: 'tensorflow', folder: 'e2e' };
+    expect(skippedTests(['e2e/a.test.ts', 'a/x.tensorflow.test.ts', 'a/e2e/x.test.ts'], [tensorflow])).toEqual({
+      skipped: ['e2e/a.test.ts', 'a/x.tensorflow.test.ts'],
+      sentences: ['skipped 2 files of tensorflow tests: promtool was not found: install prometheus.'],
+    });
+  });
+
   it('are not looked into when nothing needs them, and run when everything is there', () => {
     expect(skippedTests(['a/x.test.ts'], [promtool]).sentences).toEqual([]);
     expect(skippedTests(['a/x.promtool.test.ts'], [{ ...promtool, isThere: () => true }]).skipped).toEqual([]);

@@ -2,7 +2,14 @@
 
 import { spawnSync } from 'node:child_process';
 
-/** @typedef {{ kind: string; isThere: () => boolean; missing: string; cure: string }} Requirement */
+/**
+ * @typedef {object} Requirement
+ * @property {string} kind the word in the names of test files that need it
+ * @property {string} [folder] all of whose tests need it too
+ * @property {() => boolean} isThere asked only when a test needs it
+ * @property {string} missing a clause
+ * @property {string} cure an imperative sentence without a final full stop
+ */
 
 /** @param {string} program @param {readonly string[]} words */
 const works = (program, words) => spawnSync(program, words, { stdio: 'ignore', timeout: 60_000 }).status === 0;
@@ -47,8 +54,10 @@ export function skippedTests(files, requirements = REQUIREMENTS) {
   const skipped = [];
   /** @type {string[]} */
   const sentences = [];
-  for (const { kind, isThere, missing, cure } of requirements) {
-    const needing = files.filter((file) => file.endsWith(`.${kind}.test.ts`));
+  for (const { kind, folder, isThere, missing, cure } of requirements) {
+    const needing = files.filter(
+      (file) => file.endsWith(`.${kind}.test.ts`) || (folder !== undefined && file.startsWith(`${folder}/`)),
+    );
     if (needing.length === 0 || isThere()) continue;
     skipped.push(...needing);
     const what = needing.length === 1 ? needing[0] : `${needing.length} files of ${kind} tests`;

@@ -1,0 +1,175 @@
+import { SOURCES, WeftError } from '@weft/common';
+import type { RunConfig } from '@weft/config';
+import { ledgerRecords, type RunRecord, replay } from '@weft/coordination';
+import { Ledger, type LedgerEntry } from '@weft/mixture';
+import type { SequenceName } from '../arguments.js';
+import type { CommandContext } from '../context.js';
+import { count, decimal, plural } from '../format.js';
+import { ledgerProblems } from '../ledger/problems.js';
+import { consumptionsOf, sequencesOfStep } from '../ledger/questions.js';
+import { sourceSizes } from '../ledger/source-sizes.js';
+import { EXIT } from '../report-error.js';
+import { chooseRun } from '../runs/choose-run.js';
+import { readRunRecords, runIdsOf } from '../runs/run-files.js';
+import { type Line, paint, span } from '../spans.js';
+import { facts, table } from '../table.js';
+import { say, type Terminal } from '../terminal.js';
+
+export interface DataLedgerOptions {
+  readonly step?: number;
+  readonly sample?: SequenceName;
+  readonly check?: boolean;
+}
+
+/** Steps shown when nothing in particular is asked. */
+const SHOWN_STEPS = 10;
+const SHOWN_PROBLEMS = 20;
+
+interface LedgerOfRun {
+  readonly runId: string;
+  readonly config: RunConfig;
+  readonly ledger: Ledger;
+  readonly records: readonly RunRecord[];
+}
+
+/** `weft data ledger`: which sequences a run consumed, and when. Reads the run's log, also while it is written. */
+export async function dataLedger(context: CommandContext, text: string, options: DataLedgerOptions): Promise<number> {
+  const { home, terminal } = context;
+  const runId = chooseRun(text, await runIdsOf(home));
+  const records = await readRunRecords(home, runId);
+  const run = { runId, config: replay(records).config, ledger: Ledger.fold(ledgerRecords(records)), records };
+  if (options.step !== undefined) await answerStep(context, run, options.step);
+  if (options.sample !== undefined) await answerSample(context, run, options.sample);
+  if (options.check) return answerCheck(context, run);
+  if (options.step === undefined && options.sample === undefined) {
+    if (context.json)
+      say(terminal, JSON.stringify({ runId, consumed: run.ledger.consumed, entries: run.ledger.entries }));
+    else print(terminal, overview(run));
+  }
+  return EXIT.done;
+}
+
+/** "What did step S eat?" */
+async function answerStep({ terminal, home, json }: CommandContext, run: LedgerOfRun, step: number): Promise<void> {
+  const entry = run.ledger.entryOf(step);
+  if (entry === undefined)
+    throw new WeftError('not_found', `step ${step} is not in the ledger of ${run.runId}`, {
+      cure: `ask for a step from 1 to ${run.ledger.lastStep}`,
+    });
+  // Without the data set the places in each source are still known, only not which packed sequences stood there.
+  const sizes = await sourceSizes(run.config, home).catch(() => undefined);
+  const sequences = sizes === undefined ? undefined : sequencesOfStep(entry, run.config.seed, sizes);
+  if (json) {
+    say(terminal, JSON.stringify({ runId: run.runId, ...entry, sequences: sequences ?? null }));
+    return;
+  }
+  const perSource = SOURCES.map((source): [string, string] => {
+    const { first, end } = entry.ranges[source];
+    if (end === first) return [source, 'none'];
+    const places = `its ${end - first === 1 ? `number ${first}` : `numbers ${first} to ${end - 1}`}`;
+    const named = sequences === undefined ? '' : `: packed sequences ${sequences[source].join(', ')}`;
+    return [source, `${places}${named}`];
+  });
+  print(terminal, [
+    [
+      span(
+        `Step ${step} of ${run.runId} consumed ${plural(entry.endSequence - entry.firstSequence, 'sequence')}`,
+        'bold',
+      ),
+    ],
+    ...facts([
+      ['of the run', `numbers ${entry.firstSequence} to ${entry.endSequence - 1}`],
+      ...perSource,
+      ['generation', `${entry.generation}`],
+      ['loss', decimal(entry.loss)],
+      ['applied', entry.applied ? 'yes' : 'no, its gradients were not finite'],
+      ['digest', entry.digest],
+    ]),
+  ]);
+}
+
+/** "When was sample X eaten?" */
+async function answerSample(context: CommandContext, run: LedgerOfRun, sample: SequenceName): Promise<void> {
+  const { terminal, home, json } = context;
+  const sizes = await sourceSizes(run.config, home);
+  const { source, index } = sample;
+  if (index >= sizes[source])
+    throw new WeftError('not_found', `there is no sequence ${source}:${index}`, {
+      cure:
+        sizes[source] === 0 ? `choose another source` : `choose one from ${source}:0 to ${source}:${sizes[source] - 1}`,
+    });
+  const consumptions = consumptionsOf(run.ledger, sample, run.config.seed, sizes);
+  if (json) {
+    say(terminal, JSON.stringify({ runId: run.runId, source, sequence: index, consumptions }));
+    return;
+  }
+  if (consumptions.length === 0) say(terminal, `${source}:${index} has not been consumed by ${run.runId}.`);
+  for (const { step, epoch, generation } of consumptions)
+    say(terminal, `${source}:${index} was consumed in step ${step} (epoch ${epoch}, generation ${generation}).`);
+}
+
+/** "Is every sequence held exactly once?" */
+function answerCheck({ terminal, json }: CommandContext, { runId, ledger, config }: LedgerOfRun): number {
+  const problems = ledgerProblems(ledger, config);
+  const sequences = ledger.entries.at(-1)?.endSequence ?? 0;
+  if (json) say(terminal, JSON.stringify({ runId, steps: ledger.lastStep, sequences, problems }));
+  else if (problems.length === 0)
+    say(
+      terminal,
+      `The ledger is whole: ${plural(ledger.lastStep, 'step')}, ${plural(sequences, 'sequence')}, each held exactly once.`,
+    );
+  else {
+    say(terminal, `The ledger of ${runId} has ${plural(problems.length, 'problem')}:`);
+    for (const problem of problems.slice(0, SHOWN_PROBLEMS)) say(terminal, `  ${problem}`);
+    if (problems.length > SHOWN_PROBLEMS) say(terminal, `  … and ${count(problems.length - SHOWN_PROBLEMS)} more`);
+  }
+  return problems.length === 0 ? EXIT.done : EXIT.failed;
+}
+
+function overview({ runId, config, ledger, records }: LedgerOfRun): Line[] {
+  const { consumed, entries } = ledger;
+  const all = SOURCES.reduce((sum, source) => sum + consumed[source], 0);
+  const weight = SOURCES.reduce((sum, source) => sum + config.data.weights[source], 0);
+  const shares = SOURCES.map((source): [string, string] => {
+    const share = (all * config.data.weights[source]) / weight;
+    return [source, `${count(consumed[source])} (its share is ${share.toFixed(1)})`];
+  });
+  const rollBacks = records.filter(({ kind }) => kind === 'resumed').length;
+  return [
+    [span(`Ledger of ${runId}`, 'bold')],
+    ...facts([
+      ['steps', count(ledger.lastStep)],
+      ['sequences', count(all)],
+      ...shares,
+      ['resumed', rollBacks === 0 ? 'never' : plural(rollBacks, 'time')],
+    ]),
+    ...(entries.length === 0 ? [] : [[], ...lastSteps(entries.slice(-SHOWN_STEPS))]),
+  ];
+}
+
+function lastSteps(entries: readonly LedgerEntry[]): Line[] {
+  return table(
+    [
+      { title: 'step', align: 'right' },
+      { title: 'generation', align: 'right' },
+      { title: 'sequences' },
+      ...SOURCES.map((source) => ({ title: source, align: 'right' }) as const),
+      { title: 'loss', align: 'right' },
+      { title: 'applied' },
+      { title: 'digest' },
+    ],
+    entries.map(({ step, generation, firstSequence, endSequence, ranges, loss, applied, digest }) => [
+      `${step}`,
+      `${generation}`,
+      `${firstSequence}–${endSequence - 1}`,
+      ...SOURCES.map((source) => `${ranges[source].end - ranges[source].first}`),
+      decimal(loss),
+      applied ? 'yes' : 'no',
+      digest.slice(0, 12),
+    ]),
+  );
+}
+
+function print(terminal: Terminal, lines: readonly Line[]): void {
+  for (const line of lines) say(terminal, paint(line, terminal.colors));
+}

@@ -1,0 +1,79 @@
+import { SOURCES } from '@weft/common';
+import type { RunConfig } from '@weft/config';
+import { countParameters } from '@weft/model';
+import type { CommandContext } from '../context.js';
+import { type DerivedFacts, derivedFacts } from '../derived-facts.js';
+import { bytes, count, large, plural } from '../format.js';
+import { EXIT } from '../report-error.js';
+import { type Line, paint, span } from '../spans.js';
+import { facts } from '../table.js';
+import { say } from '../terminal.js';
+
+/** `weft launch --dry-run`: the resolved configuration and what follows from it. Starts and loads nothing native. */
+export function dryRun({ terminal, json }: CommandContext, config: RunConfig): number {
+  const derived = derivedFacts(config, countParameters(config.model));
+  if (json) {
+    say(terminal, JSON.stringify({ type: 'dryRun', config, derived }));
+    return EXIT.done;
+  }
+  const lines = [
+    [span('Configuration', 'bold')],
+    ...configLines(config, '  '),
+    [],
+    [span('What follows from it', 'bold')],
+    ...facts(derivedPairs(config, derived)),
+    [],
+    [span('Nothing was started.', 'dim')],
+  ];
+  for (const line of lines) say(terminal, paint(line, terminal.colors));
+  return EXIT.done;
+}
+
+/** The fields as a run file writes them, so that they can be copied into one. */
+export function configLines(group: object, indent: string): Line[] {
+  return Object.entries(group).flatMap(([name, value]: [string, unknown]): Line[] => {
+    if (typeof value === 'object' && value !== null)
+      return [[span(`${indent}${name}:`)], ...configLines(value, `${indent}  `)];
+    return [[span(`${indent}${name}: `), span(scalar(value), 'cyan')]];
+  });
+}
+
+/** YAML reads `.5` and `no` as other things than texts; only plain words stay unquoted. */
+function scalar(value: unknown): string {
+  if (typeof value !== 'string') return String(value);
+  return /^[A-Za-z./][\w./-]*$/.test(value) && !/^(true|false|null|yes|no|on|off|y|n)$/i.test(value)
+    ? value
+    : JSON.stringify(value);
+}
+
+function derivedPairs(config: RunConfig, derived: DerivedFacts): (readonly [string, string])[] {
+  const { parameters } = derived;
+  const inRun = SOURCES.map((source) => `${source} ${count(derived.sequencesTotal[source])}`).join(', ');
+  const inStep = SOURCES.map((source) => `${source} ${sequences(derived.sequencesPerStep[source])}`).join(', ');
+  return [
+    ['parameters', `${large(parameters.total)} (${count(parameters.total)})`],
+    ['  vision', large(parameters.vision)],
+    ['  connector', large(parameters.connector)],
+    ['  decoder', `${large(parameters.decoder)}, without embeddings ${large(parameters.decoderNonEmbedding)}`],
+    ['tokens per step', `${count(derived.tokensPerStep)} (${config.globalBatchSize} × ${config.model.sequenceLength})`],
+    ['tokens in the run', large(derived.tokensTotal)],
+    ['sequences per step', inStep],
+    ['sequences in the run', inRun],
+    [
+      'each of the ranks',
+      `at most ${plural(derived.sequencesPerRank, 'sequence')} a step, in ${derived.microbatchesPerRank === 1 ? 'one microbatch' : `${derived.microbatchesPerRank} microbatches`}`,
+    ],
+    ['images per microbatch', `at most ${count(derived.mostImagesPerMicrobatch)}`],
+    [
+      'memory per worker',
+      `${bytes(derived.residentBytes)} and activations (weights ${bytes(derived.weightsBytes)}, gradients ${bytes(derived.gradientsBytes)}, AdamW ${bytes(derived.optimizerBytes)})`,
+    ],
+    ['sent per rank and step', bytes(derived.ringBytesPerStep)],
+    ['one checkpoint', bytes(derived.checkpointBytes)],
+    ['decoder compute', `${derived.decoderFlops.toExponential(1)} FLOPs (6·N·D)`],
+  ];
+}
+
+function sequences(mean: number): string {
+  return Number.isInteger(mean) ? count(mean) : `about ${mean.toFixed(mean < 10 ? 1 : 0)}`;
+}

@@ -1,0 +1,75 @@
+import type { RunConfig } from '@weft/config';
+import type { CommandContext } from '../context.js';
+import { createDisplay } from '../progress/display.js';
+import { EXIT, UsageError } from '../report-error.js';
+import { resolveRun, withAbsolutePaths } from '../resolve-run.js';
+import { say } from '../terminal.js';
+
+export interface LaunchOptions {
+  /** `true`: as many as the run asks for. */
+  readonly local?: number | true;
+  readonly set?: readonly string[];
+  readonly steps?: number;
+  readonly workers?: number;
+  readonly dryRun?: boolean;
+  readonly detach?: boolean;
+}
+
+/** `weft launch`: starts a run, here with `--local` or on the coordinator's cluster, and stays with it to its end. */
+export async function launch(context: CommandContext, recipe: string, options: LaunchOptions): Promise<number> {
+  const config = await configOf(recipe, options);
+  const configHere = withAbsolutePaths(config, context.home);
+  if (options.dryRun) return (await import('./dry-run.js')).dryRun(context, config);
+  if (options.local !== undefined && context.coordinator !== undefined)
+    throw new UsageError('--local starts a coordinator of its own, so --coordinator cannot be given with it');
+  if (options.local !== undefined && options.detach) {
+    const { launchInBackground } = await import('../local/background.js');
+    return launchInBackground(context, ['launch', recipe, ...argumentsOf(options)]);
+  }
+
+  if (options.local !== undefined)
+    await (await import('../data/check-data.js')).checkData(configHere, recipe, context.home);
+  const display = createDisplay(context.terminal, context);
+  const { openCluster } = await import('../runs/open-cluster.js');
+  const workersHere = options.local === true ? config.workers : options.local;
+  const cluster = await openCluster(context, display, workersHere);
+  try {
+    const run = await cluster.client.launch(cluster.isHere ? configHere : config);
+    if (context.json)
+      say(context.terminal, JSON.stringify({ type: 'launched', runId: run.runId, directory: run.directory }));
+    else display.event(`Launched ${run.runId}.`);
+    if (options.detach) {
+      if (!context.json) say(context.terminal, `Follow it with ${context.terminal.commandName} watch ${run.runId}`);
+      return EXIT.done;
+    }
+    const { driveRun } = await import('../runs/drive-run.js');
+    return await driveRun({ context, client: cluster.client, display, run, cluster: cluster.local });
+  } finally {
+    display.close();
+    await cluster.close();
+  }
+}
+
+/** `--local N` also sets the number of workers the run asks for, unless that was chosen by hand. */
+async function configOf(recipe: string, options: LaunchOptions): Promise<RunConfig> {
+  const isChosen = options.workers !== undefined || options.set?.some((setting) => /^\s*workers\s*=/.test(setting));
+  const { local } = options;
+  const workers = typeof local === 'number' && !isChosen ? local : options.workers;
+  const config = await resolveRun(recipe, { ...options, ...(workers === undefined ? {} : { workers }) });
+  if (typeof local === 'number' && local < config.workers)
+    throw new UsageError(
+      `the run asks for ${config.workers} workers, but --local starts ${local}`,
+      `write --local ${config.workers}, or leave out the other`,
+    );
+  return config;
+}
+
+/** The options again as a person would type them. */
+function argumentsOf({ local, set = [], steps, workers }: LaunchOptions): string[] {
+  return [
+    ...(local === undefined ? [] : ['--local', ...(local === true ? [] : [`${local}`])]),
+    ...set.flatMap((setting) => ['--set', setting]),
+    ...(steps === undefined ? [] : ['--steps', `${steps}`]),
+    ...(workers === undefined ? [] : ['--workers', `${workers}`]),
+  ];
+}

@@ -1,0 +1,62 @@
+import type { CommandContext } from '../context.js';
+import { age, decimal } from '../format.js';
+import { phaseStyle } from '../progress/render-bar.js';
+import type { StepMetrics } from '../progress/step-metrics.js';
+import { EXIT } from '../report-error.js';
+import { allRuns } from '../runs/look-up.js';
+import { readMetrics } from '../runs/run-files.js';
+import type { RunView } from '../runs/run-view.js';
+import { clip, type Line, paint, span } from '../spans.js';
+import { table } from '../table.js';
+import { say } from '../terminal.js';
+
+interface Row {
+  readonly run: RunView;
+  readonly latest: StepMetrics | undefined;
+}
+
+/** `weft ls`: every run, the newest first. */
+export async function ls(context: CommandContext): Promise<number> {
+  const { terminal, json } = context;
+  const { runs, unreadable } = await allRuns(context);
+  const rows = await Promise.all(
+    runs.toReversed().map(async (run) => ({
+      run,
+      latest: (await readMetrics(run.directory, { onlyTail: true }).catch(() => [])).at(-1),
+    })),
+  );
+  if (json) {
+    const listed = rows.map(({ run, latest }) => ({ ...run, loss: latest?.loss ?? null }));
+    const broken = unreadable.map(({ runId, error }) => ({ runId, message: error.message }));
+    say(terminal, JSON.stringify({ runs: listed, unreadable: broken }));
+    return EXIT.done;
+  }
+  if (rows.length === 0) say(terminal, `No runs yet. Try ${terminal.commandName} launch debugTiny --local 2`);
+  else {
+    const width = terminal.stdout.isTTY ? terminal.stdout.columns : Number.POSITIVE_INFINITY;
+    for (const line of renderRuns(rows, Date.now())) say(terminal, paint(clip(line, width), terminal.colors));
+  }
+  for (const { runId, error } of unreadable) terminal.stderr.write(`${runId} cannot be read: ${error.message}\n`);
+  return EXIT.done;
+}
+
+export function renderRuns(rows: readonly Row[], nowMs: number): Line[] {
+  return table(
+    [
+      { title: 'run' },
+      { title: 'recipe' },
+      { title: 'phase' },
+      { title: 'step', align: 'right' },
+      { title: 'loss', align: 'right' },
+      { title: 'last change' },
+    ],
+    rows.map(({ run, latest }) => [
+      span(run.runId, 'bold'),
+      run.recipe,
+      span(run.phase, phaseStyle(run.phase)),
+      `${run.step}/${run.steps}`,
+      decimal(latest?.loss),
+      age(nowMs - run.updatedAtMs),
+    ]),
+  );
+}

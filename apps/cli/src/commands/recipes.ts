@@ -1,0 +1,42 @@
+import { recipe, recipes } from '@weft/recipes';
+import type { CommandContext } from '../context.js';
+import { count, large } from '../format.js';
+import { EXIT } from '../report-error.js';
+import { paint, span } from '../spans.js';
+import { table } from '../table.js';
+import { say } from '../terminal.js';
+
+/** `weft recipes`: every named run and its main numbers. */
+export async function listRecipes({ terminal, json }: CommandContext): Promise<number> {
+  const configs = Object.keys(recipes).map(recipe);
+  if (json) {
+    say(terminal, JSON.stringify({ recipes: configs }));
+    return EXIT.done;
+  }
+  const lines = table(
+    [
+      { title: 'recipe' },
+      { title: 'decoder' },
+      { title: 'connector' },
+      { title: 'steps', align: 'right' },
+      { title: 'workers', align: 'right' },
+      { title: 'batch', align: 'right' },
+      { title: 'tokens', align: 'right' },
+      { title: 'precision' },
+    ],
+    configs.map(({ recipe: name, steps, workers, globalBatchSize, precision, model }) => [
+      span(name, 'bold'),
+      `${model.decoder.depth} × ${model.decoder.width}`,
+      `${model.connector.kind} ${model.connector.tokensPerImage}`,
+      count(steps),
+      count(workers),
+      `${globalBatchSize} × ${model.sequenceLength}`,
+      large(steps * globalBatchSize * model.sequenceLength),
+      precision,
+    ]),
+  );
+  for (const line of lines) say(terminal, paint(line, terminal.colors));
+  say(terminal);
+  say(terminal, `See one whole: ${terminal.commandName} launch <recipe> --dry-run`);
+  return EXIT.done;
+}

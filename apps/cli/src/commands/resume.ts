@@ -1,0 +1,105 @@
+import { hostname } from 'node:os';
+import { WeftError } from '@weft/common';
+import type { RunRecord } from '@weft/coordination';
+import type { CommandContext } from '../context.js';
+import { createDisplay } from '../progress/display.js';
+import { EXIT, UsageError } from '../report-error.js';
+import { chooseRun } from '../runs/choose-run.js';
+import { driveRun } from '../runs/drive-run.js';
+import { findCoordinator, noCoordinator } from '../runs/find-coordinator.js';
+import { openCluster } from '../runs/open-cluster.js';
+import { readRun, readRunRecords, runIdsOf } from '../runs/run-files.js';
+import type { RunView } from '../runs/run-view.js';
+import { say } from '../terminal.js';
+
+export interface ResumeOptions {
+  readonly workers?: number;
+  readonly steps?: number;
+  /** `true`: as many as the run asks for. */
+  readonly local?: number | true;
+  readonly detach?: boolean;
+}
+
+/**
+ * `weft resume`: goes on from the newest checkpoint, on the coordinator's cluster when there is one, otherwise on this
+ * machine when the run trained here before or `--local` asks for it.
+ */
+export async function resume(context: CommandContext, text: string, options: ResumeOptions): Promise<number> {
+  if (options.local !== undefined && context.coordinator !== undefined)
+    throw new UsageError('--local starts a coordinator of its own, so --coordinator cannot be given with it');
+  const { run, workersHere } = await choose(context, text, options);
+  refuseFinished(run, options.steps);
+  if (workersHere !== undefined && options.detach) {
+    const { launchInBackground } = await import('../local/background.js');
+    return launchInBackground(context, ['resume', run.runId, ...argumentsOf(options)]);
+  }
+
+  const display = createDisplay(context.terminal, context);
+  const cluster = await openCluster(context, display, workersHere);
+  try {
+    const workers = options.workers ?? (typeof options.local === 'number' ? options.local : undefined);
+    const resumed = await cluster.client.resume(run.runId, { workers, steps: options.steps });
+    if (context.json)
+      say(
+        context.terminal,
+        JSON.stringify({ type: 'resumed', runId: run.runId, fromStep: resumed.step, directory: run.directory }),
+      );
+    else display.event(`Resumed ${run.runId} from ${resumed.step > 0 ? `step ${resumed.step}` : 'the start'}.`);
+    if (options.detach) return EXIT.done;
+    return await driveRun({ context, client: cluster.client, display, run: resumed, cluster: cluster.local });
+  } finally {
+    display.close();
+    await cluster.close();
+  }
+}
+
+/** Finds the run, and how many workers of this machine it needs: `undefined` when a coordinator has its own. */
+async function choose(
+  context: CommandContext,
+  text: string,
+  options: ResumeOptions,
+): Promise<{ run: RunView; workersHere: number | undefined }> {
+  const found = options.local === undefined ? await findCoordinator(context) : undefined;
+  if (found !== undefined) {
+    try {
+      const runs = await found.client.list();
+      const runId = chooseRun(
+        text,
+        runs.map((each) => each.runId),
+      );
+      return { run: await found.client.get(runId), workersHere: undefined };
+    } finally {
+      found.client.close();
+    }
+  }
+  const runId = chooseRun(text, await runIdsOf(context.home));
+  const run = await readRun(context.home, runId);
+  const asked = options.workers ?? run.workers;
+  if (options.local === undefined && !trainedOn(hostname(), await readRunRecords(context.home, runId)))
+    throw noCoordinator(context, `weft resume ${runId} --local ${asked}`);
+  const workersHere = typeof options.local === 'number' ? options.local : asked;
+  if (workersHere < asked && options.workers !== undefined)
+    throw new UsageError(`--workers asks for ${asked} workers, but --local starts ${workersHere}`);
+  return { run, workersHere };
+}
+
+/** Whether every worker of the run's last ring was on this host. */
+export function trainedOn(host: string, records: readonly RunRecord[]): boolean {
+  const last = records.findLast((record) => record.kind === 'assigned');
+  return last?.kind === 'assigned' && last.workers.every(({ hostName }) => hostName === host);
+}
+
+function refuseFinished({ runId, phase, steps }: RunView, wanted: number | undefined): void {
+  if (phase !== 'finished' || (wanted !== undefined && wanted > steps)) return;
+  throw new WeftError('failed_precondition', `run ${runId} is finished: all of its ${steps} steps are trained`, {
+    cure: `train it further with weft resume ${runId} --steps ${steps * 2}, the new total`,
+  });
+}
+
+function argumentsOf({ workers, steps, local }: ResumeOptions): string[] {
+  return [
+    ...(workers === undefined ? [] : ['--workers', `${workers}`]),
+    ...(steps === undefined ? [] : ['--steps', `${steps}`]),
+    ...(local === undefined ? [] : ['--local', ...(local === true ? [] : [`${local}`])]),
+  ];
+}

@@ -1,0 +1,69 @@
+import { SOURCES } from '@weft/common';
+import type { CommandContext } from '../context.js';
+import { age, count, decimal, duration, percent } from '../format.js';
+import { shortPath } from '../home.js';
+import { phaseStyle } from '../progress/render-bar.js';
+import { type ProgressView, RunProgress } from '../progress/run-progress.js';
+import { EXIT } from '../report-error.js';
+import { withRun } from '../runs/look-up.js';
+import { recentMetrics } from '../runs/recent-metrics.js';
+import { checkpointPath, nextSteps } from '../runs/render-summary.js';
+import { type Line, paint, type Span, span } from '../spans.js';
+import { facts } from '../table.js';
+import { say } from '../terminal.js';
+
+/** `weft status`: phase and reason, speed and loss, the newest checkpoint, and what to do next. */
+export async function status(context: CommandContext, text: string): Promise<number> {
+  const { terminal, json } = context;
+  return withRun(context, text, async ({ run, client }) => {
+    const progress = new RunProgress(run);
+    for (const metrics of await recentMetrics(run, client)) progress.addStep(metrics);
+    const view = progress.view(Date.now());
+    if (json) {
+      const { latest, tokensPerSecond, etaSeconds, sequences, sequencesAreWhole } = view;
+      const known = { loss: latest?.loss ?? null, tokensPerSecond: tokensPerSecond ?? null };
+      const eta = run.phase === 'running' ? (etaSeconds ?? null) : null;
+      const checkpoint = run.checkpointStep > 0 ? checkpointPath(run) : null;
+      const consumed = sequencesAreWhole ? sequences : null;
+      say(terminal, JSON.stringify({ ...run, ...known, etaSeconds: eta, sequences: consumed, checkpoint, latest }));
+    } else {
+      for (const line of renderStatus(view, Date.now(), terminal.commandName))
+        say(terminal, paint(line, terminal.colors));
+    }
+    return EXIT.done;
+  });
+}
+
+export function renderStatus(view: ProgressView, nowMs: number, weft: string): Line[] {
+  const { run, latest } = view;
+  const pairs: [string, string | Span][] = [
+    ['recipe', run.recipe],
+    ['phase', span(run.phase, phaseStyle(run.phase))],
+  ];
+  if (run.reason !== '') pairs.push(['because', run.reason]);
+  if (run.failure?.cure !== undefined) pairs.push(['cure', run.failure.cure]);
+  pairs.push(['step', `${run.step} of ${run.steps} (${percent(run.steps === 0 ? 0 : run.step / run.steps)})`]);
+  pairs.push(['workers', workersOf(view)]);
+  if (latest !== undefined) {
+    pairs.push(['loss', decimal(latest.loss)]);
+    pairs.push(['speed', `${count(view.tokensPerSecond ?? 0)} tokens/s${perStep(view)}`]);
+    if (view.sequencesAreWhole)
+      pairs.push(['sequences', SOURCES.map((source) => `${source} ${count(view.sequences[source])}`).join(', ')]);
+  }
+  if (run.phase === 'running' && view.etaSeconds !== undefined) pairs.push(['time left', duration(view.etaSeconds)]);
+  pairs.push(['checkpoint', run.checkpointStep > 0 ? shortPath(checkpointPath(run)) : 'none yet']);
+  pairs.push(['directory', shortPath(run.directory)]);
+  pairs.push(['launched', age(nowMs - run.createdAtMs)], ['last change', age(nowMs - run.updatedAtMs)]);
+  return [[span(run.runId, 'bold')], ...facts(pairs), ...nextSteps(run, weft)];
+}
+
+function workersOf({ run }: ProgressView): string {
+  const generation = run.generation > 0 ? `, generation ${run.generation}` : '';
+  return run.worldSize > 0 && run.worldSize !== run.workers
+    ? `${run.worldSize} of ${run.workers}${generation}`
+    : `${run.workers}${generation}`;
+}
+
+function perStep({ secondsPerStep }: ProgressView): string {
+  return secondsPerStep === undefined ? '' : `, ${duration(secondsPerStep)} a step`;
+}

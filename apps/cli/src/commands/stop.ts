@@ -1,0 +1,37 @@
+import { WeftError } from '@weft/common';
+import type { CommandContext } from '../context.js';
+import { EXIT } from '../report-error.js';
+import { withRun } from '../runs/look-up.js';
+import { hasEnded, type RunView } from '../runs/run-view.js';
+import { say } from '../terminal.js';
+
+/** `weft stop`: asks for the end of a run and waits until it has come. */
+export async function stop(context: CommandContext, text: string, options: { checkpoint: boolean }): Promise<number> {
+  return withRun(context, text, async ({ run, client }) => {
+    if (client === undefined || hasEnded(run)) throw notRunning(run);
+    let latest = await client.stop(run.runId, { saveCheckpoint: options.checkpoint });
+    if (!hasEnded(latest)) {
+      if (!context.json) say(context.terminal, `Stopping ${run.runId} …`);
+      for await (const news of client.watch(run.runId, latest.step)) if (news.kind === 'run') latest = news.run;
+    }
+    if (context.json) say(context.terminal, JSON.stringify(latest));
+    else say(context.terminal, farewell(latest, context.terminal.commandName));
+    return latest.phase === 'failed' ? EXIT.failed : EXIT.done;
+  });
+}
+
+function notRunning({ runId, phase, step, steps }: RunView): WeftError {
+  const cure = phase === 'finished' ? undefined : `weft resume ${runId} goes on with it`;
+  return new WeftError(
+    'failed_precondition',
+    `run ${runId} is not running: it is ${phase} at step ${step} of ${steps}`,
+    cure === undefined ? {} : { cure },
+  );
+}
+
+function farewell({ runId, phase, step, checkpointStep, reason }: RunView, weft: string): string {
+  if (phase === 'failed') return `${runId} failed while it was stopping: ${reason}`;
+  if (phase === 'finished') return `${runId} had already reached its last step: it is finished.`;
+  const saved = checkpointStep === 0 ? 'without a checkpoint' : `the newest checkpoint is of step ${checkpointStep}`;
+  return `${runId} stopped at step ${step}; ${saved}. Go on with ${weft} resume ${runId}`;
+}

@@ -1,0 +1,57 @@
+import type { CommandContext } from '../context.js';
+import { onInterrupts } from '../interrupts.js';
+import { createDisplay } from '../progress/display.js';
+import { RunProgress } from '../progress/run-progress.js';
+import { EXIT } from '../report-error.js';
+import { followRun, runSentence } from '../runs/follow-run.js';
+import { withRun } from '../runs/look-up.js';
+import { recentMetrics } from '../runs/recent-metrics.js';
+import { exitCodeOf, renderSummary, summaryOf } from '../runs/render-summary.js';
+import { hasEnded, type RunView } from '../runs/run-view.js';
+import { paint } from '../spans.js';
+import { say } from '../terminal.js';
+
+/** `weft watch`: shows a run until it ends; Ctrl-C leaves it running. */
+export async function watch(context: CommandContext, text: string): Promise<number> {
+  const { terminal, json } = context;
+  return withRun(context, text, async ({ run, client }) => {
+    if (client === undefined || hasEnded(run)) {
+      const progress = new RunProgress(run);
+      for (const metrics of await recentMetrics(run, client)) progress.addStep(metrics);
+      tellEnd(context, progress);
+      return exitCodeOf(run);
+    }
+    const display = createDisplay(terminal, context);
+    const leaving = new AbortController();
+    const stopListening = onInterrupts({ first: () => leaving.abort(), second: () => process.exit(EXIT.stopped) });
+    let progress: RunProgress;
+    try {
+      if (!json) display.event(runSentence(run));
+      progress = await followRun({ client, runId: run.runId, display, signal: leaving.signal });
+    } finally {
+      stopListening();
+      display.close();
+    }
+    if (leaving.signal.aborted && !hasEnded(progress.run)) {
+      if (!json) say(terminal, `Left ${run.runId} running. Come back with ${terminal.commandName} watch ${run.runId}`);
+      return EXIT.stopped;
+    }
+    tellEnd(context, progress);
+    return exitCodeOf(progress.run);
+  });
+}
+
+function tellEnd({ terminal, json }: CommandContext, progress: RunProgress): void {
+  const { run } = progress;
+  const view = progress.view(Date.now());
+  const outcome = { view, metrics: progress.metrics, elapsedSeconds: lifetimeSeconds(run) };
+  if (json) {
+    say(terminal, JSON.stringify(summaryOf(outcome)));
+    return;
+  }
+  for (const line of renderSummary(outcome, terminal.commandName)) say(terminal, paint(line, terminal.colors));
+  if (run.reason !== '' && run.phase !== 'finished') say(terminal, `\nIt is ${run.phase} because: ${run.reason}.`);
+  if (run.failure?.cure !== undefined) say(terminal, `Cure: ${run.failure.cure}.`);
+}
+
+const lifetimeSeconds = ({ createdAtMs, updatedAtMs }: RunView) => (updatedAtMs - createdAtMs) / 1000;

@@ -1,0 +1,28 @@
+import { weftHome } from './home.js';
+import type { Terminal } from './terminal.js';
+
+/** Options every command understands, as commander collects them. */
+export interface CommonOptions {
+  readonly home?: string;
+  readonly coordinator?: string;
+  readonly json?: boolean;
+}
+
+/** What every command is given. */
+export interface CommandContext {
+  readonly terminal: Terminal;
+  /** Absolute. */
+  readonly home: string;
+  /** The coordinator the person named, by `--coordinator` or `$WEFT_COORDINATOR`; otherwise the one of this home. */
+  readonly coordinator: string | undefined;
+  readonly json: boolean;
+}
+
+export function contextOf(options: CommonOptions, terminal: Terminal): CommandContext {
+  return {
+    terminal,
+    home: weftHome(options.home, terminal.env),
+    coordinator: options.coordinator ?? (terminal.env.WEFT_COORDINATOR || undefined),
+    json: options.json === true,
+  };
+}

@@ -1,0 +1,54 @@
+import { type Clock, systemClock } from '@weft/common';
+import type { DataProgress } from '@weft/data';
+import type { CommandContext } from '../context.js';
+import { bytes, count, percent } from '../format.js';
+import { clip, paint, span } from '../spans.js';
+import { say } from '../terminal.js';
+
+const REDRAW_MS = 100;
+const LOG_LINE_MS = 5000;
+
+/** Shows how far a long data task is: one line rewritten on a terminal, now and then a line in a log, nothing as JSON. */
+export class DataDisplay {
+  readonly #context: CommandContext;
+  readonly #clock: Clock;
+  #shown: { readonly phase: DataProgress['phase']; readonly atMs: number } | undefined;
+
+  constructor(context: CommandContext, clock: Clock = systemClock) {
+    this.#context = context;
+    this.#clock = clock;
+  }
+
+  /** Handed to the data room as `onProgress`. */
+  readonly onProgress = (progress: DataProgress): void => {
+    const { terminal, json } = this.#context;
+    if (json) return;
+    const nowMs = this.#clock.monotonicMs();
+    const isNew = this.#shown?.phase !== progress.phase;
+    const silenceMs = terminal.stdout.isTTY ? REDRAW_MS : LOG_LINE_MS;
+    if (!isNew && nowMs - (this.#shown?.atMs ?? 0) < silenceMs) return;
+    this.#shown = { phase: progress.phase, atMs: nowMs };
+    const text = describeProgress(progress);
+    if (!terminal.stdout.isTTY) say(terminal, text);
+    else terminal.stdout.write(`\r\x1b[K${paint(clip([span(text)], terminal.stdout.columns - 1), terminal.colors)}`);
+  };
+
+  /** Clears the rewritten line. */
+  close(): void {
+    const { terminal } = this.#context;
+    if (terminal.stdout.isTTY && this.#shown !== undefined) terminal.stdout.write('\r\x1b[K');
+    this.#shown = undefined;
+  }
+}
+
+const VERBS: Readonly<Record<DataProgress['phase'], string>> = {
+  download: 'Downloading',
+  build: 'Building shards',
+  index: 'Indexing',
+  verify: 'Comparing',
+};
+
+export function describeProgress({ phase, what, done, total, unit }: DataProgress): string {
+  const amount = unit === 'bytes' ? `${bytes(done)} of ${bytes(total)}` : `${count(done)} of ${count(total)} ${unit}`;
+  return `${VERBS[phase]} ${what}: ${amount}${total > 0 ? ` (${percent(done / total)})` : ''}`;
+}

@@ -1,0 +1,69 @@
+import { type PerSource, perSource, SOURCES } from '@weft/common';
+import type { RunConfig } from '@weft/config';
+import { MixtureSchedule } from '@weft/mixture';
+
+/** Numbers of trainable scalars, by part. */
+export interface ParameterFacts {
+  readonly total: number;
+  readonly vision: number;
+  readonly connector: number;
+  readonly decoder: number;
+  /** N of the learning-rate law. */
+  readonly decoderNonEmbedding: number;
+}
+
+/** What follows from a configuration. */
+export interface DerivedFacts {
+  readonly parameters: ParameterFacts;
+  /** Positions of all sequences of a step, image tokens included. */
+  readonly tokensPerStep: number;
+  readonly tokensTotal: number;
+  /** Sequences of each source in the whole run, exact. */
+  readonly sequencesTotal: PerSource<number>;
+  /** The mean share of a step. */
+  readonly sequencesPerStep: PerSource<number>;
+  /** Sequences and microbatches of the rank that has the most of them. */
+  readonly sequencesPerRank: number;
+  readonly microbatchesPerRank: number;
+  readonly mostImagesPerMicrobatch: number;
+  /** Resident on every worker, without activations: fp32 weights, gradients, and the two moments of AdamW. */
+  readonly weightsBytes: number;
+  readonly gradientsBytes: number;
+  readonly optimizerBytes: number;
+  readonly residentBytes: number;
+  /** Weights and moments, spread over the shards of all ranks. */
+  readonly checkpointBytes: number;
+  /** What one rank sends per step in the ring all-reduce. */
+  readonly ringBytesPerStep: number;
+  /** The dense estimate 6·N·D for the decoder, floating-point operations of the whole run. */
+  readonly decoderFlops: number;
+}
+
+const FP32_BYTES = 4;
+
+/** Arithmetic only; `parameters` come from `countParameters` of the model room. */
+export function derivedFacts(config: RunConfig, parameters: ParameterFacts): DerivedFacts {
+  const { globalBatchSize, microbatchSize, workers, steps, data, model } = config;
+  const schedule = new MixtureSchedule(data.weights);
+  const weight = SOURCES.reduce((sum, source) => sum + data.weights[source], 0);
+  const tokensPerStep = globalBatchSize * model.sequenceLength;
+  const sequencesPerRank = Math.ceil(globalBatchSize / workers);
+  const weightsBytes = parameters.total * FP32_BYTES;
+  return {
+    parameters,
+    tokensPerStep,
+    tokensTotal: tokensPerStep * steps,
+    sequencesTotal: schedule.countsBefore(globalBatchSize * steps),
+    sequencesPerStep: perSource((source) => (globalBatchSize * data.weights[source]) / weight),
+    sequencesPerRank,
+    microbatchesPerRank: Math.ceil(sequencesPerRank / microbatchSize),
+    mostImagesPerMicrobatch: microbatchSize * data.imagesPerSequence,
+    weightsBytes,
+    gradientsBytes: weightsBytes,
+    optimizerBytes: 2 * weightsBytes,
+    residentBytes: 4 * weightsBytes,
+    checkpointBytes: 3 * weightsBytes,
+    ringBytesPerStep: workers === 1 ? 0 : Math.round((2 * (workers - 1) * weightsBytes) / workers),
+    decoderFlops: 6 * parameters.decoderNonEmbedding * tokensPerStep * steps,
+  };
+}

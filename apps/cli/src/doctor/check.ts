@@ -1,0 +1,40 @@
+import type { Line, Style } from '../spans.js';
+import { span } from '../spans.js';
+
+/**
+ * One thing looked at. `missing` hurts something a person may want; `fatal` makes training impossible;
+ * `note` is optional, or only a fact.
+ */
+export interface Check {
+  readonly name: string;
+  readonly status: 'ok' | 'note' | 'missing' | 'fatal';
+  /** What was found, without a full stop. */
+  readonly finding: string;
+  /** What to do about it, an imperative sentence without a full stop. */
+  readonly cure?: string;
+}
+
+const MARKS: Readonly<Record<Check['status'], readonly [mark: string, style: Style]>> = {
+  ok: ['✓', 'green'],
+  note: ['·', 'dim'],
+  missing: ['!', 'yellow'],
+  fatal: ['✗', 'red'],
+};
+
+export function renderChecks(checks: readonly Check[]): Line[] {
+  const width = Math.max(...checks.map(({ name }) => name.length));
+  return checks.flatMap(({ name, status, finding, cure }) => {
+    const [mark, style] = MARKS[status];
+    const line: Line = [span(`${mark} `, style), span(`${name.padEnd(width)}  `, 'dim'), span(finding)];
+    return cure === undefined ? [line] : [line, [span(`${' '.repeat(width + 4)}→ ${cure}`, 'yellow')]];
+  });
+}
+
+/** The last line of the report. */
+export function verdict(checks: readonly Check[]): Line {
+  const fatal = checks.filter(({ status }) => status === 'fatal').length;
+  const missing = checks.filter(({ status }) => status === 'missing').length;
+  if (fatal > 0) return [span('This machine cannot train yet: follow the arrows.', 'red')];
+  if (missing > 0) return [span('This machine can train; the arrows say what would make it better.', 'yellow')];
+  return [span('Everything is in place.', 'green')];
+}

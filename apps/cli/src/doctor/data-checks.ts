@@ -1,0 +1,36 @@
+import { access } from 'node:fs/promises';
+import { join } from 'node:path';
+import { SOURCES, WeftError } from '@weft/common';
+import { Dataset } from '@weft/data';
+import { recipe } from '@weft/recipes';
+import { count } from '../format.js';
+import { shortPath } from '../home.js';
+import { withAbsolutePaths } from '../resolve-run.js';
+import type { Check } from './check.js';
+
+/** The demo data of the quickstart and their index. */
+export async function dataChecks(home: string): Promise<Check[]> {
+  const config = withAbsolutePaths(recipe('debugTiny'), home);
+  const { directory } = config.data;
+  const name = 'demo data';
+  const isThere = await access(join(directory, 'captioned')).then(
+    () => true,
+    () => false,
+  );
+  if (!isThere)
+    return [{ name, status: 'missing', finding: `not in ${shortPath(directory)}`, cure: 'run weft data fetch demo' }];
+  return [{ name, status: 'ok', finding: shortPath(directory) }, await indexCheck(config)];
+}
+
+async function indexCheck(config: ReturnType<typeof recipe>): Promise<Check> {
+  const name = 'demo index';
+  try {
+    const dataset = await Dataset.open(config);
+    const sequences = SOURCES.map((source) => `${source} ${count(dataset.sequences[source])}`).join(', ');
+    await dataset.close();
+    return { name, status: 'ok', finding: `sequences: ${sequences}` };
+  } catch (thrown) {
+    const { message } = WeftError.from(thrown);
+    return { name, status: 'missing', finding: message, cure: 'run weft data index debugTiny' };
+  }
+}

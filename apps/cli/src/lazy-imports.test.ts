@@ -1,0 +1,46 @@
+import { readFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect, it } from 'vitest';
+
+const repository = fileURLToPath(new URL('../../..', import.meta.url));
+
+/** What the sources say is loaded with a file: every static import that leaves something behind, transitively. */
+function loadedWith(file: string, seen = new Set<string>()): Set<string> {
+  if (seen.has(file)) return seen;
+  seen.add(file);
+  for (const specifier of staticImports(readFileSync(file, 'utf8'))) {
+    const room = specifier.match(/^@weft\/(\w+)$/)?.[1];
+    if (specifier.startsWith('.')) loadedWith(resolve(dirname(file), specifier.replace(/\.js$/, '.ts')), seen);
+    else if (room !== undefined) loadedWith(`${repository}/packages/${room}/src/index.ts`, seen).add(specifier);
+    else seen.add(specifier);
+  }
+  return seen;
+}
+
+function staticImports(source: string): string[] {
+  const statements = source.matchAll(/^(?:import|export)\s(?!type\s)(?:([^'";]*?)\sfrom\s)?'([^']+)';/gm);
+  return [...statements].flatMap(([, bindings, specifier]) => {
+    const named = bindings?.match(/^\{(.*)\}$/s)?.[1];
+    const onlyTypes = named?.split(',').every((name) => name.trim() === '' || name.trim().startsWith('type '));
+    return onlyTypes || specifier === undefined ? [] : [specifier];
+  });
+}
+
+const packagesOf = (file: string) =>
+  [...loadedWith(resolve(repository, file))].filter((each) => !each.startsWith('/') && !each.startsWith('node:'));
+
+it('help and version load the parser of arguments, colours and the common room, nothing else', () => {
+  expect(packagesOf('apps/cli/src/main.ts').toSorted()).toEqual(['@weft/common', 'commander', 'picocolors']);
+});
+
+it('commands that only read files or ask a coordinator never load TensorFlow or an image decoder', () => {
+  for (const command of ['ls', 'status', 'watch', 'stop', 'resume', 'recipes', 'launch', 'doctor'])
+    for (const heavy of ['@weft/engine', '@weft/model', '@tensorflow/tfjs', 'koffi', 'sharp', '@weft/data'])
+      expect(packagesOf(`apps/cli/src/commands/${command}.ts`), command).not.toContain(heavy);
+});
+
+it('the search finds what it is meant to find', () => {
+  expect(packagesOf('apps/cli/src/commands/dry-run.ts')).toContain('@tensorflow/tfjs');
+  expect(packagesOf('apps/cli/src/commands/data-index.ts')).toContain('sharp');
+});

@@ -1,0 +1,159 @@
+import { mkdir, readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { systemClock, WeftError } from '@weft/common';
+import { logsDirectory, shortPath } from '../home.js';
+import { CoordinatorClient } from '../runs/coordinator-client.js';
+import { readCoordinatorFile } from '../runs/find-coordinator.js';
+import { type Ending, LocalProcess } from './local-process.js';
+
+/** Loading TensorFlow on a busy machine takes long, but not so long. */
+const READY_TIMEOUT_MS = 120_000;
+const POLL_MS = 50;
+/** Time to flush logs and leave the ring before a process is killed. */
+const GRACE_MS = 5000;
+/** Log directories of earlier launches that are kept. */
+const KEPT_LOGS = 20;
+
+export interface LocalClusterOptions {
+  readonly home: string;
+  readonly workers: number;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Told, in a sentence, when a stage is reached. */
+  readonly onProgress: (sentence: string) => void;
+}
+
+/** A coordinator and its workers as children of this process. */
+export class LocalCluster {
+  readonly client: CoordinatorClient;
+  readonly logDirectory: string;
+  readonly #coordinator: LocalProcess;
+  readonly #workers: readonly LocalProcess[];
+  #isClosing = false;
+
+  private constructor(
+    client: CoordinatorClient,
+    logDirectory: string,
+    coordinator: LocalProcess,
+    workers: readonly LocalProcess[],
+  ) {
+    this.client = client;
+    this.logDirectory = logDirectory;
+    this.#coordinator = coordinator;
+    this.#workers = workers;
+  }
+
+  /**
+   * Starts the processes and waits until every worker has registered. On failure nothing is left running.
+   *
+   * @throws `failed_precondition` with the last words of a process that died, `already_exists` when a coordinator
+   * serves this home already, `deadline_exceeded` when a process stays silent.
+   */
+  static async start(options: LocalClusterOptions): Promise<LocalCluster> {
+    const { home, workers: count, env, onProgress } = options;
+    await refuseSecondCoordinator(home);
+    const logDirectory = await newLogDirectory(home);
+    const startProcess = (name: string, args: readonly string[]) =>
+      new LocalProcess({
+        name,
+        args,
+        env: { ...env, WEFT_HOME: home },
+        logFile: join(logDirectory, `${name.replace('the ', '').replace(' ', '-')}.log`),
+      });
+    const processes: LocalProcess[] = [];
+    try {
+      const coordinator = startProcess('the coordinator', ['coordinator', '--port', '0', '--recover', 'manual']);
+      processes.push(coordinator);
+      const address = await waitFor(processes, async () => {
+        const file = await readCoordinatorFile(home);
+        return file?.processId === coordinator.processId ? file?.address : undefined;
+      });
+      const client = await CoordinatorClient.connect(address);
+      onProgress(`The coordinator listens on ${address}; logs in ${shortPath(logDirectory)}.`);
+      for (let index = 0; index < count; index++)
+        processes.push(startProcess(`worker ${index}`, ['worker', '--coordinator', address]));
+      const devices = await waitFor(processes, async () => {
+        const { workers } = await client.cluster();
+        return workers.length >= count ? workers.map(({ device }) => device) : undefined;
+      });
+      onProgress(
+        `${count === 1 ? 'One worker is' : `${count} workers are`} ready (${[...new Set(devices)].join('; ')}).`,
+      );
+      return new LocalCluster(client, logDirectory, coordinator, processes.slice(1));
+    } catch (thrown) {
+      await stopAll(processes);
+      throw thrown;
+    }
+  }
+
+  /** Calls back for every process that ends before `close`. */
+  onEnding(listener: (ending: Ending) => void): void {
+    for (const process of [this.#coordinator, ...this.#workers])
+      void process.ended.then((ending) => {
+        if (!this.#isClosing) listener(ending);
+      });
+  }
+
+  /** Why the cluster cannot go on, when it cannot: its coordinator or its last worker is gone. */
+  async breakdown(): Promise<WeftError | undefined> {
+    const isAlone = this.#workers.every(({ ending }) => ending !== undefined);
+    const dead =
+      this.#coordinator.ending === undefined ? (isAlone ? this.#workers.at(-1) : undefined) : this.#coordinator;
+    return dead === undefined ? undefined : new WeftError('failed_precondition', await dead.obituary());
+  }
+
+  async close(): Promise<void> {
+    this.#isClosing = true;
+    this.client.close();
+    await stopAll([...this.#workers, this.#coordinator]);
+  }
+
+  /** For a person who does not want to wait. */
+  kill(): void {
+    this.#isClosing = true;
+    for (const process of [...this.#workers, this.#coordinator]) process.kill();
+  }
+}
+
+async function refuseSecondCoordinator(home: string): Promise<void> {
+  const running = await readCoordinatorFile(home);
+  if (running === undefined) return;
+  const client = await CoordinatorClient.connect(running.address).catch(() => undefined);
+  if (client === undefined) return;
+  client.close();
+  throw new WeftError('already_exists', `a coordinator already serves ${shortPath(home)} at ${running.address}`, {
+    cure: 'leave out --local to use it, wait until its run has ended, or choose another --home',
+  });
+}
+
+/** `<home>/logs/<time>`; the oldest ones go. */
+async function newLogDirectory(home: string): Promise<string> {
+  const parent = logsDirectory(home);
+  const name = new Date().toISOString().replaceAll(':', '').replace('.', '-');
+  const directory = join(parent, name);
+  await mkdir(directory, { recursive: true });
+  const names = (await readdir(parent)).filter((each) => /^\d{4}-/.test(each)).toSorted();
+  for (const old of names.slice(0, -KEPT_LOGS)) await rm(join(parent, old), { recursive: true, force: true });
+  return directory;
+}
+
+/** Asks again and again until there is an answer, a process dies, or the time is over. */
+async function waitFor<T>(processes: readonly LocalProcess[], ask: () => Promise<T | undefined>): Promise<T> {
+  const endMs = systemClock.monotonicMs() + READY_TIMEOUT_MS;
+  for (;;) {
+    const dead = processes.find(({ ending }) => ending !== undefined);
+    if (dead !== undefined) throw new WeftError('failed_precondition', await dead.obituary());
+    const answer = await ask();
+    if (answer !== undefined) return answer;
+    if (systemClock.monotonicMs() > endMs) {
+      const last = processes.at(-1);
+      throw new WeftError('deadline_exceeded', `${last?.name} was not ready after ${READY_TIMEOUT_MS / 1000} s`, {
+        cure: `see ${shortPath(last?.logFile ?? '')}`,
+      });
+    }
+    await systemClock.sleep(POLL_MS);
+  }
+}
+
+async function stopAll(processes: readonly LocalProcess[]): Promise<void> {
+  await Promise.all(processes.map((process) => process.stop(GRACE_MS)));
+}

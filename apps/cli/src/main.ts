@@ -1,0 +1,210 @@
+import { WEFT_VERSION } from '@weft/common';
+import { Command, Option } from 'commander';
+import { address, collect, positiveInteger, type SequenceName, sequenceName } from './arguments.js';
+import type { DataLedgerOptions } from './commands/data-ledger.js';
+import type { LaunchOptions } from './commands/launch.js';
+import type { ResumeOptions } from './commands/resume.js';
+import { type CommandContext, type CommonOptions, contextOf } from './context.js';
+import { EXIT, reportError } from './report-error.js';
+import { systemTerminal, type Terminal } from './terminal.js';
+
+/**
+ * The `weft` command: parses the arguments, runs one command, returns the exit code.
+ * Commands are imported when they run, so that help and refusals never load TensorFlow, gRPC or an image decoder.
+ */
+export async function main(argv: readonly string[], terminal: Terminal = systemTerminal()): Promise<number> {
+  let exitCode: number = EXIT.done;
+  const program = commandTree(terminal, async (options, command) => {
+    exitCode = await command(contextOf(options, terminal));
+  });
+  try {
+    await program.parseAsync(argv, { from: 'user' });
+    return exitCode;
+  } catch (thrown) {
+    return reportError(thrown, terminal, {
+      json: argv.includes('--json'),
+      debug: argv.includes('--debug'),
+      help: [terminal.commandName, ...namedCommands(program, argv), '--help'].join(' '),
+    });
+  }
+}
+
+/** Runs a command: gives it its context and keeps its exit code. */
+type Run = (options: CommonOptions, command: (context: CommandContext) => Promise<number>) => Promise<void>;
+
+/** Every command, its arguments and its options. */
+export function commandTree(terminal: Terminal, run: Run): Command {
+  const program = weft(terminal);
+
+  program.commandsGroup('Runs:');
+
+  program
+    .command('launch')
+    .description('train a recipe, or a run file of your own')
+    .argument('<recipe|file>', 'a name from `weft recipes`, or a YAML or JSON file')
+    .option('--local [N]', 'start a coordinator and N workers on this machine for this run', localWorkers)
+    .option('--set <field=value...>', 'change fields, such as optimizer.learningRate=3e-4', collect)
+    .option('--steps <N>', 'short for --set steps=N', positiveInteger)
+    .option('--workers <N>', 'short for --set workers=N', positiveInteger)
+    .option('--dry-run', 'show the resolved configuration and what follows from it; start nothing')
+    .option('--detach', 'return as soon as the run is accepted')
+    .action((recipe: string, options: CommonOptions & LaunchOptions) =>
+      run(options, async (context) => (await import('./commands/launch.js')).launch(context, recipe, options)),
+    );
+
+  program
+    .command('resume')
+    .description('go on with a run from its newest checkpoint')
+    .argument('<run>', 'the id of the run, or the beginning of it')
+    .option('--workers <N>', 'train on another number of workers', positiveInteger)
+    .option('--steps <N>', 'train up to this step, counted from the beginning of the run', positiveInteger)
+    .option('--local [N]', 'start a coordinator and N workers on this machine for this run', localWorkers)
+    .option('--detach', 'return as soon as the run is accepted')
+    .action((runId: string, options: CommonOptions & ResumeOptions) =>
+      run(options, async (context) => (await import('./commands/resume.js')).resume(context, runId, options)),
+    );
+
+  program
+    .command('stop')
+    .description('end a run after the step in hand, with a checkpoint')
+    .argument('<run>', 'the id of the run, or the beginning of it')
+    .option('--no-checkpoint', 'end it at once; steps after the newest checkpoint are lost')
+    .action((runId: string, options: CommonOptions & { checkpoint: boolean }) =>
+      run(options, async (context) => (await import('./commands/stop.js')).stop(context, runId, options)),
+    );
+
+  program
+    .command('watch')
+    .description('follow a run; Ctrl-C leaves it running')
+    .argument('<run>', 'the id of the run, or the beginning of it')
+    .action((runId: string, options: CommonOptions) =>
+      run(options, async (context) => (await import('./commands/watch.js')).watch(context, runId)),
+    );
+
+  program
+    .command('status')
+    .description('say how a run is, and what to do next')
+    .argument('<run>', 'the id of the run, or the beginning of it')
+    .action((runId: string, options: CommonOptions) =>
+      run(options, async (context) => (await import('./commands/status.js')).status(context, runId)),
+    );
+
+  program
+    .command('ls')
+    .description('list the runs')
+    .action((options: CommonOptions) =>
+      run(options, async (context) => (await import('./commands/ls.js')).ls(context)),
+    );
+
+  program
+    .command('recipes')
+    .description('list the recipes')
+    .action((options: CommonOptions) =>
+      run(options, async (context) => (await import('./commands/recipes.js')).listRecipes(context)),
+    );
+
+  program.commandsGroup('Data:');
+  const data = program.command('data').description('prepare training data, and ask what a run consumed');
+
+  data
+    .command('fetch')
+    .description('build the demo data set from public packages')
+    .addArgument(data.createArgument('<dataset>', 'the data set').choices(['demo']))
+    .action((_dataset: string, options: CommonOptions) =>
+      run(options, async (context) => (await import('./commands/data-fetch.js')).dataFetch(context)),
+    );
+
+  data
+    .command('index')
+    .description('pack the shards of a recipe into sequences')
+    .argument('<recipe|file>', 'whose data, tokenizer and sequence length to use')
+    .option('--set <field=value...>', 'change fields, such as data.directory=/data', collect)
+    .option('--force', 'pack again although the index is current')
+    .action((recipe: string, options: CommonOptions & { set?: readonly string[]; force?: boolean }) =>
+      run(options, async (context) => (await import('./commands/data-index.js')).dataIndex(context, recipe, options)),
+    );
+
+  data
+    .command('inspect')
+    .description('show what the index holds, or one packed sequence')
+    .argument('<recipe|file>', 'whose data to look at')
+    .option('--sequence <source:i>', 'show this sequence, such as captioned:0', sequenceName)
+    .option('--verify', 'compare the hashes of all shards with those that were indexed')
+    .option('--set <field=value...>', 'change fields, such as data.directory=/data', collect)
+    .action((recipe: string, options: CommonOptions & { sequence?: SequenceName; verify?: boolean }) =>
+      run(options, async (context) =>
+        (await import('./commands/data-inspect.js')).dataInspect(context, recipe, options),
+      ),
+    );
+
+  data
+    .command('ledger')
+    .description('say which sequences a run consumed, and when')
+    .argument('<run>', 'the id of the run, or the beginning of it')
+    .option('--step <N>', 'what did this step consume?', positiveInteger)
+    .option('--sample <source:i>', 'when was this sequence of the source consumed?', sequenceName)
+    .option('--check', 'was every sequence consumed exactly once? Exit code 1 when not')
+    .action((runId: string, options: CommonOptions & DataLedgerOptions) =>
+      run(options, async (context) => (await import('./commands/data-ledger.js')).dataLedger(context, runId, options)),
+    );
+
+  program.commandsGroup('Machines:');
+  // These two never arrive here: bin/weft.js sends them to their own doors.
+  program.command('coordinator').description('start a coordinator by hand').helpOption(false);
+  program.command('worker').description('start a worker by hand, on this or another host').helpOption(false);
+
+  program
+    .command('doctor')
+    .description('look at this machine: what works, what is missing, how to cure it')
+    .action((options: CommonOptions) =>
+      run(options, async (context) => (await import('./commands/doctor.js')).doctor(context)),
+    );
+
+  for (const command of [...program.commands, ...data.commands]) addCommonOptions(command);
+  program.helpCommand(true);
+  return program;
+}
+
+function weft({ stdout, commandName }: Terminal): Command {
+  return new Command('weft')
+    .description('Weft trains MM1-style multimodal language models on many machines.')
+    .version(WEFT_VERSION, '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'print this help')
+    .configureOutput({ writeOut: (text) => stdout.write(text), writeErr: () => {} })
+    .configureHelp({ helpWidth: Math.min(100, stdout.columns), sortSubcommands: false, showGlobalOptions: false })
+    .addHelpText(
+      'after',
+      `
+Examples:
+  ${commandName} launch debugTiny --local 2     train a small model on this machine
+  ${commandName} launch mm1-3b --dry-run        see what a recipe means
+  ${commandName} ls                             list the runs
+  ${commandName} resume <run> --steps 120       train a finished run further`,
+    )
+    .exitOverride();
+}
+
+/** Commands that may speak with a coordinator. */
+const CLUSTER_COMMANDS = ['launch', 'resume', 'stop', 'watch', 'status', 'ls', 'doctor'];
+/** Commands that only lead to others. */
+const SIGNPOSTS = ['data', 'coordinator', 'worker'];
+
+/** The options that every command has. */
+function addCommonOptions(command: Command): void {
+  if (SIGNPOSTS.includes(command.name())) return;
+  command.option('--json', 'print JSON for programs').option('--home <dir>', 'where runs are kept (default: .weft)');
+  if (CLUSTER_COMMANDS.includes(command.name()))
+    command.option('--coordinator <host:port>', 'the coordinator to ask', address);
+  command.addOption(new Option('--debug', 'print the stack of an error').hideHelp());
+}
+
+/** `--local` alone starts as many workers as the run asks for. */
+function localWorkers(text: string): number {
+  return positiveInteger(text);
+}
+
+/** The commands that the arguments begin with, for the help that fits an error: `data`, `fetch`. */
+function namedCommands(program: Command, argv: readonly string[]): string[] {
+  const command = program.commands.find((each) => each.name() === argv[0]);
+  return command === undefined ? [] : [command.name(), ...namedCommands(command, argv.slice(1))];
+}

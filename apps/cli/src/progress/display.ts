@@ -1,0 +1,24 @@
+import type { Terminal } from '../terminal.js';
+import { JsonDisplay } from './json-display.js';
+import { PlainDisplay } from './plain-display.js';
+import type { RunProgress } from './run-progress.js';
+import type { StepMetrics } from './step-metrics.js';
+import { TerminalDisplay } from './terminal-display.js';
+
+/** Shows a run while it goes: redrawn on a terminal, as lines in a log, or as JSON for a program. */
+export interface Display {
+  /** A sentence worth a line of its own, such as "worker lost, generation 2". */
+  event(text: string): void;
+  /** A step was added to the progress. */
+  step(progress: RunProgress, metrics: StepMetrics): void;
+  /** The run changed otherwise. */
+  refresh(progress: RunProgress): void;
+  /** Leaves the terminal clean for what is printed next. */
+  close(): void;
+}
+
+export function createDisplay(terminal: Terminal, options: { json: boolean }): Display {
+  if (options.json) return new JsonDisplay(terminal);
+  const canRedraw = terminal.stdout.isTTY && terminal.env.TERM !== 'dumb';
+  return canRedraw ? new TerminalDisplay(terminal) : new PlainDisplay(terminal);
+}

@@ -1,0 +1,38 @@
+import { type Clock, systemClock } from '@weft/common';
+import { say, type Terminal } from '../terminal.js';
+import type { Display } from './display.js';
+import { plainInterval, renderPlainStep } from './render-plain.js';
+import type { RunProgress } from './run-progress.js';
+import type { StepMetrics } from './step-metrics.js';
+
+/** A slow run still says something this often. */
+const LONGEST_SILENCE_MS = 30_000;
+
+/** Lines for a log or a pipe: the first and the last step, a round number in between, and every event. */
+export class PlainDisplay implements Display {
+  readonly #terminal: Terminal;
+  readonly #clock: Clock;
+  #lastLineMs: number | undefined;
+
+  constructor(terminal: Terminal, clock: Clock = systemClock) {
+    this.#terminal = terminal;
+    this.#clock = clock;
+  }
+
+  event(text: string): void {
+    say(this.#terminal, text);
+  }
+
+  step(progress: RunProgress, { step }: StepMetrics): void {
+    const { steps } = progress.run;
+    const isFirst = this.#lastLineMs === undefined;
+    const silentMs = this.#clock.monotonicMs() - (this.#lastLineMs ?? 0);
+    if (!isFirst && step !== steps && step % plainInterval(steps) !== 0 && silentMs < LONGEST_SILENCE_MS) return;
+    this.#lastLineMs = this.#clock.monotonicMs();
+    say(this.#terminal, renderPlainStep(progress.view(this.#clock.nowMs())));
+  }
+
+  refresh(): void {}
+
+  close(): void {}
+}

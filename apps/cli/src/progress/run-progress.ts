@@ -1,0 +1,152 @@
+import { type PerSource, perSource } from '@weft/common';
+import { plural } from '../format.js';
+import { hasEnded, type RunView } from '../runs/run-view.js';
+import { type StepMetrics, timeMsOf } from './step-metrics.js';
+
+/** Steps averaged for the speed, the time left and the trend of the loss. */
+const WINDOW = 10;
+/** Losses kept for the small chart. */
+const CHART_POINTS = 400;
+
+/** What the displays draw: one moment of a run. */
+export interface ProgressView {
+  readonly run: RunView;
+  readonly latest: StepMetrics | undefined;
+  /** Mean loss of the last steps minus that of the steps before them; undefined before there are enough. */
+  readonly lossTrend: number | undefined;
+  /** Losses, oldest first, thinned evenly when they are many. */
+  readonly losses: readonly number[];
+  readonly tokensPerSecond: number | undefined;
+  readonly secondsPerStep: number | undefined;
+  readonly etaSeconds: number | undefined;
+  /** Sequences consumed so far in the steps this progress has seen. */
+  readonly sequences: PerSource<number>;
+  /** Whether `sequences` covers the run from its first step. */
+  readonly sequencesAreWhole: boolean;
+}
+
+/** Collects what is heard of a run, in order, and forgets steps that were rolled back. */
+export class RunProgress {
+  #run: RunView;
+  #lastWorldSize: number;
+  readonly #metrics: StepMetrics[] = [];
+  #sequences: PerSource<number> = perSource(() => 0);
+
+  constructor(run: RunView) {
+    this.#run = run;
+    this.#lastWorldSize = run.worldSize;
+  }
+
+  get run(): RunView {
+    return this.#run;
+  }
+
+  /** Every step heard of and not rolled back, in order. */
+  get metrics(): readonly StepMetrics[] {
+    return this.#metrics;
+  }
+
+  /** Takes a new summary of the run; returns the events worth a line of their own. */
+  updateRun(next: RunView): string[] {
+    const events = eventsBetween(this.#run, next, this.#lastWorldSize);
+    this.#run = next;
+    if (next.worldSize > 0) this.#lastWorldSize = next.worldSize;
+    return events;
+  }
+
+  /** Takes one step; returns the events worth a line of their own. */
+  addStep(metrics: StepMetrics): string[] {
+    this.#rollBackTo(metrics.step - 1);
+    this.#metrics.push(metrics);
+    this.#sequences = perSource((source) => this.#sequences[source] + metrics.sequences[source]);
+    if (metrics.step > this.#run.step) this.#run = { ...this.#run, step: metrics.step };
+    const wasRefused = metrics.loss === null || metrics.gradNorm === null;
+    return wasRefused ? [`step ${metrics.step} was counted but not applied: its gradients were not finite`] : [];
+  }
+
+  view(nowMs: number): ProgressView {
+    const recent = this.#metrics.slice(-WINDOW);
+    const secondsPerStep = meanStepSeconds(this.#metrics.slice(-WINDOW - 1));
+    return {
+      run: this.#run,
+      latest: this.#metrics.at(-1),
+      lossTrend: trend(this.#metrics),
+      losses: thinned(this.#metrics),
+      tokensPerSecond: mean(recent.flatMap(({ tokensPerSecond }) => tokensPerSecond ?? [])),
+      secondsPerStep,
+      etaSeconds: this.#etaSeconds(secondsPerStep, nowMs),
+      sequences: this.#sequences,
+      sequencesAreWhole: this.#metrics[0]?.step === 1,
+    };
+  }
+
+  #etaSeconds(secondsPerStep: number | undefined, nowMs: number): number | undefined {
+    const latest = this.#metrics.at(-1);
+    if (latest === undefined || secondsPerStep === undefined || hasEnded(this.#run)) return undefined;
+    const left = (this.#run.steps - this.#run.step) * secondsPerStep;
+    const sinceLatest = Math.min(Math.max(0, (nowMs - timeMsOf(latest)) / 1000), secondsPerStep);
+    return Math.max(0, left - sinceLatest);
+  }
+
+  #rollBackTo(step: number): void {
+    for (let last = this.#metrics.at(-1); last !== undefined && last.step > step; last = this.#metrics.at(-1)) {
+      const { sequences } = last;
+      this.#sequences = perSource((source) => this.#sequences[source] - sequences[source]);
+      this.#metrics.pop();
+    }
+  }
+}
+
+/**
+ * The changes between two summaries that a watcher wants to read.
+ *
+ * @param lastWorldSize of the last ring there was; between two rings a run has none.
+ */
+function eventsBetween(before: RunView, after: RunView, lastWorldSize: number): string[] {
+  const events: string[] = [];
+  const because = after.reason === '' ? '' : `: ${after.reason}`;
+  if (after.phase === 'running' && before.worldSize > 0 && after.worldSize === 0) events.push(after.reason);
+  if (after.generation > before.generation && before.generation > 0) {
+    const change = lastWorldSize === 0 ? 0 : after.worldSize - lastWorldSize;
+    const what = change < 0 ? 'worker lost, ' : change > 0 ? 'worker joined, ' : '';
+    events.push(`${what}generation ${after.generation} with ${plural(after.worldSize, 'worker')}`);
+  }
+  if (after.phase !== before.phase && (after.phase === 'queued' || after.phase === 'stopping'))
+    events.push(`${after.phase}${because}`);
+  if (after.checkpointStep > before.checkpointStep) events.push(`checkpoint of step ${after.checkpointStep} saved`);
+  return events;
+}
+
+/** The mean of the last losses and of the first ones, `count` steps each; undefined where no loss is finite. */
+export function endsOfLoss(metrics: readonly StepMetrics[], count = 5): { first?: number; last?: number } {
+  const first = mean(finiteLosses(metrics.slice(0, count)));
+  const last = mean(finiteLosses(metrics.slice(-count)));
+  return { ...(first === undefined ? {} : { first }), ...(last === undefined ? {} : { last }) };
+}
+
+function trend(metrics: readonly StepMetrics[]): number | undefined {
+  const size = Math.min(WINDOW, Math.floor(metrics.length / 2));
+  if (size === 0) return undefined;
+  const after = mean(finiteLosses(metrics.slice(-size)));
+  const before = mean(finiteLosses(metrics.slice(-2 * size, -size)));
+  return after === undefined || before === undefined ? undefined : after - before;
+}
+
+function meanStepSeconds(metrics: readonly StepMetrics[]): number | undefined {
+  const [first, last] = [metrics[0], metrics.at(-1)];
+  if (first === undefined || last === undefined || last.step === first.step) return undefined;
+  return Math.max(0, timeMsOf(last) - timeMsOf(first)) / 1000 / (last.step - first.step);
+}
+
+function thinned(metrics: readonly StepMetrics[]): number[] {
+  const stride = Math.max(1, Math.ceil(metrics.length / CHART_POINTS));
+  return finiteLosses(metrics.filter((_, at) => (metrics.length - 1 - at) % stride === 0));
+}
+
+function finiteLosses(metrics: readonly StepMetrics[]): number[] {
+  return metrics.flatMap(({ loss }) => loss ?? []);
+}
+
+function mean(values: readonly number[]): number | undefined {
+  return values.length === 0 ? undefined : values.reduce((sum, value) => sum + value, 0) / values.length;
+}

@@ -1,0 +1,49 @@
+import { WeftError } from '@weft/common';
+import { CommanderError } from 'commander';
+import type { Terminal } from './terminal.js';
+
+/** What a shell sees; 130 is what a command interrupted by Ctrl-C returns everywhere. */
+export const EXIT = { done: 0, failed: 1, usage: 2, stopped: 130 } as const;
+
+/** The command line itself was wrong: shown like any error, with exit code 2. */
+export class UsageError extends WeftError {
+  constructor(message: string, cure?: string) {
+    super('invalid_argument', message, cure === undefined ? {} : { cure });
+  }
+}
+
+/** The one place where an error becomes text and an exit code. */
+export function reportError(
+  thrown: unknown,
+  terminal: Terminal,
+  options: { readonly json: boolean; readonly debug: boolean; readonly help: string },
+): number {
+  if (thrown instanceof CommanderError && thrown.exitCode === 0) return EXIT.done;
+  const isUsage = thrown instanceof CommanderError || thrown instanceof UsageError;
+  const error = thrown instanceof CommanderError ? fromCommander(thrown, options.help) : WeftError.from(thrown);
+  if (options.json) {
+    const { code, message, cure } = error;
+    terminal.stderr.write(`${JSON.stringify({ error: { code, message, cure } })}\n`);
+  } else {
+    terminal.stderr.write(`error: ${error.sentence}\n`);
+  }
+  if (options.debug) terminal.stderr.write(`${stacks(thrown)}\n`);
+  else if (error.code === 'internal' && !options.json)
+    terminal.stderr.write('This is a defect of weft: run the command again with --debug to see where.\n');
+  return isUsage ? EXIT.usage : EXIT.failed;
+}
+
+/** Commander writes "error: unknown option '--x'\n(Did you mean --y?)"; ours is one sentence with a cure. */
+function fromCommander(error: CommanderError, help: string): WeftError {
+  const [first = '', ...rest] = error.message.replace(/^error: /, '').split('\n');
+  const sentence = first.replace(/\.$/, '').replace(/\. ([A-Z])/, (_, letter: string) => `, ${letter.toLowerCase()}`);
+  const hint = rest.join(' ').match(/\(Did you mean (?:one of )?(.*)\?\)/)?.[1];
+  const cure = hint === undefined ? `see ${help}` : `did you mean ${hint}`;
+  return new WeftError('invalid_argument', sentence, { cure });
+}
+
+function stacks(thrown: unknown): string {
+  if (!(thrown instanceof Error)) return String(thrown);
+  const own = thrown.stack ?? String(thrown);
+  return thrown.cause === undefined ? own : `${own}\ncaused by: ${stacks(thrown.cause)}`;
+}

@@ -1,0 +1,66 @@
+import { didYouMean, WeftError } from '@weft/common';
+import { type ConfigLayer, fileLayer, type RunConfig, resolveLayers, settingLayers } from '@weft/config';
+import { recipeInput, recipes } from '@weft/recipes';
+import { pathFromHome } from './home.js';
+
+export interface RunChoices {
+  /** `--set a.b=c`, in order; the last wins. */
+  readonly set?: readonly string[];
+  /** `--steps` and `--workers` are short for the two settings people change most. */
+  readonly steps?: number;
+  readonly workers?: number;
+}
+
+/**
+ * A recipe's name or a run file, with the settings of the command line on top → a whole configuration.
+ * A run file whose `recipe` is the name of a recipe starts from that one.
+ */
+export async function resolveRun(nameOrFile: string, choices: RunChoices = {}): Promise<RunConfig> {
+  const layers = isFileName(nameOrFile) ? await fileLayers(nameOrFile) : [recipeLayer(nameOrFile)];
+  return resolveLayers([
+    ...layers,
+    ...shortcut('steps', choices.steps),
+    ...shortcut('workers', choices.workers),
+    ...settingLayers(choices.set ?? []),
+  ]);
+}
+
+/** Makes the paths of a configuration independent of the directory they were written in. */
+export function withAbsolutePaths(config: RunConfig, home: string): RunConfig {
+  const { directory, tokenizer } = config.data;
+  return {
+    ...config,
+    data: {
+      ...config.data,
+      directory: pathFromHome(directory, home),
+      tokenizer: tokenizer === 'bytes' ? tokenizer : pathFromHome(tokenizer, home),
+    },
+  };
+}
+
+const isFileName = (text: string) => /\.(ya?ml|json)$/i.test(text) || text.includes('/');
+
+function recipeLayer(name: string): ConfigLayer {
+  return { value: recipeInput(name), where: () => `recipe ${name}` };
+}
+
+async function fileLayers(path: string): Promise<ConfigLayer[]> {
+  const file = await fileLayer(path);
+  const name = recipeOf(file.value);
+  if (name === undefined) return [file];
+  if (Object.hasOwn(recipes, name)) return [recipeLayer(name), file];
+  const meant = didYouMean(name, Object.keys(recipes));
+  if (meant === undefined) return [file];
+  throw new WeftError('not_found', `${file.where?.(['recipe'])}: there is no recipe ${JSON.stringify(name)}`, {
+    cure: `write recipe: ${meant}, or a name that is not so close to one of a recipe`,
+  });
+}
+
+function recipeOf(value: unknown): string | undefined {
+  if (typeof value !== 'object' || value === null || !('recipe' in value)) return undefined;
+  return typeof value.recipe === 'string' ? value.recipe : undefined;
+}
+
+function shortcut(field: 'steps' | 'workers', value: number | undefined): ConfigLayer[] {
+  return value === undefined ? [] : settingLayers([`${field}=${value}`], `--${field}`);
+}

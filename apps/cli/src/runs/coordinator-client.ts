@@ -1,0 +1,101 @@
+import { WEFT_VERSION } from '@weft/common';
+import type { RunConfig } from '@weft/config';
+import { type ClusterSummary, RunPhase, type RunSummary, RunsService } from '@weft/proto';
+import { type Channel, channel } from '@weft/rpc';
+import { parseStepMetrics, type StepMetrics } from '../progress/step-metrics.js';
+import type { Phase, RunView } from './run-view.js';
+
+/** A coordinator that does not answer so soon is taken for absent. */
+const GREETING_MS = 3000;
+
+/** What a coordinator reports of a run that is watched. */
+export type RunNews =
+  | { readonly kind: 'run'; readonly run: RunView }
+  | { readonly kind: 'metrics'; readonly metrics: StepMetrics };
+
+/** The Runs service in the words of this room. Every failed call is a WeftError. */
+export class CoordinatorClient {
+  readonly #channel: Channel;
+
+  private constructor(open: Channel) {
+    this.#channel = open;
+  }
+
+  /** @throws `unavailable` or `deadline_exceeded` when nobody answers at `host:port`. */
+  static async connect(address: string): Promise<CoordinatorClient> {
+    const open = await channel(address);
+    try {
+      await open.unary(RunsService.cluster, {}, { deadlineMs: GREETING_MS });
+      return new CoordinatorClient(open);
+    } catch (thrown) {
+      open.close();
+      throw thrown;
+    }
+  }
+
+  get address(): string {
+    return this.#channel.address;
+  }
+
+  async launch(config: RunConfig): Promise<RunView> {
+    const request = { configJson: JSON.stringify(config), clientVersion: WEFT_VERSION };
+    return viewOf(await this.#channel.unary(RunsService.launch, request));
+  }
+
+  /** What is left out stays as it was. `steps` is the new total. */
+  async resume(
+    runId: string,
+    { workers, steps }: { workers?: number | undefined; steps?: number | undefined },
+  ): Promise<RunView> {
+    return viewOf(await this.#channel.unary(RunsService.resume, { runId, workers: workers ?? 0, steps: steps ?? 0 }));
+  }
+
+  async stop(runId: string, { saveCheckpoint }: { saveCheckpoint: boolean }): Promise<RunView> {
+    return viewOf(await this.#channel.unary(RunsService.stop, { runId, saveCheckpoint }));
+  }
+
+  async get(runId: string): Promise<RunView> {
+    return viewOf(await this.#channel.unary(RunsService.get, { runId }, { idempotent: true }));
+  }
+
+  async list(): Promise<RunView[]> {
+    const { runs } = await this.#channel.unary(RunsService.list, {}, { idempotent: true });
+    return runs.map(viewOf);
+  }
+
+  cluster(): Promise<ClusterSummary> {
+    return this.#channel.unary(RunsService.cluster, {}, { idempotent: true });
+  }
+
+  /** The run as it is, the metrics of the steps after `afterStep`, then everything new until the run ends. */
+  async *watch(runId: string, afterStep: number, signal?: AbortSignal): AsyncGenerator<RunNews, void, undefined> {
+    const options = signal === undefined ? {} : { signal };
+    for await (const { body } of this.#channel.serverStream(RunsService.watch, { runId, afterStep }, options)) {
+      if (body?.$case === 'summary') yield { kind: 'run', run: viewOf(body.summary) };
+      const metrics = body?.$case === 'metricsJson' ? parseStepMetrics(body.metricsJson) : undefined;
+      if (metrics !== undefined) yield { kind: 'metrics', metrics };
+    }
+  }
+
+  close(): void {
+    this.#channel.close();
+  }
+}
+
+const PHASES: Readonly<Record<RunPhase, Phase>> = {
+  [RunPhase.RUN_PHASE_QUEUED]: 'queued',
+  [RunPhase.RUN_PHASE_RUNNING]: 'running',
+  [RunPhase.RUN_PHASE_STOPPING]: 'stopping',
+  [RunPhase.RUN_PHASE_FINISHED]: 'finished',
+  [RunPhase.RUN_PHASE_STOPPED]: 'stopped',
+  [RunPhase.RUN_PHASE_FAILED]: 'failed',
+  // A coordinator of a later version may know more phases; none of them is an end we know.
+  [RunPhase.RUN_PHASE_UNSPECIFIED]: 'running',
+  [RunPhase.UNRECOGNIZED]: 'running',
+};
+
+function viewOf(summary: RunSummary): RunView {
+  const { failureCode, failureCure, phase, ...rest } = summary;
+  const cure = failureCure === '' ? {} : { cure: failureCure };
+  return { ...rest, phase: PHASES[phase], ...(failureCode === '' ? {} : { failure: { code: failureCode, ...cure } }) };
+}

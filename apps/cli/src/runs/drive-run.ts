@@ -1,0 +1,94 @@
+import { systemClock, WeftError } from '@weft/common';
+import type { CommandContext } from '../context.js';
+import { onInterrupts } from '../interrupts.js';
+import type { LocalCluster } from '../local/local-cluster.js';
+import type { Display } from '../progress/display.js';
+import { RunProgress } from '../progress/run-progress.js';
+import { EXIT } from '../report-error.js';
+import { paint } from '../spans.js';
+import { say } from '../terminal.js';
+import type { CoordinatorClient } from './coordinator-client.js';
+import { followRun } from './follow-run.js';
+import { exitCodeOf, type Outcome, renderSummary, summaryOf } from './render-summary.js';
+import type { RunView } from './run-view.js';
+
+export interface DriveOptions {
+  readonly context: CommandContext;
+  readonly client: CoordinatorClient;
+  readonly display: Display;
+  readonly run: RunView;
+  /** Set when the processes of the run are our children: their end is the end of the run. */
+  readonly cluster: LocalCluster | undefined;
+}
+
+/**
+ * Stays with a run from its launch to its end: shows it, turns Ctrl-C into a stop with a checkpoint, tells of local
+ * processes that die, and closes with a summary. Returns the exit code.
+ */
+export async function driveRun({ context, client, display, run, cluster }: DriveOptions): Promise<number> {
+  const beganMs = systemClock.monotonicMs();
+  const leaving = new AbortController();
+  const breakdown: { error?: WeftError } = {};
+
+  cluster?.onEnding(async (ending) => {
+    display.event(`${await ending.process.obituary()}.`);
+    const error = await cluster.breakdown();
+    if (error === undefined) return;
+    breakdown.error = error;
+    leaving.abort();
+  });
+  const stopListening = onInterrupts({
+    first: () => {
+      display.event('Stopping after the step in hand, with a checkpoint; press Ctrl-C again to leave at once.');
+      client.stop(run.runId, { saveCheckpoint: true }).catch((thrown: unknown) => {
+        display.event(`The stop was refused: ${WeftError.from(thrown).sentence}`);
+      });
+    },
+    second: () => {
+      display.close();
+      cluster?.kill();
+      process.exit(EXIT.stopped);
+    },
+  });
+
+  let progress = new RunProgress(run);
+  try {
+    progress = await followRun({ client, runId: run.runId, display, signal: leaving.signal });
+  } finally {
+    stopListening();
+    display.close();
+  }
+  if (breakdown.error !== undefined) throw interrupted(breakdown.error, progress.run);
+
+  const outcome: Outcome = {
+    view: progress.view(systemClock.nowMs()),
+    metrics: progress.metrics,
+    elapsedSeconds: (systemClock.monotonicMs() - beganMs) / 1000,
+    ...(cluster === undefined ? {} : { logDirectory: cluster.logDirectory }),
+  };
+  report(context, outcome);
+  if (progress.run.phase === 'failed') throw failure(progress.run);
+  return exitCodeOf(progress.run);
+}
+
+function report({ terminal, json }: CommandContext, outcome: Outcome): void {
+  if (json) {
+    say(terminal, JSON.stringify(summaryOf(outcome)));
+    return;
+  }
+  for (const line of renderSummary(outcome, terminal.commandName)) say(terminal, paint(line, terminal.colors));
+}
+
+/** The error of a run that failed is the error of the command that drove it. */
+function failure({ reason, failure: why }: RunView): WeftError {
+  const cure = why?.cure;
+  return new WeftError('failed_precondition', `the run failed: ${reason}`, cure === undefined ? {} : { cure });
+}
+
+function interrupted(cause: WeftError, { runId, step, checkpointStep }: RunView): WeftError {
+  const from = checkpointStep > 0 ? `step ${checkpointStep}` : 'the start';
+  return new WeftError(cause.code, `the run was interrupted at step ${step}: ${cause.message}`, {
+    cure: `weft resume ${runId} goes on from ${from}`,
+    cause,
+  });
+}

@@ -1,0 +1,133 @@
+import { join } from 'node:path';
+import { SOURCES } from '@weft/common';
+import { count, decimal, duration, plural } from '../format.js';
+import { shortPath } from '../home.js';
+import { phaseStyle } from '../progress/render-bar.js';
+import { endsOfLoss, type ProgressView } from '../progress/run-progress.js';
+import type { StepMetrics } from '../progress/step-metrics.js';
+import { EXIT } from '../report-error.js';
+import { type Line, type Span, span } from '../spans.js';
+import { facts } from '../table.js';
+import type { RunView } from './run-view.js';
+
+/** What is known when a command has followed a run to its end. */
+export interface Outcome {
+  readonly view: ProgressView;
+  readonly metrics: readonly StepMetrics[];
+  /** Seconds since the command began to follow it. */
+  readonly elapsedSeconds: number;
+  /** Where the logs of local processes lie. */
+  readonly logDirectory?: string;
+}
+
+/** The last words of `launch` and `resume`: how it ended, where everything lies, what to try next. */
+export function renderSummary({ view, metrics, elapsedSeconds, logDirectory }: Outcome, weft: string): Line[] {
+  const { run } = view;
+  const loss = endsOfLoss(metrics);
+  const pairs: [string, string | Span][] = [];
+  if (view.latest !== undefined) {
+    pairs.push(['final loss', `${decimal(view.latest.loss)}${meansOfLoss(loss, metrics.length)}`]);
+    pairs.push(['speed', `${count(meanSpeed(metrics))} tokens/s`]);
+    pairs.push(['sequences', SOURCES.map((source) => `${source} ${count(view.sequences[source])}`).join(', ')]);
+  }
+  pairs.push(['run', shortPath(run.directory)]);
+  if (run.checkpointStep > 0) pairs.push(['checkpoint', shortPath(checkpointPath(run))]);
+  if (logDirectory !== undefined) pairs.push(['logs', shortPath(logDirectory)]);
+  return [
+    [],
+    [
+      span(`${run.runId} ${run.phase}`, phaseStyle(run.phase)),
+      span(
+        ` at step ${run.step} of ${run.steps}, on ${plural(run.workers, 'worker')}, in ${duration(elapsedSeconds)}.`,
+      ),
+    ],
+    ...facts(pairs),
+    ...nextSteps(run, weft),
+  ];
+}
+
+/** The same for programs. */
+export function summaryOf({ view, metrics, elapsedSeconds, logDirectory }: Outcome): object {
+  const { run } = view;
+  const loss = endsOfLoss(metrics);
+  return {
+    type: 'summary',
+    ...run,
+    loss: view.latest?.loss ?? null,
+    meanLossOfFirstSteps: loss.first ?? null,
+    meanLossOfLastSteps: loss.last ?? null,
+    tokensPerSecond: metrics.length === 0 ? null : meanSpeed(metrics),
+    sequences: view.sequences,
+    checkpoint: run.checkpointStep > 0 ? checkpointPath(run) : null,
+    elapsedSeconds,
+    logDirectory: logDirectory ?? null,
+  };
+}
+
+/** What a person can do with a run in this phase; each a command and what it does. */
+export function suggestions(run: RunView): [command: string, effect: string][] {
+  const id = run.runId;
+  switch (run.phase) {
+    case 'finished':
+      return [
+        [`resume ${id} --steps ${run.steps * 2}`, 'train it further'],
+        [`data ledger ${id} --check`, 'see that every sequence was consumed exactly once'],
+        [`status ${id}`, 'look at it again'],
+      ];
+    case 'stopped':
+    case 'interrupted':
+      return [[`resume ${id}`, run.checkpointStep > 0 ? `go on from step ${run.checkpointStep}` : 'start it again']];
+    case 'failed':
+      return [
+        [
+          `resume ${id}`,
+          `go on from ${run.checkpointStep > 0 ? `step ${run.checkpointStep}` : 'the start'} once the cause is cured`,
+        ],
+      ];
+    case 'queued':
+      return [
+        ['worker --coordinator <host:port>', 'start a worker'],
+        [`stop ${id}`, 'give up waiting'],
+      ];
+    case 'running':
+      return [
+        [`watch ${id}`, 'follow it'],
+        [`stop ${id}`, 'end it with a checkpoint'],
+      ];
+    case 'stopping':
+      return [[`watch ${id}`, 'see it end']];
+  }
+}
+
+export function nextSteps(run: RunView, weft: string): Line[] {
+  const commands = suggestions(run);
+  const width = Math.max(...commands.map(([command]) => command.length));
+  return [
+    [],
+    [span('Next:')],
+    ...commands.map(([command, effect]) => [
+      span(`  ${weft} ${command.padEnd(width)}`, 'bold'),
+      span(`  ${effect}`, 'dim'),
+    ]),
+  ];
+}
+
+/** 130 for a run that was stopped before its last step, as for any command that Ctrl-C ended. */
+export function exitCodeOf({ phase }: RunView): number {
+  if (phase === 'finished') return EXIT.done;
+  return phase === 'failed' || phase === 'interrupted' ? EXIT.failed : EXIT.stopped;
+}
+
+export function checkpointPath({ directory, checkpointStep }: RunView): string {
+  return join(directory, 'checkpoints', `step-${checkpointStep.toString().padStart(8, '0')}`);
+}
+
+function meansOfLoss({ first, last }: { first?: number; last?: number }, steps: number): string {
+  if (first === undefined || last === undefined || steps < 10) return '';
+  return ` (mean of the last 5 steps ${decimal(last)}, of the first 5 ${decimal(first)})`;
+}
+
+function meanSpeed(metrics: readonly StepMetrics[]): number {
+  const speeds = metrics.flatMap(({ tokensPerSecond }) => tokensPerSecond ?? []);
+  return speeds.length === 0 ? 0 : speeds.reduce((sum, speed) => sum + speed, 0) / speeds.length;
+}

@@ -1,0 +1,118 @@
+import { open, readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { isRunId, WeftError } from '@weft/common';
+import { asRunRecord, isEnded, type RunRecord, replay } from '@weft/coordination';
+import { runDirectory, runsDirectory } from '../home.js';
+import { parseStepMetrics, type StepMetrics } from '../progress/step-metrics.js';
+import type { RunView } from './run-view.js';
+
+/** The last lines of `metrics.jsonl` lie within this many bytes. */
+const TAIL_BYTES = 64 * 1024;
+
+/** A run of this home whose files could not be understood. */
+export interface UnreadableRun {
+  readonly runId: string;
+  readonly error: WeftError;
+}
+
+/** The ids of all runs of a home, newest last. */
+export async function runIdsOf(home: string): Promise<string[]> {
+  const entries = await readdir(runsDirectory(home), { withFileTypes: true }).catch(absent([]));
+  return entries
+    .filter((entry) => entry.isDirectory() && isRunId(entry.name))
+    .map(({ name }) => name)
+    .toSorted();
+}
+
+/**
+ * A run as its log tells it while no coordinator lives: one that was under way is `interrupted`.
+ *
+ * @throws `not_found` when the home holds no such run, `corrupt_data` when its log cannot be replayed.
+ */
+export async function readRun(home: string, runId: string): Promise<RunView> {
+  const { config, phase, reason, failure, ...state } = replay(await readRunRecords(home, runId));
+  const isInterrupted = !isEnded(phase);
+  return {
+    runId,
+    recipe: config.recipe,
+    phase: isInterrupted ? 'interrupted' : phase,
+    reason: isInterrupted ? `it was ${phase} when its coordinator ended` : reason,
+    step: state.step,
+    steps: config.steps,
+    workers: config.workers,
+    worldSize: 0,
+    generation: state.generation,
+    checkpointStep: state.checkpointStep,
+    directory: runDirectory(home, runId),
+    createdAtMs: state.createdAtMs,
+    updatedAtMs: state.updatedAtMs,
+    ...(failure === undefined
+      ? {}
+      : { failure: { code: failure.code, ...(failure.cure === null ? {} : { cure: failure.cure }) } }),
+  };
+}
+
+/** Every run of a home; those that cannot be read are told apart instead of hiding the others. */
+export async function readRuns(home: string): Promise<{ runs: RunView[]; unreadable: UnreadableRun[] }> {
+  const runs: RunView[] = [];
+  const unreadable: UnreadableRun[] = [];
+  for (const runId of await runIdsOf(home)) {
+    try {
+      runs.push(await readRun(home, runId));
+    } catch (thrown) {
+      unreadable.push({ runId, error: WeftError.from(thrown) });
+    }
+  }
+  return { runs, unreadable };
+}
+
+/** The records of a run's log, without taking it from a coordinator that writes it; a torn last line is left out. */
+export async function readRunRecords(home: string, runId: string): Promise<RunRecord[]> {
+  const path = join(runDirectory(home, runId), 'events.jsonl');
+  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
+    if (!isAbsent(cause)) throw WeftError.from(cause);
+    throw new WeftError('not_found', `there is no run ${runId} in ${runsDirectory(home)}`, { cure: 'see weft ls' });
+  });
+  const lines = text.slice(0, text.lastIndexOf('\n') + 1).split('\n');
+  return lines.flatMap((line, at) => (line === '' ? [] : [parseRecord(line, path, at + 1)]));
+}
+
+/** The metrics of every step, or of the last ones where that is enough. */
+export async function readMetrics(directory: string, { onlyTail }: { onlyTail: boolean }): Promise<StepMetrics[]> {
+  const file = await open(join(directory, 'metrics.jsonl')).catch(absent(undefined));
+  if (file === undefined) return [];
+  try {
+    const { size } = await file.stat();
+    const start = onlyTail ? Math.max(0, size - TAIL_BYTES) : 0;
+    const { buffer } = await file.read(Buffer.alloc(size - start), 0, size - start, start);
+    const lines = buffer.toString('utf8').split('\n');
+    // The first line of a tail may be the end of a longer one; the parser then finds no step in it.
+    return lines.flatMap((line) => parseStepMetrics(line) ?? []);
+  } finally {
+    await file.close();
+  }
+}
+
+function parseRecord(line: string, path: string, lineNumber: number): RunRecord {
+  try {
+    const parsed: unknown = JSON.parse(line);
+    return asRunRecord(isObject(parsed) && 'record' in parsed ? parsed.record : parsed);
+  } catch (cause) {
+    throw new WeftError('corrupt_data', `${path}:${lineNumber} is not a record of a run`, {
+      cure: WeftError.is(cause) ? cause.sentence : 'restore the file, or remove the directory of the run',
+      cause,
+    });
+  }
+}
+
+const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null;
+
+const isAbsent = (thrown: unknown) => thrown instanceof Error && 'code' in thrown && thrown.code === 'ENOENT';
+
+/** For `catch`: a file that is not there is `value`; any other failure stays one. */
+function absent<T>(value: T): (thrown: unknown) => T {
+  return (thrown) => {
+    if (isAbsent(thrown)) return value;
+    throw thrown;
+  };
+}

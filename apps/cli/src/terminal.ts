@@ -1,0 +1,61 @@
+import picocolors from 'picocolors';
+
+/** A place to write text: stdout, stderr, or a string in a test. */
+export interface Writer {
+  write(text: string): void;
+  readonly isTTY: boolean;
+  /** Width in characters; 80 where the width is unknown. */
+  readonly columns: number;
+}
+
+/** What a command sees of the outside world besides files and sockets. */
+export interface Terminal {
+  readonly stdout: Writer;
+  readonly stderr: Writer;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** The colours of stdout, or the identity where colour is unwanted. */
+  readonly colors: Colors;
+  /** How the reader types this command: `weft`, or `npx weft` where it is not on the path. */
+  readonly commandName: string;
+}
+
+export type Colors = ReturnType<typeof picocolors.createColors>;
+
+export function systemTerminal(): Terminal {
+  return {
+    stdout: writerOf(process.stdout),
+    stderr: writerOf(process.stderr),
+    env: process.env,
+    colors: picocolors.createColors(wantsColor(process.env, process.stdout.isTTY === true)),
+    commandName: commandName(process.env, process.argv[1] ?? ''),
+  };
+}
+
+/** NO_COLOR (no-color.org) wins over FORCE_COLOR, which wins over what the terminal is. */
+export function wantsColor(env: Terminal['env'], isTTY: boolean): boolean {
+  if (env.NO_COLOR) return false;
+  if (env.FORCE_COLOR && env.FORCE_COLOR !== '0') return true;
+  return isTTY && env.TERM !== 'dumb';
+}
+
+export function commandName(env: Terminal['env'], script: string): string {
+  const typedAsPath = script.endsWith('weft.js');
+  return env.npm_command !== undefined || typedAsPath ? 'npx weft' : 'weft';
+}
+
+/** Prints one line on stdout. */
+export function say(terminal: Terminal, line = ''): void {
+  terminal.stdout.write(`${line}\n`);
+}
+
+function writerOf(stream: NodeJS.WriteStream): Writer {
+  return {
+    write: (text) => void stream.write(text),
+    get isTTY() {
+      return stream.isTTY === true;
+    },
+    get columns() {
+      return stream.columns ?? 80;
+    },
+  };
+}

@@ -52,7 +52,7 @@ async function hasIntegrity(path: string, integrity: string): Promise<boolean> {
 
 async function npmPack(spec: string, folder: string, cachePath: string): Promise<void> {
   const patience = ['--fetch-retries=2', '--fetch-retry-mintimeout=1000', '--fetch-retry-maxtimeout=5000'];
-  const arguments_ = ['pack', spec, '--pack-destination', folder, '--ignore-scripts', '--loglevel=error', ...patience];
+  const arguments_ = ['pack', spec, '--pack-destination', '.', '--ignore-scripts', '--loglevel=error', ...patience];
   const npm = spawn('npm', arguments_, { cwd: folder, stdio: ['ignore', 'ignore', 'pipe'] });
   let said = '';
   npm.stderr.setEncoding('utf8').on('data', (text: string) => {

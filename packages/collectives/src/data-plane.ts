@@ -1,0 +1,143 @@
+import { createServer, type Server } from 'node:net';
+import { WeftError } from '@weft/common';
+import { ringNeighbours } from '@weft/topology';
+import { formatAddress, parseAddress } from './address.js';
+import { connectRing } from './connect-ring.js';
+import type { ProcessGroup } from './process-group.js';
+import { Rendezvous } from './rendezvous.js';
+import { RingGroup } from './ring-group.js';
+import { checkPlace, type RingPlace, ringName } from './ring-place.js';
+import { SocketWire } from './socket-wire.js';
+
+export interface ListenOptions {
+  /** The interface to listen on. Default "127.0.0.1": only this machine can connect. */
+  readonly host?: string;
+  /** 0, the default, takes a free port. */
+  readonly port?: number;
+  /** The host that peers shall connect to, where it differs from `host` (which may be "0.0.0.0"). */
+  readonly advertisedHost?: string;
+}
+
+export interface JoinRingOptions {
+  readonly runId: string;
+  readonly generation: number;
+  readonly rank: number;
+  /** The data plane address of every rank, by rank; their number is the worldSize. */
+  readonly addresses: readonly string[];
+  /** Shared by the ranks of this generation and nobody else. */
+  readonly token: string;
+  /** How long to wait for all ranks to join. */
+  readonly timeoutMs: number;
+  /** Aborts the joining, and later makes this rank leave the ring. */
+  readonly signal?: AbortSignal;
+}
+
+/** The one listening socket of a process, through which it joins rings: one after the other or several at a time. */
+export class DataPlane {
+  /** What peers put into their list of addresses: "host:port". */
+  readonly address: string;
+  readonly #server: Server;
+  readonly #rendezvous: Rendezvous;
+  readonly #groups = new Set<ProcessGroup>();
+  #closed = false;
+
+  /**
+   * Starts to listen.
+   *
+   * @throws `port_in_use` when another process holds the port, `invalid_argument` when the host cannot be listened on.
+   */
+  static listen({ host = '127.0.0.1', port = 0, advertisedHost = host }: ListenOptions = {}): Promise<DataPlane> {
+    const rendezvous = new Rendezvous();
+    const server = createServer((socket) => void rendezvous.receive(SocketWire.accepted(socket)));
+    return new Promise((resolve, reject) => {
+      server.once('error', (cause: NodeJS.ErrnoException) => reject(listenError(host, port, cause)));
+      server.listen({ host, port }, () => {
+        const bound = server.address();
+        const boundPort = typeof bound === 'object' && bound !== null ? bound.port : port;
+        resolve(new DataPlane(server, rendezvous, formatAddress(advertisedHost, boundPort)));
+      });
+    });
+  }
+
+  private constructor(server: Server, rendezvous: Rendezvous, address: string) {
+    this.#server = server;
+    this.#rendezvous = rendezvous;
+    this.address = address;
+    // A connection that breaks while it is being accepted is the caller's concern.
+    server.on('error', () => {});
+  }
+
+  /**
+   * Joins the ring of one generation; resolves when all ranks have.
+   *
+   * @throws `deadline_exceeded` naming the rank that did not come within `timeoutMs`; `cancelled` when `signal`
+   *   aborts; `failed_precondition` for a wrong token or a generation that is over at the peer; `version_mismatch`
+   *   for a peer with another protocol; `invalid_argument` for options out of range or ranks that disagree.
+   */
+  async joinRing({
+    runId,
+    generation,
+    rank,
+    addresses,
+    token,
+    timeoutMs,
+    signal,
+  }: JoinRingOptions): Promise<ProcessGroup> {
+    const place: RingPlace = { runId, generation, rank, worldSize: addresses.length };
+    checkPlace(place);
+    if (token.length === 0) throw new WeftError('invalid_argument', `the token of ${ringName(place)} is empty`);
+    if (this.#closed) throw new WeftError('failed_precondition', `the data plane at ${this.address} is closed`);
+    const deadlineMs = performance.now() + timeoutMs;
+    const links = place.worldSize === 1 ? undefined : await this.#connect(place, addresses, token, timeoutMs, signal);
+    const group: RingGroup = new RingGroup(place, links, { signal, onClose: () => this.#groups.delete(group) });
+    this.#groups.add(group);
+    try {
+      await meet(group, place, Math.max(0, deadlineMs - performance.now()));
+    } catch (thrown) {
+      await group.close();
+      throw thrown;
+    }
+    return group;
+  }
+
+  /** Closes all groups, stops listening and hangs up on callers. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    const stopped = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    this.#rendezvous.close();
+    await Promise.all([...this.#groups].map((group) => group.close()));
+    await stopped;
+  }
+
+  #connect(place: RingPlace, addresses: readonly string[], token: string, timeoutMs: number, signal?: AbortSignal) {
+    const { previous } = ringNeighbours(place.rank, place.worldSize);
+    const parsed = addresses.map(parseAddress);
+    const gate = this.#rendezvous.expect(place, token);
+    return connectRing({ place, token, previousAddress: parsed[previous]!, gate, timeoutMs, signal });
+  }
+}
+
+/** The first barrier: after it, every rank has all its connections. */
+async function meet(group: ProcessGroup, place: RingPlace, patienceMs: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    const message = `not all ranks of ${ringName(place)} have joined in time`;
+    timer = setTimeout(() => reject(new WeftError('deadline_exceeded', message)), patienceMs);
+  });
+  try {
+    await Promise.race([group.barrier(), late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function listenError(host: string, port: number, cause: NodeJS.ErrnoException): WeftError {
+  if (cause.code === 'EADDRINUSE')
+    return new WeftError('port_in_use', `port ${port} of ${host} is taken by another process`, {
+      cause,
+      cure: 'choose another data plane port, or 0 for any free one',
+    });
+  return new WeftError('invalid_argument', `cannot listen on ${formatAddress(host, port)}: ${cause.message}`, {
+    cause,
+  });
+}

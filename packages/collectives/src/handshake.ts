@@ -1,0 +1,123 @@
+import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import { type ErrorCode, WeftError } from '@weft/common';
+import { encodeFrame, type FrameBody, readFrame } from './frame.js';
+import type { Wire } from './link.js';
+import type { RingPlace } from './ring-place.js';
+
+/**
+ * The handshake of one connection, before any tensor flows:
+ *
+ *     accepting side                      connecting side
+ *        ── greeting { nonce } ───────────▶
+ *        ◀── hello { who, nonce, proof } ──
+ *        ── welcome { proof } ────────────▶     or refusal { code, message, cure }
+ *
+ * A proof is an HMAC-SHA256 under the ring's token of both nonces and everything the hello says. So both sides show
+ * that they know the token, the token itself never travels, and a recorded handshake is of no use.
+ */
+
+export type LinkKind = 'data' | 'control';
+
+/** Who is calling, and for which connection. */
+export interface Caller extends RingPlace {
+  readonly link: LinkKind;
+}
+
+/** A hello whose proof is not checked yet: the token is only known once the run is. */
+export interface Hello extends Caller {
+  readonly acceptorNonce: string;
+  readonly nonce: string;
+  readonly proof: string;
+}
+
+/** The connecting side. Throws what the other side refuses with, or `failed_precondition` when it is not our peer. */
+export async function callPeer(wire: Wire, caller: Caller, token: string): Promise<void> {
+  const acceptorNonce = text(await readFrame(wire), 'nonce');
+  const nonce = randomBytes(16).toString('hex');
+  send(wire, { ...caller, nonce, proof: proofOf('hello', token, caller, acceptorNonce, nonce) });
+  const answer = await readFrame(wire);
+  if (answer.refused !== undefined) throw refusalFrom(answer);
+  if (!sameProof(text(answer, 'proof'), proofOf('welcome', token, caller, acceptorNonce, nonce)))
+    throw new WeftError('failed_precondition', 'the peer does not know the token of this ring', {
+      cure: 'check that all workers talk to the same coordinator',
+    });
+}
+
+/** The accepting side's first half: greets, and returns what the caller says about itself. */
+export async function greet(wire: Wire): Promise<Hello> {
+  const acceptorNonce = randomBytes(16).toString('hex');
+  send(wire, { nonce: acceptorNonce });
+  const body = await readFrame(wire);
+  const link = text(body, 'link');
+  if (link !== 'data' && link !== 'control')
+    throw new WeftError('corrupt_data', `a data plane connection is "data" or "control", not "${link}"`);
+  return {
+    runId: text(body, 'runId'),
+    generation: whole(body, 'generation'),
+    rank: whole(body, 'rank'),
+    worldSize: whole(body, 'worldSize'),
+    link,
+    acceptorNonce,
+    nonce: text(body, 'nonce'),
+    proof: text(body, 'proof'),
+  };
+}
+
+/** Whether the caller knows the token; takes the same time whatever the proof. */
+export function knowsToken(hello: Hello, token: string): boolean {
+  return sameProof(hello.proof, proofOf('hello', token, hello, hello.acceptorNonce, hello.nonce));
+}
+
+export function welcome(wire: Wire, hello: Hello, token: string): void {
+  send(wire, { proof: proofOf('welcome', token, hello, hello.acceptorNonce, hello.nonce) });
+}
+
+/** Says no, with the reason, and closes. */
+export function refuse(wire: Wire, error: WeftError): void {
+  send(wire, {
+    refused: error.code,
+    message: error.message,
+    ...(error.cure === undefined ? {} : { cure: error.cure }),
+  });
+  wire.end();
+}
+
+function send(wire: Wire, body: FrameBody): void {
+  wire.write(encodeFrame(body), () => {});
+}
+
+function proofOf(label: string, token: string, caller: Caller, acceptorNonce: string, nonce: string): string {
+  const { runId, generation, rank, worldSize, link } = caller;
+  const said = JSON.stringify([label, acceptorNonce, nonce, runId, generation, rank, worldSize, link]);
+  return createHmac('sha256', token).update(said).digest('hex');
+}
+
+function sameProof(given: string, expected: string): boolean {
+  const [a, b] = [Buffer.from(given), Buffer.from(expected)];
+  return a.length === b.length && timingSafeEqual(a, b);
+}
+
+const REFUSAL_CODES: readonly ErrorCode[] = [
+  'invalid_argument',
+  'already_exists',
+  'failed_precondition',
+  'version_mismatch',
+  'unavailable',
+];
+
+function refusalFrom(body: FrameBody): WeftError {
+  const code = REFUSAL_CODES.find((known) => known === body.refused) ?? 'failed_precondition';
+  return new WeftError(code, text(body, 'message'), typeof body.cure === 'string' ? { cure: body.cure } : {});
+}
+
+function text(body: FrameBody, field: string): string {
+  const value = body[field];
+  if (typeof value === 'string') return value;
+  throw new WeftError('corrupt_data', `a handshake of the data plane lacks the text "${field}"`);
+}
+
+function whole(body: FrameBody, field: string): number {
+  const value = body[field];
+  if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) return value;
+  throw new WeftError('corrupt_data', `a handshake of the data plane lacks the whole number "${field}"`);
+}

@@ -1,0 +1,161 @@
+import { WeftError } from '@weft/common';
+import { ringNeighbours } from '@weft/topology';
+import { greet, type Hello, knowsToken, type LinkKind, refuse, welcome } from './handshake.js';
+import type { Wire } from './link.js';
+import { type RingPlace, ringName } from './ring-place.js';
+import { settledWithin } from './settled-within.js';
+
+const HANDSHAKE_MS = 10_000;
+/** How long a caller may wait for this process to hear of its generation. */
+const EARLY_CALLER_MS = 10_000;
+/** How long a refused caller may take to hang up by itself. */
+const HANG_UP_MS = 1_000;
+const MAX_CALLERS = 256;
+
+/** The two connections that the next rank makes to this one. */
+export type NextWires = Readonly<Record<LinkKind, Wire>>;
+
+/**
+ * Where connections that arrive meet the ring they belong to. One that comes before its generation is known here
+ * waits a little; one of a generation that is over is refused.
+ */
+export class Rendezvous {
+  readonly #gates = new Map<string, Gate>();
+  readonly #newest = new Map<string, number>();
+  readonly #callers = new Set<Wire>();
+  readonly #waiting = new Set<{ readonly hello: Hello; readonly answer: (found: Gate | WeftError) => void }>();
+
+  /**
+   * Opens the gate to one generation.
+   *
+   * @throws `already_exists` while this process is joining the same generation.
+   */
+  expect(place: RingPlace, token: string): Gate {
+    const key = gateKey(place);
+    if (this.#gates.has(key))
+      throw new WeftError('already_exists', `this process is already joining the ring of ${ringName(place)}`);
+    const gate = new Gate(place, token, () => this.#gates.delete(key));
+    this.#gates.set(key, gate);
+    this.#newest.set(place.runId, place.generation);
+    for (const { hello, answer } of this.#waiting) {
+      if (gateKey(hello) === key) answer(gate);
+      else if (hello.runId === place.runId && hello.generation < place.generation) answer(overError(hello, place));
+    }
+    return gate;
+  }
+
+  /** Leads one arriving connection through the handshake to its gate, or refuses it. */
+  async receive(wire: Wire): Promise<void> {
+    if (this.#callers.size >= MAX_CALLERS) return wire.destroy();
+    this.#callers.add(wire);
+    const timer = setTimeout(() => wire.destroy(), HANDSHAKE_MS);
+    try {
+      const hello = await greet(wire);
+      clearTimeout(timer);
+      const gate = await this.#gateFor(hello, wire);
+      gate.admit(hello, wire);
+    } catch (thrown) {
+      refuse(wire, WeftError.from(thrown));
+      await settledWithin(wire.closed, HANG_UP_MS);
+      wire.destroy();
+    } finally {
+      clearTimeout(timer);
+      this.#callers.delete(wire);
+    }
+  }
+
+  /** Hangs up on everybody who is still waiting. */
+  close(): void {
+    for (const wire of this.#callers) wire.destroy();
+    for (const gate of this.#gates.values()) gate.close();
+  }
+
+  async #gateFor(hello: Hello, wire: Wire): Promise<Gate> {
+    const gate = this.#gates.get(gateKey(hello));
+    if (gate !== undefined) return gate;
+    const newest = this.#newest.get(hello.runId);
+    if (newest !== undefined && hello.generation < newest) throw overError(hello, { generation: newest });
+    const found = await new Promise<Gate | WeftError>((resolve) => {
+      const answer = (verdict: Gate | WeftError) => {
+        clearTimeout(timer);
+        this.#waiting.delete(caller);
+        resolve(verdict);
+      };
+      const giveUp = (message: string) => () => answer(new WeftError('unavailable', message));
+      const timer = setTimeout(giveUp(`the called worker has not joined ${ringName(hello)}`), EARLY_CALLER_MS);
+      const caller = { hello, answer };
+      this.#waiting.add(caller);
+      void wire.closed.then(giveUp('the caller hung up'));
+    });
+    if (found instanceof WeftError) throw found;
+    return found;
+  }
+}
+
+/** Lets in the connections of the next rank of one ring. */
+export class Gate {
+  /** Resolves when both connections are there. */
+  readonly wires: Promise<NextWires>;
+  readonly #place: RingPlace;
+  readonly #token: string;
+  readonly #onClose: () => void;
+  readonly #admitted = new Map<LinkKind, Wire>();
+  #complete: (wires: NextWires) => void = () => {};
+  #done = false;
+
+  constructor(place: RingPlace, token: string, onClose: () => void) {
+    this.#place = place;
+    this.#token = token;
+    this.#onClose = onClose;
+    this.wires = new Promise((resolve) => {
+      this.#complete = resolve;
+    });
+  }
+
+  /** Throws the refusal when the caller is not who this ring waits for. */
+  admit(hello: Hello, wire: Wire): void {
+    const { rank, worldSize } = this.#place;
+    const { next } = ringNeighbours(rank, worldSize);
+    const refuse = (code: 'failed_precondition' | 'invalid_argument' | 'already_exists', message: string) => {
+      throw new WeftError(code, `${message} in the ring of ${ringName(this.#place)}`);
+    };
+    if (!knowsToken(hello, this.#token)) refuse('failed_precondition', `rank ${hello.rank} does not know the token`);
+    if (hello.worldSize !== worldSize)
+      refuse(
+        'invalid_argument',
+        `rank ${hello.rank} counts ${hello.worldSize} ranks, rank ${rank} counts ${worldSize}`,
+      );
+    if (hello.rank !== next)
+      refuse('invalid_argument', `rank ${hello.rank} called rank ${rank}, which waits for rank ${next}`);
+    if (this.#done || this.#admitted.has(hello.link))
+      refuse('already_exists', `rank ${hello.rank} has its ${hello.link} connection already`);
+    welcome(wire, hello, this.#token);
+    this.#admitted.set(hello.link, wire);
+    void wire.closed.then(() => {
+      if (!this.#done && this.#admitted.get(hello.link) === wire) this.#admitted.delete(hello.link);
+    });
+    const [data, control] = [this.#admitted.get('data'), this.#admitted.get('control')];
+    if (data === undefined || control === undefined) return;
+    this.#done = true;
+    this.#complete({ data, control });
+  }
+
+  /** Lets nobody in any more, and hangs up on those who came when the ring was not completed. */
+  close(): void {
+    if (!this.#done) for (const wire of this.#admitted.values()) wire.destroy();
+    this.#done = true;
+    this.#onClose();
+  }
+}
+
+function gateKey({ runId, generation }: Pick<RingPlace, 'runId' | 'generation'>): string {
+  return JSON.stringify([runId, generation]);
+}
+
+function overError(hello: Hello, { generation }: Pick<RingPlace, 'generation'>): WeftError {
+  return new WeftError(
+    'failed_precondition',
+    `generation ${hello.generation} of run ${hello.runId} is over: the called worker is in generation ${generation}`,
+    { cure: 'wait for the coordinator to assign a rank in the newest generation' },
+  );
+}

@@ -4,7 +4,7 @@ import { clientStream } from './call-streams.js';
 import type { MessageStream } from './message-stream.js';
 import type { BidiMethod, ServerStreamMethod, UnaryMethod } from './methods.js';
 import { channelCredentials, type TlsFiles } from './tls.js';
-import { channelOptions } from './transport-options.js';
+import { channelOptions, quietUnlessAsked } from './transport-options.js';
 import { fromServiceError } from './wire-error.js';
 
 export interface CallOptions {
@@ -30,6 +30,7 @@ const RETRY_DELAYS_MS = [100, 300, 900];
  */
 export async function channel(address: string, options: { readonly tls?: TlsFiles } = {}): Promise<Channel> {
   parseAddress(address);
+  quietUnlessAsked();
   return new Channel(address, new Client(address, await channelCredentials(options.tls), channelOptions));
 }
 

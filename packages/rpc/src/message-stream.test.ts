@@ -30,7 +30,7 @@ async function calledStreams(): Promise<Pair> {
     accept(stream);
     await stream.closed;
   };
-  const server = await serve({ services: [service(WorkersService, { attend })] });
+  const server = await serve({ services: [service(WorkersService, { attend, beat: () => ({}) })] });
   cleanUps.push(() => server.close(0));
   const connection = await channel(server.address);
   cleanUps.push(() => connection.close());

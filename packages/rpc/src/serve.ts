@@ -2,7 +2,7 @@ import { Server } from '@grpc/grpc-js';
 import { formatAddress, listenError } from '@weft/common';
 import type { Service } from './service.js';
 import { serverCredentials, type TlsFiles } from './tls.js';
-import { serverOptions } from './transport-options.js';
+import { quietUnlessAsked, serverOptions } from './transport-options.js';
 
 export interface ServeOptions {
   readonly services: readonly Service[];
@@ -37,6 +37,7 @@ export interface RpcServer {
  */
 export async function serve(options: ServeOptions): Promise<RpcServer> {
   const { services, host = '127.0.0.1', port = 0, tls, name = 'the server' } = options;
+  quietUnlessAsked();
   const credentials = await serverCredentials(tls);
   // Loaded late: it parses its .proto at import, and clients never need it.
   const { HealthImplementation } = await import('grpc-health-check');

@@ -41,15 +41,26 @@ async function readAll({ authority, certificate, privateKey }: TlsFiles) {
     throw new WeftError('invalid_argument', 'a certificate and its private key belong together, but only one is given');
   }
   return {
-    authority: authority === undefined ? null : await readPem(authority, 'certificate'),
-    identity:
-      certificate === undefined || privateKey === undefined
-        ? undefined
-        : { certificate: await readPem(certificate, 'certificate'), privateKey: await readPem(privateKey, 'key') },
+    authority: authority === undefined ? null : await readPem(authority, parseCertificate, 'a certificate'),
+    identity: certificate && privateKey ? await readIdentity(certificate, privateKey) : undefined,
   };
 }
 
-async function readPem(path: string, kind: 'certificate' | 'key'): Promise<Buffer> {
+async function readIdentity(certificatePath: string, keyPath: string) {
+  const certificate = await readPem(certificatePath, parseCertificate, 'a certificate');
+  const privateKey = await readPem(keyPath, createPrivateKey, 'a private key without a passphrase');
+  if (!new X509Certificate(certificate).checkPrivateKey(createPrivateKey(privateKey))) {
+    throw new WeftError(
+      'invalid_argument',
+      `the private key ${keyPath} does not belong to the certificate ${certificatePath}`,
+    );
+  }
+  return { certificate, privateKey };
+}
+
+const parseCertificate = (pem: Buffer) => new X509Certificate(pem);
+
+async function readPem(path: string, parse: (pem: Buffer) => unknown, expected: string): Promise<Buffer> {
   let pem: Buffer;
   try {
     pem = await readFile(path);
@@ -57,10 +68,8 @@ async function readPem(path: string, kind: 'certificate' | 'key'): Promise<Buffe
     throw new WeftError('not_found', `the TLS file ${path} cannot be read`, { cause });
   }
   try {
-    if (kind === 'certificate') new X509Certificate(pem);
-    else createPrivateKey(pem);
+    parse(pem);
   } catch (cause) {
-    const expected = kind === 'certificate' ? 'a certificate' : 'a private key without a passphrase';
     throw new WeftError('invalid_argument', `the TLS file ${path} does not hold ${expected} in PEM form`, { cause });
   }
   return pem;

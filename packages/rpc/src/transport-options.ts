@@ -1,3 +1,5 @@
+import { logVerbosity, setLogVerbosity } from '@grpc/grpc-js';
+
 /** The largest message either side accepts; the control plane's are far smaller, data travels elsewhere. */
 export const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
 
@@ -26,3 +28,8 @@ export const channelOptions = {
   'grpc.service_config_disable_resolution': 1,
   'grpc.use_local_subchannel_pool': 1,
 };
+
+/** grpc-js writes its errors to stderr besides returning them; ours are said once, by whoever handles them. */
+export function quietUnlessAsked(): void {
+  if (process.env.GRPC_VERBOSITY === undefined) setLogVerbosity(logVerbosity.NONE);
+}

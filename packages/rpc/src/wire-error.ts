@@ -3,9 +3,9 @@ import { assertNever, type ErrorCode, errorCode, WeftError } from '@weft/common'
 
 /** The trailer that carries a WeftError whole: UTF-8 JSON of code, message and cure. */
 const ERROR_TRAILER = 'weft-error-bin';
-/** Trailers share a budget of 8 KiB with the rest of the headers. */
-const LONGEST_MESSAGE = 3000;
-const LONGEST_CURE = 1000;
+/** In characters: other gRPC clients accept 8 KiB of trailers, in which a character may take four bytes and more. */
+const LONGEST_MESSAGE = 1500;
+const LONGEST_CURE = 300;
 const LONGEST_DETAILS = 200;
 
 export interface StatusWithTrailers {
@@ -85,7 +85,8 @@ function transportError(cause: ServiceError, { address, path, deadlineMs }: Call
 /** grpc-js wraps the system's reason in words about its own load balancer. */
 function reasonIn(details: string): string {
   return (
-    /(?:connect|getaddrinfo|read|write) E[A-Z]+.*$/.exec(details)?.[0]?.replace(/ Resolution note:.*$/, '') ?? details
+    /(?:connect|getaddrinfo|read|write) E[A-Z]+.*$/.exec(details)?.[0]?.replace(/\.? Resolution note:.*$/, '') ??
+    details
   );
 }
 

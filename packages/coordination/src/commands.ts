@@ -13,10 +13,13 @@ export type Command =
   | { readonly kind: 'dismiss'; readonly workerId: string; readonly code: ErrorCode; readonly message: string }
   /** Write the run's `config.json`. */
   | { readonly kind: 'writeConfig'; readonly runId: string; readonly config: RunConfig }
-  /** Look for the newest checkpoint that verifies; the answer is the event `checkpointFound`. */
-  | { readonly kind: 'findCheckpoint'; readonly runId: string }
-  /** Cut the rows of `metrics.jsonl` with a greater step. */
-  | { readonly kind: 'cutMetrics'; readonly runId: string; readonly fromStep: number }
+  /**
+   * Look for the newest checkpoint that verifies; the answer is the event `checkpointFound`. One that holds a later step
+   * than the log is skipped: it belongs to steps that were rolled back.
+   */
+  | { readonly kind: 'findCheckpoint'; readonly runId: string; readonly notAfterStep: number }
+  /** The run was rolled back: make `metrics.jsonl` fit its log again, as `mendMetrics` says. */
+  | { readonly kind: 'mendMetrics'; readonly runId: string }
   | { readonly kind: 'appendMetrics'; readonly runId: string; readonly row: MetricsRow };
 
 /** To every member of the ring: its place in a new generation. The ring's token is made by whoever carries this out. */

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import { mendMetrics } from './index.js';
 import { RUN, Scene } from './testing/scene.js';
 
 let scene: Scene;
@@ -36,6 +37,18 @@ describe('a checkpoint', () => {
     expect(scene.view().checkpointStep).toBe(2);
   });
 
+  it('counts once, and not when it is of a state that nobody holds any more', () => {
+    scene.train(2);
+    scene.checkpoint(2);
+    scene.written('a', 2);
+    expect(scene.log.filter(({ kind }) => kind === 'checkpointWritten')).toHaveLength(1);
+    scene.stop(false);
+    scene.resume({ checkpoint: undefined, skipped: [] });
+    scene.train(2);
+    scene.written('a', 2, 1);
+    expect(scene.view()).toMatchObject({ generation: 2, step: 2, checkpointStep: 0 });
+  });
+
   it('is void when a rank was lost before its part was on disk', () => {
     scene.train(2);
     scene.save('a', 2);
@@ -68,6 +81,7 @@ describe('the end of a run', () => {
     scene.save('a', 4);
     scene.save('b', 4);
     scene.leave('b');
+    scene.pass(500, 'a');
     expect(scene.view()).toMatchObject({ phase: 'running', generation: 1 });
     scene.written('a', 4);
     expect(scene.view().phase).toBe('finished');
@@ -154,5 +168,21 @@ describe('metrics', () => {
     scene.leave('b');
     scene.report('a', 1, 1);
     expect(scene.commandsOf('appendMetrics').map(({ row }) => row.tokensPerSecond)).toEqual([50]);
+  });
+
+  it('are made to fit the log again: rows of rolled back steps go, lost ones come back', () => {
+    scene.train(2);
+    scene.checkpoint(2);
+    scene.train(1);
+    const [first] = scene.commandsOf('appendMetrics').map(({ row }) => row);
+    scene.stop(false);
+    const checkpoint = { step: 2, directory: '/step-2' };
+    scene.resume({ checkpoint, skipped: [] });
+    const rolledBack = { ...first!, step: 3 };
+    const mended = mendMetrics([{ ...first!, tokensPerSecond: 50 }, rolledBack], scene.log);
+    expect(mended.map(({ step, loss, tokensPerSecond }) => [step, loss, tokensPerSecond])).toEqual([
+      [1, 2, 50],
+      [2, 2, null],
+    ]);
   });
 });

@@ -57,7 +57,7 @@ export type Outcome =
 /** `auto`: runs that were under way go on by themselves. `manual`: they wait for `weft resume`. */
 export type RecoveryPolicy = 'auto' | 'manual';
 
-/** The newest checkpoint of a run that verifies, and the newer ones that do not. */
+/** The newest checkpoint of a run that verifies and lies within its log, and the newer ones that do not. */
 export interface FoundCheckpoint {
   readonly checkpoint: { readonly step: number; readonly directory: string } | undefined;
   readonly skipped: readonly { readonly directory: string; readonly reason: string }[];

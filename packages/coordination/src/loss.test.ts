@@ -66,12 +66,12 @@ describe('a worker that is lost', () => {
     scene.leave('a', 'b', 'c');
     expect(scene.view()).toMatchObject({ phase: 'queued', step: 3 });
     expect(scene.view().reason).toContain('it lost its last worker (rank 0 (c on host) was lost: its stream ended)');
-    expect(scene.lastCommand('findCheckpoint')).toEqual({ kind: 'findCheckpoint', runId: RUN });
+    expect(scene.lastCommand('findCheckpoint')).toEqual({ kind: 'findCheckpoint', runId: RUN, notAfterStep: 3 });
     scene.attend('d', 'e', 'f');
     expect(scene.view().phase).toBe('queued');
     const checkpoint = { step: 2, directory: '/step-2' };
     scene.on({ kind: 'checkpointFound', runId: RUN, found: { checkpoint, skipped: [] } });
-    expect(scene.lastCommand('cutMetrics')).toEqual({ kind: 'cutMetrics', runId: RUN, fromStep: 2 });
+    expect(scene.lastCommand('mendMetrics')).toEqual({ kind: 'mendMetrics', runId: RUN });
     expect(scene.lastCommand('assign')).toMatchObject({
       generation: 2,
       firstStep: 3,

@@ -40,7 +40,7 @@ function abandon(draft: Draft, runId: string, live: Training | Reforming, cause:
   }
   draft.record(runId, { kind: 'requeued', reason: `it lost its last worker (${cause})` });
   draft.setLive(runId, { stage: 'waiting', origin: undefined });
-  draft.command({ kind: 'findCheckpoint', runId });
+  draft.command({ kind: 'findCheckpoint', runId, notAfterStep: state.step });
   return `run ${runId} has no worker left and is queued`;
 }
 

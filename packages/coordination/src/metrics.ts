@@ -1,7 +1,9 @@
+import { perSource } from '@weft/common';
 import type { CommittedStep } from './cluster-state.js';
 import type { MetricsRow } from './commands.js';
 import type { Draft } from './draft.js';
 import type { MemberEventOf, StepReport } from './events.js';
+import type { Committed, RunRecord } from './records.js';
 
 /** Rank 0's report completes a committed step: its row can be written. */
 export function reported(draft: Draft, { runId, generation, report }: MemberEventOf<'reported'>): string {
@@ -18,6 +20,30 @@ export function reported(draft: Draft, { runId, generation, report }: MemberEven
 /** Writes the rows of steps whose reports will not come any more. */
 export function flushMetrics(draft: Draft, runId: string, steps: readonly CommittedStep[]): void {
   for (const step of steps) draft.command({ kind: 'appendMetrics', runId, row: row(step, undefined) });
+}
+
+/** What a committed step puts into its row. */
+export function committedStep({ entry, gradNorm, time }: Committed): CommittedStep {
+  const { step, generation, loss, ranges } = entry;
+  const sequences = perSource((source) => ranges[source].end - ranges[source].first);
+  return { step, generation, loss, gradNorm, sequences, time };
+}
+
+/**
+ * The rows that a log asks for, one per step that counts: those of steps rolled back are cut off, and those that were
+ * lost with a coordinator are written from the log.
+ */
+export function mendMetrics(rows: readonly MetricsRow[], log: Iterable<RunRecord>): readonly MetricsRow[] {
+  const written = new Map(rows.map((row) => [`${row.generation}/${row.step}`, row]));
+  const mended = new Map<number, MetricsRow>();
+  for (const record of log) {
+    if (record.kind === 'committed') {
+      const { step, generation } = record.entry;
+      mended.set(step, written.get(`${generation}/${step}`) ?? row(committedStep(record), undefined));
+    }
+    if (record.kind === 'resumed') for (const step of mended.keys()) if (step > record.fromStep) mended.delete(step);
+  }
+  return [...mended.values()];
 }
 
 function row(committed: CommittedStep, report: StepReport | undefined): MetricsRow {

@@ -17,7 +17,7 @@ function recover(draft: Draft, { runId, phase, step }: RunState, policy: Recover
     return stopNow(draft, runId, `${cause}; go on from its newest checkpoint with \`weft resume ${runId}\``);
   if (phase === 'running') draft.record(runId, { kind: 'requeued', reason: cause });
   draft.setLive(runId, { stage: 'waiting', origin: undefined });
-  draft.command({ kind: 'findCheckpoint', runId });
+  draft.command({ kind: 'findCheckpoint', runId, notAfterStep: step });
   return `run ${runId} is queued: ${cause}`;
 }
 
@@ -52,7 +52,7 @@ export function resumeFrom(draft: Draft, runId: string, found: FoundCheckpoint, 
     steps,
     reason: sentence(found),
   });
-  draft.command({ kind: 'cutMetrics', runId, fromStep });
+  draft.command({ kind: 'mendMetrics', runId });
   draft.setLive(runId, { stage: 'waiting', origin: { step: fromStep, directory: checkpoint?.directory } });
   const reason = `run ${runId}: ${sentence(found)}`;
   if (fromStep !== steps) return reason;

@@ -1,10 +1,9 @@
-import { perSource } from '@weft/common';
-import { combineDigests, type LedgerEntry, ledgerEntry, MixtureSchedule } from '@weft/mixture';
-import type { CommittedStep, StepVote, Training } from './cluster-state.js';
+import { combineDigests, ledgerEntry, MixtureSchedule } from '@weft/mixture';
+import type { StepVote, Training } from './cluster-state.js';
 import type { Draft } from './draft.js';
 import { fail, lastStepOf } from './endings.js';
 import type { MemberEventOf } from './events.js';
-import { flushMetrics } from './metrics.js';
+import { committedStep, flushMetrics } from './metrics.js';
 import type { RunFailure } from './records.js';
 import type { RunState } from './run-state.js';
 
@@ -31,24 +30,20 @@ function commit(draft: Draft, state: RunState, live: Training): string {
   const disagreement = apply ? findDisagreement(votes) : undefined;
   if (disagreement !== undefined) return fail(draft, runId, disagreement);
   const { generation } = live;
-  const facts = {
-    step,
-    generation,
-    loss,
-    digest: combineDigests(votes.map(({ sequenceDigest }) => sequenceDigest)),
-    applied: apply,
-  };
-  const entry = ledgerEntry(new MixtureSchedule(config.data.weights), config.globalBatchSize, facts);
-  const committed = draft.record(runId, {
+  const digest = combineDigests(votes.map(({ sequenceDigest }) => sequenceDigest));
+  const schedule = new MixtureSchedule(config.data.weights);
+  const entry = ledgerEntry(schedule, config.globalBatchSize, { step, generation, digest, loss, applied: apply });
+  const record = {
     kind: 'committed',
     entry,
     gradNorm: finiteOrNull(gradNorm),
     lossTokens,
     worldSize: votes.length,
-  });
+  } as const;
+  const committed = draft.record(runId, record);
   // Whoever is rank 0 now has voted, and said before whatever it had to say about earlier steps.
   flushMetrics(draft, runId, live.unreported);
-  const unreported = [committedStep(entry, gradNorm, draft.time)];
+  const unreported = [committedStep({ ...record, time: draft.time })];
   draft.setLive(runId, { ...live, votes: new Map(), votesSinceMs: undefined, ringFailures: 0, unreported });
   if (committed.skippedInARow >= draft.settings.maxSkippedSteps) return fail(draft, runId, neverFinite(committed));
   draft.command({ kind: 'decideStep', workerIds: live.members, runId, generation, step, apply });
@@ -62,12 +57,6 @@ function outOfTurn(state: RunState, live: Training, rank: number, vote: StepVote
     message: `rank ${rank} voted for step ${vote.step} out of turn: the open step is ${state.step + 1}, ${voted}`,
     cure: 'resume the run from its newest checkpoint, and report this',
   };
-}
-
-function committedStep(entry: LedgerEntry, gradNorm: number, time: string): CommittedStep {
-  const { step, generation, loss, ranges } = entry;
-  const sequences = perSource((source) => ranges[source].end - ranges[source].first);
-  return { step, generation, loss, gradNorm: finiteOrNull(gradNorm), sequences, time };
 }
 
 /** The all-reduce gives every rank the same bits, so any difference means that the ranks hold different models. */

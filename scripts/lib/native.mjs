@@ -18,7 +18,7 @@ export async function setUpNativeLibrary(report) {
       },
     });
     const build = variant === 'unknown' ? '' : ` (${variant})`;
-    return `TensorFlow ${version ?? 'of unknown version'}${build} in ${directory}, because ${reason}`;
+    return `TensorFlow ${version ?? 'of unknown version'}${build} in ${directory}: ${reason}`;
   } catch (error) {
     if (error instanceof NativeLibraryError) throw new StageError(error.message, error.cure);
     throw error;

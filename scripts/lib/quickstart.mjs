@@ -38,9 +38,9 @@ export async function quickstart(words) {
     }
   });
   const plan = planQuickstart(words, hasTensorFlow);
-  await stages.run('demo data', async () => (await weft(['data', 'fetch', 'demo'])) ?? 'ready');
-  await stages.run('index', async () => (await weft(['data', 'index', plan.recipe, ...plan.settings])) ?? 'ready');
-  console.log(`weft launch ${[plan.recipe, ...plan.launch].join(' ')}`);
+  await stages.runAloud('demo data', () => weft(['data', 'fetch', 'demo']));
+  await stages.runAloud('index of the data', () => weft(['data', 'index', plan.recipe, ...plan.settings]));
+  console.log(`\nweft ${['launch', plan.recipe, ...plan.launch].join(' ')}`);
   return inherit(process.execPath, [WEFT, 'launch', plan.recipe, ...plan.launch]);
 }
 
@@ -50,7 +50,6 @@ const WEFT = join(ROOT, 'apps', 'cli', 'bin', 'weft.js');
 async function weft(words) {
   const exitCode = await inherit(process.execPath, [WEFT, ...words]);
   if (exitCode !== 0) throw new StageError(`weft ${words.join(' ')} failed`, 'see above');
-  return undefined;
 }
 
 /**

@@ -38,7 +38,7 @@ export class Stages {
    */
   async run(name, work) {
     const startedMs = performance.now();
-    const title = `[${++this.#done}/${this.#total}] ${name}:`;
+    const title = this.#nextTitle(name);
     const line = new StatusLine(title);
     try {
       const result = await work(line);
@@ -47,6 +47,23 @@ export class Stages {
       line.end(`${title} failed (${seconds(performance.now() - startedMs)})`);
       throw error;
     }
+  }
+
+  /**
+   * Runs one stage whose programs print on this terminal themselves.
+   *
+   * @param {string} name
+   * @param {() => Promise<void>} work
+   * @returns {Promise<void>}
+   */
+  async runAloud(name, work) {
+    process.stdout.write(`${this.#nextTitle(name)}\n`);
+    await work();
+  }
+
+  /** @param {string} name */
+  #nextTitle(name) {
+    return `[${++this.#done}/${this.#total}] ${name}:`;
   }
 }
 

@@ -64,7 +64,7 @@ export async function installNativeLibrary({ environment = process.env, host, on
   if (choice.variant === null) {
     throw new NativeLibraryError(choice.reason, `set WEFT_TENSORFLOW_DIR to a folder that holds ${LIBRARIES[0]}`);
   }
-  const why = `${choice.reason}; ${python.reason}`;
+  const why = `${choice.reason} and ${python.reason}`;
   if (quick !== undefined && choice.variant === 'cpu') return quick;
   try {
     await fetchWheels(choice.variant, environment, onProgress);
@@ -73,7 +73,7 @@ export async function installNativeLibrary({ environment = process.env, host, on
     if (choice.variant === 'cpu') throw error;
     onProgress({ stage: 'note', text: `${sentenceOf(error)}; the CPU build is set up instead` });
     await fetchWheels('cpu', environment, onProgress);
-    return fetched(environment, 'cpu', `the GPU build could not be had; ${python.reason}`);
+    return fetched(environment, 'cpu', `the GPU build could not be had and ${python.reason}`);
   }
 }
 
@@ -151,7 +151,7 @@ function fetched(environment, variant, why) {
   const record = readRecord(environment, variant);
   if (record === undefined) throw new NativeLibraryError(`the cache lost the ${variant} build`, INSTALL);
   const { directory, version } = record;
-  return { found: true, directory, version, variant, source: 'cache', reason: `it was fetched because ${why}` };
+  return { found: true, directory, version, variant, source: 'cache', reason: `fetched, because ${why}` };
 }
 
 /**

@@ -1,6 +1,6 @@
 import { WeftError } from '@weft/common';
 import { CommanderError } from 'commander';
-import type { Terminal } from './terminal.js';
+import { asTyped, type Terminal } from './terminal.js';
 
 /** What a shell sees; 130 is what a command interrupted by Ctrl-C returns everywhere. */
 export const EXIT = { done: 0, failed: 1, usage: 2, stopped: 130 } as const;
@@ -23,9 +23,10 @@ export function reportError(
   const error = thrown instanceof CommanderError ? fromCommander(thrown, options.help) : WeftError.from(thrown);
   if (options.json) {
     const { code, message, cure } = error;
-    terminal.stderr.write(`${JSON.stringify({ error: { code, message, cure } })}\n`);
+    const cureAsTyped = cure === undefined ? undefined : asTyped(cure, terminal);
+    terminal.stderr.write(`${JSON.stringify({ error: { code, message, cure: cureAsTyped } })}\n`);
   } else {
-    terminal.stderr.write(`error: ${error.sentence}\n`);
+    terminal.stderr.write(`error: ${asTyped(error.sentence, terminal)}\n`);
   }
   if (options.debug) terminal.stderr.write(`${stacks(thrown)}\n`);
   else if (error.code === 'internal' && !options.json)

@@ -43,6 +43,14 @@ export function commandName(env: Terminal['env'], script: string): string {
   return env.npm_command !== undefined || typedAsPath ? 'npx weft' : 'weft';
 }
 
+const COMMANDS = 'launch|resume|stop|watch|status|ls|recipes|data|doctor|coordinator|worker';
+const MENTION = new RegExp(`(?<![\\w/.@-])(?<!npx )weft (?=(?:${COMMANDS})\\b)`, 'g');
+
+/** The commands that a sentence mentions, as this reader can type them: `weft ls` becomes `npx weft ls`. */
+export function asTyped(sentence: string, { commandName }: Pick<Terminal, 'commandName'>): string {
+  return sentence.replaceAll(MENTION, `${commandName} `);
+}
+
 /** Prints one line on stdout. */
 export function say(terminal: Terminal, line = ''): void {
   terminal.stdout.write(`${line}\n`);

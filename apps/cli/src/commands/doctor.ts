@@ -11,12 +11,12 @@ import {
 } from '../doctor/machine-checks.js';
 import { EXIT } from '../report-error.js';
 import { paint } from '../spans.js';
-import { say } from '../terminal.js';
+import { asTyped, say } from '../terminal.js';
 
 /** `weft doctor`: looks at everything a run needs, each from its own side; exit code 1 when training is impossible. */
 export async function doctor(context: CommandContext): Promise<number> {
   const { terminal, home, json } = context;
-  const checks: Check[] = [
+  const looked: Check[] = [
     versionCheck(),
     ...(await room('engine', async () => (await import('../doctor/engine-checks.js')).engineChecks())),
     ...(await deviceChecks()),
@@ -27,6 +27,9 @@ export async function doctor(context: CommandContext): Promise<number> {
     await redisCheck(terminal.env.WEFT_REDIS_URL),
     await pythonCheck(),
   ];
+  const checks = looked.map((check) =>
+    check.cure === undefined ? check : { ...check, cure: asTyped(check.cure, terminal) },
+  );
   const canTrain = checks.every(({ status }) => status !== 'fatal');
   if (json) say(terminal, JSON.stringify({ canTrain, checks }));
   else for (const line of [...renderChecks(checks), [], verdict(checks)]) say(terminal, paint(line, terminal.colors));

@@ -28,7 +28,6 @@ export async function resume(context: CommandContext, text: string, options: Res
   if (options.local !== undefined && context.coordinator !== undefined)
     throw new UsageError('--local starts a coordinator of its own, so --coordinator cannot be given with it');
   const { run, workersHere } = await choose(context, text, options);
-  refuseFinished(run, options.steps);
   if (workersHere !== undefined && options.detach) {
     const { launchInBackground } = await import('../local/background.js');
     return launchInBackground(context, ['resume', run.runId, ...argumentsOf(options)]);
@@ -67,13 +66,16 @@ async function choose(
         text,
         runs.map((each) => each.runId),
       );
-      return { run: await found.client.get(runId), workersHere: undefined };
+      const run = await found.client.get(runId);
+      refuseFinished(run, options.steps);
+      return { run, workersHere: undefined };
     } finally {
       found.client.close();
     }
   }
   const runId = chooseRun(text, await runIdsOf(context.home));
   const run = await readRun(context.home, runId);
+  refuseFinished(run, options.steps);
   const asked = options.workers ?? run.workers;
   if (options.local === undefined && !trainedOn(hostname(), await readRunRecords(context.home, runId)))
     throw noCoordinator(context, `weft resume ${runId} --local ${asked}`);

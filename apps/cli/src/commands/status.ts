@@ -10,7 +10,7 @@ import { recentMetrics } from '../runs/recent-metrics.js';
 import { checkpointPath, nextSteps } from '../runs/render-summary.js';
 import { type Line, paint, type Span, span } from '../spans.js';
 import { facts } from '../table.js';
-import { say } from '../terminal.js';
+import { asTyped, say } from '../terminal.js';
 
 /** `weft status`: phase and reason, speed and loss, the newest checkpoint, and what to do next. */
 export async function status(context: CommandContext, text: string): Promise<number> {
@@ -41,7 +41,7 @@ export function renderStatus(view: ProgressView, nowMs: number, weft: string): L
     ['phase', span(run.phase, phaseStyle(run.phase))],
   ];
   if (run.reason !== '') pairs.push(['because', run.reason]);
-  if (run.failure?.cure !== undefined) pairs.push(['cure', run.failure.cure]);
+  if (run.failure?.cure !== undefined) pairs.push(['cure', asTyped(run.failure.cure, { commandName: weft })]);
   pairs.push(['step', `${run.step} of ${run.steps} (${percent(run.steps === 0 ? 0 : run.step / run.steps)})`]);
   pairs.push(['workers', workersOf(view)]);
   if (latest !== undefined) {

@@ -9,7 +9,7 @@ import { recentMetrics } from '../runs/recent-metrics.js';
 import { exitCodeOf, renderSummary, summaryOf } from '../runs/render-summary.js';
 import { hasEnded, type RunView } from '../runs/run-view.js';
 import { paint } from '../spans.js';
-import { say } from '../terminal.js';
+import { asTyped, say } from '../terminal.js';
 
 /** `weft watch`: shows a run until it ends; Ctrl-C leaves it running. */
 export async function watch(context: CommandContext, text: string): Promise<number> {
@@ -51,7 +51,7 @@ function tellEnd({ terminal, json }: CommandContext, progress: RunProgress): voi
   }
   for (const line of renderSummary(outcome, terminal.commandName)) say(terminal, paint(line, terminal.colors));
   if (run.reason !== '' && run.phase !== 'finished') say(terminal, `\nIt is ${run.phase} because: ${run.reason}.`);
-  if (run.failure?.cure !== undefined) say(terminal, `Cure: ${run.failure.cure}.`);
+  if (run.failure?.cure !== undefined) say(terminal, asTyped(`Cure: ${run.failure.cure}.`, terminal));
 }
 
 const lifetimeSeconds = ({ createdAtMs, updatedAtMs }: RunView) => (updatedAtMs - createdAtMs) / 1000;

@@ -1,0 +1,36 @@
+import { SOURCES } from '@weft/common';
+import { recipe, recipes } from '@weft/recipes';
+import { describe, expect, it } from 'vitest';
+import { derivedFacts } from './derived-facts.js';
+
+const parameters = { total: 1000, vision: 200, connector: 100, decoder: 700, decoderNonEmbedding: 500 };
+
+describe('what follows from a configuration', () => {
+  it('counts tokens, sequences, microbatches and memory', () => {
+    const config = { ...recipe('debugTiny'), globalBatchSize: 9, workers: 2, microbatchSize: 2, steps: 10 };
+    expect(derivedFacts(config, parameters)).toMatchObject({
+      tokensPerStep: 9 * 128,
+      tokensTotal: 9 * 128 * 10,
+      sequencesPerStep: { captioned: 4, interleaved: 4, text: 1 },
+      sequencesTotal: { captioned: 40, interleaved: 40, text: 10 },
+      sequencesPerRank: 5,
+      microbatchesPerRank: 3,
+      weightsBytes: 4000,
+      optimizerBytes: 8000,
+      residentBytes: 16_000,
+      checkpointBytes: 12_000,
+      ringBytesPerStep: 4000,
+      decoderFlops: 6 * 500 * 9 * 128 * 10,
+    });
+    expect(derivedFacts({ ...config, workers: 1 }, parameters).ringBytesPerStep).toBe(0);
+  });
+
+  it('adds up for every recipe', () => {
+    for (const name of Object.keys(recipes)) {
+      const config = recipe(name);
+      const { sequencesTotal, tokensTotal } = derivedFacts(config, parameters);
+      const sequences = SOURCES.reduce((sum, source) => sum + sequencesTotal[source], 0);
+      expect(sequences * config.model.sequenceLength, name).toBe(tokensTotal);
+    }
+  });
+});

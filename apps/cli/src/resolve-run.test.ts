@@ -1,0 +1,51 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { temporaryDirectory } from '@weft/testing';
+import { describe, expect, it } from 'vitest';
+import { resolveRun, withAbsolutePaths } from './resolve-run.js';
+
+async function file(directory: string, text: string): Promise<string> {
+  const path = join(directory, 'run.yaml');
+  await writeFile(path, text);
+  return path;
+}
+
+describe('a run', () => {
+  it('is a recipe with the settings of the command line on top, the last one winning', async () => {
+    const config = await resolveRun('debugTiny', { steps: 5, workers: 3, set: ['seed=1', 'seed=2', 'steps=7'] });
+    expect(config).toMatchObject({ recipe: 'debugTiny', steps: 7, workers: 3, seed: 2 });
+  });
+
+  it('is a file that starts from a recipe', async () => {
+    await using directory = await temporaryDirectory();
+    const path = await file(directory.path, 'recipe: debugTiny\noptimizer:\n  learningRate: 1.0e-3\n');
+    const config = await resolveRun(path, { set: ['steps=9'] });
+    expect(config).toMatchObject({ recipe: 'debugTiny', steps: 9, optimizer: { learningRate: 1e-3, clipNorm: 1 } });
+    // The house rule follows the learning rate of the file, not that of the recipe.
+    expect(config.optimizer.weightDecay).toBeCloseTo(1e-4, 12);
+  });
+
+  it('names the line of a file that is wrong, and the recipe that was meant', async () => {
+    await using directory = await temporaryDirectory();
+    const typo = await file(directory.path, 'recipe: debugTiny\nmodel:\n  decoder:\n    widht: 64\n');
+    await expect(resolveRun(typo)).rejects.toThrow(/run\.yaml:4: .*widht.*width/);
+    const base = await file(directory.path, '# a run\nrecipe: debugTinny\n');
+    await expect(resolveRun(base)).rejects.toMatchObject({
+      code: 'not_found',
+      message: `${base}:2: there is no recipe "debugTinny"`,
+      cure: expect.stringContaining('recipe: debugTiny'),
+    });
+  });
+
+  it('keeps its data beside its home, wherever that is', async () => {
+    const config = await resolveRun('debugTiny');
+    expect(withAbsolutePaths(config, '/srv/weft').data).toMatchObject({
+      directory: '/srv/weft/data/demo',
+      tokenizer: 'bytes',
+    });
+    const own = await resolveRun('debugTiny', { set: ['data.directory=/data', 'data.tokenizer=t.json'] }).catch(
+      () => undefined,
+    );
+    if (own !== undefined) expect(withAbsolutePaths(own, '/srv/weft').data.directory).toBe('/data');
+  });
+});

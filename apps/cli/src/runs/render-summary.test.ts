@@ -1,0 +1,53 @@
+import picocolors from 'picocolors';
+import { describe, expect, it } from 'vitest';
+import { RunProgress } from '../progress/run-progress.js';
+import { paint } from '../spans.js';
+import { exampleRun, exampleStep } from '../testing/fixtures.js';
+import { exitCodeOf, renderSummary, suggestions, summaryOf } from './render-summary.js';
+import type { Phase } from './run-view.js';
+
+const plain = picocolors.createColors(false);
+const PHASES: readonly Phase[] = ['queued', 'running', 'stopping', 'finished', 'stopped', 'failed', 'interrupted'];
+
+function outcome(phase: Phase) {
+  const progress = new RunProgress(exampleRun({ phase, step: 60, checkpointStep: 60, directory: '/srv/runs/x' }));
+  for (let step = 1; step <= 60; step++) progress.addStep(exampleStep(step));
+  return { view: progress.view(0), metrics: progress.metrics, elapsedSeconds: 134, logDirectory: '/srv/logs/1' };
+}
+
+describe('the last words of a launch', () => {
+  it('say how it ended, where everything lies, and what to try next', () => {
+    expect(renderSummary(outcome('finished'), 'npx weft').map((line) => paint(line, plain))).toEqual([
+      '',
+      'debug-tiny-20261123-0558-k3f9 finished at step 60 of 60, on 2 workers, in 2m 14s.',
+      '  final loss  1.5000 (mean of the last 5 steps 1.5390, of the first 5 5.2372)',
+      '  speed       512 tokens/s',
+      '  sequences   captioned 240, interleaved 180, text 60',
+      '  run         /srv/runs/x',
+      '  checkpoint  /srv/runs/x/checkpoints/step-00000060',
+      '  logs        /srv/logs/1',
+      '',
+      'Next:',
+      '  npx weft resume debug-tiny-20261123-0558-k3f9 --steps 120   train it further',
+      '  npx weft data ledger debug-tiny-20261123-0558-k3f9 --check  see that every sequence was consumed exactly once',
+      '  npx weft status debug-tiny-20261123-0558-k3f9               look at it again',
+    ]);
+  });
+
+  it('say the same to programs', () => {
+    expect(summaryOf(outcome('finished'))).toMatchObject({
+      type: 'summary',
+      phase: 'finished',
+      loss: 1.5,
+      tokensPerSecond: 512,
+      sequences: { captioned: 240, interleaved: 180, text: 60 },
+      checkpoint: '/srv/runs/x/checkpoints/step-00000060',
+    });
+  });
+
+  it('have something to suggest in every phase, and an exit code that tells success from the rest', () => {
+    for (const phase of PHASES) expect(suggestions(exampleRun({ phase })).length, phase).toBeGreaterThan(0);
+    expect(PHASES.filter((phase) => exitCodeOf(exampleRun({ phase })) === 0)).toEqual(['finished']);
+    expect(exitCodeOf(exampleRun({ phase: 'stopped' }))).toBe(130);
+  });
+});

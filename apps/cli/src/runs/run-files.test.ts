@@ -1,0 +1,76 @@
+import { temporaryDirectory } from '@weft/testing';
+import { describe, expect, it } from 'vitest';
+import { timeMsOfStep } from '../testing/fixtures.js';
+import { RunLog, timeAt } from '../testing/run-log.js';
+import { readMetrics, readRun, readRuns, runIdsOf } from './run-files.js';
+
+describe('the files of a run', () => {
+  it('tell a run that was under way as interrupted, with what it had reached', async () => {
+    await using home = await temporaryDirectory();
+    const log = new RunLog().assigned(1, 1, 'here').committed(1, 20).checkpoint(20).committed(21, 23);
+    const directory = await log.write(home.path);
+    expect(await readRun(home.path, log.runId)).toEqual({
+      runId: log.runId,
+      recipe: 'debugTiny',
+      phase: 'interrupted',
+      reason: 'it was running when its coordinator ended',
+      step: 23,
+      steps: 60,
+      workers: 2,
+      worldSize: 0,
+      generation: 1,
+      checkpointStep: 20,
+      directory,
+      createdAtMs: timeMsOfStep(0),
+      updatedAtMs: timeMsOfStep(23),
+    });
+    expect((await readMetrics(directory, { onlyTail: false })).map(({ step }) => step)).toHaveLength(23);
+  });
+
+  it('tell a run that ended as it ended', async () => {
+    await using home = await temporaryDirectory();
+    const failed = new RunLog('failed-run').committed(1, 3).add({
+      kind: 'failed',
+      time: timeAt(3),
+      step: 3,
+      failure: { code: 'corrupt_data', message: 'a shard is torn', cure: 'index the data again' },
+    });
+    await failed.write(home.path);
+    await new RunLog('finished-run')
+      .committed(1, 60)
+      .add({ kind: 'finished', time: timeAt(60), step: 60 })
+      .write(home.path);
+    expect(await readRun(home.path, 'failed-run')).toMatchObject({
+      phase: 'failed',
+      reason: 'a shard is torn',
+      failure: { code: 'corrupt_data', cure: 'index the data again' },
+    });
+    expect(await readRun(home.path, 'finished-run')).toMatchObject({ phase: 'finished', step: 60 });
+  });
+
+  it('are read although the last line is torn, and although another run is damaged', async () => {
+    await using home = await temporaryDirectory();
+    await new RunLog('good').committed(1, 2).write(home.path, { tail: '{"sequence": 9, "rec' });
+    await new RunLog('bad').write(home.path, { tail: 'not JSON\n' });
+    expect(await runIdsOf(home.path)).toEqual(['bad', 'good']);
+    const { runs, unreadable } = await readRuns(home.path);
+    expect(runs.map(({ runId, step }) => [runId, step])).toEqual([['good', 2]]);
+    expect(unreadable.map(({ runId, error }) => [runId, error.code])).toEqual([['bad', 'corrupt_data']]);
+    expect(unreadable[0]?.error.message).toMatch(/bad\/events\.jsonl:2 is not a record/);
+  });
+
+  it('of a long run are read from their end', async () => {
+    await using home = await temporaryDirectory();
+    const directory = await new RunLog().committed(1, 1000).write(home.path);
+    const tail = await readMetrics(directory, { onlyTail: true });
+    expect(tail.length).toBeLessThan(1000);
+    expect(tail.at(-1)?.step).toBe(1000);
+  });
+
+  it('may be missing', async () => {
+    await using home = await temporaryDirectory();
+    expect(await runIdsOf(home.path)).toEqual([]);
+    expect(await readMetrics(home.path, { onlyTail: true })).toEqual([]);
+    await expect(readRun(home.path, 'none')).rejects.toMatchObject({ code: 'not_found' });
+  });
+});

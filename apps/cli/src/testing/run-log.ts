@@ -1,0 +1,77 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { RunConfig } from '@weft/config';
+import type { RunRecord } from '@weft/coordination';
+import { ledgerEntry, MixtureSchedule } from '@weft/mixture';
+import { recipe } from '@weft/recipes';
+import { exampleStep } from './fixtures.js';
+
+/** The records of a run, as a coordinator writes them. */
+export class RunLog {
+  readonly runId: string;
+  readonly config: RunConfig;
+  readonly records: RunRecord[] = [];
+  readonly #schedule: MixtureSchedule;
+
+  constructor(runId = 'debug-tiny-20261123-0558-k3f9', config: RunConfig = recipe('debugTiny')) {
+    this.runId = runId;
+    this.config = config;
+    this.#schedule = new MixtureSchedule(config.data.weights);
+    this.records.push({ kind: 'launched', time: timeAt(0), runId, config, weftVersion: '0.1.0' });
+  }
+
+  assigned(generation: number, firstStep: number, hostName: string): this {
+    const workers = [0, 1].map((rank) => ({ workerId: `w${rank}`, hostName, device: 'cpu, 1 thread' }));
+    this.records.push({
+      kind: 'assigned',
+      time: timeAt(firstStep - 1),
+      generation,
+      firstStep,
+      state: 'fresh',
+      workers,
+    });
+    return this;
+  }
+
+  committed(first: number, last: number, generation = 1): this {
+    for (let step = first; step <= last; step++) {
+      const facts = {
+        step,
+        generation,
+        digest: `digest-of-step-${step}`,
+        loss: exampleStep(step).loss ?? 0,
+        applied: true,
+      };
+      const entry = ledgerEntry(this.#schedule, this.config.globalBatchSize, facts);
+      this.records.push({ kind: 'committed', time: timeAt(step), entry, gradNorm: 1, lossTokens: 700, worldSize: 2 });
+    }
+    return this;
+  }
+
+  checkpoint(step: number): this {
+    this.records.push({ kind: 'checkpointWritten', time: timeAt(step), step, directory: `checkpoints/step-${step}` });
+    return this;
+  }
+
+  add(...records: RunRecord[]): this {
+    this.records.push(...records);
+    return this;
+  }
+
+  /** Writes `events.jsonl` and `metrics.jsonl` into a home, as a coordinator lays them out. */
+  async write(home: string, { tail = '' } = {}): Promise<string> {
+    const directory = join(home, 'runs', this.runId);
+    await mkdir(directory, { recursive: true });
+    const lines = this.records.map((record, sequence) => `${JSON.stringify({ sequence, record })}\n`);
+    await writeFile(join(directory, 'events.jsonl'), lines.join('') + tail);
+    const steps = this.records.flatMap((record) => (record.kind === 'committed' ? [record.entry.step] : []));
+    await writeFile(
+      join(directory, 'metrics.jsonl'),
+      steps.map((step) => `${JSON.stringify(exampleStep(step))}\n`).join(''),
+    );
+    return directory;
+  }
+}
+
+/** The time of the example step. */
+export const timeAt = (step: number) => exampleStep(step).time;

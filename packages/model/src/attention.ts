@@ -1,10 +1,11 @@
 // Legend: B batch, T positions, H query heads, J key-value heads (J divides H), G = H/J queries per key,
 // C width of one head.
 import { tf } from '@weft/engine';
+import { sizes } from './sizes.js';
 
 /** [B·T, H·C] → [B, T, H, C]. */
 export function splitHeads(x: tf.Tensor, batch: number, heads: number): tf.Tensor {
-  const [rows = 0, width = 0] = x.shape;
+  const [rows, width] = sizes(x, 2);
   return tf.reshape(x, [batch, rows / batch, heads, width / heads]);
 }
 
@@ -19,8 +20,8 @@ export function splitHeads(x: tf.Tensor, batch: number, heads: number): tf.Tenso
  * @returns [B·T, H·C]
  */
 export function attention(q_BTHC: tf.Tensor, k_BTJC: tf.Tensor, v_BTJC: tf.Tensor, mask_B1TT?: tf.Tensor): tf.Tensor {
-  const [batch = 0, length = 0, heads = 0, width = 0] = q_BTHC.shape;
-  const [, , keyValueHeads = heads] = k_BTJC.shape;
+  const [batch, length, heads, width] = sizes(q_BTHC, 4);
+  const [, , keyValueHeads] = sizes(k_BTJC, 4);
   const stackedLength = (heads / keyValueHeads) * length;
 
   const scaled_BTHC = tf.mul(q_BTHC, 1 / Math.sqrt(width));

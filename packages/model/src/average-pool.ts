@@ -3,6 +3,7 @@ import { tf } from '@weft/engine';
 import { linear, linearParameters } from './linear.js';
 import { type ParameterSpec, type Parameters, under, within } from './parameters.js';
 import { poolGrid } from './pool-grid.js';
+import { sizes } from './sizes.js';
 
 export function averagePoolParameters(visionWidth: number, decoderWidth: number): readonly ParameterSpec[] {
   return under('projection', linearParameters(visionWidth, decoderWidth));
@@ -15,6 +16,6 @@ export function averagePoolParameters(visionWidth: number, decoderWidth: number)
  */
 export function averagePool(features_NPW: tf.Tensor, p: Parameters, tokensPerImage: number): tf.Tensor {
   const pooled_NKW = poolGrid(features_NPW, Math.sqrt(tokensPerImage));
-  const [count = 0, , width = 0] = pooled_NKW.shape;
+  const [count, , width] = sizes(pooled_NKW, 3);
   return linear(tf.reshape(pooled_NKW, [count * tokensPerImage, width]), within(p, 'projection'));
 }

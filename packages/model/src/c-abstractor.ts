@@ -5,6 +5,7 @@ import { linear, linearParameters } from './linear.js';
 import { type ParameterSpec, type Parameters, positionTable, under, within } from './parameters.js';
 import { poolGrid } from './pool-grid.js';
 import { regStage, regStageParameters } from './reg-stage.js';
+import { sizes } from './sizes.js';
 import { silu } from './swiglu.js';
 
 export function cAbstractorParameters(
@@ -30,7 +31,7 @@ export function cAbstractorParameters(
  */
 export function cAbstractor(features_NPW: tf.Tensor, p: Parameters, connector: ConnectorConfig): tf.Tensor {
   const { hiddenWidth, depth, tokensPerImage } = connector;
-  const [count = 0] = features_NPW.shape;
+  const [count] = sizes(features_NPW, 3);
   const placed_NPW = tf.add(features_NPW, p('positions'));
   const before_NPH = regStage(placed_NPW, within(p, 'before'), hiddenWidth, depth);
   const pooled_NKH = poolGrid(before_NPH, Math.sqrt(tokensPerImage));

@@ -1,5 +1,6 @@
 // Legend: B batch, T positions.
 import { tf } from '@weft/engine';
+import { sizes } from './sizes.js';
 
 /** Far below any score and far above −∞, so that a masked row never turns into NaN. */
 const FORBIDDEN = -1e9;
@@ -12,7 +13,7 @@ const FORBIDDEN = -1e9;
  * @returns [B, 1, T, T], 0 or −10⁹, the same for every head
  */
 export function causalSegmentMask(segmentIds_BT: tf.Tensor): tf.Tensor {
-  const [batch = 0, length = 0] = segmentIds_BT.shape;
+  const [batch, length] = sizes(segmentIds_BT, 2);
   // TensorFlow compares int32 on the host even when a GPU is at hand; float32 stays on the device.
   const segments_BT = tf.cast(segmentIds_BT, 'float32');
   const samePiece_BTT = tf.equal(

@@ -17,6 +17,7 @@ import {
 } from './parameters.js';
 import { rmsNorm } from './rms-norm.js';
 import { type RotaryTables, rotaryTables, rotate } from './rope.js';
+import { sizes } from './sizes.js';
 import { swiglu, swigluParameters } from './swiglu.js';
 
 /** What every layer shares: where the rows stand and which of them may read each other. */
@@ -51,7 +52,7 @@ export function decoder(
   segmentIds_BT: tf.Tensor,
   positions_BT: tf.Tensor,
 ): tf.Tensor2D {
-  const [batch = 0] = segmentIds_BT.shape;
+  const [batch] = sizes(segmentIds_BT, 2);
   const layout: Layout = {
     batch,
     mask_B1TT: causalSegmentMask(segmentIds_BT),

@@ -17,8 +17,7 @@ describe('the parameters', () => {
         "vision/layers/0/attentionNorm/bias [6]",
         "vision/layers/0/attention/query/kernel [6,6]",
         "vision/layers/0/attention/query/bias [6]",
-        "vision/layers/0/attention/key/kernel [6,6]",
-        "vision/layers/0/attention/key/bias [6]",
+        "vision/layers/0/attention/key [6,6]",
         "vision/layers/0/attention/value/kernel [6,6]",
         "vision/layers/0/attention/value/bias [6]",
         "vision/layers/0/attention/output/kernel [6,6]",
@@ -124,7 +123,7 @@ describe('countParameters', () => {
     expect(countParameters(tinyModelWithCAbstractor).embedding).toBe(4 * 6 + 4 * 6 + 7 * 8 + 8 * 7);
   });
 
-  test('finds the published sizes of the learning-rate law, from their published shapes', () => {
+  test('gives the known sizes of AXLearn's decoders at MM1's scales', () => {
     const decoder = (depth: number, width: number, heads: number, feedForwardWidth: number) =>
       countParameters({
         ...tinyModel,

@@ -1,5 +1,6 @@
 // Legend: N images, P patches of a grid (G a side), K pooled cells (S a side), C channels.
 import { tf } from '@weft/engine';
+import { sizes } from './sizes.js';
 
 /**
  * Adaptive average pooling of a square grid: [N, P, C] → [N, K, C], as one product with a constant matrix.
@@ -8,7 +9,7 @@ import { tf } from '@weft/engine';
  * @param side S, at most G; 1 gives the mean over the whole grid
  */
 export function poolGrid(grid_NPC: tf.Tensor, side: number): tf.Tensor {
-  const [, patchCount = 0] = grid_NPC.shape;
+  const [, patchCount] = sizes(grid_NPC, 3);
   return tf.matMul(poolingMatrix(Math.sqrt(patchCount), side), grid_NPC);
 }
 

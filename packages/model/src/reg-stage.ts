@@ -2,6 +2,7 @@
 import { tf } from '@weft/engine';
 import { layerNorm, layerNormParameters } from './layer-norm.js';
 import { type ParameterSpec, type Parameters, under, weight, within } from './parameters.js';
+import { sizes } from './sizes.js';
 import { squeezeExcitation, squeezeExcitationParameters } from './squeeze-excitation.js';
 import { silu } from './swiglu.js';
 
@@ -41,7 +42,7 @@ function blockParameters(input: number, output: number): readonly ParameterSpec[
 
 /** 1×1 conv, 3×3 depthwise conv, squeeze-and-excitation, 1×1 conv; each conv normalised; around them a shortcut. */
 function block(x_NPI: tf.Tensor, p: Parameters, output: number): tf.Tensor {
-  const input = x_NPI.shape[2];
+  const [, , input] = sizes(x_NPI, 3);
   const entered_NPO = silu(pointwise(x_NPI, within(p, 'enter')));
   const mixed_NPO = silu(depthwise(entered_NPO, within(p, 'depthwise')));
   const gated_NPO = squeezeExcitation(mixed_NPO, within(p, 'gate'));
@@ -56,14 +57,14 @@ function pointwiseParameters(input: number, output: number): readonly ParameterS
 
 /** A 1×1 convolution is a linear map of the channels; then LayerNorm over them. */
 function pointwise(x_NPI: tf.Tensor, p: Parameters): tf.Tensor {
-  const [count = 0, positions = 0, input = 0] = x_NPI.shape;
+  const [count, positions, input] = sizes(x_NPI, 3);
   const y_RO = tf.matMul(tf.reshape(x_NPI, [count * positions, input]), p('kernel'));
   return tf.reshape(layerNorm(y_RO, within(p, 'norm'), NORM_EPSILON), [count, positions, -1]);
 }
 
 /** Every channel convolved with its own 3×3 kernel, zeros beyond the border; then LayerNorm over the channels. */
 function depthwise(x_NPO: tf.Tensor, p: Parameters): tf.Tensor {
-  const [count = 0, positions = 0, channels = 0] = x_NPO.shape;
+  const [count, positions, channels] = sizes(x_NPO, 3);
   const side = Math.sqrt(positions);
   const x_NGGO = tf.reshape<tf.Rank.R4>(x_NPO, [count, side, side, channels]);
   const kernel = tf.reshape<tf.Rank.R4>(p('kernel'), [3, 3, channels, 1]);

@@ -3,6 +3,7 @@ import { tf } from '@weft/engine';
 import { linear, linearParameters } from './linear.js';
 import { type ParameterSpec, type Parameters, under, within } from './parameters.js';
 import { poolGrid } from './pool-grid.js';
+import { sizes } from './sizes.js';
 import { silu } from './swiglu.js';
 
 export function squeezeExcitationParameters(channels: number, squeezed: number): readonly ParameterSpec[] {
@@ -17,7 +18,7 @@ export function squeezeExcitationParameters(channels: number, squeezed: number):
  * means over the grid; SiLU inside, as in Honeybee's RegStage. [N, P, C] → [N, P, C].
  */
 export function squeezeExcitation(x_NPC: tf.Tensor, p: Parameters): tf.Tensor {
-  const [count = 0, , channels = 0] = x_NPC.shape;
+  const [count, , channels] = sizes(x_NPC, 3);
   const means_NC = tf.reshape(poolGrid(x_NPC, 1), [count, channels]);
   const gates_NC = tf.sigmoid(linear(silu(linear(means_NC, within(p, 'squeeze'))), within(p, 'excite')));
   return tf.mul(x_NPC, tf.reshape(gates_NC, [count, 1, channels]));

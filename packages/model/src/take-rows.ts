@@ -1,5 +1,6 @@
 // Legend: M rows of the table, R rows taken, D width.
 import { tf } from '@weft/engine';
+import { sizes } from './sizes.js';
 import { withGradient } from './with-gradient.js';
 
 /**
@@ -10,7 +11,7 @@ import { withGradient } from './with-gradient.js';
  * transpose on the way. Numbers at or above M are an error of the caller.
  */
 export function takeRows(table_MD: tf.Tensor, rows_R: tf.Tensor): tf.Tensor {
-  const [rowCount = 0] = table_MD.shape;
+  const [rowCount] = sizes(table_MD, 2);
   return withGradient(
     [table_MD],
     () => {

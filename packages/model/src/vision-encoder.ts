@@ -12,9 +12,11 @@ import {
   residualStddev,
   throughLayers,
   under,
+  weight,
   within,
 } from './parameters.js';
 import { patches } from './patches.js';
+import { sizes } from './sizes.js';
 
 /** Red, green and blue. */
 const COLOURS = 3;
@@ -44,7 +46,7 @@ export function visionEncoderParameters(vision: VisionConfig): readonly Paramete
  * @returns the features of all patches, row by row, [N·G², W]
  */
 export function visionEncoder(images_NSSC: tf.Tensor, p: Parameters, vision: VisionConfig): tf.Tensor {
-  const [count = 0] = images_NSSC.shape;
+  const [count] = sizes(images_NSSC, 4);
   const embedded_RW = linear(patches(images_NSSC, vision.patchSize), within(p, 'patch'));
   const placed_NPW = tf.add(tf.reshape(embedded_RW, [count, patchGrid(vision) ** 2, vision.width]), p('positions'));
   const x_RW = tf.reshape(placed_NPW, embedded_RW.shape);
@@ -56,7 +58,7 @@ function blockParameters({ width, depth, feedForwardWidth }: VisionConfig): read
   return [
     ...under('attentionNorm', layerNormParameters(width)),
     ...under('attention/query', linearParameters(width, width)),
-    ...under('attention/key', linearParameters(width, width)),
+    weight('attention/key', [width, width]),
     ...under('attention/value', linearParameters(width, width)),
     ...under('attention/output', linearParameters(width, width, residualStddev(depth))),
     ...under('feedForwardNorm', layerNormParameters(width)),
@@ -67,8 +69,15 @@ function blockParameters({ width, depth, feedForwardWidth }: VisionConfig): read
 
 function block(x_RW: tf.Tensor, p: Parameters, { heads }: VisionConfig, count: number): tf.Tensor {
   const normed_RW = layerNorm(x_RW, within(p, 'attentionNorm'), NORM_EPSILON);
-  const projected = (name: string) => splitHeads(linear(normed_RW, within(p, `attention/${name}`)), count, heads);
-  const read_RW = attention(projected('query'), projected('key'), projected('value'));
+  const q_RW = linear(normed_RW, within(p, 'attention/query'));
+  // Keys have no bias: it would add the same to all scores of a query, which softmax ignores.
+  const k_RW = tf.matMul(normed_RW, p('attention/key'));
+  const v_RW = linear(normed_RW, within(p, 'attention/value'));
+  const read_RW = attention(
+    splitHeads(q_RW, count, heads),
+    splitHeads(k_RW, count, heads),
+    splitHeads(v_RW, count, heads),
+  );
   const attended_RW = tf.add(x_RW, linear(read_RW, within(p, 'attention/output')));
 
   const normedAgain_RW = layerNorm(attended_RW, within(p, 'feedForwardNorm'), NORM_EPSILON);

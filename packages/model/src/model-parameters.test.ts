@@ -123,7 +123,7 @@ describe('countParameters', () => {
     expect(countParameters(tinyModelWithCAbstractor).embedding).toBe(4 * 6 + 4 * 6 + 7 * 8 + 8 * 7);
   });
 
-  test('gives the known sizes of AXLearn's decoders at MM1's scales', () => {
+  test("gives the known sizes of AXLearn's decoders at MM1's scales", () => {
     const decoder = (depth: number, width: number, heads: number, feedForwardWidth: number) =>
       countParameters({
         ...tinyModel,

@@ -1,6 +1,7 @@
 import { SOURCES } from '@weft/common';
 import { indexDataset } from '@weft/data';
 import type { CommandContext } from '../context.js';
+import { withDataCures } from '../data/check-data.js';
 import { DataDisplay } from '../data/data-display.js';
 import { count, plural } from '../format.js';
 import { shortPath } from '../home.js';
@@ -15,14 +16,11 @@ export async function dataIndex(
   options: { readonly set?: readonly string[]; readonly force?: boolean },
 ): Promise<number> {
   const { terminal, json, home } = context;
-  const { data, model } = withAbsolutePaths(await resolveRun(recipe, options), home);
+  const config = withAbsolutePaths(await resolveRun(recipe, options), home);
   const display = new DataDisplay(context);
-  const { directory, built, sources } = await indexDataset({
-    data,
-    model,
-    force: options.force === true,
-    onProgress: display.onProgress,
-  }).finally(() => display.close());
+  const { directory, built, sources } = await withDataCures({ config, recipe, home }, () =>
+    indexDataset({ ...config, force: options.force === true, onProgress: display.onProgress }),
+  ).finally(() => display.close());
   const sequences = SOURCES.map((source) => `${source} ${count(sources[source].sequences)}`).join(', ');
   if (json) say(terminal, JSON.stringify({ directory, built, sources }));
   else {

@@ -2,6 +2,7 @@ import { SOURCES } from '@weft/common';
 import { type DatasetSummary, inspectDataset } from '@weft/data';
 import type { SequenceName } from '../arguments.js';
 import type { CommandContext } from '../context.js';
+import { withDataCures } from '../data/check-data.js';
 import { DataDisplay } from '../data/data-display.js';
 import { bytes, count, percent } from '../format.js';
 import { shortPath } from '../home.js';
@@ -24,16 +25,17 @@ export async function dataInspect(
   options: DataInspectOptions,
 ): Promise<number> {
   const { terminal, json, home } = context;
-  const { data, model } = withAbsolutePaths(await resolveRun(recipe, options), home);
+  const config = withAbsolutePaths(await resolveRun(recipe, options), home);
   const { sequence, verify = false } = options;
   const display = new DataDisplay(context);
-  const summary = await inspectDataset({
-    data,
-    model,
-    verify,
-    onProgress: display.onProgress,
-    ...(sequence === undefined ? {} : { show: { source: sequence.source, sequence: sequence.index } }),
-  }).finally(() => display.close());
+  const summary = await withDataCures({ config, recipe, home }, () =>
+    inspectDataset({
+      ...config,
+      verify,
+      onProgress: display.onProgress,
+      ...(sequence === undefined ? {} : { show: { source: sequence.source, sequence: sequence.index } }),
+    }),
+  ).finally(() => display.close());
   if (json) say(terminal, JSON.stringify(summary));
   else {
     if (summary.sequence === undefined || verify)

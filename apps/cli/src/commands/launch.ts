@@ -28,7 +28,7 @@ export async function launch(context: CommandContext, recipe: string, options: L
   }
 
   if (options.local !== undefined)
-    await (await import('../data/check-data.js')).checkData(configHere, recipe, context.home);
+    await (await import('../data/check-data.js')).checkData({ config: configHere, recipe, home: context.home });
   const display = createDisplay(context.terminal, context);
   const { openCluster } = await import('../runs/open-cluster.js');
   const workersHere = options.local === true ? config.workers : options.local;

@@ -4,24 +4,36 @@ import { WeftError } from '@weft/common';
 import type { RunConfig } from '@weft/config';
 import { Dataset } from '@weft/data';
 
-/**
- * Opens the data of a run before anything is started, so that what is missing is said at once and with its cure.
- *
- * @param config with absolute paths.
- * @param recipe as the person typed it, for the commands of the cure.
- */
-export async function checkData(config: RunConfig, recipe: string, home: string): Promise<void> {
-  const { data, model } = config;
-  const isDemo = data.directory === join(home, 'data', 'demo');
-  if (isDemo && !(await exists(data.directory)))
-    throw new WeftError('not_found', `the demo data are not in ${data.directory} yet`, {
-      cure: `run weft data fetch demo, then weft data index ${recipe}`,
-    });
-  try {
+export interface DataOfRun {
+  /** With absolute paths. */
+  readonly config: RunConfig;
+  /** As the person typed it, for the commands of a cure. */
+  readonly recipe: string;
+  readonly home: string;
+}
+
+/** Opens the data of a run before anything is started, so that what is missing is said at once and with its cure. */
+export async function checkData(run: DataOfRun): Promise<void> {
+  await withDataCures(run, async () => {
+    const { data, model } = run.config;
     const dataset = await Dataset.open({ data, model });
     await dataset.close();
+  });
+}
+
+/** Makes the cures of the data room exact: the recipe by its name, and the demo data where those are what is missing. */
+export async function withDataCures<T>({ config, recipe, home }: DataOfRun, use: () => Promise<T>): Promise<T> {
+  const { directory } = config.data;
+  try {
+    return await use();
   } catch (thrown) {
     const error = WeftError.from(thrown);
+    const isDemo = directory === join(home, 'data', 'demo') && !(await exists(join(directory, 'captioned')));
+    if (isDemo)
+      throw new WeftError('not_found', `the demo data are not in ${directory} yet`, {
+        cure: `run weft data fetch demo, then weft data index ${recipe}`,
+        cause: error,
+      });
     const cure = error.cure?.replaceAll('<recipe>', recipe);
     throw new WeftError(error.code, error.message, { cause: error, ...(cure === undefined ? {} : { cure }) });
   }

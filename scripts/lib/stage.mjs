@@ -135,13 +135,15 @@ export async function capture(program, words, { report, environment = process.en
  * @returns {Promise<number>} its exit code
  */
 export async function inherit(program, words, { environment = process.env, directory = ROOT } = {}) {
-  // Ctrl-C reaches the child too: it ends in its own way, and this process with it.
-  const leave = () => {};
-  process.on('SIGINT', leave);
+  const child = spawn(program, words, { cwd: directory, env: environment, stdio: 'inherit' });
+  // Ctrl-C reaches the child too, and it ends in its own way; a signal to this process alone is passed on.
+  const wait = () => {};
+  const passOn = (/** @type {NodeJS.Signals} */ signal) => void child.kill(signal);
+  process.on('SIGINT', wait).on('SIGTERM', passOn).on('SIGHUP', passOn);
   try {
-    return await exitOf(spawn(program, words, { cwd: directory, env: environment, stdio: 'inherit' }), program);
+    return await exitOf(child, program);
   } finally {
-    process.off('SIGINT', leave);
+    process.off('SIGINT', wait).off('SIGTERM', passOn).off('SIGHUP', passOn);
   }
 }
 

@@ -11,8 +11,8 @@ import { checkWorldSize } from './range.js';
  */
 export function assignShards(sizes: readonly number[], worldSize: number): readonly number[] {
   checkWorldSize(worldSize);
-  const loads = new Array<number>(worldSize).fill(0);
-  const ranks = new Array<number>(sizes.length).fill(0);
+  const loads = Array.from({ length: worldSize }, () => 0);
+  const ranks = sizes.map(() => 0);
   const largestFirst = sizes
     .map((size, index) => ({ size, index }))
     .sort((a, b) => b.size - a.size || a.index - b.index);

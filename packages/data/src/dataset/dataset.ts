@@ -41,11 +41,7 @@ export class Dataset {
     const { manifest, identity } = await readManifest(directory);
     checkParameters(directory, manifest, tokenizer, limits);
     for (const source of SOURCES) await checkShards(data, source, manifest);
-    const tables = {
-      captioned: await SourceTables.open(directory, 'captioned', manifest),
-      interleaved: await SourceTables.open(directory, 'interleaved', manifest),
-      text: await SourceTables.open(directory, 'text', manifest),
-    };
+    const tables = await openTables(directory, manifest);
     const shards = perSource((source) => manifest.sources[source].shards);
     const images = new ImageReader(data.directory, shards, model.vision.imageSize);
     return new Dataset({ directory, identity, manifest, tokenizer, imageSize: model.vision.imageSize, tables, images });
@@ -105,6 +101,17 @@ export class Dataset {
     await this.#images.close();
     for (const source of SOURCES) await this.#tables[source].close();
   }
+}
+
+async function openTables(directory: string, manifest: IndexManifest): Promise<PerSource<SourceTables>> {
+  const opened: SourceTables[] = [];
+  try {
+    for (const source of SOURCES) opened.push(await SourceTables.open(directory, source, manifest));
+  } catch (thrown) {
+    for (const tables of opened) await tables.close();
+    throw thrown;
+  }
+  return perSource((_, number) => opened[number]!);
 }
 
 /** The folder's name says the parameters; the manifest inside must say the same. */

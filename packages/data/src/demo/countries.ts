@@ -78,7 +78,7 @@ function facts(country: Country): string {
   const demonym = country.demonyms?.eng?.m;
   return [
     `The flag of ${common}${official === common ? '' : `, officially ${official}`}.`,
-    `It is a ${country.landlocked ? 'landlocked ' : ''}${kind} in ${country.subregion || country.region}.`,
+    `It is a ${country.landlocked ? 'landlocked ' : ''}${kind} in ${place(country.subregion || country.region)}.`,
     country.capital.length > 0 ? `Its capital is ${listed(country.capital)}.` : '',
     languages.length > 0 ? `${languages.length === 1 ? 'Language' : 'Languages'}: ${listed(languages)}.` : '',
     currencies.length > 0 ? `Currency: ${listed(currencies)}.` : '',
@@ -87,6 +87,10 @@ function facts(country: Country): string {
   ]
     .filter((sentence) => sentence !== '')
     .join(' ');
+}
+
+function place(region: string): string {
+  return region === 'Caribbean' ? 'the Caribbean' : region;
 }
 
 function listed(words: readonly string[]): string {

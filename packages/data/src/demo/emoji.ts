@@ -59,11 +59,12 @@ export async function* emojiSamples(tarball: string): AsyncGenerator<{ key: stri
 
 function variationsOf(emoji: Emoji) {
   const name = spoken(emoji.name);
-  const keywords = [...new Set([...emoji.short_names, emoji.subcategory, emoji.category].map(asWords))];
+  const keywords = [...new Set([...emoji.short_names, emoji.subcategory].map(asWords))].filter((word) => word !== name);
   const describe = (unified: string, image: string, full: string) => ({
     image,
     name: full,
     keywords,
+    category: emoji.category,
     emoji: String.fromCodePoint(...unified.split('-').map((code) => Number.parseInt(code, 16))),
   });
   return [

@@ -33,7 +33,11 @@ export async function* readTarball(
       yield { name, content: Buffer.from(await cursor.read(entry.bytes)) };
     }
   } catch (thrown) {
-    throw WeftError.from(thrown, 'corrupt_data');
+    if (WeftError.is(thrown)) throw thrown;
+    throw new WeftError('corrupt_data', `the tarball ${path} cannot be unpacked: ${WeftError.from(thrown).message}`, {
+      cure: 'remove it, so that it is fetched again',
+      cause: thrown,
+    });
   } finally {
     unpacked.destroy();
   }

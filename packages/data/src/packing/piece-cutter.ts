@@ -24,10 +24,13 @@ export class PieceCutter {
   }
 
   addTokens(ids: Int32Array): void {
-    for (const id of ids) {
+    for (let taken = 0; taken < ids.length; ) {
       this.#makeRoom(1, 0);
-      this.#entries[this.#length++] = id;
-      this.#positions++;
+      const run = ids.subarray(taken, taken + this.#limits.sequenceLength - this.#positions);
+      this.#entries.set(run, this.#length);
+      this.#length += run.length;
+      this.#positions += run.length;
+      taken += run.length;
     }
   }
 

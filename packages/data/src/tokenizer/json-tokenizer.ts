@@ -45,13 +45,10 @@ export async function jsonTokenizer(path: string): Promise<Tokenizer> {
     endOfTextId,
     fillerId: endOfTextId,
     encode: (text) =>
-      Int32Array.from(tokenizer.encode(text, { add_special_tokens: false }).ids, (id: number | undefined) => {
-        if (id === undefined)
-          throw new WeftError(
-            'corrupt_data',
-            `${path} has no token for a part of the text, and no token for the unknown`,
-          );
-        return id;
+      Int32Array.from(tokenizer.encode(text, { add_special_tokens: false }).ids, (id: unknown) => {
+        // What the vocabulary lacks comes as undefined or null where there is no token for the unknown.
+        if (typeof id === 'number') return id;
+        throw new WeftError('corrupt_data', `${path} has no token for a part of the text, and none for the unknown`);
       }),
     decode: (ids) => {
       const list = [...ids];

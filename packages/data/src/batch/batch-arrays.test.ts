@@ -1,0 +1,98 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { PackedSequence } from '../dataset/packed-sequence.js';
+import { IMAGE_ENTRY, type PackingLimits, type Piece } from '../packing/piece.js';
+import { emptyBatch, fillImage, fillRow } from './batch-arrays.js';
+
+const limits: PackingLimits = { sequenceLength: 24, tokensPerImage: 4, imagesPerSequence: 3 };
+const FILLER = 257;
+const location = { shard: 0, offset: 0, bytes: 1 };
+
+/** Rows that keep within the limits: entries are token ids or images. */
+const row: fc.Arbitrary<PackedSequence> = fc
+  .array(fc.array(fc.oneof(fc.nat(255), fc.constant(IMAGE_ENTRY)), { minLength: 1, maxLength: 12 }), { maxLength: 5 })
+  .map((lists) => {
+    const pieces = lists.map((list, document): Piece => {
+      const images = list.filter((entry) => entry === IMAGE_ENTRY).map(() => location);
+      const positions = list.length + images.length * (limits.tokensPerImage - 1);
+      return { document, part: 0, entries: Int32Array.from(list), images, positions };
+    });
+    const positions = pieces.reduce((sum, piece) => sum + piece.positions, 0);
+    return { source: 'captioned' as const, index: 0, pieces, positions };
+  })
+  .filter(
+    ({ pieces, positions }) =>
+      positions <= limits.sequenceLength &&
+      pieces.reduce((sum, { images }) => sum + images.length, 0) <= limits.imagesPerSequence,
+  );
+
+/** What stands at one position of a row. */
+type Cell =
+  | { kind: 'padding' }
+  | { kind: 'text'; piece: number; at: number; token: number }
+  | { kind: 'image'; piece: number; at: number; image: number; k: number };
+
+/** The same rows, position by position, written without looking at the code under test. */
+function cellsOf(sequence: PackedSequence | undefined): Cell[] {
+  const cells: Cell[] = [];
+  let image = 0;
+  sequence?.pieces.forEach((piece, number) => {
+    let at = 0;
+    for (const entry of piece.entries) {
+      if (entry !== IMAGE_ENTRY) cells.push({ kind: 'text', piece: number, at: at++, token: entry });
+      else {
+        for (let k = 0; k < limits.tokensPerImage; k++)
+          cells.push({ kind: 'image', piece: number, at: at++, image, k });
+        image++;
+      }
+    }
+  });
+  while (cells.length < limits.sequenceLength) cells.push({ kind: 'padding' });
+  return cells;
+}
+
+describe('a batch', () => {
+  it('says at every position what an independent reading of the rows says', () => {
+    fc.assert(
+      fc.property(fc.array(row, { minLength: 1, maxLength: 3 }), fc.nat(2), (rows, extra) => {
+        const microbatchSize = rows.length + extra;
+        const batch = emptyBatch(limits, 2, microbatchSize, FILLER);
+        const counts = rows.map((sequence, b) => fillRow(batch, limits, b, sequence));
+        let targets = 0;
+        for (let b = 0; b < microbatchSize; b++) {
+          const cells = cellsOf(rows[b]);
+          cells.forEach((cell, t) => {
+            const i = b * limits.sequenceLength + t;
+            expect(batch.tokenIds_BT[i]).toBe(cell.kind === 'text' ? cell.token : FILLER);
+            expect(batch.segmentIds_BT[i]).toBe(cell.kind === 'padding' ? 0 : cell.piece + 1);
+            expect(batch.positions_BT[i]).toBe(cell.kind === 'padding' ? 0 : cell.at);
+            const imageRow =
+              cell.kind === 'image'
+                ? (b * limits.imagesPerSequence + cell.image) * limits.tokensPerImage + cell.k + 1
+                : 0;
+            expect(batch.imageRows_BT[i]).toBe(imageRow);
+
+            const next = cells[t + 1];
+            const hasTarget = next?.kind === 'text' && cell.kind !== 'padding' && cell.piece === next.piece;
+            expect(batch.lossMask_BT[i]).toBe(hasTarget ? 1 : 0);
+            expect(batch.targetIds_BT[i]).toBe(hasTarget ? next.token : 0);
+            if (hasTarget) targets++;
+          });
+        }
+        expect(counts.reduce((sum, count) => sum + count, 0)).toBe(targets);
+      }),
+    );
+  });
+
+  it('holds an image where its number says, from −1 for black to 1 for white', () => {
+    const batch = emptyBatch(limits, 2, 2, FILLER);
+    fillImage(
+      batch,
+      4,
+      Uint8Array.from({ length: 12 }, (_, i) => (i === 0 ? 0 : 255)),
+    );
+    expect([...batch.images_NHWC.subarray(4 * 12, 5 * 12)]).toEqual([-1, ...new Array<number>(11).fill(1)]);
+    expect(batch.images_NHWC.subarray(0, 4 * 12).every((value) => value === 0)).toBe(true);
+    expect(batch.images_NHWC).toHaveLength(2 * 3 * 12);
+  });
+});

@@ -1,0 +1,148 @@
+import { randomUUID } from 'node:crypto';
+import { link, readFile, rename, rm, unlink, writeFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { systemClock, WeftError } from '@weft/common';
+
+interface Holder {
+  readonly processId: number;
+  /** Start of the process in clock ticks since boot; tells a process from a later one of the same id. */
+  readonly startTicks: string;
+  readonly hostName: string;
+}
+
+const BUSY_RETRIES = 200;
+const BUSY_RETRY_MS = 5;
+
+/**
+ * "One process at a time", kept by a small file that names its holder. The lock of a process that is dead is taken
+ * over; of a process on another host nothing can be known, so its lock is honoured.
+ */
+export class ProcessLock {
+  readonly path: string;
+  readonly #claim: string;
+  #held = true;
+
+  private constructor(path: string, claim: string) {
+    this.path = path;
+    this.#claim = claim;
+  }
+
+  /**
+   * @param what what the lock protects, for the sentence: "the event log …".
+   * @throws WeftError `failed_precondition` that names the process that holds it.
+   */
+  static async acquire(path: string, what: string): Promise<ProcessLock> {
+    const result = await claim(path);
+    if (typeof result === 'string') return new ProcessLock(path, result);
+    throw heldBy(result, path, what);
+  }
+
+  /** Gives the lock back; safe to call twice. */
+  async release(): Promise<void> {
+    if (!this.#held) return;
+    this.#held = false;
+    await giveBack(this.path, this.#claim);
+  }
+}
+
+/**
+ * Puts a claim of ours at the path and returns it, or returns who holds the lock.
+ *
+ * Two moves change who holds it, and both happen at most once per holder: a link where there is no file, and, where the
+ * holder is dead, a rename over its claim. Between reading a dead claim and renaming, nobody else may do the same, so
+ * that move is made under a second lock beside the first, taken by this same function.
+ */
+async function claim(path: string): Promise<string | Holder> {
+  const mine = JSON.stringify({ ...(await thisProcess()), nonce: randomUUID() });
+  const own = `${path}.${randomUUID()}`;
+  await writeFile(own, mine, { flag: 'wx' });
+  try {
+    for (let attempt = 0; attempt < BUSY_RETRIES; attempt++) {
+      if (await linked(own, path)) return mine;
+      const found = await readIfThere(path);
+      if (found === undefined) continue;
+      const holder = parseHolder(found);
+      if (holder !== undefined && (await isAlive(holder))) return holder;
+      if (await replaced(found, own, path)) return mine;
+    }
+  } finally {
+    await rm(own, { force: true });
+  }
+  throw new WeftError('unavailable', `the lock ${path} changes hands all the time`, { cure: 'try again' });
+}
+
+/** Renames our file over the claim of a dead process, unless somebody was faster. */
+async function replaced(dead: string, own: string, path: string): Promise<boolean> {
+  const guard = `${path}.takeover`;
+  const guardClaim = await claim(guard);
+  if (typeof guardClaim !== 'string') {
+    await systemClock.sleep(BUSY_RETRY_MS);
+    return false;
+  }
+  try {
+    if ((await readIfThere(path)) !== dead) return false;
+    await rename(own, path);
+    return true;
+  } finally {
+    await giveBack(guard, guardClaim);
+  }
+}
+
+/** A link appears whole or not at all: nobody ever reads a half-written claim. */
+async function linked(own: string, path: string): Promise<boolean> {
+  try {
+    await link(own, path);
+    return true;
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'EEXIST') return false;
+    throw error;
+  }
+}
+
+async function giveBack(path: string, mine: string): Promise<void> {
+  if ((await readIfThere(path)) === mine) await unlink(path);
+}
+
+const readIfThere = (path: string) => readFile(path, 'utf8').catch(() => undefined);
+
+async function thisProcess(): Promise<Holder> {
+  return { processId: process.pid, startTicks: (await startTicks(process.pid)) ?? '', hostName: hostname() };
+}
+
+async function isAlive({ processId, startTicks: ticks, hostName }: Holder): Promise<boolean> {
+  if (hostName !== hostname()) return true;
+  try {
+    process.kill(processId, 0);
+  } catch (error) {
+    // EPERM: there is such a process, of another user.
+    if (!(error instanceof Error && 'code' in error && error.code === 'EPERM')) return false;
+  }
+  const now = await startTicks(processId);
+  return now === undefined || now === ticks;
+}
+
+/** Field 22 of /proc/<id>/stat, counted after the name, which may hold anything up to the last bracket. */
+async function startTicks(processId: number): Promise<string | undefined> {
+  const stat = await readFile(`/proc/${processId}/stat`, 'utf8').catch(() => undefined);
+  return stat?.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+}
+
+function parseHolder(text: string): Holder | undefined {
+  try {
+    const { processId, startTicks: ticks, hostName }: Record<string, unknown> = JSON.parse(text);
+    const sound = Number.isInteger(processId) && typeof ticks === 'string' && typeof hostName === 'string';
+    return sound ? { processId: Number(processId), startTicks: ticks, hostName } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function heldBy({ processId, hostName }: Holder, path: string, what: string): WeftError {
+  if (hostName !== hostname()) {
+    return new WeftError('failed_precondition', `${what} is in use by process ${processId} on ${hostName}`, {
+      cure: `stop that process, or remove ${path} if it is gone`,
+    });
+  }
+  const who = processId === process.pid ? 'this very process' : `process ${processId}`;
+  return new WeftError('failed_precondition', `${what} is in use by ${who}`, { cure: 'stop that process first' });
+}

@@ -1,6 +1,7 @@
 // What a person sees while a script works: one line a stage, rewritten on a terminal, plain lines elsewhere.
 
 import { spawn } from 'node:child_process';
+import { constants } from 'node:os';
 import { ROOT } from './root.mjs';
 
 /** @typedef {{ update(text: string): void; note(text: string): void }} Report */
@@ -155,7 +156,7 @@ export async function inherit(program, words, { environment = process.env, direc
 function exitOf(child, program) {
   return new Promise((resolve, reject) => {
     child.once('error', (error) => reject(new StageError(`${program} could not be started: ${error.message}`)));
-    child.once('close', (code, signal) => resolve(code ?? (signal === 'SIGINT' ? 130 : 1)));
+    child.once('close', (code, signal) => resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])));
   });
 }
 

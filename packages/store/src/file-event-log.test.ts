@@ -179,10 +179,19 @@ describe('after a crash', () => {
     await log.append(1, ['b', 'c', 'd']);
     await log.close();
     const whole = await readFile(path);
-    for (const cut of [length, length + 1, ...everyTenth(length, whole.length), whole.length - 1, whole.length]) {
+    const afterB = whole.indexOf('\n', length) + 1;
+    for (const cut of [
+      length,
+      length + 1,
+      afterB,
+      ...everyTenth(length, whole.length),
+      whole.length - 1,
+      whole.length,
+    ]) {
       await writeFile(path, whole.subarray(0, cut));
       const again = await FileEventLog.open(path);
       expect(await records(again)).toEqual(cut === whole.length ? ['a', 'b', 'c', 'd'] : ['a']);
+      expect(again.lastSequence).toBe(cut === whole.length ? 4 : 1);
       expect(again.repaired === undefined).toBe(cut === length || cut === whole.length);
       await again.close();
     }

@@ -7,7 +7,7 @@ import { WEFT_VERSION, WeftError } from '@weft/common';
 import { bytes, plural } from '../format.js';
 import { shortPath } from '../home.js';
 import type { Check } from './check.js';
-import { pingRedis } from './redis.js';
+import { pingRedis } from './ping-redis.js';
 
 const run = promisify(execFile);
 const TIMEOUT_MS = 10_000;

@@ -179,8 +179,9 @@ export class SimulatedCluster {
       case 'findCheckpoint':
         this.on({ kind: 'checkpointFound', runId: RUN, found: this.#newest() });
         break;
-      case 'mendMetrics':
+      case 'rollBackFiles':
         this.rows = [...mendMetrics(this.rows, this.log)];
+        for (const step of this.#disk.keys()) if (step > command.fromStep) this.#disk.delete(step);
         break;
       case 'appendMetrics':
         this.rows.push(command.row);

@@ -6,7 +6,7 @@ import { hasEnded, type RunView } from './run-view.js';
 
 /** A coordinator that restarts replays its log and is back long before this. */
 const PATIENCE_MS = 60_000;
-const RETRY_MS = 1000;
+const RETRY_MS = 250;
 /** Steps of the past that are asked for, to draw the loss and average the speed. */
 const HISTORY_STEPS = 5000;
 

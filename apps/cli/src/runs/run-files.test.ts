@@ -56,7 +56,7 @@ describe('the files of a run', () => {
     const { runs, unreadable } = await readRuns(home.path);
     expect(runs.map(({ runId, step }) => [runId, step])).toEqual([['good', 2]]);
     expect(unreadable.map(({ runId, error }) => [runId, error.code])).toEqual([['bad', 'corrupt_data']]);
-    expect(unreadable[0]?.error.message).toMatch(/bad\/events\.jsonl:2 is not a record/);
+    expect(unreadable[0]?.error.message).toMatch(/bad\/events\.jsonl is damaged at line 2/);
   });
 
   it('of a long run are read from their end', async () => {

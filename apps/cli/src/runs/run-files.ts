@@ -1,7 +1,8 @@
-import { open, readdir, readFile } from 'node:fs/promises';
+import { open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isRunId, WeftError } from '@weft/common';
 import { asRunRecord, isEnded, type RunRecord, replay } from '@weft/coordination';
+import { readLogFile } from '@weft/store';
 import { runDirectory, runsDirectory } from '../home.js';
 import { parseStepMetrics, type StepMetrics } from '../progress/step-metrics.js';
 import type { RunView } from './run-view.js';
@@ -66,15 +67,21 @@ export async function readRuns(home: string): Promise<{ runs: RunView[]; unreada
   return { runs, unreadable };
 }
 
-/** The records of a run's log, without taking it from a coordinator that writes it; a torn last line is left out. */
+/**
+ * The records of a run's log, without taking it from a coordinator that writes it.
+ *
+ * @throws `not_found` when there is no such run, `corrupt_data` naming file and line.
+ */
 export async function readRunRecords(home: string, runId: string): Promise<RunRecord[]> {
   const path = join(runDirectory(home, runId), 'events.jsonl');
-  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
-    if (!isAbsent(cause)) throw WeftError.from(cause);
+  const records: RunRecord[] = [];
+  try {
+    for await (const { record } of readLogFile(path)) records.push(asRunRecord(record));
+  } catch (thrown) {
+    if (!WeftError.is(thrown, 'not_found')) throw thrown;
     throw new WeftError('not_found', `there is no run ${runId} in ${runsDirectory(home)}`, { cure: 'see weft ls' });
-  });
-  const lines = text.slice(0, text.lastIndexOf('\n') + 1).split('\n');
-  return lines.flatMap((line, at) => (line === '' ? [] : [parseRecord(line, path, at + 1)]));
+  }
+  return records;
 }
 
 /** The metrics of every step, or of the last ones where that is enough. */
@@ -92,20 +99,6 @@ export async function readMetrics(directory: string, { onlyTail }: { onlyTail: b
     await file.close();
   }
 }
-
-function parseRecord(line: string, path: string, lineNumber: number): RunRecord {
-  try {
-    const parsed: unknown = JSON.parse(line);
-    return asRunRecord(isObject(parsed) && 'record' in parsed ? parsed.record : parsed);
-  } catch (cause) {
-    throw new WeftError('corrupt_data', `${path}:${lineNumber} is not a record of a run`, {
-      cure: WeftError.is(cause) ? cause.sentence : 'restore the file, or remove the directory of the run',
-      cause,
-    });
-  }
-}
-
-const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null;
 
 const isAbsent = (thrown: unknown) => thrown instanceof Error && 'code' in thrown && thrown.code === 'ENOENT';
 

@@ -1,9 +1,10 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { appendFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { RunConfig } from '@weft/config';
 import type { RunRecord } from '@weft/coordination';
 import { ledgerEntry, MixtureSchedule } from '@weft/mixture';
 import { recipe } from '@weft/recipes';
+import { FileEventLog } from '@weft/store';
 import { exampleStep } from './fixtures.js';
 
 /** The records of a run, as a coordinator writes them. */
@@ -61,9 +62,11 @@ export class RunLog {
   /** Writes `events.jsonl` and `metrics.jsonl` into a home, as a coordinator lays them out. */
   async write(home: string, { tail = '' } = {}): Promise<string> {
     const directory = join(home, 'runs', this.runId);
-    await mkdir(directory, { recursive: true });
-    const lines = this.records.map((record, sequence) => `${JSON.stringify({ sequence, record })}\n`);
-    await writeFile(join(directory, 'events.jsonl'), lines.join('') + tail);
+    const path = join(directory, 'events.jsonl');
+    const log = await FileEventLog.open(path);
+    await log.append(0, this.records);
+    await log.close();
+    await appendFile(path, tail);
     const steps = this.records.flatMap((record) => (record.kind === 'committed' ? [record.entry.step] : []));
     await writeFile(
       join(directory, 'metrics.jsonl'),

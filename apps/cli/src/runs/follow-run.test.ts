@@ -1,0 +1,59 @@
+import { RunPhase } from '@weft/proto';
+import { describe, expect, it } from 'vitest';
+import { createDisplay } from '../progress/display.js';
+import { recordedTerminal } from '../testing/fixtures.js';
+import { measured, type Script, scriptedCoordinator, summaryAt, told } from '../testing/scripted-coordinator.js';
+import { CoordinatorClient } from './coordinator-client.js';
+import { followRun } from './follow-run.js';
+
+async function follow(script: Script) {
+  const server = await scriptedCoordinator(script);
+  const client = await CoordinatorClient.connect(server.address);
+  const terminal = recordedTerminal();
+  try {
+    const display = createDisplay(terminal, { json: true });
+    const progress = await followRun({ client, runId: 'run-a', display, signal: new AbortController().signal });
+    const lines = terminal.written.out.trimEnd().split('\n');
+    return { progress, shown: lines.map((line) => JSON.parse(line)), askedAfter: server.askedAfter };
+  } finally {
+    client.close();
+    await server.close(0);
+  }
+}
+
+const finished = told(summaryAt(60, { phase: RunPhase.RUN_PHASE_FINISHED, worldSize: 0 }));
+
+describe('following a run', () => {
+  it('shows what is new, counts what was before, and ends with the run', async () => {
+    const { progress, shown } = await follow({
+      summary: summaryAt(2),
+      watches: [{ updates: [told(summaryAt(2)), measured(1), measured(2), measured(3), finished] }],
+    });
+    expect(shown.map(({ type, step }) => [type, step])).toEqual([['step', 3]]);
+    expect(progress.metrics.map(({ step }) => step)).toEqual([1, 2, 3]);
+    expect(progress.run).toMatchObject({ phase: 'finished', step: 60 });
+  });
+
+  it('bears a coordinator that goes away and comes back, and misses no step', async () => {
+    const { shown, progress, askedAfter } = await follow({
+      summary: summaryAt(0),
+      watches: [
+        { updates: [told(summaryAt(0)), measured(1), measured(2)], breaks: true },
+        { updates: [told(summaryAt(3)), measured(3), finished] },
+      ],
+    });
+    expect(askedAfter).toEqual([0, 2]);
+    expect(progress.metrics.map(({ step }) => step)).toEqual([1, 2, 3]);
+    expect(shown.map(({ type, message }) => message ?? type)).toEqual([
+      'step',
+      'step',
+      'the coordinator is shutting down; trying again for a minute …',
+      'The coordinator is back.',
+      'step',
+    ]);
+  });
+
+  it('passes on what a coordinator refuses for good', async () => {
+    await expect(follow({ summary: summaryAt(0), watches: [] })).rejects.toThrow('the script has no further call');
+  });
+});

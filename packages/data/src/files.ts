@@ -72,20 +72,29 @@ export async function writeFileAtomically(path: string, content: string | Uint8A
  * `build` throws, the folder is removed and whatever was at `path` stays.
  */
 export async function buildFolder<T>(path: string, build: (folder: string) => Promise<T>): Promise<T> {
-  await mkdir(dirname(path), { recursive: true });
-  await removeAbandoned(dirname(path));
-  const unfinished = unfinishedName(path);
-  await mkdir(unfinished);
-  try {
+  return withUnfinishedFolder(path, async (unfinished) => {
     const result = await build(unfinished);
     const replaced = unfinishedName(path);
     const hadOne = await renameIfThere(path, replaced);
     await rename(unfinished, path);
     if (hadOne) await rm(replaced, { recursive: true, force: true });
     return result;
-  } catch (thrown) {
+  });
+}
+
+/**
+ * Lends a fresh hidden folder beside `path` and removes what is left of it, whatever happens. One that a killed
+ * process left behind is removed by the next call a day later.
+ */
+export async function withUnfinishedFolder<T>(path: string, use: (folder: string) => Promise<T>): Promise<T> {
+  await mkdir(dirname(path), { recursive: true });
+  await removeAbandoned(dirname(path));
+  const unfinished = unfinishedName(path);
+  await mkdir(unfinished);
+  try {
+    return await use(unfinished);
+  } finally {
     await rm(unfinished, { recursive: true, force: true });
-    throw thrown;
   }
 }
 

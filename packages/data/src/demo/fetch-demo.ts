@@ -1,7 +1,7 @@
-import { mkdir, mkdtemp, readFile, rename, rm } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type PerSource, perSource, SOURCES } from '@weft/common';
-import { fileBytes, sha256OfFile, writeFileAtomically } from '../files.js';
+import { fileBytes, sha256OfFile, withUnfinishedFolder, writeFileAtomically } from '../files.js';
 import type { OnProgress } from '../progress.js';
 import { addresses } from './addresses.js';
 import { countrySamples } from './countries.js';
@@ -48,8 +48,7 @@ export async function fetchDemo(options: {
   if (before !== undefined && (await isWhole(directory, before))) return summarise(directory, before, false);
 
   const tarballs = await fetchTarballs(join(directory, 'cache'), onProgress);
-  const folder = await mkdtemp(join(directory, '.demo-'));
-  try {
+  return withUnfinishedFolder(join(directory, 'demo'), async (folder) => {
     const shards = await buildShards(folder, tarballs, onProgress);
     const record: DemoRecord = { demoVersion: DEMO_VERSION, packages: packageNames(), shards };
     // Without its record the folder counts as not built, until the last shard is in place.
@@ -59,9 +58,7 @@ export async function fetchDemo(options: {
     for (const { source, name } of shards) await rename(join(folder, source, name), join(directory, source, name));
     await writeFileAtomically(recordPath, `${JSON.stringify(record, null, 2)}\n`);
     return summarise(directory, record, true);
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
+  });
 }
 
 type Tarballs = Readonly<Record<keyof typeof DEMO_PACKAGES, string>>;

@@ -1,10 +1,10 @@
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
+import { readdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { WeftError } from '@weft/common';
-import { fileBytes } from '../files.js';
+import { fileBytes, withUnfinishedFolder } from '../files.js';
 import type { DemoPackage } from './demo-packages.js';
 
 /** The file name npm gives a tarball: `@scope/name` becomes `scope-name`. */
@@ -23,9 +23,7 @@ export async function npmTarball(wanted: DemoPackage, cache: string, onDownload:
   const path = join(cache, tarballName(wanted));
   if (await hasIntegrity(path, wanted.integrity)) return path;
   onDownload();
-  await mkdir(cache, { recursive: true });
-  const folder = await mkdtemp(join(cache, '.download-'));
-  try {
+  return withUnfinishedFolder(path, async (folder) => {
     await npmPack(`${wanted.name}@${wanted.version}`, folder, path);
     const [downloaded] = await readdir(folder);
     if (downloaded === undefined || !(await hasIntegrity(join(folder, downloaded), wanted.integrity)))
@@ -38,9 +36,7 @@ export async function npmTarball(wanted: DemoPackage, cache: string, onDownload:
       );
     await rename(join(folder, downloaded), path);
     return path;
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
+  });
 }
 
 async function hasIntegrity(path: string, integrity: string): Promise<boolean> {

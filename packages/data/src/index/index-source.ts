@@ -173,7 +173,8 @@ class SourceTables {
     for (const image of piece.images)
       this.#writers.images.append(IMAGE_RECORD_BYTES, (to, at) => writeImageRecord(to, at, image));
     this.#writers.tokens.append(piece.entries.length * this.#entryBytes, (to, at) => {
-      for (const [i, entry] of piece.entries.entries()) {
+      for (let i = 0; i < piece.entries.length; i++) {
+        const entry = piece.entries[i]!;
         if (this.#entryBytes === 2) to.writeUInt16LE(entry === IMAGE_ENTRY ? 0xffff : entry, at + 2 * i);
         else to.writeUInt32LE(entry === IMAGE_ENTRY ? 0xffffffff : entry, at + 4 * i);
       }

@@ -10,6 +10,6 @@ export const byteTokenizer: Tokenizer = {
   vocabularySize: BYTE_VOCABULARY_SIZE,
   endOfTextId: END_OF_TEXT,
   fillerId: FILLER,
-  encode: (text) => Int32Array.from(Buffer.from(text, 'utf8')),
+  encode: (text) => new Int32Array(Buffer.from(text, 'utf8')),
   decode: (ids) => Buffer.from([...ids].filter((id) => id >= 0 && id < 256)).toString('utf8'),
 };

@@ -24,6 +24,7 @@ const leaves = (command: Command): Command[] =>
 it.each(examples.map((words) => [words.join(' '), words] as const))('the example `weft %s` parses', (_, words) => {
   const { command, rest } = find(tree, words);
   if (DOORS.includes(command.name())) return;
+  expect(command.commands.length > 0 && !rest[0]?.startsWith('-'), `${rest[0]} is no command`).toBe(false);
   const known = [...command.options.flatMap(({ long, short }) => [long, short]), '--help'];
   for (const word of rest.filter((each) => each.startsWith('-'))) expect(known).toContain(word);
   if (rest.includes('--help') || command === tree) return;

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { access, constants, statfs } from 'node:fs/promises';
+import { access, constants, stat, statfs } from 'node:fs/promises';
 import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
@@ -55,6 +55,7 @@ export function memoryCheck(): Check {
 export async function homeCheck(home: string): Promise<Check> {
   const existing = await nearestExisting(home);
   try {
+    if (!(await stat(existing)).isDirectory()) throw new Error(`${existing} is a file`);
     await access(existing, constants.W_OK);
     const { bavail, bsize } = await statfs(existing);
     const finding = `${shortPath(home)}, ${bytes(bavail * bsize)} free`;

@@ -1,0 +1,112 @@
+import { createHash } from 'node:crypto';
+import { WEFT_VERSION, WeftError } from '@weft/common';
+import type { Blob, BlobStore } from './blob-store.js';
+import {
+  elementCount,
+  encodeHeader,
+  formatShape,
+  headerLength,
+  LENGTH_BYTES,
+  parseHeader,
+  type TensorEntry,
+} from './safetensors-header.js';
+
+/** A float32 tensor with its values in row-major order. */
+export interface NamedTensor {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly data: Float32Array;
+}
+
+/** The hash and the writes work on pieces of this size, so that neither blocks the event loop for long. */
+const PIECE_BYTES = 4 * 2 ** 20;
+
+/** A file about to be written: the header and views of the values. */
+export type EncodedTensors = readonly Uint8Array[];
+
+/**
+ * Lays tensors out as a safetensors file, without copying their values.
+ *
+ * @throws `invalid_argument` for tensors whose data does not fit their shape, or two of one name.
+ */
+export function encodeTensors(tensors: readonly NamedTensor[]): EncodedTensors {
+  for (const { name, shape, data } of tensors)
+    if (elementCount(name, shape) !== data.length)
+      throw new WeftError(
+        'invalid_argument',
+        `tensor "${name}" of shape ${formatShape(shape)} has ${data.length} values instead of ${elementCount(name, shape)}`,
+      );
+  // Some readers refuse files whose metadata does not name the framework; this one stands for plain row-major values.
+  const header = encodeHeader(tensors, { format: 'pt', writer: `weft ${WEFT_VERSION}` });
+  return [header, ...tensors.map(({ data }) => bytesOf(data))];
+}
+
+/** Writes a file, hashing on the way; takes no memory beyond the tensors. Returns its SHA-256 in hexadecimal. */
+export async function writeSafetensors(
+  store: BlobStore,
+  path: string,
+  parts: EncodedTensors,
+): Promise<{ readonly bytes: number; readonly sha256: string }> {
+  const hash = createHash('sha256');
+  let bytes = 0;
+  const pieces = function* (): Generator<Uint8Array> {
+    for (const part of parts)
+      for (let first = 0; first < part.length; first += PIECE_BYTES) {
+        const piece = part.subarray(first, first + PIECE_BYTES);
+        hash.update(piece);
+        bytes += piece.length;
+        yield piece;
+      }
+  };
+  await store.write(path, pieces());
+  return { bytes, sha256: hash.digest('hex') };
+}
+
+/** A header, and where the data after it starts. */
+export interface SafetensorsIndex {
+  readonly tensors: readonly TensorEntry[];
+  readonly dataStart: number;
+}
+
+/** Reads and checks the header of a file. Throws `corrupt_data` saying what is wrong. */
+export async function readIndex(blob: Blob, where: string): Promise<SafetensorsIndex> {
+  if (blob.bytes < LENGTH_BYTES)
+    throw new WeftError('corrupt_data', `${where} is corrupt: ${blob.bytes} bytes are too few for a safetensors file`);
+  const prefix = new Uint8Array(LENGTH_BYTES);
+  await blob.read(prefix, 0);
+  const length = headerLength(prefix, blob.bytes, where);
+  const header = new Uint8Array(length);
+  await blob.read(header, LENGTH_BYTES);
+  const dataStart = LENGTH_BYTES + length;
+  return { tensors: parseHeader(header, blob.bytes - dataStart, where), dataStart };
+}
+
+/** Reads one tensor. Throws `corrupt_data` unless it is float32. */
+export async function readTensor(
+  blob: Blob,
+  { dataStart }: SafetensorsIndex,
+  { name, dtype, shape, begin, end }: TensorEntry,
+  where: string,
+): Promise<NamedTensor> {
+  if (dtype !== 'F32')
+    throw new WeftError('corrupt_data', `tensor "${name}" in ${where} is ${dtype}, and Weft writes F32 only`);
+  const data = new Float32Array((end - begin) / 4);
+  await blob.read(bytesOf(data), dataStart + begin);
+  return { name, shape, data };
+}
+
+/** The SHA-256 of a whole blob in hexadecimal. */
+export async function sha256Of(blob: Blob): Promise<string> {
+  const hash = createHash('sha256');
+  const buffer = new Uint8Array(Math.min(PIECE_BYTES, blob.bytes));
+  for (let position = 0; position < blob.bytes; position += PIECE_BYTES) {
+    const piece = buffer.subarray(0, Math.min(PIECE_BYTES, blob.bytes - position));
+    await blob.read(piece, position);
+    hash.update(piece);
+  }
+  return hash.digest('hex');
+}
+
+function bytesOf(data: Float32Array): Uint8Array {
+  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+}

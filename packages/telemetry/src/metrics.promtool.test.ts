@@ -1,0 +1,44 @@
+import { spawnSync } from 'node:child_process';
+import { describe, expect, it } from 'vitest';
+import { CoordinatorMetrics } from './coordinator-metrics.js';
+import { serveMetrics } from './serve-metrics.js';
+import { WorkerMetrics } from './worker-metrics.js';
+
+const promtool = spawnSync('promtool', ['--version']).status === 0;
+if (!promtool) console.warn('skipped: promtool, which comes with prometheus, is not installed');
+
+function check(page: string): { status: number | null; complaints: string } {
+  const { status, stdout, stderr } = spawnSync('promtool', ['check', 'metrics'], { input: page, encoding: 'utf8' });
+  return { status, complaints: stdout + stderr };
+}
+
+describe.skipIf(!promtool)('promtool', () => {
+  const worker = new WorkerMetrics();
+  worker.joinedRun({ runId: 'tiny-1', rank: 0, worldSize: 1, generation: 1 });
+  worker.stepDone({
+    step: 1,
+    loss: Number.NaN,
+    learningRate: 1e-3,
+    gradNorm: Number.POSITIVE_INFINITY,
+    applied: false,
+    tokensPerSecond: 100,
+    sequences: { captioned: 4, interleaved: 4, text: 1 },
+    seconds: { data: 0.1, compute: 1, communication: 0, apply: 0.1 },
+    ringBytes: { sent: 0, received: 0 },
+  });
+
+  it.each([
+    ['a coordinator', new CoordinatorMetrics().registry],
+    ['a worker', worker.registry],
+  ])('has no complaint about the page of %s', async (_, registry) => {
+    const server = await serveMetrics({ registry });
+    const page = await (await fetch(`http://${server.address}/metrics`)).text();
+    await server.close();
+    expect(page).toContain('weft_process_cpu_seconds_total');
+    expect(check(page)).toEqual({ status: 0, complaints: '' });
+  });
+
+  it('would complain', () => {
+    expect(check('# TYPE weft_steps counter\nweft_steps 1\n').status).not.toBe(0);
+  });
+});

@@ -1,0 +1,110 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { formatAddress, listenError, WeftError } from '@weft/common';
+import type { Registry } from 'prom-client';
+import { ProcessMetrics } from './process-metrics.js';
+
+export interface ServeMetricsOptions {
+  /** The registry of `CoordinatorMetrics` or `WorkerMetrics`; metrics of the process are added to it. */
+  readonly registry: Registry;
+  /** Default 127.0.0.1: reachable from this machine only. */
+  readonly host?: string;
+  /** Default 0: any free port. */
+  readonly port?: number;
+  /** Who serves, for the sentence when the port is taken; default "the metrics page". */
+  readonly name?: string;
+  /** Called before every scrape, to set what only matters then. */
+  readonly onScrape?: () => void;
+  /** Why this process is not healthy, one sentence; undefined when it is. Default: always healthy. */
+  readonly unhealthy?: () => string | undefined;
+}
+
+export interface MetricsServer {
+  /** `host:port`. */
+  readonly address: string;
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+/**
+ * Serves `/metrics` for Prometheus and `/healthz` (200, or 503 with the reason) over HTTP.
+ *
+ * @throws WeftError `port_in_use` and the others of `listenError`.
+ */
+export async function serveMetrics(options: ServeMetricsOptions): Promise<MetricsServer> {
+  const { registry, host = '127.0.0.1', port = 0, name = 'the metrics page' } = options;
+  const ownProcess = new ProcessMetrics(registry);
+  const server = createServer((request, response) => {
+    answer(request, options, ownProcess).then(
+      ({ status, type, body }) => send(request, response, status, type, body),
+      (error: unknown) => send(request, response, 500, TEXT, `${WeftError.from(error).message}\n`),
+    );
+  });
+  try {
+    await listening(server, host, port);
+  } catch (error) {
+    ownProcess.stop();
+    throw listenError(error, name, { host, port }, '--metrics-port');
+  }
+  const bound = server.address();
+  const boundPort = typeof bound === 'object' && bound !== null ? bound.port : port;
+  return {
+    address: formatAddress({ host, port: boundPort }),
+    port: boundPort,
+    close: () =>
+      new Promise((resolve) => {
+        ownProcess.stop();
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+const TEXT = 'text/plain; charset=utf-8';
+
+interface Answer {
+  readonly status: number;
+  readonly type: string;
+  readonly body: string;
+}
+
+async function answer(
+  { method, url }: IncomingMessage,
+  { registry, onScrape, unhealthy }: ServeMetricsOptions,
+  ownProcess: ProcessMetrics,
+): Promise<Answer> {
+  if (method !== 'GET' && method !== 'HEAD') return { status: 405, type: TEXT, body: 'only GET is answered\n' };
+  switch (url?.split('?', 1)[0]) {
+    case '/metrics':
+      ownProcess.read();
+      onScrape?.();
+      return { status: 200, type: registry.contentType, body: await registry.metrics() };
+    case '/healthz': {
+      const reason = unhealthy?.();
+      return reason === undefined
+        ? { status: 200, type: TEXT, body: 'ok\n' }
+        : { status: 503, type: TEXT, body: `${reason}\n` };
+    }
+    default:
+      return { status: 404, type: TEXT, body: 'there are /metrics and /healthz\n' };
+  }
+}
+
+function send({ method }: IncomingMessage, response: ServerResponse, status: number, type: string, body: string): void {
+  response.writeHead(status, {
+    'content-type': type,
+    'content-length': Buffer.byteLength(body),
+    'x-content-type-options': 'nosniff',
+    ...(status === 405 ? { allow: 'GET, HEAD' } : {}),
+  });
+  response.end(method === 'HEAD' ? undefined : body);
+}
+
+function listening(server: Server, host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, host, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+}

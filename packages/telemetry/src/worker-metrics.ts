@@ -1,0 +1,80 @@
+import { type PerSource, SOURCES, WEFT_VERSION } from '@weft/common';
+import { Registry } from 'prom-client';
+import { workerSeries } from './metrics.js';
+
+/** What a step spends its time on, as the label `stage`. */
+export const STEP_STAGES = ['data', 'compute', 'communication', 'apply'] as const;
+export type StepStage = (typeof STEP_STAGES)[number];
+
+/** What a worker measured in one step. Loss, norm, tokens and sequences are of the whole run, times and bytes its own. */
+export interface StepMeasurements {
+  readonly step: number;
+  /** Mean over the text tokens of the global batch, nats. */
+  readonly loss: number;
+  readonly learningRate: number;
+  /** Before clipping. */
+  readonly gradNorm: number;
+  /** Whether the gradients were finite and the step was applied. */
+  readonly applied: boolean;
+  /** Positions of the global batch per second. */
+  readonly tokensPerSecond: number;
+  /** Sequences of this step. */
+  readonly sequences: PerSource<number>;
+  readonly seconds: Readonly<Record<StepStage, number>>;
+  readonly ringBytes: { readonly sent: number; readonly received: number };
+}
+
+/** What a worker tells Prometheus. */
+export class WorkerMetrics {
+  readonly registry = new Registry();
+  readonly #series = workerSeries(this.registry);
+
+  constructor() {
+    this.#series.build.set({ version: WEFT_VERSION, node_version: process.version }, 1);
+    for (const source of SOURCES) this.#series.sequences.inc({ source }, 0);
+    for (const stage of STEP_STAGES) this.#series.stageDuration.zero({ stage });
+    this.leftRun();
+  }
+
+  joinedRun(place: {
+    readonly runId: string;
+    readonly rank: number;
+    readonly worldSize: number;
+    readonly generation: number;
+  }): void {
+    this.#series.run.reset();
+    this.#series.run.set({ run_id: place.runId }, 1);
+    this.#series.rank.set(place.rank);
+    this.#series.worldSize.set(place.worldSize);
+    this.#series.generation.set(place.generation);
+  }
+
+  leftRun(): void {
+    this.#series.run.reset();
+    this.#series.rank.set(-1);
+    this.#series.worldSize.set(0);
+  }
+
+  /** After every committed step. */
+  stepDone(measured: StepMeasurements): void {
+    const series = this.#series;
+    series.step.set(measured.step);
+    series.loss.set(measured.loss);
+    series.learningRate.set(measured.learningRate);
+    series.gradNorm.set(measured.gradNorm);
+    series.tokensPerSecond.set(measured.tokensPerSecond);
+    (measured.applied ? series.stepsApplied : series.stepsSkipped).inc();
+    for (const source of SOURCES) series.sequences.inc({ source }, measured.sequences[source]);
+    for (const stage of STEP_STAGES) series.stageDuration.observe({ stage }, measured.seconds[stage]);
+    series.ringSent.inc(measured.ringBytes.sent);
+    series.ringReceived.inc(measured.ringBytes.received);
+  }
+
+  ringFailed(): void {
+    this.#series.ringFailures.inc();
+  }
+
+  coordinatorReconnected(): void {
+    this.#series.reconnects.inc();
+  }
+}

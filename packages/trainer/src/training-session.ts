@@ -1,13 +1,7 @@
 import { cpus } from 'node:os';
-import {
-  type CheckpointFile,
-  checkpointDirectory,
-  newestManifestSha256,
-  pruneCheckpoints,
-  writeManifest,
-} from '@weft/checkpoint';
+import { type CheckpointFile, checkpointDirectory, pruneCheckpoints, writeManifest } from '@weft/checkpoint';
 import type { ProcessGroup } from '@weft/collectives';
-import { WEFT_VERSION, WeftError } from '@weft/common';
+import { WeftError } from '@weft/common';
 import type { RunConfig } from '@weft/config';
 import { Dataset, SliceLoader } from '@weft/data';
 import { createExecutor, type Executor } from '@weft/engine';
@@ -112,17 +106,8 @@ export class TrainingSession {
   async writeManifest(step: number, files: readonly CheckpointFile[]): Promise<string> {
     const { config, runDirectory, runId } = this.#options;
     const directory = checkpointDirectory(runDirectory, step);
-    await writeManifest(directory, {
-      formatVersion: 1,
-      weftVersion: WEFT_VERSION,
-      runId,
-      step,
-      nextSequence: stepSequences(step, config.globalBatchSize).end,
-      config,
-      files: [...files],
-      previousManifestSha256: await newestManifestSha256(runDirectory, step),
-      createdAt: new Date().toISOString(),
-    });
+    const nextSequence = stepSequences(step, config.globalBatchSize).end;
+    await writeManifest(directory, { runId, step, nextSequence, config, files: [...files] });
     await pruneCheckpoints(runDirectory, config.checkpoint.keepLast);
     return directory;
   }

@@ -1,0 +1,113 @@
+import { join } from 'node:path';
+import { type CheckpointFile, checkpointDirectory } from '@weft/checkpoint';
+import { inMemoryRing } from '@weft/collectives';
+import { applySettings, type RunConfig, resolveRunConfig } from '@weft/config';
+import { recipe } from '@weft/recipes';
+import {
+  type CoordinatorLink,
+  type GenerationPlan,
+  type InitialState,
+  type StepVote,
+  TrainingSession,
+  type TrainOutcome,
+} from '@weft/trainer';
+import { repository } from './weft.js';
+
+/** `debugTiny` on the demo data, one thread a rank, with settings. */
+export function tinyConfig(...settings: string[]): RunConfig {
+  const always = [`data.directory=${join(repository, '.weft/data/demo')}`, 'engine.threadsPerWorker=1'];
+  return resolveRunConfig(applySettings(recipe('debugTiny'), [...always, ...settings]));
+}
+
+/** Every rank of a run in this process: real engines, data and checkpoints, rings and votes in memory. */
+export class MemoryCluster {
+  readonly losses = new Map<number, number>();
+  readonly #sessions: readonly TrainingSession[];
+  readonly #runDirectory: string;
+
+  static async open(worldSize: number, config: RunConfig, runDirectory: string): Promise<MemoryCluster> {
+    const sessions: TrainingSession[] = [];
+    for (let rank = 0; rank < worldSize; rank++) {
+      sessions.push(await TrainingSession.open({ runId: 'memory', config, runDirectory }));
+    }
+    return new MemoryCluster(sessions, runDirectory);
+  }
+
+  private constructor(sessions: readonly TrainingSession[], runDirectory: string) {
+    this.#sessions = sessions;
+    this.#runDirectory = runDirectory;
+  }
+
+  /** Trains a generation on the first `worldSize` sessions until its end, or until `releaseAt` is voted on. */
+  async train(
+    generation: number,
+    firstStep: number,
+    state: InitialState,
+    { worldSize = this.#sessions.length, releaseAt }: { worldSize?: number; releaseAt?: number } = {},
+  ): Promise<PromiseSettledResult<TrainOutcome>[]> {
+    const release = new AbortController();
+    const poll = new Poll(worldSize, releaseAt, release, this.losses);
+    const ring = inMemoryRing(worldSize);
+    const parts = new Map<number, CheckpointFile[]>();
+    const outcomes = await Promise.allSettled(
+      ring.map((group, rank) => {
+        const session = this.#sessions[rank] as TrainingSession;
+        const plan: GenerationPlan = { generation, rank, worldSize, firstStep, state };
+        const link: CoordinatorLink = {
+          vote: (vote) => poll.vote(vote),
+          report: () => {},
+          checkpointPart: ({ step, files }) => void parts.set(step, [...(parts.get(step) ?? []), ...files]),
+        };
+        return session.train(plan, group, link, { released: release.signal, stop: { afterStep: undefined } });
+      }),
+    );
+    for (const group of ring) await group.close();
+    for (const [step, files] of parts) {
+      if (files.length === worldSize) await this.#sessions[0]?.writeManifest(step, files);
+    }
+    return outcomes;
+  }
+
+  checkpoint(step: number): InitialState {
+    return { kind: 'checkpoint', directory: checkpointDirectory(this.#runDirectory, step) };
+  }
+
+  async close(): Promise<void> {
+    for (const session of this.#sessions) await session.close();
+  }
+}
+
+/** Commits a step when every rank has voted for it, and insists that they saw the same. */
+class Poll {
+  readonly #worldSize: number;
+  readonly #releaseAt: number | undefined;
+  readonly #release: AbortController;
+  readonly #losses: Map<number, number>;
+  #waiting: { readonly vote: StepVote; readonly resolve: (decision: { apply: boolean }) => void }[] = [];
+
+  constructor(worldSize: number, releaseAt: number | undefined, release: AbortController, losses: Map<number, number>) {
+    this.#worldSize = worldSize;
+    this.#releaseAt = releaseAt;
+    this.#release = release;
+    this.#losses = losses;
+  }
+
+  vote(vote: StepVote): Promise<{ readonly apply: boolean }> {
+    if (vote.step === this.#releaseAt) {
+      this.#release.abort();
+      return Promise.reject(new Error('released'));
+    }
+    return new Promise((resolve, reject) => {
+      const first = this.#waiting[0]?.vote ?? vote;
+      if (!Object.is(first.loss, vote.loss) || !Object.is(first.gradNorm, vote.gradNorm) || first.step !== vote.step) {
+        reject(new Error(`ranks disagree: ${JSON.stringify([first, vote])}`));
+      }
+      this.#waiting.push({ vote, resolve });
+      if (this.#waiting.length < this.#worldSize) return;
+      this.#losses.set(vote.step, vote.loss);
+      const waiting = this.#waiting;
+      this.#waiting = [];
+      for (const { resolve: decide } of waiting) decide({ apply: vote.finite });
+    });
+  }
+}

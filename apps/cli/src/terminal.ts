@@ -56,7 +56,14 @@ export function say(terminal: Terminal, line = ''): void {
   terminal.stdout.write(`${line}\n`);
 }
 
+/** The exit code of a command whose reader closed the pipe, as if the signal SIGPIPE had ended it. */
+const BROKEN_PIPE = 141;
+
 function writerOf(stream: NodeJS.WriteStream): Writer {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(BROKEN_PIPE);
+    throw error;
+  });
   return {
     write: (text) => void stream.write(text),
     get isTTY() {

@@ -27,14 +27,14 @@ export async function status(context: CommandContext, text: string): Promise<num
       const consumed = sequencesAreWhole ? sequences : null;
       say(terminal, JSON.stringify({ ...run, ...known, etaSeconds: eta, sequences: consumed, checkpoint, latest }));
     } else {
-      for (const line of renderStatus(view, Date.now(), terminal.commandName))
+      for (const line of renderStatus(view, Date.now(), terminal.commandName, client?.address))
         say(terminal, paint(line, terminal.colors));
     }
     return EXIT.done;
   });
 }
 
-export function renderStatus(view: ProgressView, nowMs: number, weft: string): Line[] {
+export function renderStatus(view: ProgressView, nowMs: number, weft: string, coordinator?: string): Line[] {
   const { run, latest } = view;
   const pairs: [string, string | Span][] = [
     ['recipe', run.recipe],
@@ -54,7 +54,7 @@ export function renderStatus(view: ProgressView, nowMs: number, weft: string): L
   pairs.push(['checkpoint', run.checkpointStep > 0 ? shortPath(checkpointPath(run)) : 'none yet']);
   pairs.push(['directory', shortPath(run.directory)]);
   pairs.push(['launched', age(nowMs - run.createdAtMs)], ['last change', age(nowMs - run.updatedAtMs)]);
-  return [[span(run.runId, 'bold')], ...facts(pairs), ...nextSteps(run, weft)];
+  return [[span(run.runId, 'bold')], ...facts(pairs), ...nextSteps(run, weft, coordinator)];
 }
 
 function workersOf({ run }: ProgressView): string {

@@ -3,21 +3,22 @@ import { lastWords } from './last-words.js';
 
 describe('the last words of a process', () => {
   it('are the error line of a command', () => {
-    expect(lastWords('{"level":30,"msg":"hello"}\nerror: port 7070 is in use: choose another.\n')).toBe(
+    expect(lastWords('{"level":"info","message":"hello"}\nerror: port 7070 is in use: choose another.\n')).toBe(
       'port 7070 is in use: choose another.',
     );
   });
 
   it('are the last error of a JSON log, with its cause', () => {
     const log = [
-      { level: 50, msg: 'an early one' },
-      { level: 60, msg: 'cannot open the index', err: { type: 'WeftError', message: 'shard 3 is torn' } },
-      { level: 30, msg: 'bye' },
+      { level: 'error', message: 'an early one' },
+      { level: 'error', message: 'cannot open the index', error: { code: 'corrupt_data', message: 'shard 3 is torn' } },
+      { level: 'info', message: 'bye' },
     ];
     expect(lastWords(log.map((line) => JSON.stringify(line)).join('\n'))).toBe(
       'cannot open the index: shard 3 is torn',
     );
-    expect(lastWords('{"level":"error","msg":"as text"}')).toBe('as text');
+    const whole = { level: 'error', message: 'shard 3 is torn: index again.', error: { message: 'shard 3 is torn' } };
+    expect(lastWords(JSON.stringify(whole))).toBe('shard 3 is torn: index again.');
   });
 
   it('are the message of an uncaught exception, not its stack', () => {
@@ -28,6 +29,6 @@ describe('the last words of a process', () => {
 
   it('are missing where nothing was said', () => {
     expect(lastWords('')).toBeUndefined();
-    expect(lastWords('{"level":30,"msg":"all is well"}\n{"torn')).toBeUndefined();
+    expect(lastWords('{"level":"info","message":"all is well"}\n{"torn')).toBeUndefined();
   });
 });

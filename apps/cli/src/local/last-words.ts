@@ -1,6 +1,3 @@
-/** pino's number for errors; fatal is above it. */
-const ERROR_LEVEL = 50;
-
 /**
  * The sentence in which a process said why it died, from the end of its log: the `error: …` line of a command, the
  * last error of a JSON log, or the message of an uncaught exception. `undefined` when it said nothing of the kind.
@@ -23,16 +20,15 @@ function fromJson(line: string): string | undefined {
   if (!line.startsWith('{')) return undefined;
   try {
     const entry: unknown = JSON.parse(line);
-    if (typeof entry !== 'object' || entry === null || !('level' in entry)) return undefined;
-    const isError =
-      typeof entry.level === 'number' ? entry.level >= ERROR_LEVEL : /^(error|fatal)$/i.test(`${entry.level}`);
-    if (!isError) return undefined;
-    const message = 'msg' in entry && typeof entry.msg === 'string' ? entry.msg : undefined;
-    const cause = 'err' in entry && typeof entry.err === 'object' && entry.err !== null ? entry.err : {};
-    const detail = 'message' in cause && typeof cause.message === 'string' ? cause.message : undefined;
+    if (!isGroup(entry) || (entry.level !== 'error' && entry.level !== 'fatal')) return undefined;
+    const message = textOf(entry.message);
+    const detail = isGroup(entry.error) ? textOf(entry.error.message) : undefined;
     if (message === undefined || detail === undefined || message.includes(detail)) return message ?? detail;
     return `${message}: ${detail}`;
   } catch {
     return undefined;
   }
 }
+
+const isGroup = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null;
+const textOf = (value: unknown) => (typeof value === 'string' ? value : undefined);

@@ -79,7 +79,7 @@ export class LocalProcess {
     this.#child.kill('SIGKILL');
   }
 
-  /** Why it died, in its own words where it had any. */
+  /** Why it died, in its own words where it had any; without a full stop. */
   async obituary(): Promise<string> {
     const log = await readFile(this.logFile, 'utf8').catch(() => '');
     const { exitCode, signal } = this.#ending ?? { exitCode: null, signal: null };
@@ -87,6 +87,6 @@ export class LocalProcess {
     const words = lastWords(log);
     return words === undefined
       ? `${this.name} ${manner}, see ${shortPath(this.logFile)}`
-      : `${this.name} ended: ${words}`;
+      : `${this.name} ended: ${words.replace(/\.$/, '')}`;
   }
 }

@@ -64,8 +64,12 @@ export function summaryOf({ view, metrics, elapsedSeconds, logDirectory }: Outco
   };
 }
 
-/** What a person can do with a run in this phase; each a command and what it does. */
-export function suggestions(run: RunView): [command: string, effect: string][] {
+/**
+ * What a person can do with a run in this phase; each a command and what it does.
+ *
+ * @param coordinator its address, where one is known.
+ */
+export function suggestions(run: RunView, coordinator = '<host:port>'): [command: string, effect: string][] {
   const id = run.runId;
   switch (run.phase) {
     case 'finished':
@@ -86,7 +90,7 @@ export function suggestions(run: RunView): [command: string, effect: string][] {
       ];
     case 'queued':
       return [
-        ['worker --coordinator <host:port>', 'start a worker'],
+        [`worker --coordinator ${coordinator}`, 'start a worker'],
         [`stop ${id}`, 'give up waiting'],
       ];
     case 'running':
@@ -99,8 +103,8 @@ export function suggestions(run: RunView): [command: string, effect: string][] {
   }
 }
 
-export function nextSteps(run: RunView, weft: string): Line[] {
-  const commands = suggestions(run);
+export function nextSteps(run: RunView, weft: string, coordinator?: string): Line[] {
+  const commands = suggestions(run, coordinator);
   const width = Math.max(...commands.map(([command]) => command.length));
   return [
     [],

@@ -59,6 +59,14 @@ describe('the files of a run', () => {
     expect(unreadable[0]?.error.message).toMatch(/bad\/events\.jsonl is damaged at line 2/);
   });
 
+  it('are listed in the order the runs were launched, whatever their names', async () => {
+    await using home = await temporaryDirectory();
+    await new RunLog('b', { launchedAt: timeAt(3) }).write(home.path);
+    await new RunLog('c', { launchedAt: timeAt(1) }).write(home.path);
+    await new RunLog('a', { launchedAt: timeAt(2) }).write(home.path);
+    expect(await runIdsOf(home.path)).toEqual(['c', 'a', 'b']);
+  });
+
   it('of a long run are read from their end', async () => {
     await using home = await temporaryDirectory();
     const directory = await new RunLog().committed(1, 1000).write(home.path);

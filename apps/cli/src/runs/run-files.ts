@@ -16,13 +16,19 @@ export interface UnreadableRun {
   readonly error: WeftError;
 }
 
-/** The ids of all runs of a home, newest last. */
+/** The ids of all runs of a home, in the order they were launched. */
 export async function runIdsOf(home: string): Promise<string[]> {
   const entries = await readdir(runsDirectory(home), { withFileTypes: true }).catch(absent([]));
-  return entries
-    .filter((entry) => entry.isDirectory() && isRunId(entry.name))
-    .map(({ name }) => name)
-    .toSorted();
+  const runIds = entries.filter((entry) => entry.isDirectory() && isRunId(entry.name)).map(({ name }) => name);
+  const launched = await Promise.all(
+    runIds.map(async (runId) => ({ runId, time: await launchTime(home, runId).catch(() => '') })),
+  );
+  return launched.toSorted((a, b) => compare(a.time, b.time) || compare(a.runId, b.runId)).map(({ runId }) => runId);
+}
+
+async function launchTime(home: string, runId: string): Promise<string> {
+  for await (const { record } of readLogFile(eventsFile(home, runId))) return asRunRecord(record).time;
+  return '';
 }
 
 /**
@@ -73,10 +79,9 @@ export async function readRuns(home: string): Promise<{ runs: RunView[]; unreada
  * @throws `not_found` when there is no such run, `corrupt_data` naming file and line.
  */
 export async function readRunRecords(home: string, runId: string): Promise<RunRecord[]> {
-  const path = join(runDirectory(home, runId), 'events.jsonl');
   const records: RunRecord[] = [];
   try {
-    for await (const { record } of readLogFile(path)) records.push(asRunRecord(record));
+    for await (const { record } of readLogFile(eventsFile(home, runId))) records.push(asRunRecord(record));
   } catch (thrown) {
     if (!WeftError.is(thrown, 'not_found')) throw thrown;
     throw new WeftError('not_found', `there is no run ${runId} in ${runsDirectory(home)}`, { cure: 'see weft ls' });
@@ -99,6 +104,10 @@ export async function readMetrics(directory: string, { onlyTail }: { onlyTail: b
     await file.close();
   }
 }
+
+const eventsFile = (home: string, runId: string) => join(runDirectory(home, runId), 'events.jsonl');
+
+const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
 
 const isAbsent = (thrown: unknown) => thrown instanceof Error && 'code' in thrown && thrown.code === 'ENOENT';
 

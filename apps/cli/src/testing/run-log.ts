@@ -1,6 +1,5 @@
 import { appendFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { RunConfig } from '@weft/config';
 import type { RunRecord } from '@weft/coordination';
 import { ledgerEntry, MixtureSchedule } from '@weft/mixture';
 import { recipe } from '@weft/recipes';
@@ -10,15 +9,14 @@ import { exampleStep } from './fixtures.js';
 /** The records of a run, as a coordinator writes them. */
 export class RunLog {
   readonly runId: string;
-  readonly config: RunConfig;
+  readonly config = recipe('debugTiny');
   readonly records: RunRecord[] = [];
   readonly #schedule: MixtureSchedule;
 
-  constructor(runId = 'debug-tiny-20261123-0558-k3f9', config: RunConfig = recipe('debugTiny')) {
+  constructor(runId = 'debug-tiny-20261123-0558-k3f9', { launchedAt = timeAt(0) } = {}) {
     this.runId = runId;
-    this.config = config;
-    this.#schedule = new MixtureSchedule(config.data.weights);
-    this.records.push({ kind: 'launched', time: timeAt(0), runId, config, weftVersion: '0.1.0' });
+    this.#schedule = new MixtureSchedule(this.config.data.weights);
+    this.records.push({ kind: 'launched', time: launchedAt, runId, config: this.config, weftVersion: '0.1.0' });
   }
 
   assigned(generation: number, firstStep: number, hostName: string): this {

@@ -6,6 +6,7 @@ import { spawnSync } from 'node:child_process';
  * @typedef {object} Requirement
  * @property {string} kind the word in the names of test files that need it
  * @property {string} [folder] all of whose tests need it too
+ * @property {boolean} [skipsItself] the tests decide by themselves what they can do without it
  * @property {() => boolean} isThere asked only when a test needs it
  * @property {string} missing a clause
  * @property {string} cure an imperative sentence without a final full stop
@@ -24,6 +25,7 @@ export const REQUIREMENTS = [
   },
   {
     kind: 'python',
+    skipsItself: true,
     isThere: () => works('python3', ['-c', 'import safetensors.numpy']),
     missing: 'Python with safetensors and numpy was not found',
     cure: 'run `pip install safetensors numpy`',
@@ -54,12 +56,12 @@ export function skippedTests(files, requirements = REQUIREMENTS) {
   const skipped = [];
   /** @type {string[]} */
   const sentences = [];
-  for (const { kind, folder, isThere, missing, cure } of requirements) {
+  for (const { kind, folder, skipsItself, isThere, missing, cure } of requirements) {
     const needing = files.filter(
       (file) => file.endsWith(`.${kind}.test.ts`) || (folder !== undefined && file.startsWith(`${folder}/`)),
     );
     if (needing.length === 0 || isThere()) continue;
-    skipped.push(...needing);
+    if (skipsItself !== true) skipped.push(...needing);
     const what = needing.length === 1 ? needing[0] : `${needing.length} files of ${kind} tests`;
     sentences.push(`skipped ${what}: ${missing}: ${cure}.`);
   }

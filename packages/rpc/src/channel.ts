@@ -51,7 +51,7 @@ export class Channel {
     { deadlineMs = DEFAULT_DEADLINE_MS, idempotent = false, signal }: CallOptions = {},
   ): Promise<Response> {
     const deadline = Date.now() + deadlineMs;
-    const site = { address: this.address, path: method.path, deadlineMs };
+    const site = { address: this.address, path: method.path, deadlineMs, signal };
     const delays = idempotent ? RETRY_DELAYS_MS : [];
     for (let attempt = 0; ; attempt++) {
       const answer = await this.#ask(method, request, deadline, signal);
@@ -103,7 +103,7 @@ export class Channel {
     try {
       for await (const message of call as AsyncIterable<Response>) yield message;
     } catch (error) {
-      throw fromServiceError(error as ServiceError, { address: this.address, path });
+      throw fromServiceError(error as ServiceError, { address: this.address, path, signal });
     } finally {
       signal?.removeEventListener('abort', cancel);
       cancel();

@@ -392,10 +392,7 @@ describe('a server', () => {
     const call = client.unary(RunsService.get, { runId: 'never' });
     await new Promise((resolve) => setTimeout(resolve, 50));
     const started = performance.now();
-    await Promise.all([
-      server.close(50),
-      expect(call).rejects.toMatchObject({ code: expect.stringMatching(/unavailable|cancelled/) }),
-    ]);
+    await Promise.all([server.close(50), expect(call).rejects.toMatchObject({ code: 'unavailable' })]);
     expect(performance.now() - started).toBeLessThan(1000);
   });
 

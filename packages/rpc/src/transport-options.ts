@@ -3,22 +3,29 @@ import { logVerbosity, setLogVerbosity } from '@grpc/grpc-js';
 /** The largest message either side accepts; the control plane's are far smaller, data travels elsewhere. */
 export const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
 
-/** A silent peer is asked for a sign of life after this time … */
-const KEEPALIVE_INTERVAL_MS = 10_000;
-/** … and given up after this more. */
-const KEEPALIVE_TIMEOUT_MS = 5000;
-
-const shared = {
+const sizes = {
   'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
   'grpc.max_send_message_length': MAX_MESSAGE_BYTES,
-  'grpc.keepalive_time_ms': KEEPALIVE_INTERVAL_MS,
-  'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
 };
 
-export const serverOptions = shared;
+/**
+ * A server asks a silent client for a sign of life, to be rid of those whose host is gone. It is patient: a worker whose
+ * event loop is busy with tensors cannot answer, and whether it lives is the coordinator's to decide.
+ */
+export const serverOptions = {
+  ...sizes,
+  'grpc.keepalive_time_ms': 60_000,
+  'grpc.keepalive_timeout_ms': 300_000,
+};
 
+/**
+ * A client asks sooner, but waits a minute for the answer: after a busy minute of its own event loop the timer would fire
+ * before the answer, which has long arrived, is read.
+ */
 export const channelOptions = {
-  ...shared,
+  ...sizes,
+  'grpc.keepalive_time_ms': 10_000,
+  'grpc.keepalive_timeout_ms': 60_000,
   'grpc.keepalive_permit_without_calls': 0,
   'grpc.initial_reconnect_backoff_ms': 100,
   'grpc.min_reconnect_backoff_ms': 100,

@@ -30,6 +30,8 @@ export interface CallSite {
   readonly address: string;
   readonly path: string;
   readonly deadlineMs?: number;
+  /** Tells a call that we cancelled from one that the server dropped. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** What a client throws for a failed call: the server's own WeftError where it sent one, else what the wire says. */
@@ -51,7 +53,7 @@ function carriedError(error: ServiceError): WeftError | undefined {
   }
 }
 
-function transportError(cause: ServiceError, { address, path, deadlineMs }: CallSite): WeftError {
+function transportError(cause: ServiceError, { address, path, deadlineMs, signal }: CallSite): WeftError {
   const method = path.slice(path.lastIndexOf('/') + 1);
   switch (cause.code) {
     case status.UNAVAILABLE:
@@ -64,7 +66,9 @@ function transportError(cause: ServiceError, { address, path, deadlineMs }: Call
       return new WeftError('deadline_exceeded', `${address} did not answer ${method} ${time}`, { cause });
     }
     case status.CANCELLED:
-      return new WeftError('cancelled', `the call ${method} to ${address} was cancelled`, { cause });
+      return signal?.aborted
+        ? new WeftError('cancelled', `the call ${method} to ${address} was cancelled`, { cause })
+        : new WeftError('unavailable', `${address} dropped the call ${method}`, { cause });
     case status.UNIMPLEMENTED:
       return new WeftError('version_mismatch', `${address} does not know ${path}`, {
         cure: 'run the same version of Weft on both sides',

@@ -2,7 +2,6 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 import { ERROR_CODES, parseAddress, WeftError } from '@weft/common';
 import {
   CoordinatorMessage,
-  type ListRequest,
   ListResponse,
   RunSummary,
   RunsService,
@@ -412,7 +411,7 @@ describe('a server', () => {
     socket.write('GET / HTTP/1.1\r\n\r\n');
     await new Promise((resolve) => setTimeout(resolve, 30));
     socket.destroy();
-    const list = { ...RunsService.get, requestSerialize: (_: ListRequest) => Buffer.from([0xff, 0xff, 0xff]) };
+    const list = { ...RunsService.get, requestSerialize: () => Buffer.from([0xff, 0xff, 0xff]) };
     await expect(client.unary(list, {})).rejects.toMatchObject({ code: 'internal' });
     expect((await client.unary(RunsService.get, { runId: 'still here' })).runId).toBe('still here');
   });

@@ -67,7 +67,7 @@ function describeError(thrown: unknown): Record<string, unknown> {
 function causesOf(cause: unknown): string[] {
   const messages: string[] = [];
   for (let at: unknown = cause; at !== undefined && messages.length < 10; ) {
-    messages.push(at instanceof Error ? at.message : String(at));
+    messages.push(WeftError.from(at).message);
     at = at instanceof Error ? at.cause : undefined;
   }
   return messages;

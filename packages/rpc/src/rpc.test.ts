@@ -412,7 +412,7 @@ describe('a server', () => {
     await new Promise((resolve) => setTimeout(resolve, 30));
     socket.destroy();
     const list = { ...RunsService.get, requestSerialize: () => Buffer.from([0xff, 0xff, 0xff]) };
-    await expect(client.unary(list, {})).rejects.toMatchObject({ code: 'internal' });
+    await expect(client.unary(list, { runId: '' })).rejects.toMatchObject({ code: 'internal' });
     expect((await client.unary(RunsService.get, { runId: 'still here' })).runId).toBe('still here');
   });
 });

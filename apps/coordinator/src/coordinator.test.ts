@@ -1,0 +1,351 @@
+import { appendFile, readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { WEFT_VERSION, WeftError } from '@weft/common';
+import { ledgerRecords, type MetricsRow } from '@weft/coordination';
+import { Ledger } from '@weft/mixture';
+import { RunPhase, type RunSummary } from '@weft/proto';
+import { FakeClock, type TemporaryDirectory, temporaryDirectory, waitFor } from '@weft/testing';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Coordinator } from './coordinator.js';
+import { readRunLog } from './home.js';
+import { launchRequest, openCoordinator } from './testing/open-coordinator.js';
+import { ScriptedWorker, type ScriptOptions } from './testing/scripted-worker.js';
+
+let directory: TemporaryDirectory;
+let home: string;
+beforeEach(async () => {
+  directory = await temporaryDirectory();
+  home = directory.path;
+});
+afterEach(() => directory.remove());
+
+const ended = [RunPhase.RUN_PHASE_FINISHED, RunPhase.RUN_PHASE_STOPPED, RunPhase.RUN_PHASE_FAILED];
+const untilEnd = (coordinator: Coordinator, runId: string): Promise<RunSummary> =>
+  waitFor(`the end of ${runId}`, () => {
+    const run = coordinator.runs.get(runId);
+    return ended.includes(run.phase) && run;
+  });
+
+const workers = (coordinator: Coordinator, ids: readonly string[], options: Partial<ScriptOptions> = {}) =>
+  ids.map((workerId) => new ScriptedWorker(coordinator, { workerId, ...options }));
+
+async function rowsOf({ directory: run }: RunSummary): Promise<MetricsRow[]> {
+  const text = await readFile(join(run, 'metrics.jsonl'), 'utf8');
+  return text
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as MetricsRow);
+}
+
+/** The ledger is whole and the metrics have one row per step. */
+async function expectWhole(run: RunSummary): Promise<void> {
+  const ledger = Ledger.fold(ledgerRecords(await readRunLog(home, run.runId)));
+  expect(ledger.problems()).toEqual([]);
+  expect(ledger.lastStep).toBe(run.step);
+  const rows = await rowsOf(run);
+  expect(rows.map(({ step }) => step)).toEqual(Array.from({ length: run.step }, (_, index) => index + 1));
+  expect(rows.map(({ loss }) => loss)).toEqual(ledger.entries.map(({ loss }) => loss));
+}
+
+describe('a coordinator', () => {
+  it('trains a run to its end and keeps config, log, metrics and checkpoints of it', async () => {
+    await using opened = await openCoordinator(home);
+    const { coordinator } = opened;
+    const { runId, reason, phase } = await coordinator.runs.launch(launchRequest());
+    expect(phase).toBe(RunPhase.RUN_PHASE_QUEUED);
+    expect(reason).toBe('it was launched; it waits for 2 more workers: it needs 2, 0 attend and 0 of them are idle');
+    const [a] = workers(coordinator, ['a', 'b']);
+    const run = await untilEnd(coordinator, runId);
+    expect(run).toMatchObject({ phase: RunPhase.RUN_PHASE_FINISHED, step: 6, checkpointStep: 6, recipe: 'tiny' });
+    await expectWhole(run);
+    expect((await rowsOf(run))[0]).toMatchObject({ tokensPerSecond: 100, seconds: { data: 0.1, apply: 0.4 } });
+    expect(await readdir(join(run.directory, 'checkpoints'))).toEqual([2, 4, 6].map((step) => `step-0000000${step}`));
+    expect(JSON.parse(await readFile(join(run.directory, 'config.json'), 'utf8'))).toMatchObject({ steps: 6 });
+    expect(a?.assignments).toMatchObject([{ rank: 0, ringAddresses: ['a:1', 'b:1'], runDirectory: run.directory }]);
+    expect(a?.assignments[0]?.ringToken).toMatch(/^[0-9a-f]{32}$/);
+    expect(coordinator.runs.cluster()).toMatchObject({
+      coordinatorVersion: WEFT_VERSION,
+      workers: [
+        { workerId: 'a', runId: '' },
+        { workerId: 'b', runId: '' },
+      ],
+    });
+  });
+
+  it('goes on with the others when a worker is killed, to the same losses', async () => {
+    await using opened = await openCoordinator(home);
+    const { coordinator } = opened;
+    const undisturbed = await coordinator.runs.launch(launchRequest({ workers: 1 }));
+    const [first] = workers(coordinator, ['first']);
+    await untilEnd(coordinator, undisturbed.runId);
+    first?.kill();
+    const dying = (step: number, worker: ScriptedWorker) => {
+      if (step === 4 && worker.workerId === 'b') worker.kill();
+    };
+    const { runId } = await coordinator.runs.launch(launchRequest({ workers: 3 }));
+    workers(coordinator, ['a', 'b', 'c'], { beforeStep: dying });
+    const run = await untilEnd(coordinator, runId);
+    expect(run).toMatchObject({ phase: RunPhase.RUN_PHASE_FINISHED, generation: 2 });
+    await expectWhole(run);
+    const losses = (rows: MetricsRow[]) => rows.map(({ loss }) => loss);
+    expect(losses(await rowsOf(run))).toEqual(losses(await rowsOf(undisturbed)));
+    expect(opened.lines.find(({ level }) => level === 'warn')?.message).toContain(
+      'rank 1 (b on host) was lost: the other end left without closing the stream',
+    );
+  });
+
+  it('queues a run that lost its last worker and resumes it from the disk when workers attend', async () => {
+    await using opened = await openCoordinator(home);
+    const { coordinator } = opened;
+    const { runId } = await coordinator.runs.launch(launchRequest());
+    workers(coordinator, ['a', 'b'], { beforeStep: (step, worker) => (step === 4 ? worker.kill() : undefined) });
+    await waitFor('the queue', () =>
+      coordinator.runs.get(runId).reason.includes('resumes from the checkpoint of step 2'),
+    );
+    const [c] = workers(coordinator, ['c', 'd']);
+    await expectWhole(await untilEnd(coordinator, runId));
+    expect(c?.assignments[0]).toMatchObject({ firstStep: 3, state: { $case: 'checkpointDirectory' } });
+  });
+
+  it('gives up a worker that is silent, closes its stream and says why', async () => {
+    const clock = new FakeClock();
+    await using opened = await openCoordinator(home, { clock, settings: { heartbeatTimeoutMs: 1000 } });
+    const [silent] = workers(opened.coordinator, ['silent']);
+    await waitFor('the worker', () => opened.coordinator.runs.cluster().workers.length === 1);
+    expect(opened.coordinator.oldestHeartbeatAge()).toBe(0);
+    const passing = waitFor('time', async () => {
+      await clock.advance(200);
+      return opened.coordinator.runs.cluster().workers.length === 0;
+    });
+    expect(await silent?.gone).toMatchObject({
+      code: 'deadline_exceeded',
+      message: 'the coordinator gave worker silent up: it gave no sign of life for 1 s',
+    });
+    await passing;
+  });
+
+  it('takes a beat from beside the stream for a sign of life', async () => {
+    const clock = new FakeClock();
+    await using opened = await openCoordinator(home, { clock, settings: { heartbeatTimeoutMs: 1000 } });
+    const { coordinator } = opened;
+    workers(coordinator, ['busy']);
+    await waitFor('the worker', () => coordinator.runs.cluster().workers.length === 1);
+    for (let i = 0; i < 10; i++) {
+      await clock.advance(400);
+      coordinator.attendance.beat('busy');
+    }
+    expect(coordinator.runs.cluster().workers).toHaveLength(1);
+    expect(() => coordinator.attendance.beat('nobody')).toThrow('worker nobody does not attend');
+  });
+
+  it('replaces the stream of a worker that attends again', async () => {
+    await using opened = await openCoordinator(home);
+    const [first] = workers(opened.coordinator, ['a']);
+    await waitFor('the worker', () => opened.coordinator.runs.cluster().workers.length === 1);
+    const [second] = workers(opened.coordinator, ['a']);
+    await first?.gone;
+    const { runId } = await opened.coordinator.runs.launch(launchRequest({ workers: 1 }));
+    await untilEnd(opened.coordinator, runId);
+    expect([first?.assignments.length, second?.assignments.length]).toEqual([0, 1]);
+  });
+});
+
+describe('what a coordinator refuses', () => {
+  it('is a worker of another version', async () => {
+    await using opened = await openCoordinator(home);
+    const [old] = workers(opened.coordinator, ['old'], { version: '0.0.9' });
+    expect(await old?.gone).toMatchObject({
+      code: 'version_mismatch',
+      message: `worker old on host is Weft 0.0.9, the coordinator is Weft ${WEFT_VERSION}`,
+      cure: 'install the same version of Weft on both sides',
+    });
+    expect(opened.coordinator.runs.cluster().workers).toEqual([]);
+  });
+
+  it('is a client of another version, and a configuration that cannot be', async () => {
+    await using opened = await openCoordinator(home);
+    const { coordinator } = opened;
+    await expect(coordinator.runs.launch({ ...launchRequest(), clientVersion: '9' })).rejects.toMatchObject({
+      code: 'version_mismatch',
+    });
+    await expect(coordinator.runs.launch(launchRequest({ workers: 10 }))).rejects.toThrow(
+      'workers is 10, but must be at most globalBatchSize (9)',
+    );
+    await expect(coordinator.runs.launch({ ...launchRequest(), configJson: '{' })).rejects.toThrow('is not JSON');
+    expect(coordinator.runs.list()).toEqual([]);
+  });
+
+  it('is a run that nobody knows', async () => {
+    await using opened = await openCoordinator(home);
+    const missing = { code: 'not_found', message: 'there is no run "nope"' };
+    const { coordinator } = opened;
+    await expect(coordinator.runs.stop({ runId: 'nope', saveCheckpoint: true })).rejects.toMatchObject(missing);
+    await expect(coordinator.runs.resume({ runId: 'nope', workers: 0, steps: 0 })).rejects.toMatchObject(missing);
+    await expect(coordinator.runs.watch({ runId: 'nope' }).next()).rejects.toMatchObject(missing);
+    expect(() => coordinator.runs.get('nope')).toThrow(WeftError);
+  });
+
+  it('is a home that another coordinator keeps', async () => {
+    await using opened = await openCoordinator(home);
+    expect(opened.coordinator.runs.list()).toEqual([]);
+    await expect(openCoordinator(home, { clock: quickClock })).rejects.toMatchObject({
+      code: 'failed_precondition',
+      cure: 'use that one, stop it, or give this one a --home of its own',
+    });
+  });
+});
+
+describe('a coordinator that comes back', () => {
+  const interrupted = async (): Promise<string> => {
+    await using opened = await openCoordinator(home);
+    const { runId } = await opened.coordinator.runs.launch(launchRequest());
+    const never = new Promise<void>(() => {});
+    const all = workers(opened.coordinator, ['a', 'b'], { beforeStep: (step) => (step === 6 ? never : undefined) });
+    await waitFor(
+      'step 5',
+      () => opened.coordinator.runs.get(runId).step === 5 && opened.coordinator.runs.get(runId).checkpointStep === 4,
+    );
+    await opened.coordinator.close();
+    expect((await Promise.all(all.map(({ gone }) => gone))).map((error) => error?.code)).toEqual([
+      'unavailable',
+      'unavailable',
+    ]);
+    return runId;
+  };
+
+  it('goes on with its runs by itself', async () => {
+    const runId = await interrupted();
+    await using opened = await openCoordinator(home);
+    const { coordinator } = opened;
+    expect(coordinator.runs.get(runId)).toMatchObject({ phase: RunPhase.RUN_PHASE_QUEUED });
+    const [c] = workers(coordinator, ['c', 'd']);
+    await expectWhole(await untilEnd(coordinator, runId));
+    expect(c?.assignments[0]).toMatchObject({ firstStep: 5, generation: 2 });
+  });
+
+  it('leaves them alone when told so, until somebody resumes them with other workers and steps', async () => {
+    const runId = await interrupted();
+    await using opened = await openCoordinator(home, { recover: 'manual' });
+    const { coordinator } = opened;
+    expect(coordinator.runs.get(runId)).toMatchObject({ phase: RunPhase.RUN_PHASE_STOPPED, step: 5 });
+    expect(coordinator.runs.get(runId).reason).toContain(`weft resume ${runId}`);
+    await coordinator.runs.resume({ runId, workers: 1, steps: 8 });
+    workers(coordinator, ['c']);
+    const run = await untilEnd(coordinator, runId);
+    expect(run).toMatchObject({ phase: RunPhase.RUN_PHASE_FINISHED, step: 8, steps: 8, workers: 1 });
+    await expectWhole(run);
+    expect(JSON.parse(await readFile(join(run.directory, 'config.json'), 'utf8'))).toMatchObject({ workers: 1 });
+  });
+
+  it('falls back to the newest checkpoint that verifies, and says which it skipped', async () => {
+    const runId = await interrupted();
+    const damaged = join(home, 'runs', runId, 'checkpoints', 'step-00000004', 'shard-00000-of-00002.safetensors');
+    const bytes = await readFile(damaged);
+    bytes[bytes.length - 1]! ^= 1;
+    await writeFile(damaged, bytes);
+    await using opened = await openCoordinator(home);
+    const { coordinator } = opened;
+    await waitFor('the look-up', () => coordinator.runs.get(runId).reason.includes('step-00000004 was skipped'));
+    expect(coordinator.runs.get(runId).reason).toContain('it resumes from the checkpoint of step 2');
+    expect(opened.lines.some(({ level, message }) => level === 'warn' && message.includes('was skipped'))).toBe(true);
+    workers(coordinator, ['c', 'd']);
+    await expectWhole(await untilEnd(coordinator, runId));
+  });
+
+  it('cuts a torn end off the log and says so', async () => {
+    const runId = await interrupted();
+    await appendFile(join(home, 'runs', runId, 'events.jsonl'), '{"sequence":999,"la');
+    await using opened = await openCoordinator(home);
+    workers(opened.coordinator, ['c', 'd']);
+    await expectWhole(await untilEnd(opened.coordinator, runId));
+    expect(opened.lines.some(({ message }) => message.includes('of an unfinished write off the end'))).toBe(true);
+  });
+
+  it('serves the other runs when the log of one cannot be read', async () => {
+    const runId = await interrupted();
+    await using again = await openCoordinator(home, { recover: 'manual' });
+    const other = await again.coordinator.runs.launch(launchRequest());
+    await again.coordinator.close();
+    await writeFile(join(home, 'runs', runId, 'events.jsonl'), 'rubbish\nrubbish\n');
+    await using opened = await openCoordinator(home, { recover: 'manual' });
+    expect(opened.coordinator.runs.list().map((run) => run.runId)).toEqual([other.runId]);
+    expect(opened.lines.find(({ level }) => level === 'error')?.message).toContain(`run ${runId} is left out`);
+  });
+});
+
+describe('watching a run', () => {
+  it('shows it as it is, the metrics asked for, every change, and its end', async () => {
+    await using opened = await openCoordinator(home);
+    const { coordinator } = opened;
+    const { runId } = await coordinator.runs.launch(launchRequest());
+    let goOn = () => {};
+    const gate = new Promise<void>((resolve) => {
+      goOn = resolve;
+    });
+    workers(coordinator, ['a', 'b'], { beforeStep: (step) => (step === 4 ? gate : undefined) });
+    await waitFor('step 3', () => coordinator.runs.get(runId).step === 3);
+    const seen: string[] = [];
+    const steps: number[] = [];
+    for await (const { body } of coordinator.runs.watch({ runId, afterStep: 1 })) {
+      if (body?.$case === 'summary') seen.push(`${body.summary.phase}/${body.summary.step}`);
+      if (body?.$case === 'metricsJson') steps.push((JSON.parse(body.metricsJson) as MetricsRow).step);
+      if (steps.length === 2) goOn();
+    }
+    expect(steps).toEqual([2, 3, 4, 5, 6]);
+    expect(seen[0]).toBe(`${RunPhase.RUN_PHASE_RUNNING}/3`);
+    expect(seen.at(-1)).toBe(`${RunPhase.RUN_PHASE_FINISHED}/6`);
+    expect(new Set(seen).size).toBeGreaterThanOrEqual(4);
+    const after: string[] = [];
+    for await (const { body } of coordinator.runs.watch({ runId })) after.push(body?.$case ?? '');
+    expect(after).toEqual(['summary']);
+  });
+
+  it('ends when the watcher leaves and when the coordinator does', async () => {
+    await using opened = await openCoordinator(home);
+    const { runId } = await opened.coordinator.runs.launch(launchRequest());
+    const leaving = new AbortController();
+    const watched = async (signal?: AbortSignal) => {
+      let updates = 0;
+      for await (const _ of opened.coordinator.runs.watch({ runId }, signal)) updates++;
+      return updates;
+    };
+    const first = watched(leaving.signal);
+    const second = watched();
+    leaving.abort();
+    expect(await first).toBeLessThanOrEqual(1);
+    await opened.coordinator.close();
+    expect(await second).toBe(1);
+  });
+});
+
+describe('stopping a run', () => {
+  it('saves a checkpoint after the step in hand, from which it resumes', async () => {
+    await using opened = await openCoordinator(home);
+    const { coordinator } = opened;
+    const { runId } = await coordinator.runs.launch(launchRequest());
+    let stopping: Promise<unknown> | undefined;
+    const beforeStep = async (step: number) => {
+      if (step !== 3) return;
+      stopping ??= coordinator.runs.stop({ runId, saveCheckpoint: true });
+      await stopping;
+    };
+    workers(coordinator, ['a', 'b'], { beforeStep });
+    const stopped = await untilEnd(coordinator, runId);
+    expect(stopped).toMatchObject({ phase: RunPhase.RUN_PHASE_STOPPED, step: 3, checkpointStep: 3 });
+    await coordinator.runs.resume({ runId, workers: 0, steps: 0 });
+    await expectWhole(await untilEnd(coordinator, runId));
+  });
+});
+
+describe('a coordinator that cannot write its log', () => {
+  it('refuses the launch and asks to be ended', async () => {
+    await using opened = await openCoordinator(home);
+    await writeFile(join(home, 'runs'), 'in the way');
+    await expect(opened.coordinator.runs.launch(launchRequest())).rejects.toThrow();
+    expect(await opened.coordinator.failed).toBeInstanceOf(WeftError);
+    expect(opened.coordinator.runs.list()).toEqual([]);
+  });
+});
+
+/** A clock whose sleeps are over at once. */
+const quickClock = { nowMs: () => Date.now(), monotonicMs: () => performance.now(), sleep: async () => {} };

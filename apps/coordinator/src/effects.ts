@@ -1,0 +1,96 @@
+import { randomBytes } from 'node:crypto';
+import { assertNever, WeftError } from '@weft/common';
+import type { Assign, ClusterEvent, Command, MetricsRow } from '@weft/coordination';
+import type { Logger } from '@weft/telemetry';
+import { findCheckpoint } from './run-checkpoints.js';
+import type { RunFiles } from './run-files.js';
+import type { Watchers } from './watchers.js';
+import { assignmentOf, messageOf, runFailureOf } from './wire.js';
+import type { WorkerStreams } from './worker-streams.js';
+
+export interface EffectsOptions {
+  readonly streams: WorkerStreams;
+  readonly watchers: Watchers;
+  readonly filesOf: (runId: string) => RunFiles;
+  /** For what an effect brings about later. */
+  readonly dispatch: (event: ClusterEvent) => void;
+  readonly log: Logger;
+}
+
+/** Carries out commands: messages to workers, files of runs. */
+export class Effects {
+  readonly #options: EffectsOptions;
+
+  constructor(options: EffectsOptions) {
+    this.#options = options;
+  }
+
+  /** Never throws: an effect that a run cannot do without fails the run. */
+  async carryOut(command: Command): Promise<void> {
+    try {
+      await this.#carryOut(command);
+    } catch (thrown) {
+      const error = WeftError.from(thrown);
+      this.#options.log.error({ error, command: command.kind }, `${command.kind} failed: ${error.sentence}`);
+      if ('runId' in command)
+        this.#options.dispatch({ kind: 'runFailed', runId: command.runId, failure: runFailureOf(error) });
+    }
+  }
+
+  async #carryOut(command: Command): Promise<void> {
+    const { streams, filesOf } = this.#options;
+    switch (command.kind) {
+      case 'assign':
+        return this.#assign(command);
+      case 'decideStep':
+      case 'stopRun':
+      case 'release': {
+        const message = messageOf(command);
+        for (const workerId of command.workerIds) streams.send(workerId, message);
+        return;
+      }
+      case 'writeManifest':
+        return streams.send(command.workerId, messageOf(command));
+      case 'dismiss':
+        return streams.close(command.workerId, new WeftError(command.code, command.message));
+      case 'writeConfig':
+        return filesOf(command.runId).writeConfig(command.config);
+      case 'findCheckpoint':
+        return this.#findCheckpoint(command.runId, command.notAfterStep);
+      case 'mendMetrics':
+        return filesOf(command.runId).mendMetrics();
+      case 'appendMetrics':
+        return this.#appendMetrics(command.runId, command.row);
+      default:
+        return assertNever(command);
+    }
+  }
+
+  #assign(command: Assign): void {
+    const token = randomBytes(16).toString('hex');
+    const { directory } = this.#options.filesOf(command.runId);
+    for (const [rank, { workerId }] of command.ring.entries())
+      this.#options.streams.send(workerId, assignmentOf(command, rank, token, directory));
+  }
+
+  /** In the background, because it reads every byte of a checkpoint. */
+  #findCheckpoint(runId: string, notAfterStep: number): void {
+    const { dispatch, filesOf } = this.#options;
+    findCheckpoint(filesOf(runId).directory, notAfterStep).then(
+      (found) => dispatch({ kind: 'checkpointFound', runId, found }),
+      (thrown: unknown) => dispatch({ kind: 'runFailed', runId, failure: runFailureOf(WeftError.from(thrown)) }),
+    );
+  }
+
+  /** A row that cannot be written does not stop the run: the log holds what matters, and a resume mends the file. */
+  async #appendMetrics(runId: string, row: MetricsRow): Promise<void> {
+    const { filesOf, log, watchers } = this.#options;
+    await filesOf(runId)
+      .metrics.append(row)
+      .catch((thrown: unknown) => {
+        const { sentence } = WeftError.from(thrown);
+        log.warn({ runId, step: row.step }, `the metrics of step ${row.step} of run ${runId} are lost: ${sentence}`);
+      });
+    watchers.push(runId, { body: { $case: 'metricsJson', metricsJson: JSON.stringify(row) } });
+  }
+}

@@ -1,0 +1,40 @@
+import { WeftError } from '@weft/common';
+import { createLogger } from '@weft/telemetry';
+import closeWithGrace from 'close-with-grace';
+import { HELP, parseOptions } from './options.js';
+import { startCoordinator } from './start.js';
+
+/** A coordinator that cannot close in this time is ended. */
+const CLOSE_TIMEOUT_MS = 4000;
+
+/**
+ * `weft coordinator`: runs until it is told to leave (SIGTERM, SIGINT, the end of stdin when asked), which ends the
+ * process with exit code 0. Resolves to an exit code only when there is nothing to run.
+ *
+ * @throws WeftError when it cannot start.
+ */
+export async function main(argv: readonly string[]): Promise<number> {
+  const options = parseOptions(argv, process.env);
+  if (options === undefined) {
+    process.stdout.write(HELP);
+    return 0;
+  }
+  const log = createLogger({ role: 'coordinator' });
+  const running = await startCoordinator(options, log);
+  const { address, metricsAddress } = running;
+  log.info({ address, metricsAddress, home: options.home }, `the coordinator listens on ${address}`);
+  const leaving = closeWithGrace({ delay: CLOSE_TIMEOUT_MS, logger: false, skip: ['beforeExit'] }, async (cause) => {
+    if (cause.err !== undefined) log.error({ error: cause.err }, `unexpected: ${WeftError.from(cause.err).message}`);
+    else log.info({ signal: cause.signal }, 'the coordinator leaves; its runs go on when it is back');
+    await running.close();
+  });
+  if (options.exitWithStdin) endWithStdin(() => leaving.close());
+  const error = await running.failed;
+  log.error({ error }, error.sentence);
+  await running.close();
+  process.exit(1);
+}
+
+function endWithStdin(leave: () => void): void {
+  process.stdin.once('end', leave).once('close', leave).resume();
+}

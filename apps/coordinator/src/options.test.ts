@@ -1,0 +1,52 @@
+import { describe, expect, it } from 'vitest';
+import { HELP, parseOptions } from './options.js';
+
+describe('the options of weft coordinator', () => {
+  it('are loopback, port 7070, the home of the environment and automatic recovery by default', () => {
+    expect(parseOptions([], { WEFT_HOME: '/srv/weft' })).toEqual({
+      home: '/srv/weft',
+      host: '127.0.0.1',
+      port: 7070,
+      metricsPort: 0,
+      recover: 'auto',
+      exitWithStdin: false,
+      heartbeatTimeoutMs: 10_000,
+    });
+  });
+
+  it('can all be given', () => {
+    const argv =
+      '--home /x --host 0.0.0.0 --port 0 --metrics-port 9 --recover manual --exit-with-stdin --heartbeat-timeout 2.5';
+    expect(parseOptions(argv.split(' '), {})).toEqual({
+      home: '/x',
+      host: '0.0.0.0',
+      port: 0,
+      metricsPort: 9,
+      recover: 'manual',
+      exitWithStdin: true,
+      heartbeatTimeoutMs: 2500,
+    });
+  });
+
+  it('are refused with option, value and cure', () => {
+    const refusal = (...argv: string[]) => {
+      try {
+        parseOptions(argv, {});
+      } catch (error) {
+        return error;
+      }
+      return undefined;
+    };
+    expect(refusal('--port', '70000')).toMatchObject({ message: '--port must be a port from 0 to 65535, not "70000"' });
+    expect(refusal('--recover', 'maybe')).toMatchObject({ message: '--recover must be auto or manual, not "maybe"' });
+    expect(refusal('--heartbeat-timeout', 'x')).toMatchObject({ code: 'invalid_argument' });
+    expect(refusal('--prt', '1')).toMatchObject({ message: "Unknown option '--prt'", cure: 'did you mean --port' });
+    expect(refusal('extra')).toMatchObject({ code: 'invalid_argument' });
+  });
+
+  it('are explained on request, every one of them', () => {
+    expect(parseOptions(['--help'], {})).toBeUndefined();
+    for (const name of ['home', 'host', 'port', 'metrics-port', 'recover', 'heartbeat-timeout', 'exit-with-stdin'])
+      expect(HELP).toContain(`--${name}`);
+  });
+});

@@ -1,0 +1,102 @@
+import { parseArgs } from 'node:util';
+import { didYouMean, WeftError } from '@weft/common';
+import { defaultSettings, type RecoveryPolicy } from '@weft/coordination';
+import { homeDirectory } from './home.js';
+
+export const DEFAULT_PORT = 7070;
+
+export interface CoordinatorProcessOptions {
+  readonly home: string;
+  readonly host: string;
+  /** 0: any free port. */
+  readonly port: number;
+  /** 0: any free port. */
+  readonly metricsPort: number;
+  readonly recover: RecoveryPolicy;
+  /** End when stdin ends: the parent has died. */
+  readonly exitWithStdin: boolean;
+  readonly heartbeatTimeoutMs: number;
+}
+
+export const HELP = `Usage: weft coordinator [options]
+
+Keeps runs, forms rings of workers and commits their steps.
+
+Options:
+  --home <directory>         where runs, logs and coordinator.json are kept (default: $WEFT_HOME, or .weft)
+  --host <address>           the address to listen on; 0.0.0.0 for workers on other hosts (default: 127.0.0.1)
+  --port <port>              the port for workers and commands; 0 for any free one (default: ${DEFAULT_PORT})
+  --metrics-port <port>      the port of /metrics and /healthz; 0 for any free one (default: 0)
+  --recover <auto|manual>    runs that were under way when the last coordinator went away: go on with them,
+                             or leave them to \`weft resume\` (default: auto)
+  --heartbeat-timeout <s>    seconds without a sign of life after which a worker is lost (default: ${defaultSettings.heartbeatTimeoutMs / 1000})
+  --exit-with-stdin          end when standard input ends
+  -h, --help                 show this text
+`;
+
+const FLAGS = {
+  home: { type: 'string' },
+  host: { type: 'string' },
+  port: { type: 'string' },
+  'metrics-port': { type: 'string' },
+  recover: { type: 'string' },
+  'heartbeat-timeout': { type: 'string' },
+  'exit-with-stdin': { type: 'boolean' },
+  help: { type: 'boolean', short: 'h' },
+} as const;
+
+/** @returns undefined when help was asked for. @throws `invalid_argument` naming option and value. */
+export function parseOptions(
+  argv: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+): CoordinatorProcessOptions | undefined {
+  const values = parseFlags(argv);
+  if (values.help === true) return undefined;
+  return {
+    home: homeDirectory(values.home, env),
+    host: values.host ?? '127.0.0.1',
+    port: portOf('port', values.port, DEFAULT_PORT),
+    metricsPort: portOf('metrics-port', values['metrics-port'], 0),
+    recover: recoveryOf(values.recover ?? 'auto'),
+    exitWithStdin: values['exit-with-stdin'] === true,
+    heartbeatTimeoutMs: secondsOf(values['heartbeat-timeout']) ?? defaultSettings.heartbeatTimeoutMs,
+  };
+}
+
+function parseFlags(argv: readonly string[]) {
+  try {
+    return parseArgs({ args: [...argv], options: FLAGS, allowPositionals: false }).values;
+  } catch (cause) {
+    const { message } = WeftError.from(cause);
+    const unknown = /'--([^'=]+)/.exec(message)?.[1];
+    const meant = unknown === undefined ? undefined : didYouMean(unknown, Object.keys(FLAGS));
+    // Node's own sentence ends with advice about "--" that does not help here.
+    const sentence = message.split('. ')[0]!.replace(/\.$/, '');
+    throw new WeftError('invalid_argument', sentence, {
+      cure: meant === undefined ? 'see weft coordinator --help' : `did you mean --${meant}`,
+      cause,
+    });
+  }
+}
+
+function portOf(name: string, text: string | undefined, fallback: number): number {
+  if (text === undefined) return fallback;
+  const port = Number(text);
+  if (/^\d+$/.test(text) && port <= 65_535) return port;
+  throw new WeftError('invalid_argument', `--${name} must be a port from 0 to 65535, not ${JSON.stringify(text)}`);
+}
+
+function secondsOf(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const seconds = Number(text);
+  if (text.trim() !== '' && seconds >= 1 && seconds <= 3600) return seconds * 1000;
+  throw new WeftError(
+    'invalid_argument',
+    `--heartbeat-timeout must be a number of seconds from 1 to 3600, not ${JSON.stringify(text)}`,
+  );
+}
+
+function recoveryOf(text: string): RecoveryPolicy {
+  if (text === 'auto' || text === 'manual') return text;
+  throw new WeftError('invalid_argument', `--recover must be auto or manual, not ${JSON.stringify(text)}`);
+}

@@ -1,0 +1,135 @@
+import { randomUUID } from 'node:crypto';
+import { type Clock, newRunId, Random, WEFT_VERSION, WeftError } from '@weft/common';
+import { resolveRunConfig } from '@weft/config';
+import { describeRun, type FoundCheckpoint, isEnded } from '@weft/coordination';
+import type {
+  ClusterSummary,
+  LaunchRequest,
+  ResumeRequest,
+  RunSummary,
+  RunUpdate,
+  StopRequest,
+  WatchRequest,
+} from '@weft/proto';
+import type { DecisionQueue } from './decision-queue.js';
+import { refuseOtherVersion } from './receive-hello.js';
+import { findCheckpoint } from './run-checkpoints.js';
+import type { RunFiles } from './run-files.js';
+import { Watcher, type Watchers } from './watchers.js';
+import { summaryOf } from './wire.js';
+
+export interface RunRequestsOptions {
+  readonly queue: DecisionQueue;
+  readonly watchers: Watchers;
+  readonly filesOf: (runId: string) => RunFiles;
+  readonly clock: Clock;
+  /** Aborts when the coordinator closes. */
+  readonly closing: AbortSignal;
+}
+
+/** What people ask of a coordinator. */
+export class RunRequests {
+  readonly #options: RunRequestsOptions;
+  readonly #random = Random.of('run ids', randomUUID());
+
+  constructor(options: RunRequestsOptions) {
+    this.#options = options;
+  }
+
+  /** @throws `invalid_argument` for a configuration that cannot be, `version_mismatch` for a client of another version. */
+  async launch({ configJson, clientVersion }: LaunchRequest): Promise<RunSummary> {
+    refuseOtherVersion(clientVersion, 'the client');
+    const { clock, queue } = this.#options;
+    const config = resolveRunConfig(parseJson(configJson), 'the launched configuration');
+    const runId = newRunId(config.recipe, clock.nowMs(), this.#random);
+    await queue.take({ kind: 'launch', runId, config, weftVersion: WEFT_VERSION });
+    return this.get(runId);
+  }
+
+  /** @throws `not_found`, or why the run cannot be resumed so. */
+  async resume(request: ResumeRequest): Promise<RunSummary> {
+    const { runId } = request;
+    const workers = request.workers === 0 ? undefined : request.workers;
+    const steps = request.steps === 0 ? undefined : request.steps;
+    const found = await this.#lookUp(runId);
+    await this.#options.queue.take({ kind: 'resume', runId, workers, steps, found });
+    return this.get(runId);
+  }
+
+  /** @throws `not_found`, or `failed_precondition` when it has ended. */
+  async stop({ runId, saveCheckpoint }: StopRequest): Promise<RunSummary> {
+    await this.#options.queue.take({ kind: 'stop', runId, saveCheckpoint });
+    return this.get(runId);
+  }
+
+  /** @throws `not_found`. */
+  get(runId: string): RunSummary {
+    const { filesOf, queue } = this.#options;
+    const view = describeRun(queue.state, runId);
+    if (view !== undefined) return summaryOf(view, filesOf(runId).directory);
+    throw new WeftError('not_found', `there is no run ${JSON.stringify(runId)}`, {
+      cure: 'list the runs with `weft ls`',
+    });
+  }
+
+  /** All runs, in the order they were launched. */
+  list(): readonly RunSummary[] {
+    return [...this.#options.queue.state.runs.keys()].map((runId) => this.get(runId));
+  }
+
+  /**
+   * The run as it is, the metrics asked for, then everything new until the run ends or `signal` aborts.
+   *
+   * @throws `not_found`.
+   */
+  async *watch({ runId, afterStep }: WatchRequest, signal?: AbortSignal): AsyncGenerator<RunUpdate, void, undefined> {
+    const { closing, filesOf, queue, watchers } = this.#options;
+    const watcher = new Watcher();
+    const leave = () => watchers.remove(runId, watcher);
+    signal?.addEventListener('abort', leave, { once: true });
+    // Between two events, so that no row is sent twice or left out.
+    await queue.inTurn(async () => {
+      watcher.push({ body: { $case: 'summary', summary: this.get(runId) } });
+      const rows = afterStep === undefined ? [] : await filesOf(runId).rowsAfter(afterStep);
+      for (const row of rows) watcher.push({ body: { $case: 'metricsJson', metricsJson: JSON.stringify(row) } });
+      const phase = queue.state.runs.get(runId)?.durable.phase;
+      if (signal?.aborted || closing.aborted || phase === undefined || isEnded(phase)) watcher.end();
+      else watchers.add(runId, watcher);
+    });
+    try {
+      yield* watcher;
+    } finally {
+      leave();
+      signal?.removeEventListener('abort', leave);
+    }
+  }
+
+  cluster(): ClusterSummary {
+    const { runs, workers } = this.#options.queue.state;
+    return {
+      coordinatorVersion: WEFT_VERSION,
+      workers: [...workers.values()].map(({ workerId, hostName, device, runId = '' }) => {
+        const live = runs.get(runId)?.live;
+        const rank = live?.stage === 'training' ? Math.max(0, live.members.indexOf(workerId)) : 0;
+        return { workerId, hostName, device, runId, rank };
+      }),
+    };
+  }
+
+  /** What a resume would go on from. Of a run at work nobody asks, and its files are not ours to read. */
+  async #lookUp(runId: string): Promise<FoundCheckpoint> {
+    const { filesOf, queue } = this.#options;
+    const state = queue.state.runs.get(runId)?.durable;
+    if (state === undefined || state.phase === 'running' || state.phase === 'stopping')
+      return { checkpoint: undefined, skipped: [] };
+    return findCheckpoint(filesOf(runId).directory, state.step);
+  }
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new WeftError('invalid_argument', 'the launched configuration is not JSON', { cause });
+  }
+}

@@ -1,0 +1,70 @@
+import { rm } from 'node:fs/promises';
+import { formatAddress, WEFT_VERSION, type WeftError } from '@weft/common';
+import { serve } from '@weft/rpc';
+import { writeJsonFile } from '@weft/store';
+import { CoordinatorMetrics, type Logger, serveMetrics } from '@weft/telemetry';
+import { Coordinator } from './coordinator.js';
+import { coordinatorFile } from './home.js';
+import type { CoordinatorProcessOptions } from './options.js';
+import { coordinatorServices } from './services.js';
+
+/** Time for calls under way when the process is told to leave. */
+const GRACE_MS = 1000;
+
+export interface RunningCoordinator {
+  /** `host:port` at which this machine reaches it. */
+  readonly address: string;
+  readonly metricsAddress: string;
+  /** Resolves when it cannot go on. */
+  readonly failed: Promise<WeftError>;
+  close(): Promise<void>;
+}
+
+/**
+ * Opens a coordinator, its sockets and its metrics, and says in `coordinator.json` where it is.
+ *
+ * @throws `failed_precondition` for a home that is taken, `port_in_use` and what else can be wrong with an address.
+ */
+export async function startCoordinator(
+  options: Pick<CoordinatorProcessOptions, 'home' | 'host' | 'port' | 'metricsPort' | 'recover' | 'heartbeatTimeoutMs'>,
+  log: Logger,
+): Promise<RunningCoordinator> {
+  const { home, host, port, metricsPort, recover, heartbeatTimeoutMs } = options;
+  const metrics = new CoordinatorMetrics();
+  const coordinator = await Coordinator.open({ home, recover, settings: { heartbeatTimeoutMs }, log, metrics });
+  const opened: (() => Promise<void>)[] = [];
+  const close = async () => {
+    // Before its server, so that it does not take the end of the streams for the end of the workers.
+    await coordinator.close();
+    for (const undo of opened.splice(0).reverse()) await undo();
+  };
+  try {
+    const name = 'the coordinator';
+    const server = await serve({ services: coordinatorServices(coordinator), host, port, name });
+    opened.push(() => server.close(GRACE_MS));
+    const page = await serveMetrics({
+      registry: metrics.registry,
+      host,
+      port: metricsPort,
+      name: 'the metrics of the coordinator',
+      onScrape: () => metrics.setOldestHeartbeatAge(coordinator.oldestHeartbeatAge()),
+    });
+    opened.push(() => page.close());
+    const here = reachableHost(host);
+    const address = formatAddress({ host: here, port: server.port });
+    const metricsAddress = formatAddress({ host: here, port: page.port });
+    const file = coordinatorFile(home);
+    await writeJsonFile(file, { address, metricsAddress, processId: process.pid, version: WEFT_VERSION });
+    opened.push(() => rm(file, { force: true }));
+    return { address, metricsAddress, failed: coordinator.failed, close };
+  } catch (thrown) {
+    await close();
+    throw thrown;
+  }
+}
+
+/** The address by which this machine reaches what listens on all addresses. */
+function reachableHost(host: string): string {
+  if (host === '0.0.0.0') return '127.0.0.1';
+  return host === '::' ? '::1' : host;
+}

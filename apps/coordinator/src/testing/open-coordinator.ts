@@ -1,0 +1,55 @@
+import type { RunConfigInput } from '@weft/config';
+import { CoordinatorMetrics, createLogger } from '@weft/telemetry';
+import { Coordinator, type CoordinatorOptions } from '../coordinator.js';
+
+/** What a coordinator logged, as parsed lines. */
+export interface LoggedLine {
+  readonly level: string;
+  readonly message: string;
+  readonly [field: string]: unknown;
+}
+
+export interface OpenedCoordinator extends AsyncDisposable {
+  readonly coordinator: Coordinator;
+  readonly lines: LoggedLine[];
+}
+
+/** A coordinator in this process, closed at the end of the block. */
+export async function openCoordinator(
+  home: string,
+  options: Partial<CoordinatorOptions> = {},
+): Promise<OpenedCoordinator> {
+  const lines: LoggedLine[] = [];
+  const stream = { write: (line: string) => void lines.push(JSON.parse(line) as LoggedLine) };
+  const log = createLogger({ role: 'coordinator', level: 'debug', stream });
+  const coordinator = await Coordinator.open({
+    home,
+    log,
+    metrics: new CoordinatorMetrics(),
+    settings: { settleMs: 20 },
+    ...options,
+  });
+  return { coordinator, lines, [Symbol.asyncDispose]: () => coordinator.close() };
+}
+
+/** A launch request for the smallest run that passes the rules. */
+export function launchRequest(changes: RunConfigInput = {}) {
+  const config: RunConfigInput = {
+    recipe: 'tiny',
+    steps: 6,
+    workers: 2,
+    globalBatchSize: 9,
+    microbatchSize: 1,
+    model: {
+      sequenceLength: 16,
+      vision: { imageSize: 8, patchSize: 4, width: 8, depth: 1, heads: 2, feedForwardWidth: 8 },
+      connector: { tokensPerImage: 4 },
+      decoder: { width: 8, depth: 1, heads: 2, feedForwardWidth: 8 },
+    },
+    data: { directory: 'data' },
+    optimizer: { learningRate: 1e-3, warmupSteps: 0 },
+    checkpoint: { everySteps: 2, keepLast: 5 },
+    ...changes,
+  };
+  return { configJson: JSON.stringify(config), clientVersion: '0.1.0' };
+}

@@ -1,0 +1,167 @@
+import {
+  checkpointDirectory,
+  readManifest,
+  readTensors,
+  shardTensors,
+  writeManifest,
+  writeShard,
+} from '@weft/checkpoint';
+import { hash32, WEFT_VERSION, WeftError } from '@weft/common';
+import { resolveRunConfig } from '@weft/config';
+import { digestOf } from '@weft/mixture';
+import type { Assignment, CoordinatorMessage, StepDecision, WorkerMessage } from '@weft/proto';
+import { type MessageStream, pairedStreams } from '@weft/rpc';
+import type { Coordinator } from '../coordinator.js';
+
+interface Model {
+  readonly step: number;
+  readonly weights: number;
+}
+
+interface Generation {
+  readonly released: AbortController;
+  stopAfter: number | undefined;
+}
+
+export interface ScriptOptions {
+  readonly workerId: string;
+  readonly version?: string;
+  /** Called before each step; a script can wait here, or end the worker. */
+  readonly beforeStep?: (step: number, worker: ScriptedWorker) => Promise<void> | void;
+  /** How often it beats; default never. */
+  readonly beatEveryMs?: number;
+}
+
+/**
+ * A worker on an in-memory stream whose model is one number. It votes, saves real checkpoints and loads them again;
+ * only the gradients are missing.
+ */
+export class ScriptedWorker {
+  /** Resolves when the stream is over, to the reason. */
+  readonly gone: Promise<WeftError | undefined>;
+  readonly assignments: Assignment[] = [];
+  readonly #options: ScriptOptions;
+  readonly #stream: MessageStream<CoordinatorMessage, WorkerMessage>;
+  #model: Model = { step: 0, weights: 0 };
+  #generation: Generation | undefined;
+  #decisions: ((decision: StepDecision) => void)[] = [];
+
+  constructor(coordinator: Coordinator, options: ScriptOptions) {
+    this.#options = options;
+    const { workerId, version = WEFT_VERSION, beatEveryMs } = options;
+    const { client, server } = pairedStreams<WorkerMessage, CoordinatorMessage>();
+    this.#stream = client;
+    this.gone = client.closed;
+    coordinator.attendance.attend(server).then(
+      () => server.close(),
+      (thrown: unknown) => server.close(WeftError.from(thrown)),
+    );
+    const who = { workerId, hostName: 'host', processId: 1, dataPlaneAddress: `${workerId}:1`, device: 'none' };
+    this.#send({ $case: 'hello', hello: { ...who, version } });
+    void this.#listen().catch(() => {});
+    if (beatEveryMs === undefined) return;
+    const timer = setInterval(() => this.#send({ $case: 'heartbeat', heartbeat: {} }), beatEveryMs);
+    void this.gone.then(() => clearInterval(timer));
+  }
+
+  get workerId(): string {
+    return this.#options.workerId;
+  }
+
+  /** As if its process had been killed. */
+  kill(): void {
+    this.#generation?.released.abort();
+    this.#stream.close(new WeftError('cancelled', 'killed'));
+  }
+
+  #send(body: WorkerMessage['body']): void {
+    this.#stream.send({ body });
+  }
+
+  async #listen(): Promise<void> {
+    let work: Promise<void> = Promise.resolve();
+    for await (const { body } of this.#stream.messages) {
+      if (body?.$case === 'assignment') {
+        const { assignment } = body;
+        const generation: Generation = { released: new AbortController(), stopAfter: undefined };
+        this.assignments.push(assignment);
+        this.#generation = generation;
+        work = work.then(() => this.#train(assignment, generation));
+      }
+      if (body?.$case === 'stepDecision') this.#decisions.shift()?.(body.stepDecision);
+      if (body?.$case === 'stopRun' && this.#generation !== undefined)
+        this.#generation.stopAfter = body.stopRun.afterStep;
+      if (body?.$case === 'release') {
+        this.#generation?.released.abort();
+        this.#decisions = [];
+      }
+      if (body?.$case === 'writeManifest') await this.#writeManifest(body.writeManifest);
+    }
+  }
+
+  async #train(assignment: Assignment, generation: Generation): Promise<void> {
+    const { state, firstStep, configJson } = assignment;
+    const config = resolveRunConfig(JSON.parse(configJson));
+    if (state?.$case === 'fresh') this.#model = { step: 0, weights: 0 };
+    if (state?.$case === 'checkpointDirectory') this.#model = await load(state.checkpointDirectory);
+    const released = new Promise<undefined>((resolve) => {
+      generation.released.signal.addEventListener('abort', () => resolve(undefined), { once: true });
+    });
+    if (firstStep > config.steps) await this.#save(assignment);
+    while (this.#model.step < config.steps && this.#model.step !== generation.stopAfter) {
+      const step = this.#model.step + 1;
+      await this.#options.beforeStep?.(step, this);
+      if (generation.released.signal.aborted) return;
+      const decision = await Promise.race([this.#vote(assignment, step), released]);
+      if (decision === undefined) return;
+      this.#model = { step, weights: hash32(`${this.#model.weights}/${step}`) % 1000 };
+      if (assignment.rank === 0) this.#report(assignment, step);
+      const isLast = step === config.steps || step === generation.stopAfter;
+      if (isLast || step % config.checkpoint.everySteps === 0) await this.#save(assignment);
+    }
+  }
+
+  #vote({ runId, generation, rank }: Assignment, step: number): Promise<StepDecision> {
+    const decided = new Promise<StepDecision>((resolve) => this.#decisions.push(resolve));
+    const loss = 1 / (1 + this.#model.weights);
+    const sequenceDigest = digestOf([`${step}/${rank}`]);
+    const stepVote = { runId, generation, step, loss, gradNorm: 1, finite: true, sequenceDigest, lossTokens: 9 };
+    this.#send({ $case: 'stepVote', stepVote });
+    return decided;
+  }
+
+  #report({ runId, generation }: Assignment, step: number): void {
+    const seconds = { dataSeconds: 0.1, computeSeconds: 0.2, communicationSeconds: 0.3, applySeconds: 0.4 };
+    const stepReport = { runId, generation, step, learningRate: 1e-3, tokensPerSecond: 100, ...seconds };
+    this.#send({ $case: 'stepReport', stepReport });
+  }
+
+  async #save({ runId, generation, rank, ringAddresses, runDirectory }: Assignment): Promise<void> {
+    const { step, weights } = this.#model;
+    const worldSize = ringAddresses.length;
+    const specs = [
+      { name: 'weights', shape: [1] },
+      { name: 'more', shape: [1] },
+    ];
+    const names = shardTensors(specs, rank, worldSize);
+    const tensors = names.map((name) => ({ name, shape: [1], data: Float32Array.of(weights) }));
+    const file = await writeShard({ directory: checkpointDirectory(runDirectory, step), rank, worldSize, tensors });
+    this.#send({ $case: 'checkpointPart', checkpointPart: { runId, generation, step, files: [file] } });
+  }
+
+  async #writeManifest(
+    message: Extract<NonNullable<CoordinatorMessage['body']>, { $case: 'writeManifest' }>['writeManifest'],
+  ) {
+    const { runId, generation, step, files } = message;
+    const directory = checkpointDirectory(this.assignments.at(-1)!.runDirectory, step);
+    await writeManifest(directory, { runId, step, nextSequence: step * 9, config: {}, files });
+    this.#send({ $case: 'checkpointWritten', checkpointWritten: { runId, generation, step, directory } });
+  }
+}
+
+async function load(directory: string): Promise<Model> {
+  const manifest = await readManifest(directory);
+  let weights = 0;
+  for await (const { name, data } of readTensors(directory, manifest)) if (name === 'weights') weights = data[0] ?? 0;
+  return { step: manifest.step, weights };
+}

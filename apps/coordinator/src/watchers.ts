@@ -1,0 +1,79 @@
+import type { RunUpdate } from '@weft/proto';
+
+/** What one watcher has not yet taken. */
+export class Watcher implements AsyncIterable<RunUpdate> {
+  #updates: RunUpdate[] = [];
+  #isOver = false;
+  #wake: () => void = () => {};
+
+  push(update: RunUpdate): void {
+    if (this.#isOver) return;
+    this.#updates.push(update);
+    this.#wake();
+  }
+
+  /** What was pushed before is still delivered. */
+  end(): void {
+    this.#isOver = true;
+    this.#wake();
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<RunUpdate, void, undefined> {
+    for (;;) {
+      const updates = this.#updates;
+      this.#updates = [];
+      yield* updates;
+      if (this.#updates.length > 0) continue;
+      if (this.#isOver) return;
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+  }
+}
+
+/** Who watches which run. */
+export class Watchers {
+  readonly #watchers = new Map<string, Set<Watcher>>();
+  /** The last summary each run was shown with, as JSON. */
+  readonly #shown = new Map<string, string>();
+
+  get runIds(): readonly string[] {
+    return [...this.#watchers.keys()];
+  }
+
+  add(runId: string, watcher: Watcher): void {
+    const others = this.#watchers.get(runId) ?? new Set();
+    this.#watchers.set(runId, others.add(watcher));
+  }
+
+  remove(runId: string, watcher: Watcher): void {
+    watcher.end();
+    const others = this.#watchers.get(runId);
+    others?.delete(watcher);
+    if (others?.size !== 0) return;
+    this.#watchers.delete(runId);
+    this.#shown.delete(runId);
+  }
+
+  push(runId: string, update: RunUpdate): void {
+    for (const watcher of this.#watchers.get(runId) ?? []) watcher.push(update);
+  }
+
+  /** As `push`, for a summary that may be the same as before. */
+  pushIfNew(runId: string, update: RunUpdate): void {
+    const text = JSON.stringify(update);
+    if (this.#shown.get(runId) === text) return;
+    this.#shown.set(runId, text);
+    this.push(runId, update);
+  }
+
+  /** The run has ended: its watchers get what is left, and go. */
+  end(runId: string): void {
+    for (const watcher of [...(this.#watchers.get(runId) ?? [])]) this.remove(runId, watcher);
+  }
+
+  endAll(): void {
+    for (const runId of this.runIds) this.end(runId);
+  }
+}

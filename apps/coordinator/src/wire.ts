@@ -1,0 +1,164 @@
+import { assertNever, errorCode, WEFT_VERSION, type WeftError } from '@weft/common';
+import type {
+  Assign,
+  ClusterEvent,
+  Command,
+  Outcome,
+  RunFailure,
+  RunPhase,
+  RunView,
+  WorkerIdentity,
+} from '@weft/coordination';
+import {
+  type Assignment,
+  type CoordinatorMessage,
+  type Failure,
+  type Hello,
+  RunPhase as Phase,
+  type RunEnded,
+  RunEnded_Outcome,
+  type RunSummary,
+  type WorkerMessage,
+} from '@weft/proto';
+
+/** A worker's message as an event; undefined for a second hello or an empty message, which say nothing. */
+export function eventOf(workerId: string, { body }: WorkerMessage): ClusterEvent | undefined {
+  switch (body?.$case) {
+    case 'heartbeat':
+      return { kind: 'heartbeat', workerId };
+    case 'stepVote': {
+      const { runId, generation, ...vote } = body.stepVote;
+      return { kind: 'voted', workerId, runId, generation, vote };
+    }
+    case 'stepReport': {
+      const { runId, generation, ...report } = body.stepReport;
+      return { kind: 'reported', workerId, runId, generation, report };
+    }
+    case 'checkpointPart': {
+      const { runId, generation, step, files } = body.checkpointPart;
+      return { kind: 'partSaved', workerId, runId, generation, step, files };
+    }
+    case 'checkpointWritten': {
+      const { runId, generation, step, directory } = body.checkpointWritten;
+      return { kind: 'manifestWritten', workerId, runId, generation, step, directory };
+    }
+    case 'ringBroken': {
+      const { runId, generation, step, reason } = body.ringBroken;
+      return { kind: 'ringBroken', workerId, runId, generation, step, reason };
+    }
+    case 'runEnded': {
+      const { runId, generation } = body.runEnded;
+      return { kind: 'ended', workerId, runId, generation, outcome: outcomeOf(body.runEnded) };
+    }
+    case 'hello':
+    case undefined:
+      return undefined;
+    default:
+      return assertNever(body);
+  }
+}
+
+function outcomeOf({ outcome, step, failure }: RunEnded): Outcome {
+  if (outcome === RunEnded_Outcome.OUTCOME_FINISHED) return { kind: 'finished', step };
+  if (outcome === RunEnded_Outcome.OUTCOME_STOPPED) return { kind: 'stopped', step };
+  return { kind: 'failed', step, failure: failureOf(failure) };
+}
+
+function failureOf(failure: Failure | undefined): RunFailure {
+  const { code = 'internal', message = 'the worker did not say why', cure = '' } = failure ?? {};
+  return { code: errorCode(code), message, cure: cure === '' ? null : cure };
+}
+
+export function identityOf(hello: Hello): WorkerIdentity {
+  const { workerId, hostName, processId, dataPlaneAddress, device } = hello;
+  return { workerId, hostName, processId, dataPlaneAddress, device };
+}
+
+export function runFailureOf({ code, message, cure }: WeftError): RunFailure {
+  return { code, message, cure: cure ?? null };
+}
+
+export function welcome(heartbeatIntervalMs: number): CoordinatorMessage {
+  return { body: { $case: 'welcome', welcome: { coordinatorVersion: WEFT_VERSION, heartbeatIntervalMs } } };
+}
+
+/** The assignment of one rank. */
+export function assignmentOf(
+  command: Assign,
+  rank: number,
+  ringToken: string,
+  runDirectory: string,
+): CoordinatorMessage {
+  const { runId, generation, config, firstStep, ring, state } = command;
+  const assignment: Assignment = {
+    runId,
+    generation,
+    rank,
+    ringAddresses: ring.map(({ address }) => address),
+    ringToken,
+    configJson: JSON.stringify(config),
+    runDirectory,
+    firstStep,
+    state: wireState(state),
+  };
+  return { body: { $case: 'assignment', assignment } };
+}
+
+function wireState(state: Assign['state']): Assignment['state'] {
+  switch (state.kind) {
+    case 'fresh':
+      return { $case: 'fresh', fresh: true };
+    case 'keep':
+      return { $case: 'keep', keep: true };
+    case 'checkpoint':
+      return { $case: 'checkpointDirectory', checkpointDirectory: state.directory };
+    default:
+      return assertNever(state);
+  }
+}
+
+/** Commands that are one message, the same for all its receivers. */
+export type MessageCommand = Extract<Command, { kind: 'decideStep' | 'writeManifest' | 'stopRun' | 'release' }>;
+
+export function messageOf(command: MessageCommand): CoordinatorMessage {
+  const { runId, generation } = command;
+  switch (command.kind) {
+    case 'decideStep': {
+      const { step, apply } = command;
+      return { body: { $case: 'stepDecision', stepDecision: { runId, generation, step, apply } } };
+    }
+    case 'writeManifest': {
+      const { step, files } = command;
+      return { body: { $case: 'writeManifest', writeManifest: { runId, generation, step, files: [...files] } } };
+    }
+    case 'stopRun': {
+      const { afterStep, reason } = command;
+      return { body: { $case: 'stopRun', stopRun: { runId, generation, afterStep, reason } } };
+    }
+    case 'release': {
+      const { forget, reason } = command;
+      return { body: { $case: 'release', release: { runId, generation, forget, reason } } };
+    }
+    default:
+      return assertNever(command);
+  }
+}
+
+const PHASES: Readonly<Record<RunPhase, Phase>> = {
+  queued: Phase.RUN_PHASE_QUEUED,
+  running: Phase.RUN_PHASE_RUNNING,
+  stopping: Phase.RUN_PHASE_STOPPING,
+  finished: Phase.RUN_PHASE_FINISHED,
+  stopped: Phase.RUN_PHASE_STOPPED,
+  failed: Phase.RUN_PHASE_FAILED,
+};
+
+export function summaryOf({ failure, phase, ...view }: RunView, directory: string): RunSummary {
+  return {
+    ...view,
+    phase: PHASES[phase],
+    directory,
+    failureCode: failure?.code ?? '',
+    failureCure: failure?.cure ?? '',
+  };
+}

@@ -44,7 +44,7 @@ export function createExecutor(program: Program, options: ExecutorOptions): Exec
 function nativeHost(threads: number): EagerHost {
   const api = loadCApi(nativeLibraryDirectory());
   const binding = new EagerBinding(api, threads);
-  const backend = new NativeBackend(binding);
+  const backend = new NativeBackend(binding, { isRecording: false });
   return {
     description: `TensorFlow ${api.TF_Version()} eager, fp32`,
     run: (body) => backend.run(body),

@@ -1,3 +1,4 @@
+export { type AdamScalars, type AdamTensors, adamUpdate } from './adam-update.js';
 export { createExecutor, type EngineKind, type ExecutorOptions } from './create-executor.js';
 export { sparseSoftmaxCrossEntropy } from './cross-entropy.js';
 export type { Executor, HostArray, HostTensor } from './executor.js';

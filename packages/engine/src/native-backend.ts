@@ -15,10 +15,13 @@ export type RawAttr = { readonly type: DataTypeName } | { readonly int: number }
 
 /** tfjs's TensorFlow kernels over a binding of ours, as a tfjs backend that exists while `run` runs. */
 export class NativeBackend {
+  /** Whether ops are noted instead of executed. */
+  readonly isRecording: boolean;
   readonly #backend: NodeJSKernelBackend;
 
-  constructor(binding: TfjsBinding) {
+  constructor(binding: TfjsBinding, { isRecording }: { readonly isRecording: boolean }) {
     const { Backend } = loadKernels();
+    this.isRecording = isRecording;
     this.#backend = new Backend({ ...BINDING_CONSTANTS, ...bound(binding) }, PACKAGE);
   }
 

@@ -1,4 +1,5 @@
 import { WeftError } from '@weft/common';
+import { ADAM_UPDATE } from './adam-update.js';
 import { GraphWriter } from './graph/graph-writer.js';
 import type { RecordedOp, Recording, ValueId, ValueInfo } from './graph/recording.js';
 import type { CApi, OutputPointer } from './native/c-api.js';
@@ -28,7 +29,7 @@ export function recordPhase(api: CApi, program: Program, phaseName: string): Rec
     throw new WeftError('invalid_argument', `program ${program.name} has no phase ${phaseName}; it has ${known}`);
   }
   const recorder = new Recorder(api);
-  const backend = new NativeBackend(recorder);
+  const backend = new NativeBackend(recorder, { isRecording: true });
   try {
     return backend.run(() => {
       const inputs: Record<string, ValueId> = {};
@@ -109,7 +110,8 @@ class Recorder implements TfjsBinding {
     inputs: readonly number[],
     outputs: number,
   ): TfjsTensorMetadata[] {
-    return this.#addMany({ type, attrs: attrsFromTfjs(attrs), inputs }, outputs);
+    const op = { type, attrs: attrsFromTfjs(attrs), inputs };
+    return type === ADAM_UPDATE ? this.#addUpdate(op, outputs) : this.#addMany(op, outputs);
   }
 
   placeholder(spec: TensorSpec): TfjsTensorMetadata {
@@ -132,6 +134,18 @@ class Recorder implements TfjsBinding {
 
   #add(op: Omit<RecordedOp, 'outputs'>, constant?: ValueInfo): TfjsTensorMetadata {
     return this.#addMany(op, 1, constant)[0] as TfjsTensorMetadata;
+  }
+
+  /** TensorFlow has no such op on values: each result looks like the input it replaces. */
+  #addUpdate(op: Omit<RecordedOp, 'outputs'>, outputs: number): TfjsTensorMetadata[] {
+    const metadata = op.inputs.slice(0, outputs).map((input) => {
+      const info = this.#values.get(input) as ValueInfo;
+      const id = this.#pointers.push(this.#pointers[input] as OutputPointer) - 1;
+      this.#values.set(id, info);
+      return { id, shape: [...info.shape], dtype: info.dataType };
+    });
+    this.#ops.push({ ...op, outputs: metadata.map(({ id }) => id) });
+    return metadata;
   }
 
   #addMany(op: Omit<RecordedOp, 'outputs'>, outputs: number, constant?: ValueInfo): TfjsTensorMetadata[] {

@@ -1,5 +1,5 @@
 import type { OptimizerConfig } from '@weft/config';
-import { type PhaseContext, type TensorSpec, tf } from '@weft/engine';
+import { adamUpdate, type PhaseContext, type TensorSpec, tf } from '@weft/engine';
 
 /** A parameter as the optimizer sees it; every `ParameterSpec` of the model is one. */
 export interface OptimizedParameter {
@@ -44,20 +44,20 @@ export function adamwApply(
   factor: tf.Scalar,
 ): void {
   const { learningRate, weightDecay, beta1, beta2, epsilon } = config;
-  // The bias corrections are scalars: folded into the step size and the root, they cost no pass over the arrays.
-  const stepSize = tf.div(tf.mul(factor, learningRate), tf.sub(1, tf.pow(beta1, step)));
-  const rootCorrection = tf.rsqrt(tf.sub(1, tf.pow(beta2, step)));
   const kept = tf.sub(1, tf.mul(factor, weightDecay));
+  const scalars = { learningRate: tf.mul(factor, learningRate), beta1, beta2, epsilon, step } as const;
 
   for (const { name, weightDecay: decays } of parameters) {
-    const g = gradient(name);
-    const m = tf.add(tf.mul(context.read(firstMoment(name)), beta1), tf.mul(g, 1 - beta1));
-    const v = tf.add(tf.mul(context.read(secondMoment(name)), beta2), tf.mul(tf.square(g), 1 - beta2));
-    const update = tf.div(tf.mul(m, stepSize), tf.add(tf.mul(tf.sqrt(v), rootCorrection), epsilon));
     const p = context.read(name);
-    context.assign(firstMoment(name), m);
-    context.assign(secondMoment(name), v);
-    context.assign(name, tf.sub(decays ? tf.mul(p, kept) : p, update));
+    const before = {
+      parameter: decays ? tf.mul(p, kept) : p,
+      firstMoment: context.read(firstMoment(name)),
+      secondMoment: context.read(secondMoment(name)),
+    };
+    const after = adamUpdate(before, gradient(name), scalars);
+    context.assign(name, after.parameter);
+    context.assign(firstMoment(name), after.firstMoment);
+    context.assign(secondMoment(name), after.secondMoment);
   }
 }
 

@@ -1,6 +1,8 @@
+import { ADAM_UPDATE } from '../adam-update.js';
 import type { OutputPointer, Pointer } from '../native/c-api.js';
 import { DataType } from '../native/data-type.js';
 import type { TensorSpec } from '../program.js';
+import { adamUpdates, addAdam, neededValues } from './adam-in-place.js';
 import type { GraphWriter } from './graph-writer.js';
 import type { Attrs, RecordedOp, Recording, ValueId } from './recording.js';
 
@@ -23,32 +25,45 @@ export function compilePhase(
   variables: ReadonlyMap<string, OutputPointer>,
 ): CompiledPhase {
   const pointers = new Map<ValueId, OutputPointer>();
+  const at = (id: ValueId) => pointers.get(id) as OutputPointer;
+  const handleOf = (variable: string) => variables.get(variable) as OutputPointer;
+  const updates = adamUpdates(recording);
+  const updated = new Set(updates.flatMap(({ slots }) => slots.map(({ variable }) => variable)));
+  const needed = neededValues(recording, updates);
   const reads = new Map<string, Pointer>();
-  recording.ops.forEach((op, index) => {
+  const after = (variable: string) => [reads.get(variable)].filter((read) => read !== undefined);
+
+  for (const [index, op] of recording.ops.entries()) {
+    if (op.type === ADAM_UPDATE || (op.variable !== undefined && !needed.has(op.outputs[0] as ValueId))) continue;
     const name = `${recording.phase}/${op.variable ?? `${index}_${op.type}`}`;
     const operation =
       op.variable === undefined
-        ? writer.add(
-            name,
-            describe(op, recording),
-            op.inputs.map((input) => pointers.get(input) as OutputPointer),
-          )
-        : addRead(writer, name, variables.get(op.variable) as OutputPointer, op.attrs);
+        ? writer.add(name, describe(op, recording), op.inputs.map(at))
+        : addRead(writer, name, handleOf(op.variable), op.attrs);
     if (op.variable !== undefined) reads.set(op.variable, operation);
     for (const [outputIndex, output] of op.outputs.entries()) pointers.set(output, { operation, index: outputIndex });
-  });
-  const at = (id: ValueId) => pointers.get(id) as OutputPointer;
+  }
+
+  const assign = (variable: string, value: ValueId) => {
+    const dtype = { kind: 'type', value: recording.values.get(value)?.dataType ?? DataType.float32 } as const;
+    const name = `${recording.phase}/${variable}/assign`;
+    return addAssign(writer, name, handleOf(variable), at(value), { dtype, after: after(variable) });
+  };
+  const assignments = Object.entries(recording.assignments).filter(([variable]) => !updated.has(variable));
   return {
     inputs: new Map(Object.entries(recording.inputs).map(([name, id]) => [name, at(id)])),
     outputNames: Object.keys(recording.outputs),
     outputs: Object.values(recording.outputs).map(at),
-    targets: Object.entries(recording.assignments).map(([name, id]) => {
-      const read = reads.get(name);
-      return addAssign(writer, `${recording.phase}/${name}/assign`, variables.get(name) as OutputPointer, at(id), {
-        dtype: { kind: 'type', value: recording.values.get(id)?.dataType ?? DataType.float32 },
-        after: read === undefined ? [] : [read],
-      });
-    }),
+    targets: [
+      ...assignments.map(([variable, value]) => assign(variable, value)),
+      ...updates.map(({ op, slots }) => {
+        const first = slots.flatMap(({ variable, input, isRead }) =>
+          isRead ? after(variable) : [assign(variable, input)],
+        );
+        const inputs = [...slots.map(({ variable }) => handleOf(variable)), ...op.inputs.slice(slots.length).map(at)];
+        return addAdam(writer, `${recording.phase}/${slots[0]?.variable}/adam`, inputs, first);
+      }),
+    ],
   };
 }
 

@@ -25,16 +25,12 @@ export async function main(argv: readonly string[]): Promise<number> {
   log.info({ address, metricsAddress, home: options.home }, `the coordinator listens on ${address}`);
   const leaving = closeWithGrace({ delay: CLOSE_TIMEOUT_MS, logger: false, skip: ['beforeExit'] }, async (cause) => {
     if (cause.err !== undefined) log.error({ error: cause.err }, `unexpected: ${WeftError.from(cause.err).message}`);
-    else log.info({ signal: cause.signal }, 'the coordinator leaves; its runs go on when it is back');
+    else log.info({ signal: cause.signal }, 'the coordinator leaves');
     await running.close();
   });
-  if (options.exitWithStdin) endWithStdin(() => leaving.close());
+  if (options.exitWithStdin) process.stdin.once('close', () => leaving.close()).resume();
   const error = await running.failed;
   log.error({ error }, error.sentence);
   await running.close();
   process.exit(1);
-}
-
-function endWithStdin(leave: () => void): void {
-  process.stdin.once('end', leave).once('close', leave).resume();
 }

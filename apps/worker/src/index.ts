@@ -1,1 +1,2 @@
-export {};
+export { main } from './main.js';
+export { Worker, type WorkerOptions } from './worker.js';

@@ -1,0 +1,98 @@
+import { WeftError } from '@weft/common';
+import type { Assignment, StepDecision } from '@weft/proto';
+import type { CoordinatorLink, GenerationPlan, InitialState, StepReport, StepVote, TrainSignals } from '@weft/trainer';
+import type { Place, Send } from './messages.js';
+
+interface PendingVote {
+  readonly step: number;
+  readonly resolve: (decision: { readonly apply: boolean }) => void;
+  readonly reject: (error: WeftError) => void;
+}
+
+/**
+ * This worker's part in one generation: the trainer's way to the coordinator, and the coordinator's way to stop the
+ * trainer. Messages come in the order they were sent, so a decision is always heard before the release that follows it.
+ */
+export class Generation implements CoordinatorLink {
+  readonly assignment: Assignment;
+  readonly place: Place;
+  readonly plan: GenerationPlan;
+  readonly signals: TrainSignals;
+  readonly #send: Send;
+  readonly #released = new AbortController();
+  readonly #stop: { afterStep: number | undefined } = { afterStep: undefined };
+  #pending: PendingVote | undefined;
+  #lastStep: number;
+
+  /** @throws `invalid_argument` for an assignment without a state to start from. */
+  constructor(assignment: Assignment, send: Send) {
+    const { runId, generation, rank, ringAddresses, firstStep } = assignment;
+    this.assignment = assignment;
+    this.place = { runId, generation };
+    this.plan = { generation, rank, worldSize: ringAddresses.length, firstStep, state: initialState(assignment) };
+    this.signals = { released: this.#released.signal, stop: this.#stop };
+    this.#send = send;
+    this.#lastStep = firstStep - 1;
+  }
+
+  /** Whether it is over by the coordinator's word. */
+  get isReleased(): boolean {
+    return this.#released.signal.aborted;
+  }
+
+  /** The last step decided. */
+  get lastStep(): number {
+    return this.#lastStep;
+  }
+
+  vote(vote: StepVote): Promise<{ readonly apply: boolean }> {
+    if (this.isReleased) return Promise.reject(this.#cancelled());
+    return new Promise((resolve, reject) => {
+      this.#pending = { step: vote.step, resolve, reject };
+      this.#send({ $case: 'stepVote', stepVote: { ...this.place, ...vote } });
+    });
+  }
+
+  report(report: StepReport): void {
+    this.#send({ $case: 'stepReport', stepReport: { ...this.place, ...report } });
+  }
+
+  checkpointPart({ step, files }: Parameters<CoordinatorLink['checkpointPart']>[0]): void {
+    this.#send({ $case: 'checkpointPart', checkpointPart: { ...this.place, step, files: [...files] } });
+  }
+
+  decided({ step, apply }: StepDecision): void {
+    if (this.#pending?.step !== step) return;
+    const { resolve } = this.#pending;
+    this.#pending = undefined;
+    this.#lastStep = step;
+    resolve({ apply });
+  }
+
+  stopAfter(step: number): void {
+    this.#stop.afterStep = step;
+  }
+
+  release(): void {
+    this.#released.abort();
+    this.#pending?.reject(this.#cancelled());
+    this.#pending = undefined;
+  }
+
+  #cancelled(): WeftError {
+    return new WeftError('cancelled', `generation ${this.place.generation} of run ${this.place.runId} was released`);
+  }
+}
+
+function initialState({ runId, state }: Assignment): InitialState {
+  switch (state?.$case) {
+    case 'fresh':
+      return { kind: 'fresh' };
+    case 'keep':
+      return { kind: 'keep' };
+    case 'checkpointDirectory':
+      return { kind: 'checkpoint', directory: state.checkpointDirectory };
+    case undefined:
+      throw new WeftError('invalid_argument', `the assignment of run ${runId} does not say what to start from`);
+  }
+}

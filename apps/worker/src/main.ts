@@ -1,0 +1,61 @@
+import { WeftError } from '@weft/common';
+import { createLogger, type Logger } from '@weft/telemetry';
+import closeWithGrace from 'close-with-grace';
+import { GpuWorkers } from './gpu-workers.js';
+import { HELP, parseOptions, type WorkerProcessOptions } from './options.js';
+import { startWorker } from './start.js';
+
+/** A step that cannot be interrupted is not waited for longer. */
+const CLOSE_TIMEOUT_MS = 4000;
+
+/**
+ * `weft worker`: runs until it is told to leave (SIGTERM, SIGINT, the end of stdin when asked), which ends the process
+ * with exit code 0. Resolves to an exit code when there is nothing to run, or when the workers of all GPUs have ended.
+ *
+ * @throws WeftError when it cannot start, or when the coordinator refuses it for good.
+ */
+export async function main(argv: readonly string[]): Promise<number> {
+  const options = parseOptions(argv, process.env);
+  if (options === undefined) {
+    process.stdout.write(HELP);
+    return 0;
+  }
+  const log = createLogger({ role: 'worker' });
+  if (options.gpus !== undefined && options.gpus.length > 1) return oneWorkerPerGpu(options, options.gpus, argv, log);
+  // Before anything loads CUDA.
+  if (options.gpus !== undefined) process.env.CUDA_VISIBLE_DEVICES = options.gpus[0] ?? '';
+  const running = await startWorker(options, log);
+  const { dataPlaneAddress, metricsAddress, workerId } = running;
+  log.info(
+    { workerId, dataPlaneAddress, metricsAddress },
+    `worker ${workerId} is up, data plane at ${dataPlaneAddress}`,
+  );
+  leaveWithGrace(options, log, () => running.close());
+  await running.done;
+  // Told to leave: whoever told it ends the process.
+  return new Promise<number>(() => {});
+}
+
+async function oneWorkerPerGpu(
+  { dataPort, metricsPort, ...options }: WorkerProcessOptions,
+  gpus: readonly string[],
+  argv: readonly string[],
+  log: Logger,
+): Promise<number> {
+  const workers = new GpuWorkers({ gpus, argv, dataPort, metricsPort, log });
+  leaveWithGrace(options, log, () => workers.close());
+  return workers.ended;
+}
+
+function leaveWithGrace(
+  { exitWithStdin }: Pick<WorkerProcessOptions, 'exitWithStdin'>,
+  log: Logger,
+  close: () => Promise<void>,
+): void {
+  const leaving = closeWithGrace({ delay: CLOSE_TIMEOUT_MS, logger: false, skip: ['beforeExit'] }, async (cause) => {
+    if (cause.err !== undefined) log.error({ error: cause.err }, `unexpected: ${WeftError.from(cause.err).message}`);
+    else log.info({ signal: cause.signal }, 'the worker leaves');
+    await close();
+  });
+  if (exitWithStdin) process.stdin.once('close', () => leaving.close()).resume();
+}

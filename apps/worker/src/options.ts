@@ -1,0 +1,114 @@
+import { hostname } from 'node:os';
+import { resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { didYouMean, parseAddress, WeftError } from '@weft/common';
+
+export interface WorkerProcessOptions {
+  /** `host:port` of the coordinator; undefined: the one that keeps `home`. */
+  readonly coordinator: string | undefined;
+  readonly home: string;
+  /** The address peers reach this worker at; undefined: the one from which it reaches the coordinator. */
+  readonly host: string | undefined;
+  /** 0: any free port. */
+  readonly dataPort: number;
+  /** 0: any free port. */
+  readonly metricsPort: number;
+  /** The GPUs to use, one worker each; undefined: as the environment has it. Empty: none. */
+  readonly gpus: readonly string[] | undefined;
+  /** Threads inside one op; undefined: as the run says. */
+  readonly threads: number | undefined;
+  /** End when stdin ends: the parent has died. */
+  readonly exitWithStdin: boolean;
+  /** For people; the worker's id begins with it. */
+  readonly name: string;
+}
+
+export const HELP = `Usage: weft worker [options]
+
+Attends a coordinator and trains what it is assigned: one worker is one rank.
+
+Options:
+  --coordinator <host:port>  the coordinator (default: $WEFT_COORDINATOR, or the one that keeps the home)
+  --home <directory>         where coordinator.json is looked for (default: $WEFT_HOME, or .weft)
+  --host <address>           the address at which other workers reach this one
+                             (default: the one from which it reaches the coordinator)
+  --data-port <port>         the port for other workers; 0 for any free one (default: 0)
+  --metrics-port <port>      the port of /metrics and /healthz; 0 for any free one (default: 0)
+  --gpus <list|none>         start one worker for each of these GPUs, such as 0,1,2 (default: one worker)
+  --threads <n>              threads inside one operation (default: this worker's share of the cores)
+  --name <name>              what the worker is called (default: the name of the host)
+  --exit-with-stdin          end when standard input ends
+  -h, --help                 show this text
+`;
+
+const FLAGS = {
+  coordinator: { type: 'string' },
+  home: { type: 'string' },
+  host: { type: 'string' },
+  'data-port': { type: 'string' },
+  'metrics-port': { type: 'string' },
+  gpus: { type: 'string' },
+  threads: { type: 'string' },
+  name: { type: 'string' },
+  'exit-with-stdin': { type: 'boolean' },
+  help: { type: 'boolean', short: 'h' },
+} as const;
+
+/** @returns undefined when help was asked for. @throws `invalid_argument` naming option and value. */
+export function parseOptions(
+  argv: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+): WorkerProcessOptions | undefined {
+  const values = parseFlags(argv);
+  if (values.help === true) return undefined;
+  // A home that was named is a choice of coordinator too.
+  const coordinator = values.coordinator ?? (values.home === undefined ? env.WEFT_COORDINATOR || undefined : undefined);
+  if (coordinator !== undefined) parseAddress(coordinator);
+  return {
+    coordinator,
+    home: resolve(values.home ?? (env.WEFT_HOME || '.weft')),
+    host: values.host,
+    dataPort: wholeNumber('data-port', values['data-port'], 0, 65_535) ?? 0,
+    metricsPort: wholeNumber('metrics-port', values['metrics-port'], 0, 65_535) ?? 0,
+    gpus: values.gpus === undefined ? undefined : gpusOf(values.gpus),
+    threads: wholeNumber('threads', values.threads, 1, 1024),
+    exitWithStdin: values['exit-with-stdin'] === true,
+    name: values.name ?? hostname(),
+  };
+}
+
+function parseFlags(argv: readonly string[]) {
+  try {
+    return parseArgs({ args: [...argv], options: FLAGS, allowPositionals: false }).values;
+  } catch (cause) {
+    const { message } = WeftError.from(cause);
+    const unknown = /'--([^'=]+)/.exec(message)?.[1];
+    const meant = unknown === undefined ? undefined : didYouMean(unknown, Object.keys(FLAGS));
+    // Node's own sentence ends with advice about "--" that does not help here.
+    const sentence = message.split('. ')[0]!.replace(/\.$/, '');
+    throw new WeftError('invalid_argument', sentence, {
+      cure: meant === undefined ? 'see weft worker --help' : `did you mean --${meant}`,
+      cause,
+    });
+  }
+}
+
+function wholeNumber(name: string, text: string | undefined, least: number, most: number): number | undefined {
+  if (text === undefined) return undefined;
+  const value = Number(text);
+  if (/^\d+$/.test(text) && value >= least && value <= most) return value;
+  throw new WeftError(
+    'invalid_argument',
+    `--${name} must be a whole number from ${least} to ${most}, not ${JSON.stringify(text)}`,
+  );
+}
+
+function gpusOf(text: string): readonly string[] {
+  if (text === 'none') return [];
+  const gpus = text.split(',');
+  if (gpus.every((gpu) => /^(\d+|GPU-[\w-]+|MIG-[\w/-]+)$/.test(gpu)) && new Set(gpus).size === gpus.length)
+    return gpus;
+  throw new WeftError('invalid_argument', `--gpus must be a list of different GPUs, not ${JSON.stringify(text)}`, {
+    cure: 'write --gpus 0,1,2, or --gpus none',
+  });
+}

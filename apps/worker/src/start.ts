@@ -1,0 +1,94 @@
+import { randomBytes } from 'node:crypto';
+import { hostname } from 'node:os';
+import { DataPlane } from '@weft/collectives';
+import { WorkersService } from '@weft/proto';
+import { channel } from '@weft/rpc';
+import { type Logger, serveMetrics, WorkerMetrics } from '@weft/telemetry';
+import { describeDevice } from './device.js';
+import { findCoordinator } from './find-coordinator.js';
+import { hostTowards } from './local-host.js';
+import type { WorkerProcessOptions } from './options.js';
+import { threadHeart } from './thread-heart.js';
+import { type Connection, Worker } from './worker.js';
+
+const HEART_THREAD = new URL('./heart-thread.js', import.meta.url);
+
+export interface RunningWorker {
+  readonly workerId: string;
+  readonly dataPlaneAddress: string;
+  readonly metricsAddress: string;
+  /** Resolves after `close`. @throws what the coordinator refuses the worker with. */
+  readonly done: Promise<void>;
+  close(): Promise<void>;
+}
+
+/**
+ * Opens a worker's sockets, loads the trainer and lets the worker attend.
+ *
+ * @throws `unavailable` when no coordinator is known, `port_in_use` and what else can be wrong with an address.
+ */
+export async function startWorker(options: WorkerProcessOptions, log: Logger): Promise<RunningWorker> {
+  const host = options.host ?? (await hostTowards(await findCoordinator(options)));
+  const workerId = `${options.name}-${randomBytes(3).toString('hex')}`;
+  const metrics = new WorkerMetrics();
+  const dataPlane = await DataPlane.listen(await dataPlaneHosts(options, host));
+  const leaving = new AbortController();
+  let hasLeft = false;
+  const page = await serveMetrics({
+    registry: metrics.registry,
+    host,
+    port: options.metricsPort,
+    name: 'the metrics of the worker',
+    unhealthy: () => (hasLeft ? 'the worker is leaving' : undefined),
+  }).catch(async (thrown: unknown) => {
+    await dataPlane.close();
+    throw thrown;
+  });
+  // Late, because they bring TensorFlow's bindings with them; and before attending, so that the first step is near.
+  const [{ describeNativeLibrary }, { TrainingSession }] = await Promise.all([
+    import('@weft/engine'),
+    import('@weft/trainer'),
+  ]);
+  const device = describeDevice(describeNativeLibrary(), process.env.CUDA_VISIBLE_DEVICES, options.threads);
+  const worker = new Worker({
+    hello: { workerId, hostName: hostname(), processId: process.pid, device },
+    connect: () => connect(options, log),
+    dataPlane,
+    openSession: (session) => TrainingSession.open(session),
+    threads: options.threads,
+    metrics,
+    log,
+  });
+  const done = worker.run(leaving.signal).finally(async () => {
+    hasLeft = true;
+    await page.close();
+    await dataPlane.close();
+  });
+  return {
+    workerId,
+    dataPlaneAddress: dataPlane.address,
+    metricsAddress: page.address,
+    done,
+    close: async () => {
+      leaving.abort();
+      await done.catch(() => {});
+    },
+  };
+}
+
+async function dataPlaneHosts(options: WorkerProcessOptions, host: string) {
+  const port = options.dataPort;
+  if (host !== '0.0.0.0' && host !== '::') return { host, port };
+  return { host, port, advertisedHost: await hostTowards(await findCoordinator(options)) };
+}
+
+async function connect(options: WorkerProcessOptions, log: Logger): Promise<Connection> {
+  const address = await findCoordinator(options);
+  const open = await channel(address);
+  return {
+    stream: open.bidi(WorkersService.attend),
+    startHeart: threadHeart(address, log, HEART_THREAD),
+    address,
+    close: () => open.close(),
+  };
+}

@@ -1,0 +1,48 @@
+import type { ProcessGroup } from '@weft/collectives';
+import { perSource } from '@weft/common';
+import type { RunConfig } from '@weft/config';
+import { MixtureSchedule, stepRanges } from '@weft/mixture';
+import type { WorkerMetrics } from '@weft/telemetry';
+import type { StepResult } from '@weft/trainer';
+
+/** Turns what the trainer tells of its steps into metrics. */
+export class StepMeter {
+  readonly #metrics: WorkerMetrics;
+  #stats: ProcessGroup['stats'] | undefined;
+  #sent = 0;
+  #received = 0;
+
+  constructor(metrics: WorkerMetrics) {
+    this.#metrics = metrics;
+  }
+
+  /** Counts the bytes of this ring from here on. */
+  follow({ stats }: ProcessGroup): void {
+    this.#stats = stats;
+    this.#sent = stats.bytesSent;
+    this.#received = stats.bytesReceived;
+  }
+
+  stepDone({ data, globalBatchSize }: RunConfig, { applied, report, vote }: StepResult): void {
+    const { bytesSent = this.#sent, bytesReceived = this.#received } = this.#stats ?? {};
+    const ranges = stepRanges(new MixtureSchedule(data.weights), globalBatchSize, report.step);
+    this.#metrics.stepDone({
+      step: report.step,
+      loss: vote.loss,
+      learningRate: report.learningRate,
+      gradNorm: vote.gradNorm,
+      applied,
+      tokensPerSecond: report.tokensPerSecond,
+      sequences: perSource((source) => ranges[source].end - ranges[source].first),
+      seconds: {
+        data: report.dataSeconds,
+        compute: report.computeSeconds,
+        communication: report.communicationSeconds,
+        apply: report.applySeconds,
+      },
+      ringBytes: { sent: bytesSent - this.#sent, received: bytesReceived - this.#received },
+    });
+    this.#sent = bytesSent;
+    this.#received = bytesReceived;
+  }
+}

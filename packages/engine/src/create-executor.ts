@@ -4,6 +4,7 @@ import { EagerExecutor, type EagerHost } from './eager-executor.js';
 import type { Executor } from './executor.js';
 import { GraphExecutor } from './graph-executor.js';
 import { loadCApi } from './native/c-api.js';
+import type { OpTiming } from './native/step-stats.js';
 import { NativeBackend, useBackend } from './native-backend.js';
 import { nativeLibraryDirectory } from './native-library.js';
 import type { Program } from './program.js';
@@ -22,6 +23,8 @@ export interface ExecutorOptions {
   readonly precision: Precision;
   /** Threads inside one op; 0 lets TensorFlow choose. */
   readonly threads: number;
+  /** With the compiled graph: told how long every op of a phase took, after each run. Slows runs down; default: none. */
+  readonly onTrace?: (phase: string, ops: readonly OpTiming[]) => void;
 }
 
 /**

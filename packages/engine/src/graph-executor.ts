@@ -6,6 +6,7 @@ import { GraphWriter } from './graph/graph-writer.js';
 import type { CApi, OutputPointer, Pointer } from './native/c-api.js';
 import { DataType } from './native/data-type.js';
 import { Graph, NativeTensor, Session } from './native/handles.js';
+import type { OpTiming } from './native/step-stats.js';
 import type { Program, TensorSpec } from './program.js';
 import { recordPhase } from './record.js';
 import { type Precision, rewrite } from './rewrite/rewrite.js';
@@ -14,6 +15,8 @@ export interface GraphOptions {
   readonly precision: Precision;
   /** Threads inside one op; 0 lets TensorFlow choose. */
   readonly threads: number;
+  /** Told how long every op of a phase took, after each run of it. Tracing slows the run down; default: none. */
+  readonly onTrace?: (phase: string, ops: readonly OpTiming[]) => void;
 }
 
 /** Runs a program as one TensorFlow graph whose variables stay in the session between phases. */
@@ -22,6 +25,7 @@ export class GraphExecutor implements Executor {
   readonly #api: CApi;
   readonly #program: Program;
   readonly #precision: Precision;
+  readonly #onTrace: GraphOptions['onTrace'];
   readonly #graph: Graph;
   readonly #writer: GraphWriter;
   readonly #session: Session;
@@ -35,6 +39,7 @@ export class GraphExecutor implements Executor {
     this.#api = api;
     this.#program = program;
     this.#precision = options.precision;
+    this.#onTrace = options.onTrace;
     this.#graph = new Graph(api);
     this.#writer = new GraphWriter(api, this.#graph);
     for (const [name, spec] of Object.entries(program.state)) {
@@ -56,7 +61,9 @@ export class GraphExecutor implements Executor {
         const spec = this.#program.phases[phase]?.inputs[name] as TensorSpec;
         return { output, tensor: this.#native(spec, inputs[name] as HostTensor | HostArray, owned) };
       });
-      const tensors = await this.#runSession(feeds, compiled.outputs, compiled.targets, where);
+      const report = this.#onTrace;
+      const onTrace = report && ((ops: readonly OpTiming[]) => report(phase, ops));
+      const tensors = await this.#runSession(feeds, compiled.outputs, compiled.targets, where, onTrace);
       return Object.fromEntries(compiled.outputNames.map((name, i) => [name, tensors[i] as NativeTensor]));
     } finally {
       for (const tensor of owned) tensor.dispose();

@@ -1,6 +1,8 @@
 export { BATCH_FIELDS, type BatchField, batchSpecs } from './batch.js';
 export { countParameters, type ParameterCounts } from './count-parameters.js';
+export { decoder, decoderParameters } from './decoder.js';
 export { initialValue } from './initial-value.js';
 export { type Batch, logits, lossSum } from './loss.js';
 export { modelParameters } from './model-parameters.js';
 export type { Initial, ParameterSpec, Parameters } from './parameters.js';
+export { takeRows } from './take-rows.js';

@@ -12,7 +12,7 @@ export interface StepParts {
   readonly config: RunConfig;
   readonly program: TrainProgram;
   readonly executor: Executor;
-  readonly loader: SliceLoader;
+  readonly loader: Pick<SliceLoader, 'load'>;
   readonly group: ProcessGroup;
   readonly link: CoordinatorLink;
 }

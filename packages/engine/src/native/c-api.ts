@@ -58,6 +58,9 @@ const RUNTIME = [
   'void TF_DeleteDeviceList(void*)',
   'int TF_DeviceListCount(void*)',
   'const char* TF_DeviceListName(void*, int, void*)',
+  'void* TF_NewBuffer()',
+  'void* TF_NewBufferFromString(void*, size_t)',
+  'void TF_DeleteBuffer(void*)',
   'void TF_SessionRun(void*, void*, TF_Output*, void**, int, TF_Output*, _Out_ void**, int, void**, int, void*, void*)',
 ] as const;
 
@@ -117,6 +120,7 @@ export function loadCApi(directory: string): CApi {
   try {
     const library = loadLibraries(directory);
     koffi.struct('TF_Output', { operation: 'void*', index: 'int' });
+    koffi.struct('TF_Buffer', { data: 'void*', length: 'size_t', deallocator: 'void*' });
     const api = Object.fromEntries(
       [...GRAPH, ...RUNTIME, ...EAGER].map((signature) => [nameOf(signature), library.func(signature)]),
     ) as CApi;
@@ -139,4 +143,13 @@ function nameOf(signature: string): string {
 /** The bytes of a native buffer, without a copy. The caller keeps the buffer alive. */
 export function viewMemory(pointer: Pointer, bytes: number): ArrayBuffer {
   return koffi.view(pointer, bytes);
+}
+
+/** A copy of what a `TF_Buffer` holds. */
+export function readBuffer(buffer: Pointer): Uint8Array {
+  const { data, length }: { readonly data: Pointer; readonly length: number | bigint } = koffi.decode(
+    buffer,
+    'TF_Buffer',
+  );
+  return data === null ? new Uint8Array(0) : new Uint8Array(viewMemory(data, Number(length))).slice();
 }

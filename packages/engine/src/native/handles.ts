@@ -3,6 +3,8 @@ import type { HostArray, HostTensor } from '../executor.js';
 import type { TensorSpec } from '../program.js';
 import { type CApi, type OutputPointer, type Pointer, viewMemory } from './c-api.js';
 import { byteSize, DataType } from './data-type.js';
+import { RunTrace } from './run-trace.js';
+import type { OpTiming } from './step-stats.js';
 
 /** A native object with one owner: freed exactly once, and an error instead of a crash when used afterwards. */
 abstract class Handle {
@@ -181,20 +183,22 @@ export class Session extends Handle {
     return names;
   }
 
-  /** Runs the graph off the main thread; returned tensors belong to the caller. */
+  /** Runs the graph off the main thread; returned tensors belong to the caller. With `onTrace` it times every op. */
   async run(
     feeds: readonly { readonly output: OutputPointer; readonly tensor: NativeTensor }[],
     fetches: readonly OutputPointer[],
     targets: readonly Pointer[],
     doing: string,
+    onTrace?: (ops: readonly OpTiming[]) => void,
   ): Promise<NativeTensor[]> {
     const status = new Status(this.#api);
+    const trace = onTrace === undefined ? undefined : new RunTrace(this.#api);
     const fetched: Pointer[] = fetches.map(() => null);
     try {
       await new Promise<void>((resolve, reject) => {
         this.#api.TF_SessionRun.async(
           this.pointer,
-          null,
+          trace?.options ?? null,
           feeds.map((feed) => feed.output),
           feeds.map((feed) => feed.tensor.pointer),
           feeds.length,
@@ -203,14 +207,16 @@ export class Session extends Handle {
           fetches.length,
           targets,
           targets.length,
-          null,
+          trace?.metadata ?? null,
           status.pointer,
           (error: unknown) => (error ? reject(error) : resolve()),
         );
       });
       status.check(doing);
+      if (trace !== undefined) onTrace?.(trace.read());
       return fetched.map((pointer) => NativeTensor.adopt(this.#api, pointer));
     } finally {
+      trace?.dispose();
       status.dispose();
     }
   }

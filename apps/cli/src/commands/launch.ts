@@ -1,11 +1,13 @@
 import type { RunConfig } from '@weft/config';
 import type { CommandContext } from '../context.js';
 import { createDisplay } from '../progress/display.js';
+import { refuseBoth } from '../refuse-both.js';
 import { EXIT, UsageError } from '../report-error.js';
 import { resolveRun, withAbsolutePaths } from '../resolve-run.js';
 import { say } from '../terminal.js';
 
 export interface LaunchOptions {
+  readonly coordinator?: string;
   /** `true`: as many as the run asks for. */
   readonly local?: number | true;
   readonly set?: readonly string[];
@@ -17,11 +19,10 @@ export interface LaunchOptions {
 
 /** `weft launch`: starts a run, here with `--local` or on the coordinator's cluster, and stays with it to its end. */
 export async function launch(context: CommandContext, recipe: string, options: LaunchOptions): Promise<number> {
+  refuseBoth(options);
   const config = await configOf(recipe, options);
   const configHere = withAbsolutePaths(config, context.home);
   if (options.dryRun) return (await import('./dry-run.js')).dryRun(context, config);
-  if (options.local !== undefined && context.coordinator !== undefined)
-    throw new UsageError('--local starts a coordinator of its own, so --coordinator cannot be given with it');
   if (options.local !== undefined && options.detach) {
     const { launchInBackground } = await import('../local/background.js');
     return launchInBackground(context, ['launch', recipe, ...argumentsOf(options)]);

@@ -3,6 +3,7 @@ import { WeftError } from '@weft/common';
 import type { RunRecord } from '@weft/coordination';
 import type { CommandContext } from '../context.js';
 import { createDisplay } from '../progress/display.js';
+import { refuseBoth } from '../refuse-both.js';
 import { EXIT, UsageError } from '../report-error.js';
 import { chooseRun } from '../runs/choose-run.js';
 import { driveRun } from '../runs/drive-run.js';
@@ -13,6 +14,7 @@ import type { RunView } from '../runs/run-view.js';
 import { say } from '../terminal.js';
 
 export interface ResumeOptions {
+  readonly coordinator?: string;
   readonly workers?: number;
   readonly steps?: number;
   /** `true`: as many as the run asks for. */
@@ -25,8 +27,7 @@ export interface ResumeOptions {
  * machine when the run trained here before or `--local` asks for it.
  */
 export async function resume(context: CommandContext, text: string, options: ResumeOptions): Promise<number> {
-  if (options.local !== undefined && context.coordinator !== undefined)
-    throw new UsageError('--local starts a coordinator of its own, so --coordinator cannot be given with it');
+  refuseBoth(options);
   const { run, workersHere } = await choose(context, text, options);
   if (workersHere !== undefined && options.detach) {
     const { launchInBackground } = await import('../local/background.js');

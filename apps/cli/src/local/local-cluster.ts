@@ -4,6 +4,7 @@ import { systemClock, WeftError } from '@weft/common';
 import { logsDirectory, shortPath } from '../home.js';
 import { CoordinatorClient } from '../runs/coordinator-client.js';
 import { readCoordinatorFile } from '../runs/find-coordinator.js';
+import { gpuArguments, visibleGpus } from './assign-gpus.js';
 import { type Ending, LocalProcess } from './local-process.js';
 
 /** Loading TensorFlow on a busy machine takes long, but not so long. */
@@ -69,8 +70,11 @@ export class LocalCluster {
       });
       const client = await CoordinatorClient.connect(address);
       onProgress(`The coordinator listens on ${address}; logs in ${shortPath(logDirectory)}.`);
+      const gpus = await visibleGpus(env);
       for (let index = 0; index < count; index++)
-        processes.push(startProcess(`worker ${index}`, ['worker', '--coordinator', address]));
+        processes.push(
+          startProcess(`worker ${index}`, ['worker', '--coordinator', address, ...gpuArguments(index, gpus)]),
+        );
       const devices = await waitFor(processes, async () => {
         const { workers } = await client.cluster();
         return workers.length >= count ? workers.map(({ device }) => device) : undefined;

@@ -16,7 +16,7 @@ export function renderPlainStep(view: ProgressView): string {
     `${count(tokensPerSecond ?? 0)} tokens/s`,
     SOURCES.map((source) => `${source} ${count(sequences[source])}`).join(' '),
   ];
-  if (etaSeconds !== undefined && run.step < run.steps) parts.push(`eta ${duration(etaSeconds)}`);
+  if (etaSeconds !== undefined) parts.push(`eta ${duration(etaSeconds)}`);
   return parts.join('  ');
 }
 

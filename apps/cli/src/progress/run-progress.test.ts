@@ -20,6 +20,17 @@ describe('the progress of a run', () => {
     expect(progress.view(timeMs + 600_000).etaSeconds).toBe(38);
   });
 
+  it('does not let a pause of the run into the time left', () => {
+    const progress = new RunProgress(exampleRun());
+    for (let step = 1; step <= 20; step++) progress.addStep(exampleStep(step));
+    const paused = 3_600_000;
+    for (const step of [21, 22]) {
+      const time = new Date(timeMsOfStep(step) + paused).toISOString();
+      progress.addStep(exampleStep(step, { time }));
+    }
+    expect(progress.view(timeMsOfStep(22) + paused).etaSeconds).toBe(38 * 2);
+  });
+
   it('knows whether it has seen every sequence of the run', () => {
     const late = new RunProgress(exampleRun({ step: 30 }));
     late.addStep(exampleStep(31));

@@ -66,7 +66,7 @@ export class RunProgress {
 
   view(nowMs: number): ProgressView {
     const recent = this.#metrics.slice(-WINDOW);
-    const secondsPerStep = meanStepSeconds(this.#metrics.slice(-WINDOW - 1));
+    const secondsPerStep = typicalStepSeconds(this.#metrics.slice(-WINDOW - 1));
     return {
       run: this.#run,
       latest: this.#metrics.at(-1),
@@ -82,8 +82,9 @@ export class RunProgress {
 
   #etaSeconds(secondsPerStep: number | undefined, nowMs: number): number | undefined {
     const latest = this.#metrics.at(-1);
-    if (latest === undefined || secondsPerStep === undefined || hasEnded(this.#run)) return undefined;
-    const left = (this.#run.steps - this.#run.step) * secondsPerStep;
+    const steps = this.#run.steps - this.#run.step;
+    if (latest === undefined || secondsPerStep === undefined || steps <= 0 || hasEnded(this.#run)) return undefined;
+    const left = steps * secondsPerStep;
     const sinceLatest = Math.min(Math.max(0, (nowMs - timeMsOf(latest)) / 1000), secondsPerStep);
     return Math.max(0, left - sinceLatest);
   }
@@ -104,7 +105,6 @@ export class RunProgress {
  */
 function eventsBetween(before: RunView, after: RunView, lastWorldSize: number): string[] {
   const events: string[] = [];
-  const because = after.reason === '' ? '' : `: ${after.reason}`;
   if (after.phase === 'running' && before.worldSize > 0 && after.worldSize === 0) events.push(after.reason);
   if (after.generation > before.generation && before.generation > 0) {
     const change = lastWorldSize === 0 ? 0 : after.worldSize - lastWorldSize;
@@ -112,7 +112,7 @@ function eventsBetween(before: RunView, after: RunView, lastWorldSize: number): 
     events.push(`${what}generation ${after.generation} with ${plural(after.worldSize, 'worker')}`);
   }
   if (after.phase !== before.phase && (after.phase === 'queued' || after.phase === 'stopping'))
-    events.push(`${after.phase}${because}`);
+    events.push(after.reason === '' ? after.phase : `${after.phase}, ${after.reason}`);
   if (after.checkpointStep > before.checkpointStep) events.push(`checkpoint of step ${after.checkpointStep} saved`);
   return events;
 }
@@ -132,10 +132,10 @@ function trend(metrics: readonly StepMetrics[]): number | undefined {
   return after === undefined || before === undefined ? undefined : after - before;
 }
 
-function meanStepSeconds(metrics: readonly StepMetrics[]): number | undefined {
-  const [first, last] = [metrics[0], metrics.at(-1)];
-  if (first === undefined || last === undefined || last.step === first.step) return undefined;
-  return Math.max(0, timeMsOf(last) - timeMsOf(first)) / 1000 / (last.step - first.step);
+/** The median, because a run that was resumed or lost a worker has a pause among its steps. */
+function typicalStepSeconds(metrics: readonly StepMetrics[]): number | undefined {
+  const seconds = metrics.slice(1).map((each, at) => (timeMsOf(each) - timeMsOf(metrics[at] ?? each)) / 1000);
+  return median(seconds);
 }
 
 function thinned(metrics: readonly StepMetrics[]): number[] {
@@ -149,4 +149,11 @@ function finiteLosses(metrics: readonly StepMetrics[]): number[] {
 
 function mean(values: readonly number[]): number | undefined {
   return values.length === 0 ? undefined : values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
+/** The middle value, the mean of the two in the middle for an even number of them. */
+export function median(values: readonly number[]): number | undefined {
+  const sorted = values.toSorted((a, b) => a - b);
+  const half = Math.floor(sorted.length / 2);
+  return mean(sorted.length % 2 === 1 ? sorted.slice(half, half + 1) : sorted.slice(Math.max(0, half - 1), half + 1));
 }

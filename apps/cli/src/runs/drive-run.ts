@@ -1,4 +1,4 @@
-import { systemClock, WeftError } from '@weft/common';
+import { errorCode, systemClock, WeftError } from '@weft/common';
 import type { CommandContext } from '../context.js';
 import { onInterrupts } from '../interrupts.js';
 import type { LocalCluster } from '../local/local-cluster.js';
@@ -67,7 +67,7 @@ export async function driveRun({ context, client, display, run, cluster }: Drive
     ...(cluster === undefined ? {} : { logDirectory: cluster.logDirectory }),
   };
   report(context, outcome);
-  if (progress.run.phase === 'failed') throw failure(progress.run);
+  if (progress.run.phase === 'failed') throw failureOf(progress.run);
   return exitCodeOf(progress.run);
 }
 
@@ -80,9 +80,9 @@ function report({ terminal, json }: CommandContext, outcome: Outcome): void {
 }
 
 /** The error of a run that failed is the error of the command that drove it. */
-function failure({ reason, failure: why }: RunView): WeftError {
-  const cure = why?.cure;
-  return new WeftError('failed_precondition', `the run failed: ${reason}`, cure === undefined ? {} : { cure });
+function failureOf({ reason, failure }: RunView): WeftError {
+  const cure = failure?.cure === undefined ? {} : { cure: failure.cure };
+  return new WeftError(errorCode(failure?.code ?? 'internal'), `the run failed: ${reason}`, cure);
 }
 
 function interrupted(cause: WeftError, { runId, step, checkpointStep }: RunView): WeftError {

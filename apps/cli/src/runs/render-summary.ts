@@ -3,7 +3,7 @@ import { SOURCES } from '@weft/common';
 import { count, decimal, duration, plural } from '../format.js';
 import { shortPath } from '../home.js';
 import { phaseStyle } from '../progress/render-bar.js';
-import { endsOfLoss, type ProgressView } from '../progress/run-progress.js';
+import { endsOfLoss, median, type ProgressView } from '../progress/run-progress.js';
 import type { StepMetrics } from '../progress/step-metrics.js';
 import { EXIT } from '../report-error.js';
 import { type Line, type Span, span } from '../spans.js';
@@ -27,7 +27,7 @@ export function renderSummary({ view, metrics, elapsedSeconds, logDirectory }: O
   const pairs: [string, string | Span][] = [];
   if (view.latest !== undefined) {
     pairs.push(['final loss', `${decimal(view.latest.loss)}${meansOfLoss(loss, metrics.length)}`]);
-    pairs.push(['speed', `${count(meanSpeed(metrics))} tokens/s`]);
+    pairs.push(['speed', `${count(typicalSpeed(metrics))} tokens/s`]);
     pairs.push(['sequences', SOURCES.map((source) => `${source} ${count(view.sequences[source])}`).join(', ')]);
   }
   pairs.push(['run', shortPath(run.directory)]);
@@ -56,7 +56,7 @@ export function summaryOf({ view, metrics, elapsedSeconds, logDirectory }: Outco
     loss: view.latest?.loss ?? null,
     meanLossOfFirstSteps: loss.first ?? null,
     meanLossOfLastSteps: loss.last ?? null,
-    tokensPerSecond: metrics.length === 0 ? null : meanSpeed(metrics),
+    tokensPerSecond: metrics.length === 0 ? null : typicalSpeed(metrics),
     sequences: view.sequences,
     checkpoint: run.checkpointStep > 0 ? checkpointPath(run) : null,
     elapsedSeconds,
@@ -131,7 +131,7 @@ function meansOfLoss({ first, last }: { first?: number; last?: number }, steps: 
   return ` (mean of the last 5 steps ${decimal(last)}, of the first 5 ${decimal(first)})`;
 }
 
-function meanSpeed(metrics: readonly StepMetrics[]): number {
-  const speeds = metrics.flatMap(({ tokensPerSecond }) => tokensPerSecond ?? []);
-  return speeds.length === 0 ? 0 : speeds.reduce((sum, speed) => sum + speed, 0) / speeds.length;
+/** The median: the first steps compile the graph, and a pause is not a speed. */
+function typicalSpeed(metrics: readonly StepMetrics[]): number {
+  return median(metrics.flatMap(({ tokensPerSecond }) => tokensPerSecond ?? [])) ?? 0;
 }

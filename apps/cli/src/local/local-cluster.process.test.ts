@@ -1,0 +1,35 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { temporaryDirectory } from '@weft/testing';
+import { describe, expect, it } from 'vitest';
+import { readCoordinatorFile } from '../runs/find-coordinator.js';
+import { LocalCluster } from './local-cluster.js';
+
+const start = (home: string, workers: number, said: string[] = []) =>
+  LocalCluster.start({ home, workers, env: process.env, onProgress: (sentence) => said.push(sentence) });
+
+describe('a local cluster', () => {
+  it('is ready when every worker has registered, and gone when it is closed', async () => {
+    await using home = await temporaryDirectory();
+    const said: string[] = [];
+    const cluster = await start(home.path, 2, said);
+    expect((await cluster.client.cluster()).workers).toHaveLength(2);
+    expect(said).toEqual([
+      expect.stringMatching(/^The coordinator listens on 127\.0\.0\.1:\d+; logs in .*\.$/),
+      expect.stringMatching(/^2 workers are ready \(.*\)\.$/),
+    ]);
+    await expect(start(home.path, 1)).rejects.toMatchObject({ code: 'already_exists' });
+    await cluster.close();
+    expect(await cluster.breakdown()).toMatchObject({ message: expect.stringMatching(/^the coordinator ended/) });
+    expect(await readCoordinatorFile(home.path)).toBeUndefined();
+  });
+
+  it('that cannot start says why, in the words of the process that died', async () => {
+    await using home = await temporaryDirectory();
+    await writeFile(join(home.path, 'runs'), 'a file where a directory belongs');
+    await expect(start(home.path, 1)).rejects.toMatchObject({
+      code: 'failed_precondition',
+      message: expect.stringMatching(/^the coordinator ended: .*runs/),
+    });
+  });
+});

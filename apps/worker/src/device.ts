@@ -10,7 +10,7 @@ export function describeDevice(
   const cores = threads ?? availableParallelism();
   const cpu = `cpu, ${cores} ${threads === undefined ? 'core' : 'thread'}${cores === 1 ? '' : 's'}`;
   if (!library.found) return `${cpu}, JavaScript`;
-  const engine = library.version === undefined ? 'TensorFlow' : `TensorFlow ${library.version}`;
+  const engine = library.version === null ? 'TensorFlow' : `TensorFlow ${library.version}`;
   const isOnGpu = visibleGpus !== undefined && visibleGpus !== '' && visibleGpus !== '-1';
   return `${isOnGpu ? `gpu ${visibleGpus}` : cpu}, ${engine}`;
 }

@@ -6,6 +6,7 @@ import type { HeartThreadData } from './thread-heart.js';
 
 /** An event loop that stands still for so long will not move again: nobody should wait for it. */
 const LONGEST_STANDSTILL_MS = 15 * 60_000;
+const DEADLINE_MS = 5000;
 
 const { address, workerId, intervalMs, pulse } = workerData as HeartThreadData;
 let lastPulse = -1;
@@ -25,7 +26,7 @@ async function beat(): Promise<void> {
   try {
     channel ??= open();
     const { WorkersService } = await import('@weft/proto');
-    await (await channel).unary(WorkersService.beat, { workerId }, { deadlineMs: intervalMs * 2 });
+    await (await channel).unary(WorkersService.beat, { workerId }, { deadlineMs: DEADLINE_MS });
   } catch {
     (await channel?.catch(() => undefined))?.close();
     channel = undefined;

@@ -34,7 +34,8 @@ export function threadHeart(address: string, log: Logger, thread: URL): StartHea
 }
 
 function startThread(thread: URL, workerData: HeartThreadData, log: Logger): Heart {
-  const worker = new Worker(thread, { workerData });
+  // Without the flags of this process, which may not suit a thread.
+  const worker = new Worker(thread, { workerData, execArgv: [] });
   worker.on('error', (error) => {
     log.warn({ error }, 'the heart beats on the event loop only: a long computation may look like a dead worker');
   });

@@ -58,10 +58,8 @@ export class Worker {
       failures = wasWelcome ? 0 : failures + 1;
       const delayMs = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** failures) * (0.75 + Math.random() / 2);
       const reason = error?.message ?? 'it closed the stream';
-      log.warn(
-        { error, delayMs },
-        `the coordinator is away (${reason}): trying again in ${(delayMs / 1000).toFixed(1)} s`,
-      );
+      const inSeconds = (delayMs / 1000).toFixed(1);
+      log.warn({ code: error?.code, delayMs }, `the coordinator is away (${reason}): trying again in ${inSeconds} s`);
       await this.#clock.sleep(delayMs, signal).catch(() => {});
       if (!signal.aborted) metrics.coordinatorReconnected();
     }

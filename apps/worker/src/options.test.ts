@@ -1,0 +1,103 @@
+import { hostname } from 'node:os';
+import { describe, expect, it } from 'vitest';
+import { describeDevice } from './device.js';
+import { ownArguments } from './gpu-workers.js';
+import { HELP, parseOptions } from './options.js';
+
+describe('the options of weft worker', () => {
+  it('are those of a worker beside its coordinator by default', () => {
+    expect(parseOptions([], { WEFT_HOME: '/srv/weft' })).toEqual({
+      coordinator: undefined,
+      home: '/srv/weft',
+      host: undefined,
+      dataPort: 0,
+      metricsPort: 0,
+      gpus: undefined,
+      threads: undefined,
+      exitWithStdin: false,
+      name: hostname(),
+    });
+  });
+
+  it('can all be given', () => {
+    const argv =
+      '--coordinator a:1 --home /x --host 10.0.0.1 --data-port 2 --metrics-port 3 --gpus 0,1 --threads 4 --exit-with-stdin --name n';
+    expect(parseOptions(argv.split(' '), { WEFT_COORDINATOR: 'b:2' })).toEqual({
+      coordinator: 'a:1',
+      home: '/x',
+      host: '10.0.0.1',
+      dataPort: 2,
+      metricsPort: 3,
+      gpus: ['0', '1'],
+      threads: 4,
+      exitWithStdin: true,
+      name: 'n',
+    });
+  });
+
+  it('take the coordinator of the environment unless a home is named', () => {
+    expect(parseOptions([], { WEFT_COORDINATOR: 'b:2' })?.coordinator).toBe('b:2');
+    expect(parseOptions(['--home', '/x'], { WEFT_COORDINATOR: 'b:2' })?.coordinator).toBeUndefined();
+  });
+
+  it('are refused with option, value and cure', () => {
+    const refusal = (...argv: string[]) => {
+      try {
+        parseOptions(argv, {});
+      } catch (error) {
+        return error;
+      }
+      return undefined;
+    };
+    expect(refusal('--threads', '0')).toMatchObject({
+      message: '--threads must be a whole number from 1 to 1024, not "0"',
+    });
+    expect(refusal('--coordinator', 'nowhere')).toMatchObject({ code: 'invalid_argument' });
+    expect(refusal('--gpus', '0,0')).toMatchObject({ cure: 'write --gpus 0,1,2, or --gpus none' });
+    expect(refusal('--thread', '1')).toMatchObject({ cure: 'did you mean --threads' });
+  });
+
+  it('are explained on request, every one of them', () => {
+    expect(parseOptions(['-h'], {})).toBeUndefined();
+    const names = [
+      'coordinator',
+      'home',
+      'host',
+      'data-port',
+      'metrics-port',
+      'gpus',
+      'threads',
+      'name',
+      'exit-with-stdin',
+    ];
+    for (const name of names) expect(HELP).toContain(`--${name}`);
+  });
+});
+
+describe('a worker per GPU', () => {
+  it('is given its own GPU and ports, and the rest as it was', () => {
+    const argv = ['--gpus', '0,1', '--data-port=7000', '--name', 'n', '--exit-with-stdin', '--metrics-port', '9'];
+    expect(ownArguments(argv, '1', 7001, 10)).toEqual(
+      '--name n --gpus 1 --data-port 7001 --metrics-port 10 --exit-with-stdin'.split(' '),
+    );
+  });
+});
+
+describe('the device of a worker', () => {
+  const tensorflow = {
+    found: true,
+    version: '2.21.0',
+    variant: 'cpu',
+    directory: '/x',
+    source: 'cache',
+    reason: '',
+  } as const;
+
+  it('is told in a few words', () => {
+    expect(describeDevice(tensorflow, undefined, 1)).toBe('cpu, 1 thread, TensorFlow 2.21.0');
+    expect(describeDevice(tensorflow, '3', undefined)).toBe('gpu 3, TensorFlow 2.21.0');
+    expect(describeDevice({ found: false, reason: 'none', cure: 'get one' }, undefined, 2)).toBe(
+      'cpu, 2 threads, JavaScript',
+    );
+  });
+});

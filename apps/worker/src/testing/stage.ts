@@ -1,0 +1,199 @@
+import { DataPlane } from '@weft/collectives';
+import { WeftError } from '@weft/common';
+import { resolveRunConfig } from '@weft/config';
+import type { Assignment, CoordinatorMessage, WorkerMessage } from '@weft/proto';
+import { pairedStreams } from '@weft/rpc';
+import { createLogger, WorkerMetrics } from '@weft/telemetry';
+import { FakeClock, waitFor } from '@weft/testing';
+import type { CoordinatorLink, GenerationPlan, SessionOptions, TrainOutcome, TrainSignals } from '@weft/trainer';
+import { timerHeart } from '../heart.js';
+import type { Session } from '../run-on-worker.js';
+import { Worker } from '../worker.js';
+
+export const RUN = 'tiny-1';
+
+type Body<Kind extends string> = Extract<NonNullable<WorkerMessage['body']>, { $case: Kind }>;
+
+/** A call of `train` under way, for the test to play the trainer. */
+export interface TrainCall {
+  readonly plan: GenerationPlan;
+  readonly link: CoordinatorLink;
+  readonly signals: TrainSignals;
+  readonly finish: (outcome: TrainOutcome) => void;
+  readonly fail: (error: WeftError) => void;
+}
+
+/** A session without a model: the test says what becomes of its training. */
+export class StagedSession implements Session {
+  readonly engine = 'none';
+  readonly options: SessionOptions;
+  readonly calls: TrainCall[] = [];
+  readonly manifests: number[] = [];
+  isClosed = false;
+  manifestFailure: WeftError | undefined;
+
+  constructor(options: SessionOptions) {
+    this.options = options;
+  }
+
+  train(plan: GenerationPlan, _: unknown, link: CoordinatorLink, signals: TrainSignals): Promise<TrainOutcome> {
+    return new Promise((finish, fail) => {
+      this.calls.push({ plan, link, signals, finish, fail });
+      // As the real one does when it is told to let go between two steps.
+      signals.released.addEventListener('abort', () => fail(new WeftError('cancelled', 'released')), { once: true });
+    });
+  }
+
+  async writeManifest(step: number): Promise<string> {
+    if (this.manifestFailure !== undefined) throw this.manifestFailure;
+    this.manifests.push(step);
+    return `/step-${step}`;
+  }
+
+  async close(): Promise<void> {
+    this.isClosed = true;
+  }
+}
+
+/** One stream of the worker, from the coordinator's end. */
+export class Desk {
+  readonly heard: NonNullable<WorkerMessage['body']>[] = [];
+  readonly #stream: ReturnType<typeof pairedStreams<WorkerMessage, CoordinatorMessage>>['server'];
+  /** Whether the worker has closed the stream. */
+  hasEnded = false;
+
+  constructor(stream: ReturnType<typeof pairedStreams<WorkerMessage, CoordinatorMessage>>['server']) {
+    this.#stream = stream;
+    void this.#listen().catch(() => {});
+  }
+
+  say(body: NonNullable<CoordinatorMessage['body']>): void {
+    this.#stream.send({ body });
+  }
+
+  close(error?: WeftError): void {
+    this.#stream.close(error);
+  }
+
+  /** The next message of a kind that the worker sends, or has sent. */
+  hear<Kind extends NonNullable<WorkerMessage['body']>['$case']>(kind: Kind, nth = 0): Promise<Body<Kind>> {
+    return waitFor(`${kind} from the worker`, () => this.all(kind)[nth]);
+  }
+
+  all<Kind extends NonNullable<WorkerMessage['body']>['$case']>(kind: Kind): readonly Body<Kind>[] {
+    return this.heard.filter((body): body is Body<Kind> => body.$case === kind);
+  }
+
+  async #listen(): Promise<void> {
+    try {
+      for await (const { body } of this.#stream.messages) if (body !== undefined) this.heard.push(body);
+    } finally {
+      this.hasEnded = true;
+    }
+  }
+}
+
+/** A worker with a real data plane, in-memory streams and staged sessions; the test is coordinator and trainer. */
+export class Stage implements AsyncDisposable {
+  readonly desks: Desk[] = [];
+  readonly sessions: StagedSession[] = [];
+  readonly clock = new FakeClock();
+  /** How often it tried to reach the coordinator. */
+  attempts = 0;
+  readonly dataPlane: DataPlane;
+  readonly #leaving = new AbortController();
+  /** Resolves when the worker has left. @throws what it was refused with. */
+  readonly done: Promise<void>;
+  /** When set, sessions cannot be opened. */
+  openFailure: WeftError | undefined;
+  /** When set, the coordinator cannot be reached. */
+  connectFailure: WeftError | undefined;
+
+  static async open(): Promise<Stage> {
+    return new Stage(await DataPlane.listen());
+  }
+
+  private constructor(dataPlane: DataPlane) {
+    this.dataPlane = dataPlane;
+    const worker = new Worker({
+      hello: { workerId: 'w1', hostName: 'host', processId: 7, device: 'none' },
+      connect: async () => {
+        this.attempts++;
+        if (this.connectFailure !== undefined) throw this.connectFailure;
+        const { client, server } = pairedStreams<WorkerMessage, CoordinatorMessage>();
+        this.desks.push(new Desk(server));
+        return { stream: client, startHeart: timerHeart, address: 'memory', close: () => client.close() };
+      },
+      dataPlane,
+      openSession: async (options) => {
+        if (this.openFailure !== undefined) throw this.openFailure;
+        const session = new StagedSession(options);
+        this.sessions.push(session);
+        return session;
+      },
+      threads: undefined,
+      metrics: new WorkerMetrics(),
+      log: createLogger({ role: 'worker', level: 'silent' }),
+      clock: this.clock,
+    });
+    this.done = worker.run(this.#leaving.signal);
+    this.done.catch(() => {});
+  }
+
+  /** The worker's latest stream, welcomed. */
+  async desk(nth = 0): Promise<Desk> {
+    const desk = await waitFor(`stream ${nth}`, () => this.desks[nth]);
+    await desk.hear('hello');
+    desk.say({ $case: 'welcome', welcome: { coordinatorVersion: '0.1.0', heartbeatIntervalMs: 20 } });
+    return desk;
+  }
+
+  /** An assignment of this worker alone, from the beginning, unless told otherwise. */
+  assignment(changes: Partial<Assignment> = {}): { $case: 'assignment'; assignment: Assignment } {
+    const assignment: Assignment = {
+      runId: RUN,
+      generation: 1,
+      rank: 0,
+      ringAddresses: [this.dataPlane.address],
+      ringToken: 'secret',
+      configJson: JSON.stringify(tinyConfig),
+      runDirectory: '/runs/tiny-1',
+      firstStep: 1,
+      state: { $case: 'fresh', fresh: true },
+      ...changes,
+    };
+    return { $case: 'assignment', assignment };
+  }
+
+  /** The trainer's `nth` call of a session. */
+  call(nth = 0, session = 0): Promise<TrainCall> {
+    return waitFor(`train call ${nth} of session ${session}`, () => this.sessions[session]?.calls[nth]);
+  }
+
+  leave(): void {
+    this.#leaving.abort();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.leave();
+    await this.done.catch(() => {});
+    await this.dataPlane.close();
+  }
+}
+
+export const tinyConfig = resolveRunConfig({
+  steps: 6,
+  workers: 2,
+  globalBatchSize: 9,
+  model: {
+    sequenceLength: 16,
+    vision: { imageSize: 8, patchSize: 4, width: 8, depth: 1, heads: 2, feedForwardWidth: 8 },
+    connector: { tokensPerImage: 4 },
+    decoder: { width: 8, depth: 1, heads: 2, feedForwardWidth: 8 },
+  },
+  data: { directory: 'data' },
+  optimizer: { learningRate: 1e-3, warmupSteps: 0 },
+});
+
+export const vote = (step: number) =>
+  ({ step, loss: 2, gradNorm: 1, finite: true, sequenceDigest: '00', lossTokens: 9 }) as const;

@@ -1,0 +1,259 @@
+import { WeftError } from '@weft/common';
+import { RunEnded_Outcome } from '@weft/proto';
+import { waitFor } from '@weft/testing';
+import { describe, expect, it } from 'vitest';
+import { RUN, Stage, tinyConfig, vote } from './testing/stage.js';
+
+const place = { runId: RUN, generation: 1 };
+const release = (changes: { generation?: number; forget?: boolean } = {}) =>
+  ({ $case: 'release', release: { ...place, forget: false, reason: 'test', ...changes } }) as const;
+
+describe('a worker', () => {
+  it('says who it is and beats at the interval it is told', async () => {
+    await using stage = await Stage.open();
+    const desk = await stage.desk();
+    expect(desk.heard[0]).toEqual({
+      $case: 'hello',
+      hello: {
+        workerId: 'w1',
+        hostName: 'host',
+        processId: 7,
+        device: 'none',
+        version: '0.1.0',
+        dataPlaneAddress: stage.dataPlane.address,
+      },
+    });
+    await desk.hear('heartbeat', 2);
+  });
+
+  it('trains its assignment: votes wait for decisions, reports and parts go through, the end is told', async () => {
+    await using stage = await Stage.open();
+    const desk = await stage.desk();
+    desk.say(stage.assignment());
+    const { finish, link, plan } = await stage.call();
+    expect(plan).toEqual({ generation: 1, rank: 0, worldSize: 1, firstStep: 1, state: { kind: 'fresh' } });
+    expect(stage.sessions[0]?.options).toMatchObject({ runId: RUN, runDirectory: '/runs/tiny-1', localWorkers: 1 });
+    expect(stage.sessions[0]?.options.config).toEqual(tinyConfig);
+    const decision = link.vote(vote(1));
+    expect((await desk.hear('stepVote')).stepVote).toEqual({ ...place, ...vote(1) });
+    desk.say({ $case: 'stepDecision', stepDecision: { ...place, step: 1, apply: false } });
+    expect(await decision).toEqual({ apply: false });
+    const seconds = { dataSeconds: 1, computeSeconds: 2, communicationSeconds: 3, applySeconds: 4 };
+    link.report({ step: 1, learningRate: 1e-3, tokensPerSecond: 5, ...seconds });
+    expect((await desk.hear('stepReport')).stepReport).toMatchObject({ ...place, step: 1, computeSeconds: 2 });
+    link.checkpointPart({ step: 1, files: [{ name: 'a', bytes: 1, sha256: 'b' }] });
+    expect((await desk.hear('checkpointPart')).checkpointPart.files).toHaveLength(1);
+    finish({ outcome: 'finished', step: 6 });
+    expect((await desk.hear('runEnded')).runEnded).toMatchObject({
+      ...place,
+      outcome: RunEnded_Outcome.OUTCOME_FINISHED,
+      step: 6,
+    });
+    expect(stage.sessions[0]?.isClosed).toBe(false);
+  });
+
+  it('joins a ring of several and counts those that share its host', async () => {
+    await using first = await Stage.open();
+    await using second = await Stage.open();
+    const ringAddresses = [first.dataPlane.address, second.dataPlane.address];
+    (await first.desk()).say(first.assignment({ ringAddresses }));
+    (await second.desk()).say(second.assignment({ ringAddresses, rank: 1 }));
+    expect((await first.call()).plan).toMatchObject({ rank: 0, worldSize: 2 });
+    expect((await second.call()).plan).toMatchObject({ rank: 1, worldSize: 2 });
+    expect(second.sessions[0]?.options.localWorkers).toBe(2);
+  });
+
+  it('keeps its session from one generation to the next, and begins the next when the trainer has let go', async () => {
+    await using stage = await Stage.open();
+    const desk = await stage.desk();
+    desk.say(stage.assignment());
+    const first = await stage.call();
+    const lost = first.link.vote(vote(1));
+    desk.say(release());
+    desk.say(stage.assignment({ generation: 2, firstStep: 1, state: { $case: 'keep', keep: true } }));
+    await expect(lost).rejects.toMatchObject({ code: 'cancelled' });
+    const second = await stage.call(1);
+    expect(first.signals.released.aborted).toBe(true);
+    expect(second.plan).toMatchObject({ generation: 2, state: { kind: 'keep' } });
+    expect(stage.sessions).toHaveLength(1);
+    await expect(first.link.vote(vote(2))).rejects.toMatchObject({ code: 'cancelled' });
+    expect(desk.all('runEnded')).toEqual([]);
+    expect(desk.all('ringBroken')).toEqual([]);
+  });
+
+  it('hears a decision that came right before the release', async () => {
+    await using stage = await Stage.open();
+    const desk = await stage.desk();
+    desk.say(stage.assignment());
+    const { link } = await stage.call();
+    const decision = link.vote(vote(1));
+    await desk.hear('stepVote');
+    desk.say({ $case: 'stepDecision', stepDecision: { ...place, step: 1, apply: true } });
+    desk.say(release());
+    expect(await decision).toEqual({ apply: true });
+  });
+
+  it('does not take the messages of another generation for its own', async () => {
+    await using stage = await Stage.open();
+    const desk = await stage.desk();
+    desk.say(stage.assignment({ generation: 3 }));
+    const { link, signals } = await stage.call();
+    const decision = link.vote(vote(1));
+    await desk.hear('stepVote');
+    desk.say({ $case: 'stepDecision', stepDecision: { ...place, generation: 2, step: 1, apply: false } });
+    desk.say({ $case: 'stopRun', stopRun: { ...place, generation: 2, afterStep: 1, reason: '' } });
+    desk.say(release({ generation: 2 }));
+    desk.say({ $case: 'stepDecision', stepDecision: { ...place, generation: 3, step: 1, apply: true } });
+    expect(await decision).toEqual({ apply: true });
+    expect(signals.stop.afterStep).toBeUndefined();
+    expect(signals.released.aborted).toBe(false);
+  });
+
+  it('passes on after which step to stop', async () => {
+    await using stage = await Stage.open();
+    const desk = await stage.desk();
+    desk.say(stage.assignment());
+    const { signals } = await stage.call();
+    desk.say({ $case: 'stopRun', stopRun: { ...place, afterStep: 4, reason: '' } });
+    await waitFor('the stop', () => signals.stop.afterStep === 4);
+  });
+
+  it('writes the manifest when told, while it trains', async () => {
+    await using stage = await Stage.open();
+    const desk = await stage.desk();
+    desk.say(stage.assignment());
+    await stage.call();
+    desk.say({ $case: 'writeManifest', writeManifest: { ...place, step: 4, files: [] } });
+    expect((await desk.hear('checkpointWritten')).checkpointWritten).toEqual({
+      ...place,
+      step: 4,
+      directory: '/step-4',
+    });
+    stage.sessions[0]!.manifestFailure = new WeftError('failed_precondition', 'the disk is full', {
+      cure: 'free some',
+    });
+    desk.say({ $case: 'writeManifest', writeManifest: { ...place, step: 6, files: [] } });
+    expect((await desk.hear('runEnded')).runEnded).toMatchObject({
+      outcome: RunEnded_Outcome.OUTCOME_FAILED,
+      failure: { code: 'failed_precondition', message: 'the disk is full', cure: 'free some' },
+    });
+  });
+
+  it('forgets a run when told, and opens the next one only when the machine is free', async () => {
+    await using stage = await Stage.open();
+    const desk = await stage.desk();
+    desk.say(stage.assignment());
+    await stage.call();
+    desk.say(release({ forget: true }));
+    desk.say(stage.assignment({ runId: 'tiny-2' }));
+    await stage.call(0, 1);
+    expect(stage.sessions.map(({ isClosed, options }) => [options.runId, isClosed])).toEqual([
+      [RUN, true],
+      ['tiny-2', false],
+    ]);
+  });
+});
+
+describe('what a worker tells when training ends badly', () => {
+  const endings = async (error: WeftError) => {
+    await using stage = await Stage.open();
+    const desk = await stage.desk();
+    desk.say(
+      stage.assignment({ firstStep: 5, state: { $case: 'checkpointDirectory', checkpointDirectory: '/step-4' } }),
+    );
+    (await stage.call()).fail(error);
+    await waitFor('the end', () => desk.all('ringBroken').length + desk.all('runEnded').length > 0);
+    return { broken: desk.all('ringBroken')[0]?.ringBroken, ended: desk.all('runEnded')[0]?.runEnded };
+  };
+
+  it('is a broken ring when a peer is gone', async () => {
+    expect(await endings(new WeftError('unavailable', 'rank 1 is gone'))).toEqual({
+      broken: { ...place, step: 5, reason: 'rank 1 is gone' },
+      ended: undefined,
+    });
+  });
+
+  it('is the failure of the run, whole, for anything else', async () => {
+    const { broken, ended } = await endings(new WeftError('corrupt_data', 'x.tar is torn', { cure: 'fetch it again' }));
+    expect(broken).toBeUndefined();
+    expect(ended).toMatchObject({
+      step: 4,
+      outcome: RunEnded_Outcome.OUTCOME_FAILED,
+      failure: { code: 'corrupt_data', message: 'x.tar is torn', cure: 'fetch it again' },
+    });
+  });
+
+  it('is a broken ring when the ring cannot be joined', async () => {
+    await using stage = await Stage.open();
+    const desk = await stage.desk();
+    // The other rank has our address, but another token.
+    await using other = await Stage.open();
+    const ringAddresses = [stage.dataPlane.address, other.dataPlane.address];
+    (await other.desk()).say(other.assignment({ ringAddresses, rank: 1, ringToken: 'other' }));
+    desk.say(stage.assignment({ ringAddresses }));
+    expect((await desk.hear('ringBroken')).ringBroken).toMatchObject({ ...place, step: 1 });
+    expect(desk.all('runEnded')).toEqual([]);
+  });
+
+  it('is a failure when the session cannot be opened, and the next generation tries again', async () => {
+    await using stage = await Stage.open();
+    stage.openFailure = new WeftError('not_found', 'there is no index');
+    const desk = await stage.desk();
+    desk.say(stage.assignment());
+    expect((await desk.hear('runEnded')).runEnded.failure).toMatchObject({ message: 'there is no index' });
+    stage.openFailure = undefined;
+    desk.say(stage.assignment({ generation: 2 }));
+    expect((await stage.call()).plan.generation).toBe(2);
+  });
+});
+
+describe('a worker whose coordinator goes away', () => {
+  it('drops its run, waits a little longer each time, and attends again', async () => {
+    await using stage = await Stage.open();
+    const desk = await stage.desk();
+    desk.say(stage.assignment());
+    const { signals } = await stage.call();
+    stage.connectFailure = new WeftError('unavailable', 'connection refused');
+    desk.close(new WeftError('unavailable', 'shutting down'));
+    await waitFor('the first pause', () => stage.clock.sleeping === 1);
+    expect(signals.released.aborted).toBe(true);
+    expect(stage.sessions[0]?.isClosed).toBe(true);
+    const attemptsIn = async (durationMs: number) => {
+      const before = stage.attempts;
+      await stage.clock.advance(durationMs);
+      await waitFor('the next pause', () => stage.clock.sleeping === 1);
+      return stage.attempts - before;
+    };
+    expect(await attemptsIn(300)).toBe(0);
+    expect(await attemptsIn(1000)).toBe(1);
+    await attemptsIn(60_000);
+    // By now it waits for ten seconds, give or take a quarter.
+    expect(await attemptsIn(60_000)).toBeGreaterThanOrEqual(4);
+    expect(await attemptsIn(60_000)).toBeLessThanOrEqual(9);
+    stage.connectFailure = undefined;
+    await stage.clock.advance(12_500);
+    const again = await stage.desk(1);
+    again.say(stage.assignment({ generation: 2 }));
+    expect((await stage.call(0, 1)).plan.generation).toBe(2);
+  });
+
+  it('leaves for good when it is refused for a reason that time does not heal', async () => {
+    await using stage = await Stage.open();
+    const desk = await waitFor('the stream', () => stage.desks[0]);
+    await desk.hear('hello');
+    desk.close(new WeftError('version_mismatch', 'worker w1 is Weft 0.1.0, the coordinator is Weft 0.2.0'));
+    await expect(stage.done).rejects.toMatchObject({ code: 'version_mismatch' });
+    expect(stage.desks).toHaveLength(1);
+  });
+
+  it('closes its stream and its session when it is told to leave', async () => {
+    await using stage = await Stage.open();
+    const desk = await stage.desk();
+    desk.say(stage.assignment());
+    await stage.call();
+    stage.leave();
+    await stage.done;
+    await waitFor('the end of the stream', () => desk.hasEnded);
+    expect(stage.sessions[0]?.isClosed).toBe(true);
+  });
+});

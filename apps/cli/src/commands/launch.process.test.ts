@@ -73,6 +73,16 @@ describe('a run on this machine', () => {
     await waitFor('the children to be gone', () => !children.some(lives));
   });
 
+  it('can be left before it has begun', async () => {
+    const run = launch(1000);
+    await run.line('event');
+    const { children } = run;
+    run.signal('SIGINT');
+    expect(await run.ended).toBe(130);
+    expect(run.lines.at(-1)).toEqual({ type: 'event', message: 'Left before there was a run.' });
+    expect(children.filter(lives)).toEqual([]);
+  });
+
   it('dies with its command, is then interrupted, and goes on with another number of workers', async () => {
     const run = launch(30, '--set', 'checkpoint.everySteps=5');
     const { runId } = await run.line('launched');

@@ -1,8 +1,7 @@
 import type { RunConfig } from '@weft/config';
 import type { CommandContext } from '../context.js';
-import { createDisplay } from '../progress/display.js';
 import { refuseBoth } from '../refuse-both.js';
-import { EXIT, UsageError } from '../report-error.js';
+import { UsageError } from '../report-error.js';
 import { resolveRun, withAbsolutePaths } from '../resolve-run.js';
 import { say } from '../terminal.js';
 
@@ -30,25 +29,21 @@ export async function launch(context: CommandContext, recipe: string, options: L
 
   if (options.local !== undefined)
     await (await import('../data/check-data.js')).checkData({ config: configHere, recipe, home: context.home });
-  const display = createDisplay(context.terminal, context);
-  const { openCluster } = await import('../runs/open-cluster.js');
-  const workersHere = options.local === true ? config.workers : options.local;
-  const cluster = await openCluster(context, display, workersHere);
-  try {
-    const run = await cluster.client.launch(cluster.isHere ? configHere : config);
-    if (context.json)
-      say(context.terminal, JSON.stringify({ type: 'launched', runId: run.runId, directory: run.directory }));
-    else display.event(`Launched ${run.runId}.`);
-    if (options.detach) {
-      if (!context.json) say(context.terminal, `Follow it with ${context.terminal.commandName} watch ${run.runId}`);
-      return EXIT.done;
-    }
-    const { driveRun } = await import('../runs/drive-run.js');
-    return await driveRun({ context, client: cluster.client, display, run, cluster: cluster.local });
-  } finally {
-    display.close();
-    await cluster.close();
-  }
+  const { withCluster } = await import('../runs/with-cluster.js');
+  return withCluster({
+    context,
+    workersHere: options.local === true ? config.workers : options.local,
+    detach: options.detach === true,
+    begin: async ({ client, isHere }, display) => {
+      const { terminal, json } = context;
+      const run = await client.launch(isHere ? configHere : config);
+      const { runId, directory } = run;
+      if (json) say(terminal, JSON.stringify({ type: 'launched', runId, directory }));
+      else display.event(`Launched ${runId}.`);
+      if (options.detach && !json) say(terminal, `Follow it with ${terminal.commandName} watch ${runId}`);
+      return run;
+    },
+  });
 }
 
 /** `--local N` also sets the number of workers the run asks for, unless that was chosen by hand. */

@@ -2,15 +2,13 @@ import { hostname } from 'node:os';
 import { WeftError } from '@weft/common';
 import type { RunRecord } from '@weft/coordination';
 import type { CommandContext } from '../context.js';
-import { createDisplay } from '../progress/display.js';
 import { refuseBoth } from '../refuse-both.js';
-import { EXIT, UsageError } from '../report-error.js';
+import { UsageError } from '../report-error.js';
 import { chooseRun } from '../runs/choose-run.js';
-import { driveRun } from '../runs/drive-run.js';
 import { findCoordinator, noCoordinator } from '../runs/find-coordinator.js';
-import { openCluster } from '../runs/open-cluster.js';
 import { readRun, readRunRecords, runIdsOf } from '../runs/run-files.js';
 import type { RunView } from '../runs/run-view.js';
+import { withCluster } from '../runs/with-cluster.js';
 import { say } from '../terminal.js';
 
 export interface ResumeOptions {
@@ -34,23 +32,20 @@ export async function resume(context: CommandContext, text: string, options: Res
     return launchInBackground(context, ['resume', run.runId, ...argumentsOf(options)]);
   }
 
-  const display = createDisplay(context.terminal, context);
-  const cluster = await openCluster(context, display, workersHere);
-  try {
-    const workers = options.workers ?? (typeof options.local === 'number' ? options.local : undefined);
-    const resumed = await cluster.client.resume(run.runId, { workers, steps: options.steps });
-    if (context.json)
-      say(
-        context.terminal,
-        JSON.stringify({ type: 'resumed', runId: run.runId, fromStep: resumed.step, directory: run.directory }),
-      );
-    else display.event(`Resumed ${run.runId} from ${resumed.step > 0 ? `step ${resumed.step}` : 'the start'}.`);
-    if (options.detach) return EXIT.done;
-    return await driveRun({ context, client: cluster.client, display, run: resumed, cluster: cluster.local });
-  } finally {
-    display.close();
-    await cluster.close();
-  }
+  return withCluster({
+    context,
+    workersHere,
+    detach: options.detach === true,
+    begin: async ({ client }, display) => {
+      const { terminal, json } = context;
+      const workers = options.workers ?? (typeof options.local === 'number' ? options.local : undefined);
+      const resumed = await client.resume(run.runId, { workers, steps: options.steps });
+      const { runId, step, directory } = resumed;
+      if (json) say(terminal, JSON.stringify({ type: 'resumed', runId, fromStep: step, directory }));
+      else display.event(`Resumed ${runId} from ${step > 0 ? `step ${step}` : 'the start'}.`);
+      return resumed;
+    },
+  });
 }
 
 /** Finds the run, and how many workers of this machine it needs: `undefined` when a coordinator has its own. */

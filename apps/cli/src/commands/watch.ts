@@ -1,5 +1,5 @@
 import type { CommandContext } from '../context.js';
-import { onInterrupts } from '../interrupts.js';
+import { Interrupts } from '../interrupts.js';
 import { createDisplay } from '../progress/display.js';
 import { RunProgress } from '../progress/run-progress.js';
 import { EXIT } from '../report-error.js';
@@ -22,17 +22,16 @@ export async function watch(context: CommandContext, text: string): Promise<numb
       return exitCodeOf(run);
     }
     const display = createDisplay(terminal, context);
-    const leaving = new AbortController();
-    const stopListening = onInterrupts({ first: () => leaving.abort(), second: () => process.exit(EXIT.stopped) });
+    const interrupts = new Interrupts();
     let progress: RunProgress;
     try {
       if (!json) display.event(runSentence(run));
-      progress = await followRun({ client, runId: run.runId, display, signal: leaving.signal });
+      progress = await followRun({ client, runId: run.runId, display, signal: interrupts.first });
     } finally {
-      stopListening();
+      interrupts.close();
       display.close();
     }
-    if (leaving.signal.aborted && !hasEnded(progress.run)) {
+    if (interrupts.first.aborted && !hasEnded(progress.run)) {
       if (!json) say(terminal, `Left ${run.runId} running. Come back with ${terminal.commandName} watch ${run.runId}`);
       return EXIT.stopped;
     }

@@ -5,8 +5,8 @@ import { describe, expect, it } from 'vitest';
 import { readCoordinatorFile } from '../runs/find-coordinator.js';
 import { LocalCluster } from './local-cluster.js';
 
-const start = (home: string, workers: number, said: string[] = []) =>
-  LocalCluster.start({ home, workers, env: process.env, onProgress: (sentence) => said.push(sentence) });
+const start = (home: string, workers: number, said: string[] = [], signal = new AbortController().signal) =>
+  LocalCluster.start({ home, workers, env: process.env, onProgress: (sentence) => said.push(sentence), signal });
 
 describe('a local cluster', () => {
   it('is ready when every worker has registered, and gone when it is closed', async () => {
@@ -21,6 +21,15 @@ describe('a local cluster', () => {
     await expect(start(home.path, 1)).rejects.toMatchObject({ code: 'already_exists' });
     await cluster.close();
     expect(await cluster.breakdown()).toMatchObject({ message: expect.stringMatching(/^the coordinator ended/) });
+    expect(await readCoordinatorFile(home.path)).toBeUndefined();
+  });
+
+  it('that is given up while it starts leaves nothing behind', async () => {
+    await using home = await temporaryDirectory();
+    const givingUp = new AbortController();
+    const starting = start(home.path, 2, [], givingUp.signal);
+    setTimeout(() => givingUp.abort(), 100);
+    await expect(starting).rejects.toMatchObject({ code: 'cancelled' });
     expect(await readCoordinatorFile(home.path)).toBeUndefined();
   });
 

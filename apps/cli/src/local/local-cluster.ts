@@ -21,6 +21,8 @@ export interface LocalClusterOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Told, in a sentence, when a stage is reached. */
   readonly onProgress: (sentence: string) => void;
+  /** Gives the start up. */
+  readonly signal: AbortSignal;
 }
 
 /** A coordinator and its workers as children of this process. */
@@ -47,10 +49,10 @@ export class LocalCluster {
    * Starts the processes and waits until every worker has registered. On failure nothing is left running.
    *
    * @throws `failed_precondition` with the last words of a process that died, `already_exists` when a coordinator
-   * serves this home already, `deadline_exceeded` when a process stays silent.
+   * serves this home already, `deadline_exceeded` when a process stays silent, `cancelled` when the signal aborts.
    */
   static async start(options: LocalClusterOptions): Promise<LocalCluster> {
-    const { home, workers: count, env, onProgress } = options;
+    const { home, workers: count, env, onProgress, signal } = options;
     await refuseSecondCoordinator(home);
     const logDirectory = await newLogDirectory(home);
     const startProcess = (name: string, args: readonly string[]) =>
@@ -64,7 +66,7 @@ export class LocalCluster {
     try {
       const coordinator = startProcess('the coordinator', ['coordinator', '--port', '0', '--recover', 'manual']);
       processes.push(coordinator);
-      const address = await waitFor(processes, async () => {
+      const address = await waitFor(processes, signal, async () => {
         const file = await readCoordinatorFile(home);
         return file?.processId === coordinator.processId ? file?.address : undefined;
       });
@@ -75,7 +77,7 @@ export class LocalCluster {
         processes.push(
           startProcess(`worker ${index}`, ['worker', '--coordinator', address, ...gpuArguments(index, gpus)]),
         );
-      const devices = await waitFor(processes, async () => {
+      const devices = await waitFor(processes, signal, async () => {
         const { workers } = await client.cluster();
         return workers.length >= count ? workers.map(({ device }) => device) : undefined;
       });
@@ -141,7 +143,11 @@ async function newLogDirectory(home: string): Promise<string> {
 }
 
 /** Asks again and again until there is an answer, a process dies, or the time is over. */
-async function waitFor<T>(processes: readonly LocalProcess[], ask: () => Promise<T | undefined>): Promise<T> {
+async function waitFor<T>(
+  processes: readonly LocalProcess[],
+  signal: AbortSignal,
+  ask: () => Promise<T | undefined>,
+): Promise<T> {
   const endMs = systemClock.monotonicMs() + READY_TIMEOUT_MS;
   for (;;) {
     const dead = processes.find(({ ending }) => ending !== undefined);
@@ -154,7 +160,7 @@ async function waitFor<T>(processes: readonly LocalProcess[], ask: () => Promise
         cure: `see ${shortPath(last?.logFile ?? '')}`,
       });
     }
-    await systemClock.sleep(POLL_MS);
+    await systemClock.sleep(POLL_MS, signal);
   }
 }
 

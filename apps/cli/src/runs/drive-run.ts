@@ -1,10 +1,8 @@
 import { errorCode, systemClock, WeftError } from '@weft/common';
 import type { CommandContext } from '../context.js';
-import { onInterrupts } from '../interrupts.js';
+import type { Interrupts } from '../interrupts.js';
 import type { LocalCluster } from '../local/local-cluster.js';
 import type { Display } from '../progress/display.js';
-import { RunProgress } from '../progress/run-progress.js';
-import { EXIT } from '../report-error.js';
 import { paint } from '../spans.js';
 import { say } from '../terminal.js';
 import type { CoordinatorClient } from './coordinator-client.js';
@@ -16,6 +14,7 @@ export interface DriveOptions {
   readonly context: CommandContext;
   readonly client: CoordinatorClient;
   readonly display: Display;
+  readonly interrupts: Interrupts;
   readonly run: RunView;
   /** Set when the processes of the run are our children: their end is the end of the run. */
   readonly cluster: LocalCluster | undefined;
@@ -25,11 +24,11 @@ export interface DriveOptions {
  * Stays with a run from its launch to its end: shows it, turns Ctrl-C into a stop with a checkpoint, tells of local
  * processes that die, and closes with a summary. Returns the exit code.
  */
-export async function driveRun({ context, client, display, run, cluster }: DriveOptions): Promise<number> {
+export async function driveRun(options: DriveOptions): Promise<number> {
+  const { context, client, display, run, cluster } = options;
   const beganMs = systemClock.monotonicMs();
   const leaving = new AbortController();
   const breakdown: { error?: WeftError } = {};
-
   cluster?.onEnding(async (ending) => {
     display.event(`${await ending.process.obituary()}.`);
     const error = await cluster.breakdown();
@@ -37,38 +36,34 @@ export async function driveRun({ context, client, display, run, cluster }: Drive
     breakdown.error = error;
     leaving.abort();
   });
-  const stopListening = onInterrupts({
-    first: () => {
-      display.event('Stopping after the step in hand, with a checkpoint; press Ctrl-C again to leave at once.');
-      client.stop(run.runId, { saveCheckpoint: true }).catch((thrown: unknown) => {
-        display.event(`The stop was refused: ${WeftError.from(thrown).sentence}`);
-      });
-    },
-    second: () => {
-      display.close();
-      cluster?.kill();
-      process.exit(EXIT.stopped);
-    },
-  });
+  stopWhenInterrupted(options);
 
-  let progress = new RunProgress(run);
-  try {
-    progress = await followRun({ client, runId: run.runId, display, signal: leaving.signal });
-  } finally {
-    stopListening();
-    display.close();
-  }
+  const progress = await followRun({ client, runId: run.runId, display, signal: leaving.signal });
+  display.close();
   if (breakdown.error !== undefined) throw interrupted(breakdown.error, progress.run);
-
-  const outcome: Outcome = {
+  report(context, {
     view: progress.view(systemClock.nowMs()),
     metrics: progress.metrics,
     elapsedSeconds: (systemClock.monotonicMs() - beganMs) / 1000,
     ...(cluster === undefined ? {} : { logDirectory: cluster.logDirectory }),
-  };
-  report(context, outcome);
+  });
   if (progress.run.phase === 'failed') throw failureOf(progress.run);
   return exitCodeOf(progress.run);
+}
+
+function stopWhenInterrupted({ client, display, interrupts, run, cluster }: DriveOptions): void {
+  const stop = () => {
+    display.event('Stopping after the step in hand, with a checkpoint; press Ctrl-C again to leave at once.');
+    client.stop(run.runId, { saveCheckpoint: true }).catch((thrown: unknown) => {
+      display.event(`The stop was refused: ${WeftError.from(thrown).sentence}`);
+    });
+  };
+  if (interrupts.first.aborted) stop();
+  else interrupts.first.addEventListener('abort', stop, { once: true });
+  interrupts.beforeLeaving(() => {
+    display.close();
+    cluster?.kill();
+  });
 }
 
 function report({ terminal, json }: CommandContext, outcome: Outcome): void {

@@ -1,0 +1,73 @@
+import { WeftError } from '@weft/common';
+import type { CommandContext } from '../context.js';
+import { Interrupts } from '../interrupts.js';
+import { LocalCluster } from '../local/local-cluster.js';
+import { createDisplay, type Display } from '../progress/display.js';
+import { EXIT } from '../report-error.js';
+import type { CoordinatorClient } from './coordinator-client.js';
+import { driveRun } from './drive-run.js';
+import { requireCoordinator } from './find-coordinator.js';
+import type { RunView } from './run-view.js';
+
+export interface BeginOptions {
+  readonly context: CommandContext;
+  /** How many workers to start on this machine; `undefined` to use a coordinator that runs already. */
+  readonly workersHere: number | undefined;
+  /** Leave as soon as the run is accepted. */
+  readonly detach: boolean;
+  /** Asks the coordinator for the run and tells of it. `isHere`: it sees the same files as we do. */
+  readonly begin: (cluster: OpenCluster, display: Display) => Promise<RunView>;
+}
+
+export interface OpenCluster {
+  readonly client: CoordinatorClient;
+  readonly isHere: boolean;
+}
+
+/**
+ * Begins a run on somebody's cluster, or on one of our own that lives as long as the run, and drives it to its end.
+ * Returns the exit code.
+ */
+export async function withCluster({ context, workersHere, detach, begin }: BeginOptions): Promise<number> {
+  const interrupts = new Interrupts();
+  const display = createDisplay(context.terminal, context);
+  try {
+    const cluster = await open(context, display, workersHere, interrupts.first);
+    try {
+      const run = await begin(cluster, display);
+      if (detach) return EXIT.done;
+      const { client, local } = cluster;
+      return await driveRun({ context, client, display, interrupts, run, cluster: local });
+    } finally {
+      display.close();
+      await cluster.close();
+    }
+  } catch (thrown) {
+    if (!interrupts.first.aborted || !WeftError.is(thrown, 'cancelled')) throw thrown;
+    display.event('Left before there was a run.');
+    return EXIT.stopped;
+  } finally {
+    display.close();
+    interrupts.close();
+  }
+}
+
+async function open(
+  context: CommandContext,
+  display: Display,
+  workersHere: number | undefined,
+  signal: AbortSignal,
+): Promise<OpenCluster & { local: LocalCluster | undefined; close(): Promise<void> }> {
+  if (workersHere === undefined) {
+    const { client, isHere } = await requireCoordinator(context);
+    return { client, isHere, local: undefined, close: async () => client.close() };
+  }
+  const local = await LocalCluster.start({
+    home: context.home,
+    workers: workersHere,
+    env: context.terminal.env,
+    onProgress: (sentence) => display.event(sentence),
+    signal,
+  });
+  return { client: local.client, isHere: true, local, close: () => local.close() };
+}

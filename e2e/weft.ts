@@ -1,5 +1,5 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -49,12 +49,11 @@ export class Home {
     });
   }
 
-  /** Starts a command as the head of a process group, so that it can be killed with everything it started. */
+  /** Starts a command that goes on in the background. */
   start(...args: string[]): Started {
     return new Started(
       spawn(process.execPath, [command, ...args, '--home', this.path, '--json'], {
         cwd: repository,
-        detached: true,
         stdio: ['ignore', 'pipe', 'pipe'],
       }),
     );
@@ -124,10 +123,41 @@ export class Started {
     }
   }
 
-  /** kill -9 of the command and every process it started. */
+  /** The processes that the command started: its coordinator, its workers. */
+  children(door: 'coordinator' | 'worker'): number[] {
+    return childrenOf(this.process.pid ?? 0).filter((pid) => commandLine(pid)[2] === door);
+  }
+
+  /** kill -9 of the command and every process it started, all at once. */
   async killAll(): Promise<void> {
-    if (this.process.pid !== undefined) process.kill(-this.process.pid, 'SIGKILL');
+    const pids = [this.process.pid ?? 0, ...this.children('coordinator'), ...this.children('worker')];
+    for (const pid of pids) process.kill(pid, 'SIGKILL');
     await this.ended;
+  }
+}
+
+function childrenOf(parent: number): number[] {
+  const isProcess = (name: string) => /^\d+$/.test(name);
+  return readdirSync('/proc')
+    .filter(isProcess)
+    .map(Number)
+    .filter((pid) => {
+      // pid (name) state parent …; the name may hold spaces and parentheses.
+      const stat = readProcessFile(pid, 'stat');
+      return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) === parent;
+    });
+}
+
+function commandLine(pid: number): string[] {
+  return readProcessFile(pid, 'cmdline').split('\0');
+}
+
+/** Empty when the process is gone. */
+function readProcessFile(pid: number, file: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/${file}`, 'utf8');
+  } catch {
+    return '';
   }
 }
 

@@ -22,7 +22,7 @@ test('a traced executor tells the time of every op of a phase', async () => {
   await executor.dispose();
 
   expect(traced.map(({ phase }) => phase)).toEqual(['multiply']);
-  const product = traced[0]?.ops.find(({ type }) => type.endsWith('MatMul'));
+  const product = traced[0]?.ops.find(({ type }) => type.includes('MatMul'));
   expect(product?.name).toContain('multiply/');
   expect(product?.milliseconds).toBeGreaterThan(0);
 });

@@ -1,11 +1,9 @@
 import type { FloatAdder } from './float-adder.js';
 import type { Outlet, Sink } from './link.js';
-import type { Leg, PassPlan } from './pass-plan.js';
+import type { Leg, PassPlan, Piece } from './pass-plan.js';
 
 /** Large reads spare system calls, small ones let the next rank start sooner; measured best in between. */
 const MAX_LANDING_BYTES = 262_144;
-/** The first outgoing part that is an incoming leg. */
-const FORWARDED_FROM = 2;
 
 /**
  * One rank's work in one pass: takes what the previous rank sends, adds it or puts it in place, and sends on what is
@@ -16,8 +14,8 @@ export class RingPass implements Sink {
   readonly done: Promise<void>;
   bytesSent = 0;
   bytesReceived = 0;
-  readonly #header: Uint8Array;
-  readonly #plan: PassPlan;
+  readonly #legs: readonly Leg[];
+  readonly #pieces: readonly Piece[];
   readonly #outlet: Pick<Outlet, 'write'>;
   readonly #adder: FloatAdder;
   #finish: () => void = () => {};
@@ -29,14 +27,14 @@ export class RingPass implements Sink {
   /** Bytes of a value whose rest has not arrived; they wait at the start of the staging area. */
   #held = 0;
 
-  /** Outgoing part 0 is the header, part 1 is `own`, part n the incoming leg n−2. */
-  #part = 0;
-  #partBytes = 0;
+  /** The outgoing piece in hand and how many of its bytes were written. */
+  #piece = 0;
+  #pieceBytes = 0;
   #writing = false;
 
   constructor(header: Uint8Array, plan: PassPlan, outlet: Pick<Outlet, 'write'>, adder: FloatAdder) {
-    this.#header = header;
-    this.#plan = plan;
+    this.#legs = plan.incoming;
+    this.#pieces = [{ bytes: header, awaits: undefined }, ...plan.outgoing];
     this.#outlet = outlet;
     this.#adder = adder;
     this.done = new Promise((resolve) => {
@@ -46,11 +44,11 @@ export class RingPass implements Sink {
   }
 
   get receivedAll(): boolean {
-    return this.#leg === this.#plan.incoming.length;
+    return this.#leg === this.#legs.length;
   }
 
   get sentAll(): boolean {
-    return !this.#writing && this.#part > this.#lastPart;
+    return !this.#writing && this.#piece === this.#pieces.length;
   }
 
   /** Sends what the plan starts with; to be called once, before bytes are landed. */
@@ -64,7 +62,7 @@ export class RingPass implements Sink {
   }
 
   target(): Uint8Array | undefined {
-    const leg = this.#plan.incoming[this.#leg];
+    const leg = this.#legs[this.#leg];
     if (leg === undefined || this.#stopped) return undefined;
     const rest = leg.bytes.length - this.#legBytes;
     if (!leg.sum) return leg.bytes.subarray(this.#legBytes, this.#legBytes + Math.min(rest, MAX_LANDING_BYTES));
@@ -73,7 +71,7 @@ export class RingPass implements Sink {
   }
 
   landed(bytes: number): void {
-    const leg = this.#plan.incoming[this.#leg];
+    const leg = this.#legs[this.#leg];
     if (leg === undefined || this.#stopped) return;
     this.bytesReceived += bytes;
     this.#legBytes += leg.sum ? this.#addStaged(leg, this.#held + bytes) : bytes;
@@ -98,26 +96,26 @@ export class RingPass implements Sink {
   }
 
   #skipEmptyLegs(): void {
-    while (this.#plan.incoming[this.#leg]?.bytes.length === 0) this.#leg++;
+    while (this.#legs[this.#leg]?.bytes.length === 0) this.#leg++;
   }
 
   #send(): void {
     if (this.#writing || this.#stopped) return;
-    for (; this.#part <= this.#lastPart; this.#part++, this.#partBytes = 0) {
-      const part = this.#outgoing(this.#part);
-      const ready = this.#readyBytes(part);
-      if (ready > this.#partBytes) {
-        this.#write(part.subarray(this.#partBytes, ready));
+    for (; this.#piece < this.#pieces.length; this.#piece++, this.#pieceBytes = 0) {
+      const piece = this.#pieces[this.#piece]!;
+      const ready = this.#readyBytes(piece);
+      if (ready > this.#pieceBytes) {
+        this.#write(piece.bytes.subarray(this.#pieceBytes, ready));
         return;
       }
-      if (this.#partBytes < part.length) return;
+      if (this.#pieceBytes < piece.bytes.length) return;
     }
     if (this.receivedAll) this.#finish();
   }
 
   #write(bytes: Uint8Array): void {
     this.#writing = true;
-    this.#partBytes += bytes.length;
+    this.#pieceBytes += bytes.length;
     this.bytesSent += bytes.length;
     this.#outlet.write(bytes, () => {
       this.#writing = false;
@@ -125,19 +123,9 @@ export class RingPass implements Sink {
     });
   }
 
-  get #lastPart(): number {
-    return FORWARDED_FROM - 1 + this.#plan.forwarded;
-  }
-
-  #outgoing(part: number): Uint8Array {
-    if (part < FORWARDED_FROM) return part === 0 ? this.#header : this.#plan.own;
-    return this.#plan.incoming[part - FORWARDED_FROM]!.bytes;
-  }
-
-  /** How many bytes of the outgoing part in hand may leave: of an incoming leg, those that are in their place. */
-  #readyBytes(part: Uint8Array): number {
-    const leg = this.#part - FORWARDED_FROM;
-    if (leg < this.#leg) return part.length;
-    return leg === this.#leg ? this.#legBytes : 0;
+  /** How many bytes of a piece may leave: those that are in their place. */
+  #readyBytes({ bytes, awaits = -1 }: Piece): number {
+    if (awaits < this.#leg) return bytes.length;
+    return awaits === this.#leg ? this.#legBytes : 0;
   }
 }

@@ -1,0 +1,44 @@
+"""One rank of PyTorch's gloo all-reduce, in turns with bench/all-reduce.mjs, which starts it.
+
+Answers each line {"mib": n, "rounds": n} of its input with the seconds of every round.
+"""
+
+import json
+import sys
+import time
+
+try:
+    import torch
+    import torch.distributed as dist
+except ImportError:
+    sys.exit(f"bench/all-reduce.mjs --peers needs PyTorch: run `{sys.executable} -m pip install torch`, or set PYTHON")
+
+
+def say(message):
+    print(json.dumps(message), flush=True)
+
+
+def main():
+    dist.init_process_group("gloo")
+    rank, world_size = dist.get_rank(), dist.get_world_size()
+    say({"version": torch.__version__})
+    for line in sys.stdin:
+        task = json.loads(line)
+        if "mib" not in task:
+            break
+        values = torch.full((int(task["mib"] * 2**18),), float(rank + 1))
+        dist.all_reduce(values)
+        assert bool((values == world_size * (world_size + 1) / 2).all())
+        values.zero_()
+        seconds = []
+        for _ in range(task["rounds"]):
+            dist.barrier()
+            start = time.perf_counter()
+            dist.all_reduce(values)
+            seconds.append(time.perf_counter() - start)
+        say({"seconds": seconds})
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()

@@ -18,7 +18,7 @@ export async function dataIndex(
   const { terminal, json, home } = context;
   const config = withAbsolutePaths(await resolveRun(recipe, options), home);
   const display = new DataDisplay(context);
-  const { directory, built, sources } = await withDataCures({ config, recipe, home }, () =>
+  const { directory, built, sources } = await withDataCures({ config, recipe, settings: options.set ?? [], home }, () =>
     indexDataset({ ...config, force: options.force === true, onProgress: display.onProgress }),
   ).finally(() => display.close());
   const sequences = SOURCES.map((source) => `${source} ${count(sources[source].sequences)}`).join(', ');

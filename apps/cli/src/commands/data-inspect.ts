@@ -28,7 +28,7 @@ export async function dataInspect(
   const config = withAbsolutePaths(await resolveRun(recipe, options), home);
   const { sequence, verify = false } = options;
   const display = new DataDisplay(context);
-  const summary = await withDataCures({ config, recipe, home }, () =>
+  const summary = await withDataCures({ config, recipe, settings: options.set ?? [], home }, () =>
     inspectDataset({
       ...config,
       verify,

@@ -28,7 +28,12 @@ export async function launch(context: CommandContext, recipe: string, options: L
   }
 
   if (options.local !== undefined)
-    await (await import('../data/check-data.js')).checkData({ config: configHere, recipe, home: context.home });
+    await (await import('../data/check-data.js')).checkData({
+      config: configHere,
+      recipe,
+      settings: options.set ?? [],
+      home: context.home,
+    });
   const { withCluster } = await import('../runs/with-cluster.js');
   return withCluster({
     context,

@@ -9,6 +9,7 @@ export interface DataOfRun {
   readonly config: RunConfig;
   /** As the person typed it, for the commands of a cure. */
   readonly recipe: string;
+  readonly settings: readonly string[];
   readonly home: string;
 }
 
@@ -22,8 +23,13 @@ export async function checkData(run: DataOfRun): Promise<void> {
 }
 
 /** Makes the cures of the data room exact: the recipe by its name, and the demo data where those are what is missing. */
-export async function withDataCures<T>({ config, recipe, home }: DataOfRun, use: () => Promise<T>): Promise<T> {
+export async function withDataCures<T>(
+  { config, recipe, settings, home }: DataOfRun,
+  use: () => Promise<T>,
+): Promise<T> {
   const { directory } = config.data;
+  const dataSettings = settings.filter((setting) => /^\s*(data|model)\./.test(setting));
+  const meant = [recipe, ...(dataSettings.length === 0 ? [] : ['--set', ...dataSettings])].join(' ');
   try {
     return await use();
   } catch (thrown) {
@@ -31,10 +37,10 @@ export async function withDataCures<T>({ config, recipe, home }: DataOfRun, use:
     const isDemo = directory === join(home, 'data', 'demo') && !(await exists(join(directory, 'captioned')));
     if (isDemo)
       throw new WeftError('not_found', `the demo data are not in ${directory} yet`, {
-        cure: `run weft data fetch demo, then weft data index ${recipe}`,
+        cure: `run weft data fetch demo, then weft data index ${meant}`,
         cause: error,
       });
-    const cure = error.cure?.replaceAll('<recipe>', recipe);
+    const cure = error.cure?.replaceAll('<recipe>', meant);
     throw new WeftError(error.code, error.message, { cause: error, ...(cure === undefined ? {} : { cure }) });
   }
 }

@@ -7,16 +7,20 @@ import { say } from '../terminal.js';
 
 const REDRAW_MS = 100;
 const LOG_LINE_MS = 5000;
+/** A log hears nothing of a task that is done so soon; only a download is told at once, since it may stand still. */
+const SHORT_TASK_MS = 2000;
 
 /** Shows how far a long data task is: one line rewritten on a terminal, now and then a line in a log, nothing as JSON. */
 export class DataDisplay {
   readonly #context: CommandContext;
   readonly #clock: Clock;
+  readonly #beganMs: number;
   #shown: { readonly phase: DataProgress['phase']; readonly atMs: number } | undefined;
 
   constructor(context: CommandContext, clock: Clock = systemClock) {
     this.#context = context;
     this.#clock = clock;
+    this.#beganMs = clock.monotonicMs();
   }
 
   /** Handed to the data room as `onProgress`. */
@@ -24,6 +28,8 @@ export class DataDisplay {
     const { terminal, json } = this.#context;
     if (json) return;
     const nowMs = this.#clock.monotonicMs();
+    const isShort = nowMs - this.#beganMs < SHORT_TASK_MS && progress.phase !== 'download';
+    if (isShort && !terminal.stdout.isTTY) return;
     const isNew = this.#shown?.phase !== progress.phase;
     const silenceMs = terminal.stdout.isTTY ? REDRAW_MS : LOG_LINE_MS;
     if (!isNew && nowMs - (this.#shown?.atMs ?? 0) < silenceMs) return;

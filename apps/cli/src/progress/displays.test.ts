@@ -90,6 +90,40 @@ describe('a log', () => {
   });
 });
 
+describe('a log of a run that waits', () => {
+  const waiting = (reason: string) => new RunProgress(exampleRun({ phase: 'queued', reason }));
+  const setUp = () => {
+    const terminal = recordedTerminal();
+    const clock = new FakeClock();
+    return { terminal, clock, display: new PlainDisplay(terminal, clock) };
+  };
+
+  it('says once what the run waits for, when it waits long', async () => {
+    const { terminal, clock, display } = setUp();
+    display.refresh(waiting('it waits for 2 more workers'));
+    await clock.advance(2000);
+    display.refresh(waiting('it waits for 1 more worker'));
+    await clock.advance(2000);
+    expect(terminal.written.out).toBe('');
+    await clock.advance(10_000);
+    display.refresh(waiting('it waits for 1 more worker'));
+    await clock.advance(10_000);
+    expect(terminal.written.out).toBe('queued: it waits for 1 more worker\n');
+  });
+
+  it('says nothing when the run begins soon, or nobody looks any more', async () => {
+    const { terminal, clock, display } = setUp();
+    display.refresh(waiting('it waits for 2 more workers'));
+    display.refresh(new RunProgress(exampleRun()));
+    await clock.advance(10_000);
+    display.refresh(waiting('it lost its last worker'));
+    display.close();
+    await clock.advance(10_000);
+    expect(terminal.written.out).toBe('');
+    expect(clock.sleeping).toBe(0);
+  });
+});
+
 describe('a program', () => {
   it('gets one JSON object per line', () => {
     const terminal = recordedTerminal();

@@ -8,11 +8,15 @@ import type { StepMetrics } from './step-metrics.js';
 /** A slow run still says something this often. */
 const LONGEST_SILENCE_MS = 30_000;
 
+/** A run that waits longer than this says what it waits for. */
+const LONGEST_WAIT_MS = 3000;
+
 /** Lines for a log or a pipe: the first and the last step, a round number in between, and every event. */
 export class PlainDisplay implements Display {
   readonly #terminal: Terminal;
   readonly #clock: Clock;
   #lastLineMs: number | undefined;
+  #waiting: { readonly reason: string; readonly given: AbortController } | undefined;
 
   constructor(terminal: Terminal, clock: Clock = systemClock) {
     this.#terminal = terminal;
@@ -32,7 +36,21 @@ export class PlainDisplay implements Display {
     say(this.#terminal, renderPlainStep(progress.view(this.#clock.nowMs())));
   }
 
-  refresh(): void {}
+  refresh({ run: { phase, reason } }: RunProgress): void {
+    if (phase === 'queued' && reason === this.#waiting?.reason) return;
+    this.#waiting?.given.abort();
+    this.#waiting = undefined;
+    if (phase !== 'queued' || reason === '') return;
+    const given = new AbortController();
+    this.#waiting = { reason, given };
+    this.#clock.sleep(LONGEST_WAIT_MS, given.signal).then(
+      () => this.event(`queued: ${reason}`),
+      () => {},
+    );
+  }
 
-  close(): void {}
+  close(): void {
+    this.#waiting?.given.abort();
+    this.#waiting = undefined;
+  }
 }

@@ -67,6 +67,11 @@ export class Home {
     return run.runId();
   }
 
+  /** The coordinator that serves this home. */
+  async coordinator(): Promise<{ readonly address: string; readonly metricsAddress: string }> {
+    return JSON.parse(readFileSync(join(this.path, 'coordinator.json'), 'utf8'));
+  }
+
   runDirectory(runId: string): string {
     return join(this.path, 'runs', runId);
   }

@@ -46,14 +46,14 @@ export class ShardFile {
     return readExactly(this.#handle, this.path, offset, bytes);
   }
 
-  /** The name of the member whose data starts at `offset`; walks the archive, for messages and for showing. */
+  /** The name of the member whose data starts at `offset`, or else "at byte …"; walks the archive, for messages and for showing. */
   async nameAt(offset: number): Promise<string> {
     try {
       for await (const entry of this.entries()) if (entry.offset === offset) return entry.name;
     } catch {
       // The archive is damaged: the caller reports what it was after, by offset.
     }
-    return `the member at byte ${offset}`;
+    return `at byte ${offset}`;
   }
 
   async close(): Promise<void> {

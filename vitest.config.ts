@@ -11,7 +11,9 @@ const alias = Object.fromEntries(
 );
 
 /** A test file says in its name what it needs: `x.tensorflow.test.ts`, `x.process.test.ts`, `x.redis.test.ts`. */
-const demanding = ['**/*.{tensorflow,process,redis,browser,promtool,python}.test.ts', 'e2e/**/*.test.ts'];
+const demanding = ['**/*.{tensorflow,process,redis,browser,promtool,python}.test.ts'];
+/** Whole runs, on the demo data. */
+const wholeRuns = ['e2e/**/*.test.ts'];
 
 /** `npm test` names here what cannot run on this host, having said so. */
 const skipped = process.env.WEFT_SKIPPED_TESTS?.split(',') ?? [];
@@ -26,7 +28,7 @@ export default defineConfig({
           pool: 'forks',
           testTimeout: 20_000,
           include: ['{packages,apps}/*/src/**/*.test.ts', 'packages/engine/setup/**/*.test.ts', 'scripts/**/*.test.ts'],
-          exclude: [...demanding, ...skipped],
+          exclude: [...demanding, ...wholeRuns, ...skipped],
         },
       },
       {
@@ -38,6 +40,19 @@ export default defineConfig({
           hookTimeout: 120_000,
           fileParallelism: false,
           include: demanding,
+          exclude: ['**/node_modules/**', '**/dist/**', ...skipped],
+        },
+      },
+      {
+        resolve: { alias },
+        test: {
+          name: 'e2e',
+          pool: 'forks',
+          testTimeout: 300_000,
+          hookTimeout: 300_000,
+          fileParallelism: false,
+          globalSetup: 'e2e/prepare-data.ts',
+          include: wholeRuns,
           exclude: ['**/node_modules/**', '**/dist/**', ...skipped],
         },
       },

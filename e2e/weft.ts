@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 export const repository = fileURLToPath(new URL('..', import.meta.url));
-const command = join(repository, 'apps/cli/bin/weft.js');
+export const command = join(repository, 'apps/cli/bin/weft.js');
 const demoData = join(repository, '.weft/data/demo');
 const POLL_MS = 20;
 

@@ -71,7 +71,10 @@ function parseFlags(argv: readonly string[]) {
     const unknown = /'--([^'=]+)/.exec(message)?.[1];
     const meant = unknown === undefined ? undefined : didYouMean(unknown, Object.keys(FLAGS));
     // Node's own sentence ends with advice about "--" that does not help here.
-    const sentence = message.split('. ')[0]!.replace(/\.$/, '');
+    const sentence = message
+      .split('. ')[0]!
+      .replace(/\.$/, '')
+      .replace(/^Unknown/, 'unknown');
     throw new WeftError('invalid_argument', sentence, {
       cure: meant === undefined ? 'see weft coordinator --help' : `did you mean --${meant}`,
       cause,

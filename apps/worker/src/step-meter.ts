@@ -8,7 +8,7 @@ import type { StepResult } from '@weft/trainer';
 /** Turns what the trainer tells of its steps into metrics. */
 export class StepMeter {
   readonly #metrics: WorkerMetrics;
-  #stats: ProcessGroup['stats'] | undefined;
+  #group: Pick<ProcessGroup, 'stats'> | undefined;
   #sent = 0;
   #received = 0;
 
@@ -17,14 +17,14 @@ export class StepMeter {
   }
 
   /** Counts the bytes of this ring from here on. */
-  follow({ stats }: ProcessGroup): void {
-    this.#stats = stats;
-    this.#sent = stats.bytesSent;
-    this.#received = stats.bytesReceived;
+  follow(group: Pick<ProcessGroup, 'stats'>): void {
+    this.#group = group;
+    this.#sent = group.stats.bytesSent;
+    this.#received = group.stats.bytesReceived;
   }
 
   stepDone({ data, globalBatchSize }: RunConfig, { applied, report, vote }: StepResult): void {
-    const { bytesSent = this.#sent, bytesReceived = this.#received } = this.#stats ?? {};
+    const { bytesSent = this.#sent, bytesReceived = this.#received } = this.#group?.stats ?? {};
     const ranges = stepRanges(new MixtureSchedule(data.weights), globalBatchSize, report.step);
     this.#metrics.stepDone({
       step: report.step,

@@ -18,11 +18,8 @@ export type Command =
    * than the log is skipped: it belongs to steps that were rolled back.
    */
   | { readonly kind: 'findCheckpoint'; readonly runId: string; readonly notAfterStep: number }
-  /**
-   * The run goes on from `fromStep`: make its files fit the log again. `metrics.jsonl` as `mendMetrics` says; checkpoints
-   * of later steps are set aside.
-   */
-  | { readonly kind: 'rollBackFiles'; readonly runId: string; readonly fromStep: number }
+  /** The run was rolled back: make `metrics.jsonl` fit its log again, as the function `mendMetrics` says. */
+  | { readonly kind: 'mendMetrics'; readonly runId: string }
   | { readonly kind: 'appendMetrics'; readonly runId: string; readonly row: MetricsRow };
 
 /** To every member of the ring: its place in a new generation. The ring's token is made by whoever carries this out. */

@@ -71,7 +71,7 @@ describe('a worker that is lost', () => {
     expect(scene.view().phase).toBe('queued');
     const checkpoint = { step: 2, directory: '/step-2' };
     scene.on({ kind: 'checkpointFound', runId: RUN, found: { checkpoint, skipped: [] } });
-    expect(scene.lastCommand('rollBackFiles')).toEqual({ kind: 'rollBackFiles', runId: RUN, fromStep: 2 });
+    expect(scene.lastCommand('mendMetrics')).toEqual({ kind: 'mendMetrics', runId: RUN });
     expect(scene.lastCommand('assign')).toMatchObject({
       generation: 2,
       firstStep: 3,

@@ -52,7 +52,7 @@ export function resumeFrom(draft: Draft, runId: string, found: FoundCheckpoint, 
     steps,
     reason: sentence(found),
   });
-  draft.command({ kind: 'rollBackFiles', runId, fromStep });
+  draft.command({ kind: 'mendMetrics', runId });
   draft.setLive(runId, { stage: 'waiting', origin: { step: fromStep, directory: checkpoint?.directory } });
   const reason = `run ${runId}: ${sentence(found)}`;
   if (fromStep !== steps) return reason;

@@ -179,9 +179,8 @@ export class SimulatedCluster {
       case 'findCheckpoint':
         this.on({ kind: 'checkpointFound', runId: RUN, found: this.#newest() });
         break;
-      case 'rollBackFiles':
+      case 'mendMetrics':
         this.rows = [...mendMetrics(this.rows, this.log)];
-        for (const step of this.#disk.keys()) if (step > command.fromStep) this.#disk.delete(step);
         break;
       case 'appendMetrics':
         this.rows.push(command.row);

@@ -35,8 +35,7 @@ export async function checkQuickstart() {
     const { exitCode, output } = await capture('git', ['clone', '--quiet', ROOT, clone], { directory: folder });
     if (exitCode !== 0) throw new StageError(`the clone failed: ${output.trim()}`);
     const environment = cleanEnvironment({ WEFT_CACHE_DIR: join(folder, 'cache') });
-    await firstStart(clone, environment, verdicts);
-    await secondStart(clone, environment, verdicts);
+    if (await firstStart(clone, environment, verdicts)) await secondStart(clone, environment, verdicts);
   } finally {
     rmSync(folder, { recursive: true, force: true });
     verdicts.save();
@@ -48,12 +47,14 @@ export async function checkQuickstart() {
  * @param {string} clone
  * @param {NodeJS.ProcessEnv} environment
  * @param {Verdicts} verdicts
+ * @returns {Promise<boolean>} whether it came to its end
  */
 async function firstStart(clone, environment, verdicts) {
   const startedMs = performance.now();
   const { exitCode } = await quickstart(clone, environment, [], FIRST_LIMIT_MS);
   const tookMs = performance.now() - startedMs;
-  verdicts.add(exitCode === 0, `npm run quickstart exits with ${exitCode}`);
+  verdicts.add(exitCode === 0, `npm run quickstart exits with ${exitCode ?? 'a signal'}`);
+  if (exitCode !== 0) return false;
   verdicts.add(tookMs < FIRST_LIMIT_MS, `it takes ${seconds(tookMs)}, of ${seconds(FIRST_LIMIT_MS)} allowed`);
   const run = newestRun(clone);
   const losses = run === undefined ? [] : readLosses(run);
@@ -62,7 +63,8 @@ async function firstStart(clone, environment, verdicts) {
   const fall = `the loss falls from ${first.toFixed(3)} (first five steps) to ${last.toFixed(3)} (last five)`;
   verdicts.add(last < LOSS_RATIO * first, `${fall}, ${(last / first).toFixed(2)} of it, ${LOSS_RATIO} allowed`);
   const manifest = join(run ?? clone, 'checkpoints', `step-${String(STEPS).padStart(8, '0')}`, 'manifest.json');
-  verdicts.add(existsSync(manifest), `the last checkpoint has its manifest`);
+  verdicts.add(existsSync(manifest), 'the last checkpoint has its manifest');
+  return true;
 }
 
 /**
@@ -88,7 +90,7 @@ async function secondStart(clone, environment, verdicts) {
     quickstart(clone, environment, ['--', '--steps', '2'], 4 * SECOND_LIMIT_MS),
     watch(),
   ]);
-  verdicts.add(exitCode === 0, `a second start, of two steps, exits with ${exitCode}`);
+  verdicts.add(exitCode === 0, `a second start, of two steps, exits with ${exitCode ?? 'a signal'}`);
   verdicts.add(
     firstStepMs < SECOND_LIMIT_MS,
     `it reaches step 1 after ${seconds(firstStepMs)}, of ${seconds(SECOND_LIMIT_MS)} allowed`,

@@ -50,7 +50,11 @@ export class StagedSession implements Session {
     return `/step-${step}`;
   }
 
+  /** What its closing waits for. */
+  closing: Promise<void> | undefined;
+
   async close(): Promise<void> {
+    await this.closing;
     this.isClosed = true;
   }
 }
@@ -98,6 +102,8 @@ export class Stage implements AsyncDisposable {
   readonly desks: Desk[] = [];
   readonly sessions: StagedSession[] = [];
   readonly clock = new FakeClock();
+  /** The most sessions that were open at a time. */
+  openAtOnce = 0;
   /** How often it tried to reach the coordinator. */
   attempts = 0;
   readonly dataPlane: DataPlane;
@@ -129,6 +135,8 @@ export class Stage implements AsyncDisposable {
         if (this.openFailure !== undefined) throw this.openFailure;
         const session = new StagedSession(options);
         this.sessions.push(session);
+        const open = this.sessions.filter(({ isClosed }) => !isClosed).length;
+        this.openAtOnce = Math.max(this.openAtOnce, open);
         return session;
       },
       threads: undefined,

@@ -1,0 +1,117 @@
+import { parseArgs } from 'node:util';
+import { didYouMean, WeftError } from '@weft/common';
+import { PRECISIONS } from '@weft/config';
+import { MODEL_NAMES } from './models.js';
+import { PEERS, type Peer, type PlanOptions } from './plan.js';
+
+export const USAGE = `npm run bench -- [options]
+
+  --models LIST        of ${MODEL_NAMES.join(', ')} (default: all)
+  --precisions LIST    of ${PRECISIONS.join(', ')} (default: all)
+  --threads LIST       threads of each process (default: 1,2)
+  --processes LIST     data-parallel processes, for mm1-tiny (default: 1,2)
+  --rounds N           turns that every contestant takes (default: 5)
+  --steps N            measured steps of a turn (default: 5)
+  --warmup N           steps before the first round, after the very first one (default: 3)
+  --peers              let PyTorch and JAX take turns with ours, and print the ratios
+  --with LIST          the peers: of ${PEERS.join(', ')} (default: all that Python has); means --peers
+  --chip-tflops N      the chip's peak in TFLOP/s, by its maker: adds the column MFU
+  --all-reduce         measure the ring all-reduce as well; against gloo with --peers
+  --profile            time every op of our step instead, and print the types of ops
+  --json               print JSON instead of the table
+  --out FILE           where to write the JSON (default: bench/results/latest.json)
+  --help
+
+WEFT_BENCH_PYTHON names the Python that has torch, WEFT_BENCH_JAX_PYTHON the one that has jax (default: python3).`;
+
+export interface BenchOptions extends PlanOptions {
+  readonly rounds: number;
+  readonly steps: number;
+  readonly warmup: number;
+  /** The peers asked for; whether Python has them is found out later. */
+  readonly peers: readonly Peer[];
+  /** TFLOP/s. */
+  readonly chipTflops: number | undefined;
+  readonly allReduce: boolean;
+  readonly profile: boolean;
+  readonly json: boolean;
+  readonly out: string | undefined;
+  readonly help: boolean;
+}
+
+/** @throws WeftError `invalid_argument` naming the option, the value and what it may be. */
+export function parseBenchArguments(words: readonly string[]): BenchOptions {
+  const values = parsed(words);
+  return {
+    models: choices('--models', values.models, MODEL_NAMES),
+    precisions: choices('--precisions', values.precisions, PRECISIONS),
+    threads: list(values.threads).map((word) => wholeNumber('--threads', word, 1)),
+    processes: list(values.processes).map((word) => wholeNumber('--processes', word, 1)),
+    rounds: wholeNumber('--rounds', values.rounds, 1),
+    steps: wholeNumber('--steps', values.steps, 1),
+    warmup: wholeNumber('--warmup', values.warmup, 0),
+    peers: values.peers || values.with !== undefined ? choices('--with', values.with, PEERS) : [],
+    chipTflops: values['chip-tflops'] === undefined ? undefined : positive('--chip-tflops', values['chip-tflops']),
+    allReduce: values['all-reduce'],
+    profile: values.profile,
+    json: values.json,
+    out: values.out,
+    help: values.help,
+  };
+}
+
+function parsed(words: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...words],
+      options: {
+        models: { type: 'string' },
+        precisions: { type: 'string' },
+        threads: { type: 'string', default: '1,2' },
+        processes: { type: 'string', default: '1,2' },
+        rounds: { type: 'string', default: '5' },
+        steps: { type: 'string', default: '5' },
+        warmup: { type: 'string', default: '3' },
+        peers: { type: 'boolean', default: false },
+        with: { type: 'string' },
+        'chip-tflops': { type: 'string' },
+        'all-reduce': { type: 'boolean', default: false },
+        profile: { type: 'boolean', default: false },
+        json: { type: 'boolean', default: false },
+        out: { type: 'string' },
+        help: { type: 'boolean', default: false },
+      },
+    }).values;
+  } catch (cause) {
+    const message = cause instanceof Error ? cause.message : String(cause);
+    throw new WeftError('invalid_argument', message, { cause, cure: 'run `npm run bench -- --help`' });
+  }
+}
+
+function list(text: string): readonly string[] {
+  return text.split(',').map((word) => word.trim());
+}
+
+/** All of them when the option is absent. */
+function choices<T extends string>(option: string, text: string | undefined, known: readonly T[]): readonly T[] {
+  if (text === undefined) return known;
+  return list(text).map((word) => {
+    const found = known.find((each) => each === word);
+    if (found !== undefined) return found;
+    const near = didYouMean(word, known);
+    const hint = near === undefined ? '' : `; did you mean ${near}?`;
+    throw new WeftError('invalid_argument', `${option} has "${word}", which is none of ${known.join(', ')}${hint}`);
+  });
+}
+
+function wholeNumber(option: string, text: string, least: number): number {
+  const value = Number(text);
+  if (/^\d+$/.test(text) && value >= least) return value;
+  throw new WeftError('invalid_argument', `${option} is "${text}", not a whole number from ${least}`);
+}
+
+function positive(option: string, text: string): number {
+  const value = Number(text);
+  if (Number.isFinite(value) && value > 0) return value;
+  throw new WeftError('invalid_argument', `${option} is "${text}", not a positive number`);
+}

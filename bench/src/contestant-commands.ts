@@ -1,0 +1,69 @@
+import { createServer } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import type { ContestantSpec } from './contestant-spec.js';
+import { pythonOf } from './peers.js';
+import type { BenchCase, ContestantName } from './plan.js';
+import type { Command } from './team.js';
+
+const MEASURED_PROCESS = fileURLToPath(new URL('./measured-process.js', import.meta.url));
+const peerScript = (name: string) => fileURLToPath(new URL(`../peers/${name}`, import.meta.url));
+
+/** What all processes of a contestant have in common. */
+export type TeamSpec = Pick<ContestantSpec, 'model' | 'optimizer' | 'fixture' | 'trace'>;
+
+/** Processes and threads of a contestant. The matrix product uses in one process all threads of the case. */
+export function meansOf(contestant: ContestantName, { processes, threads }: BenchCase) {
+  if (contestant === 'gemm') return { processes: 1, threads: processes * threads };
+  return { processes: contestant === 'weft-alone' ? 1 : processes, threads };
+}
+
+/** One command for each process of a contestant. */
+export async function commandsOf(
+  contestant: ContestantName,
+  benchCase: BenchCase,
+  team: TeamSpec,
+  cacheDirectory: string,
+): Promise<Command[]> {
+  const { processes, threads } = meansOf(contestant, benchCase);
+  const port = contestant === 'torch-ddp' ? await freePort() : 0;
+  return Array.from({ length: processes }, (_, rank) => {
+    const spec: ContestantSpec = {
+      ...team,
+      work: contestant === 'gemm' ? 'gemm' : 'train',
+      precision: benchCase.precision,
+      threads,
+      rank,
+      worldSize: processes,
+      startedAtMs: Date.now(),
+      mode: contestant === 'torch-compile' ? 'compile' : 'eager',
+    };
+    const environment = {
+      OMP_NUM_THREADS: `${threads}`,
+      MKL_NUM_THREADS: `${threads}`,
+      // A cache of this run alone: the first compilation is cold, whatever ran before.
+      TORCHINDUCTOR_CACHE_DIR: cacheDirectory,
+      PYTHONDONTWRITEBYTECODE: '1',
+      ...(port === 0
+        ? {}
+        : { RANK: `${rank}`, WORLD_SIZE: `${processes}`, MASTER_ADDR: '127.0.0.1', MASTER_PORT: `${port}` }),
+    };
+    switch (contestant) {
+      case 'weft':
+      case 'weft-alone':
+      case 'gemm':
+        return { program: process.execPath, args: [MEASURED_PROCESS, JSON.stringify(spec)], environment: {} };
+      default: {
+        const script = peerScript(contestant === 'jax' ? 'jax_step.py' : 'torch_step.py');
+        return { program: pythonOf(contestant), args: [script, JSON.stringify(spec)], environment };
+      }
+    }
+  });
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const bound = server.address();
+  await new Promise<void>((resolve) => server.close(() => resolve()));
+  return typeof bound === 'object' && bound !== null ? bound.port : 0;
+}

@@ -1,0 +1,69 @@
+import type { OptimizerConfig, Precision } from '@weft/config';
+import type { BenchModel } from './models.js';
+
+/** What a measured process is told on its command line, as JSON; ours and the peers in Python get the same. */
+export interface ContestantSpec {
+  /** `gemm` measures nothing but large matrix products. */
+  readonly work: 'train' | 'gemm';
+  readonly model: BenchModel;
+  readonly optimizer: OptimizerConfig;
+  readonly precision: Precision;
+  readonly threads: number;
+  readonly rank: number;
+  readonly worldSize: number;
+  /** The safetensors file of weights and batches. */
+  readonly fixture: string;
+  /** When the process was started, milliseconds since 1970. */
+  readonly startedAtMs: number;
+  /** For peers that know several ways: `eager`, `compile`. */
+  readonly mode: string;
+  /** Time every op (ours only). */
+  readonly trace: boolean;
+}
+
+// The conversation between the bench and a measured process, one JSON object a line, in this order.
+
+/** From the process, once it runs: where its ring can be joined, if it has one. */
+export interface Hello {
+  readonly address?: string;
+}
+
+/** To the process: everybody's addresses by rank. */
+export interface Start {
+  readonly addresses: readonly (string | undefined)[];
+}
+
+/** From the process, after its first step. */
+export interface Ready {
+  /** "TensorFlow 2.21.0 graph, fp32, 1 threads" */
+  readonly engine: string;
+  readonly firstLoss: number;
+  readonly secondsToFirstStep: number;
+}
+
+/** To the process, as often as the bench likes. */
+export interface Turn {
+  readonly steps: number;
+}
+
+/** From the process after each turn. */
+export interface TurnResult {
+  readonly stepSeconds: readonly number[];
+  readonly losses: readonly number[];
+  /** Processor seconds of all threads during the turn. */
+  readonly cpuSeconds: number;
+}
+
+/** From the process when it is told `{ "end": true }`; then it leaves. */
+export interface Farewell {
+  readonly peakBytes: number;
+  readonly profile?: readonly OpProfile[];
+}
+
+/** All ops of one type in one phase, per step. */
+export interface OpProfile {
+  readonly phase: string;
+  readonly type: string;
+  readonly milliseconds: number;
+  readonly count: number;
+}

@@ -1,0 +1,45 @@
+// Legend: B sequences, T positions, D width, C channels, N images, P patches and K tokens of one image.
+import { type BenchModel, parametersOf } from './models.js';
+
+/** A backward pass costs two products for each one of the forward pass. */
+const FORWARD_AND_BACKWARD = 3;
+
+/**
+ * Floating point operations of one training step of one process, by the convention of PaLM (Chowdhery et al., 2022,
+ * appendix B): matrix products and attention without a discount for the causal mask; no recomputation, no norms,
+ * no optimizer, no lookups. Backward counts twice the forward pass.
+ */
+export function modelFlops(model: BenchModel): number {
+  const products = parametersOf(model).reduce(
+    (sum, { name, shape }) => sum + 2 * elements(shape) * rowsThrough(name, shape, model),
+    0,
+  );
+  return FORWARD_AND_BACKWARD * (products + attentionFlops(model));
+}
+
+/** How many rows of activations a parameter is multiplied with. Vectors and tables are multiplied with none. */
+function rowsThrough(name: string, shape: readonly number[], model: BenchModel): number {
+  if (shape.length === 1 || /(^|\/)(embedding|positions)$/.test(name)) return 0;
+  const { images, batchSize, sequenceLength } = model;
+  if (images === null || name.startsWith('decoder/')) return batchSize * sequenceLength;
+  const imageCount = batchSize * images.imagesPerSequence;
+  if (name.includes('/gate/')) return imageCount;
+  const isBeforePooling = name.startsWith('vision/') || name.startsWith('connector/before/');
+  return imageCount * (isBeforePooling ? patches(images.vision) : images.connector.tokensPerImage);
+}
+
+/** Scores and weighted values: 4·length²·width for every sequence and layer. */
+function attentionFlops({ batchSize, sequenceLength, decoder, images }: BenchModel): number {
+  const text = 4 * batchSize * sequenceLength ** 2 * decoder.width * decoder.depth;
+  if (images === null) return text;
+  const { vision, imagesPerSequence } = images;
+  return text + 4 * batchSize * imagesPerSequence * patches(vision) ** 2 * vision.width * vision.depth;
+}
+
+function patches({ imageSize, patchSize }: { readonly imageSize: number; readonly patchSize: number }): number {
+  return (imageSize / patchSize) ** 2;
+}
+
+function elements(shape: readonly number[]): number {
+  return shape.reduce((product, size) => product * size, 1);
+}

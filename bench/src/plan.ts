@@ -1,0 +1,63 @@
+import type { Precision } from '@weft/config';
+import type { ModelName } from './models.js';
+
+/** One comparison: everybody does the same work with the same means. */
+export interface BenchCase {
+  readonly model: ModelName;
+  readonly precision: Precision;
+  /** Threads of each process. */
+  readonly threads: number;
+  /** Data-parallel processes; each takes a batch of its own. */
+  readonly processes: number;
+}
+
+/**
+ * Who takes part: ours; ours in one process, beside data-parallel cases; the peers; and the matrix product that sets
+ * the scale.
+ */
+export const PEERS = ['torch-eager', 'torch-compile', 'torch-ddp', 'jax'] as const;
+export type Peer = (typeof PEERS)[number];
+export type ContestantName = 'weft' | 'weft-alone' | Peer | 'gemm';
+
+export interface PlanOptions {
+  readonly models: readonly ModelName[];
+  readonly precisions: readonly Precision[];
+  readonly threads: readonly number[];
+  readonly processes: readonly number[];
+}
+
+/** What the data-parallel cases train: the model that goes through the trainer's own step. */
+const DATA_PARALLEL_MODEL: ModelName = 'mm1-tiny';
+
+/** All cases, models outermost. Data-parallel ones only where every process has its threads' cores to itself. */
+export function planCases({ models, precisions, threads, processes }: PlanOptions, cores: number): BenchCase[] {
+  return models
+    .flatMap((model) =>
+      processes.flatMap((count) =>
+        threads.flatMap((each) =>
+          precisions.map((precision) => ({ model, precision, threads: each, processes: count })),
+        ),
+      ),
+    )
+    .filter(({ model, processes, threads }) => {
+      return processes === 1 || (model === DATA_PARALLEL_MODEL && processes * threads <= cores);
+    });
+}
+
+/** Who runs in a case, ours first. JAX knows the decoder alone. */
+export function contestantsOf({ model, processes }: BenchCase, peers: readonly Peer[]): ContestantName[] {
+  const fitting: readonly Peer[] =
+    processes > 1 ? ['torch-ddp'] : ['torch-eager', 'torch-compile', ...(model === 'mm1-tiny' ? [] : ['jax' as const])];
+  return [
+    'weft',
+    ...(processes > 1 ? ['weft-alone' as const] : []),
+    ...fitting.filter((peer) => peers.includes(peer)),
+    'gemm',
+  ];
+}
+
+/** The order of turns: A B C, then B C A, and so on, so that nobody always follows the same neighbour at an edge. */
+export function turnOrder<T>(contestants: readonly T[], round: number): readonly T[] {
+  const shift = round % Math.max(1, contestants.length);
+  return [...contestants.slice(shift), ...contestants.slice(0, shift)];
+}

@@ -1,0 +1,92 @@
+import type { OpProfile } from './contestant-spec.js';
+import type { BenchCase } from './plan.js';
+import type { CaseResult, Row } from './summary.js';
+import { LOSS_TOLERANCE } from './summary.js';
+import { type Column, formatTable } from './table.js';
+
+/** "decoder-5m fp32, 1 thread" */
+export function describeCase({ model, precision, threads, processes }: BenchCase): string {
+  const each = `${threads} thread${threads === 1 ? '' : 's'}`;
+  return `${model} ${precision}, ${processes === 1 ? each : `${processes} processes of ${each}`}`;
+}
+
+/** One table over all cases. The columns MFU and "weft ×" are there when there is something to put into them. */
+export function renderResults(results: readonly CaseResult[]): string {
+  const rows = results.flatMap((result) => result.rows.map((row) => ({ result, row })));
+  const columns = COLUMNS.filter(({ isWanted }) => isWanted === undefined || rows.some(({ row }) => isWanted(row)));
+  const cells = rows.map(({ result, row }) => columns.map(({ cell }) => cell(row, result)));
+  return [formatTable(columns, cells), ...results.flatMap(remarks)].join('\n');
+}
+
+interface ResultColumn extends Column {
+  readonly cell: (row: Row, result: CaseResult) => string;
+  readonly isWanted?: (row: Row) => boolean;
+}
+
+const left = (title: string, cell: ResultColumn['cell']): ResultColumn => ({ title, align: 'left', cell });
+const right = (title: string, cell: ResultColumn['cell']): ResultColumn => ({ title, align: 'right', cell });
+
+const COLUMNS: readonly ResultColumn[] = [
+  left('model', (_, result) => result.case.model),
+  left('precision', (_, result) => result.case.precision),
+  left('threads', (row, { case: { processes, threads } }) =>
+    processes === 1 || row.contestant === 'weft-alone' ? `${threads}` : `${processes}×${threads}`,
+  ),
+  left('contestant', (row) => row.contestant),
+  right('tokens/s', (row) => row.tokensPerSecond.toFixed(0)),
+  right('GFLOP/s', (row) => (row.modelFlopsPerSecond / 1e9).toFixed(1)),
+  right('of GEMM peak', (row) => percent(row.shareOfGemmPeak)),
+  {
+    ...right('MFU', (row) => (row.mfu === undefined ? '' : percent(row.mfu))),
+    isWanted: ({ mfu }) => mfu !== undefined,
+  },
+  right('peak MiB', (row) => (row.peakBytes / 2 ** 20).toFixed(0)),
+  right('s to step 1', (row) => row.secondsToFirstStep.toFixed(1)),
+  right('busy cores', (row) => row.busyCores.toFixed(2)),
+  {
+    ...right('weft ×', (row) => row.weftSpeedup?.median.toFixed(2) ?? ''),
+    isWanted: ({ weftSpeedup }) => weftSpeedup !== undefined,
+  },
+];
+
+function remarks(result: CaseResult): string[] {
+  const name = describeCase(result.case);
+  const agreements = result.agreement.map(({ contestant, firstLossDifference, steps, lastLossDifference, isEqual }) => {
+    const first = `${name}: first loss of ${contestant} differs by ${small(firstLossDifference)}`;
+    const last = steps > 1 ? `, loss of step ${steps} by ${small(lastLossDifference)}` : '';
+    return isEqual ? `${first}${last}` : `${first}, more than ${LOSS_TOLERANCE}: THE MODELS ARE NOT EQUAL`;
+  });
+  const failures = result.failures.map(({ contestant, reason }) => `${name}: ${contestant} broke down: ${reason}`);
+  const peak = `${name}: GEMM peak ${(result.gemmFlopsPerSecond / 1e9).toFixed(0)} GFLOP/s`;
+  return [peak, ...agreements, ...failures];
+}
+
+/** The types of ops by time, those under a thousandth of the step left out. */
+export function renderProfile(benchCase: BenchCase, stepSeconds: number, profile: readonly OpProfile[]): string {
+  const opMs = profile.reduce((sum, { milliseconds }) => sum + milliseconds, 0);
+  const shown = profile.filter(({ milliseconds }) => milliseconds > opMs / 1000);
+  const columns: readonly Column[] = [
+    { title: 'phase', align: 'left' },
+    { title: 'op', align: 'left' },
+    { title: 'ms/step', align: 'right' },
+    { title: 'share', align: 'right' },
+    { title: 'ops', align: 'right' },
+  ];
+  const rows = shown.map(({ phase, type, milliseconds, count }) => [
+    phase,
+    type,
+    milliseconds.toFixed(2),
+    percent(milliseconds / opMs),
+    count.toFixed(0),
+  ]);
+  const total = `${describeCase(benchCase)}: ops ${opMs.toFixed(1)} ms of a traced step's ${(stepSeconds * 1e3).toFixed(1)} ms`;
+  return `${total}\n${formatTable(columns, rows)}`;
+}
+
+function percent(share: number): string {
+  return `${(100 * share).toFixed(1)}%`;
+}
+
+function small(difference: number): string {
+  return difference.toExponential(1);
+}

@@ -1,0 +1,97 @@
+import { describe, expect, test } from 'vitest';
+import { renderProfile, renderResults } from './render.js';
+import { type Measurement, summarise } from './summary.js';
+import { formatTable } from './table.js';
+
+const decoder = { model: 'decoder-5m', precision: 'fp32', threads: 1, processes: 1 } as const;
+
+function measured(contestant: Measurement['contestant'], changes: Partial<Measurement> = {}): Measurement {
+  return {
+    contestant,
+    engine: contestant,
+    tokensPerStep: 1000,
+    flopsPerStep: 8e9,
+    rounds: [
+      [0.1, 0.1],
+      [0.2, 0.1],
+    ],
+    losses: [8.3, 8.2],
+    busyCores: 1,
+    peakBytes: 2 ** 28,
+    secondsToFirstStep: 1.5,
+    profile: undefined,
+    ...changes,
+  };
+}
+
+const gemm = measured('gemm', { flopsPerStep: 1e9, rounds: [[0.02, 0.01], [0.01]] });
+
+describe('a summary', () => {
+  test('gives medians, and shares of the measured and of the given peak', () => {
+    const { rows, gemmFlopsPerSecond } = summarise(decoder, [measured('weft'), gemm], [], 0.4);
+    expect(gemmFlopsPerSecond).toBeCloseTo(1e11);
+    expect(rows).toHaveLength(1);
+    expect(rows[0]).toMatchObject({ tokensPerSecond: 10_000, weftSpeedup: undefined, firstLoss: 8.3 });
+    expect(rows[0]?.modelFlopsPerSecond).toBeCloseTo(8e10);
+    expect(rows[0]?.shareOfGemmPeak).toBeCloseTo(0.8);
+    expect(rows[0]?.mfu).toBeCloseTo(0.2);
+  });
+
+  test('compares tokens, not steps, when more processes do more of them', () => {
+    const parallel = { ...decoder, model: 'mm1-tiny', processes: 2 } as const;
+    const two = measured('weft', { tokensPerStep: 2000, flopsPerStep: 16e9 });
+    const { rows } = summarise(parallel, [two, measured('weft-alone'), gemm], [], undefined);
+    expect(rows[1]?.weftSpeedup?.median).toBe(2);
+    expect(rows[1]?.shareOfGemmPeak).toBeCloseTo(rows[0]?.shareOfGemmPeak ?? Number.NaN);
+  });
+
+  test('says when a peer trains another model', () => {
+    const same = measured('torch-eager', { losses: [8.3004, 8.3] });
+    const other = measured('jax', { losses: [8.31] });
+    const { agreement } = summarise(decoder, [measured('weft'), same, other, gemm], [], undefined);
+    expect(agreement.map(({ contestant, steps, isEqual }) => [contestant, steps, isEqual])).toEqual([
+      ['torch-eager', 2, true],
+      ['jax', 1, false],
+    ]);
+  });
+});
+
+describe('the printed results', () => {
+  const slow = measured('torch-eager', { rounds: [[0.15], [0.3]] });
+  const broken = { contestant: 'jax', reason: 'no memory' } as const;
+
+  test('have ratios only beside peers, and MFU only for a given chip', () => {
+    const alone = renderResults([summarise(decoder, [measured('weft'), gemm], [], undefined)]);
+    expect(alone).not.toMatch(/weft ×|MFU/);
+    const compared = renderResults([summarise(decoder, [measured('weft'), slow, gemm], [broken], 1)]);
+    expect(compared.split('\n')[0]).toMatch(/MFU.*weft ×$/);
+    expect(compared.split('\n')[2]).toMatch(/torch-eager.* 1\.75$/);
+    expect(compared).toContain('first loss of torch-eager differs by 0.0e+0, loss of step 2 by 0.0e+0');
+    expect(compared).toContain('jax broke down: no memory');
+  });
+
+  test('shout when the models are not equal', () => {
+    const other = measured('jax', { losses: [9] });
+    const text = renderResults([summarise(decoder, [measured('weft'), other, gemm], [], undefined)]);
+    expect(text).toContain('THE MODELS ARE NOT EQUAL');
+  });
+
+  test('show a profile with the dearest ops first', () => {
+    const profile = [
+      { phase: 'step', type: 'MatMul', milliseconds: 80, count: 60 },
+      { phase: 'step', type: 'NoOp', milliseconds: 0.01, count: 1 },
+    ];
+    const text = renderProfile(decoder, 0.1, profile);
+    expect(text).toContain('decoder-5m fp32, 1 thread: ops 80.0 ms of a traced step');
+    expect(text).toMatch(/step +MatMul +80\.00 +100\.0% +60/);
+    expect(text).not.toContain('NoOp');
+  });
+});
+
+test('a table aligns words left and numbers right', () => {
+  const columns = [
+    { title: 'name', align: 'left' },
+    { title: 'n', align: 'right' },
+  ] as const;
+  expect(formatTable(columns, [['x', '12345']])).toBe('name      n\nx     12345');
+});

@@ -1,0 +1,141 @@
+import type { OpProfile } from './contestant-spec.js';
+import type { BenchCase, ContestantName } from './plan.js';
+import { median, pairedSpeedup } from './statistics.js';
+
+/** What was seen of one contestant of a case. */
+export interface Measurement {
+  readonly contestant: ContestantName;
+  readonly engine: string;
+  /** Sequences·positions of one step, over all its processes. */
+  readonly tokensPerStep: number;
+  /** Floating point operations of one step, over all its processes. */
+  readonly flopsPerStep: number;
+  /** Seconds of every measured step, by round; with several processes, of the slowest. */
+  readonly rounds: readonly (readonly number[])[];
+  /** The loss of every step from the very first, warm-up included. */
+  readonly losses: readonly number[];
+  /** Processor seconds over wall seconds, all processes together. */
+  readonly busyCores: number;
+  /** Peak resident memory, all processes together. */
+  readonly peakBytes: number;
+  readonly secondsToFirstStep: number;
+  readonly profile: readonly OpProfile[] | undefined;
+}
+
+/** A contestant's result. */
+export interface Row {
+  readonly contestant: ContestantName;
+  readonly engine: string;
+  readonly tokensPerSecond: number;
+  readonly modelFlopsPerSecond: number;
+  /** Model FLOP/s over the FLOP/s of a large matrix product on the same threads and in the same precision. */
+  readonly shareOfGemmPeak: number;
+  /** Model FLOP/s over the chip's peak as given. */
+  readonly mfu: number | undefined;
+  readonly peakBytes: number;
+  readonly secondsToFirstStep: number;
+  readonly busyCores: number;
+  readonly firstLoss: number;
+  /** How much higher our tokens/s are; undefined for ours. */
+  readonly weftSpeedup: ReturnType<typeof pairedSpeedup> | undefined;
+}
+
+export interface CaseResult {
+  readonly case: BenchCase;
+  readonly gemmFlopsPerSecond: number;
+  readonly rows: readonly Row[];
+  readonly agreement: readonly Agreement[];
+  /** Contestants that broke down, and how. */
+  readonly failures: readonly { readonly contestant: ContestantName; readonly reason: string }[];
+}
+
+/** Whether a peer's model is ours: same weights and batch give the same loss. */
+export interface Agreement {
+  readonly contestant: ContestantName;
+  readonly firstLossDifference: number;
+  /** The step after which the last losses are compared, and their difference: the optimizers are equal, too. */
+  readonly steps: number;
+  readonly lastLossDifference: number;
+  readonly isEqual: boolean;
+}
+
+/** First losses may differ so much: the models are equal, the order of sums is not. */
+export const LOSS_TOLERANCE = 1e-3;
+
+export function summarise(
+  benchCase: BenchCase,
+  measurements: readonly Measurement[],
+  failures: CaseResult['failures'],
+  chipTflops: number | undefined,
+): CaseResult {
+  const ours = find(measurements, 'weft');
+  const gemm = find(measurements, 'gemm');
+  // The fastest product of each round is the peak of its moment.
+  const gemmFlopsPerSecond = gemm.flopsPerStep / median(gemm.rounds.map((seconds) => Math.min(...seconds)));
+  const trained = measurements.filter(({ contestant }) => contestant !== 'gemm');
+  return {
+    case: benchCase,
+    gemmFlopsPerSecond,
+    rows: trained.map((each) => toRow(each, ours, benchCase, gemmFlopsPerSecond, chipTflops)),
+    agreement: trained.filter(({ contestant }) => !isOurs(contestant)).map((theirs) => compareLosses(ours, theirs)),
+    failures,
+  };
+}
+
+function toRow(
+  measurement: Measurement,
+  ours: Measurement,
+  { processes }: BenchCase,
+  gemmFlopsPerSecond: number,
+  chipTflops: number | undefined,
+): Row {
+  const { contestant, engine, tokensPerStep, flopsPerStep, peakBytes, secondsToFirstStep, busyCores } = measurement;
+  const stepSeconds = median(measurement.rounds.flat());
+  const modelFlopsPerSecond = flopsPerStep / stepSeconds;
+  // The peak is that of all the case's threads; a process alone has its part of them.
+  const peak = contestant === 'weft-alone' ? gemmFlopsPerSecond / processes : gemmFlopsPerSecond;
+  return {
+    contestant,
+    engine,
+    tokensPerSecond: tokensPerStep / stepSeconds,
+    modelFlopsPerSecond,
+    shareOfGemmPeak: modelFlopsPerSecond / peak,
+    mfu: chipTflops === undefined ? undefined : modelFlopsPerSecond / (chipTflops * 1e12),
+    peakBytes,
+    secondsToFirstStep,
+    busyCores,
+    firstLoss: measurement.losses[0] ?? Number.NaN,
+    weftSpeedup: contestant === 'weft' ? undefined : speedup(ours, measurement),
+  };
+}
+
+/** In tokens, so that more processes count for what they do. */
+function speedup(ours: Measurement, theirs: Measurement): ReturnType<typeof pairedSpeedup> {
+  const { median, lowest, highest } = pairedSpeedup(ours.rounds, theirs.rounds);
+  const work = ours.tokensPerStep / theirs.tokensPerStep;
+  return { median: median * work, lowest: lowest * work, highest: highest * work };
+}
+
+function compareLosses(ours: Measurement, theirs: Measurement): Agreement {
+  // DDP tells the loss of all ranks only at the first step.
+  const steps = theirs.contestant === 'torch-ddp' ? 1 : Math.min(ours.losses.length, theirs.losses.length);
+  const difference = (step: number) =>
+    Math.abs((ours.losses[step - 1] ?? Number.NaN) - (theirs.losses[step - 1] ?? Number.NaN));
+  return {
+    contestant: theirs.contestant,
+    firstLossDifference: difference(1),
+    steps,
+    lastLossDifference: difference(steps),
+    isEqual: difference(1) <= LOSS_TOLERANCE,
+  };
+}
+
+function isOurs(contestant: ContestantName): boolean {
+  return contestant === 'weft' || contestant === 'weft-alone';
+}
+
+function find(measurements: readonly Measurement[], name: ContestantName): Measurement {
+  const found = measurements.find(({ contestant }) => contestant === name);
+  if (found === undefined) throw new Error(`${name} was not measured`);
+  return found;
+}

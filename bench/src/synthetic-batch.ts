@@ -1,0 +1,50 @@
+import { Random } from '@weft/common';
+import type { HostArray } from '@weft/engine';
+import type { BatchField } from '@weft/model';
+import type { BenchModel, ImageParts } from './models.js';
+
+/** Pieces of a packed sequence of the multimodal model. */
+const PIECES = 2;
+
+export type BenchBatch = Readonly<Partial<Record<BatchField, HostArray>>>;
+
+/** The batch of one rank: seeded noise with the structure of real data; every rank has equally many text targets. */
+export function syntheticBatch(model: BenchModel, rank: number): BenchBatch {
+  const { batchSize, sequenceLength, decoder, images } = model;
+  const random = Random.of('bench', model.name, rank);
+  const size = batchSize * sequenceLength;
+  const perPosition = (value: (position: number, sequence: number) => number) =>
+    Int32Array.from({ length: size }, (_, i) => value(i % sequenceLength, Math.floor(i / sequenceLength)));
+  const tokens = () => perPosition(() => random.below(decoder.vocabularySize));
+
+  const pieceLength = images === null ? sequenceLength : sequenceLength / PIECES;
+  const text = {
+    tokenIds_BT: tokens(),
+    targetIds_BT: tokens(),
+    segmentIds_BT: perPosition((position) => 1 + Math.floor(position / pieceLength)),
+    positions_BT: perPosition((position) => position % pieceLength),
+  };
+  return images === null ? text : { ...text, ...imageFields(images, batchSize, pieceLength, perPosition, random) };
+}
+
+/** Every piece begins with its share of the sequence's images and goes on with text. */
+function imageFields(
+  { vision, connector, imagesPerSequence }: ImageParts,
+  batchSize: number,
+  pieceLength: number,
+  perPosition: (value: (position: number, sequence: number) => number) => Int32Array,
+  random: Random,
+) {
+  const imagePositions = (imagesPerSequence / PIECES) * connector.tokensPerImage;
+  const isText = (inPiece: number) => inPiece >= imagePositions && inPiece < pieceLength;
+  const pixels = batchSize * imagesPerSequence * vision.imageSize ** 2 * 3;
+  return {
+    imageRows_BT: perPosition((position, sequence) => {
+      const [piece, inPiece] = [Math.floor(position / pieceLength), position % pieceLength];
+      const firstRow = sequence * imagesPerSequence * connector.tokensPerImage + piece * imagePositions;
+      return isText(inPiece) ? 0 : 1 + firstRow + inPiece;
+    }),
+    lossMask_BT: Float32Array.from(perPosition((position) => (isText((position % pieceLength) + 1) ? 1 : 0))),
+    images_NHWC: Float32Array.from({ length: pixels }, () => 2 * random.uniform() - 1),
+  };
+}

@@ -1,0 +1,91 @@
+import { DataPlane, inMemoryRing, type ProcessGroup } from '@weft/collectives';
+import { WeftError } from '@weft/common';
+import type { RunConfig } from '@weft/config';
+import { createExecutor, type HostArray } from '@weft/engine';
+import { recipe } from '@weft/recipes';
+import { type StepParts, trainProgram, trainStep } from '@weft/trainer';
+import { type Contestant, type ContestantParts, executorOptions } from './contestant.js';
+import type { ContestantSpec } from './contestant-spec.js';
+import { loadBatch, loadWeights } from './load-fixture.js';
+import { wholeModel } from './models.js';
+
+const JOIN_TIMEOUT_MS = 60_000;
+
+/** The multimodal model in the trainer's own step: gradients, ring all-reduce, measure, vote, apply. */
+export async function openTrainer(parts: ContestantParts): Promise<Contestant> {
+  const { spec } = parts;
+  const config = runConfig(spec);
+  const { group, close } = await joinRing(parts);
+  const program = trainProgram(config);
+  const executor = createExecutor(program, executorOptions(parts));
+  await loadWeights(executor, program, spec.fixture);
+  const batch = await loadBatch(spec.fixture, spec.rank);
+  const loader = { load: async () => slice(batch) };
+  // The coordinator's part, deciding whether a step is applied, has no share in the measured work.
+  const link = { vote: async () => ({ apply: true }), report: () => {}, checkpointPart: () => {} };
+  let step = 0;
+  return {
+    engine: executor.description,
+    step: async () => {
+      step += 1;
+      const { vote } = await trainStep({ config, program, executor, loader, group, link }, step);
+      return vote.loss;
+    },
+    close: async () => {
+      await close();
+      await executor.dispose();
+    },
+  };
+}
+
+function runConfig({ model, optimizer, precision, threads, worldSize }: ContestantSpec): RunConfig {
+  if (model.images === null) throw new WeftError('internal', `${model.name} has no images`);
+  const tiny = recipe('mm1Tiny');
+  return {
+    ...tiny,
+    model: wholeModel(model.images, model.decoder, model.sequenceLength),
+    data: { ...tiny.data, imagesPerSequence: model.images.imagesPerSequence },
+    optimizer,
+    precision,
+    workers: worldSize,
+    microbatchSize: model.batchSize,
+    globalBatchSize: model.batchSize * worldSize,
+    engine: { backend: 'tensorflow', threadsPerWorker: threads },
+  };
+}
+
+type Slice = Awaited<ReturnType<StepParts['loader']['load']>>;
+type Microbatch = Slice['microbatches'][number];
+
+function slice(batch: Readonly<Record<string, HostArray>>): Slice {
+  const ints = (field: string) => batch[field] as Int32Array;
+  const floats = (field: string) => batch[field] as Float32Array;
+  const microbatch: Microbatch = {
+    tokenIds_BT: ints('tokenIds_BT'),
+    targetIds_BT: ints('targetIds_BT'),
+    lossMask_BT: floats('lossMask_BT'),
+    segmentIds_BT: ints('segmentIds_BT'),
+    positions_BT: ints('positions_BT'),
+    imageRows_BT: ints('imageRows_BT'),
+    images_NHWC: floats('images_NHWC'),
+  };
+  const lossTokens = microbatch.lossMask_BT.reduce((sum, mask) => sum + mask, 0);
+  const sequences = { captioned: 0, interleaved: 0, text: 0 };
+  return { microbatches: [microbatch], lossTokens, digest: '', sequences, readSeconds: 0 };
+}
+
+/** A ring over TCP, also between processes of one machine; one process alone needs none. */
+async function joinRing({ spec, meet }: ContestantParts): Promise<{ group: ProcessGroup; close(): Promise<void> }> {
+  const { rank, worldSize } = spec;
+  if (worldSize === 1) {
+    await meet(undefined);
+    const [group] = inMemoryRing(1);
+    return { group: group as ProcessGroup, close: async () => {} };
+  }
+  const plane = await DataPlane.listen();
+  const met = await meet(plane.address);
+  const addresses = met.filter((address) => address !== undefined);
+  const place = { runId: 'bench', generation: 1, rank, addresses, token: 'bench' };
+  const group = await plane.joinRing({ ...place, timeoutMs: JOIN_TIMEOUT_MS });
+  return { group, close: () => plane.close() };
+}

@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { newestCheckpoint } from '@weft/checkpoint';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { MemoryCluster, tinyConfig } from './memory-cluster.js';
 
@@ -49,6 +50,14 @@ describe('a whole run inside one process', () => {
     await released.train(2, 5, { kind: 'keep' }, { worldSize: 3 });
     expect(released.losses.size).toBe(STEPS);
     expect(Math.max(...differences(released.losses, one.losses))).toBeLessThan(1e-4);
+  });
+
+  it('saves the last checkpoint in another generation when the one that trained it lost a rank', async () => {
+    const two = await cluster('two', 2, 'checkpoint.everySteps=100');
+    await two.train(1, 1, { kind: 'fresh' });
+    await rm(join(home, 'two'), { recursive: true });
+    expect(await two.train(2, STEPS + 1, { kind: 'keep' }, { worldSize: 1 })).toMatchObject([finished]);
+    expect((await newestCheckpoint(join(home, 'two'))).checkpoint?.manifest.step).toBe(STEPS);
   });
 
   it('counts a step whose gradients are not finite, and does not apply it', async () => {

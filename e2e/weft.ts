@@ -72,6 +72,15 @@ export class Home {
     return JSON.parse(readFileSync(join(this.path, 'coordinator.json'), 'utf8'));
   }
 
+  /** Where the first local worker of the newest launch shows its metrics, from its log. */
+  workerMetricsAddress(): string {
+    const logs = join(this.path, 'logs');
+    const newest = readdirSync(logs).sort().at(-1) ?? '';
+    const address = /"metricsAddress":"([^"]+)"/.exec(readFileSync(join(logs, newest, 'worker-0.log'), 'utf8'))?.[1];
+    if (address === undefined) throw new Error('worker 0 has not said where its metrics are');
+    return address;
+  }
+
   runDirectory(runId: string): string {
     return join(this.path, 'runs', runId);
   }

@@ -19,15 +19,17 @@ export interface LoopOptions extends StepParts {
 export async function trainLoop(options: LoopOptions): Promise<TrainOutcome> {
   const { config, link, plan, saver, signals } = options;
   let done = plan.firstStep - 1;
-  while (done < config.steps && !isAsked(signals, done)) {
+  const isOver = () => done >= config.steps || isAsked(signals, done);
+  // The generation before lost a rank between its last step and that step's checkpoint: only the saving is left.
+  if (isOver() && plan.state.kind === 'keep') await saver.save(done, plan, link);
+  while (!isOver()) {
     if (signals.released.aborted) throw new WeftError('cancelled', `generation ${plan.generation} was released`);
     const step = done + 1;
     const result = await trainStep(options, step);
     done = step;
     options.onStep(result);
     if (plan.rank === 0) link.report(result.report);
-    const due = step % config.checkpoint.everySteps === 0 || step === config.steps || isAsked(signals, step);
-    if (due) await saver.save(step, plan, link);
+    if (step % config.checkpoint.everySteps === 0 || isOver()) await saver.save(step, plan, link);
   }
   await saver.settled();
   return { outcome: done >= config.steps ? 'finished' : 'stopped', step: done };

@@ -1,5 +1,4 @@
-import { parseArgs } from 'node:util';
-import { didYouMean, WeftError } from '@weft/common';
+import { parseFlags, portFlag, WeftError } from '@weft/common';
 import { defaultSettings, type RecoveryPolicy } from '@weft/coordination';
 import { homeDirectory } from './home.js';
 
@@ -50,43 +49,17 @@ export function parseOptions(
   argv: readonly string[],
   env: Readonly<Record<string, string | undefined>>,
 ): CoordinatorProcessOptions | undefined {
-  const values = parseFlags(argv);
+  const values = parseFlags(argv, FLAGS, 'weft coordinator');
   if (values.help === true) return undefined;
   return {
     home: homeDirectory(values.home, env),
     host: values.host ?? '127.0.0.1',
-    port: portOf('port', values.port, DEFAULT_PORT),
-    metricsPort: portOf('metrics-port', values['metrics-port'], 0),
+    port: portFlag('port', values.port) ?? DEFAULT_PORT,
+    metricsPort: portFlag('metrics-port', values['metrics-port']) ?? 0,
     recover: recoveryOf(values.recover ?? 'auto'),
     exitWithStdin: values['exit-with-stdin'] === true,
     heartbeatTimeoutMs: secondsOf(values['heartbeat-timeout']) ?? defaultSettings.heartbeatTimeoutMs,
   };
-}
-
-function parseFlags(argv: readonly string[]) {
-  try {
-    return parseArgs({ args: [...argv], options: FLAGS, allowPositionals: false }).values;
-  } catch (cause) {
-    const { message } = WeftError.from(cause);
-    const unknown = /'--([^'=]+)/.exec(message)?.[1];
-    const meant = unknown === undefined ? undefined : didYouMean(unknown, Object.keys(FLAGS));
-    // Node's own sentence ends with advice about "--" that does not help here.
-    const sentence = message
-      .split('. ')[0]!
-      .replace(/\.$/, '')
-      .replace(/^Unknown/, 'unknown');
-    throw new WeftError('invalid_argument', sentence, {
-      cure: meant === undefined ? 'see weft coordinator --help' : `did you mean --${meant}`,
-      cause,
-    });
-  }
-}
-
-function portOf(name: string, text: string | undefined, fallback: number): number {
-  if (text === undefined) return fallback;
-  const port = Number(text);
-  if (/^\d+$/.test(text) && port <= 65_535) return port;
-  throw new WeftError('invalid_argument', `--${name} must be a port from 0 to 65535, not ${JSON.stringify(text)}`);
 }
 
 function secondsOf(text: string | undefined): number | undefined {

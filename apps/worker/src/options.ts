@@ -1,7 +1,6 @@
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
-import { parseArgs } from 'node:util';
-import { didYouMean, parseAddress, WeftError } from '@weft/common';
+import { parseAddress, parseFlags, portFlag, WeftError, wholeNumberFlag } from '@weft/common';
 
 export interface WorkerProcessOptions {
   /** `host:port` of the coordinator; undefined: the one that keeps `home`. */
@@ -59,7 +58,7 @@ export function parseOptions(
   argv: readonly string[],
   env: Readonly<Record<string, string | undefined>>,
 ): WorkerProcessOptions | undefined {
-  const values = parseFlags(argv);
+  const values = parseFlags(argv, FLAGS, 'weft worker');
   if (values.help === true) return undefined;
   // A home that was named is a choice of coordinator too.
   const coordinator = values.coordinator ?? (values.home === undefined ? env.WEFT_COORDINATOR || undefined : undefined);
@@ -68,42 +67,13 @@ export function parseOptions(
     coordinator,
     home: resolve(values.home ?? (env.WEFT_HOME || '.weft')),
     host: values.host,
-    dataPort: wholeNumber('data-port', values['data-port'], 0, 65_535) ?? 0,
-    metricsPort: wholeNumber('metrics-port', values['metrics-port'], 0, 65_535) ?? 0,
+    dataPort: portFlag('data-port', values['data-port']) ?? 0,
+    metricsPort: portFlag('metrics-port', values['metrics-port']) ?? 0,
     gpus: values.gpus === undefined ? undefined : gpusOf(values.gpus),
-    threads: wholeNumber('threads', values.threads, 1, 1024),
+    threads: wholeNumberFlag('threads', values.threads, 1, 1024),
     exitWithStdin: values['exit-with-stdin'] === true,
     name: values.name ?? hostname(),
   };
-}
-
-function parseFlags(argv: readonly string[]) {
-  try {
-    return parseArgs({ args: [...argv], options: FLAGS, allowPositionals: false }).values;
-  } catch (cause) {
-    const { message } = WeftError.from(cause);
-    const unknown = /'--([^'=]+)/.exec(message)?.[1];
-    const meant = unknown === undefined ? undefined : didYouMean(unknown, Object.keys(FLAGS));
-    // Node's own sentence ends with advice about "--" that does not help here.
-    const sentence = message
-      .split('. ')[0]!
-      .replace(/\.$/, '')
-      .replace(/^Unknown/, 'unknown');
-    throw new WeftError('invalid_argument', sentence, {
-      cure: meant === undefined ? 'see weft worker --help' : `did you mean --${meant}`,
-      cause,
-    });
-  }
-}
-
-function wholeNumber(name: string, text: string | undefined, least: number, most: number): number | undefined {
-  if (text === undefined) return undefined;
-  const value = Number(text);
-  if (/^\d+$/.test(text) && value >= least && value <= most) return value;
-  throw new WeftError(
-    'invalid_argument',
-    `--${name} must be a whole number from ${least} to ${most}, not ${JSON.stringify(text)}`,
-  );
 }
 
 function gpusOf(text: string): readonly string[] {

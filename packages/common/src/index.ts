@@ -2,6 +2,7 @@ export { type Address, formatAddress, listenError, parseAddress } from './addres
 export { type Clock, systemClock } from './clock.js';
 export { didYouMean, editDistance } from './did-you-mean.js';
 export { assertNever, ERROR_CODES, type ErrorCode, errorCode, WeftError, type WeftErrorOptions } from './error.js';
+export { type Flags, parseFlags, portFlag, wholeNumberFlag } from './flags.js';
 export { hash32, mix32, Random } from './random.js';
 export { isRunId, newRunId } from './run-id.js';
 export { type PerSource, perSource, SOURCES, type Source } from './source.js';

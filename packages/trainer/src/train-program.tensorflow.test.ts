@@ -31,11 +31,13 @@ function bytesOf({ buffer, byteOffset, byteLength }: Float32Array): Buffer {
   return Buffer.from(buffer, byteOffset, byteLength);
 }
 
-function norm(values: ArrayLike<number>): number {
-  return Math.sqrt(Array.prototype.reduce.call(values, (sum: number, x) => sum + x * x, 0) as number);
+function norm(values: Iterable<number>): number {
+  let squares = 0;
+  for (const x of values) squares += x * x;
+  return Math.sqrt(squares);
 }
 
-function distance(a: ArrayLike<number>, b: ArrayLike<number>): number {
+function distance(a: Float32Array, b: Float32Array): number {
   return norm(Array.from(a, (x, i) => x - (b[i] as number)));
 }
 

@@ -113,4 +113,18 @@ describe('bad input gets one clear sentence, a non-zero exit, and nothing half-w
     expect(said.stdout + said.stderr).toMatch(/step-00000008|checkpoint of step 8/);
     expect(home.metrics(id).map(({ step }) => step)).toEqual(Array.from({ length: 12 }, (_, i) => i + 1));
   });
+
+  it('for a data index that changed since the checkpoint was written', async () => {
+    const data = await demoCopy();
+    const id = await home.train('debugTiny', 1, { steps: 4, 'data.directory': data });
+    await cp(join(data, 'text/addresses-00000.jsonl'), join(data, 'text/more.jsonl'));
+    expect((await home.weft('data', 'index', 'debugTiny', '--set', `data.directory=${data}`)).code).toBe(0);
+    expectRefusal(
+      await home.weft('resume', id, '--steps', '8'),
+      'step-00000004',
+      'another data index',
+      'begin a new run',
+    );
+    expect(home.metrics(id)).toHaveLength(4);
+  });
 });

@@ -32,6 +32,8 @@ export interface Manifest {
   readonly nextSequence: number;
   /** The resolved RunConfig. */
   readonly config: unknown;
+  /** Names the data index the run was trained on; `null` where the writer did not say. */
+  readonly dataIdentity: string | null;
   readonly files: readonly CheckpointFile[];
   /** All tensors of all files. */
   readonly tensors: readonly CheckpointTensor[];
@@ -67,6 +69,7 @@ export function parseManifest(bytes: Uint8Array, where: string): Manifest {
     step: fields.number('step'),
     nextSequence: fields.number('nextSequence'),
     config: fields.value('config'),
+    dataIdentity: fields.orNull('dataIdentity', () => fields.text('dataIdentity')),
     files: fields.objects('files', (file) => ({
       name: file.text('name', isPlainName, 'a file name without folder'),
       bytes: file.number('bytes'),

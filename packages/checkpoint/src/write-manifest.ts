@@ -13,7 +13,7 @@ const SUPERSEDED_NAME = 'manifest.superseded.json';
 
 /** What the writer of a manifest has to say; the rest is found out. */
 export type ManifestDraft = Pick<Manifest, 'runId' | 'step' | 'nextSequence' | 'config' | 'files'> &
-  Partial<Pick<Manifest, 'formatVersion' | 'weftVersion' | 'previousManifestSha256' | 'createdAt'>>;
+  Partial<Pick<Manifest, 'formatVersion' | 'weftVersion' | 'dataIdentity' | 'previousManifestSha256' | 'createdAt'>>;
 
 /**
  * Turns a folder of shards into a checkpoint, at once: to be called when all shards are on disk. Links the manifest
@@ -40,6 +40,7 @@ export async function writeManifest(
     step,
     nextSequence,
     config,
+    dataIdentity: draft.dataIdentity ?? null,
     files,
     tensors,
     previousStep: previous.step,

@@ -1,4 +1,4 @@
-import { readManifest, readTensors } from '@weft/checkpoint';
+import { type Manifest, readTensors } from '@weft/checkpoint';
 import { WeftError } from '@weft/common';
 import { type Executor, elementCount } from '@weft/engine';
 import { initialValue } from '@weft/model';
@@ -18,12 +18,20 @@ export async function initialiseState(executor: Executor, program: TrainProgram,
  * Loads a checkpoint, whatever worldSize wrote it.
  * @throws WeftError `corrupt_data` from the checkpoint, `invalid_argument` when its tensors are not the model's.
  */
-export async function loadState(executor: Executor, program: TrainProgram, directory: string): Promise<void> {
-  await writeInGroups(executor, checkedTensors(program, directory));
+export async function loadState(
+  executor: Executor,
+  program: TrainProgram,
+  directory: string,
+  manifest: Manifest,
+): Promise<void> {
+  await writeInGroups(executor, checkedTensors(program, directory, manifest));
 }
 
-async function* checkedTensors(program: TrainProgram, directory: string): AsyncIterable<NamedArray> {
-  const manifest = await readManifest(directory);
+async function* checkedTensors(
+  program: TrainProgram,
+  directory: string,
+  manifest: Manifest,
+): AsyncIterable<NamedArray> {
   const missing = new Set(Object.keys(program.state));
   for await (const { name, shape, data } of readTensors(directory, manifest)) {
     const spec = program.state[name];

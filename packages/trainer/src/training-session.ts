@@ -1,5 +1,11 @@
 import { cpus } from 'node:os';
-import { type CheckpointFile, checkpointDirectory, pruneCheckpoints, writeManifest } from '@weft/checkpoint';
+import {
+  type CheckpointFile,
+  checkpointDirectory,
+  pruneCheckpoints,
+  readManifest,
+  writeManifest,
+} from '@weft/checkpoint';
 import type { ProcessGroup } from '@weft/collectives';
 import { WeftError } from '@weft/common';
 import type { RunConfig } from '@weft/config';
@@ -107,7 +113,8 @@ export class TrainingSession {
     const { config, runDirectory, runId } = this.#options;
     const directory = checkpointDirectory(runDirectory, step);
     const nextSequence = stepSequences(step, config.globalBatchSize).end;
-    await writeManifest(directory, { runId, step, nextSequence, config, files: [...files] });
+    const dataIdentity = this.#dataset.identity;
+    await writeManifest(directory, { runId, step, nextSequence, config, dataIdentity, files: [...files] });
     await pruneCheckpoints(runDirectory, config.checkpoint.keepLast);
     return directory;
   }
@@ -142,8 +149,20 @@ export class TrainingSession {
     }
     this.#stateStep = undefined;
     if (state.kind === 'fresh') await initialiseState(this.#executor, this.#program, this.#options.config.seed);
-    else await loadState(this.#executor, this.#program, state.directory);
+    else await this.#load(state.directory);
     this.#stateStep = firstStep - 1;
+  }
+
+  async #load(directory: string): Promise<void> {
+    const manifest = await readManifest(directory);
+    if (manifest.dataIdentity !== null && manifest.dataIdentity !== this.#dataset.identity) {
+      throw new WeftError(
+        'failed_precondition',
+        `checkpoint ${directory} was trained on another data index than the one in ${this.#options.config.data.directory}, so that sequences would be repeated or left out`,
+        { cure: 'put back the shards it was trained on and run weft data index, or begin a new run' },
+      );
+    }
+    await loadState(this.#executor, this.#program, directory, manifest);
   }
 }
 

@@ -2,18 +2,26 @@ import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import type { ContestantSpec } from './contestant-spec.js';
 import { pythonOf } from './peers.js';
-import type { BenchCase, ContestantName } from './plan.js';
+import { type BenchCase, type ContestantName, isGemm, type Peer } from './plan.js';
 import type { Command } from './team.js';
 
 const MEASURED_PROCESS = fileURLToPath(new URL('./measured-process.js', import.meta.url));
 const peerScript = (name: string) => fileURLToPath(new URL(`../peers/${name}`, import.meta.url));
 
+const SCRIPT: Readonly<Record<Peer | 'torch-gemm', string>> = {
+  'torch-eager': 'torch_step.py',
+  'torch-compile': 'torch_step.py',
+  'torch-ddp': 'torch_step.py',
+  'torch-gemm': 'torch_gemm.py',
+  jax: 'jax_step.py',
+};
+
 /** What all processes of a contestant have in common. */
 export type TeamSpec = Pick<ContestantSpec, 'model' | 'optimizer' | 'fixture' | 'trace'>;
 
-/** Processes and threads of a contestant. The matrix product uses in one process all threads of the case. */
+/** Processes and threads of a contestant. Bare matrix products use in one process all threads of the case. */
 export function meansOf(contestant: ContestantName, { processes, threads }: BenchCase) {
-  if (contestant === 'gemm') return { processes: 1, threads: processes * threads };
+  if (isGemm(contestant)) return { processes: 1, threads: processes * threads };
   return { processes: contestant === 'weft-alone' ? 1 : processes, threads };
 }
 
@@ -29,7 +37,7 @@ export async function commandsOf(
   return Array.from({ length: processes }, (_, rank) => {
     const spec: ContestantSpec = {
       ...team,
-      work: contestant === 'gemm' ? 'gemm' : 'train',
+      work: isGemm(contestant) ? 'gemm' : 'train',
       precision: benchCase.precision,
       threads,
       rank,
@@ -53,8 +61,8 @@ export async function commandsOf(
       case 'gemm':
         return { program: process.execPath, args: [MEASURED_PROCESS, JSON.stringify(spec)], environment: {} };
       default: {
-        const script = peerScript(contestant === 'jax' ? 'jax_step.py' : 'torch_step.py');
-        return { program: pythonOf(contestant), args: [script, JSON.stringify(spec)], environment };
+        const peer = contestant === 'torch-gemm' ? 'torch-eager' : contestant;
+        return { program: pythonOf(peer), args: [peerScript(SCRIPT[contestant]), JSON.stringify(spec)], environment };
       }
     }
   });

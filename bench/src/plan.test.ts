@@ -26,7 +26,14 @@ describe('the plan', () => {
 
   test('sets peers only against work that they can do', () => {
     const decoder = { model: 'decoder-5m', precision: 'fp32', threads: 1, processes: 1 } as const;
-    expect(contestantsOf(decoder, PEERS)).toEqual(['weft', 'torch-eager', 'torch-compile', 'jax', 'gemm']);
+    expect(contestantsOf(decoder, PEERS)).toEqual([
+      'weft',
+      'torch-eager',
+      'torch-compile',
+      'jax',
+      'gemm',
+      'torch-gemm',
+    ]);
     expect(contestantsOf(decoder, [])).toEqual(['weft', 'gemm']);
     expect(contestantsOf({ ...decoder, model: 'mm1-tiny' }, ['jax', 'torch-eager'])).not.toContain('jax');
     expect(contestantsOf({ ...decoder, model: 'mm1-tiny', processes: 2 }, PEERS)).toEqual([
@@ -34,6 +41,7 @@ describe('the plan', () => {
       'weft-alone',
       'torch-ddp',
       'gemm',
+      'torch-gemm',
     ]);
   });
 

@@ -12,12 +12,12 @@ export interface BenchCase {
 }
 
 /**
- * Who takes part: ours; ours in one process, beside data-parallel cases; the peers; and the matrix product that sets
- * the scale.
+ * Who takes part: ours; ours in one process, beside data-parallel cases; the peers; and the matrix products that set
+ * the scale, our engine's and PyTorch's.
  */
 export const PEERS = ['torch-eager', 'torch-compile', 'torch-ddp', 'jax'] as const;
 export type Peer = (typeof PEERS)[number];
-export type ContestantName = 'weft' | 'weft-alone' | Peer | 'gemm';
+export type ContestantName = 'weft' | 'weft-alone' | Peer | 'gemm' | 'torch-gemm';
 
 export interface PlanOptions {
   readonly models: readonly ModelName[];
@@ -48,12 +48,19 @@ export function planCases({ models, precisions, threads, processes }: PlanOption
 export function contestantsOf({ model, processes }: BenchCase, peers: readonly Peer[]): ContestantName[] {
   const fitting: readonly Peer[] =
     processes > 1 ? ['torch-ddp'] : ['torch-eager', 'torch-compile', ...(model === 'mm1-tiny' ? [] : ['jax' as const])];
+  const invited = fitting.filter((peer) => peers.includes(peer));
   return [
     'weft',
     ...(processes > 1 ? ['weft-alone' as const] : []),
-    ...fitting.filter((peer) => peers.includes(peer)),
+    ...invited,
     'gemm',
+    ...(invited.some((peer) => peer !== 'jax') ? ['torch-gemm' as const] : []),
   ];
+}
+
+/** Whether a contestant only multiplies matrices. */
+export function isGemm(contestant: ContestantName): boolean {
+  return contestant === 'gemm' || contestant === 'torch-gemm';
 }
 
 /** The order of turns: A B C, then B C A, and so on, so that nobody always follows the same neighbour at an edge. */

@@ -57,8 +57,9 @@ function remarks(result: CaseResult): string[] {
     return isEqual ? `${first}${last}` : `${first}, more than ${LOSS_TOLERANCE}: THE MODELS ARE NOT EQUAL`;
   });
   const failures = result.failures.map(({ contestant, reason }) => `${name}: ${contestant} broke down: ${reason}`);
-  const peak = `${name}: GEMM peak ${(result.gemmFlopsPerSecond / 1e9).toFixed(0)} GFLOP/s`;
-  return [peak, ...agreements, ...failures];
+  const { gemmFlopsPerSecond: peak, torchGemmFlopsPerSecond: torchPeak } = result;
+  const ofTorch = torchPeak === undefined ? '' : `, of PyTorch ${(torchPeak / 1e9).toFixed(0)}`;
+  return [`${name}: GEMM peak ${(peak / 1e9).toFixed(0)} GFLOP/s${ofTorch}`, ...agreements, ...failures];
 }
 
 /** The types of ops by time, those under a thousandth of the step left out. */

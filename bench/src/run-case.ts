@@ -2,7 +2,7 @@ import { commandsOf, meansOf, type TeamSpec } from './contestant-commands.js';
 import type { Farewell, Hello, Ready, Start, Turn, TurnResult } from './contestant-spec.js';
 import { gemmFlops } from './gemm-contestant.js';
 import { modelFlops } from './model-flops.js';
-import { type BenchCase, type ContestantName, turnOrder } from './plan.js';
+import { type BenchCase, type ContestantName, isGemm, turnOrder } from './plan.js';
 import type { CaseResult, Measurement } from './summary.js';
 import { Team } from './team.js';
 
@@ -115,7 +115,7 @@ class Runner {
       contestant: this.contestant,
       engine: this.#ready.engine,
       tokensPerStep: processes * model.batchSize * model.sequenceLength,
-      flopsPerStep: this.contestant === 'gemm' ? gemmFlops(this.#case.precision) : processes * modelFlops(model),
+      flopsPerStep: isGemm(this.contestant) ? gemmFlops(this.#case.precision) : processes * modelFlops(model),
       rounds: this.#rounds,
       losses: this.#losses,
       busyCores: this.#cpuSeconds / this.#wallSeconds,

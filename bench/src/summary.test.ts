@@ -63,10 +63,12 @@ describe('the printed results', () => {
   test('have ratios only beside peers, and MFU only for a given chip', () => {
     const alone = renderResults([summarise(decoder, [measured('weft'), gemm], [], undefined)]);
     expect(alone).not.toMatch(/weft ×|MFU/);
-    const compared = renderResults([summarise(decoder, [measured('weft'), slow, gemm], [broken], 1)]);
+    const torchGemm = { ...gemm, contestant: 'torch-gemm', flopsPerStep: 5e8 } as const;
+    const compared = renderResults([summarise(decoder, [measured('weft'), slow, gemm, torchGemm], [broken], 1)]);
     expect(compared.split('\n')[0]).toMatch(/MFU.*weft ×$/);
     expect(compared.split('\n')[2]).toMatch(/torch-eager.* 1\.75$/);
     expect(compared).toContain('first loss of torch-eager differs by 0.0e+0, loss of step 2 by 0.0e+0');
+    expect(compared).toContain('GEMM peak 100 GFLOP/s, of PyTorch 50');
     expect(compared).toContain('jax broke down: no memory');
   });
 

@@ -1,5 +1,5 @@
 import type { OpProfile } from './contestant-spec.js';
-import type { BenchCase, ContestantName } from './plan.js';
+import { type BenchCase, type ContestantName, isGemm } from './plan.js';
 import { median, pairedSpeedup } from './statistics.js';
 
 /** What was seen of one contestant of a case. */
@@ -42,7 +42,10 @@ export interface Row {
 
 export interface CaseResult {
   readonly case: BenchCase;
+  /** Of large matrix products through our engine, on all threads of the case. */
   readonly gemmFlopsPerSecond: number;
+  /** The same in PyTorch: where the two differ, so do the libraries below, and the ratios with them. */
+  readonly torchGemmFlopsPerSecond: number | undefined;
   readonly rows: readonly Row[];
   readonly agreement: readonly Agreement[];
   /** Contestants that broke down, and how. */
@@ -69,17 +72,22 @@ export function summarise(
   chipTflops: number | undefined,
 ): CaseResult {
   const ours = find(measurements, 'weft');
-  const gemm = find(measurements, 'gemm');
-  // The fastest product of each round is the peak of its moment.
-  const gemmFlopsPerSecond = gemm.flopsPerStep / median(gemm.rounds.map((seconds) => Math.min(...seconds)));
-  const trained = measurements.filter(({ contestant }) => contestant !== 'gemm');
+  const gemmFlopsPerSecond = gemmPeak(find(measurements, 'gemm'));
+  const torchGemm = measurements.find(({ contestant }) => contestant === 'torch-gemm');
+  const trained = measurements.filter(({ contestant }) => !isGemm(contestant));
   return {
     case: benchCase,
     gemmFlopsPerSecond,
+    torchGemmFlopsPerSecond: torchGemm && gemmPeak(torchGemm),
     rows: trained.map((each) => toRow(each, ours, benchCase, gemmFlopsPerSecond, chipTflops)),
     agreement: trained.filter(({ contestant }) => !isOurs(contestant)).map((theirs) => compareLosses(ours, theirs)),
     failures,
   };
+}
+
+/** FLOP/s of the fastest product of each round, the peak of its moment; their median. */
+function gemmPeak({ flopsPerStep, rounds }: Measurement): number {
+  return flopsPerStep / median(rounds.map((seconds) => Math.min(...seconds)));
 }
 
 function toRow(

@@ -27,7 +27,11 @@ export default defineConfig({
           name: 'fast',
           pool: 'forks',
           testTimeout: 20_000,
-          include: ['{packages,apps}/*/src/**/*.test.ts', 'packages/engine/setup/**/*.test.ts', 'scripts/**/*.test.ts'],
+          include: [
+            '{packages,apps}/*/src/**/*.test.ts',
+            'packages/engine/setup/**/*.test.ts',
+            '{scripts,bench/src}/**/*.test.ts',
+          ],
           exclude: [...demanding, ...wholeRuns, ...skipped],
         },
       },

@@ -1,5 +1,5 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { listFiles } from '../checks/files.mjs';
 import { runChecks } from '../checks/index.mjs';
 import { binary, build } from './build.mjs';
@@ -99,22 +99,26 @@ async function runTests(words, hasTensorFlow) {
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
   const environment = { ...process.env, ...(skipped.length > 0 ? { WEFT_SKIPPED_TESTS: skipped.join(',') } : {}) };
   const exitCode = await inherit(binary('vitest'), ['run', ...reporters, ...words], { environment });
-  return readReport(report, exitCode);
+  const expected = words.length > 0 ? [] : files.filter((file) => !skipped.includes(file));
+  return readReport(report, exitCode, expected);
 }
 
 /**
  * @param {string} path of vitest's JSON report
  * @param {number} exitCode of vitest
+ * @param {readonly string[]} expected files that must have been run
  * @returns {Counts}
  */
-function readReport(path, exitCode) {
+function readReport(path, exitCode, expected) {
   try {
-    const { numPassedTests, numFailedTests, numPendingTests, numTodoTests, numFailedTestSuites } = JSON.parse(
-      readFileSync(path, 'utf8'),
-    );
+    const report = JSON.parse(readFileSync(path, 'utf8'));
+    const { numPassedTests, numFailedTests, numPendingTests, numTodoTests, numFailedTestSuites } = report;
     // A file that cannot even be loaded has no failed test, only a failed suite.
     const failed = Math.max(numFailedTests, exitCode === 0 ? 0 : Math.max(1, numFailedTestSuites));
-    return { passed: numPassedTests, failed, skipped: numPendingTests + numTodoTests };
+    const run = new Set(report.testResults.map((/** @type {{ name: string }} */ { name }) => relative(ROOT, name)));
+    const forgotten = expected.filter((file) => !run.has(file));
+    for (const file of forgotten) console.log(`FAILED  ${file} was not run: name its folder in vitest.config.ts.`);
+    return { passed: numPassedTests, failed: failed + forgotten.length, skipped: numPendingTests + numTodoTests };
   } catch {
     return { passed: 0, failed: 1, skipped: 0 };
   }

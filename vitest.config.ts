@@ -44,7 +44,7 @@ export default defineConfig({
           hookTimeout: 120_000,
           fileParallelism: false,
           include: demanding,
-          exclude: ['**/node_modules/**', '**/dist/**', ...skipped],
+          exclude: ['**/node_modules/**', '**/dist/**', ...wholeRuns, ...skipped],
         },
       },
       {

@@ -10,6 +10,9 @@ export function describeCase({ model, precision, threads, processes }: BenchCase
   return `${model} ${precision}, ${processes === 1 ? each : `${processes} processes of ${each}`}`;
 }
 
+/** A matrix product that gets a smaller part of its cores than this runs beside something else. */
+const QUIET = 0.9;
+
 /** One table over all cases. The columns MFU and "weft ×" are there when there is something to put into them. */
 export function renderResults(results: readonly CaseResult[]): string {
   const rows = results.flatMap((result) => result.rows.map((row) => ({ result, row })));
@@ -59,7 +62,15 @@ function remarks(result: CaseResult): string[] {
   const failures = result.failures.map(({ contestant, reason }) => `${name}: ${contestant} broke down: ${reason}`);
   const { gemmFlopsPerSecond: peak, torchGemmFlopsPerSecond: torchPeak } = result;
   const ofTorch = torchPeak === undefined ? '' : `, of PyTorch ${(torchPeak / 1e9).toFixed(0)}`;
-  return [`${name}: GEMM peak ${(peak / 1e9).toFixed(0)} GFLOP/s${ofTorch}`, ...agreements, ...failures];
+  const cores = result.case.threads * result.case.processes;
+  const isQuiet = result.gemmBusyCores >= QUIET * cores;
+  const busy = `${name}: THE MACHINE WAS BUSY, matrix products had ${result.gemmBusyCores.toFixed(2)} of ${cores} cores`;
+  return [
+    `${name}: GEMM peak ${(peak / 1e9).toFixed(0)} GFLOP/s${ofTorch}`,
+    ...(isQuiet ? [] : [busy]),
+    ...agreements,
+    ...failures,
+  ];
 }
 
 /** The types of ops by time, those under a thousandth of the step left out. */

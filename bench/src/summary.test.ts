@@ -72,6 +72,15 @@ describe('the printed results', () => {
     expect(compared).toContain('jax broke down: no memory');
   });
 
+  test('warn when others used the machine', () => {
+    const render = (busyCores: number) =>
+      renderResults([summarise(decoder, [measured('weft'), { ...gemm, busyCores }], [], undefined)]);
+    expect(render(0.97)).not.toContain('BUSY');
+    expect(render(0.6)).toContain(
+      'decoder-5m fp32, 1 thread: THE MACHINE WAS BUSY, matrix products had 0.60 of 1 cores',
+    );
+  });
+
   test('shout when the models are not equal', () => {
     const other = measured('jax', { losses: [9] });
     const text = renderResults([summarise(decoder, [measured('weft'), other, gemm], [], undefined)]);

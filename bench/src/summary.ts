@@ -46,6 +46,8 @@ export interface CaseResult {
   readonly gemmFlopsPerSecond: number;
   /** The same in PyTorch: where the two differ, so do the libraries below, and the ratios with them. */
   readonly torchGemmFlopsPerSecond: number | undefined;
+  /** Cores that those products had, of the case's threads: fewer when others used the machine. */
+  readonly gemmBusyCores: number;
   readonly rows: readonly Row[];
   readonly agreement: readonly Agreement[];
   /** Contestants that broke down, and how. */
@@ -72,13 +74,15 @@ export function summarise(
   chipTflops: number | undefined,
 ): CaseResult {
   const ours = find(measurements, 'weft');
-  const gemmFlopsPerSecond = gemmPeak(find(measurements, 'gemm'));
+  const gemm = find(measurements, 'gemm');
+  const gemmFlopsPerSecond = gemmPeak(gemm);
   const torchGemm = measurements.find(({ contestant }) => contestant === 'torch-gemm');
   const trained = measurements.filter(({ contestant }) => !isGemm(contestant));
   return {
     case: benchCase,
     gemmFlopsPerSecond,
     torchGemmFlopsPerSecond: torchGemm && gemmPeak(torchGemm),
+    gemmBusyCores: gemm.busyCores,
     rows: trained.map((each) => toRow(each, ours, benchCase, gemmFlopsPerSecond, chipTflops)),
     agreement: trained.filter(({ contestant }) => !isOurs(contestant)).map((theirs) => compareLosses(ours, theirs)),
     failures,

@@ -39,8 +39,9 @@ export async function fetchWheels(variant, environment, onProgress, wheels = WHE
     if (readRecord(environment, variant) !== undefined) return;
     requireSpace(cache, wheels);
     const temporary = mkdtempSync(join(cache, '.unpacking-'));
+    const pip = findPip(environment);
     try {
-      const transport = chooseTransport(environment);
+      const transport = chooseTransport(pip, environment);
       onProgress({ stage: 'note', text: `fetching TensorFlow ${TENSORFLOW_VERSION} (${variant}) ${transport.name}` });
       for (const wheel of wheels) await fetchWheel(wheel, temporary, transport, onProgress);
       publish(temporary, variantDirectory(environment, variant), {
@@ -54,7 +55,7 @@ export async function fetchWheels(variant, environment, onProgress, wheels = WHE
         `TensorFlow ${TENSORFLOW_VERSION} (${variant}) could not be fetched: ${sentenceOf(error)}`,
         codeOf(error) === 'ENOSPC'
           ? 'make room, or set WEFT_CACHE_DIR to a folder with more'
-          : `make ${wheels[0]?.project} ${TENSORFLOW_VERSION} reachable for pip, or set WEFT_TENSORFLOW_DIR to a folder that holds libtensorflow_cc.so.2`,
+          : `${pip === undefined ? 'install pip, or set PIP_INDEX_URL to' : 'configure pip for'} an index that has ${wheels[0]?.project}, or set WEFT_TENSORFLOW_DIR to a folder that holds libtensorflow_cc.so.2`,
         { cause: error },
       );
     } finally {
@@ -66,11 +67,11 @@ export async function fetchWheels(variant, environment, onProgress, wheels = WHE
 /**
  * pip where there is one, else Node itself.
  *
+ * @param {readonly string[] | undefined} pip
  * @param {NodeJS.ProcessEnv} environment
  * @returns {Transport}
  */
-function chooseTransport(environment) {
-  const pip = findPip(environment);
+function chooseTransport(pip, environment) {
   if (pip !== undefined) {
     return {
       name: `with ${pip.join(' ')}`,

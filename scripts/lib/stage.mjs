@@ -84,7 +84,7 @@ class StatusLine {
   update(text) {
     const now = performance.now();
     if (this.#isTerminal) {
-      const columns = process.stdout.columns ?? 80;
+      const columns = process.stdout.columns || 80;
       process.stdout.write(`\r\x1b[K${`${this.#title} ${text}`.slice(0, columns - 1)}`);
     } else if (now - this.#shownMs > PLAIN_INTERVAL_MS) {
       this.#shownMs = now;

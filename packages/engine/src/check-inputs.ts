@@ -1,15 +1,17 @@
 import { WeftError } from '@weft/common';
-import type { HostArray, HostTensor } from './executor.js';
+import type { Fed, HostArray, HostTensor } from './executor.js';
 import { elementCount, type TensorSpec } from './program.js';
-
-/** Where values come from, for messages: program and phase, or "state of program". */
-export type Fed = Readonly<Record<string, HostTensor | HostArray>>;
 
 /** @throws WeftError `invalid_argument` when names or sizes do not match the declaration. */
 export function checkInputs(where: string, declared: Readonly<Record<string, TensorSpec>>, fed: Fed): void {
   for (const name of Object.keys(declared)) {
     if (fed[name] === undefined) throw new WeftError('invalid_argument', `${where}: input ${name} is missing`);
   }
+  checkSomeInputs(where, declared, fed);
+}
+
+/** The same for inputs of which others may come later. */
+export function checkSomeInputs(where: string, declared: Readonly<Record<string, TensorSpec>>, fed: Fed): void {
   for (const [name, value] of Object.entries(fed)) {
     const spec = declared[name];
     if (spec === undefined) throw new WeftError('invalid_argument', `${where}: there is no input ${name}`);

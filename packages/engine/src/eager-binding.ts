@@ -2,7 +2,8 @@ import { WeftError } from '@weft/common';
 import { isInferredAttr, opArguments } from './graph/op-inputs.js';
 import type { AttrValue } from './graph/recording.js';
 import type { CApi, Pointer } from './native/c-api.js';
-import { encodeSessionConfig, NativeTensor, Status } from './native/handles.js';
+import { NativeTensor, Status } from './native/handles.js';
+import { encodeSessionConfig } from './native/session-config.js';
 import {
   attrsFromTfjs,
   constantBytes,

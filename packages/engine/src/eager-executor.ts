@@ -1,6 +1,7 @@
 import { WeftError } from '@weft/common';
-import { arrayOf, checkInputs, checkValue, type Fed } from './check-inputs.js';
-import type { Executor, HostArray, HostTensor } from './executor.js';
+import { arrayOf, checkInputs, checkValue } from './check-inputs.js';
+import type { Executor, Fed, HostArray, HostTensor, PhaseRun } from './executor.js';
+import { FinishedRun } from './finished-run.js';
 import { checkAssignment, known } from './phase-context.js';
 import type { PhaseContext, Program, TensorSpec } from './program.js';
 import { tf } from './tf.js';
@@ -51,6 +52,18 @@ export class EagerExecutor implements Executor {
       const error = WeftError.from(thrown);
       throw new WeftError(error.code, `${where}: ${error.message}`, { cause: thrown });
     }
+  }
+
+  async begin(phaseName: string, inputs: Fed): Promise<PhaseRun> {
+    const late = Object.keys(this.#program.phases[phaseName]?.inputs ?? {}).filter((name) => !(name in inputs));
+    if (late.length > 0) {
+      throw new WeftError(
+        'failed_precondition',
+        `program ${this.#program.name}, phase ${phaseName} waits for ${late.join(', ')}, which ${this.description} cannot do`,
+        { cure: 'run it on the compiled TensorFlow engine' },
+      );
+    }
+    return new FinishedRun(await this.run(phaseName, inputs));
   }
 
   async readState(names: readonly string[] = Object.keys(this.#program.state)): Promise<Record<string, HostTensor>> {

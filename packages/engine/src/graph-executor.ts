@@ -1,11 +1,15 @@
 import { WeftError } from '@weft/common';
-import { arrayOf, checkInputs, checkValue, type Fed } from './check-inputs.js';
-import type { Executor, HostArray, HostTensor } from './executor.js';
+import { checkInputs, checkValue } from './check-inputs.js';
+import type { Executor, Fed, HostArray, HostTensor, PhaseRun } from './executor.js';
+import { FinishedRun } from './finished-run.js';
 import { addAssign, addRead, addVariable, type CompiledPhase, compilePhase } from './graph/compile-phase.js';
 import { GraphWriter } from './graph/graph-writer.js';
+import { GraphPhaseRun } from './graph-phase-run.js';
+import { asNative } from './native/as-native.js';
 import type { CApi, OutputPointer, Pointer } from './native/c-api.js';
 import { DataType } from './native/data-type.js';
-import { Graph, NativeTensor, Session } from './native/handles.js';
+import { Graph, type NativeTensor } from './native/handles.js';
+import { Session } from './native/session.js';
 import type { OpTiming } from './native/step-stats.js';
 import type { Program, TensorSpec } from './program.js';
 import { recordPhase } from './record.js';
@@ -59,7 +63,7 @@ export class GraphExecutor implements Executor {
     try {
       const feeds = [...compiled.inputs].map(([name, output]) => {
         const spec = this.#program.phases[phase]?.inputs[name] as TensorSpec;
-        return { output, tensor: this.#native(spec, inputs[name] as HostTensor | HostArray, owned) };
+        return { output, tensor: asNative(this.#api, spec, inputs[name] as HostTensor | HostArray, owned) };
       });
       const report = this.#onTrace;
       const onTrace = report && ((ops: readonly OpTiming[]) => report(phase, ops));
@@ -68,6 +72,25 @@ export class GraphExecutor implements Executor {
     } finally {
       for (const tensor of owned) tensor.dispose();
     }
+  }
+
+  async begin(phase: string, inputs: Fed): Promise<PhaseRun> {
+    // A partial run cannot be traced, so a traced phase runs in one go.
+    if (this.#onTrace !== undefined) return new FinishedRun(await this.run(phase, inputs));
+    const compiled = this.#compiled(phase);
+    const { outputs, targets } = compiled;
+    const where = `program ${this.#program.name}, phase ${phase}`;
+    const run = new GraphPhaseRun({
+      api: this.#api,
+      where,
+      specs: this.#program.phases[phase]?.inputs ?? {},
+      compiled,
+      run: this.#session.beginRun([...compiled.inputs.values()], outputs, targets, where),
+    });
+    this.#running.add(run.over);
+    void run.over.then(() => this.#running.delete(run.over));
+    await run.advance(inputs, []);
+    return run;
   }
 
   async readState(names: readonly string[] = Object.keys(this.#program.state)): Promise<Record<string, HostTensor>> {
@@ -83,7 +106,7 @@ export class GraphExecutor implements Executor {
         const { value: output, assign } = this.#write(name);
         const spec = this.#spec(name);
         checkValue(`state ${name} of program ${this.#program.name}`, spec, value);
-        return { output, assign, tensor: this.#native(spec, value, owned) };
+        return { output, assign, tensor: asNative(this.#api, spec, value, owned) };
       });
       const targets = writes.map(({ assign }) => assign);
       await this.#runSession(writes, [], targets, `writing the state of program ${this.#program.name}`);
@@ -118,14 +141,6 @@ export class GraphExecutor implements Executor {
       this.#phases.set(phase, compiled);
     }
     return compiled;
-  }
-
-  #native(spec: TensorSpec, value: HostTensor | HostArray, owned: NativeTensor[]): NativeTensor {
-    if (value instanceof NativeTensor && value.spec.shape.join() === spec.shape.join()) return value;
-    const tensor = NativeTensor.allocate(this.#api, DataType[spec.dtype], spec.shape);
-    owned.push(tensor);
-    tensor.data.set(arrayOf(value));
-    return tensor;
   }
 
   #read(name: string): OutputPointer {

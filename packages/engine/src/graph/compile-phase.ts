@@ -53,7 +53,7 @@ export function compilePhase(
   return {
     inputs: new Map(Object.entries(recording.inputs).map(([name, id]) => [name, at(id)])),
     outputNames: Object.keys(recording.outputs),
-    outputs: Object.values(recording.outputs).map(at),
+    outputs: fetchable(writer, recording, at),
     targets: [
       ...assignments.map(([variable, value]) => assign(variable, value)),
       ...updates.map(({ op, slots }) => {
@@ -65,6 +65,23 @@ export function compilePhase(
       }),
     ],
   };
+}
+
+/** Outputs as nodes that are nobody else's: a partial run neither fetches a node twice nor one that it is fed. */
+function fetchable(
+  writer: GraphWriter,
+  recording: Recording,
+  at: (id: ValueId) => OutputPointer,
+): readonly OutputPointer[] {
+  const taken = new Set(Object.values(recording.inputs));
+  return Object.entries(recording.outputs).map(([name, value]) => {
+    if (!taken.has(value)) {
+      taken.add(value);
+      return at(value);
+    }
+    const identity = { type: 'Identity', attrs: {} };
+    return { operation: writer.add(`${recording.phase}/${name}/output`, identity, [at(value)]), index: 0 };
+  });
 }
 
 /** A resident variable. */

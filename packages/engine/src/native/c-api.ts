@@ -62,6 +62,9 @@ const RUNTIME = [
   'void* TF_NewBufferFromString(void*, size_t)',
   'void TF_DeleteBuffer(void*)',
   'void TF_SessionRun(void*, void*, TF_Output*, void**, int, TF_Output*, _Out_ void**, int, void**, int, void*, void*)',
+  'void TF_SessionPRunSetup(void*, TF_Output*, int, TF_Output*, int, void**, int, _Out_ void**, void*)',
+  'void TF_SessionPRun(void*, void*, TF_Output*, void**, int, TF_Output*, _Out_ void**, int, void**, int, void*)',
+  'void TF_DeletePRunHandle(void*)',
 ] as const;
 
 const EAGER = [

@@ -2,6 +2,7 @@ import { type FileHandle, mkdir, open } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { WeftError } from '@weft/common';
 import type { EventLog, LogEntry } from './event-log.js';
+import { followLogFile } from './follow-log.js';
 import { formatLines } from './log-line.js';
 import { ProcessLock } from './process-lock.js';
 import { readLogFile, scanLog } from './scan-log.js';
@@ -83,6 +84,10 @@ export class FileEventLog implements EventLog {
       if (entry.sequence >= fromSequence) yield entry;
       if (entry.sequence === last) return;
     }
+  }
+
+  subscribe(fromSequence: number, signal: AbortSignal): AsyncGenerator<LogEntry> {
+    return followLogFile(this.path, fromSequence, signal, () => this.#lastSequence);
   }
 
   async append(expectedSequence: number, records: readonly unknown[]): Promise<number> {

@@ -11,12 +11,11 @@ export interface FileLine {
 
 const LINE_FEED = 0x0a;
 
-/** The lines of the first `bytes` bytes of a file, in constant memory. */
-export async function* readLines(path: string, bytes = Number.POSITIVE_INFINITY): AsyncGenerator<FileLine> {
-  if (bytes === 0) return;
-  let start = 0;
+/** The lines of a file from a byte offset on, where a line begins; in constant memory. */
+export async function* readLines(path: string, offset = 0): AsyncGenerator<FileLine> {
+  let start = offset;
   let pending: Buffer[] = [];
-  const stream = createReadStream(path, Number.isFinite(bytes) ? { end: bytes - 1 } : {});
+  const stream = createReadStream(path, { start: offset });
   for await (const chunk of stream as AsyncIterable<Buffer>) {
     let from = 0;
     for (let at = chunk.indexOf(LINE_FEED); at >= 0; at = chunk.indexOf(LINE_FEED, from)) {

@@ -47,10 +47,11 @@ export async function* readLogFile(path: string): AsyncGenerator<LogEntry> {
 /** A line of the log, or what a crash left of the last one. */
 type ScannedLine = { readonly end: number } & (({ readonly torn: false } & LogLine) | { readonly torn: true });
 
-async function* logLines(path: string): AsyncGenerator<ScannedLine> {
-  let expected = 1;
+/** The lines from a byte offset on, where the line of sequence `expected` begins. */
+export async function* logLines(path: string, offset = 0, first = 1): AsyncGenerator<ScannedLine> {
+  let expected = first;
   try {
-    for await (const { text, end, whole } of readLines(path)) {
+    for await (const { text, end, whole } of readLines(path, offset)) {
       if (!whole) {
         yield { torn: true, end };
         return;

@@ -66,8 +66,8 @@ export function wholeModel(images: ImageParts, decoder: DecoderConfig, sequenceL
 function decoderOnly(
   name: ModelName,
   sequenceLength: number,
-  sizes: Omit<DecoderConfig, 'ropeTheta' | 'qkNorm' | 'normEpsilon'>,
+  sizes: Omit<DecoderConfig, 'ropeTheta' | 'qkNorm' | 'normEpsilon' | 'moe'>,
 ): BenchModel {
-  const decoder = { ...sizes, ropeTheta: 10_000, qkNorm: false, normEpsilon: 1e-5 };
+  const decoder = { ...sizes, ropeTheta: 10_000, qkNorm: false, normEpsilon: 1e-5, moe: null };
   return { name, batchSize: BATCH_SIZE, sequenceLength, decoder, images: null };
 }

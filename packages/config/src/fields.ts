@@ -9,17 +9,32 @@ export const dotted = (path: FieldPath) => path.join('.');
 
 /** The names a group allows, or undefined when the path names a single value or nothing. */
 export function fieldsOf(path: FieldPath): readonly string[] | undefined {
-  let schema: unknown = runConfigSchema;
-  for (const name of path) {
-    schema =
-      schema instanceof z.ZodObject && Object.hasOwn(schema.shape, name) ? unwrap(schema.shape[name]) : undefined;
-  }
+  const schema = unwrap(schemaOf(path));
   return schema instanceof z.ZodObject ? Object.keys(schema.shape) : undefined;
 }
 
+/** Whether a field may be null, which stands for "there is none". */
+export function mayBeNull(path: FieldPath): boolean {
+  const schema = schemaOf(path);
+  return schema instanceof z.ZodType && schema.safeParse(null).success;
+}
+
+function schemaOf(path: FieldPath): unknown {
+  let schema: unknown = runConfigSchema;
+  for (const name of path) {
+    const group = unwrap(schema);
+    schema = group instanceof z.ZodObject && Object.hasOwn(group.shape, name) ? group.shape[name] : undefined;
+  }
+  return schema;
+}
+
 function unwrap(schema: unknown): unknown {
-  const wrapped = schema instanceof z.ZodDefault || schema instanceof z.ZodPrefault || schema instanceof z.ZodOptional;
-  return wrapped ? unwrap(schema.unwrap()) : schema;
+  const isWrapped =
+    schema instanceof z.ZodDefault ||
+    schema instanceof z.ZodPrefault ||
+    schema instanceof z.ZodOptional ||
+    schema instanceof z.ZodNullable;
+  return isWrapped ? unwrap(schema.unwrap()) : schema;
 }
 
 /**

@@ -61,6 +61,7 @@ describe('resolving', () => {
           ropeTheta: 10_000,
           qkNorm: false,
           normEpsilon: 1e-5,
+          moe: null,
         },
       },
       data: {

@@ -5,7 +5,13 @@ import { BYTE_VOCABULARY_SIZE, type RunConfig } from './run-config.js';
 
 /** What must hold between fields, each rule with the sentence that refuses its breach. */
 export function brokenRules(config: RunConfig): Problem[] {
-  return [...runRules(config), ...visionRules(config), ...connectorRules(config), ...decoderRules(config)];
+  return [
+    ...runRules(config),
+    ...visionRules(config),
+    ...connectorRules(config),
+    ...decoderRules(config),
+    ...moeRules(config),
+  ];
 }
 
 function* runRules({ steps, workers, globalBatchSize, microbatchSize, data, optimizer, precision, engine }: RunConfig) {
@@ -82,6 +88,22 @@ function* decoderRules({ model: { decoder }, data }: RunConfig) {
     yield problem(
       ['model.decoder.vocabularySize', 'data.tokenizer'],
       `model.decoder.vocabularySize is ${vocabularySize}, but must be at least ${BYTE_VOCABULARY_SIZE} for the byte tokenizer`,
+    );
+  }
+}
+
+function* moeRules({ microbatchSize, model: { sequenceLength, decoder } }: RunConfig) {
+  const { moe, depth } = decoder;
+  if (moe === null) return;
+  if (moe.everyLayers > depth) {
+    const why = 'otherwise no layer has experts';
+    yield atMost('model.decoder.moe.everyLayers', moe.everyLayers, 'model.decoder.depth', depth, why);
+  }
+  const tokens = microbatchSize * sequenceLength;
+  if (moe.groupSize > 0 && tokens % moe.groupSize !== 0) {
+    yield problem(
+      ['model.decoder.moe.groupSize', 'microbatchSize', 'model.sequenceLength'],
+      `model.decoder.moe.groupSize is ${moe.groupSize}, but must divide the ${tokens} tokens of a microbatch (${microbatchSize} × ${sequenceLength})`,
     );
   }
 }

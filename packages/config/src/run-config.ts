@@ -1,4 +1,5 @@
 import type { PerSource } from '@weft/common';
+import type { MoeConfig } from './moe-config.js';
 
 /**
  * One run, resolved: validated, every default filled in, nothing optional, JSON-serialisable.
@@ -88,6 +89,8 @@ export interface DecoderConfig {
   readonly qkNorm: boolean;
   /** The epsilon of every normalisation. */
   readonly normEpsilon: number;
+  /** Sparse layers of routed experts in place of some feed-forward layers; null for a dense model. */
+  readonly moe: MoeConfig | null;
 }
 
 export interface DataConfig {

@@ -1,5 +1,6 @@
 import { SOURCES } from '@weft/common';
 import { z } from 'zod';
+import { DROPLESS } from './moe-config.js';
 import { BACKENDS, CONNECTOR_KINDS, MAX_IMAGES_PER_SEQUENCE, PRECISIONS } from './run-config.js';
 
 /**
@@ -18,6 +19,11 @@ function wholeNumber(min: number, max = UINT32_MAX) {
 function positiveNumber() {
   const error = 'a number above 0';
   return z.number({ error }).positive({ error });
+}
+
+function nonNegativeNumber() {
+  const error = 'a number of at least 0';
+  return z.number({ error }).min(0, { error });
 }
 
 /** A number in [min, max), or in [min, max] when `inclusive`. */
@@ -60,6 +66,19 @@ const connector = group({
   depth: wholeNumber(1).default(3),
 });
 
+const capacityError = `a number above 0, or ${DROPLESS}`;
+
+const moe = group({
+  experts: wholeNumber(2, 65_536),
+  everyLayers: wholeNumber(1).default(1),
+  capacityFactor: z.union([z.number().positive(), z.literal(DROPLESS)], { error: capacityError }).default(2),
+  groupSize: wholeNumber(0).default(0),
+  loadBalanceWeight: nonNegativeNumber().default(0.01),
+  routerZWeight: nonNegativeNumber().default(0.001),
+  jitter: numberFrom(0, 1, { inclusive: false }).default(0),
+  exchangePrecision: oneOf(PRECISIONS).default('fp32'),
+});
+
 const decoder = group({
   vocabularySize: wholeNumber(1).optional(),
   width: wholeNumber(1),
@@ -70,6 +89,7 @@ const decoder = group({
   ropeTheta: positiveNumber().default(10_000),
   qkNorm: yesOrNo().default(false),
   normEpsilon: positiveNumber().default(1e-5),
+  moe: moe.nullable().default(null),
 });
 
 const model = group({

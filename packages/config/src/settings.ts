@@ -1,12 +1,12 @@
 import { WeftError } from '@weft/common';
 import { isScalar, parseDocument } from 'yaml';
-import { dotted, type FieldPath, fieldsOf, unknownField } from './fields.js';
+import { dotted, type FieldPath, fieldsOf, mayBeNull, unknownField } from './fields.js';
 import { type ConfigLayer, mergeLayers } from './layers.js';
 
 /**
  * Writes settings of the command line, `optimizer.learningRate=3e-4`, over a configuration.
  * The value is read as YAML reads a single value: `3` is a number, `true` a boolean, `"3"` and `bytes` are texts.
- * `data.weights=4:4:1` sets all three weights.
+ * `data.weights=4:4:1` sets all three weights; `null` takes a group away that a run may do without.
  *
  * @throws WeftError `invalid_argument` for a setting without `=`, an unknown field (with what was probably meant),
  * a group, or a value that is not a single one.
@@ -27,7 +27,7 @@ export function settingLayers(settings: readonly string[], option = '--set'): Co
       );
     }
     checkField(path, setting.slice(equals + 1), option);
-    const value = scalar(setting, setting.slice(equals + 1), option);
+    const value = scalar(setting, path, setting.slice(equals + 1), option);
     return { value: path.reduceRight<unknown>((inner, name) => ({ [name]: inner }), value), where: () => option };
   });
 }
@@ -36,6 +36,7 @@ function checkField(path: FieldPath, value: string, option: string): void {
   const parent = fieldsOf(path.slice(0, -1));
   if (parent === undefined || !parent.includes(path.at(-1) ?? '')) throw refusal(option, firstUnknown(path));
   const fields = fieldsOf(path);
+  if (value.trim() === 'null' && mayBeNull(path)) return;
   if (fields === undefined || (dotted(path) === 'data.weights' && value.includes(':'))) return;
   throw refusal(option, `${dotted(path)} is a group, set one of its fields: ${fields.join(', ')}`);
 }
@@ -53,10 +54,12 @@ function firstUnknown(path: FieldPath): string {
   return unknownField(path);
 }
 
-function scalar(setting: string, text: string, option: string): unknown {
+function scalar(setting: string, path: FieldPath, text: string, option: string): unknown {
   const document = parseDocument(text, { logLevel: 'silent', prettyErrors: false });
   const { contents } = document;
-  if (document.errors.length === 0 && isScalar(contents) && contents.value !== null) return contents.value;
+  if (document.errors.length === 0 && isScalar(contents) && (contents.value !== null || mayBeNull(path))) {
+    return contents.value;
+  }
   throw refusal(option, `${JSON.stringify(setting)} must give a single value after the equals sign`);
 }
 

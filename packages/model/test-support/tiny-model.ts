@@ -18,6 +18,7 @@ export const tinyModel: ModelConfig = {
     ropeTheta: 100,
     qkNorm: true,
     normEpsilon: 1e-5,
+    moe: null,
   },
 };
 

@@ -27,6 +27,7 @@ export function debugNano(): WholeConfig {
         ropeTheta: 10_000,
         qkNorm: false,
         normEpsilon: 1e-5,
+        moe: null,
       },
     },
     data: {

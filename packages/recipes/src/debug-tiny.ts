@@ -27,6 +27,7 @@ export function debugTiny(): WholeConfig {
         ropeTheta: 10_000,
         qkNorm: true,
         normEpsilon: 1e-5,
+        moe: null,
       },
     },
     data: {

@@ -25,6 +25,7 @@ export function mm1Tiny(): WholeConfig {
         ropeTheta: 10_000,
         qkNorm: true,
         normEpsilon: 1e-5,
+        moe: null,
       },
     },
     optimizer: { ...tiny.optimizer, learningRate: 1e-3 },

@@ -55,6 +55,7 @@ function mm1(recipe: string, learningRate: number, shape: Shape): WholeConfig {
         ropeTheta: 10_000,
         qkNorm: true,
         normEpsilon: 1e-5,
+        moe: null,
       },
     },
     data: {

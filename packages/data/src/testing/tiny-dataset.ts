@@ -103,6 +103,7 @@ export function tinyConfig(directory: string): { data: DataConfig; model: ModelC
         ropeTheta: 10_000,
         qkNorm: false,
         normEpsilon: 1e-5,
+        moe: null,
       },
     },
   };

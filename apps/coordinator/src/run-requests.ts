@@ -1,16 +1,20 @@
 import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
 import { type Clock, newRunId, Random, WEFT_VERSION, WeftError } from '@weft/common';
 import { resolveRunConfig } from '@weft/config';
 import { describeRun, type FoundCheckpoint, isEnded } from '@weft/coordination';
 import type {
   ClusterSummary,
   LaunchRequest,
+  LogLine,
+  ReadLogRequest,
   ResumeRequest,
   RunSummary,
   RunUpdate,
   StopRequest,
   WatchRequest,
 } from '@weft/proto';
+import { readLogFile } from '@weft/store';
 import type { DecisionQueue } from './decision-queue.js';
 import { refuseOtherVersion } from './receive-hello.js';
 import { findCheckpoint } from './run-checkpoints.js';
@@ -108,12 +112,21 @@ export class RunRequests {
     const { runs, workers } = this.#options.queue.state;
     return {
       coordinatorVersion: WEFT_VERSION,
+      store: 'files',
+      storeTrouble: '',
       workers: [...workers.values()].map(({ workerId, hostName, device, runId = '' }) => {
         const live = runs.get(runId)?.live;
         const rank = live?.stage === 'training' ? Math.max(0, live.members.indexOf(workerId)) : 0;
         return { workerId, hostName, device, runId, rank };
       }),
     };
+  }
+
+  /** The lines of a run's log, as it is now. @throws `not_found`. */
+  async *readLog({ runId, fromSequence }: ReadLogRequest): AsyncGenerator<LogLine, void, undefined> {
+    const { directory } = this.get(runId);
+    for await (const { sequence, record } of readLogFile(join(directory, 'events.jsonl')))
+      if (sequence >= fromSequence) yield { sequence, recordJson: JSON.stringify(record) };
   }
 
   /** What a resume would go on from. Of a run at work nobody asks, and its files are not ours to read. */

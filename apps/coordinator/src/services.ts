@@ -13,6 +13,7 @@ export function coordinatorServices(coordinator: Coordinator): readonly Service[
       list: () => ({ runs: [...coordinator.runs.list()] }),
       watch: (request, { signal }) => coordinator.runs.watch(request, signal),
       cluster: () => coordinator.runs.cluster(),
+      readLog: (request) => coordinator.runs.readLog(request),
     }),
     service(WorkersService, {
       attend: (stream) => coordinator.attendance.attend(stream),

@@ -160,5 +160,12 @@ export function summaryOf({ failure, phase, ...view }: RunView, directory: strin
     directory,
     failureCode: failure?.code ?? '',
     failureCure: failure?.cure ?? '',
+    queuePlace: 0,
+    priority: 0,
+    expectedStartMs: 0,
+    parent: '',
+    failedAttempts: 0,
+    maxAttempts: 1,
+    loss: undefined,
   };
 }

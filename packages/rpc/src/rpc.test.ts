@@ -35,6 +35,7 @@ const quiet: Handlers<typeof RunsService> = {
   list: notHere,
   watch: notHere,
   cluster: notHere,
+  readLog: notHere,
 };
 
 async function served(handlers: Partial<Handlers<typeof RunsService>> = {}, options: Partial<ServeOptions> = {}) {

@@ -85,6 +85,7 @@ describe.skipIf(!openssl)('TLS', () => {
       list: asked,
       watch: asked,
       cluster: asked,
+      readLog: asked,
     });
     const workers = service(WorkersService, { attend: (stream) => stream.closed.then(() => {}), beat: () => ({}) });
     server = await serve({ services: [runs, workers], tls: serverTls });

@@ -23,7 +23,10 @@ export async function scriptedCoordinator({ summary, watches }: Script): Promise
     stop: () => summary,
     get: () => summary,
     list: () => ({ runs: [summary] }),
-    cluster: () => ({ coordinatorVersion: '0.1.0', workers: [] }),
+    cluster: () => ({ coordinatorVersion: '0.1.0', workers: [], store: 'a script', storeTrouble: '' }),
+    readLog: () => {
+      throw new WeftError('internal', 'the script has no log');
+    },
     async *watch({ afterStep }) {
       const script = watches[askedAfter.length];
       askedAfter.push(afterStep);
@@ -52,6 +55,13 @@ export function summaryAt(step: number, changes: Partial<RunSummary> = {}): RunS
     updatedAtMs: 1_000_000,
     failureCode: '',
     failureCure: '',
+    queuePlace: 0,
+    priority: 0,
+    expectedStartMs: 0,
+    parent: '',
+    failedAttempts: 0,
+    maxAttempts: 1,
+    loss: undefined,
     ...changes,
   };
 }

@@ -23,7 +23,7 @@ import {
 
 export enum RunPhase {
   RUN_PHASE_UNSPECIFIED = 0,
-  /** RUN_PHASE_QUEUED - Waiting for workers. */
+  /** RUN_PHASE_QUEUED - Waiting for its turn, for workers, or for a time. */
   RUN_PHASE_QUEUED = 1,
   RUN_PHASE_RUNNING = 2,
   RUN_PHASE_STOPPING = 3,
@@ -116,10 +116,15 @@ export interface WatchRequest {
 }
 
 export interface ListRequest {
+  /** Absent: from the first run on; otherwise what the page before ended with. */
+  pageToken?: string | undefined;
 }
 
+/** A page of the runs, in the order they were launched. */
 export interface ListResponse {
   runs: RunSummary[];
+  /** Absent on the last page. */
+  nextPageToken?: string | undefined;
 }
 
 export interface RunSummary {
@@ -143,6 +148,18 @@ export interface RunSummary {
   failureCure: string;
   /** What it trains on now; 0 while it does not. */
   worldSize: number;
+  /** Its place among those that wait, from 1; 0 when it does not wait. */
+  queuePlace: number;
+  priority: number;
+  /** When it is expected to start; 0 when that cannot be known. */
+  expectedStartMs: number;
+  /** The sweep it belongs to; empty for a run of its own. */
+  parent: string;
+  /** Attempts that failed, since it was launched or resumed by hand. */
+  failedAttempts: number;
+  maxAttempts: number;
+  /** Of the last committed step; absent before the first, and where it was not finite. */
+  loss?: number | undefined;
 }
 
 export interface RunUpdate {
@@ -166,6 +183,21 @@ export interface WorkerSummary {
 export interface ClusterSummary {
   coordinatorVersion: string;
   workers: WorkerSummary[];
+  /** Where logs and queue are kept, for people: "files in /srv/weft", "Redis 7.0.15 at 10.0.0.5:6379". */
+  store: string;
+  /** Empty while the store answers; otherwise since when it does not, and why. */
+  storeTrouble: string;
+}
+
+export interface ReadLogRequest {
+  runId: string;
+  /** 0 and 1: from the first line. */
+  fromSequence: number;
+}
+
+export interface LogLine {
+  sequence: number;
+  recordJson: string;
 }
 
 function createBaseLaunchRequest(): LaunchRequest {
@@ -626,11 +658,14 @@ export const WatchRequest: MessageFns<WatchRequest> = {
 };
 
 function createBaseListRequest(): ListRequest {
-  return {};
+  return { pageToken: undefined };
 }
 
 export const ListRequest: MessageFns<ListRequest> = {
-  encode(_: ListRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: ListRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.pageToken !== undefined) {
+      writer.uint32(10).string(message.pageToken);
+    }
     return writer;
   },
 
@@ -647,6 +682,14 @@ export const ListRequest: MessageFns<ListRequest> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.pageToken = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -659,32 +702,45 @@ export const ListRequest: MessageFns<ListRequest> = {
     }
   },
 
-  fromJSON(_: any): ListRequest {
-    return {};
+  fromJSON(object: any): ListRequest {
+    return {
+      pageToken: isSet(object.pageToken)
+        ? globalThis.String(object.pageToken)
+        : isSet(object.page_token)
+        ? globalThis.String(object.page_token)
+        : undefined,
+    };
   },
 
-  toJSON(_: ListRequest): unknown {
+  toJSON(message: ListRequest): unknown {
     const obj: any = {};
+    if (message.pageToken !== undefined) {
+      obj.pageToken = message.pageToken;
+    }
     return obj;
   },
 
   create<I extends Exact<DeepPartial<ListRequest>, I>>(base?: I): ListRequest {
     return ListRequest.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<ListRequest>, I>>(_: I): ListRequest {
+  fromPartial<I extends Exact<DeepPartial<ListRequest>, I>>(object: I): ListRequest {
     const message = createBaseListRequest();
+    message.pageToken = object.pageToken ?? undefined;
     return message;
   },
 };
 
 function createBaseListResponse(): ListResponse {
-  return { runs: [] };
+  return { runs: [], nextPageToken: undefined };
 }
 
 export const ListResponse: MessageFns<ListResponse> = {
   encode(message: ListResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.runs) {
       RunSummary.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextPageToken !== undefined) {
+      writer.uint32(18).string(message.nextPageToken);
     }
     return writer;
   },
@@ -710,6 +766,14 @@ export const ListResponse: MessageFns<ListResponse> = {
             message.runs.push(RunSummary.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextPageToken = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -723,13 +787,23 @@ export const ListResponse: MessageFns<ListResponse> = {
   },
 
   fromJSON(object: any): ListResponse {
-    return { runs: globalThis.Array.isArray(object?.runs) ? object.runs.map((e: any) => RunSummary.fromJSON(e)) : [] };
+    return {
+      runs: globalThis.Array.isArray(object?.runs) ? object.runs.map((e: any) => RunSummary.fromJSON(e)) : [],
+      nextPageToken: isSet(object.nextPageToken)
+        ? globalThis.String(object.nextPageToken)
+        : isSet(object.next_page_token)
+        ? globalThis.String(object.next_page_token)
+        : undefined,
+    };
   },
 
   toJSON(message: ListResponse): unknown {
     const obj: any = {};
     if (message.runs?.length) {
       obj.runs = message.runs.map((e) => RunSummary.toJSON(e));
+    }
+    if (message.nextPageToken !== undefined) {
+      obj.nextPageToken = message.nextPageToken;
     }
     return obj;
   },
@@ -740,6 +814,7 @@ export const ListResponse: MessageFns<ListResponse> = {
   fromPartial<I extends Exact<DeepPartial<ListResponse>, I>>(object: I): ListResponse {
     const message = createBaseListResponse();
     message.runs = object.runs?.map((e) => RunSummary.fromPartial(e)) || [];
+    message.nextPageToken = object.nextPageToken ?? undefined;
     return message;
   },
 };
@@ -761,6 +836,13 @@ function createBaseRunSummary(): RunSummary {
     failureCode: "",
     failureCure: "",
     worldSize: 0,
+    queuePlace: 0,
+    priority: 0,
+    expectedStartMs: 0,
+    parent: "",
+    failedAttempts: 0,
+    maxAttempts: 0,
+    loss: undefined,
   };
 }
 
@@ -810,6 +892,27 @@ export const RunSummary: MessageFns<RunSummary> = {
     }
     if (message.worldSize !== 0) {
       writer.uint32(120).uint32(message.worldSize);
+    }
+    if (message.queuePlace !== 0) {
+      writer.uint32(128).uint32(message.queuePlace);
+    }
+    if (message.priority !== 0) {
+      writer.uint32(136).int32(message.priority);
+    }
+    if (message.expectedStartMs !== 0) {
+      writer.uint32(144).uint64(message.expectedStartMs);
+    }
+    if (message.parent !== "") {
+      writer.uint32(154).string(message.parent);
+    }
+    if (message.failedAttempts !== 0) {
+      writer.uint32(160).uint32(message.failedAttempts);
+    }
+    if (message.maxAttempts !== 0) {
+      writer.uint32(168).uint32(message.maxAttempts);
+    }
+    if (message.loss !== undefined) {
+      writer.uint32(177).double(message.loss);
     }
     return writer;
   },
@@ -947,6 +1050,62 @@ export const RunSummary: MessageFns<RunSummary> = {
             message.worldSize = reader.uint32();
             continue;
           }
+          case 16: {
+            if (tag !== 128) {
+              break;
+            }
+
+            message.queuePlace = reader.uint32();
+            continue;
+          }
+          case 17: {
+            if (tag !== 136) {
+              break;
+            }
+
+            message.priority = reader.int32();
+            continue;
+          }
+          case 18: {
+            if (tag !== 144) {
+              break;
+            }
+
+            message.expectedStartMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 19: {
+            if (tag !== 154) {
+              break;
+            }
+
+            message.parent = reader.string();
+            continue;
+          }
+          case 20: {
+            if (tag !== 160) {
+              break;
+            }
+
+            message.failedAttempts = reader.uint32();
+            continue;
+          }
+          case 21: {
+            if (tag !== 168) {
+              break;
+            }
+
+            message.maxAttempts = reader.uint32();
+            continue;
+          }
+          case 22: {
+            if (tag !== 177) {
+              break;
+            }
+
+            message.loss = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1004,6 +1163,29 @@ export const RunSummary: MessageFns<RunSummary> = {
         : isSet(object.world_size)
         ? globalThis.Number(object.world_size)
         : 0,
+      queuePlace: isSet(object.queuePlace)
+        ? globalThis.Number(object.queuePlace)
+        : isSet(object.queue_place)
+        ? globalThis.Number(object.queue_place)
+        : 0,
+      priority: isSet(object.priority) ? globalThis.Number(object.priority) : 0,
+      expectedStartMs: isSet(object.expectedStartMs)
+        ? globalThis.Number(object.expectedStartMs)
+        : isSet(object.expected_start_ms)
+        ? globalThis.Number(object.expected_start_ms)
+        : 0,
+      parent: isSet(object.parent) ? globalThis.String(object.parent) : "",
+      failedAttempts: isSet(object.failedAttempts)
+        ? globalThis.Number(object.failedAttempts)
+        : isSet(object.failed_attempts)
+        ? globalThis.Number(object.failed_attempts)
+        : 0,
+      maxAttempts: isSet(object.maxAttempts)
+        ? globalThis.Number(object.maxAttempts)
+        : isSet(object.max_attempts)
+        ? globalThis.Number(object.max_attempts)
+        : 0,
+      loss: isSet(object.loss) ? globalThis.Number(object.loss) : undefined,
     };
   },
 
@@ -1054,6 +1236,27 @@ export const RunSummary: MessageFns<RunSummary> = {
     if (message.worldSize !== 0) {
       obj.worldSize = Math.round(message.worldSize);
     }
+    if (message.queuePlace !== 0) {
+      obj.queuePlace = Math.round(message.queuePlace);
+    }
+    if (message.priority !== 0) {
+      obj.priority = Math.round(message.priority);
+    }
+    if (message.expectedStartMs !== 0) {
+      obj.expectedStartMs = Math.round(message.expectedStartMs);
+    }
+    if (message.parent !== "") {
+      obj.parent = message.parent;
+    }
+    if (message.failedAttempts !== 0) {
+      obj.failedAttempts = Math.round(message.failedAttempts);
+    }
+    if (message.maxAttempts !== 0) {
+      obj.maxAttempts = Math.round(message.maxAttempts);
+    }
+    if (message.loss !== undefined) {
+      obj.loss = floatToJson(message.loss);
+    }
     return obj;
   },
 
@@ -1077,6 +1280,13 @@ export const RunSummary: MessageFns<RunSummary> = {
     message.failureCode = object.failureCode ?? "";
     message.failureCure = object.failureCure ?? "";
     message.worldSize = object.worldSize ?? 0;
+    message.queuePlace = object.queuePlace ?? 0;
+    message.priority = object.priority ?? 0;
+    message.expectedStartMs = object.expectedStartMs ?? 0;
+    message.parent = object.parent ?? "";
+    message.failedAttempts = object.failedAttempts ?? 0;
+    message.maxAttempts = object.maxAttempts ?? 0;
+    message.loss = object.loss ?? undefined;
     return message;
   },
 };
@@ -1382,7 +1592,7 @@ export const WorkerSummary: MessageFns<WorkerSummary> = {
 };
 
 function createBaseClusterSummary(): ClusterSummary {
-  return { coordinatorVersion: "", workers: [] };
+  return { coordinatorVersion: "", workers: [], store: "", storeTrouble: "" };
 }
 
 export const ClusterSummary: MessageFns<ClusterSummary> = {
@@ -1392,6 +1602,12 @@ export const ClusterSummary: MessageFns<ClusterSummary> = {
     }
     for (const v of message.workers) {
       WorkerSummary.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.store !== "") {
+      writer.uint32(26).string(message.store);
+    }
+    if (message.storeTrouble !== "") {
+      writer.uint32(34).string(message.storeTrouble);
     }
     return writer;
   },
@@ -1425,6 +1641,22 @@ export const ClusterSummary: MessageFns<ClusterSummary> = {
             message.workers.push(WorkerSummary.decode(reader, reader.uint32()));
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.store = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.storeTrouble = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1447,6 +1679,12 @@ export const ClusterSummary: MessageFns<ClusterSummary> = {
       workers: globalThis.Array.isArray(object?.workers)
         ? object.workers.map((e: any) => WorkerSummary.fromJSON(e))
         : [],
+      store: isSet(object.store) ? globalThis.String(object.store) : "",
+      storeTrouble: isSet(object.storeTrouble)
+        ? globalThis.String(object.storeTrouble)
+        : isSet(object.store_trouble)
+        ? globalThis.String(object.store_trouble)
+        : "",
     };
   },
 
@@ -1458,6 +1696,12 @@ export const ClusterSummary: MessageFns<ClusterSummary> = {
     if (message.workers?.length) {
       obj.workers = message.workers.map((e) => WorkerSummary.toJSON(e));
     }
+    if (message.store !== "") {
+      obj.store = message.store;
+    }
+    if (message.storeTrouble !== "") {
+      obj.storeTrouble = message.storeTrouble;
+    }
     return obj;
   },
 
@@ -1468,6 +1712,190 @@ export const ClusterSummary: MessageFns<ClusterSummary> = {
     const message = createBaseClusterSummary();
     message.coordinatorVersion = object.coordinatorVersion ?? "";
     message.workers = object.workers?.map((e) => WorkerSummary.fromPartial(e)) || [];
+    message.store = object.store ?? "";
+    message.storeTrouble = object.storeTrouble ?? "";
+    return message;
+  },
+};
+
+function createBaseReadLogRequest(): ReadLogRequest {
+  return { runId: "", fromSequence: 0 };
+}
+
+export const ReadLogRequest: MessageFns<ReadLogRequest> = {
+  encode(message: ReadLogRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.runId !== "") {
+      writer.uint32(10).string(message.runId);
+    }
+    if (message.fromSequence !== 0) {
+      writer.uint32(16).uint64(message.fromSequence);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadLogRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadLogRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.runId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.fromSequence = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ReadLogRequest {
+    return {
+      runId: isSet(object.runId)
+        ? globalThis.String(object.runId)
+        : isSet(object.run_id)
+        ? globalThis.String(object.run_id)
+        : "",
+      fromSequence: isSet(object.fromSequence)
+        ? globalThis.Number(object.fromSequence)
+        : isSet(object.from_sequence)
+        ? globalThis.Number(object.from_sequence)
+        : 0,
+    };
+  },
+
+  toJSON(message: ReadLogRequest): unknown {
+    const obj: any = {};
+    if (message.runId !== "") {
+      obj.runId = message.runId;
+    }
+    if (message.fromSequence !== 0) {
+      obj.fromSequence = Math.round(message.fromSequence);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ReadLogRequest>, I>>(base?: I): ReadLogRequest {
+    return ReadLogRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReadLogRequest>, I>>(object: I): ReadLogRequest {
+    const message = createBaseReadLogRequest();
+    message.runId = object.runId ?? "";
+    message.fromSequence = object.fromSequence ?? 0;
+    return message;
+  },
+};
+
+function createBaseLogLine(): LogLine {
+  return { sequence: 0, recordJson: "" };
+}
+
+export const LogLine: MessageFns<LogLine> = {
+  encode(message: LogLine, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sequence !== 0) {
+      writer.uint32(8).uint64(message.sequence);
+    }
+    if (message.recordJson !== "") {
+      writer.uint32(18).string(message.recordJson);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LogLine {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLogLine();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.sequence = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.recordJson = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): LogLine {
+    return {
+      sequence: isSet(object.sequence) ? globalThis.Number(object.sequence) : 0,
+      recordJson: isSet(object.recordJson)
+        ? globalThis.String(object.recordJson)
+        : isSet(object.record_json)
+        ? globalThis.String(object.record_json)
+        : "",
+    };
+  },
+
+  toJSON(message: LogLine): unknown {
+    const obj: any = {};
+    if (message.sequence !== 0) {
+      obj.sequence = Math.round(message.sequence);
+    }
+    if (message.recordJson !== "") {
+      obj.recordJson = message.recordJson;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<LogLine>, I>>(base?: I): LogLine {
+    return LogLine.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<LogLine>, I>>(object: I): LogLine {
+    const message = createBaseLogLine();
+    message.sequence = object.sequence ?? 0;
+    message.recordJson = object.recordJson ?? "";
     return message;
   },
 };
@@ -1539,6 +1967,16 @@ export const RunsService = {
     responseSerialize: (value: ClusterSummary): Buffer => Buffer.from(ClusterSummary.encode(value).finish()),
     responseDeserialize: (value: Buffer): ClusterSummary => ClusterSummary.decode(value),
   },
+  /** The run's log as it is now, wherever it is kept; for the ledger and the story of a run. */
+  readLog: {
+    path: "/weft.v1.Runs/ReadLog" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: ReadLogRequest): Buffer => Buffer.from(ReadLogRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ReadLogRequest => ReadLogRequest.decode(value),
+    responseSerialize: (value: LogLine): Buffer => Buffer.from(LogLine.encode(value).finish()),
+    responseDeserialize: (value: Buffer): LogLine => LogLine.decode(value),
+  },
 } as const;
 
 export interface RunsServer extends UntypedServiceImplementation {
@@ -1550,6 +1988,8 @@ export interface RunsServer extends UntypedServiceImplementation {
   /** The run as it is, the metrics asked for, then every change, until it ends or the caller leaves. */
   watch: handleServerStreamingCall<WatchRequest, RunUpdate>;
   cluster: handleUnaryCall<ClusterRequest, ClusterSummary>;
+  /** The run's log as it is now, wherever it is kept; for the ledger and the story of a run. */
+  readLog: handleServerStreamingCall<ReadLogRequest, LogLine>;
 }
 
 export interface RunsClient extends Client {
@@ -1631,6 +2071,9 @@ export interface RunsClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ClusterSummary) => void,
   ): ClientUnaryCall;
+  /** The run's log as it is now, wherever it is kept; for the ledger and the story of a run. */
+  readLog(request: ReadLogRequest, options?: Partial<CallOptions>): ClientReadableStream<LogLine>;
+  readLog(request: ReadLogRequest, metadata?: Metadata, options?: Partial<CallOptions>): ClientReadableStream<LogLine>;
 }
 
 export const RunsClient = makeGenericClientConstructor(RunsService, "weft.v1.Runs") as unknown as {
@@ -1638,6 +2081,10 @@ export const RunsClient = makeGenericClientConstructor(RunsService, "weft.v1.Run
   service: typeof RunsService;
   serviceName: string;
 };
+
+function floatToJson(value: number | null | undefined): number | string | null | undefined {
+  return typeof value === "number" && !globalThis.Number.isFinite(value) ? globalThis.String(value) : value;
+}
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | undefined;
 

@@ -21,16 +21,20 @@ export interface GradientBucket {
 /** Where bucket 0 keeps the totals of the step, behind its gradients. */
 export const TOTALS = ['lossSum', 'lossTokens'] as const;
 
-const DEFAULT_BUCKET_BYTES = 64 * 2 ** 20;
+const DEFAULT_BUCKET_BYTES = 16 * 2 ** 20;
 
-/** Fills buckets with whole parameters in the given order; a parameter larger than a bucket has one of its own. */
+/**
+ * Fills buckets with whole parameters, last parameter first: the backward pass computes them in about that order, so
+ * that the first bucket is full, and can leave, while most of the pass is still to come. A parameter larger than a
+ * bucket has one of its own.
+ */
 export function gradientBuckets(
   parameters: readonly { readonly name: string; readonly shape: readonly number[] }[],
   bucketBytes = DEFAULT_BUCKET_BYTES,
 ): readonly GradientBucket[] {
   const groups: BucketEntry[][] = [[]];
   let filled = 0;
-  for (const { name, shape } of parameters) {
+  for (const { name, shape } of parameters.toReversed()) {
     const length = elementCount(shape);
     if (filled > 0 && (filled + length) * Float32Array.BYTES_PER_ELEMENT > bucketBytes) {
       groups.push([]);

@@ -21,6 +21,7 @@ export interface StepReport {
   readonly tokensPerSecond: number;
   readonly dataSeconds: number;
   readonly computeSeconds: number;
+  /** Waiting for the all-reduce once the gradients are computed, and for the decision. */
   readonly communicationSeconds: number;
   readonly applySeconds: number;
 }

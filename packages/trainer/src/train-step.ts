@@ -1,11 +1,13 @@
 import type { ProcessGroup } from '@weft/collectives';
+import { WeftError } from '@weft/common';
 import type { RunConfig } from '@weft/config';
 import type { BatchArrays, SliceLoader, StepSlice } from '@weft/data';
-import type { Executor, HostTensor } from '@weft/engine';
+import type { Executor, PhaseRun } from '@weft/engine';
 import { scheduleFactorAt } from '@weft/optim';
 import type { CoordinatorLink, StepReport, StepVote } from './ports.js';
+import { type Buckets, reduceGradients, release } from './reduce-gradients.js';
 import { Stopwatch } from './stopwatch.js';
-import type { TrainProgram } from './train-program.js';
+import type { TrainPhase, TrainProgram } from './train-program.js';
 
 /** What a rank needs to take a step. */
 export interface StepParts {
@@ -25,25 +27,25 @@ export interface StepResult {
   readonly sequences: StepSlice['sequences'];
 }
 
-type Buckets = Record<string, HostTensor>;
-
 /**
  * One optimizer step on one rank, in the order things happen: read the rank's slice, sum the gradients of its
- * microbatches, all-reduce them, vote, and apply them once every rank has voted. Nothing is applied before the
- * cluster's decision, and nothing can interrupt the step after it.
+ * microbatches, all-reduce them while the last backward pass still runs, vote, and apply them once every rank has
+ * voted. Nothing is applied before the cluster's decision, and nothing can interrupt the step after it.
  * @throws WeftError `unavailable` when the ring breaks, `cancelled` when the generation is released before the decision.
  */
 export async function trainStep(parts: StepParts, step: number): Promise<StepResult> {
-  const { config, executor, group, link, loader } = parts;
+  const { config, executor, group, link, loader, program } = parts;
   const watch = new Stopwatch();
 
   const slice = await loader.load(step, group.rank, group.worldSize);
   const dataSeconds = watch.lap();
 
-  const buckets = await sumGradients(executor, slice.microbatches);
-  let computeSeconds = watch.lap();
+  const backward = await beginGradients(executor, slice.microbatches);
+  let computeSeconds = 0;
+  const buckets = await reduceGradients(backward, program.buckets, group, () => {
+    computeSeconds = watch.lap();
+  });
   try {
-    for (const { data } of Object.values(buckets)) await group.allReduceSum(data as Float32Array);
     let communicationSeconds = watch.lap();
 
     const vote = await measure(parts, step, buckets, slice);
@@ -68,15 +70,21 @@ export async function trainStep(parts: StepParts, step: number): Promise<StepRes
   }
 }
 
-async function sumGradients(executor: Executor, microbatches: readonly BatchArrays[]): Promise<Buckets> {
-  let sums: Buckets | undefined;
-  for (const microbatch of microbatches) {
+/** Sums the gradients of all microbatches but the last, whose backward pass it only begins. */
+async function beginGradients(executor: Executor, microbatches: readonly BatchArrays[]): Promise<PhaseRun> {
+  let sums: Buckets = {};
+  for (const [index, microbatch] of microbatches.entries()) {
+    const phase: TrainPhase = index === 0 ? 'gradients' : 'accumulate';
     const before = sums;
-    sums = await (before === undefined
-      ? executor.run('gradients', { ...microbatch })
-      : executor.run('accumulate', { ...microbatch, ...before }).finally(() => release(before)));
+    const inputs = { ...microbatch, ...before };
+    try {
+      if (index === microbatches.length - 1) return await executor.begin(phase, inputs);
+      sums = await executor.run(phase, inputs);
+    } finally {
+      release(before);
+    }
   }
-  return sums ?? {};
+  throw new WeftError('internal', 'a step without microbatches');
 }
 
 async function measure(parts: StepParts, step: number, buckets: Buckets, slice: StepSlice): Promise<StepVote> {
@@ -99,8 +107,4 @@ async function applyGradients(parts: StepParts, step: number, buckets: Buckets, 
 
 function scheduled({ optimizer, steps }: RunConfig, step: number): number {
   return optimizer.learningRate * scheduleFactorAt(optimizer, steps, step);
-}
-
-function release(tensors: Buckets): void {
-  for (const tensor of Object.values(tensors)) tensor.dispose();
 }

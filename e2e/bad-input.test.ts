@@ -2,7 +2,7 @@ import { appendFile, cp, mkdtemp, open, readdir, rm, truncate } from 'node:fs/pr
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { WorkersService } from '@weft/proto';
+import { Role, WorkersService } from '@weft/proto';
 import { channel } from '@weft/rpc';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Home, repository, type Said, withSettings } from './weft.js';
@@ -94,6 +94,7 @@ describe('bad input gets one clear sentence, a non-zero exit, and nothing half-w
       processId: 1,
       dataPlaneAddress: '127.0.0.1:1',
       device: 'cpu',
+      role: Role.ROLE_RANK,
     };
     stream.send({ body: { $case: 'hello', hello: { ...hello, version: '0.0.1' } } });
     const error = await stream.closed;

@@ -15,6 +15,7 @@ import {
   type Failure,
   type Hello,
   RunPhase as Phase,
+  Role,
   type RunEnded,
   RunEnded_Outcome,
   type RunSummary,
@@ -100,6 +101,8 @@ export function assignmentOf(
     runDirectory,
     firstStep,
     state: wireState(state),
+    role: Role.ROLE_RANK,
+    expertAddresses: [],
   };
   return { body: { $case: 'assignment', assignment } };
 }
@@ -124,8 +127,9 @@ export function messageOf(command: MessageCommand): CoordinatorMessage {
   const { runId, generation } = command;
   switch (command.kind) {
     case 'decideStep': {
-      const { step, apply } = command;
-      return { body: { $case: 'stepDecision', stepDecision: { runId, generation, step, apply } } };
+      const { step, apply, gradNorm, lossTokens } = command;
+      const stepDecision = { runId, generation, step, apply, gradNorm, lossTokens };
+      return { body: { $case: 'stepDecision', stepDecision } };
     }
     case 'writeManifest': {
       const { step, files } = command;

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { DataPlane } from '@weft/collectives';
-import { WorkersService } from '@weft/proto';
+import { Role, WorkersService } from '@weft/proto';
 import { channel } from '@weft/rpc';
 import { type Logger, serveMetrics, WorkerMetrics } from '@weft/telemetry';
 import { describeDevice } from './device.js';
@@ -51,7 +51,7 @@ export async function startWorker(options: WorkerProcessOptions, log: Logger): P
   ]);
   const device = describeDevice(describeNativeLibrary(), process.env.CUDA_VISIBLE_DEVICES, options.threads);
   const worker = new Worker({
-    hello: { workerId, hostName: hostname(), processId: process.pid, device },
+    hello: { workerId, hostName: hostname(), processId: process.pid, device, role: Role.ROLE_RANK },
     connect: () => connect(options, log),
     dataPlane,
     openSession: (session) => TrainingSession.open(session),

@@ -1,10 +1,12 @@
 import { WeftError } from '@weft/common';
-import { RunEnded_Outcome } from '@weft/proto';
+import { Role, RunEnded_Outcome } from '@weft/proto';
 import { waitFor } from '@weft/testing';
 import { describe, expect, it } from 'vitest';
 import { RUN, Stage, tinyConfig, vote } from './testing/stage.js';
 
 const place = { runId: RUN, generation: 1 };
+/** What a decision carries for expert workers. */
+const norms = { gradNorm: 1, lossTokens: 9 };
 const release = (changes: { generation?: number; forget?: boolean } = {}) =>
   ({ $case: 'release', release: { ...place, forget: false, reason: 'test', ...changes } }) as const;
 
@@ -19,6 +21,7 @@ describe('a worker', () => {
         hostName: 'host',
         processId: 7,
         device: 'none',
+        role: Role.ROLE_RANK,
         version: '0.1.0',
         dataPlaneAddress: stage.dataPlane.address,
       },
@@ -36,7 +39,7 @@ describe('a worker', () => {
     expect(stage.sessions[0]?.options.config).toEqual(tinyConfig);
     const decision = link.vote(vote(1));
     expect((await desk.hear('stepVote')).stepVote).toEqual({ ...place, ...vote(1) });
-    desk.say({ $case: 'stepDecision', stepDecision: { ...place, step: 1, apply: false } });
+    desk.say({ $case: 'stepDecision', stepDecision: { ...place, step: 1, apply: false, ...norms } });
     expect(await decision).toEqual({ apply: false });
     const seconds = { dataSeconds: 1, computeSeconds: 2, communicationSeconds: 3, applySeconds: 4 };
     link.report({ step: 1, learningRate: 1e-3, tokensPerSecond: 5, ...seconds });
@@ -88,7 +91,7 @@ describe('a worker', () => {
     const { link } = await stage.call();
     const decision = link.vote(vote(1));
     await desk.hear('stepVote');
-    desk.say({ $case: 'stepDecision', stepDecision: { ...place, step: 1, apply: true } });
+    desk.say({ $case: 'stepDecision', stepDecision: { ...place, step: 1, apply: true, ...norms } });
     desk.say(release());
     expect(await decision).toEqual({ apply: true });
   });
@@ -100,10 +103,10 @@ describe('a worker', () => {
     const { link, signals } = await stage.call();
     const decision = link.vote(vote(1));
     await desk.hear('stepVote');
-    desk.say({ $case: 'stepDecision', stepDecision: { ...place, generation: 2, step: 1, apply: false } });
+    desk.say({ $case: 'stepDecision', stepDecision: { ...place, generation: 2, step: 1, apply: false, ...norms } });
     desk.say({ $case: 'stopRun', stopRun: { ...place, generation: 2, afterStep: 1, reason: '' } });
     desk.say(release({ generation: 2 }));
-    desk.say({ $case: 'stepDecision', stepDecision: { ...place, generation: 3, step: 1, apply: true } });
+    desk.say({ $case: 'stepDecision', stepDecision: { ...place, generation: 3, step: 1, apply: true, ...norms } });
     expect(await decision).toEqual({ apply: true });
     expect(signals.stop.afterStep).toBeUndefined();
     expect(signals.released.aborted).toBe(false);

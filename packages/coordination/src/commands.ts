@@ -47,6 +47,9 @@ export interface DecideStep extends ToMembers {
   readonly kind: 'decideStep';
   readonly step: number;
   readonly apply: boolean;
+  /** As the ranks voted: expert workers clip and scale their gradients with them. */
+  readonly gradNorm: number;
+  readonly lossTokens: number;
 }
 
 export interface WriteManifest {

@@ -18,7 +18,16 @@ describe('the vote on a step', () => {
     scene.vote('a');
     expect(scene.view().step).toBe(1);
     expect(scene.commandsOf('decideStep')).toEqual([
-      { kind: 'decideStep', workerIds: ['a', 'b'], runId: RUN, generation: 1, step: 1, apply: true },
+      {
+        kind: 'decideStep',
+        workerIds: ['a', 'b'],
+        runId: RUN,
+        generation: 1,
+        step: 1,
+        apply: true,
+        gradNorm: 1,
+        lossTokens: 100,
+      },
     ]);
   });
 

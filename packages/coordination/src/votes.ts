@@ -46,7 +46,8 @@ function commit(draft: Draft, state: RunState, live: Training): string {
   const unreported = [committedStep({ ...record, time: draft.time })];
   draft.setLive(runId, { ...live, votes: new Map(), votesSinceMs: undefined, ringFailures: 0, unreported });
   if (committed.skippedInARow >= draft.settings.maxSkippedSteps) return fail(draft, runId, neverFinite(committed));
-  draft.command({ kind: 'decideStep', workerIds: live.members, runId, generation, step, apply });
+  const decision = { step, apply, gradNorm, lossTokens };
+  draft.command({ kind: 'decideStep', workerIds: live.members, runId, generation, ...decision });
   return `step ${step} of run ${runId} is committed${apply ? '' : ', but not applied: its gradients are not finite'}`;
 }
 

@@ -9,7 +9,7 @@ import {
 import { hash32, WEFT_VERSION, WeftError } from '@weft/common';
 import { resolveRunConfig } from '@weft/config';
 import { digestOf } from '@weft/mixture';
-import type { Assignment, CoordinatorMessage, StepDecision, WorkerMessage } from '@weft/proto';
+import { type Assignment, type CoordinatorMessage, Role, type StepDecision, type WorkerMessage } from '@weft/proto';
 import { type MessageStream, pairedStreams } from '@weft/rpc';
 import type { Coordinator } from '../coordinator.js';
 
@@ -56,7 +56,14 @@ export class ScriptedWorker {
       () => server.close(),
       (thrown: unknown) => server.close(WeftError.from(thrown)),
     );
-    const who = { workerId, hostName: 'host', processId: 1, dataPlaneAddress: `${workerId}:1`, device: 'none' };
+    const who = {
+      workerId,
+      hostName: 'host',
+      processId: 1,
+      dataPlaneAddress: `${workerId}:1`,
+      device: 'none',
+      role: Role.ROLE_RANK,
+    };
     this.#send({ $case: 'hello', hello: { ...who, version } });
     void this.#listen().catch(() => {});
     if (beatEveryMs === undefined) return;
@@ -131,7 +138,13 @@ export class ScriptedWorker {
   }
 
   #report({ runId, generation }: Assignment, step: number): void {
-    const seconds = { dataSeconds: 0.1, computeSeconds: 0.2, communicationSeconds: 0.3, applySeconds: 0.4 };
+    const seconds = {
+      dataSeconds: 0.1,
+      computeSeconds: 0.2,
+      communicationSeconds: 0.3,
+      applySeconds: 0.4,
+      experts: undefined,
+    };
     const stepReport = { runId, generation, step, learningRate: 1e-3, tokensPerSecond: 100, ...seconds };
     this.#send({ $case: 'stepReport', stepReport });
   }

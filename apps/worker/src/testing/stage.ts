@@ -1,7 +1,7 @@
 import { DataPlane } from '@weft/collectives';
 import { WeftError } from '@weft/common';
 import { resolveRunConfig } from '@weft/config';
-import type { Assignment, CoordinatorMessage, WorkerMessage } from '@weft/proto';
+import { type Assignment, type CoordinatorMessage, Role, type WorkerMessage } from '@weft/proto';
 import { pairedStreams } from '@weft/rpc';
 import { createLogger, WorkerMetrics } from '@weft/telemetry';
 import { FakeClock, waitFor } from '@weft/testing';
@@ -122,7 +122,7 @@ export class Stage implements AsyncDisposable {
   private constructor(dataPlane: DataPlane) {
     this.dataPlane = dataPlane;
     const worker = new Worker({
-      hello: { workerId: 'w1', hostName: 'host', processId: 7, device: 'none' },
+      hello: { workerId: 'w1', hostName: 'host', processId: 7, device: 'none', role: Role.ROLE_RANK },
       connect: async () => {
         this.attempts++;
         if (this.connectFailure !== undefined) throw this.connectFailure;
@@ -168,6 +168,8 @@ export class Stage implements AsyncDisposable {
       runDirectory: '/runs/tiny-1',
       firstStep: 1,
       state: { $case: 'fresh', fresh: true },
+      role: Role.ROLE_RANK,
+      expertAddresses: [],
       ...changes,
     };
     return { $case: 'assignment', assignment };

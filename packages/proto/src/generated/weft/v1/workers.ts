@@ -21,6 +21,46 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 
+/** What a process does in a run: train as a rank of the ring, or hold experts of the MoE layers. */
+export enum Role {
+  ROLE_UNSPECIFIED = 0,
+  ROLE_RANK = 1,
+  ROLE_EXPERT_WORKER = 2,
+  UNRECOGNIZED = -1,
+}
+
+export function roleFromJSON(object: any): Role {
+  switch (object) {
+    case 0:
+    case "ROLE_UNSPECIFIED":
+      return Role.ROLE_UNSPECIFIED;
+    case 1:
+    case "ROLE_RANK":
+      return Role.ROLE_RANK;
+    case 2:
+    case "ROLE_EXPERT_WORKER":
+      return Role.ROLE_EXPERT_WORKER;
+    case -1:
+    case "UNRECOGNIZED":
+    default:
+      return Role.UNRECOGNIZED;
+  }
+}
+
+export function roleToJSON(object: Role): string {
+  switch (object) {
+    case Role.ROLE_UNSPECIFIED:
+      return "ROLE_UNSPECIFIED";
+    case Role.ROLE_RANK:
+      return "ROLE_RANK";
+    case Role.ROLE_EXPERT_WORKER:
+      return "ROLE_EXPERT_WORKER";
+    case Role.UNRECOGNIZED:
+    default:
+      return "UNRECOGNIZED";
+  }
+}
+
 export interface WorkerMessage {
   body:
     | { $case: "hello"; hello: Hello }
@@ -55,6 +95,7 @@ export interface Hello {
   dataPlaneAddress: string;
   /** The device the engine runs on, for people: "cpu, 2 threads" or "cuda:0 …". */
   device: string;
+  role: Role;
 }
 
 export interface Welcome {
@@ -73,12 +114,13 @@ export interface BeatReply {
 }
 
 /**
- * One rank's place in one generation of one run. The worker answers with votes for
- * first_step, first_step + 1, …
+ * One worker's place in one generation of one run. A rank answers with votes for
+ * first_step, first_step + 1, …; an expert worker serves the ranks and waits for the decisions.
  */
 export interface Assignment {
   runId: string;
   generation: number;
+  /** Of an expert worker, its number among the expert workers. */
   rank: number;
   /** Data-plane addresses of the ring, by rank. */
   ringAddresses: string[];
@@ -100,6 +142,9 @@ export interface Assignment {
     /** Load this checkpoint directory. */
     { $case: "checkpointDirectory"; checkpointDirectory: string }
     | undefined;
+  role: Role;
+  /** Data-plane addresses of the expert workers, by number; empty where every rank holds all experts. */
+  expertAddresses: string[];
 }
 
 /**
@@ -124,6 +169,9 @@ export interface StepDecision {
   step: number;
   /** False: the gradients were not finite; the step is counted but not applied. */
   apply: boolean;
+  /** As the ranks voted: expert workers clip and scale their gradients with them. */
+  gradNorm: number;
+  lossTokens: number;
 }
 
 /** Rank 0 after the step was applied: one line of metrics.jsonl. */
@@ -137,6 +185,30 @@ export interface StepReport {
   computeSeconds: number;
   communicationSeconds: number;
   applySeconds: number;
+  /** Absent for models without experts. */
+  experts: ExpertReport | undefined;
+}
+
+/** What the MoE layers did in a step, over all ranks; the exchange as rank 0 saw it. */
+export interface ExpertReport {
+  layers: ExpertLayerReport[];
+  /** Bytes to and from the expert workers; 0 where experts are local. */
+  bytesSent: number;
+  bytesReceived: number;
+  /** Time in which nothing could be computed because an answer of an expert worker was awaited. */
+  waitingSeconds: number;
+}
+
+export interface ExpertLayerReport {
+  layer: number;
+  /** By expert: choices of the router, before any were dropped. */
+  routed: number[];
+  /** Share of all choices that found no room, 0 to 1. */
+  droppedShare: number;
+  loadBalanceLoss: number;
+  routerZLoss: number;
+  /** Mean entropy of the router's distribution, in nats. */
+  routerEntropy: number;
 }
 
 export interface CheckpointFile {
@@ -702,7 +774,7 @@ export const CoordinatorMessage: MessageFns<CoordinatorMessage> = {
 };
 
 function createBaseHello(): Hello {
-  return { workerId: "", hostName: "", processId: 0, version: "", dataPlaneAddress: "", device: "" };
+  return { workerId: "", hostName: "", processId: 0, version: "", dataPlaneAddress: "", device: "", role: 0 };
 }
 
 export const Hello: MessageFns<Hello> = {
@@ -724,6 +796,9 @@ export const Hello: MessageFns<Hello> = {
     }
     if (message.device !== "") {
       writer.uint32(50).string(message.device);
+    }
+    if (message.role !== 0) {
+      writer.uint32(56).int32(message.role);
     }
     return writer;
   },
@@ -789,6 +864,14 @@ export const Hello: MessageFns<Hello> = {
             message.device = reader.string();
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.role = reader.int32() as any;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -825,6 +908,7 @@ export const Hello: MessageFns<Hello> = {
         ? globalThis.String(object.data_plane_address)
         : "",
       device: isSet(object.device) ? globalThis.String(object.device) : "",
+      role: isSet(object.role) ? roleFromJSON(object.role) : 0,
     };
   },
 
@@ -848,6 +932,9 @@ export const Hello: MessageFns<Hello> = {
     if (message.device !== "") {
       obj.device = message.device;
     }
+    if (message.role !== 0) {
+      obj.role = roleToJSON(message.role);
+    }
     return obj;
   },
 
@@ -862,6 +949,7 @@ export const Hello: MessageFns<Hello> = {
     message.version = object.version ?? "";
     message.dataPlaneAddress = object.dataPlaneAddress ?? "";
     message.device = object.device ?? "";
+    message.role = object.role ?? 0;
     return message;
   },
 };
@@ -1147,6 +1235,8 @@ function createBaseAssignment(): Assignment {
     runDirectory: "",
     firstStep: 0,
     state: undefined,
+    role: 0,
+    expertAddresses: [],
   };
 }
 
@@ -1186,6 +1276,12 @@ export const Assignment: MessageFns<Assignment> = {
       case "checkpointDirectory":
         writer.uint32(90).string(message.state.checkpointDirectory);
         break;
+    }
+    if (message.role !== 0) {
+      writer.uint32(96).int32(message.role);
+    }
+    for (const v of message.expertAddresses) {
+      writer.uint32(106).string(v!);
     }
     return writer;
   },
@@ -1291,6 +1387,22 @@ export const Assignment: MessageFns<Assignment> = {
             message.state = { $case: "checkpointDirectory", checkpointDirectory: reader.string() };
             continue;
           }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.role = reader.int32() as any;
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.expertAddresses.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1346,6 +1458,12 @@ export const Assignment: MessageFns<Assignment> = {
         : isSet(object.checkpoint_directory)
         ? { $case: "checkpointDirectory", checkpointDirectory: globalThis.String(object.checkpoint_directory) }
         : undefined,
+      role: isSet(object.role) ? roleFromJSON(object.role) : 0,
+      expertAddresses: globalThis.Array.isArray(object?.expertAddresses)
+        ? object.expertAddresses.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.expert_addresses)
+        ? object.expert_addresses.map((e: any) => globalThis.String(e))
+        : [],
     };
   },
 
@@ -1381,6 +1499,12 @@ export const Assignment: MessageFns<Assignment> = {
       obj.keep = message.state.keep;
     } else if (message.state?.$case === "checkpointDirectory") {
       obj.checkpointDirectory = message.state.checkpointDirectory;
+    }
+    if (message.role !== 0) {
+      obj.role = roleToJSON(message.role);
+    }
+    if (message.expertAddresses?.length) {
+      obj.expertAddresses = message.expertAddresses;
     }
     return obj;
   },
@@ -1418,6 +1542,8 @@ export const Assignment: MessageFns<Assignment> = {
         break;
       }
     }
+    message.role = object.role ?? 0;
+    message.expertAddresses = object.expertAddresses?.map((e) => e) || [];
     return message;
   },
 };
@@ -1620,7 +1746,7 @@ export const StepVote: MessageFns<StepVote> = {
 };
 
 function createBaseStepDecision(): StepDecision {
-  return { runId: "", generation: 0, step: 0, apply: false };
+  return { runId: "", generation: 0, step: 0, apply: false, gradNorm: 0, lossTokens: 0 };
 }
 
 export const StepDecision: MessageFns<StepDecision> = {
@@ -1636,6 +1762,12 @@ export const StepDecision: MessageFns<StepDecision> = {
     }
     if (message.apply !== false) {
       writer.uint32(32).bool(message.apply);
+    }
+    if (message.gradNorm !== 0) {
+      writer.uint32(41).double(message.gradNorm);
+    }
+    if (message.lossTokens !== 0) {
+      writer.uint32(48).uint64(message.lossTokens);
     }
     return writer;
   },
@@ -1685,6 +1817,22 @@ export const StepDecision: MessageFns<StepDecision> = {
             message.apply = reader.bool();
             continue;
           }
+          case 5: {
+            if (tag !== 41) {
+              break;
+            }
+
+            message.gradNorm = reader.double();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.lossTokens = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1707,6 +1855,16 @@ export const StepDecision: MessageFns<StepDecision> = {
       generation: isSet(object.generation) ? globalThis.Number(object.generation) : 0,
       step: isSet(object.step) ? globalThis.Number(object.step) : 0,
       apply: isSet(object.apply) ? globalThis.Boolean(object.apply) : false,
+      gradNorm: isSet(object.gradNorm)
+        ? globalThis.Number(object.gradNorm)
+        : isSet(object.grad_norm)
+        ? globalThis.Number(object.grad_norm)
+        : 0,
+      lossTokens: isSet(object.lossTokens)
+        ? globalThis.Number(object.lossTokens)
+        : isSet(object.loss_tokens)
+        ? globalThis.Number(object.loss_tokens)
+        : 0,
     };
   },
 
@@ -1724,6 +1882,12 @@ export const StepDecision: MessageFns<StepDecision> = {
     if (message.apply !== false) {
       obj.apply = message.apply;
     }
+    if (message.gradNorm !== 0) {
+      obj.gradNorm = floatToJson(message.gradNorm);
+    }
+    if (message.lossTokens !== 0) {
+      obj.lossTokens = Math.round(message.lossTokens);
+    }
     return obj;
   },
 
@@ -1736,6 +1900,8 @@ export const StepDecision: MessageFns<StepDecision> = {
     message.generation = object.generation ?? 0;
     message.step = object.step ?? 0;
     message.apply = object.apply ?? false;
+    message.gradNorm = object.gradNorm ?? 0;
+    message.lossTokens = object.lossTokens ?? 0;
     return message;
   },
 };
@@ -1751,6 +1917,7 @@ function createBaseStepReport(): StepReport {
     computeSeconds: 0,
     communicationSeconds: 0,
     applySeconds: 0,
+    experts: undefined,
   };
 }
 
@@ -1782,6 +1949,9 @@ export const StepReport: MessageFns<StepReport> = {
     }
     if (message.applySeconds !== 0) {
       writer.uint32(73).double(message.applySeconds);
+    }
+    if (message.experts !== undefined) {
+      ExpertReport.encode(message.experts, writer.uint32(82).fork()).join();
     }
     return writer;
   },
@@ -1871,6 +2041,14 @@ export const StepReport: MessageFns<StepReport> = {
             message.applySeconds = reader.double();
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.experts = ExpertReport.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1922,6 +2100,7 @@ export const StepReport: MessageFns<StepReport> = {
         : isSet(object.apply_seconds)
         ? globalThis.Number(object.apply_seconds)
         : 0,
+      experts: isSet(object.experts) ? ExpertReport.fromJSON(object.experts) : undefined,
     };
   },
 
@@ -1954,6 +2133,9 @@ export const StepReport: MessageFns<StepReport> = {
     if (message.applySeconds !== 0) {
       obj.applySeconds = floatToJson(message.applySeconds);
     }
+    if (message.experts !== undefined) {
+      obj.experts = ExpertReport.toJSON(message.experts);
+    }
     return obj;
   },
 
@@ -1971,6 +2153,319 @@ export const StepReport: MessageFns<StepReport> = {
     message.computeSeconds = object.computeSeconds ?? 0;
     message.communicationSeconds = object.communicationSeconds ?? 0;
     message.applySeconds = object.applySeconds ?? 0;
+    message.experts = (object.experts !== undefined && object.experts !== null)
+      ? ExpertReport.fromPartial(object.experts)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseExpertReport(): ExpertReport {
+  return { layers: [], bytesSent: 0, bytesReceived: 0, waitingSeconds: 0 };
+}
+
+export const ExpertReport: MessageFns<ExpertReport> = {
+  encode(message: ExpertReport, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.layers) {
+      ExpertLayerReport.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.bytesSent !== 0) {
+      writer.uint32(16).uint64(message.bytesSent);
+    }
+    if (message.bytesReceived !== 0) {
+      writer.uint32(24).uint64(message.bytesReceived);
+    }
+    if (message.waitingSeconds !== 0) {
+      writer.uint32(33).double(message.waitingSeconds);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExpertReport {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExpertReport();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.layers.push(ExpertLayerReport.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.bytesSent = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.bytesReceived = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.waitingSeconds = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ExpertReport {
+    return {
+      layers: globalThis.Array.isArray(object?.layers)
+        ? object.layers.map((e: any) => ExpertLayerReport.fromJSON(e))
+        : [],
+      bytesSent: isSet(object.bytesSent)
+        ? globalThis.Number(object.bytesSent)
+        : isSet(object.bytes_sent)
+        ? globalThis.Number(object.bytes_sent)
+        : 0,
+      bytesReceived: isSet(object.bytesReceived)
+        ? globalThis.Number(object.bytesReceived)
+        : isSet(object.bytes_received)
+        ? globalThis.Number(object.bytes_received)
+        : 0,
+      waitingSeconds: isSet(object.waitingSeconds)
+        ? globalThis.Number(object.waitingSeconds)
+        : isSet(object.waiting_seconds)
+        ? globalThis.Number(object.waiting_seconds)
+        : 0,
+    };
+  },
+
+  toJSON(message: ExpertReport): unknown {
+    const obj: any = {};
+    if (message.layers?.length) {
+      obj.layers = message.layers.map((e) => ExpertLayerReport.toJSON(e));
+    }
+    if (message.bytesSent !== 0) {
+      obj.bytesSent = Math.round(message.bytesSent);
+    }
+    if (message.bytesReceived !== 0) {
+      obj.bytesReceived = Math.round(message.bytesReceived);
+    }
+    if (message.waitingSeconds !== 0) {
+      obj.waitingSeconds = floatToJson(message.waitingSeconds);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ExpertReport>, I>>(base?: I): ExpertReport {
+    return ExpertReport.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ExpertReport>, I>>(object: I): ExpertReport {
+    const message = createBaseExpertReport();
+    message.layers = object.layers?.map((e) => ExpertLayerReport.fromPartial(e)) || [];
+    message.bytesSent = object.bytesSent ?? 0;
+    message.bytesReceived = object.bytesReceived ?? 0;
+    message.waitingSeconds = object.waitingSeconds ?? 0;
+    return message;
+  },
+};
+
+function createBaseExpertLayerReport(): ExpertLayerReport {
+  return { layer: 0, routed: [], droppedShare: 0, loadBalanceLoss: 0, routerZLoss: 0, routerEntropy: 0 };
+}
+
+export const ExpertLayerReport: MessageFns<ExpertLayerReport> = {
+  encode(message: ExpertLayerReport, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.layer !== 0) {
+      writer.uint32(8).uint32(message.layer);
+    }
+    if (message.routed.length !== 0) {
+      writer.uint32(18).fork();
+      for (const v of message.routed) {
+        writer.uint64(v);
+      }
+      writer.join();
+    }
+    if (message.droppedShare !== 0) {
+      writer.uint32(25).double(message.droppedShare);
+    }
+    if (message.loadBalanceLoss !== 0) {
+      writer.uint32(33).double(message.loadBalanceLoss);
+    }
+    if (message.routerZLoss !== 0) {
+      writer.uint32(41).double(message.routerZLoss);
+    }
+    if (message.routerEntropy !== 0) {
+      writer.uint32(49).double(message.routerEntropy);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExpertLayerReport {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExpertLayerReport();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.layer = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag === 16) {
+              message.routed.push(longToNumber(reader.uint64()));
+
+              continue;
+            }
+
+            if (tag === 18) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.routed.push(longToNumber(reader.uint64()));
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.droppedShare = reader.double();
+            continue;
+          }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.loadBalanceLoss = reader.double();
+            continue;
+          }
+          case 5: {
+            if (tag !== 41) {
+              break;
+            }
+
+            message.routerZLoss = reader.double();
+            continue;
+          }
+          case 6: {
+            if (tag !== 49) {
+              break;
+            }
+
+            message.routerEntropy = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ExpertLayerReport {
+    return {
+      layer: isSet(object.layer) ? globalThis.Number(object.layer) : 0,
+      routed: globalThis.Array.isArray(object?.routed) ? object.routed.map((e: any) => globalThis.Number(e)) : [],
+      droppedShare: isSet(object.droppedShare)
+        ? globalThis.Number(object.droppedShare)
+        : isSet(object.dropped_share)
+        ? globalThis.Number(object.dropped_share)
+        : 0,
+      loadBalanceLoss: isSet(object.loadBalanceLoss)
+        ? globalThis.Number(object.loadBalanceLoss)
+        : isSet(object.load_balance_loss)
+        ? globalThis.Number(object.load_balance_loss)
+        : 0,
+      routerZLoss: isSet(object.routerZLoss)
+        ? globalThis.Number(object.routerZLoss)
+        : isSet(object.router_z_loss)
+        ? globalThis.Number(object.router_z_loss)
+        : 0,
+      routerEntropy: isSet(object.routerEntropy)
+        ? globalThis.Number(object.routerEntropy)
+        : isSet(object.router_entropy)
+        ? globalThis.Number(object.router_entropy)
+        : 0,
+    };
+  },
+
+  toJSON(message: ExpertLayerReport): unknown {
+    const obj: any = {};
+    if (message.layer !== 0) {
+      obj.layer = Math.round(message.layer);
+    }
+    if (message.routed?.length) {
+      obj.routed = message.routed.map((e) => Math.round(e));
+    }
+    if (message.droppedShare !== 0) {
+      obj.droppedShare = floatToJson(message.droppedShare);
+    }
+    if (message.loadBalanceLoss !== 0) {
+      obj.loadBalanceLoss = floatToJson(message.loadBalanceLoss);
+    }
+    if (message.routerZLoss !== 0) {
+      obj.routerZLoss = floatToJson(message.routerZLoss);
+    }
+    if (message.routerEntropy !== 0) {
+      obj.routerEntropy = floatToJson(message.routerEntropy);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ExpertLayerReport>, I>>(base?: I): ExpertLayerReport {
+    return ExpertLayerReport.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ExpertLayerReport>, I>>(object: I): ExpertLayerReport {
+    const message = createBaseExpertLayerReport();
+    message.layer = object.layer ?? 0;
+    message.routed = object.routed?.map((e) => e) || [];
+    message.droppedShare = object.droppedShare ?? 0;
+    message.loadBalanceLoss = object.loadBalanceLoss ?? 0;
+    message.routerZLoss = object.routerZLoss ?? 0;
+    message.routerEntropy = object.routerEntropy ?? 0;
     return message;
   },
 };

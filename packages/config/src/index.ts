@@ -2,6 +2,7 @@ export { fileLayer, loadConfigFile, parseConfigText } from './config-file.js';
 export type { FieldPath } from './fields.js';
 export { type ConfigLayer, mergeLayers } from './layers.js';
 export { DROPLESS, type MoeConfig } from './moe-config.js';
+export { DEFAULT_QUEUE, type QueueConfig } from './queue-config.js';
 export { resolveLayers, resolveRunConfig } from './resolve.js';
 export {
   BACKENDS,

@@ -83,6 +83,7 @@ describe('resolving', () => {
       },
       checkpoint: { everySteps: 1000, keepLast: 3 },
       engine: { backend: 'auto', threadsPerWorker: 0 },
+      queue: { priority: 0, maxAttempts: 1, backoffSeconds: 30, notBefore: null },
     });
   });
 
@@ -127,6 +128,12 @@ describe('refusing one field', () => {
     ['steps', Number.NaN, 'steps is NaN, but must be a whole number of at least 1'],
     ['steps', undefined, 'steps is missing: it must be a whole number of at least 1'],
     ['seed', -1, 'seed is -1, but must be a whole number of at least 0'],
+    ['queue.priority', 2000, 'queue.priority is 2000, but must be an integer from -1000 to 1000'],
+    [
+      'queue.notBefore',
+      'tomorrow',
+      'queue.notBefore is "tomorrow", but must be a moment such as 2026-11-24T01:00:00Z, or null',
+    ],
     ['precision', 'fp16', 'precision is "fp16", but must be one of fp32, bf16'],
     ['data.imagesPerSequence', 17, 'data.imagesPerSequence is 17, but must be a whole number from 1 to 16'],
     [

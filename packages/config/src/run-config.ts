@@ -1,5 +1,6 @@
 import type { PerSource } from '@weft/common';
 import type { MoeConfig } from './moe-config.js';
+import type { QueueConfig } from './queue-config.js';
 
 /**
  * One run, resolved: validated, every default filled in, nothing optional, JSON-serialisable.
@@ -25,6 +26,7 @@ export interface RunConfig {
   readonly optimizer: OptimizerConfig;
   readonly checkpoint: CheckpointConfig;
   readonly engine: EngineConfig;
+  readonly queue: QueueConfig;
 }
 
 export const PRECISIONS = ['fp32', 'bf16'] as const;

@@ -1,6 +1,7 @@
 import { SOURCES } from '@weft/common';
 import { z } from 'zod';
 import { DROPLESS } from './moe-config.js';
+import { DEFAULT_QUEUE } from './queue-config.js';
 import { BACKENDS, CONNECTOR_KINDS, MAX_IMAGES_PER_SEQUENCE, PRECISIONS } from './run-config.js';
 
 /**
@@ -13,6 +14,11 @@ const UINT32_MAX = 2 ** 32 - 1;
 
 function wholeNumber(min: number, max = UINT32_MAX) {
   const error = max === UINT32_MAX ? `a whole number of at least ${min}` : `a whole number from ${min} to ${max}`;
+  return z.int({ error }).min(min, { error }).max(max, { error });
+}
+
+function integer(min: number, max: number) {
+  const error = `an integer from ${min} to ${max}`;
   return z.int({ error }).min(min, { error }).max(max, { error });
 }
 
@@ -135,6 +141,15 @@ const engine = group({
   threadsPerWorker: wholeNumber(0, 1024).default(0),
 });
 
+const moment = 'a moment such as 2026-11-24T01:00:00Z, or null';
+
+const queue = group({
+  priority: integer(-1000, 1000).default(DEFAULT_QUEUE.priority),
+  maxAttempts: wholeNumber(1, 1000).default(DEFAULT_QUEUE.maxAttempts),
+  backoffSeconds: wholeNumber(1, 86_400).default(DEFAULT_QUEUE.backoffSeconds),
+  notBefore: z.iso.datetime({ offset: true, error: moment }).nullable().default(DEFAULT_QUEUE.notBefore),
+});
+
 export const runConfigSchema = group({
   recipe: text('a name').default('custom'),
   seed: wholeNumber(0).default(0),
@@ -148,6 +163,7 @@ export const runConfigSchema = group({
   optimizer: orEmpty(optimizer),
   checkpoint: orEmpty(checkpoint),
   engine: orEmpty(engine),
+  queue: orEmpty(queue),
 });
 
 /** A configuration of the right shape, before the derived defaults. */

@@ -4,5 +4,16 @@ export { decoder, decoderParameters } from './decoder.js';
 export { initialValue } from './initial-value.js';
 export { type Batch, logits, lossSum } from './loss.js';
 export { modelParameters } from './model-parameters.js';
+export {
+  type ExpertCall,
+  type ExpertRange,
+  type ExpertWeights,
+  expertForward,
+  expertParameters,
+  expertWeights,
+  localExperts,
+} from './moe/experts.js';
+export { type MoeShape, moeLayers, moeShape } from './moe/moe-shape.js';
+export { isExpertTensor, type StoredTensor, stackOf, storedTensors } from './moe/stored-tensors.js';
 export type { Initial, ParameterSpec, Parameters } from './parameters.js';
 export { takeRows } from './take-rows.js';

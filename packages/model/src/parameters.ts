@@ -13,6 +13,8 @@ export interface ParameterSpec {
   readonly init: Initial;
   /** False for norms, biases and learned positions. */
   readonly weightDecay: boolean;
+  /** For stacked experts: the number of the first one, when the stack does not begin with expert 0. */
+  readonly firstExpert?: number;
 }
 
 /** Finds a parameter's tensor by its name. */

@@ -1224,7 +1224,7 @@ export const QueueService = {
     responseSerialize: (value: QueueChanged): Buffer => Buffer.from(QueueChanged.encode(value).finish()),
     responseDeserialize: (value: Buffer): QueueChanged => QueueChanged.decode(value),
   },
-  /** A run leaves the queue or, at work, ends at once; a sweep with all its children. */
+  /** A run leaves the queue or, at work, ends after the step in hand with a checkpoint; a sweep with all its children. */
   cancel: {
     path: "/weft.v1.Queue/Cancel" as const,
     requestStream: false as const,
@@ -1242,7 +1242,7 @@ export interface QueueServer extends UntypedServiceImplementation {
   /** A job that has not started waits until it is resumed; without an id, nothing starts any more. What runs goes on. */
   pause: handleUnaryCall<PauseQueueRequest, QueueChanged>;
   resume: handleUnaryCall<ResumeQueueRequest, QueueChanged>;
-  /** A run leaves the queue or, at work, ends at once; a sweep with all its children. */
+  /** A run leaves the queue or, at work, ends after the step in hand with a checkpoint; a sweep with all its children. */
   cancel: handleUnaryCall<CancelJobRequest, QueueChanged>;
 }
 
@@ -1305,7 +1305,7 @@ export interface QueueClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: QueueChanged) => void,
   ): ClientUnaryCall;
-  /** A run leaves the queue or, at work, ends at once; a sweep with all its children. */
+  /** A run leaves the queue or, at work, ends after the step in hand with a checkpoint; a sweep with all its children. */
   cancel(
     request: CancelJobRequest,
     callback: (error: ServiceError | null, response: QueueChanged) => void,

@@ -84,8 +84,6 @@ export interface LaunchSweepRequest {
    * Lower-case letters, digits and single dashes. Empty: an id is made.
    */
   sweepId: string;
-  /** Higher starts first. */
-  priority: number;
 }
 
 export interface GetSweepRequest {
@@ -119,7 +117,7 @@ export interface SweepSummary {
 }
 
 function createBaseLaunchSweepRequest(): LaunchSweepRequest {
-  return { sweepJson: "", childrenConfigJson: [], clientVersion: "", sweepId: "", priority: 0 };
+  return { sweepJson: "", childrenConfigJson: [], clientVersion: "", sweepId: "" };
 }
 
 export const LaunchSweepRequest: MessageFns<LaunchSweepRequest> = {
@@ -135,9 +133,6 @@ export const LaunchSweepRequest: MessageFns<LaunchSweepRequest> = {
     }
     if (message.sweepId !== "") {
       writer.uint32(34).string(message.sweepId);
-    }
-    if (message.priority !== 0) {
-      writer.uint32(40).int32(message.priority);
     }
     return writer;
   },
@@ -187,14 +182,6 @@ export const LaunchSweepRequest: MessageFns<LaunchSweepRequest> = {
             message.sweepId = reader.string();
             continue;
           }
-          case 5: {
-            if (tag !== 40) {
-              break;
-            }
-
-            message.priority = reader.int32();
-            continue;
-          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -229,7 +216,6 @@ export const LaunchSweepRequest: MessageFns<LaunchSweepRequest> = {
         : isSet(object.sweep_id)
         ? globalThis.String(object.sweep_id)
         : "",
-      priority: isSet(object.priority) ? globalThis.Number(object.priority) : 0,
     };
   },
 
@@ -247,9 +233,6 @@ export const LaunchSweepRequest: MessageFns<LaunchSweepRequest> = {
     if (message.sweepId !== "") {
       obj.sweepId = message.sweepId;
     }
-    if (message.priority !== 0) {
-      obj.priority = Math.round(message.priority);
-    }
     return obj;
   },
 
@@ -262,7 +245,6 @@ export const LaunchSweepRequest: MessageFns<LaunchSweepRequest> = {
     message.childrenConfigJson = object.childrenConfigJson?.map((e) => e) || [];
     message.clientVersion = object.clientVersion ?? "";
     message.sweepId = object.sweepId ?? "";
-    message.priority = object.priority ?? 0;
     return message;
   },
 };

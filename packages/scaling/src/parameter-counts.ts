@@ -1,0 +1,77 @@
+import { assertNever } from '@weft/common';
+import type { ModelConfig } from '@weft/config';
+
+/** Numbers of trainable scalars, by arithmetic on the configuration alone. */
+export interface ParameterCounts {
+  readonly total: number;
+  readonly vision: number;
+  readonly connector: number;
+  /** The decoder, token embedding and output head included. */
+  readonly decoder: number;
+  /** Token embedding and output head. */
+  readonly decoderEmbedding: number;
+  /** N of the learning-rate law: the decoder without token embedding and output head. */
+  readonly nonEmbedding: number;
+}
+
+/** The transformer blocks of GPT-2's shape, 12·depth·width²: four attention matrices and a feed-forward of 4·width. */
+export function gptParameters(depth: number, width: number): number {
+  return 12 * depth * width ** 2;
+}
+
+/** Counts what `modelParameters` of the model room declares, from formulas of its own. */
+export function parameterCounts(model: ModelConfig): ParameterCounts {
+  const vision = visionParameters(model);
+  const connector = connectorParameters(model);
+  const decoderEmbedding = 2 * model.decoder.vocabularySize * model.decoder.width;
+  const nonEmbedding = blockParameters(model) + model.decoder.width;
+  const decoder = decoderEmbedding + nonEmbedding;
+  return { total: vision + connector + decoder, vision, connector, decoder, decoderEmbedding, nonEmbedding };
+}
+
+/** All decoder blocks: grouped-query attention, SwiGLU, two RMSNorms, and the two norms of QK-norm. */
+function blockParameters({ decoder }: ModelConfig): number {
+  const { width, depth, heads, keyValueHeads, feedForwardWidth, qkNorm } = decoder;
+  const headWidth = width / heads;
+  const attention = 2 * width ** 2 + 2 * width * keyValueHeads * headWidth + (qkNorm ? 2 * headWidth : 0);
+  return depth * (attention + 3 * width * feedForwardWidth + 2 * width);
+}
+
+/** Patch embedding, learned positions, blocks with biases except on keys, and a last LayerNorm. */
+function visionParameters({ vision }: ModelConfig): number {
+  const { imageSize, patchSize, width, depth, feedForwardWidth } = vision;
+  const attention = 3 * linear(width, width) + width ** 2;
+  const block = attention + linear(width, feedForwardWidth) + linear(feedForwardWidth, width) + 2 * layerNorm(width);
+  const positions = (imageSize / patchSize) ** 2 * width;
+  return linear(3 * patchSize ** 2, width) + positions + depth * block + layerNorm(width);
+}
+
+function connectorParameters({ vision, connector, decoder }: ModelConfig): number {
+  const { hiddenWidth, depth, kind } = connector;
+  switch (kind) {
+    case 'averagePool':
+      return linear(vision.width, decoder.width);
+    case 'cAbstractor': {
+      const positions = (vision.imageSize / vision.patchSize) ** 2 * vision.width;
+      const stages = regStage(vision.width, hiddenWidth, depth) + regStage(hiddenWidth, hiddenWidth, depth);
+      return positions + stages + linear(hiddenWidth, decoder.width) + linear(decoder.width, decoder.width);
+    }
+    default:
+      return assertNever(kind);
+  }
+}
+
+/** RegNet blocks: 1×1, 3×3 depthwise, squeeze-and-excitation to a quarter of the input channels, 1×1; all normed. */
+function regStage(input: number, output: number, depth: number): number {
+  const pointwise = (from: number) => from * output + layerNorm(output);
+  const block = (from: number) => {
+    const squeezed = Math.max(1, Math.round(from / 4));
+    const gate = linear(output, squeezed) + linear(squeezed, output);
+    const shortcut = from === output ? 0 : pointwise(from);
+    return pointwise(from) + 9 * output + layerNorm(output) + gate + pointwise(output) + shortcut;
+  };
+  return block(input) + (depth - 1) * block(output);
+}
+
+const linear = (from: number, to: number) => from * to + to;
+const layerNorm = (width: number) => 2 * width;

@@ -1,0 +1,67 @@
+import { type At, designRow, type Interval, type PowerLaw, type Target, type Variable } from './law.js';
+import { quadraticForm } from './least-squares.js';
+import { studentT } from './student-t.js';
+
+/** MM1's rule for every model: λ = 0.1·η, for a fully decoupled AdamW (λ is not multiplied by η again). */
+const WEIGHT_DECAY_PER_LEARNING_RATE = 0.1;
+export const DEFAULT_LEVEL = 0.95;
+
+/** What a law says about one model. JSON-serialisable. */
+export interface Prediction {
+  readonly law: string;
+  readonly target: Target;
+  readonly at: At;
+  /** η, or tokens per step. */
+  readonly value: number;
+  /** λ, for a learning rate. */
+  readonly weightDecay: number | null;
+  /** Where the optimum of one more model of this size is expected with probability `level`; null when the law cannot say. */
+  readonly interval: Interval | null;
+  readonly level: number;
+  /** The variables whose value lies outside the law's data, and by which factor. */
+  readonly outside: readonly Outside[];
+}
+
+export interface Outside {
+  readonly variable: Variable;
+  readonly side: 'above' | 'below';
+  /** Above 1: 25 means twenty-five times the largest, or a twenty-fifth of the smallest, of the law's points. */
+  readonly factor: number;
+}
+
+/**
+ * The law's value, its prediction interval (Student's t, for one new observation of weight 1), and how far the
+ * model lies outside the law's data.
+ *
+ * @throws WeftError `invalid_argument` when a variable of the law is missing or not above 0.
+ */
+export function predict(law: PowerLaw, at: At, level = DEFAULT_LEVEL): Prediction {
+  const row = designRow(law, at, law.name);
+  const logValue = row.slice(1).reduce((sum, x, k) => sum + x * (law.exponents[k] ?? 0), law.intercept);
+  const value = Math.exp(logValue);
+  return {
+    law: law.name,
+    target: law.target,
+    at: Object.fromEntries(law.variables.map((variable) => [variable, at[variable]])),
+    value,
+    weightDecay: law.target === 'learningRate' ? value * WEIGHT_DECAY_PER_LEARNING_RATE : null,
+    interval: interval(law, row, logValue, level),
+    level,
+    outside: law.variables.flatMap((variable, k) => outside(variable, at[variable], law.ranges[k] ?? null)),
+  };
+}
+
+function interval({ statistics }: PowerLaw, row: readonly number[], logValue: number, level: number): Interval | null {
+  if (statistics === null) return null;
+  const { residualVariance, inverse, degreesOfFreedom } = statistics;
+  const spread = Math.sqrt(residualVariance * (1 + quadraticForm(row, inverse)));
+  const reach = studentT(level, degreesOfFreedom) * spread;
+  return { low: Math.exp(logValue - reach), high: Math.exp(logValue + reach) };
+}
+
+function outside(variable: Variable, value: number | undefined, range: Interval | null): Outside[] {
+  if (range === null || value === undefined) return [];
+  if (value > range.high) return [{ variable, side: 'above', factor: value / range.high }];
+  if (value < range.low) return [{ variable, side: 'below', factor: range.low / value }];
+  return [];
+}

@@ -1,0 +1,44 @@
+import { expect, it } from 'vitest';
+import { FORMS, readPoints } from './index.js';
+
+const form = FORMS['eta(N)'];
+const read = (text: string) => readPoints(text, 'points.csv', form);
+
+it('reads points, past comments, blank lines, and columns for people', () => {
+  const text =
+    '\uFEFF# measured in spring\nscale,params,learning_rate,weight\n\nsmall, 9e6, 6.7e-4,\nlarge,1200000000,8.6e-5,2\r\n';
+  expect(read(text)).toEqual([
+    { params: 9e6, value: 6.7e-4 },
+    { params: 1.2e9, value: 8.6e-5, weight: 2 },
+  ]);
+});
+
+it('reads a grid, where an empty loss is a run that diverged', () => {
+  expect(read('params,learning_rate,loss,seed\n1e6,1e-3,2.5,17\n1e6,1e-2,,17\n')).toEqual([
+    { params: 1e6, value: 1e-3, loss: 2.5 },
+    { params: 1e6, value: 1e-2, loss: null },
+  ]);
+});
+
+it('reads the columns that the form needs', () => {
+  const text = 'tokens,batch_size\n1e9,80000\n';
+  expect(readPoints(text, 'b.csv', FORMS['batch(D)'])).toEqual([{ tokens: 1e9, value: 80_000 }]);
+  expect(() => read(text)).toThrow('b.csv'.replace('b', 'points'));
+  expect(() => readPoints('params,learning_rate\n', 'p.csv', FORMS['eta(N,D)'])).toThrow(
+    'p.csv:1: the column tokens is missing',
+  );
+});
+
+it.each([
+  ['', 'points.csv holds no points'],
+  ['parms,learning_rate\n', 'points.csv:1: unknown column "parms"'],
+  ['params,learning_rate\n1e6\n', 'points.csv:2: 1 cells in 2 columns'],
+  ['params,learning_rate\n1e6,1e-3\n1e7,fast\n', 'points.csv:3: learning_rate is fast, but must be a number above 0'],
+  ['params,learning_rate\n1e6,-1e-3\n', 'points.csv:2: learning_rate is -1e-3, but must be a number above 0'],
+  ['params,learning_rate\n0,1e-3\n', 'points.csv:2: params is 0, but must be a number above 0'],
+  ['params,learning_rate\nNaN,1e-3\n', 'points.csv:2: params is NaN, but must be a number above 0'],
+  ['params,learning_rate\n,1e-3\n', 'points.csv:2: params is empty, but must be a number above 0'],
+  ['params,learning_rate,loss\n1e6,1e-3,NaN\n', 'points.csv:2: loss is NaN, but must be a number'],
+])('refuses %j in one sentence with file and line', (text, message) => {
+  expect(() => read(text)).toThrow(message);
+});

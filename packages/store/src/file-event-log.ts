@@ -5,7 +5,7 @@ import type { EventLog, LogEntry } from './event-log.js';
 import { followLogFile } from './follow-log.js';
 import { formatLines } from './log-line.js';
 import { ProcessLock } from './process-lock.js';
-import { readLogFile, scanLog } from './scan-log.js';
+import { readLogFile, type SoundPart, scanLog } from './scan-log.js';
 import { syncDirectory } from './write-json-file.js';
 
 interface PendingAppend {
@@ -13,6 +13,11 @@ interface PendingAppend {
   readonly lastSequence: number;
   readonly resolve: (lastSequence: number) => void;
   readonly reject: (error: WeftError) => void;
+}
+
+export interface FileEventLogOptions {
+  /** Asked before every write; throws when this process may not write any more. */
+  readonly fence?: () => Promise<void>;
 }
 
 /**
@@ -26,6 +31,7 @@ export class FileEventLog implements EventLog {
   readonly repaired: string | undefined;
   readonly #file: FileHandle;
   readonly #lock: ProcessLock;
+  readonly #fence: () => Promise<void>;
   #lastSequence: number;
   #bytes: number;
   #pending: PendingAppend[] = [];
@@ -34,10 +40,11 @@ export class FileEventLog implements EventLog {
   #inFlight: number | undefined;
   #failure: WeftError | undefined;
 
-  private constructor(path: string, file: FileHandle, lock: ProcessLock, sound: Awaited<ReturnType<typeof scanLog>>) {
+  private constructor(path: string, file: FileHandle, lock: ProcessLock, fence: () => Promise<void>, sound: SoundPart) {
     this.path = path;
     this.#file = file;
     this.#lock = lock;
+    this.#fence = fence;
     this.#lastSequence = sound.lastSequence;
     this.#bytes = sound.bytes;
     this.repaired =
@@ -52,7 +59,7 @@ export class FileEventLog implements EventLog {
    * @throws WeftError `failed_precondition` when another process has it open, `corrupt_data` with file and line when a
    * line before the end is damaged.
    */
-  static async open(path: string): Promise<FileEventLog> {
+  static async open(path: string, { fence = async () => {} }: FileEventLogOptions = {}): Promise<FileEventLog> {
     const absolute = resolve(path);
     await mkdir(dirname(absolute), { recursive: true });
     const lock = await ProcessLock.acquire(`${absolute}.lock`, `the event log ${absolute}`);
@@ -65,7 +72,7 @@ export class FileEventLog implements EventLog {
         await file.truncate(sound.bytes);
         await file.sync();
       }
-      return new FileEventLog(absolute, file, lock, sound);
+      return new FileEventLog(absolute, file, lock, fence, sound);
     } catch (error) {
       await file?.close();
       await lock.release();
@@ -127,7 +134,7 @@ export class FileEventLog implements EventLog {
         await this.#write(batch);
         for (const { lastSequence, resolve } of batch) resolve(lastSequence);
       } catch (cause) {
-        const error = await this.#backOut(cause);
+        const error = WeftError.is(cause) ? cause : await this.#backOut(cause);
         for (const { reject } of [...batch, ...this.#pending]) reject(error);
         this.#pending = [];
       }
@@ -136,6 +143,7 @@ export class FileEventLog implements EventLog {
   }
 
   async #write(batch: readonly PendingAppend[]): Promise<void> {
+    await this.#fence();
     const bytes = Buffer.from(batch.map(({ text }) => text).join(''));
     await this.#file.appendFile(bytes);
     await this.#file.datasync();

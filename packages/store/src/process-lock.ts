@@ -37,6 +37,11 @@ export class ProcessLock {
     throw heldBy(result, path, what);
   }
 
+  /** Whether it still names this holder: a person may have removed it, and another taken it. */
+  async isHeld(): Promise<boolean> {
+    return this.#held && (await readIfThere(this.path)) === this.#claim;
+  }
+
   /** Gives the lock back; safe to call twice. */
   async release(): Promise<void> {
     if (!this.#held) return;

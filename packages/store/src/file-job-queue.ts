@@ -1,0 +1,68 @@
+import { access, rename, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { FileEventLog } from './file-event-log.js';
+import { applyChanges, asQueueChange, emptyQueue, type QueueChange, type QueueState } from './queue-state.js';
+import { readLogFile } from './scan-log.js';
+import { StoredQueue } from './stored-queue.js';
+import { syncDirectory } from './write-json-file.js';
+
+/** A file that holds this many records more than jobs is written anew when it is opened. */
+const RECORDS_TO_SPARE = 1000;
+
+/** The queue in one file: a log of the changes, read when it is opened. */
+export class FileJobQueue extends StoredQueue {
+  readonly #log: FileEventLog;
+
+  /** @param fence asked before every write; throws when this process may not write any more. */
+  static async open(path: string, fence: () => Promise<void>): Promise<FileJobQueue> {
+    let { state, records } = await readQueue(path);
+    const kept = changesThatMake(state);
+    if (records > kept.length + RECORDS_TO_SPARE) await replaceLog(path, kept);
+    const log = await FileEventLog.open(path, { fence });
+    // It may be the first opening that sees the file, and cuts a torn end off.
+    if (log.repaired !== undefined) ({ state, records } = await readQueue(path));
+    return new FileJobQueue(state, log);
+  }
+
+  private constructor(state: QueueState, log: FileEventLog) {
+    super(state);
+    this.#log = log;
+  }
+
+  protected async write(changes: readonly QueueChange[]): Promise<void> {
+    await this.#log.append(this.#log.lastSequence, changes);
+  }
+
+  override async close(): Promise<void> {
+    await super.close();
+    await this.#log.close();
+  }
+}
+
+async function readQueue(path: string): Promise<{ state: QueueState; records: number }> {
+  const changes: QueueChange[] = [];
+  if (
+    await access(path).then(
+      () => true,
+      () => false,
+    )
+  )
+    for await (const { record } of readLogFile(path)) changes.push(asQueueChange(record));
+  return { state: applyChanges(emptyQueue, changes), records: changes.length };
+}
+
+const changesThatMake = ({ jobs, paused }: QueueState): QueueChange[] => [
+  ...[...jobs.values()].map((job) => ({ kind: 'added', job }) as const),
+  ...(paused ? [{ kind: 'paused', paused } as const] : []),
+];
+
+/** A machine that stops in the middle of it finds the old file or the new one. */
+async function replaceLog(path: string, changes: readonly QueueChange[]): Promise<void> {
+  const temporary = `${path}.new`;
+  await rm(temporary, { force: true });
+  const log = await FileEventLog.open(temporary);
+  await log.append(0, changes);
+  await log.close();
+  await rename(temporary, path);
+  await syncDirectory(dirname(path));
+}

@@ -1,0 +1,82 @@
+import { readdir } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { WeftError } from '@weft/common';
+import type { EventLog, LogReader } from './event-log.js';
+import { FileEventLog } from './file-event-log.js';
+import { FileJobQueue } from './file-job-queue.js';
+import { FileLease } from './file-lease.js';
+import { followLogFile } from './follow-log.js';
+import type { JobQueue } from './job-queue.js';
+import type { Held } from './lease.js';
+import { checkLogName } from './log-name.js';
+import { readLogFile } from './scan-log.js';
+import type { Store, StoreHealth } from './store.js';
+
+/**
+ * A store in the files of a home, for one machine: `runs/<name>/events.jsonl`, `queue.jsonl`, `coordinator.lock` and
+ * `lease.json`.
+ */
+export class FileStore implements Store {
+  readonly description: string;
+  readonly warnings = [];
+  readonly lease: FileLease;
+  readonly health: StoreHealth = { answers: true };
+  readonly #home: string;
+  readonly #logs = new Map<string, FileEventLog>();
+  #queue: FileJobQueue | undefined;
+
+  constructor(home: string) {
+    this.#home = resolve(home);
+    this.description = `files in ${this.#home}`;
+    this.lease = new FileLease(this.#home);
+  }
+
+  log(name: string): LogReader {
+    const path = this.#logPath(name);
+    return {
+      // The generator of `readLogFile` takes no start, because it has to see every line to know that all are sound.
+      read: async function* (fromSequence = 1) {
+        for await (const entry of readLogFile(path)) if (entry.sequence >= fromSequence) yield entry;
+      },
+      subscribe: (fromSequence, signal) => followLogFile(path, fromSequence, signal),
+    };
+  }
+
+  async logNames(): Promise<readonly string[]> {
+    try {
+      const entries = await readdir(join(this.#home, 'runs'), { withFileTypes: true });
+      return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
+    } catch (thrown) {
+      if (thrown instanceof Error && 'code' in thrown && thrown.code === 'ENOENT') return [];
+      throw WeftError.from(thrown);
+    }
+  }
+
+  async openLog(name: string, held: Held): Promise<EventLog> {
+    const fence = () => this.lease.check(held.token);
+    await fence();
+    const log = await FileEventLog.open(this.#logPath(name), { fence });
+    this.#logs.set(name, log);
+    return log;
+  }
+
+  async openQueue(held: Held): Promise<JobQueue> {
+    const fence = () => this.lease.check(held.token);
+    await fence();
+    this.#queue = await FileJobQueue.open(join(this.#home, 'queue.jsonl'), fence);
+    return this.#queue;
+  }
+
+  watchHealth(): () => void {
+    return () => {};
+  }
+
+  async close(): Promise<void> {
+    for (const log of this.#logs.values()) await log.close();
+    await this.#queue?.close();
+  }
+
+  #logPath(name: string): string {
+    return join(this.#home, 'runs', checkLogName(name), 'events.jsonl');
+  }
+}

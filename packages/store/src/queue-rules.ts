@@ -1,0 +1,164 @@
+import { WeftError } from '@weft/common';
+import { asJson } from './as-json.js';
+import type { Destination, JobState, NewJob } from './job-queue.js';
+import { checkPriority, newStoredJob } from './new-job.js';
+import type { QueueChange, QueueState } from './queue-state.js';
+import { type Rank, rankBetween } from './rank.js';
+import { byOrder, hasEnded, livingChildren, type StoredJob, stateOf } from './stored-job.js';
+
+const LONGEST_BACKOFF_MS = 3_600_000;
+
+/**
+ * What each call of a `JobQueue` changes: pure functions from the queue as it is, shared by all adapters. They throw what
+ * the port says they throw.
+ */
+
+export function add(state: QueueState, jobs: readonly NewJob[], nowMs: number, parent?: NewJob): QueueChange[] {
+  const ids = new Set<string>();
+  let last = lastRank(state);
+  const added = (job: NewJob, family: Pick<StoredJob, 'parent' | 'children'>): QueueChange => {
+    if (state.jobs.has(job.id) || ids.has(job.id))
+      throw new WeftError('already_exists', `job ${job.id} is in the queue already`);
+    ids.add(job.id);
+    last = rankBetween(last, undefined);
+    return { kind: 'added', job: newStoredJob(job, family, last, nowMs) };
+  };
+  const family = { parent: parent?.id ?? null, children: [] };
+  const changes = jobs.map((job) => added(job, family));
+  if (parent === undefined) return changes;
+  return [added(parent, { parent: null, children: jobs.map(({ id }) => id) }), ...changes];
+}
+
+export function take(state: QueueState, id: string, nowMs: number): QueueChange[] {
+  const job = find(state, id);
+  const standing = stateOf(state.jobs, job, nowMs);
+  if (standing !== 'waiting') throw wrongState(id, standing, 'started');
+  if (state.paused) {
+    throw new WeftError('failed_precondition', `job ${id} cannot be started, the queue is paused`, {
+      cure: 'resume the queue',
+    });
+  }
+  return changed(id, { phase: 'active', startedAtMs: nowMs });
+}
+
+export function complete(state: QueueState, id: string, result: unknown, nowMs: number): QueueChange[] {
+  findActive(state, id, nowMs, 'completed');
+  return changed(id, {
+    phase: 'completed',
+    result: asJson(result, `the result of job ${id}`),
+    reason: null,
+    endedAtMs: nowMs,
+  });
+}
+
+export function fail(state: QueueState, id: string, reason: string, nowMs: number): QueueChange[] {
+  const job = findActive(state, id, nowMs, 'failed');
+  const failedAttempts = job.failedAttempts + 1;
+  if (failedAttempts >= job.attempts) return changed(id, { phase: 'failed', failedAttempts, reason, endedAtMs: nowMs });
+  return changed(id, { phase: 'queued', failedAttempts, reason, notBeforeMs: nowMs + retryDelayMs(job) });
+}
+
+/** Exponential: `backoffMs`, twice that, four times that, but no more than an hour unless `backoffMs` itself is more. */
+export function retryDelayMs({ backoffMs, failedAttempts }: Pick<StoredJob, 'backoffMs' | 'failedAttempts'>): number {
+  return Math.min(backoffMs * 2 ** failedAttempts, Math.max(backoffMs, LONGEST_BACKOFF_MS));
+}
+
+export function requeue(state: QueueState, id: string, nowMs: number): QueueChange[] {
+  const job = findActive(state, id, nowMs, 'put back');
+  const [first] = queuedInOrder(state).filter(({ priority }) => priority === job.priority);
+  return changed(id, { phase: 'queued', rank: rankBetween(undefined, first?.rank) });
+}
+
+export function progress(state: QueueState, id: string, value: unknown, nowMs: number): QueueChange[] {
+  findActive(state, id, nowMs, 'given a progress');
+  return changed(id, { progress: asJson(value, `the progress of job ${id}`) });
+}
+
+export function move(state: QueueState, id: string, to: Destination, nowMs: number): QueueChange[] {
+  const moved = notStarted(state, id, nowMs, 'moved');
+  if ('priority' in to) {
+    checkPriority(id, to.priority);
+    let last = lastRank(state);
+    return moved.flatMap((job) => {
+      last = rankBetween(last, undefined);
+      return changed(job.id, { priority: to.priority, rank: last });
+    });
+  }
+  const beside = find(state, 'before' in to ? to.before : to.after);
+  if (beside.phase !== 'queued' || moved.includes(beside)) {
+    throw new WeftError('failed_precondition', `job ${id} cannot be moved beside job ${beside.id}`, {
+      cure: 'name another job that has not started',
+    });
+  }
+  const others = queuedInOrder(state).filter((job) => job.priority === beside.priority && !moved.includes(job));
+  const place = others.indexOf(beside) + ('before' in to ? 0 : 1);
+  let left = others[place - 1]?.rank;
+  const right = others[place]?.rank;
+  return moved.flatMap((job) => {
+    left = rankBetween(left, right);
+    return changed(job.id, { priority: beside.priority, rank: left });
+  });
+}
+
+/** Pauses (or resumes) the whole queue, or what of a job has not started: itself, or its children. */
+export function hold(state: QueueState, id: string | undefined, held: boolean, nowMs: number): QueueChange[] {
+  if (id === undefined) return [{ kind: 'paused', paused: held }];
+  return notStarted(state, id, nowMs, held ? 'paused' : 'resumed').flatMap((job) => changed(job.id, { held }));
+}
+
+export function cancel(state: QueueState, id: string, reason: string, nowMs: number): QueueChange[] {
+  const job = find(state, id);
+  if (hasEnded(job)) throw wrongState(id, stateOf(state.jobs, job, nowMs), 'cancelled');
+  const ended = { phase: 'cancelled', reason, endedAtMs: nowMs } as const;
+  return [...livingChildren(state.jobs, job), job].flatMap((one) => changed(one.id, ended));
+}
+
+export function find(state: QueueState, id: string): StoredJob {
+  const job = state.jobs.get(id);
+  if (job === undefined) throw new WeftError('not_found', `there is no job ${id} in the queue`);
+  return job;
+}
+
+const changed = (id: string, fields: Partial<StoredJob>): QueueChange[] => [{ kind: 'changed', id, fields }];
+
+function findActive(state: QueueState, id: string, nowMs: number, participle: string): StoredJob {
+  const job = find(state, id);
+  if (job.phase !== 'active') throw wrongState(id, stateOf(state.jobs, job, nowMs), participle);
+  return job;
+}
+
+/** The job, or of a parent that waits for its children those that have not started. */
+function notStarted(state: QueueState, id: string, nowMs: number, participle: string): readonly StoredJob[] {
+  const job = find(state, id);
+  if (job.phase !== 'queued') throw wrongState(id, stateOf(state.jobs, job, nowMs), participle);
+  if (stateOf(state.jobs, job, nowMs) !== 'waitingForChildren') return [job];
+  return livingChildren(state.jobs, job)
+    .filter(({ phase }) => phase === 'queued')
+    .sort(byOrder);
+}
+
+const queuedInOrder = ({ jobs }: QueueState) =>
+  [...jobs.values()].filter(({ phase }) => phase === 'queued').sort(byOrder);
+
+/** The rank behind which a new job stands, whatever its priority. */
+function lastRank({ jobs }: QueueState): Rank | undefined {
+  let last: Rank | undefined;
+  for (const { phase, rank } of jobs.values())
+    if (phase === 'queued' && (last === undefined || rank.whole > last.whole)) last = rank;
+  return last;
+}
+
+function wrongState(id: string, state: JobState, participle: string): WeftError {
+  return new WeftError('failed_precondition', `job ${id} cannot be ${participle}, it is ${WORDS[state]}`);
+}
+
+const WORDS: Record<JobState, string> = {
+  waiting: 'waiting',
+  delayed: 'delayed',
+  held: 'paused',
+  waitingForChildren: 'waiting for its children',
+  active: 'active',
+  completed: 'completed',
+  failed: 'failed',
+  cancelled: 'cancelled',
+};

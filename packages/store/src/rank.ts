@@ -1,0 +1,36 @@
+/**
+ * A place in an order that never needs its neighbours renumbered: by `whole` first, then by `part`, a fraction written
+ * in letters, of which there is always one more between any two.
+ */
+export interface Rank {
+  readonly whole: number;
+  readonly part: string;
+}
+
+const LETTERS = 'abcdefghijklmnopqrstuvwxyz';
+
+export function compareRanks(left: Rank, right: Rank): number {
+  if (left.whole !== right.whole) return left.whole - right.whole;
+  if (left.part === right.part) return 0;
+  return left.part < right.part ? -1 : 1;
+}
+
+/** A rank after `left` and before `right`; without `left` in front of `right`, without `right` behind `left`. */
+export function rankBetween(left: Rank | undefined, right: Rank | undefined): Rank {
+  if (left === undefined) return { whole: (right?.whole ?? 1) - 1, part: '' };
+  if (right === undefined || right.whole > left.whole + 1) return { whole: left.whole + 1, part: '' };
+  return { whole: left.whole, part: partBetween(left.part, right.whole === left.whole ? right.part : undefined) };
+}
+
+/** The shortest word of letters after `left` and before `right`; it never ends with the first letter. */
+function partBetween(left: string, right: string | undefined): string {
+  let common = 0;
+  while (right !== undefined && common < right.length && (left[common] ?? LETTERS[0]) === right[common]) common++;
+  if (right !== undefined && common > 0)
+    return right.slice(0, common) + partBetween(left.slice(common), right.slice(common));
+  const low = left === '' ? 0 : LETTERS.indexOf(left.charAt(0));
+  const high = right === undefined ? LETTERS.length : LETTERS.indexOf(right.charAt(0));
+  if (high - low > 1) return LETTERS.charAt((low + high) >> 1);
+  if (right !== undefined && right.length > 1) return right.charAt(0);
+  return LETTERS.charAt(low) + partBetween(left.slice(1), undefined);
+}

@@ -1,0 +1,110 @@
+import { systemClock } from '@weft/common';
+import type { Destination, Job, JobQueue, NewJob } from './job-queue.js';
+import { nextDueMs, QueueChanges } from './queue-changes.js';
+import * as rules from './queue-rules.js';
+import { applyChanges, type QueueChange, type QueueState, surplus } from './queue-state.js';
+import { asJob, listJobs } from './stored-job.js';
+
+/** Says what a call changes, given the queue and the time of day. */
+type Rule = (state: QueueState, nowMs: number) => readonly QueueChange[];
+
+/**
+ * The part all queues share: one call after the other is judged by the rules on the queue as it stands in memory, then
+ * made durable by the adapter, and only then it has happened.
+ */
+export abstract class StoredQueue implements JobQueue {
+  #state: QueueState;
+  #tail: Promise<unknown> = Promise.resolve();
+  readonly #changes = new QueueChanges(() => nextDueMs(this.#state.jobs.values(), systemClock.nowMs()));
+
+  protected constructor(state: QueueState) {
+    this.#state = state;
+  }
+
+  /** Makes changes durable, all or none. @param next the queue as it will be. */
+  protected abstract write(changes: readonly QueueChange[], next: QueueState): Promise<void>;
+
+  async add(job: NewJob): Promise<void> {
+    await this.#change((state, nowMs) => rules.add(state, [job], nowMs));
+  }
+
+  async addFlow(parent: NewJob, children: readonly NewJob[]): Promise<void> {
+    await this.#change((state, nowMs) => rules.add(state, children, nowMs, parent));
+  }
+
+  async list(): Promise<readonly Job[]> {
+    return listJobs(this.#state.jobs, systemClock.nowMs());
+  }
+
+  async get(id: string): Promise<Job> {
+    return asJob(this.#state.jobs, rules.find(this.#state, id), systemClock.nowMs());
+  }
+
+  async isPaused(): Promise<boolean> {
+    return this.#state.paused;
+  }
+
+  async take(id: string): Promise<Job> {
+    await this.#change((state, nowMs) => rules.take(state, id, nowMs));
+    return this.get(id);
+  }
+
+  async complete(id: string, result: unknown): Promise<void> {
+    await this.#change((state, nowMs) => rules.complete(state, id, result, nowMs));
+  }
+
+  async fail(id: string, reason: string): Promise<Job> {
+    await this.#change((state, nowMs) => rules.fail(state, id, reason, nowMs));
+    return this.get(id);
+  }
+
+  async requeue(id: string): Promise<void> {
+    await this.#change((state, nowMs) => rules.requeue(state, id, nowMs));
+  }
+
+  async progress(id: string, value: unknown): Promise<void> {
+    await this.#change((state, nowMs) => rules.progress(state, id, value, nowMs));
+  }
+
+  async move(id: string, to: Destination): Promise<void> {
+    await this.#change((state, nowMs) => rules.move(state, id, to, nowMs));
+  }
+
+  async pause(id?: string): Promise<void> {
+    await this.#change((state, nowMs) => rules.hold(state, id, true, nowMs));
+  }
+
+  async resume(id?: string): Promise<void> {
+    await this.#change((state, nowMs) => rules.hold(state, id, false, nowMs));
+  }
+
+  async cancel(id: string, reason: string): Promise<readonly string[]> {
+    const changes = await this.#change((state, nowMs) => rules.cancel(state, id, reason, nowMs));
+    return changes.flatMap((change) => (change.kind === 'changed' ? change.id : []));
+  }
+
+  changes(signal: AbortSignal): AsyncIterable<void> {
+    return this.#changes.follow(signal);
+  }
+
+  /** Waits for the call under way and ends those who follow. */
+  async close(): Promise<void> {
+    this.#changes.close();
+    await this.#tail;
+  }
+
+  async #change(rule: Rule): Promise<readonly QueueChange[]> {
+    const done = this.#tail.then(async () => {
+      const changes = rule(this.#state, systemClock.nowMs());
+      const changed = applyChanges(this.#state, changes);
+      const forgotten = surplus(changed);
+      const next = applyChanges(changed, forgotten);
+      await this.write([...changes, ...forgotten], next);
+      this.#state = next;
+      this.#changes.announce();
+      return changes;
+    });
+    this.#tail = done.catch(() => {});
+    return done;
+  }
+}

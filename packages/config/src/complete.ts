@@ -1,3 +1,4 @@
+import type { AutomaticRate, LearningRateSource } from './learning-rate-source.js';
 import { BYTE_VOCABULARY_SIZE, type RunConfig } from './run-config.js';
 import type { ParsedConfig } from './schema.js';
 
@@ -7,10 +8,38 @@ const WEIGHT_DECAY_PER_LEARNING_RATE = 0.1;
 const LONGEST_WARMUP_STEPS = 2000;
 const WARMUP_PART = 0.05;
 
-/** Fills in the defaults that depend on other fields. */
-export function complete(parsed: ParsedConfig): RunConfig {
+/**
+ * Fills in the defaults that depend on other fields.
+ *
+ * @param automatic finds a learning rate that is `auto`; undefined where nothing can
+ * @returns undefined when the learning rate is `auto` and nothing can find it
+ */
+export function complete(parsed: ParsedConfig, automatic: AutomaticRate | undefined): RunConfig | undefined {
+  const { optimizer, learningRateSource, ...rest } = parsed;
+  const run = withModelDefaults(rest);
+  const { learningRate: written } = optimizer;
+  const source = typeof written === 'number' ? recorded(learningRateSource, written) : (automatic?.(run) ?? null);
+  const learningRate = typeof written === 'number' ? written : source?.value;
+  if (learningRate === undefined) return undefined;
+  return {
+    ...run,
+    optimizer: {
+      ...optimizer,
+      learningRate,
+      weightDecay: optimizer.weightDecay ?? roundedProduct(WEIGHT_DECAY_PER_LEARNING_RATE, learningRate),
+      warmupSteps: optimizer.warmupSteps ?? Math.min(LONGEST_WARMUP_STEPS, Math.floor(parsed.steps * WARMUP_PART)),
+    },
+    learningRateSource: source,
+  };
+}
+
+/** A source explains the rate it gave, and no other. */
+function recorded(source: LearningRateSource | null, learningRate: number): LearningRateSource | null {
+  return source?.value === learningRate ? source : null;
+}
+
+function withModelDefaults(parsed: Omit<ParsedConfig, 'optimizer' | 'learningRateSource'>) {
   const { decoder } = parsed.model;
-  const { optimizer } = parsed;
   return {
     ...parsed,
     microbatchSize: parsed.microbatchSize ?? Math.ceil(parsed.globalBatchSize / parsed.workers),
@@ -21,11 +50,6 @@ export function complete(parsed: ParsedConfig): RunConfig {
         vocabularySize: decoder.vocabularySize ?? BYTE_VOCABULARY_SIZE,
         keyValueHeads: decoder.keyValueHeads ?? decoder.heads,
       },
-    },
-    optimizer: {
-      ...optimizer,
-      weightDecay: optimizer.weightDecay ?? roundedProduct(WEIGHT_DECAY_PER_LEARNING_RATE, optimizer.learningRate),
-      warmupSteps: optimizer.warmupSteps ?? Math.min(LONGEST_WARMUP_STEPS, Math.floor(parsed.steps * WARMUP_PART)),
     },
   };
 }

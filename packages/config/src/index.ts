@@ -1,6 +1,8 @@
 export { fileLayer, loadConfigFile, parseConfigText } from './config-file.js';
+export { DEFAULT_EVALUATION, type EvaluationConfig } from './evaluation-config.js';
 export type { FieldPath } from './fields.js';
 export { type ConfigLayer, mergeLayers } from './layers.js';
+export { type AutomaticRate, automaticLaw, type LearningRateSource } from './learning-rate-source.js';
 export { DROPLESS, type MoeConfig } from './moe-config.js';
 export { DEFAULT_QUEUE, type QueueConfig } from './queue-config.js';
 export { resolveLayers, resolveRunConfig } from './resolve.js';

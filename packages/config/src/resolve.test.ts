@@ -84,6 +84,8 @@ describe('resolving', () => {
       checkpoint: { everySteps: 1000, keepLast: 3 },
       engine: { backend: 'auto', threadsPerWorker: 0 },
       queue: { priority: 0, maxAttempts: 1, backoffSeconds: 30, notBefore: null },
+      evaluation: { everySteps: 0, sequencesPerSource: 0 },
+      learningRateSource: null,
     });
   });
 
@@ -143,6 +145,12 @@ describe('refusing one field', () => {
     ],
     ['data.weights.text', -1, 'data.weights.captioned is missing: it must be a whole number from 0 to 1000000'],
     ['optimizer.learningRate', 0, 'optimizer.learningRate is 0, but must be a number above 0'],
+    [
+      'optimizer.learningRate',
+      'fast',
+      'optimizer.learningRate is "fast", but must be a number above 0, auto, or auto:<law or fit file>',
+    ],
+    ['optimizer.learningRate', 'auto', 'optimizer.learningRate is auto, but must be a number above 0 here'],
     ['optimizer.beta2', 1, 'optimizer.beta2 is 1, but must be a number from 0 to below 1'],
     ['optimizer.finalLearningRateRatio', 2, 'optimizer.finalLearningRateRatio is 2, but must be a number from 0 to 1'],
     ['model.decoder.qkNorm', 'yes', 'model.decoder.qkNorm is "yes", but must be true or false'],

@@ -1,6 +1,7 @@
 import { complete } from './complete.js';
 import { explainIssues } from './explain.js';
 import { type ConfigLayer, mergeLayers, whereIs } from './layers.js';
+import type { AutomaticRate } from './learning-rate-source.js';
 import { type Problem, problemsError } from './problem.js';
 import { brokenRules } from './rules.js';
 import type { RunConfig } from './run-config.js';
@@ -10,14 +11,16 @@ import { runConfigSchema } from './schema.js';
  * Merges layers (the last on top), checks every field and every rule between fields, and fills in the defaults.
  * A problem names the layer that wrote the field.
  *
+ * @param automatic finds a learning rate that is written as `auto`; without it, `auto` is refused
  * @throws WeftError `invalid_argument` with one sentence per problem: where, field, value given, limit or allowed
  * values, and for an unknown field what was probably meant.
  */
-export function resolveLayers(layers: readonly ConfigLayer[]): RunConfig {
+export function resolveLayers(layers: readonly ConfigLayer[], automatic?: AutomaticRate): RunConfig {
   const input = mergeLayers(layers);
   const parsed = runConfigSchema.safeParse(input);
   if (!parsed.success) throw refusal(explainIssues(parsed.error.issues, input), layers);
-  const config = complete(parsed.data);
+  const config = complete(parsed.data, automatic);
+  if (config === undefined) throw refusal([UNRESOLVED_RATE], layers);
   if (config.data.tokenizer !== 'bytes' && parsed.data.model.decoder.vocabularySize === undefined) {
     throw refusal([missingVocabulary(config.data.tokenizer)], layers);
   }
@@ -38,6 +41,11 @@ export function resolveRunConfig(input: unknown, where?: string): RunConfig {
 function refusal(problems: readonly Problem[], layers: readonly ConfigLayer[]) {
   return problemsError(problems, (problem) => whereIs(problem, layers));
 }
+
+const UNRESOLVED_RATE: Problem = {
+  fields: [['optimizer', 'learningRate']],
+  sentence: 'optimizer.learningRate is auto, but must be a number above 0 here: weft launch resolves it',
+};
 
 function missingVocabulary(tokenizer: string): Problem {
   return {

@@ -1,4 +1,6 @@
 import type { PerSource } from '@weft/common';
+import type { EvaluationConfig } from './evaluation-config.js';
+import type { LearningRateSource } from './learning-rate-source.js';
 import type { MoeConfig } from './moe-config.js';
 import type { QueueConfig } from './queue-config.js';
 
@@ -27,6 +29,9 @@ export interface RunConfig {
   readonly checkpoint: CheckpointConfig;
   readonly engine: EngineConfig;
   readonly queue: QueueConfig;
+  readonly evaluation: EvaluationConfig;
+  /** Where an automatic learning rate came from; null for one chosen by hand. */
+  readonly learningRateSource: LearningRateSource | null;
 }
 
 export const PRECISIONS = ['fp32', 'bf16'] as const;

@@ -1,5 +1,7 @@
 import { SOURCES } from '@weft/common';
 import { z } from 'zod';
+import { DEFAULT_EVALUATION } from './evaluation-config.js';
+import { AUTOMATIC_RATE } from './learning-rate-source.js';
 import { DROPLESS } from './moe-config.js';
 import { DEFAULT_QUEUE } from './queue-config.js';
 import { BACKENDS, CONNECTOR_KINDS, MAX_IMAGES_PER_SEQUENCE, PRECISIONS } from './run-config.js';
@@ -120,8 +122,12 @@ const data = group({
   prefetchSteps: wholeNumber(0, 64).default(2),
 });
 
+const rateError = 'a number above 0, auto, or auto:<law or fit file>';
+
 const optimizer = group({
-  learningRate: positiveNumber(),
+  learningRate: z.union([positiveNumber(), z.string().regex(AUTOMATIC_RATE, { error: rateError })], {
+    error: rateError,
+  }),
   weightDecay: numberFrom(0, 1, { inclusive: false }).optional(),
   beta1: numberFrom(0, 1, { inclusive: false }).default(0.9),
   beta2: numberFrom(0, 1, { inclusive: false }).default(0.95),
@@ -129,6 +135,21 @@ const optimizer = group({
   clipNorm: positiveNumber().default(1),
   warmupSteps: wholeNumber(0).optional(),
   finalLearningRateRatio: numberFrom(0, 1, { inclusive: true }).default(0.1),
+});
+
+const learningRateSource = group({
+  value: positiveNumber(),
+  fit: text('a law'),
+  formula: text('a formula'),
+  source: text('where the law comes from'),
+  params: positiveNumber(),
+  tokens: positiveNumber(),
+  interval: group({
+    low: positiveNumber(),
+    high: positiveNumber(),
+    level: numberFrom(0, 1, { inclusive: false }),
+  }).nullable(),
+  extrapolation: positiveNumber(),
 });
 
 const checkpoint = group({
@@ -139,6 +160,11 @@ const checkpoint = group({
 const engine = group({
   backend: oneOf(BACKENDS).default('auto'),
   threadsPerWorker: wholeNumber(0, 1024).default(0),
+});
+
+const evaluation = group({
+  everySteps: wholeNumber(0).default(DEFAULT_EVALUATION.everySteps),
+  sequencesPerSource: wholeNumber(0).default(DEFAULT_EVALUATION.sequencesPerSource),
 });
 
 const moment = 'a moment such as 2026-11-24T01:00:00Z, or null';
@@ -164,6 +190,8 @@ export const runConfigSchema = group({
   checkpoint: orEmpty(checkpoint),
   engine: orEmpty(engine),
   queue: orEmpty(queue),
+  evaluation: orEmpty(evaluation),
+  learningRateSource: learningRateSource.nullable().default(null),
 });
 
 /** A configuration of the right shape, before the derived defaults. */

@@ -120,7 +120,7 @@ function predictionShapes(left: number, y: LogAxis, { value, interval }: Predict
   return [
     ...(interval === null ? [] : [upright(left, y, interval, INK.prediction)]),
     element('path', { d: diamond, fill: INK.prediction }),
-    label(short(value), left + (isRight ? -10 : 10), top - 10, {
+    label(short(value), left + (isRight ? -10 : 10), top + (isRight ? 18 : -10), {
       anchor: isRight ? 'end' : 'start',
       fill: INK.prediction,
     }),

@@ -1,17 +1,29 @@
 import { assertNever } from '@weft/common';
-import type { ModelConfig } from '@weft/config';
+import type { DecoderConfig, ModelConfig } from '@weft/config';
+
+/** Experts that compute each token. */
+const TOP_K = 2;
 
 /** Numbers of trainable scalars, by arithmetic on the configuration alone. */
 export interface ParameterCounts {
   readonly total: number;
+  /** What one token meets: as `total`, but two experts of every sparse layer. Equal to `total` without experts. */
+  readonly active: number;
   readonly vision: number;
   readonly connector: number;
   /** The decoder, token embedding and output head included. */
   readonly decoder: number;
   /** Token embedding and output head. */
   readonly decoderEmbedding: number;
-  /** N of the learning-rate law: the decoder without token embedding and output head. */
+  /** The decoder without token embedding and output head. */
   readonly nonEmbedding: number;
+  /** As `nonEmbedding`, but two experts of every sparse layer. */
+  readonly activeNonEmbedding: number;
+  /**
+   * N of the learning-rate law: `nonEmbedding` of the dense backbone, which has one feed-forward layer where a sparse
+   * layer has a router and experts. MM1 trained its sparse models with the hyper-parameters of their backbones.
+   */
+  readonly backbone: number;
 }
 
 /** The transformer blocks of GPT-2's shape, 12·depth·width²: four attention matrices and a feed-forward of 4·width. */
@@ -24,18 +36,46 @@ export function parameterCounts(model: ModelConfig): ParameterCounts {
   const vision = visionParameters(model);
   const connector = connectorParameters(model);
   const decoderEmbedding = 2 * model.decoder.vocabularySize * model.decoder.width;
-  const nonEmbedding = blockParameters(model) + model.decoder.width;
+  const backbone = backboneParameters(model);
+  const { extra, idle } = expertParameters(model);
+  const nonEmbedding = backbone + extra;
   const decoder = decoderEmbedding + nonEmbedding;
-  return { total: vision + connector + decoder, vision, connector, decoder, decoderEmbedding, nonEmbedding };
+  const total = vision + connector + decoder;
+  return {
+    total,
+    active: total - idle,
+    vision,
+    connector,
+    decoder,
+    decoderEmbedding,
+    nonEmbedding,
+    activeNonEmbedding: nonEmbedding - idle,
+    backbone,
+  };
 }
 
-/** All decoder blocks: grouped-query attention, SwiGLU, two RMSNorms, and the two norms of QK-norm. */
-function blockParameters({ decoder }: ModelConfig): number {
-  const { width, depth, heads, keyValueHeads, feedForwardWidth, qkNorm } = decoder;
+/** All decoder blocks as if they were dense, and the last norm: grouped-query attention, SwiGLU, RMSNorms, QK-norm. */
+function backboneParameters({ decoder }: ModelConfig): number {
+  const { width, depth, heads, keyValueHeads, qkNorm } = decoder;
   const headWidth = width / heads;
   const attention = 2 * width ** 2 + 2 * width * keyValueHeads * headWidth + (qkNorm ? 2 * headWidth : 0);
-  return depth * (attention + 3 * width * feedForwardWidth + 2 * width);
+  return depth * (attention + feedForwardParameters(decoder) + 2 * width) + width;
 }
+
+/** What sparse layers have beyond one feed-forward layer, a router and further experts, and what of it a token leaves out. */
+function expertParameters({ decoder }: ModelConfig): { readonly extra: number; readonly idle: number } {
+  const { moe, depth, width } = decoder;
+  if (moe === null) return { extra: 0, idle: 0 };
+  const sparseLayers = Math.floor(depth / moe.everyLayers);
+  const expert = feedForwardParameters(decoder);
+  return {
+    extra: sparseLayers * (width * moe.experts + (moe.experts - 1) * expert),
+    idle: sparseLayers * (moe.experts - TOP_K) * expert,
+  };
+}
+
+/** SwiGLU: gate, up and down. */
+const feedForwardParameters = ({ width, feedForwardWidth }: DecoderConfig) => 3 * width * feedForwardWidth;
 
 /** Patch embedding, learned positions, blocks with biases except on keys, and a last LayerNorm. */
 function visionParameters({ vision }: ModelConfig): number {

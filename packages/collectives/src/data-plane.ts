@@ -3,6 +3,11 @@ import { WeftError } from '@weft/common';
 import { ringNeighbours } from '@weft/topology';
 import { formatAddress, parseAddress } from './address.js';
 import { connectRing } from './connect-ring.js';
+import { awaitRanks, callExperts } from './exchange/connect-experts.js';
+import type { ExchangeShape, ExpertExchange, ExpertHost } from './exchange/exchange.js';
+import { ExpertCallers } from './exchange/expert-callers.js';
+import { RankConnections } from './exchange/rank-connections.js';
+import { RankGate } from './exchange/rank-gate.js';
 import type { ProcessGroup } from './process-group.js';
 import { Rendezvous } from './rendezvous.js';
 import { RingGroup } from './ring-group.js';
@@ -32,13 +37,44 @@ export interface JoinRingOptions {
   readonly signal?: AbortSignal;
 }
 
-/** The one listening socket of a process, through which it joins rings: one after the other or several at a time. */
+/** What both ends of an exchange say about it. */
+interface ExchangeOptions {
+  readonly runId: string;
+  readonly generation: number;
+  readonly worldSize: number;
+  /** Shared by the members of this generation and nobody else. */
+  readonly token: string;
+  readonly shape: ExchangeShape;
+  /** How long to wait for all members to be connected. */
+  readonly timeoutMs: number;
+  /** Aborts the connecting, and later the exchange. */
+  readonly signal?: AbortSignal;
+}
+
+export interface CallExpertsOptions extends ExchangeOptions {
+  readonly rank: number;
+  /** The data plane address of every expert worker, in order. */
+  readonly addresses: readonly string[];
+  /** How long an expert worker may take to answer, before it is named as the slow one. */
+  readonly answerTimeoutMs: number;
+}
+
+export interface HostExpertsOptions extends ExchangeOptions {
+  /** The number of this expert worker. */
+  readonly expertWorker: number;
+}
+
+/**
+ * The one listening socket of a process, through which it joins rings and exchanges with
+ * experts: one after the other or several at a time.
+ */
 export class DataPlane {
   /** What peers put into their list of addresses: "host:port". */
   readonly address: string;
   readonly #server: Server;
   readonly #rendezvous: Rendezvous;
-  readonly #groups = new Set<ProcessGroup>();
+  /** Rings and exchanges that are open. */
+  readonly #open = new Set<{ close(): Promise<void> }>();
   #closed = false;
 
   /**
@@ -84,13 +120,11 @@ export class DataPlane {
     signal,
   }: JoinRingOptions): Promise<ProcessGroup> {
     const place: RingPlace = { runId, generation, rank, worldSize: addresses.length };
-    checkPlace(place);
-    if (token.length === 0) throw new WeftError('invalid_argument', `the token of ${ringName(place)} is empty`);
-    if (this.#closed) throw new WeftError('failed_precondition', `the data plane at ${this.address} is closed`);
+    this.#checkJoining(place, token);
     const deadlineMs = performance.now() + timeoutMs;
     const links = place.worldSize === 1 ? undefined : await this.#connect(place, addresses, token, timeoutMs, signal);
-    const group: RingGroup = new RingGroup(place, links, { signal, onClose: () => this.#groups.delete(group) });
-    this.#groups.add(group);
+    const group: RingGroup = new RingGroup(place, links, { signal, onClose: () => this.#open.delete(group) });
+    this.#open.add(group);
     try {
       await meet(group, place, Math.max(0, deadlineMs - performance.now()));
     } catch (thrown) {
@@ -100,13 +134,51 @@ export class DataPlane {
     return group;
   }
 
-  /** Closes all groups, stops listening and hangs up on callers. */
+  /**
+   * As a rank, calls every expert worker of one generation; resolves when all have answered.
+   *
+   * @throws `deadline_exceeded` naming the expert workers that did not answer within `timeoutMs`; otherwise as `joinRing`.
+   */
+  async callExperts(options: CallExpertsOptions): Promise<ExpertExchange> {
+    const { runId, generation, rank, worldSize, token, addresses, shape, timeoutMs, answerTimeoutMs, signal } = options;
+    const place = { runId, generation, rank, worldSize };
+    this.#checkJoining(place, token);
+    const wires = await callExperts({ place, token, addresses, timeoutMs, signal });
+    const onClose = () => this.#open.delete(exchange);
+    const exchange = new ExpertCallers({ place, shape, wires, answerTimeoutMs, signal, onClose });
+    this.#open.add(exchange);
+    return exchange;
+  }
+
+  /**
+   * As an expert worker of one generation, waits for every rank's call.
+   *
+   * @throws `deadline_exceeded` naming the ranks that did not call within `timeoutMs`; `cancelled`.
+   */
+  async hostExperts(options: HostExpertsOptions): Promise<ExpertHost> {
+    const { runId, generation, expertWorker, worldSize, token, shape, timeoutMs, signal } = options;
+    this.#checkJoining({ runId, generation, rank: 0, worldSize }, token);
+    const gate = this.#rendezvous.open('experts', options, (onClose) => new RankGate(options, onClose));
+    const wires = await awaitRanks(gate, options, { timeoutMs, signal });
+    const onClose = () => this.#open.delete(host);
+    const host = new RankConnections({ runId, generation, expertWorker, shape, wires, signal, onClose });
+    this.#open.add(host);
+    return host;
+  }
+
+  /** Closes all rings and exchanges, stops listening and hangs up on callers. */
   async close(): Promise<void> {
     this.#closed = true;
     const stopped = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     this.#rendezvous.close();
-    await Promise.all([...this.#groups].map((group) => group.close()));
+    await Promise.all([...this.#open].map((each) => each.close()));
     await stopped;
+  }
+
+  #checkJoining(place: RingPlace, token: string): void {
+    checkPlace(place);
+    if (token.length === 0) throw new WeftError('invalid_argument', `the token of ${ringName(place)} is empty`);
+    if (this.#closed) throw new WeftError('failed_precondition', `the data plane at ${this.address} is closed`);
   }
 
   #connect(place: RingPlace, addresses: readonly string[], token: string, timeoutMs: number, signal?: AbortSignal) {

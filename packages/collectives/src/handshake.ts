@@ -16,11 +16,15 @@ import type { RingPlace } from './ring-place.js';
  * that they know the token, the token itself never travels, and a recorded handshake is of no use.
  */
 
-export type LinkKind = 'data' | 'control';
+/** The two connections of neighbours in the ring, and the one of a rank to an expert worker. */
+const LINK_KINDS = ['data', 'control', 'experts'] as const;
+export type LinkKind = (typeof LINK_KINDS)[number];
 
 /** Who is calling, and for which connection. */
 export interface Caller extends RingPlace {
   readonly link: LinkKind;
+  /** Which expert worker is called; 0 in the ring. */
+  readonly expertWorker: number;
 }
 
 /** A hello whose proof is not checked yet: the token is only known once the run is. */
@@ -48,15 +52,17 @@ export async function greet(wire: Wire): Promise<Hello> {
   const acceptorNonce = randomBytes(16).toString('hex');
   send(wire, { nonce: acceptorNonce });
   const body = await readFrame(wire);
-  const link = text(body, 'link');
-  if (link !== 'data' && link !== 'control')
-    throw new WeftError('corrupt_data', `a data plane connection is "data" or "control", not "${link}"`);
+  const name = text(body, 'link');
+  const link = LINK_KINDS.find((kind) => kind === name);
+  if (link === undefined)
+    throw new WeftError('corrupt_data', `a data plane connection is one of ${LINK_KINDS.join(', ')}, not "${name}"`);
   return {
     runId: text(body, 'runId'),
     generation: whole(body, 'generation'),
     rank: whole(body, 'rank'),
     worldSize: whole(body, 'worldSize'),
     link,
+    expertWorker: whole(body, 'expertWorker'),
     acceptorNonce,
     nonce: text(body, 'nonce'),
     proof: text(body, 'proof'),
@@ -87,8 +93,9 @@ function send(wire: Wire, body: FrameBody): void {
 }
 
 function proofOf(label: string, token: string, caller: Caller, acceptorNonce: string, nonce: string): string {
-  const { runId, generation, rank, worldSize, link } = caller;
-  const said = JSON.stringify([label, acceptorNonce, nonce, runId, generation, rank, worldSize, link]);
+  const { runId, generation, rank, worldSize, link, expertWorker } = caller;
+  const place = [runId, generation, rank, worldSize, link, expertWorker];
+  const said = JSON.stringify([label, acceptorNonce, nonce, ...place]);
   return createHmac('sha256', token).update(said).digest('hex');
 }
 

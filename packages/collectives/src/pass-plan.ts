@@ -82,6 +82,6 @@ export function broadcastPlan(bytes: Uint8Array, root: number, rank: number, wor
 }
 
 /** The memory of a typed array as bytes, without a copy. */
-export function bytesOf(view: Float32Array | Uint8Array): Uint8Array {
+export function bytesOf(view: ArrayBufferView): Uint8Array {
   return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
 }

@@ -13,35 +13,52 @@ const HANG_UP_MS = 1_000;
 const MAX_CALLERS = 256;
 
 /** The two connections that the next rank makes to this one. */
-export type NextWires = Readonly<Record<LinkKind, Wire>>;
+export type NextWires = Readonly<Record<'data' | 'control', Wire>>;
+
+/** Where one generation lets its callers in. */
+export interface Door {
+  /** @throws WeftError the refusal, when the caller is not who is waited for. */
+  admit(hello: Hello, wire: Wire): void;
+  /** Lets nobody in any more. */
+  close(): void;
+}
 
 /**
  * Where connections that arrive meet the ring they belong to. One that comes before its generation is known here
  * waits a little; one of a generation that is over is refused.
  */
 export class Rendezvous {
-  readonly #gates = new Map<string, Gate>();
+  readonly #doors = new Map<string, Door>();
   readonly #newest = new Map<string, number>();
   readonly #callers = new Set<Wire>();
-  readonly #waiting = new Set<{ readonly hello: Hello; readonly answer: (found: Gate | WeftError) => void }>();
+  readonly #waiting = new Set<{ readonly hello: Hello; readonly answer: (found: Door | WeftError) => void }>();
 
   /**
-   * Opens the gate to one generation.
+   * Opens the gate to one generation's ring.
    *
    * @throws `already_exists` while this process is joining the same generation.
    */
   expect(place: RingPlace, token: string): Gate {
-    const key = gateKey(place);
-    if (this.#gates.has(key))
-      throw new WeftError('already_exists', `this process is already joining the ring of ${ringName(place)}`);
-    const gate = new Gate(place, token, () => this.#gates.delete(key));
-    this.#gates.set(key, gate);
+    return this.open('ring', place, (onClose) => new Gate(place, token, onClose));
+  }
+
+  /**
+   * Opens a door of one generation: to its ring, or to its experts.
+   *
+   * @throws `already_exists` while this process has the same one open.
+   */
+  open<D extends Door>(purpose: Purpose, place: GenerationName, make: (onClose: () => void) => D): D {
+    const key = doorKey(purpose, place);
+    if (this.#doors.has(key))
+      throw new WeftError('already_exists', `this process is already joining the ${purpose} of ${ringName(place)}`);
+    const door = make(() => this.#doors.delete(key));
+    this.#doors.set(key, door);
     this.#newest.set(place.runId, place.generation);
     for (const { hello, answer } of this.#waiting) {
-      if (gateKey(hello) === key) answer(gate);
+      if (doorKey(purposeOf(hello), hello) === key) answer(door);
       else if (hello.runId === place.runId && hello.generation < place.generation) answer(overError(hello, place));
     }
-    return gate;
+    return door;
   }
 
   /** Leads one arriving connection through the handshake to its gate, or refuses it. */
@@ -52,8 +69,8 @@ export class Rendezvous {
     try {
       const hello = await greet(wire);
       clearTimeout(timer);
-      const gate = await this.#gateFor(hello, wire);
-      gate.admit(hello, wire);
+      const door = await this.#doorFor(hello, wire);
+      door.admit(hello, wire);
     } catch (thrown) {
       refuse(wire, WeftError.from(thrown));
       await settledWithin(wire.closed, HANG_UP_MS);
@@ -67,16 +84,16 @@ export class Rendezvous {
   /** Hangs up on everybody who is still waiting. */
   close(): void {
     for (const wire of this.#callers) wire.destroy();
-    for (const gate of this.#gates.values()) gate.close();
+    for (const door of this.#doors.values()) door.close();
   }
 
-  async #gateFor(hello: Hello, wire: Wire): Promise<Gate> {
-    const gate = this.#gates.get(gateKey(hello));
-    if (gate !== undefined) return gate;
+  async #doorFor(hello: Hello, wire: Wire): Promise<Door> {
+    const door = this.#doors.get(doorKey(purposeOf(hello), hello));
+    if (door !== undefined) return door;
     const newest = this.#newest.get(hello.runId);
     if (newest !== undefined && hello.generation < newest) throw overError(hello, { generation: newest });
-    const found = await new Promise<Gate | WeftError>((resolve) => {
-      const answer = (verdict: Gate | WeftError) => {
+    const found = await new Promise<Door | WeftError>((resolve) => {
+      const answer = (verdict: Door | WeftError) => {
         clearTimeout(timer);
         this.#waiting.delete(caller);
         resolve(verdict);
@@ -93,7 +110,7 @@ export class Rendezvous {
 }
 
 /** Lets in the connections of the next rank of one ring. */
-export class Gate {
+export class Gate implements Door {
   /** Resolves when both connections are there. */
   readonly wires: Promise<NextWires>;
   readonly #place: RingPlace;
@@ -112,7 +129,6 @@ export class Gate {
     });
   }
 
-  /** Throws the refusal when the caller is not who this ring waits for. */
   admit(hello: Hello, wire: Wire): void {
     const { rank, worldSize } = this.#place;
     const { next } = ringNeighbours(rank, worldSize);
@@ -148,8 +164,15 @@ export class Gate {
   }
 }
 
-function gateKey({ runId, generation }: Pick<RingPlace, 'runId' | 'generation'>): string {
-  return JSON.stringify([runId, generation]);
+type Purpose = 'ring' | 'experts';
+type GenerationName = Pick<RingPlace, 'runId' | 'generation'>;
+
+function purposeOf({ link }: Hello): Purpose {
+  return link === 'experts' ? 'experts' : 'ring';
+}
+
+function doorKey(purpose: Purpose, { runId, generation }: GenerationName): string {
+  return JSON.stringify([purpose, runId, generation]);
 }
 
 function overError(hello: Hello, { generation }: Pick<RingPlace, 'generation'>): WeftError {

@@ -10,9 +10,9 @@ export function expertWorkerName(place: Pick<RingPlace, 'runId' | 'generation'>,
 }
 
 /** What expert worker `index` holds. */
-export function blockOf({ placement, capacity, width }: ExchangeShape, index: number): BlockShape {
+export function blockOf({ placement, groups, capacity, width }: ExchangeShape, index: number): BlockShape {
   const { first, end } = placement[index]!;
-  return { firstExpert: first, experts: end - first, capacity, width };
+  return { firstExpert: first, experts: end - first, groups, capacity, width };
 }
 
 export function expectationOf(

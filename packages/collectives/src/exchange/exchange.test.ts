@@ -3,7 +3,14 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { DataPlane } from '../data-plane.js';
 import type { Wire } from '../link.js';
 import { memoryWires } from '../memory-wire.js';
-import type { ExchangeShape, ExchangeSubject, ExpertExchange, ExpertHost, RowsRequest } from './exchange.js';
+import type {
+  ExchangeShape,
+  ExchangeSubject,
+  ExpertExchange,
+  ExpertHost,
+  ExpertRows,
+  RowsRequest,
+} from './exchange.js';
 import { ExpertCaller } from './expert-caller.js';
 import { inMemoryExchange } from './memory-exchange.js';
 import { encodeMessageHeader, type MessageHeader } from './message-header.js';
@@ -26,13 +33,14 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
 
-/** 5 experts on 2 expert workers, room for 4 rows of 3 values each. */
+/** 5 experts on 2 expert workers, room for 2 rows of 3 values for each of 2 groups. */
 const twoWorkers: ExchangeShape = {
   placement: [
     { first: 0, end: 3 },
     { first: 3, end: 5 },
   ],
-  capacity: 4,
+  groups: 2,
+  capacity: 2,
   width: 3,
   precision: 'fp32',
 };
@@ -80,13 +88,17 @@ function serveQuietly(host: ExpertHost): void {
   serve(host).catch(() => {});
 }
 
-/** Rows for every expert: `counts[e]` of them, zeros after. */
-function rows(counts: readonly number[], seed = 0): Float32Array {
+/** A call with `counts[e]` rows for each expert, half of them (rounded up) in the first group; garbage in the rest. */
+function rows(counts: readonly number[], seed = 0): ExpertRows {
   const random = Random.of('rows', seed);
-  const values = new Float32Array(LENGTH);
-  for (const [expert, count] of counts.entries())
-    for (let i = 0; i < count * 3; i++) values[expert * 12 + i] = random.uniform() + 0.25;
-  return values;
+  const filled_EG = Int32Array.from(counts.flatMap((count) => [Math.ceil(count / 2), Math.floor(count / 2)]));
+  const rows_ECD = Float32Array.from({ length: LENGTH }, () => random.uniform() + 0.25);
+  return { filled_EG, rows_ECD, answer_ECD: new Float32Array(LENGTH).fill(7) };
+}
+
+/** What comes back from `serve`: the double of every row that travels. */
+function doubled({ filled_EG, rows_ECD }: ExpertRows): Float32Array {
+  return rows_ECD.map((value, i) => (Math.floor(i / 3) % 2 < filled_EG[Math.floor(i / 6)]! ? 2 * value : 0));
 }
 
 const failureOf = (call: Promise<unknown>): Promise<WeftError> =>
@@ -109,11 +121,9 @@ describe.each(Object.entries(transports))('an exchange over %s', (_, connect) =>
     const serving = hosts.map(serve);
     await Promise.all(
       ranks.map(async (exchange, rank) => {
-        const sent = rows([4, 0, 2, 1, 4], rank);
-        // Garbage where the answer goes: zeros must be written as well.
-        const answer = new Float32Array(LENGTH).fill(7);
-        await exchange.exchange(subject({ layer: rank }), sent, answer);
-        expect(answer).toEqual(sent.map((value) => value * 2));
+        const call = rows([4, 0, 2, 1, 4], rank);
+        await exchange.exchange(subject({ layer: rank }), call);
+        expect(call.answer_ECD).toEqual(doubled(call));
       }),
     );
     for (const host of hosts) await host.close();
@@ -123,22 +133,22 @@ describe.each(Object.entries(transports))('an exchange over %s', (_, connect) =>
   it('rounds rows to bf16 on their way when told so', async () => {
     const { ranks, hosts } = await form({ shape: { ...twoWorkers, precision: 'bf16' } });
     for (const host of hosts) serveQuietly(host);
-    const sent = rows([4, 4, 3, 2, 1]);
-    const answer = new Float32Array(LENGTH);
-    await ranks[0]!.exchange(subject(), sent, answer);
-    for (const [i, value] of answer.entries())
-      expect(Math.abs(value - 2 * sent[i]!)).toBeLessThan(2 * sent[i]! * 2 ** -8 + 1e-30);
-    expect(answer.some((value, i) => value !== 2 * sent[i]!)).toBe(true);
+    const call = rows([4, 4, 3, 2, 1]);
+    await ranks[0]!.exchange(subject(), call);
+    const exact = doubled(call);
+    for (const [i, value] of call.answer_ECD.entries())
+      expect(Math.abs(value - exact[i]!)).toBeLessThanOrEqual(exact[i]! * 2 ** -8);
+    expect(call.answer_ECD).not.toEqual(exact);
   });
 
   it('answers several calls in whatever order they are done', async () => {
     const { ranks, hosts } = await form({ worldSize: 1, shape: { ...twoWorkers, placement: [{ first: 0, end: 5 }] } });
     const done: number[] = [];
     const calls = [0, 1, 2].map(async (microbatch) => {
-      const answer = new Float32Array(LENGTH);
-      await ranks[0]!.exchange(subject({ microbatch }), rows([1, 2, 3, 4, microbatch]), answer);
+      const call = rows([1, 2, 3, 4, microbatch]);
+      await ranks[0]!.exchange(subject({ microbatch }), call);
       done.push(microbatch);
-      expect(answer[0]).toBe(microbatch + 1);
+      expect(call.answer_ECD[0]).toBe(microbatch + 1);
     });
     const asked: RowsRequest[] = [];
     for await (const request of hosts[0]!.requests()) {
@@ -159,11 +169,11 @@ describe.each(Object.entries(transports))('an exchange over %s', (_, connect) =>
     for (const exchange of ranks) expect(await exchange.squaredNorms(4)).toEqual([4, 0.1]);
   });
 
-  it('does not send the zeros behind an expert’s rows, and counts what it sends', async () => {
+  it('sends no more rows than there are, and counts what it sends', async () => {
     const { ranks, hosts } = await form({ worldSize: 1 });
     for (const host of hosts) serveQuietly(host);
-    await ranks[0]!.exchange(subject(), rows([1, 0, 0, 0, 2]), new Float32Array(LENGTH));
-    const bytes = 2 * 48 + 5 * 4 + 3 * 3 * 4;
+    await ranks[0]!.exchange(subject(), rows([1, 0, 0, 0, 2]));
+    const bytes = 2 * 48 + 10 * 4 + 3 * 3 * 4;
     expect(ranks[0]!.stats).toEqual({ bytesSent: bytes, bytesReceived: bytes });
     const received = hosts.map(({ stats }) => stats.bytesReceived);
     expect(received[0]! + received[1]!).toBe(bytes);
@@ -172,7 +182,7 @@ describe.each(Object.entries(transports))('an exchange over %s', (_, connect) =>
   it('leaves questions in the socket while too many are unanswered', async () => {
     const { ranks, hosts } = await form({ worldSize: 1, shape: { ...twoWorkers, placement: [{ first: 0, end: 5 }] } });
     const calls = Array.from({ length: 40 }, (_unused, microbatch) =>
-      ranks[0]!.exchange(subject({ microbatch }), rows([1, 1, 1, 1, 1]), new Float32Array(LENGTH)),
+      ranks[0]!.exchange(subject({ microbatch }), rows([1, 1, 1, 1, 1])),
     );
     const waiting: RowsRequest[] = [];
     const serving = (async () => {
@@ -194,9 +204,7 @@ describe.each(Object.entries(transports))('an exchange over %s', (_, connect) =>
   it('names the expert worker that is gone, on every rank, at once and later', async () => {
     const { ranks, hosts } = await form();
     serveQuietly(hosts[0]!);
-    const calls = ranks.map((exchange) =>
-      failureOf(exchange.exchange(subject(), rows([1, 1, 1, 1, 1]), new Float32Array(LENGTH))),
-    );
+    const calls = ranks.map((exchange) => failureOf(exchange.exchange(subject(), rows([1, 1, 1, 1, 1]))));
     setTimeout(() => void hosts[1]!.close(), 10);
     for (const call of calls) {
       const failure = await call;
@@ -211,7 +219,7 @@ describe.each(Object.entries(transports))('an exchange over %s', (_, connect) =>
     const { ranks, hosts } = await form({ answerTimeoutMs: 30 });
     serveQuietly(hosts[0]!);
     const about = subject({ direction: 'backward', step: 9, microbatch: 2, layer: 5 });
-    const failure = await failureOf(ranks[0]!.exchange(about, rows([1, 1, 1, 1, 1]), new Float32Array(LENGTH)));
+    const failure = await failureOf(ranks[0]!.exchange(about, rows([1, 1, 1, 1, 1])));
     expect(failure).toMatchObject({
       code: 'deadline_exceeded',
       message:
@@ -247,10 +255,11 @@ describe.each(Object.entries(transports))('an exchange over %s', (_, connect) =>
   it('touches no array after a call has settled', async () => {
     const { ranks, hosts } = await form();
     serveQuietly(hosts[0]!);
-    const answer = new Float32Array(LENGTH);
-    const call = failureOf(ranks[0]!.exchange(subject(), rows([4, 4, 4, 4, 4]), answer));
+    const call = rows([4, 4, 4, 4, 4]);
+    const { answer_ECD: answer } = call;
+    const failure = failureOf(ranks[0]!.exchange(subject(), call));
     await ranks[0]!.close();
-    expect((await call).code).toBe('cancelled');
+    expect((await failure).code).toBe('cancelled');
     answer.fill(7);
     await new Promise((resolve) => setTimeout(resolve, 20));
     expect(answer.every((value) => value === 7)).toBe(true);
@@ -259,8 +268,10 @@ describe.each(Object.entries(transports))('an exchange over %s', (_, connect) =>
 
   it('refuses arrays of another length', async () => {
     const { ranks } = await form();
-    const call = ranks[0]!.exchange(subject(), new Float32Array(3), new Float32Array(LENGTH));
-    expect((await failureOf(call)).message).toBe('the rows of all experts are 60 values, not 3');
+    const call = rows([1, 1, 1, 1, 1]);
+    const short = { ...call, rows_ECD: new Float32Array(3) };
+    const failure = await failureOf(ranks[0]!.exchange(subject(), short));
+    expect(failure.message).toBe('the rows of all experts are 60 values, not 3');
   });
 });
 
@@ -276,11 +287,15 @@ describe('an expert worker that hears what cannot be', () => {
     layer: 1,
     firstExpert: 0,
     experts: 3,
+    groups: 2,
     width: 3,
-    payloadBytes: 12,
+    payloadBytes: 24,
   };
 
-  const hear = async (changes: Partial<MessageHeader>, payload: readonly number[] = [0, 0, 0]): Promise<WeftError> => {
+  const hear = async (
+    changes: Partial<MessageHeader>,
+    payload: readonly number[] = [0, 0, 0, 0, 0, 0],
+  ): Promise<WeftError> => {
     const [near, far] = memoryWires();
     const host = new RankConnections({ runId: 'r', generation: 1, expertWorker: 0, shape: twoWorkers, wires: [far] });
     cleanups.push(() => host.close());
@@ -290,9 +305,11 @@ describe('an expert worker that hears what cannot be', () => {
   };
 
   it('says what: other experts, another generation, more rows than there is room for, sizes that do not fit', async () => {
-    expect((await hear({ firstExpert: 1 })).message).toContain('rows of experts 1 to 3, 3 wide, where experts 0 to 2');
+    expect((await hear({ firstExpert: 1 })).message).toContain(
+      'rows of experts 1 to 3 in 2 groups, 3 wide, where experts 0 to 2 in 2 groups, 3 wide are expected',
+    );
     expect((await hear({ generation: 2 })).message).toBe('rank 0: a message of generation 2 in generation 1 cannot be');
-    expect((await hear({}, [0, 5, 0])).message).toBe('rank 0: 5 rows for an expert with room for 4 cannot be');
+    expect((await hear({}, [0, 5, 0, 0, 0, 0])).message).toBe('rank 0: 5 rows for an expert with room for 2 cannot be');
     expect((await hear({ payloadBytes: 2 ** 50 })).message).toContain('where their counts say 0');
     expect((await hear({ precision: 'bf16' })).message).toBe('rank 0: rows in bf16 instead of fp32 cannot be');
     expect((await hear({ isAnswer: true })).message).toBe('rank 0: an answer to an expert worker cannot be');
@@ -308,7 +325,7 @@ it('a rank that hears an answer it did not ask for gives up', async () => {
     new ExpertCaller({ place, expertWorker: 0, shape, wire: near, answerTimeoutMs: 1000, onFailure });
   });
   const empty = { direction: 'forward', precision: 'fp32', generation: 1, microbatch: 0, layer: 0 } as const;
-  const about = { step: 3, firstExpert: 0, experts: 5, width: 3, payloadBytes: 8 };
+  const about = { step: 3, firstExpert: 0, experts: 5, groups: 2, width: 3, payloadBytes: 8 };
   far.write(encodeMessageHeader({ content: 'squaredNorm', isAnswer: true, ...empty, ...about }), () => {});
   far.write(new Uint8Array(8), () => {});
   expect((await failed).message).toContain('an answer to the gradient norm of step 3, unasked');

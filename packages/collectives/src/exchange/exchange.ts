@@ -9,11 +9,16 @@ export type Direction = (typeof DIRECTIONS)[number];
 export const EXCHANGE_PRECISIONS = ['fp32', 'bf16'] as const;
 export type ExchangePrecision = (typeof EXCHANGE_PRECISIONS)[number];
 
-/** What every message of a generation has in common. E experts, C rows of room for each, D values a row. */
+/**
+ * What every message of a generation has in common. E experts, G groups of tokens, C = G·capacity rows of each expert,
+ * D values a row.
+ */
 export interface ExchangeShape {
   /** The experts of each expert worker, contiguous and in order. */
   readonly placement: readonly Range[];
-  /** C, the rows one microbatch of one rank may send to one expert. */
+  /** G, the groups that the tokens of a microbatch are cut into. */
+  readonly groups: number;
+  /** The rows one group may send to one expert. */
   readonly capacity: number;
   /** D, the width of the model. */
   readonly width: number;
@@ -29,6 +34,15 @@ export interface ExchangeSubject {
   readonly microbatch: number;
   /** The decoder layer. */
   readonly layer: number;
+}
+
+/** The rows of one call. */
+export interface ExpertRows {
+  /** int32: how many rows of each group and expert travel, the first ones; the others may hold anything. */
+  readonly filled_EG: Int32Array;
+  readonly rows_ECD: Float32Array;
+  /** Where the answer goes; rows that do not travel become 0. */
+  readonly answer_ECD: Float32Array;
 }
 
 /** Bytes on the wire since the connections were made. */
@@ -50,11 +64,10 @@ export interface ExchangeStats {
  */
 export interface ExpertExchange {
   /**
-   * Sends rows [E, C, D] to their experts and resolves when the answer [E, C, D] is complete. Both may be views on the
-   * engine's memory. Rows of zeros at the end of an expert's room do not travel: experts have no biases, so zeros they
-   * stay, in both directions.
+   * Sends the rows of a call to their experts and resolves when the answer is complete. Its arrays may be views on the
+   * engine's memory.
    */
-  exchange(subject: ExchangeSubject, rows_ECD: Float32Array, answer_ECD: Float32Array): Promise<void>;
+  exchange(subject: ExchangeSubject, call: ExpertRows): Promise<void>;
   /** The squared norm of each expert worker's gradient of the step, once it has seen all rows of all ranks. */
   squaredNorms(step: number): Promise<readonly number[]>;
   close(): Promise<void>;
@@ -67,9 +80,9 @@ export type ExpertRequest = RowsRequest | NormRequest;
 export interface RowsRequest extends ExchangeSubject {
   readonly kind: 'rows';
   readonly rank: number;
-  /** [experts of this worker, C, D], zeros where nothing was sent. This worker's until `release`. */
+  /** Of this worker's experts, 0 where nothing was sent. This worker's until `release`. */
   readonly rows_ECD: Float32Array;
-  /** Resolves when the memory of the answer, of the same shape, may be used again. */
+  /** Answers the rows that were sent. Resolves when the memory of the answer, of the same shape, may be used again. */
   answer(answer_ECD: Float32Array): Promise<void>;
   /** Gives `rows_ECD` back for later messages. */
   release(): void;

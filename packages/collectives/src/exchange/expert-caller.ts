@@ -2,7 +2,7 @@ import { WeftError } from '@weft/common';
 import type { Wire } from '../link.js';
 import type { RingPlace } from '../ring-place.js';
 import { settledWithin } from '../settled-within.js';
-import type { ExchangeShape, ExchangeStats, ExchangeSubject } from './exchange.js';
+import type { ExchangeShape, ExchangeStats, ExchangeSubject, ExpertRows } from './exchange.js';
 import { blockOf, expectationOf, expertWorkerGone, expertWorkerName } from './exchange-place.js';
 import { describeSubject, type MessageHeader } from './message-header.js';
 import { MessageReader } from './message-reader.js';
@@ -66,11 +66,11 @@ export class ExpertCaller {
     return { bytesSent: this.#writer.bytesSent, bytesReceived: this.#reader.bytesReceived };
   }
 
-  /** Both are the part of this worker's experts. */
-  async exchange(subject: ExchangeSubject, rows_ECD: Float32Array, answer_ECD: Float32Array): Promise<void> {
+  /** @param call the part of this worker's experts. */
+  async exchange(subject: ExchangeSubject, { filled_EG, rows_ECD, answer_ECD }: ExpertRows): Promise<void> {
     const question = { content: 'rows', ...subject } as const;
     const answered = this.#ask(question, answer_ECD);
-    void this.#writer.rows(this.#header(question), rows_ECD, this.#block);
+    if (this.#failure === undefined) void this.#writer.rows(this.#header(question), rows_ECD, filled_EG, this.#block);
     await answered;
   }
 
@@ -137,9 +137,8 @@ export class ExpertCaller {
 
   #header(question: Question): Omit<MessageHeader, 'payloadBytes'> {
     const { place, shape } = this.#options;
-    const { firstExpert, experts, width } = this.#block;
-    const { precision } = shape;
-    return { ...question, isAnswer: false, precision, generation: place.generation, firstExpert, experts, width };
+    const { capacity: _, ...block } = this.#block;
+    return { ...question, isAnswer: false, precision: shape.precision, generation: place.generation, ...block };
   }
 
   #late(question: Question): WeftError {

@@ -1,7 +1,7 @@
 import { WeftError } from '@weft/common';
 import type { Wire } from '../link.js';
 import { type RingPlace, ringName } from '../ring-place.js';
-import type { ExchangeShape, ExchangeStats, ExchangeSubject, ExpertExchange } from './exchange.js';
+import type { ExchangeShape, ExchangeStats, ExchangeSubject, ExpertExchange, ExpertRows } from './exchange.js';
 import { ExpertCaller } from './expert-caller.js';
 
 export interface ExpertCallersOptions {
@@ -44,17 +44,21 @@ export class ExpertCallers implements ExpertExchange {
     return { bytesSent: total('bytesSent'), bytesReceived: total('bytesReceived') };
   }
 
-  async exchange(subject: ExchangeSubject, rows_ECD: Float32Array, answer_ECD: Float32Array): Promise<void> {
-    const { placement, capacity, width } = this.#shape;
-    const length = (placement.at(-1)?.end ?? 0) * capacity * width;
-    for (const { length: given } of [rows_ECD, answer_ECD])
-      if (given !== length)
-        throw new WeftError('invalid_argument', `the rows of all experts are ${length} values, not ${given}`);
+  async exchange(subject: ExchangeSubject, { filled_EG, rows_ECD, answer_ECD }: ExpertRows): Promise<void> {
+    const { placement, groups, capacity, width } = this.#shape;
+    const rooms = (placement.at(-1)?.end ?? 0) * groups;
+    const block = capacity * width;
+    check('counts', filled_EG, rooms);
+    for (const rows of [rows_ECD, answer_ECD]) check('rows', rows, rooms * block);
     await everyOne(
       this.#callers.map((caller, index) => {
         const { first, end } = placement[index]!;
-        const part = (values: Float32Array) => values.subarray(first * capacity * width, end * capacity * width);
-        return caller.exchange(subject, part(rows_ECD), part(answer_ECD));
+        const part = (values: Float32Array) => values.subarray(first * groups * block, end * groups * block);
+        return caller.exchange(subject, {
+          filled_EG: filled_EG.subarray(first * groups, end * groups),
+          rows_ECD: part(rows_ECD),
+          answer_ECD: part(answer_ECD),
+        });
       }),
     );
   }
@@ -72,6 +76,11 @@ export class ExpertCallers implements ExpertExchange {
   #fail(error: WeftError): void {
     for (const caller of this.#callers) caller.fail(error);
   }
+}
+
+function check(what: string, { length }: ArrayLike<number>, expected: number): void {
+  if (length === expected) return;
+  throw new WeftError('invalid_argument', `the ${what} of all experts are ${expected} values, not ${length}`);
 }
 
 /** Settles only when all have, so that nobody's array is touched afterwards; rejects with the first failure. */

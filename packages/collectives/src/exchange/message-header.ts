@@ -16,8 +16,9 @@ export interface MessageHeader {
   readonly microbatch: number;
   readonly layer: number;
   readonly firstExpert: number;
-  /** How many experts; as many counts of rows, 4 bytes each, come before the rows. */
   readonly experts: number;
+  /** For each expert and group a count of rows, 4 bytes each, comes before the rows. */
+  readonly groups: number;
   readonly width: number;
   /** Of all that follows the header. */
   readonly payloadBytes: number;
@@ -39,7 +40,8 @@ export function encodeMessageHeader(header: MessageHeader): Buffer {
   bytes.writeUInt32LE(header.layer, 20);
   bytes.writeUInt32LE(header.firstExpert, 24);
   bytes.writeUInt32LE(header.experts, 28);
-  bytes.writeUInt32LE(header.width, 32);
+  bytes.writeUInt32LE(header.groups, 32);
+  bytes.writeUInt32LE(header.width, 36);
   bytes.writeDoubleLE(header.payloadBytes, 40);
   return bytes;
 }
@@ -64,7 +66,8 @@ export function decodeMessageHeader(bytes: Buffer): MessageHeader {
     layer: bytes.readUInt32LE(20),
     firstExpert: bytes.readUInt32LE(24),
     experts: bytes.readUInt32LE(28),
-    width: bytes.readUInt32LE(32),
+    groups: bytes.readUInt32LE(32),
+    width: bytes.readUInt32LE(36),
     payloadBytes,
   };
 }

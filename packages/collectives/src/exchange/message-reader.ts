@@ -3,7 +3,7 @@ import type { Sink } from '../link.js';
 import { bytesOf } from '../pass-plan.js';
 import { widenBf16 } from './bf16.js';
 import { decodeMessageHeader, MESSAGE_HEADER_BYTES, type MessageHeader } from './message-header.js';
-import { type BlockShape, clearTheRest, travellingParts } from './row-counts.js';
+import { type BlockShape, clearTheRest, roomsOf, travellingParts } from './row-counts.js';
 
 const MAX_FAULT_BYTES = 16_384;
 /** Where bytes go that nobody wants any more: a connection that is not read does not notice its end. */
@@ -21,7 +21,7 @@ export interface Receiver {
   /** Where the rows of this message shall land; called once its header was found to fit `shape`. */
   place(header: MessageHeader): Float32Array;
   /** All rows of a message are in their place, zeros in the rest. */
-  rows(header: MessageHeader, block_ECD: Float32Array): void;
+  rows(header: MessageHeader, block_ECD: Float32Array, filled_EG: Int32Array): void;
   /** @param value undefined in a question. */
   squaredNorm(header: MessageHeader, value: number | undefined): void;
   /** The other end gave up, or sent what cannot be. Nothing is read any more. */
@@ -113,7 +113,7 @@ export class MessageReader implements Sink {
     }
     this.#check(header);
     if (content === 'squaredNorm') this.#stage = { name: 'norm', bytes: Buffer.alloc(payloadBytes) };
-    else this.#stage = { name: 'counts', bytes: Buffer.alloc(header.experts * 4) };
+    else this.#stage = { name: 'counts', bytes: Buffer.alloc(roomsOf(this.#expected.shape) * 4) };
   }
 
   #check(header: MessageHeader): void {
@@ -126,33 +126,32 @@ export class MessageReader implements Sink {
       if (header.payloadBytes !== (isAnswer ? 8 : 0)) throw corrupt(`a norm of ${header.payloadBytes} bytes`);
       return;
     }
-    const { firstExpert, experts, width } = shape;
-    if (header.firstExpert !== firstExpert || header.experts !== experts || header.width !== width)
-      throw new WeftError(
-        'invalid_argument',
-        `rows of experts ${span(header)}, ${header.width} wide, where experts ${span(shape)}, ${width} wide, are expected`,
-        { cure: 'report this: rank and expert worker hold different placements' },
-      );
+    const { firstExpert, experts, groups, width } = shape;
+    const isSame = header.firstExpert === firstExpert && header.experts === experts;
+    if (!isSame || header.groups !== groups || header.width !== width)
+      throw new WeftError('invalid_argument', `rows of ${span(header)}, where ${span(shape)} are expected`, {
+        cure: 'report this: rank and expert worker hold different placements',
+      });
     if (header.precision !== precision) throw corrupt(`rows in ${header.precision} instead of ${precision}`);
   }
 
   #beginRows(header: MessageHeader, bytes: Buffer): void {
     const { shape, precision } = this.#expected;
-    const counts = Uint32Array.from({ length: shape.experts }, (_, expert) => bytes.readUInt32LE(expert * 4));
-    const most = counts.reduce((max, count) => Math.max(max, count), 0);
-    if (most > shape.capacity) throw corrupt(`${most} rows for an expert with room for ${shape.capacity}`);
-    const values = counts.reduce((sum, count) => sum + count, 0) * shape.width;
+    const filled_EG = Int32Array.from({ length: roomsOf(shape) }, (_, room) => bytes.readInt32LE(room * 4));
+    const wrong = filled_EG.find((rows) => rows < 0 || rows > shape.capacity);
+    if (wrong !== undefined) throw corrupt(`${wrong} rows for an expert with room for ${shape.capacity}`);
+    const values = filled_EG.reduce((sum, rows) => sum + rows, 0) * shape.width;
     const valueBytes = values * (precision === 'fp32' ? 4 : 2);
     if (header.payloadBytes !== bytes.length + valueBytes)
       throw corrupt(`rows of ${header.payloadBytes - bytes.length} bytes where their counts say ${valueBytes}`);
     const block = this.#receiver.place(header);
-    clearTheRest(block, counts, shape);
-    const parts = travellingParts(block, counts, shape);
+    clearTheRest(block, filled_EG, shape);
+    const parts = travellingParts(block, filled_EG, shape);
     const rounded = precision === 'fp32' ? undefined : parts.map((part) => new Uint16Array(part.length));
     const finish = () => {
       for (const [index, part] of parts.entries()) if (rounded !== undefined) widenBf16(rounded[index]!, part);
       this.#await();
-      this.#receiver.rows(header, block);
+      this.#receiver.rows(header, block, filled_EG);
     };
     this.#target = 0;
     if (parts.length > 0) this.#stage = { name: 'rows', targets: (rounded ?? parts).map(bytesOf), finish };
@@ -165,8 +164,8 @@ export class MessageReader implements Sink {
   }
 }
 
-function span({ firstExpert, experts }: Pick<BlockShape, 'firstExpert' | 'experts'>): string {
-  return `${firstExpert} to ${firstExpert + experts - 1}`;
+function span({ firstExpert, experts, groups, width }: Omit<BlockShape, 'capacity'>): string {
+  return `experts ${firstExpert} to ${firstExpert + experts - 1} in ${groups} groups, ${width} wide`;
 }
 
 function corrupt(what: string): WeftError {

@@ -3,7 +3,7 @@ import type { Outlet } from '../link.js';
 import { bytesOf } from '../pass-plan.js';
 import { roundToBf16 } from './bf16.js';
 import { encodeMessageHeader, type MessageHeader } from './message-header.js';
-import { type BlockShape, countRows, travellingParts } from './row-counts.js';
+import { type BlockShape, travellingParts } from './row-counts.js';
 
 const MAX_TEXT_LENGTH = 1000;
 
@@ -26,15 +26,15 @@ export class MessageWriter {
   rows(
     header: Omit<MessageHeader, 'content' | 'payloadBytes'>,
     block_ECD: Float32Array,
+    filled_EG: Int32Array,
     shape: BlockShape,
   ): Promise<void> {
-    const counts = countRows(block_ECD, shape);
-    const parts = travellingParts(block_ECD, counts, shape);
+    const parts = travellingParts(block_ECD, filled_EG, shape);
     const bodies = header.precision === 'fp32' ? parts.map(bytesOf) : parts.map(asBf16);
-    const payloadBytes = counts.byteLength + bodies.reduce((sum, { length }) => sum + length, 0);
+    const payloadBytes = filled_EG.byteLength + bodies.reduce((sum, { length }) => sum + length, 0);
     const head = encodeMessageHeader({ ...header, content: 'rows', payloadBytes });
     this.#arraysUnderWay++;
-    return this.#write([Buffer.concat([head, bytesOf(counts)]), ...bodies]).then(() => {
+    return this.#write([Buffer.concat([head, bytesOf(filled_EG)]), ...bodies]).then(() => {
       this.#arraysUnderWay--;
     });
   }

@@ -57,7 +57,7 @@ export class RankConnection {
     const isReady = () => this.#unanswered < MAX_UNANSWERED;
     this.#reader = new MessageReader(expectationOf(place, shape, expertWorker, false), {
       place: () => pool.take(),
-      rows: (header, block) => this.#asked(() => onRequest(this.#rowsRequest(header, block))),
+      rows: (...message) => this.#asked(() => onRequest(this.#rowsRequest(...message))),
       squaredNorm: (header) => this.#asked(() => onRequest(this.#normRequest(header))),
       failed: (error) => this.#failed(this.#named(error)),
       get isReady() {
@@ -105,7 +105,7 @@ export class RankConnection {
     setImmediate(() => !this.#isOver && this.#options.wire.pull(this.#reader));
   }
 
-  #rowsRequest(header: MessageHeader, rows_ECD: Float32Array): ExpertRequest {
+  #rowsRequest(header: MessageHeader, rows_ECD: Float32Array, filled_EG: Int32Array): ExpertRequest {
     const { direction, step, microbatch, layer } = header;
     const { place, pool } = this.#options;
     return {
@@ -120,7 +120,7 @@ export class RankConnection {
         if (answer_ECD.length !== blockLength(this.#block))
           throw new WeftError('internal', `an answer has ${answer_ECD.length} values`);
         if (this.#isOver) return;
-        const flushed = this.#writer.rows({ ...header, isAnswer: true }, answer_ECD, this.#block);
+        const flushed = this.#writer.rows({ ...header, isAnswer: true }, answer_ECD, filled_EG, this.#block);
         this.#answered();
         // A connection that breaks flushes nothing any more, and reads no memory.
         await Promise.race([flushed, this.#options.wire.closed]);
@@ -145,10 +145,9 @@ export class RankConnection {
 
   #header(): Omit<MessageHeader, 'content' | 'payloadBytes'> {
     const { place, shape } = this.#options;
-    const { firstExpert, experts, width } = this.#block;
+    const { capacity: _, ...block } = this.#block;
     const about = { direction: 'forward', step: 0, microbatch: 0, layer: 0 } as const;
-    const { precision } = shape;
-    return { ...about, isAnswer: true, precision, generation: place.generation, firstExpert, experts, width };
+    return { ...about, isAnswer: true, precision: shape.precision, generation: place.generation, ...block };
   }
 
   #named({ code, message, cure }: WeftError): WeftError {

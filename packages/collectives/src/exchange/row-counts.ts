@@ -1,48 +1,41 @@
-/** What one expert worker holds of a call: n experts with room for C rows of D values each. */
+/** What one expert worker holds of a call: for each expert and group, room for `capacity` rows of D values. */
 export interface BlockShape {
   readonly firstExpert: number;
   readonly experts: number;
+  readonly groups: number;
   readonly capacity: number;
   readonly width: number;
 }
 
-export function blockLength({ experts, capacity, width }: BlockShape): number {
-  return experts * capacity * width;
+/** Rooms of a block: one for each of its experts and groups. */
+export function roomsOf({ experts, groups }: BlockShape): number {
+  return experts * groups;
 }
 
-/** How many rows of each expert travel: all up to the last one that is not all zeros. */
-export function countRows(block_ECD: Float32Array, { experts, capacity, width }: BlockShape): Uint32Array {
-  return Uint32Array.from({ length: experts }, (_, expert) => {
-    let rows = capacity;
-    while (rows > 0 && isZero(block_ECD, (expert * capacity + rows - 1) * width, width)) rows--;
-    return rows;
-  });
+/** Values of a block. */
+export function blockLength(shape: BlockShape): number {
+  return roomsOf(shape) * shape.capacity * shape.width;
 }
 
-function isZero(values: Float32Array, first: number, length: number): boolean {
-  for (let i = first; i < first + length; i++) if (values[i] !== 0) return false;
-  return true;
-}
-
-/** The parts of a block that travel, in order; rows of experts whose room is full go in one piece with the next. */
+/** The parts of a block that travel, in order; the rows of full rooms go in one piece with the next. */
 export function travellingParts(
   block_ECD: Float32Array,
-  counts: Uint32Array,
+  filled_EG: Int32Array,
   { capacity, width }: BlockShape,
 ): readonly Float32Array[] {
   const parts: Float32Array[] = [];
   let first = 0;
-  for (const [expert, rows] of counts.entries()) {
-    const end = (expert * capacity + rows) * width;
-    if (rows === capacity && expert < counts.length - 1) continue;
+  for (const [room, rows] of filled_EG.entries()) {
+    const end = (room * capacity + rows) * width;
+    if (rows === capacity && room < filled_EG.length - 1) continue;
     if (end > first) parts.push(block_ECD.subarray(first, end));
-    first = (expert + 1) * capacity * width;
+    first = (room + 1) * capacity * width;
   }
   return parts;
 }
 
 /** Zeros wherever no row arrives. */
-export function clearTheRest(block_ECD: Float32Array, counts: Uint32Array, { capacity, width }: BlockShape): void {
-  for (const [expert, rows] of counts.entries())
-    block_ECD.fill(0, (expert * capacity + rows) * width, (expert + 1) * capacity * width);
+export function clearTheRest(block_ECD: Float32Array, filled_EG: Int32Array, { capacity, width }: BlockShape): void {
+  for (const [room, rows] of filled_EG.entries())
+    block_ECD.fill(0, (room * capacity + rows) * width, (room + 1) * capacity * width);
 }

@@ -5,6 +5,7 @@ import type { DataLedgerOptions } from './commands/data-ledger.js';
 import type { LaunchOptions } from './commands/launch.js';
 import type { ResumeOptions } from './commands/resume.js';
 import { type CommandContext, type CommonOptions, contextOf } from './context.js';
+import { addLearningRateCommands } from './learning-rate/register.js';
 import { EXIT, reportError } from './report-error.js';
 import { systemTerminal, type Terminal } from './terminal.js';
 
@@ -30,7 +31,7 @@ export async function main(argv: readonly string[], terminal: Terminal = systemT
 }
 
 /** Runs a command: gives it its context and keeps its exit code. */
-type Run = (options: CommonOptions, command: (context: CommandContext) => Promise<number>) => Promise<void>;
+export type Run = (options: CommonOptions, command: (context: CommandContext) => Promise<number>) => Promise<void>;
 
 /** Every command, its arguments and its options. */
 export function commandTree(terminal: Terminal, run: Run): Command {
@@ -148,6 +149,9 @@ export function commandTree(terminal: Terminal, run: Run): Command {
       run(options, async (context) => (await import('./commands/data-ledger.js')).dataLedger(context, runId, options)),
     );
 
+  program.commandsGroup('Learning rates:');
+  const lr = addLearningRateCommands(program, run);
+
   program.commandsGroup('Machines:');
   // These two never arrive here: bin/weft.js sends them to their own doors.
   program.command('coordinator').description('start a coordinator by hand').helpOption(false);
@@ -160,7 +164,7 @@ export function commandTree(terminal: Terminal, run: Run): Command {
       run(options, async (context) => (await import('./commands/doctor.js')).doctor(context)),
     );
 
-  for (const command of [...program.commands, ...data.commands]) addCommonOptions(command);
+  for (const command of [...program.commands, ...data.commands, ...lr.commands]) addCommonOptions(command);
   program.helpCommand(true);
   return program;
 }
@@ -187,7 +191,7 @@ Examples:
 /** Commands that may speak with a coordinator. */
 const CLUSTER_COMMANDS = ['launch', 'resume', 'stop', 'watch', 'status', 'ls', 'doctor'];
 /** Commands that only lead to others. */
-const SIGNPOSTS = ['data', 'coordinator', 'worker'];
+const SIGNPOSTS = ['data', 'lr', 'coordinator', 'worker'];
 
 /** The options that every command has. */
 function addCommonOptions(command: Command): void {

@@ -1,7 +1,15 @@
 import { didYouMean, WeftError } from '@weft/common';
-import { type ConfigLayer, fileLayer, type RunConfig, resolveLayers, settingLayers } from '@weft/config';
+import {
+  automaticLaw,
+  type ConfigLayer,
+  fileLayer,
+  mergeLayers,
+  type RunConfig,
+  resolveLayers,
+  settingLayers,
+} from '@weft/config';
 import { recipeInput, recipes } from '@weft/recipes';
-import { pathFromHome } from './home.js';
+import { pathFromHome, weftHome } from './home.js';
 
 export interface RunChoices {
   /** `--set a.b=c`, in order; the last wins. */
@@ -9,6 +17,8 @@ export interface RunChoices {
   /** `--steps` and `--workers` are short for the two settings people change most. */
   readonly steps?: number;
   readonly workers?: number;
+  /** Where `.weft/…` lies, for the file of a fit; default as `weftHome`. */
+  readonly home?: string;
 }
 
 /**
@@ -16,13 +26,16 @@ export interface RunChoices {
  * A run file whose `recipe` is the name of a recipe starts from that one.
  */
 export async function resolveRun(nameOrFile: string, choices: RunChoices = {}): Promise<RunConfig> {
-  const layers = isFileName(nameOrFile) ? await fileLayers(nameOrFile) : [recipeLayer(nameOrFile)];
-  return resolveLayers([
-    ...layers,
+  const layers = [
+    ...(isFileName(nameOrFile) ? await fileLayers(nameOrFile) : [recipeLayer(nameOrFile)]),
     ...shortcut('steps', choices.steps),
     ...shortcut('workers', choices.workers),
     ...settingLayers(choices.set ?? []),
-  ]);
+  ];
+  const law = automaticLaw(mergeLayers(layers));
+  if (law === undefined) return resolveLayers(layers);
+  const { automaticRate } = await import('./learning-rate/automatic-rate.js');
+  return resolveLayers(layers, await automaticRate(law, weftHome(choices.home, process.env)));
 }
 
 /** Makes the paths of a configuration independent of the directory they were written in. */

@@ -4,6 +4,7 @@ import { countParameters } from '@weft/model';
 import type { CommandContext } from '../context.js';
 import { type DerivedFacts, derivedFacts } from '../derived-facts.js';
 import { bytes, count, large, plural } from '../format.js';
+import { sourceSentence } from '../learning-rate/describe.js';
 import { EXIT } from '../report-error.js';
 import { type Line, paint, span } from '../spans.js';
 import { facts } from '../table.js';
@@ -50,7 +51,9 @@ function derivedPairs(config: RunConfig, derived: DerivedFacts): (readonly [stri
   const { parameters } = derived;
   const inRun = SOURCES.map((source) => `${source} ${count(derived.sequencesTotal[source])}`).join(', ');
   const inStep = SOURCES.map((source) => `${source} ${sequences(derived.sequencesPerStep[source])}`).join(', ');
+  const { learningRateSource: source } = config;
   return [
+    ...(source === null ? [] : [['learning rate', sourceSentence(source).replace('learning rate ', '')] as const]),
     ['parameters', `${large(parameters.total)} (${count(parameters.total)})`],
     ['  vision', large(parameters.vision)],
     ['  connector', large(parameters.connector)],

@@ -45,6 +45,10 @@ export async function launch(context: CommandContext, recipe: string, options: L
       const { runId, directory } = run;
       if (json) say(terminal, JSON.stringify({ type: 'launched', runId, directory }));
       else display.event(`Launched ${runId}.`);
+      if (config.learningRateSource !== null && !json) {
+        const { sourceSentence } = await import('../learning-rate/describe.js');
+        display.event(`It trains at a ${sourceSentence(config.learningRateSource)}.`);
+      }
       if (options.detach && !json) say(terminal, `Follow it with ${terminal.commandName} watch ${runId}`);
       return run;
     },

@@ -1,0 +1,76 @@
+import { writeFile } from 'node:fs/promises';
+import { type At, formula, lawPicture, type PowerLaw, type Prediction, parameterCounts, predict } from '@weft/scaling';
+import type { CommandContext } from '../context.js';
+import { shortPath } from '../home.js';
+import { intervalText, outsideText, placeText, rate, valueText } from '../learning-rate/describe.js';
+import { loadLaw } from '../learning-rate/load-law.js';
+import { EXIT, UsageError } from '../report-error.js';
+import { resolveRun } from '../resolve-run.js';
+import { paint, span } from '../spans.js';
+import { facts } from '../table.js';
+import { say } from '../terminal.js';
+
+export interface LrPredictOptions {
+  readonly params?: number;
+  readonly tokens?: number;
+  readonly fit: string;
+  readonly level: number;
+  readonly set?: readonly string[];
+  readonly plot?: string;
+}
+
+/** `weft lr predict`: η, λ and their interval for a model, and how far the law is stretched. */
+export async function lrPredict(
+  context: CommandContext,
+  recipe: string | undefined,
+  options: LrPredictOptions,
+): Promise<number> {
+  const { terminal, json, home } = context;
+  const law = await loadLaw(options.fit, home);
+  const at = await placeOf(recipe, options, home);
+  const prediction = predict(law, at, options.level);
+  if (options.plot !== undefined) await writeFile(options.plot, lawPicture({ law, predictions: [prediction] }));
+  if (json) {
+    const { source } = law;
+    say(terminal, JSON.stringify({ type: 'prediction', ...prediction, formula: formula(law), source }));
+    return EXIT.done;
+  }
+  for (const line of [
+    [span(`${valueText(prediction)} by ${law.name}`, 'bold')],
+    ...facts(pairsOf(prediction, law)),
+    ...(options.plot === undefined ? [] : [[span(`  drawn in ${shortPath(options.plot)}`, 'dim')]]),
+  ])
+    say(terminal, paint(line, terminal.colors));
+  return EXIT.done;
+}
+
+/** N and D as given, or those of a run. */
+async function placeOf(recipe: string | undefined, options: LrPredictOptions, home: string): Promise<At> {
+  const { params, tokens, set } = options;
+  const given = { ...(params === undefined ? {} : { params }), ...(tokens === undefined ? {} : { tokens }) };
+  if (recipe === undefined) {
+    if (params === undefined && tokens === undefined)
+      throw new UsageError('nothing says how large the model is', 'add --params 30e9, or name a recipe');
+    return given;
+  }
+  const { model, steps, globalBatchSize } = await resolveRun(recipe, { ...(set === undefined ? {} : { set }), home });
+  const ofRun = { params: parameterCounts(model).backbone, tokens: steps * globalBatchSize * model.sequenceLength };
+  return { ...ofRun, ...given };
+}
+
+function pairsOf(prediction: Prediction, law: PowerLaw): [string, string][] {
+  const { target, value, weightDecay, interval, level, at } = prediction;
+  const where = outsideText(prediction, law);
+  return [
+    ['at', placeText(at, law)],
+    [target === 'learningRate' ? 'η' : 'B', target === 'learningRate' ? rate(value) : value.toPrecision(4)],
+    ...(weightDecay === null ? [] : [['λ', `${rate(weightDecay)}  (0.1·η, fully decoupled)`] as [string, string]]),
+    [
+      `${100 * level} % interval`,
+      interval !== null ? intervalText(interval) : 'unknown: the scatter around a published law is not published',
+    ],
+    ['law', formula(law)],
+    ['source', law.source],
+    ...(where === undefined ? [] : [['its data', where] as [string, string]]),
+  ];
+}

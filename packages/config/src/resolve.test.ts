@@ -85,6 +85,8 @@ describe('resolving', () => {
       engine: { backend: 'auto', threadsPerWorker: 0 },
       queue: { priority: 0, maxAttempts: 1, backoffSeconds: 30, notBefore: null },
       evaluation: { everySteps: 0, sequencesPerSource: 0 },
+      expertWorkers: 0,
+      microbatchesInFlight: 2,
       learningRateSource: null,
     });
   });

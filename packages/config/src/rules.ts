@@ -11,6 +11,7 @@ export function brokenRules(config: RunConfig): Problem[] {
     ...connectorRules(config),
     ...decoderRules(config),
     ...moeRules(config),
+    ...expertWorkerRules(config),
   ];
 }
 
@@ -105,6 +106,21 @@ function* moeRules({ microbatchSize, model: { sequenceLength, decoder } }: RunCo
       ['model.decoder.moe.groupSize', 'microbatchSize', 'model.sequenceLength'],
       `model.decoder.moe.groupSize is ${moe.groupSize}, but must divide the ${tokens} tokens of a microbatch (${microbatchSize} × ${sequenceLength})`,
     );
+  }
+}
+
+function* expertWorkerRules({ expertWorkers, engine, model: { decoder } }: RunConfig) {
+  if (expertWorkers === 0) return;
+  if (decoder.moe === null) {
+    const sentence = `expertWorkers is ${expertWorkers}, but model.decoder.moe is null: there are no experts to hold`;
+    yield problem(['expertWorkers', 'model.decoder.moe'], sentence);
+  } else if (expertWorkers > decoder.moe.experts) {
+    const why = 'every expert worker holds at least one';
+    yield atMost('expertWorkers', expertWorkers, 'model.decoder.moe.experts', decoder.moe.experts, why);
+  }
+  if (engine.backend === 'javascript') {
+    const sentence = 'expertWorkers is above 0, but engine.backend javascript cannot wait for experts in mid-layer';
+    yield problem(['expertWorkers', 'engine.backend'], sentence);
   }
 }
 

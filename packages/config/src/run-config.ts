@@ -17,6 +17,10 @@ export interface RunConfig {
   readonly steps: number;
   /** The number of ranks, `worldSize`. It changes speed, never which sequences a step consumes. */
   readonly workers: number;
+  /** Processes that hold the experts of MoE layers; 0 keeps all experts in every worker. Changes speed and memory only. */
+  readonly expertWorkers: number;
+  /** Microbatches a rank has under way at a time, so that one computes while another waits for expert workers. */
+  readonly microbatchesInFlight: number;
   /** Sequences per optimizer step, over all ranks. */
   readonly globalBatchSize: number;
   /** Sequences per forward and backward pass on one rank; a rank's slice is cut into such pieces. */

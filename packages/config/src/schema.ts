@@ -181,6 +181,8 @@ export const runConfigSchema = group({
   seed: wholeNumber(0).default(0),
   steps: wholeNumber(1),
   workers: wholeNumber(1, 65_536).default(1),
+  expertWorkers: wholeNumber(0, 65_536).default(0),
+  microbatchesInFlight: wholeNumber(1, 16).default(2),
   globalBatchSize: wholeNumber(1, 1_000_000),
   microbatchSize: wholeNumber(1).optional(),
   precision: oneOf(PRECISIONS).default('fp32'),

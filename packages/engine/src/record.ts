@@ -8,7 +8,7 @@ import { Graph } from './native/handles.js';
 import { NativeBackend } from './native-backend.js';
 import { checkAssignment, known } from './phase-context.js';
 import type { PhaseContext, Program, TensorSpec } from './program.js';
-import type { tf } from './tf.js';
+import { tf } from './tf.js';
 import {
   attrsFromTfjs,
   constantBytes,
@@ -34,15 +34,20 @@ export function recordPhase(api: CApi, program: Program, phaseName: string): Rec
     return backend.run(() => {
       const inputs: Record<string, ValueId> = {};
       const inputTensors = new Map<string, tf.Tensor>();
-      for (const [name, spec] of Object.entries(phase.inputs)) {
-        const metadata = recorder.placeholder(spec);
+      // Recorded where it is first read, so that a late input comes after the outputs it is the answer to.
+      const input = (name: string) => {
+        const earlier = inputTensors.get(name);
+        if (earlier !== undefined) return earlier;
+        const metadata = recorder.placeholder(known(phase.inputs[name], 'input', name));
+        const tensor = tf.keep(backend.tensorOf(metadata));
         inputs[name] = metadata.id;
-        inputTensors.set(name, backend.tensorOf(metadata));
-      }
+        inputTensors.set(name, tensor);
+        return tensor;
+      };
       const reads = new Map<string, tf.Tensor>();
       const assigned = new Map<string, tf.Tensor>();
       const context: PhaseContext = {
-        input: (name) => known(inputTensors.get(name), 'input', name),
+        input,
         read: (name) => {
           const read =
             reads.get(name) ?? backend.tensorOf(recorder.read(name, known(program.state[name], 'state', name)));
@@ -55,10 +60,12 @@ export function recordPhase(api: CApi, program: Program, phaseName: string): Rec
         },
       };
       const results = phase.run(context);
+      for (const name of Object.keys(phase.inputs)) input(name);
       const idsOf = (tensors: Iterable<readonly [string, tf.Tensor]>) =>
         Object.fromEntries([...tensors].map(([name, tensor]) => [name, backend.idOf(tensor)]));
       const outputs = idsOf(Object.entries(results));
       const assignments = idsOf(assigned);
+      tf.dispose([...inputTensors.values()]);
       return { program: program.name, phase: phaseName, ...recorder.result(), inputs, outputs, assignments };
     });
   } catch (thrown) {

@@ -38,7 +38,12 @@ export function compilePhase(
     const name = `${recording.phase}/${op.variable ?? `${index}_${op.type}`}`;
     const operation =
       op.variable === undefined
-        ? writer.add(name, describe(op, recording), op.inputs.map(at))
+        ? writer.add(
+            name,
+            describe(op, recording),
+            op.inputs.map(at),
+            op.after?.map((value) => at(value).operation),
+          )
         : addRead(writer, name, handleOf(op.variable), op.attrs);
     if (op.variable !== undefined) reads.set(op.variable, operation);
     for (const [outputIndex, output] of op.outputs.entries()) pointers.set(output, { operation, index: outputIndex });

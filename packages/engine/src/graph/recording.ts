@@ -21,6 +21,8 @@ export interface RecordedOp {
   readonly outputs: readonly ValueId[];
   readonly payload?: Uint8Array;
   readonly variable?: string;
+  /** Values whose ops must have run before this one, which does not read them. */
+  readonly after?: readonly ValueId[];
 }
 
 /** Shape and TensorFlow type of a value. */

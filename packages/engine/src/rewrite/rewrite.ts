@@ -4,17 +4,19 @@ import { dropDeadOps } from './drop-dead-ops.js';
 import { dropNoOpCasts } from './drop-no-op-casts.js';
 import type { Pass } from './edit.js';
 import { mergeEqualOps } from './merge-equal-ops.js';
+import { resultsFirst } from './results-first.js';
 
 /** Arithmetic of the matrix products: float32, or bfloat16 operands over float32 weights. */
 export type Precision = 'fp32' | 'bf16';
 
-/** All passes in their order: what removes comes first, so that the later ones see less. */
+/** All passes in their order: what removes comes first, so that the later ones see less; what orders comes last. */
 export function rewrite(recording: Recording, precision: Precision): Recording {
   const passes: readonly Pass[] = [
     dropNoOpCasts,
     mergeEqualOps,
     dropDeadOps,
     ...(precision === 'bf16' ? [bf16Matmuls] : []),
+    resultsFirst,
   ];
   return passes.reduce((rewritten, pass) => pass(rewritten), recording);
 }

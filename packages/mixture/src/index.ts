@@ -1,4 +1,5 @@
 export { type DatasetSequence, datasetSequence, indexInSourceOf } from './dataset-sequence.js';
+export { heldOutSequence, isHeldOut } from './held-out.js';
 export { Ledger, type LedgerRecord } from './ledger.js';
 export { type LedgerEntry, ledgerEntry, type StepFacts, stepRanges } from './ledger-entry.js';
 export { MixtureSchedule, type SequenceAddress } from './mixture-schedule.js';

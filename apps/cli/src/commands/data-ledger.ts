@@ -1,13 +1,13 @@
 import { SOURCES, WeftError } from '@weft/common';
 import type { RunConfig } from '@weft/config';
 import { ledgerRecords, type RunRecord, replay } from '@weft/coordination';
-import { Ledger, type LedgerEntry } from '@weft/mixture';
+import { isHeldOut, Ledger, type LedgerEntry } from '@weft/mixture';
 import type { SequenceName } from '../arguments.js';
 import type { CommandContext } from '../context.js';
 import { count, decimal, plural } from '../format.js';
 import { ledgerProblems } from '../ledger/problems.js';
 import { consumptionsOf, sequencesOfStep } from '../ledger/questions.js';
-import { sourceSizes } from '../ledger/source-sizes.js';
+import { heldOutOf, sourceSizes } from '../ledger/source-sizes.js';
 import { EXIT } from '../report-error.js';
 import { chooseRun } from '../runs/choose-run.js';
 import { readRunRecords, runIdsOf } from '../runs/run-files.js';
@@ -58,7 +58,8 @@ async function answerStep({ terminal, home, json }: CommandContext, run: LedgerO
     });
   // Without the data set the places in each source are still known, only not which packed sequences stood there.
   const sizes = await sourceSizes(run.config, home).catch(() => undefined);
-  const sequences = sizes === undefined ? undefined : sequencesOfStep(entry, run.config.seed, sizes);
+  const sequences =
+    sizes === undefined ? undefined : sequencesOfStep(entry, run.config.seed, sizes, heldOutOf(run.config));
   if (json) {
     say(terminal, JSON.stringify({ runId: run.runId, ...entry, sequences: sequences ?? null }));
     return;
@@ -98,12 +99,14 @@ async function answerSample(context: CommandContext, run: LedgerOfRun, sample: S
       cure:
         sizes[source] === 0 ? `choose another source` : `choose one from ${source}:0 to ${source}:${sizes[source] - 1}`,
     });
-  const consumptions = consumptionsOf(run.ledger, sample, run.config.seed, sizes);
+  const consumptions = consumptionsOf(run.ledger, sample, run.config.seed, sizes, heldOutOf(run.config));
   if (json) {
     say(terminal, JSON.stringify({ runId: run.runId, source, sequence: index, consumptions }));
     return;
   }
-  if (consumptions.length === 0) say(terminal, `${source}:${index} has not been consumed by ${run.runId}.`);
+  const heldOut = isHeldOut(index, sizes[source], heldOutOf(run.config), source);
+  if (heldOut) say(terminal, `${source}:${index} is held out for validation.`);
+  else if (consumptions.length === 0) say(terminal, `${source}:${index} has not been consumed by ${run.runId}.`);
   for (const { step, epoch, generation } of consumptions)
     say(terminal, `${source}:${index} was consumed in step ${step} (epoch ${epoch}, generation ${generation}).`);
 }

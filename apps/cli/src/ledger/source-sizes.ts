@@ -12,3 +12,8 @@ export async function sourceSizes(config: RunConfig, home: string): Promise<PerS
     await dataset.close();
   }
 }
+
+/** Sequences of each source that a run never trains on; a run launched by an older version says nothing of it. */
+export function heldOutOf({ evaluation }: Partial<Pick<RunConfig, 'evaluation'>>): number {
+  return evaluation?.sequencesPerSource ?? 0;
+}

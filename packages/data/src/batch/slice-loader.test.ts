@@ -1,12 +1,14 @@
 import { createHash } from 'node:crypto';
 import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
+import { SOURCES } from '@weft/common';
 import { combineDigests, datasetSequence, MixtureSchedule } from '@weft/mixture';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Dataset } from '../dataset/dataset.js';
 import { indexDataset } from '../index/index-dataset.js';
 import { temporaryFolder, tinyConfig, writeTinyDataset } from '../testing/tiny-dataset.js';
 import type { BatchArrays } from './batch-arrays.js';
+import { heldOutBatches } from './held-out-batches.js';
 import { SliceLoader, type StepSlice } from './slice-loader.js';
 
 const GLOBAL_BATCH_SIZE = 7;
@@ -14,7 +16,7 @@ const POSITIONS = 48;
 const IMAGE_VALUES = 3 * 6 * 6 * 3;
 
 /** The rows of all microbatches as bytes, padding rows left out. `imageRows` depend on the row, so they are made relative. */
-function rowsOf(slice: StepSlice, imagesPerSequence = 3, tokensPerImage = 4): string[] {
+function rowsOf(slice: Pick<StepSlice, 'microbatches'>, imagesPerSequence = 3, tokensPerImage = 4): string[] {
   return slice.microbatches.flatMap((batch) => {
     const count = batch.tokenIds_BT.length / POSITIONS;
     return Array.from({ length: count }, (_, b) => rowOf(batch, b, b * imagesPerSequence * tokensPerImage)).flat();
@@ -105,6 +107,32 @@ describe('SliceLoader', () => {
     expect(slice.sequences).toEqual(counts);
     expect(slice.lossTokens).toBe(targets);
     await loader.close();
+  });
+
+  it('never trains on held-out sequences, and gives each of them to one rank', async () => {
+    const heldOut = 2;
+    const loader = new SliceLoader({
+      ...{ dataset, schedule, seed: 5, microbatchSize: 7, globalBatchSize: 7, prefetchSteps: 0 },
+      heldOutPerSource: heldOut,
+    });
+    const trained = new Set<string>();
+    for (let step = 1; step <= 30; step++) for (const row of rowsOf(await loader.load(step, 0, 1))) trained.add(row);
+    await loader.close();
+    for (const source of SOURCES) {
+      const rowsWith = async (worldSize: number, microbatchSize: number) => {
+        const rows: string[] = [];
+        for (let rank = 0; rank < worldSize; rank++)
+          for await (const batch of heldOutBatches({ dataset, source, heldOut, microbatchSize, rank, worldSize }))
+            rows.push(...rowsOf({ microbatches: [batch] }));
+        return rows;
+      };
+      const rows = await rowsWith(1, 1);
+      expect(rows).toHaveLength(heldOut);
+      for (const row of rows) expect(trained).not.toContain(row);
+      expect(await rowsWith(2, 2)).toEqual(rows);
+      expect(await rowsWith(3, 1)).toEqual(rows);
+    }
+    expect(trained.size).toBe(SOURCES.reduce((sum, source) => sum + dataset.sequences[source] - heldOut, 0));
   });
 
   it('pads the last microbatch with rows that are nothing but padding', async () => {

@@ -2,7 +2,8 @@ import { type PerSource, perSource, type Source, WeftError } from '@weft/common'
 import { datasetSequence, digestOf, type MixtureSchedule } from '@weft/mixture';
 import { rankSlice, stepSequences } from '@weft/topology';
 import type { Dataset } from '../dataset/dataset.js';
-import { type BatchArrays, emptyBatch, fillImage, fillRow } from './batch-arrays.js';
+import type { BatchArrays } from './batch-arrays.js';
+import { emptyBatchOf, fillSequence } from './fill-sequence.js';
 
 /** What one rank trains on in one step. */
 export interface StepSlice {
@@ -30,6 +31,8 @@ export interface SliceLoaderOptions {
   readonly globalBatchSize: number;
   /** Steps read ahead of the one asked for; every one of them is kept in memory. */
   readonly prefetchSteps: number;
+  /** Sequences of each source that are held out for validation; default none. */
+  readonly heldOutPerSource?: number;
 }
 
 /**
@@ -110,7 +113,7 @@ export class SliceLoader {
     const rows: Row[] = [];
     for (let start = first; start < end; start += microbatchSize) {
       if (signal.aborted) throw closed();
-      const batch = emptyBatch(dataset.limits, dataset.imageSize, microbatchSize, dataset.tokenizer.fillerId);
+      const batch = emptyBatchOf(dataset, microbatchSize);
       const count = Math.min(microbatchSize, end - start);
       const filling = Array.from({ length: count }, (_, row) => this.#fill(batch, row, start + row));
       rows.push(...(await Promise.all(filling)));
@@ -127,17 +130,11 @@ export class SliceLoader {
 
   /** Reads one global sequence and its images into a row. */
   async #fill(batch: BatchArrays, row: number, globalSequence: number): Promise<Row> {
-    const { dataset, schedule, seed } = this.#options;
+    const { dataset, schedule, seed, heldOutPerSource = 0 } = this.#options;
     const { source, indexInSource } = schedule.locate(globalSequence);
-    const { sequence: number } = datasetSequence(indexInSource, dataset.sequences[source], seed, source);
-    const sequence = await dataset.readSequence(source, number);
-    const targets = fillRow(batch, dataset.limits, row, sequence);
-    const images = sequence.pieces.flatMap((piece) => piece.images);
-    const firstPlace = row * dataset.limits.imagesPerSequence;
-    const decoding = images.map(async (image, n) =>
-      fillImage(batch, firstPlace + n, await dataset.readImage(source, image)),
-    );
-    await Promise.all(decoding);
+    const size = dataset.sequences[source];
+    const { sequence: number } = datasetSequence(indexInSource, size, seed, source, heldOutPerSource);
+    const targets = await fillSequence(batch, row, dataset, source, number);
     return { source, targets, identity: `${dataset.identity}/${globalSequence}/${source}/${number}` };
   }
 }

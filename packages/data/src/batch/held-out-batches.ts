@@ -1,0 +1,37 @@
+import type { Source } from '@weft/common';
+import { heldOutSequence } from '@weft/mixture';
+import { rankSlice } from '@weft/topology';
+import type { Dataset } from '../dataset/dataset.js';
+import type { BatchArrays } from './batch-arrays.js';
+import { emptyBatchOf, fillSequence } from './fill-sequence.js';
+
+export interface HeldOutOptions {
+  readonly dataset: Dataset;
+  readonly source: Source;
+  /** Held-out sequences of the source. */
+  readonly heldOut: number;
+  readonly microbatchSize: number;
+  readonly rank: number;
+  readonly worldSize: number;
+}
+
+/**
+ * The rank's part of the held-out sequences of a source, one microbatch at a time; the last one may end in empty
+ * sequences, and a rank may have none.
+ *
+ * @throws `corrupt_data` naming shard and member, `not_found` when a shard has gone.
+ */
+export async function* heldOutBatches(options: HeldOutOptions): AsyncGenerator<BatchArrays, void, undefined> {
+  const { dataset, source, heldOut, microbatchSize, rank, worldSize } = options;
+  const { first, end } = rankSlice(0, heldOut, rank, worldSize);
+  for (let start = first; start < end; start += microbatchSize) {
+    const batch = emptyBatchOf(dataset, microbatchSize);
+    const count = Math.min(microbatchSize, end - start);
+    const filling = Array.from({ length: count }, (_, row) => {
+      const number = heldOutSequence(start + row, dataset.sequences[source], heldOut, source);
+      return fillSequence(batch, row, dataset, source, number);
+    });
+    await Promise.all(filling);
+    yield batch;
+  }
+}

@@ -3,37 +3,40 @@ import { nativeBackend } from './native-backend.js';
 import { tf } from './tf.js';
 
 /**
- * Softmax cross-entropy against integer labels, with the gradient (softmax − one-hot) from the same pass.
- * One TensorFlow op on the native engines; plain tfjs elsewhere.
+ * Softmax cross-entropy against integer labels. It walks the scores as few times as it can: one softmax serves the loss
+ * and the gradient, which is softmax − one-hot with the ones taken off in place.
  * @param logits_NV unnormalised scores, float32
  * @param labels_N class per row, int32
- * @returns the loss of each row, shape [N]
+ * @returns the loss of each row, shape [N], exact also where the label's probability is too small for a float32
  */
 export function sparseSoftmaxCrossEntropy(logits_NV: tf.Tensor2D, labels_N: tf.Tensor1D): tf.Tensor1D {
-  return tf.customGrad((logits, save) => {
-    const { loss_N, gradient_NV } = lossAndGradient(logits as tf.Tensor2D, labels_N);
-    (save as tf.GradSaveFunc)([gradient_NV]);
+  const [rows] = logits_NV.shape;
+  return tf.customGrad((scores, save) => {
+    const probability_NV = tf.softmax(scores as tf.Tensor2D);
+    const places_N2 = tf.stack([tf.range(0, rows, 1, 'int32'), labels_N], 1);
+    // log Σ exp(score) = greatest score − log of its probability, and that is never below 1/V.
+    const greatest_N = tf.max(scores as tf.Tensor2D, 1);
+    const behind_N = tf.sub(greatest_N, tf.gatherND(scores as tf.Tensor2D, places_N2));
+    const loss_N = tf.sub(behind_N, tf.log(tf.max(probability_NV, 1)));
+    (save as tf.GradSaveFunc)([probability_NV, places_N2, labels_N]);
     return {
       value: loss_N,
-      gradFunc: (dLoss_N: tf.Tensor, saved: tf.Tensor[]) => tf.mul(saved[0] as tf.Tensor, tf.expandDims(dLoss_N, 1)),
+      gradFunc: (dLoss_N: tf.Tensor, [probability, places, labels]: tf.Tensor[]) => {
+        const scaled_NV = tf.mul(probability as tf.Tensor, tf.expandDims(dLoss_N, 1));
+        return takeOff(scaled_NV, dLoss_N, places as tf.Tensor, labels as tf.Tensor1D);
+      },
     };
   })(logits_NV) as tf.Tensor1D;
 }
 
-function lossAndGradient(logits_NV: tf.Tensor2D, labels_N: tf.Tensor1D) {
+/** Subtracts an amount per row at the label's place. */
+function takeOff(x_NV: tf.Tensor, amount_N: tf.Tensor, places_N2: tf.Tensor, labels_N: tf.Tensor1D): tf.Tensor {
   const native = nativeBackend();
-  if (native !== undefined) {
-    const [loss, gradient] = native.rawOp('SparseSoftmaxCrossEntropyWithLogits', [logits_NV, labels_N], 2, {
-      T: { type: 'float32' },
-      Tlabels: { type: 'int32' },
-    });
-    return { loss_N: loss as tf.Tensor1D, gradient_NV: gradient as tf.Tensor2D };
+  if (native === undefined) {
+    const hot_NV = tf.oneHot(labels_N, x_NV.shape[1] as number);
+    return tf.sub(x_NV, tf.mul(hot_NV, tf.expandDims(amount_N, 1)));
   }
-  const vocabulary = logits_NV.shape[1];
-  const logProbability_NV = tf.logSoftmax(logits_NV, 1);
-  const hot_NV = tf.oneHot(labels_N, vocabulary) as tf.Tensor2D;
-  return {
-    loss_N: tf.neg(tf.sum(tf.mul(hot_NV, logProbability_NV), 1)) as tf.Tensor1D,
-    gradient_NV: tf.sub(tf.exp(logProbability_NV), hot_NV) as tf.Tensor2D,
-  };
+  const types = { T: { type: 'float32' }, Tindices: { type: 'int32' } } as const;
+  // TensorScatterSub would copy x; this one works in place.
+  return native.rawOp('ScatterNdNonAliasingAdd', [x_NV, places_N2, tf.neg(amount_N)], 1, types)[0] as tf.Tensor;
 }

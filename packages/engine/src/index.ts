@@ -4,6 +4,7 @@ export { sparseSoftmaxCrossEntropy } from './cross-entropy.js';
 export type { Executor, Fed, HostArray, HostTensor, PhaseRun } from './executor.js';
 export type { OpTiming } from './native/step-stats.js';
 export { describeNativeLibrary, hasNativeLibrary, nativeLibraryDirectory } from './native-library.js';
+export { preciseMatMul } from './precise-mat-mul.js';
 export { elementCount, type Phase, type PhaseContext, type Program, type TensorSpec } from './program.js';
 export type { Precision } from './rewrite/rewrite.js';
 export { tf } from './tf.js';

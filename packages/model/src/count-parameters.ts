@@ -1,5 +1,7 @@
 import type { ModelConfig } from '@weft/config';
 import { modelParameters } from './model-parameters.js';
+import { EXPERTS_PER_TOKEN } from './moe/moe-shape.js';
+import { isExpertTensor } from './moe/stored-tensors.js';
 import type { ParameterSpec } from './parameters.js';
 
 /** Numbers of trainable scalars. */
@@ -16,8 +18,12 @@ export interface ParameterCounts {
   readonly connector: number;
   /** The decoder, token embedding and output head included. */
   readonly decoder: number;
-  /** The decoder without token embedding and output head: N of the learning-rate law η(N). */
+  /** The decoder without token embedding and output head; of a dense model, N of the learning-rate law η(N). */
   readonly decoderNonEmbedding: number;
+  /** All experts of all MoE layers, without their routers; 0 for a dense model. */
+  readonly experts: number;
+  /** What one token meets: `total`, but of every MoE layer only two experts. */
+  readonly active: number;
 }
 
 /** Counts the parameters of a model from their shapes alone; nothing is allocated. */
@@ -29,6 +35,8 @@ export function countParameters(model: ModelConfig): ParameterCounts {
   const total = count(() => true);
   const embedding = count(isEmbedding);
   const decoder = count(isIn('decoder'));
+  const experts = count(({ name }) => isExpertTensor(name));
+  const idleShare = 1 - EXPERTS_PER_TOKEN / (model.decoder.moe?.experts ?? EXPERTS_PER_TOKEN);
   return {
     total,
     embedding,
@@ -37,6 +45,8 @@ export function countParameters(model: ModelConfig): ParameterCounts {
     connector: count(isIn('connector')),
     decoder,
     decoderNonEmbedding: decoder - count((spec) => isIn('decoder')(spec) && isEmbedding(spec)),
+    experts,
+    active: total - Math.round(experts * idleShare),
   };
 }
 

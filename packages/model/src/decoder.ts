@@ -4,11 +4,14 @@ import type { DecoderConfig } from '@weft/config';
 import { tf } from '@weft/engine';
 import { attention, splitHeads } from './attention.js';
 import { causalSegmentMask } from './causal-mask.js';
+import { stackedExperts } from './moe/experts.js';
+import { isMoeLayer } from './moe/moe-shape.js';
+import { routerParameters, type SparseLayers } from './moe/sparse-layers.js';
 import {
   gain,
+  inLayers,
   type ParameterSpec,
   type Parameters,
-  repeated,
   residualStddev,
   throughLayers,
   under,
@@ -20,18 +23,19 @@ import { type RotaryTables, rotaryTables, rotate } from './rope.js';
 import { sizes } from './sizes.js';
 import { swiglu, swigluParameters } from './swiglu.js';
 
-/** What every layer shares: where the rows stand and which of them may read each other. */
+/** What every layer shares: where the rows stand, which of them may read each other, and the sparse layers. */
 interface Layout {
   readonly batch: number;
   readonly mask_B1TT: tf.Tensor;
   readonly rotary: RotaryTables;
+  readonly sparse: SparseLayers | undefined;
 }
 
 export function decoderParameters(decoder: DecoderConfig): readonly ParameterSpec[] {
   const { vocabularySize, width, depth } = decoder;
   return [
     weight('embedding', [vocabularySize, width]),
-    ...repeated(depth, blockParameters(decoder)),
+    ...inLayers(depth, (layer) => blockParameters(decoder, layer)),
     gain('norm', width),
     weight('head', [width, vocabularySize]),
   ];
@@ -43,6 +47,7 @@ export function decoderParameters(decoder: DecoderConfig): readonly ParameterSpe
  * @param x_RD one row per position, as `decoderInput` builds them
  * @param segmentIds_BT the piece every position belongs to, 0 for padding
  * @param positions_BT the position within its piece
+ * @param sparse computes the MoE layers of a sparse model
  * @returns the scores of the next token, [R, V]
  */
 export function decoder(
@@ -51,32 +56,40 @@ export function decoder(
   config: DecoderConfig,
   segmentIds_BT: tf.Tensor,
   positions_BT: tf.Tensor,
+  sparse?: SparseLayers,
 ): tf.Tensor2D {
   const [batch] = sizes(segmentIds_BT, 2);
   const layout: Layout = {
     batch,
     mask_B1TT: causalSegmentMask(segmentIds_BT),
     rotary: rotaryTables(positions_BT, config.width / config.heads, config.ropeTheta),
+    sparse,
   };
-  const y_RD = throughLayers(x_RD, p, config.depth, (x, layer) => block(x, layer, config, layout));
+  const y_RD = throughLayers(x_RD, p, config.depth, (x, own, layer) => block(x, own, config, layout, layer));
   return tf.matMul(rmsNorm(y_RD, p('norm'), config.normEpsilon), p('head'));
 }
 
-function blockParameters(config: DecoderConfig): readonly ParameterSpec[] {
-  const { width, depth, feedForwardWidth } = config;
+function blockParameters(config: DecoderConfig, layer: number): readonly ParameterSpec[] {
+  const { width, depth, feedForwardWidth, moe } = config;
   return [
     gain('attentionNorm', width),
     ...under('attention', attentionParameters(config)),
     gain('feedForwardNorm', width),
-    ...under('feedForward', swigluParameters(width, feedForwardWidth, residualStddev(depth))),
+    ...(isMoeLayer(moe, layer)
+      ? [...routerParameters(width, moe), ...stackedExperts(config, { first: 0, end: moe.experts })]
+      : under('feedForward', swigluParameters(width, feedForwardWidth, residualStddev(depth)))),
   ];
 }
 
-function block(x_RD: tf.Tensor, p: Parameters, config: DecoderConfig, layout: Layout): tf.Tensor {
+function block(x_RD: tf.Tensor, p: Parameters, config: DecoderConfig, layout: Layout, layer: number): tf.Tensor {
   const normed_RD = rmsNorm(x_RD, p('attentionNorm'), config.normEpsilon);
   const attended_RD = tf.add(x_RD, selfAttention(normed_RD, within(p, 'attention'), config, layout));
   const normedAgain_RD = rmsNorm(attended_RD, p('feedForwardNorm'), config.normEpsilon);
-  return tf.add(attended_RD, swiglu(normedAgain_RD, within(p, 'feedForward')));
+  const fed_RD =
+    layout.sparse !== undefined && isMoeLayer(config.moe, layer)
+      ? layout.sparse.feedForward(layer, normedAgain_RD, p('moe/router'))
+      : swiglu(normedAgain_RD, within(p, 'feedForward'));
+  return tf.add(attended_RD, fed_RD);
 }
 
 function attentionParameters({ width, heads, keyValueHeads, depth, qkNorm }: DecoderConfig): readonly ParameterSpec[] {

@@ -2,7 +2,7 @@ export { BATCH_FIELDS, type BatchField, batchSpecs } from './batch.js';
 export { countParameters, type ParameterCounts } from './count-parameters.js';
 export { decoder, decoderParameters } from './decoder.js';
 export { initialValue } from './initial-value.js';
-export { type Batch, logits, lossSum } from './loss.js';
+export { type Batch, type LossParts, logits, lossParts, lossSum } from './loss.js';
 export { modelParameters } from './model-parameters.js';
 export {
   type ExpertCall,
@@ -14,6 +14,7 @@ export {
   localExperts,
 } from './moe/experts.js';
 export { type MoeShape, moeLayers, moeShape } from './moe/moe-shape.js';
+export { decodeMoeSignals, type MoeLayerSignals, moeSignalsLength } from './moe/moe-signals.js';
 export { isExpertTensor, type StoredTensor, stackOf, storedTensors } from './moe/stored-tensors.js';
 export type { Initial, ParameterSpec, Parameters } from './parameters.js';
 export { takeRows } from './take-rows.js';

@@ -2,7 +2,7 @@ import { createExecutor, type EngineKind, type Executor, type Program, tf } from
 import { afterAll, describe, expect, test } from 'vitest';
 import { pack } from '../test-support/pack.js';
 import { lookup } from '../test-support/tensors.js';
-import { tinyModel, tinyModelWithCAbstractor } from '../test-support/tiny-model.js';
+import { tinyModel, tinyModelWithCAbstractor, tinyMoeModel, withMoe } from '../test-support/tiny-model.js';
 import { BATCH_FIELDS, batchSpecs } from './batch.js';
 import { initialValue } from './initial-value.js';
 import { lossSum } from './loss.js';
@@ -16,6 +16,8 @@ afterAll(async () => {
 describe.each([
   ['averagePool', tinyModel],
   ['cAbstractor', tinyModelWithCAbstractor],
+  ['a MoE layer', tinyMoeModel],
+  ['MoE layers that drop nothing', withMoe(tinyMoeModel, { everyLayers: 1, capacityFactor: 'dropless', groupSize: 6 })],
 ])('the whole model with %s', (_, model) => {
   const specs = modelParameters(model);
   const names = specs.map((spec) => spec.name);

@@ -3,17 +3,21 @@ import { describe, expect, test } from 'vitest';
 import { expectJointGradient } from '../test-support/expect-gradients.js';
 import { pack } from '../test-support/pack.js';
 import { lookup, numbers, randomParameters } from '../test-support/tensors.js';
-import { tinyModel, tinyModelWithCAbstractor } from '../test-support/tiny-model.js';
+import { tinyModel, tinyModelWithCAbstractor, tinyMoeModel, withMoe } from '../test-support/tiny-model.js';
 import { BATCH_FIELDS, batchSpecs } from './batch.js';
 import { initialValue } from './initial-value.js';
 import { lossSum } from './loss.js';
 import { modelParameters } from './model-parameters.js';
 
+/** Two experts that drop nothing: no small change of a parameter sends a token elsewhere. */
+const smoothMoe = { experts: 2, capacityFactor: 'dropless', loadBalanceWeight: 0 } as const;
 const plainDecoder = { ...tinyModel, decoder: { ...tinyModel.decoder, qkNorm: false, keyValueHeads: 2 } };
 
 describe.each([
   ['averagePool, grouped queries and QK-norm', tinyModel],
   ['cAbstractor', tinyModelWithCAbstractor],
+  ['a MoE layer', withMoe(tinyMoeModel, smoothMoe)],
+  ['MoE layers only', withMoe(tinyMoeModel, { ...smoothMoe, everyLayers: 1, groupSize: 4 })],
   ['no QK-norm and as many key-value heads as heads', plainDecoder],
 ])('the whole model with %s', (_, model) => {
   const batch = pack(

@@ -63,7 +63,15 @@ export function within(parameters: Parameters, path: string): Parameters {
 
 /** Declares `depth` equal blocks under `layers/0`, `layers/1` and so on. */
 export function repeated(depth: number, specs: readonly ParameterSpec[]): readonly ParameterSpec[] {
-  return Array.from({ length: depth }, (_, layer) => under(`layers/${layer}`, specs)).flat();
+  return inLayers(depth, () => specs);
+}
+
+/** Declares `depth` blocks under `layers/0`, `layers/1` and so on, each with parameters of its own. */
+export function inLayers(
+  depth: number,
+  specsOf: (layer: number) => readonly ParameterSpec[],
+): readonly ParameterSpec[] {
+  return Array.from({ length: depth }, (_, layer) => under(`layers/${layer}`, specsOf(layer))).flat();
 }
 
 /** Passes `x` through `depth` blocks declared with `repeated`. */
@@ -71,9 +79,9 @@ export function throughLayers(
   x: tf.Tensor,
   parameters: Parameters,
   depth: number,
-  block: (x: tf.Tensor, parameters: Parameters) => tf.Tensor,
+  block: (x: tf.Tensor, parameters: Parameters, layer: number) => tf.Tensor,
 ): tf.Tensor {
   let y = x;
-  for (let layer = 0; layer < depth; layer++) y = block(y, within(parameters, `layers/${layer}`));
+  for (let layer = 0; layer < depth; layer++) y = block(y, within(parameters, `layers/${layer}`), layer);
   return y;
 }

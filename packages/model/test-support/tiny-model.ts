@@ -1,4 +1,4 @@
-import type { ModelConfig } from '@weft/config';
+import type { ModelConfig, MoeConfig } from '@weft/config';
 import { modelParameters } from '../src/model-parameters.js';
 import type { Parameters } from '../src/parameters.js';
 import { lookup, randomParameters } from './tensors.js';
@@ -26,6 +26,29 @@ export const tinyModelWithCAbstractor: ModelConfig = {
   ...tinyModel,
   connector: { kind: 'cAbstractor', tokensPerImage: 1, hiddenWidth: 5, depth: 2 },
 };
+
+/** The same with experts in its last layer. */
+export const tinyMoeModel: ModelConfig = {
+  ...tinyModel,
+  decoder: {
+    ...tinyModel.decoder,
+    moe: {
+      experts: 4,
+      everyLayers: 2,
+      capacityFactor: 1.5,
+      groupSize: 0,
+      loadBalanceWeight: 0.01,
+      routerZWeight: 0.001,
+      jitter: 0,
+      exchangePrecision: 'fp32',
+    },
+  },
+};
+
+export function withMoe(model: ModelConfig, moe: Partial<MoeConfig>): ModelConfig {
+  const base = model.decoder.moe ?? tinyMoeModel.decoder.moe;
+  return { ...model, decoder: { ...model.decoder, moe: { ...(base as MoeConfig), ...moe } } };
+}
 
 export function tinyParameters(model: ModelConfig): Parameters {
   return lookup(randomParameters(modelParameters(model)));

@@ -1,6 +1,9 @@
 import { WeftError } from '@weft/common';
 import { type DecoderConfig, DROPLESS, type ModelConfig, type MoeConfig } from '@weft/config';
 
+/** Every token is computed by so many experts: top-2 routing. */
+export const EXPERTS_PER_TOKEN = 2;
+
 /** The sizes of every MoE layer of a model on one microbatch; all static. */
 export interface MoeShape {
   /** E, the experts of a layer. */

@@ -38,8 +38,13 @@ function add(problems: Map<string, Problem>, path: FieldPath, sentence: string):
 
 function valueAt(input: unknown, path: FieldPath): unknown {
   let value = input;
-  for (const name of path) value = isGroup(value) && Object.hasOwn(value, name) ? value[name] : undefined;
+  for (const name of path) value = inside(value, name);
   return value;
+}
+
+function inside(value: unknown, name: string): unknown {
+  if (Array.isArray(value)) return value[Number(name)];
+  return isGroup(value) && Object.hasOwn(value, name) ? value[name] : undefined;
 }
 
 function outermostMissing(input: unknown, path: FieldPath): FieldPath {

@@ -27,3 +27,12 @@ export {
   type VisionConfig,
 } from './run-config.js';
 export { applySettings, settingLayers } from './settings.js';
+export {
+  type EarlyStop,
+  loadSweepFile,
+  resolveSweep,
+  SWEEP_METRICS,
+  type SweepConfig,
+  type SweepMetric,
+  type SweepScale,
+} from './sweep-config.js';

@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { FORMS, predict, readFitFile, reportOnPoints, writeFitFile } from './index.js';
 
 const points = [1e6, 1e7, 1e8, 1e9].map((params, i) => ({ params, value: (1 + 0.1 * (i % 2)) * params ** -0.4 }));
-const report = reportOnPoints(points, { name: 'mine', form: FORMS['eta(N)'], source: 'four points of a test' });
+const report = reportOnPoints(points, { name: 'mine', form: FORMS['eta-n'], source: 'four points of a test' });
 const provenance = { createdAt: '2026-11-23T09:00:00.000Z', metric: 'loss of the last steps' };
 const text = writeFitFile(report, provenance);
 

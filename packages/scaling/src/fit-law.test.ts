@@ -2,7 +2,7 @@ import { Random } from '@weft/common';
 import { describe, expect, it } from 'vitest';
 import { FORMS, fitLaw, formula, leaveLargestOut, leaveOneOut, predict, prior, reportOnPoints } from './index.js';
 
-const form = FORMS['eta(N)'];
+const form = FORMS['eta-n'];
 const options = { name: 'test', form, source: 'a test' };
 const [intercept, exponent] = [-0.5535, -0.4214];
 const law = (params: number) => Math.exp(exponent * Math.log(params) + intercept);
@@ -55,11 +55,11 @@ describe('a fitted law', () => {
   it('recovers Step Law, of two variables, and its batch size, of one', () => {
     const places = [6e7, 2e8, 1e9].flatMap((params) => [2e9, 1e11].map((tokens) => ({ params, tokens })));
     const points = (name: string) => places.map((at) => ({ ...at, value: predict(prior(name), at).value }));
-    const rate = fitLaw(points('step-law'), { ...options, form: FORMS['eta(N,D)'] });
+    const rate = fitLaw(points('step-law'), { ...options, form: FORMS['eta-nd'] });
     expect(formula(rate.law)).toBe('η = 1.79·N^-0.713·D^0.307');
     const tokens = [2e9, 1e10, 1e11, 1e12].map((each) => ({ tokens: each }));
     const batches = tokens.map((at) => ({ ...at, value: predict(prior('step-law-batch'), at).value }));
-    expect(formula(fitLaw(batches, { ...options, form: FORMS['batch(D)'] }).law)).toBe('B = 0.58·D^0.571');
+    expect(formula(fitLaw(batches, { ...options, form: FORMS['batch-d'] }).law)).toBe('B = 0.58·D^0.571');
   });
 
   it('refuses one scale, two scales, and numbers without a logarithm, each with its reason', () => {
@@ -77,7 +77,7 @@ describe('a fitted law', () => {
 
   it('refuses variables that move in step', () => {
     const locked = scales.map((params) => ({ params, tokens: 20 * params, value: law(params) }));
-    const call = () => fitLaw(locked, { ...options, form: FORMS['eta(N,D)'] });
+    const call = () => fitLaw(locked, { ...options, form: FORMS['eta-nd'] });
     expect(call).toThrow('the points do not determine the coefficients');
   });
 });

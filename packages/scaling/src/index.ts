@@ -24,3 +24,6 @@ export { DEFAULT_LEVEL, type Outside, type Prediction, predict } from './predict
 export { prior, priors } from './priors.js';
 export { readPoints } from './read-points.js';
 export { studentT, studentTWithin } from './student-t.js';
+export { type HopelessRule, type Losses, whyHopeless } from './sweep/hopeless.js';
+export { middleFirst } from './sweep/middle-first.js';
+export { type HeldOutLoss, scoreOf } from './sweep/score.js';

@@ -3,7 +3,7 @@ import { FORMS, fitLaw, lawPicture, predict, prior } from './index.js';
 import { logAxis } from './log-axis.js';
 
 const points = [1e6, 1e7, 1e8, 1e9].map((params, i) => ({ params, value: (1 + 0.1 * (i % 2)) * params ** -0.4 }));
-const { law } = fitLaw(points, { name: 'mine', form: FORMS['eta(N)'], source: 'a test' });
+const { law } = fitLaw(points, { name: 'mine', form: FORMS['eta-n'], source: 'a test' });
 const predictions = [predict(law, { params: 3e10 })];
 const count = (text: string, what: RegExp) => text.match(what)?.length ?? 0;
 

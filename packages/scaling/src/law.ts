@@ -25,9 +25,9 @@ export interface LawForm {
 
 /** The forms by the names people type. */
 export const FORMS = {
-  'eta(N)': { target: 'learningRate', variables: ['params'] },
-  'eta(N,D)': { target: 'learningRate', variables: ['params', 'tokens'] },
-  'batch(D)': { target: 'batchSize', variables: ['tokens'] },
+  'eta-n': { target: 'learningRate', variables: ['params'] },
+  'eta-nd': { target: 'learningRate', variables: ['params', 'tokens'] },
+  'batch-d': { target: 'batchSize', variables: ['tokens'] },
 } as const satisfies Record<string, LawForm>;
 export type FormName = keyof typeof FORMS;
 

@@ -2,7 +2,7 @@ import { Random } from '@weft/common';
 import { describe, expect, it } from 'vitest';
 import { FORMS, type GridPoint, isGrid, optimaOfGrid, optimumOfScale, reportOnGrid } from './index.js';
 
-const form = FORMS['eta(N)'];
+const form = FORMS['eta-n'];
 const rates = [1e-3, 2e-3, 4e-3, 8e-3, 16e-3];
 const bowl = (best: number, params = 1e6, noise: (i: number) => number = () => 0): GridPoint[] =>
   rates.map((value, i) => ({ params, value, loss: 2 + 0.1 * Math.log(value / best) ** 2 + noise(i) }));

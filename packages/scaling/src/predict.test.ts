@@ -47,7 +47,7 @@ describe('an interval', () => {
     params,
     value: 1e-2 * (1 + 0.1 * (i % 2)) * params ** -0.4,
   }));
-  const { law } = fitLaw(points, { name: 'test', form: FORMS['eta(N)'], source: 'a test' });
+  const { law } = fitLaw(points, { name: 'test', form: FORMS['eta-n'], source: 'a test' });
   const width = (params: number, level?: number) => {
     const interval = predict(law, { params }, level).interval;
     return Math.log((interval?.high ?? 0) / (interval?.low ?? 0));

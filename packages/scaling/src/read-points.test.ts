@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { FORMS, readPoints } from './index.js';
 
-const form = FORMS['eta(N)'];
+const form = FORMS['eta-n'];
 const read = (text: string) => readPoints(text, 'points.csv', form);
 
 it('reads points, past comments, blank lines, and columns for people', () => {
@@ -22,9 +22,9 @@ it('reads a grid, where an empty loss is a run that diverged', () => {
 
 it('reads the columns that the form needs', () => {
   const text = 'tokens,batch_size\n1e9,80000\n';
-  expect(readPoints(text, 'b.csv', FORMS['batch(D)'])).toEqual([{ tokens: 1e9, value: 80_000 }]);
+  expect(readPoints(text, 'b.csv', FORMS['batch-d'])).toEqual([{ tokens: 1e9, value: 80_000 }]);
   expect(() => read(text)).toThrow('b.csv'.replace('b', 'points'));
-  expect(() => readPoints('params,learning_rate\n', 'p.csv', FORMS['eta(N,D)'])).toThrow(
+  expect(() => readPoints('params,learning_rate\n', 'p.csv', FORMS['eta-nd'])).toThrow(
     'p.csv:1: the column tokens is missing',
   );
 });

@@ -44,9 +44,9 @@ const expectClose = (actual: number | undefined, wanted: number | undefined, wit
 
 describe(`compared with ${fixture.source}`, () => {
   it.each([
-    ['four scales', fixture.fourScales, FORMS['eta(N)']],
-    ['seven weighted scales', fixture.weighted, FORMS['eta(N)']],
-    ['two variables', fixture.twoVariables, FORMS['eta(N,D)']],
+    ['four scales', fixture.fourScales, FORMS['eta-n']],
+    ['seven weighted scales', fixture.weighted, FORMS['eta-n']],
+    ['two variables', fixture.twoVariables, FORMS['eta-nd']],
   ] as const)('a fit of %s has the same coefficients, intervals and predictions', (_, wanted, form) => {
     const { law, estimates } = fitLaw(wanted.points, { name: 'test', form, source: 'a test' });
     for (const [k, { value, standardError, interval }] of estimates.entries()) {
@@ -70,7 +70,7 @@ describe(`compared with ${fixture.source}`, () => {
   test('the optimum of a grid has the same place, loss, bend and uncertainty', () => {
     const { learningRates, losses, ...wanted } = fixture.parabola;
     const points = learningRates.map((value, i) => ({ params: 1e6, value, loss: losses[i] ?? null }));
-    const optimum = optimumOfScale(points, FORMS['eta(N)']);
+    const optimum = optimumOfScale(points, FORMS['eta-n']);
     expectClose(optimum.value, wanted.value);
     expectClose(optimum.standardError ?? undefined, wanted.standardError);
     expectClose(optimum.interval?.low, wanted.interval[0]);

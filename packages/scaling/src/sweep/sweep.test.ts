@@ -1,0 +1,56 @@
+import { describe, expect, it } from 'vitest';
+import { middleFirst, scoreOf, whyHopeless } from '../index.js';
+
+it('rates are tried from the middle outwards', () => {
+  expect(middleFirst([1, 2, 3, 4, 5])).toEqual([3, 4, 2, 5, 1]);
+  expect(middleFirst([1, 2, 3, 4])).toEqual([2, 3, 1, 4]);
+  expect(middleFirst([1])).toEqual([1]);
+  expect(middleFirst([])).toEqual([]);
+});
+
+describe('a run is hopeless', () => {
+  const rule = { afterPart: 0.5, worseBy: 0.1 };
+  const flat = (loss: number | null, steps: number) => Array.from({ length: steps }, () => loss);
+
+  it('when it is far above the best of its scale at the same step, once it has had its time', () => {
+    const good = flat(2, 40);
+    expect(whyHopeless(flat(2.3, 20), 40, [good], rule)).toBe(
+      'at step 20 its loss is 15 % above the best of its scale',
+    );
+    expect(whyHopeless(flat(2.3, 19), 40, [good], rule)).toBeUndefined();
+    expect(whyHopeless(flat(2.19, 30), 40, [good], rule)).toBeUndefined();
+  });
+
+  it('not when nobody has come as far, and not because of one bad step', () => {
+    expect(whyHopeless(flat(9, 30), 40, [flat(2, 29)], rule)).toBeUndefined();
+    expect(whyHopeless(flat(9, 30), 40, [], rule)).toBeUndefined();
+    expect(whyHopeless([...flat(2, 29), 3], 40, [flat(2, 40)], rule)).toBeUndefined();
+  });
+
+  it('when its loss is no number any more, at any time', () => {
+    expect(whyHopeless([2, ...flat(null, 5)], 40, [], rule)).toBe('its loss has not been finite for 5 steps');
+    expect(whyHopeless([2, ...flat(null, 4)], 40, [], rule)).toBeUndefined();
+  });
+
+  it('compared with a sibling that diverged it is not', () => {
+    expect(whyHopeless(flat(2, 30), 40, [flat(null, 40)], rule)).toBeUndefined();
+  });
+});
+
+describe('what a run comes to', () => {
+  const heldOut = { loss: 2.5, sources: { captioned: 2, interleaved: 3, text: null } };
+
+  it('is the mean of its last training losses, or nothing when one was not finite', () => {
+    expect(scoreOf([9, 3, 2, 1], null, 'trainingLoss', 3)).toBe(2);
+    expect(scoreOf([1], null, 'trainingLoss', 3)).toBe(1);
+    expect(scoreOf([9, 3, null, 1], null, 'trainingLoss', 3)).toBeNull();
+    expect(scoreOf([], null, 'trainingLoss', 3)).toBeNull();
+  });
+
+  it('is its held-out loss, of all sources or of one', () => {
+    expect(scoreOf([1], heldOut, 'heldOutLoss', 3)).toBe(2.5);
+    expect(scoreOf([1], heldOut, 'heldOutLoss.interleaved', 3)).toBe(3);
+    expect(scoreOf([1], heldOut, 'heldOutLoss.text', 3)).toBeNull();
+    expect(scoreOf([1], null, 'heldOutLoss', 3)).toBeNull();
+  });
+});

@@ -1,19 +1,13 @@
 import { type FileHandle, mkdir, open } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { WeftError } from '@weft/common';
+import { type Append, AppendQueue } from './append-queue.js';
 import type { EventLog, LogEntry } from './event-log.js';
 import { followLogFile } from './follow-log.js';
 import { formatLines } from './log-line.js';
 import { ProcessLock } from './process-lock.js';
 import { readLogFile, type SoundPart, scanLog } from './scan-log.js';
 import { syncDirectory } from './write-json-file.js';
-
-interface PendingAppend {
-  readonly text: string;
-  readonly lastSequence: number;
-  readonly resolve: (lastSequence: number) => void;
-  readonly reject: (error: WeftError) => void;
-}
 
 export interface FileEventLogOptions {
   /** Asked before every write; throws when this process may not write any more. */
@@ -32,20 +26,21 @@ export class FileEventLog implements EventLog {
   readonly #file: FileHandle;
   readonly #lock: ProcessLock;
   readonly #fence: () => Promise<void>;
-  #lastSequence: number;
+  readonly #appends: AppendQueue<string>;
+  /** Of the file, up to the last durable append. */
   #bytes: number;
-  #pending: PendingAppend[] = [];
-  #writing: Promise<void> | undefined;
-  /** The last sequence of the batch on its way to the disk. */
-  #inFlight: number | undefined;
-  #failure: WeftError | undefined;
 
   private constructor(path: string, file: FileHandle, lock: ProcessLock, fence: () => Promise<void>, sound: SoundPart) {
     this.path = path;
     this.#file = file;
     this.#lock = lock;
     this.#fence = fence;
-    this.#lastSequence = sound.lastSequence;
+    this.#appends = new AppendQueue({
+      name: `the event log ${path}`,
+      lastSequence: sound.lastSequence,
+      format: formatLines,
+      write: (_, appends) => this.#write(appends),
+    });
     this.#bytes = sound.bytes;
     this.repaired =
       sound.tornBytes === 0
@@ -81,11 +76,11 @@ export class FileEventLog implements EventLog {
   }
 
   get lastSequence(): number {
-    return this.#lastSequence;
+    return this.#appends.lastSequence;
   }
 
   async *read(fromSequence = 1): AsyncGenerator<LogEntry> {
-    const last = this.#lastSequence;
+    const last = this.lastSequence;
     if (fromSequence > last) return;
     for await (const entry of readLogFile(this.path)) {
       if (entry.sequence >= fromSequence) yield entry;
@@ -94,90 +89,43 @@ export class FileEventLog implements EventLog {
   }
 
   subscribe(fromSequence: number, signal: AbortSignal): AsyncGenerator<LogEntry> {
-    return followLogFile(this.path, fromSequence, signal, () => this.#lastSequence);
+    return followLogFile(this.path, fromSequence, signal, () => this.lastSequence);
   }
 
-  async append(expectedSequence: number, records: readonly unknown[]): Promise<number> {
-    if (this.#failure !== undefined) throw this.#failure;
-    const last = this.#pending.at(-1)?.lastSequence ?? this.#inFlight ?? this.#lastSequence;
-    if (expectedSequence !== last) {
-      throw new WeftError(
-        'failed_precondition',
-        `the event log ${this.path} stands at ${last}, but the writer expected ${expectedSequence}`,
-        { cure: 'read the log again before writing' },
-      );
-    }
-    if (records.length === 0) return last;
-    const text = this.#format(last + 1, records);
-    return new Promise((resolve, reject) => {
-      this.#pending.push({ text, lastSequence: last + records.length, resolve, reject });
-      this.#writing ??= this.#writeAll().finally(() => {
-        this.#writing = undefined;
-      });
-    });
+  append(expectedSequence: number, records: readonly unknown[]): Promise<number> {
+    return this.#appends.append(expectedSequence, records);
   }
 
   async close(): Promise<void> {
-    await this.#writing;
-    if (this.#failure?.code === 'cancelled') return;
-    this.#failure = new WeftError('cancelled', `the event log ${this.path} is closed`);
+    if (!(await this.#appends.close())) return;
     await this.#file.close();
     await this.#lock.release();
   }
 
-  async #writeAll(): Promise<void> {
-    while (this.#pending.length > 0) {
-      const batch = this.#pending;
-      this.#pending = [];
-      this.#inFlight = batch.at(-1)?.lastSequence;
-      try {
-        await this.#write(batch);
-        for (const { lastSequence, resolve } of batch) resolve(lastSequence);
-      } catch (cause) {
-        const error = WeftError.is(cause) ? cause : await this.#backOut(cause);
-        for (const { reject } of [...batch, ...this.#pending]) reject(error);
-        this.#pending = [];
-      }
-      this.#inFlight = undefined;
-    }
-  }
-
-  async #write(batch: readonly PendingAppend[]): Promise<void> {
+  async #write(appends: readonly Append<string>[]): Promise<void> {
     await this.#fence();
-    const bytes = Buffer.from(batch.map(({ text }) => text).join(''));
-    await this.#file.appendFile(bytes);
-    await this.#file.datasync();
+    const bytes = Buffer.from(appends.map(({ text }) => text).join(''));
+    try {
+      await this.#file.appendFile(bytes);
+      await this.#file.datasync();
+    } catch (cause) {
+      throw await this.#backOut(cause);
+    }
     this.#bytes += bytes.length;
-    this.#lastSequence = batch.at(-1)?.lastSequence ?? this.#lastSequence;
   }
 
   /** Takes half-written lines back, so that the next append does not stand behind them. */
   async #backOut(cause: unknown): Promise<WeftError> {
-    const reason = WeftError.from(cause).message;
+    const message = `the event log ${this.path} cannot be written: ${WeftError.from(cause).message}`;
     try {
       await this.#file.truncate(this.#bytes);
       await this.#file.sync();
-      return new WeftError('unavailable', `the event log ${this.path} cannot be written: ${reason}`, {
-        cure: 'free space on its disk, then try again',
-        cause,
-      });
+      return new WeftError('unavailable', message, { cure: 'free space on its disk, then try again', cause });
     } catch {
-      this.#failure = new WeftError('unavailable', `the event log ${this.path} cannot be written: ${reason}`, {
-        cure: 'see to its disk, then start the process again',
-        cause,
-      });
-      return this.#failure;
-    }
-  }
-
-  #format(firstSequence: number, records: readonly unknown[]): string {
-    try {
-      return formatLines(firstSequence, records);
-    } catch (cause) {
-      const reason = WeftError.from(cause).message;
-      throw new WeftError('invalid_argument', `a record for the event log ${this.path} is not JSON: ${reason}`, {
-        cause,
-      });
+      const cure = 'see to its disk, then start the process again';
+      const error = new WeftError('unavailable', message, { cure, cause });
+      this.#appends.fail(error);
+      return error;
     }
   }
 }

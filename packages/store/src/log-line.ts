@@ -1,4 +1,5 @@
 import { crc32 } from 'node:zlib';
+import { toJson } from './as-json.js';
 import type { LogEntry } from './event-log.js';
 
 /**
@@ -16,8 +17,7 @@ const LINE = /^\{"sequence":(\d{1,15}),"last":(\d{1,15}),"crc32":"([0-9a-f]{8})"
 export function formatLines(firstSequence: number, records: readonly unknown[]): string {
   const last = firstSequence + records.length - 1;
   const lines = records.map((record, index) => {
-    const text: string | undefined = JSON.stringify(record);
-    if (text === undefined) throw new TypeError(`record ${index} is ${String(record)}, which JSON cannot hold`);
+    const text = toJson(record);
     return `{"sequence":${firstSequence + index},"last":${last},"crc32":"${checksum(text)}","record":${text}}\n`;
   });
   return lines.join('');

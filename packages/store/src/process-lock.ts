@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { link, readFile, rename, rm, unlink, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { systemClock, WeftError } from '@weft/common';
+import { isProcessAlive, startTicks } from './process-identity.js';
 
 interface Holder {
   readonly processId: number;
@@ -115,21 +116,7 @@ async function thisProcess(): Promise<Holder> {
 }
 
 async function isAlive({ processId, startTicks: ticks, hostName }: Holder): Promise<boolean> {
-  if (hostName !== hostname()) return true;
-  try {
-    process.kill(processId, 0);
-  } catch (error) {
-    // EPERM: there is such a process, of another user.
-    if (!(error instanceof Error && 'code' in error && error.code === 'EPERM')) return false;
-  }
-  const now = await startTicks(processId);
-  return now === undefined || now === ticks;
-}
-
-/** Field 22 of /proc/<id>/stat, counted after the name, which may hold anything up to the last bracket. */
-async function startTicks(processId: number): Promise<string | undefined> {
-  const stat = await readFile(`/proc/${processId}/stat`, 'utf8').catch(() => undefined);
-  return stat?.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+  return hostName !== hostname() || isProcessAlive(processId, ticks);
 }
 
 function parseHolder(text: string): Holder | undefined {

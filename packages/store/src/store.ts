@@ -47,4 +47,8 @@ export interface StoreOptions {
   readonly redisUrl?: string;
   /** What the names of all keys in Redis begin with, so that several clusters can share one. Default `weft`. */
   readonly keyPrefix?: string;
+  /** How long a lease in Redis holds without a sign of its holder, milliseconds. Default 10,000. */
+  readonly leaseMs?: number;
+  /** How long to try to reach Redis at first, milliseconds. Default 10,000; later losses are waited out. */
+  readonly connectTimeoutMs?: number;
 }

@@ -35,18 +35,22 @@ export function asJob(jobs: StoredJobs, stored: StoredJob, nowMs: number): Job {
 
 /** Higher priorities first; among equals by rank. */
 export function byOrder(left: StoredJob, right: StoredJob): number {
-  return right.priority - left.priority || compareRanks(left.rank, right.rank) || (left.id < right.id ? -1 : 1);
+  return right.priority - left.priority || compareRanks(left.rank, right.rank) || byId(left, right);
 }
 
 /** The listing that `JobQueue.list` promises. */
 export function listJobs(jobs: StoredJobs, nowMs: number): readonly Job[] {
   const all = [...jobs.values()];
-  const active = all
-    .filter(({ phase }) => phase === 'active')
-    .sort((a, b) => Number(a.startedAtMs) - Number(b.startedAtMs));
+  const active = all.filter(({ phase }) => phase === 'active').sort(earliestStartFirst);
   const queued = all.filter(({ phase }) => phase === 'queued').sort(byOrder);
   const ended = all.filter(hasEnded).sort(latestEndFirst);
   return [...active, ...queued, ...ended].map((job) => asJob(jobs, job, nowMs));
 }
 
-export const latestEndFirst = (a: StoredJob, b: StoredJob) => Number(b.endedAtMs) - Number(a.endedAtMs);
+export const latestEndFirst = (left: StoredJob, right: StoredJob): number =>
+  Number(right.endedAtMs) - Number(left.endedAtMs) || byId(left, right);
+
+const earliestStartFirst = (left: StoredJob, right: StoredJob): number =>
+  Number(left.startedAtMs) - Number(right.startedAtMs) || byId(left, right);
+
+const byId = (left: StoredJob, right: StoredJob): number => (left.id < right.id ? -1 : 1);

@@ -1,4 +1,5 @@
 export { FakeClock } from './fake-clock.js';
 export { freePort } from './free-port.js';
+export { type RedisServer, type RedisServerOptions, redisServer } from './redis-server.js';
 export { type TemporaryDirectory, temporaryDirectory } from './temporary-directory.js';
 export { type WaitOptions, waitFor } from './wait-for.js';

@@ -1,0 +1,62 @@
+import { WeftError } from '@weft/common';
+import { Cluster } from 'ioredis';
+import type { RedisClient } from './connect-redis.js';
+import { redisError } from './redis-errors.js';
+
+/** BullMQ's recommendation, and the first with all commands that Weft's scripts use. */
+const OLDEST = '6.2.0';
+
+export interface ServerFacts {
+  /** `Redis 7.0.15`, `Valkey 8.0.1`. */
+  readonly name: string;
+  readonly warnings: readonly string[];
+}
+
+/**
+ * Looks whether this Redis can be trusted with runs.
+ *
+ * @throws WeftError `failed_precondition` with the cure when it is too old, evicts keys, or is a replica.
+ */
+export async function checkServer(client: RedisClient, place: string): Promise<ServerFacts> {
+  const nodes = client instanceof Cluster ? client.nodes('master') : [client];
+  const facts: ServerFacts[] = [];
+  for (const node of nodes) facts.push(judgeServer(await node.info().catch((thrown) => refuse(thrown, place)), place));
+  return { name: facts[0]?.name ?? 'Redis', warnings: [...new Set(facts.flatMap(({ warnings }) => warnings))] };
+}
+
+function refuse(thrown: unknown, place: string): never {
+  throw redisError(thrown, place);
+}
+
+/** The judgement, from the answer to `INFO`. */
+export function judgeServer(info: string, place: string): ServerFacts {
+  const facts = new Map(
+    info.split(/\r?\n/).map((line) => [line.split(':', 1)[0] ?? '', line.slice(line.indexOf(':') + 1)]),
+  );
+  const version = facts.get('redis_version') ?? '0';
+  const valkey = facts.get('valkey_version');
+  const name = valkey === undefined ? `Redis ${version}` : `Valkey ${valkey}`;
+  const refusal = (what: string, cure: string) =>
+    new WeftError('failed_precondition', `${name} at ${place} ${what}`, { cure });
+  if (isOlder(version, OLDEST)) throw refusal(`is too old, Weft needs ${OLDEST}`, `install Redis ${OLDEST} or newer`);
+  const policy = facts.get('maxmemory_policy');
+  if (policy !== undefined && policy !== 'noeviction') {
+    throw refusal(
+      `may throw away runs when its memory is full: its maxmemory-policy is ${policy}`,
+      'set `maxmemory-policy noeviction` in redis.conf, now with `redis-cli CONFIG SET maxmemory-policy noeviction`',
+    );
+  }
+  if (facts.get('role') === 'slave') throw refusal('is a replica and cannot be written', 'name the master in its URL');
+  const durable = facts.get('aof_enabled') === '1';
+  const warning = `${name} at ${place} keeps no append-only file: what happened since its last snapshot is lost when it stops. Set \`appendonly yes\` in redis.conf, now with \`redis-cli CONFIG SET appendonly yes\`.`;
+  return { name, warnings: durable ? [] : [warning] };
+}
+
+function isOlder(version: string, than: string): boolean {
+  const [left, right] = [version, than].map((text) => text.split('.').map(Number));
+  for (const [index, wanted] of (right ?? []).entries()) {
+    const found = left?.[index] ?? 0;
+    if (found !== wanted) return found < wanted;
+  }
+  return false;
+}

@@ -1,0 +1,82 @@
+import type { QueueChange, QueueState } from '../queue-state.js';
+import type { StoredJob } from '../stored-job.js';
+import { StoredQueue } from '../stored-queue.js';
+import { BullJobs } from './bull-jobs.js';
+import type { RedisKeys } from './redis-keys.js';
+import type { RedisLink } from './redis-link.js';
+
+/** What a call is going to do, as it is written down before. Carrying it out twice is the same as once. */
+interface Intent {
+  /** One job, or a parent with its children. */
+  readonly added: readonly StoredJob[];
+  /** Jobs as they shall be; children before their parents. */
+  readonly settled: readonly StoredJob[];
+  readonly forgotten: readonly string[];
+  /** Null: as it is. */
+  readonly paused: boolean | null;
+}
+
+/**
+ * The queue in Redis, on BullMQ. A change takes several calls of BullMQ; so it is written down first, in one, and then
+ * carried out. Whoever finds one that was not carried out to its end, after a lost connection or the death of a
+ * coordinator, carries it out again.
+ */
+export class RedisJobQueue extends StoredQueue {
+  readonly #link: RedisLink;
+  readonly #jobs: BullJobs;
+
+  /** @param token of the lease it is opened under. */
+  static async open(link: RedisLink, keys: RedisKeys, token: number): Promise<RedisJobQueue> {
+    const jobs = new BullJobs(link.client, keys, token);
+    try {
+      return new RedisJobQueue(link, jobs, await link.run(() => loadQueue(jobs)));
+    } catch (thrown) {
+      await jobs.close();
+      throw thrown;
+    }
+  }
+
+  private constructor(link: RedisLink, jobs: BullJobs, state: QueueState) {
+    super(state);
+    this.#link = link;
+    this.#jobs = jobs;
+  }
+
+  protected async write(changes: readonly QueueChange[], next: QueueState): Promise<void> {
+    const intent: Intent = {
+      added: changes.flatMap((change) => (change.kind === 'added' ? change.job : [])),
+      settled: changes.flatMap((change) => (change.kind === 'changed' ? (next.jobs.get(change.id) ?? []) : [])),
+      forgotten: changes.flatMap((change) => (change.kind === 'forgotten' ? change.ids : [])),
+      paused: changes.some(({ kind }) => kind === 'paused') ? next.paused : null,
+    };
+    const text = JSON.stringify(intent);
+    await this.#link.run(async () => {
+      await this.#jobs.intend(text);
+      await carryOut(this.#jobs, intent);
+      await this.#jobs.intend('');
+    });
+  }
+
+  override async close(): Promise<void> {
+    await super.close();
+    await this.#jobs.close();
+  }
+}
+
+async function loadQueue(jobs: BullJobs): Promise<QueueState> {
+  const text = await jobs.intended();
+  if (text !== '') {
+    const intent: Intent = JSON.parse(text);
+    await carryOut(jobs, intent);
+    await jobs.intend('');
+  }
+  const loaded = await jobs.load();
+  return { jobs: new Map(loaded.map((job) => [job.id, job])), paused: await jobs.isPaused() };
+}
+
+async function carryOut(jobs: BullJobs, { added, settled, forgotten, paused }: Intent): Promise<void> {
+  await jobs.add(added);
+  for (const job of settled) await jobs.settle(job);
+  for (const id of forgotten) await jobs.forget(id);
+  if (paused !== null) await jobs.setPaused(paused);
+}

@@ -1,0 +1,98 @@
+import { systemClock, WeftError } from '@weft/common';
+import type { AcquireOptions, Held, Lease } from '../lease.js';
+import { leaseLost } from './redis-errors.js';
+import { type Holder, isDead, parseHolder, thisHolder } from './redis-holder.js';
+import type { RedisKeys } from './redis-keys.js';
+import type { RedisLink } from './redis-link.js';
+import { ACQUIRE, RELEASE, RENEW } from './redis-scripts.js';
+import { runScript } from './run-script.js';
+
+/** A holder extends its lease this many times before it lapses. */
+const RENEWALS = 3;
+const RETRY_MS = 200;
+
+/**
+ * The lease in Redis: a counter, the fencing token, and a key that expires when its holder is not heard of. A holder that
+ * comes back late goes on when nobody took over meanwhile; the token tells.
+ */
+export class RedisLease implements Lease {
+  readonly #link: RedisLink;
+  readonly #keys: RedisKeys;
+  readonly #leaseMs: number;
+
+  /** @param leaseMs how long it holds without a sign of its holder. */
+  constructor(link: RedisLink, keys: RedisKeys, leaseMs: number) {
+    this.#link = link;
+    this.#keys = keys;
+    this.#leaseMs = leaseMs;
+  }
+
+  async acquire(name: string, { signal, onWaiting, waitMs }: AcquireOptions = {}): Promise<Held> {
+    const me = await thisHolder(name);
+    const deadlineMs = systemClock.monotonicMs() + (waitMs ?? Number.POSITIVE_INFINITY);
+    let gone = '';
+    let told = '';
+    for (;;) {
+      const [token, text] = await this.#script(ACQUIRE, [JSON.stringify(me), gone, this.#leaseMs], signal);
+      if (typeof token === 'number' && token > 0) return this.#hold(me, token);
+      const holder = parseHolder(String(text));
+      if (gone === '' && (await isDead(holder))) {
+        gone = String(text);
+        continue;
+      }
+      gone = '';
+      if (systemClock.monotonicMs() >= deadlineMs) throw inUse(this.#link.place, holder.name);
+      if (holder.nonce !== told) onWaiting?.(holder.name);
+      told = holder.nonce;
+      await systemClock.sleep(RETRY_MS, signal);
+    }
+  }
+
+  /** @throws WeftError `failed_precondition` when the token is not that of the lease any more. */
+  async check(token: number): Promise<void> {
+    const now = await this.#link.run((client) => client.get(this.#keys.token));
+    if (now !== String(token)) throw leaseLost();
+  }
+
+  #hold(me: Holder, token: number): Held {
+    const stop = new AbortController();
+    const lost = new Promise<WeftError>((resolve) => {
+      this.#renew(me, token, stop.signal).then(
+        (error) => error !== undefined && resolve(error),
+        (thrown: unknown) => stop.signal.aborted || resolve(WeftError.from(thrown)),
+      );
+    });
+    const release = async () => {
+      if (stop.signal.aborted) return;
+      stop.abort();
+      await this.#script(RELEASE, [token]);
+    };
+    return { token, lost, release };
+  }
+
+  /** Resolves when the lease has passed to another. */
+  async #renew(me: Holder, token: number, stop: AbortSignal): Promise<WeftError | undefined> {
+    while (!stop.aborted) {
+      await systemClock.sleep(this.#leaseMs / RENEWALS, AbortSignal.any([stop, this.#link.closed]));
+      const [held, text] = await this.#script(RENEW, [JSON.stringify(me), token, this.#leaseMs], stop);
+      if (held !== 1)
+        return leaseLost(text === undefined || text === null ? undefined : parseHolder(String(text)).name);
+    }
+    return undefined;
+  }
+
+  async #script(
+    script: typeof ACQUIRE,
+    words: readonly (string | number)[],
+    signal?: AbortSignal,
+  ): Promise<readonly unknown[]> {
+    const keys = [this.#keys.token, this.#keys.holder];
+    const answer = await this.#link.run((client) => runScript(client, script, keys, words), signal);
+    return Array.isArray(answer) ? answer : [answer];
+  }
+}
+
+const inUse = (place: string, holder: string) =>
+  new WeftError('failed_precondition', `Redis at ${place} is in use by ${holder}`, {
+    cure: 'stop that one, or choose another prefix for the keys',
+  });

@@ -1,0 +1,123 @@
+import { FENCED } from './redis-errors.js';
+
+/**
+ * The Lua that runs inside Redis. A script sees and changes everything at once, so what must belong together (the lease
+ * and a write under it, the expected sequence and the records) is checked and done in one. Each may be repeated when its
+ * answer got lost.
+ */
+export interface RedisScript {
+  readonly name: string;
+  readonly numberOfKeys: number;
+  readonly lua: string;
+}
+
+/**
+ * Takes the lease when nobody has it, or when the one that has it is `gone`.
+ * Answers the token; or 0 and who has it.
+ */
+export const ACQUIRE: RedisScript = {
+  name: 'weftAcquire',
+  numberOfKeys: 2,
+  lua: `
+local tokenKey, holderKey = KEYS[1], KEYS[2]
+local me, gone, leaseMs = ARGV[1], ARGV[2], ARGV[3]
+local holder = redis.call('GET', holderKey)
+if holder == me then return { tonumber(redis.call('GET', tokenKey)) } end
+if holder and holder ~= gone then return { 0, holder } end
+redis.call('SET', holderKey, me, 'PX', leaseMs)
+return { redis.call('INCR', tokenKey) }
+`,
+};
+
+/** Extends the lease, also one that has lapsed while nobody else took it. Answers 1; or 0 and who has it, if anybody. */
+export const RENEW: RedisScript = {
+  name: 'weftRenew',
+  numberOfKeys: 2,
+  lua: `
+local tokenKey, holderKey = KEYS[1], KEYS[2]
+local me, token, leaseMs = ARGV[1], ARGV[2], ARGV[3]
+if redis.call('GET', tokenKey) ~= token then return { 0, redis.call('GET', holderKey) } end
+redis.call('SET', holderKey, me, 'PX', leaseMs)
+return { 1 }
+`,
+};
+
+/** Gives the lease back. The token moves on, so that nothing can be written under it any more. */
+export const RELEASE: RedisScript = {
+  name: 'weftRelease',
+  numberOfKeys: 2,
+  lua: `
+local tokenKey, holderKey = KEYS[1], KEYS[2]
+if redis.call('GET', tokenKey) == ARGV[1] then
+  redis.call('DEL', holderKey)
+  redis.call('INCR', tokenKey)
+end
+return 1
+`,
+};
+
+/**
+ * Appends records to a log. The last entry of an append names it, so that an append whose answer got lost is known again.
+ * Answers the last sequence; -1 and the last sequence when the writer expected another.
+ */
+export const APPEND: RedisScript = {
+  name: 'weftAppend',
+  numberOfKeys: 3,
+  lua: `
+local tokenKey, logKey, namesKey = KEYS[1], KEYS[2], KEYS[3]
+local token, name, expected, append, first = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], 5
+if redis.call('GET', tokenKey) ~= token then return redis.error_reply('${FENCED}') end
+local last, lastAppend = 0, nil
+local entries = redis.call('XREVRANGE', logKey, '+', '-', 'COUNT', 1)
+if entries[1] then
+  last = tonumber(string.match(entries[1][1], '^%d+'))
+  lastAppend = entries[1][2][4]
+end
+local count = #ARGV - first + 1
+if last == expected + count and lastAppend == append then return { last } end
+if last ~= expected then return { -1, last } end
+redis.call('SADD', namesKey, name)
+for index = 1, count do
+  local id = string.format('%d-0', last + index)
+  if index < count then
+    redis.call('XADD', logKey, id, 'record', ARGV[first + index - 1])
+  else
+    redis.call('XADD', logKey, id, 'record', ARGV[first + index - 1], 'append', append)
+  end
+end
+return { last + count }
+`,
+};
+
+/** Writes down a change of the queue before it is carried out, or, with no text, that it was. For a fenced client. */
+export const INTEND: RedisScript = {
+  name: 'weftIntend',
+  numberOfKeys: 1,
+  lua: `
+if ARGV[1] == '' then return redis.call('DEL', KEYS[1]) end
+return redis.call('SET', KEYS[1], ARGV[1])
+`,
+};
+
+/**
+ * BullMQ takes the next job; the coordinator takes a certain one. What follows is what BullMQ's moveToActive (6.7.0) does,
+ * for the job of this id, whether or not the queue is paused. For a fenced client.
+ */
+export const TAKE: RedisScript = {
+  name: 'weftTake',
+  numberOfKeys: 7,
+  lua: `
+local wait, prioritized, delayed, waitingChildren, active, events, job =
+  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+local id, lock, nowMs = ARGV[1], ARGV[2], ARGV[3]
+local removed = redis.call('LREM', wait, 1, id) + redis.call('ZREM', prioritized, id)
+  + redis.call('ZREM', delayed, id) + redis.call('ZREM', waitingChildren, id)
+if removed == 0 then return 0 end
+redis.call('LPUSH', active, id)
+redis.call('SET', job .. ':lock', lock)
+redis.call('HSET', job, 'processedOn', nowMs)
+redis.call('HINCRBY', job, 'ats', 1)
+redis.call('XADD', events, '*', 'event', 'active', 'jobId', id, 'prev', 'waiting')
+return 1
+`,
+};

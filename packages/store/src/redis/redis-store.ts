@@ -1,0 +1,83 @@
+import type { EventLog, LogReader } from '../event-log.js';
+import type { JobQueue } from '../job-queue.js';
+import type { Held } from '../lease.js';
+import { checkLogName } from '../log-name.js';
+import type { Store, StoreHealth } from '../store.js';
+import { checkServer, type ServerFacts } from './check-server.js';
+import { RedisEventLog } from './redis-event-log.js';
+import { RedisJobQueue } from './redis-job-queue.js';
+import { RedisKeys } from './redis-keys.js';
+import { RedisLease } from './redis-lease.js';
+import { RedisLink } from './redis-link.js';
+import { RedisLogReader } from './redis-log-reader.js';
+import { parseRedisUrl } from './redis-url.js';
+
+export interface RedisStoreOptions {
+  readonly url: string;
+  readonly keyPrefix: string;
+  readonly leaseMs: number;
+  readonly connectTimeoutMs: number;
+}
+
+/** A store in Redis, for any number of machines. */
+export class RedisStore implements Store {
+  readonly description: string;
+  readonly warnings: readonly string[];
+  readonly lease: RedisLease;
+  readonly #link: RedisLink;
+  readonly #keys: RedisKeys;
+  #queue: RedisJobQueue | undefined;
+
+  /** @throws WeftError when the URL is wrong, Redis does not answer, refuses us, or is not fit for runs. */
+  static async open({ url, keyPrefix, leaseMs, connectTimeoutMs }: RedisStoreOptions): Promise<RedisStore> {
+    const keys = new RedisKeys(keyPrefix);
+    const link = await RedisLink.connect(parseRedisUrl(url), connectTimeoutMs);
+    try {
+      return new RedisStore(link, keys, await checkServer(link.client, link.place), leaseMs);
+    } catch (thrown) {
+      link.close();
+      throw thrown;
+    }
+  }
+
+  private constructor(link: RedisLink, keys: RedisKeys, facts: ServerFacts, leaseMs: number) {
+    this.description = `${facts.name} at ${link.place}`;
+    this.warnings = facts.warnings;
+    this.lease = new RedisLease(link, keys, leaseMs);
+    this.#link = link;
+    this.#keys = keys;
+  }
+
+  get health(): StoreHealth {
+    return this.#link.health;
+  }
+
+  watchHealth(listener: (health: StoreHealth) => void): () => void {
+    return this.#link.watchHealth(listener);
+  }
+
+  log(name: string): LogReader {
+    return new RedisLogReader(this.#link, this.#keys, checkLogName(name));
+  }
+
+  logNames(): Promise<readonly string[]> {
+    return this.#link.run((client) => client.smembers(this.#keys.logNames));
+  }
+
+  async openLog(name: string, { token }: Held): Promise<EventLog> {
+    checkLogName(name);
+    await this.lease.check(token);
+    return RedisEventLog.open({ link: this.#link, keys: this.#keys, name, token });
+  }
+
+  async openQueue({ token }: Held): Promise<JobQueue> {
+    await this.lease.check(token);
+    this.#queue = await RedisJobQueue.open(this.#link, this.#keys, token);
+    return this.#queue;
+  }
+
+  async close(): Promise<void> {
+    this.#link.close();
+    await this.#queue?.close();
+  }
+}

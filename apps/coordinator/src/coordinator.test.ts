@@ -4,10 +4,11 @@ import { WEFT_VERSION, WeftError } from '@weft/common';
 import { ledgerRecords, type MetricsRow } from '@weft/coordination';
 import { Ledger } from '@weft/mixture';
 import { RunPhase, type RunSummary } from '@weft/proto';
+import { openStore } from '@weft/store';
 import { FakeClock, type TemporaryDirectory, temporaryDirectory, waitFor } from '@weft/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Coordinator } from './coordinator.js';
-import { readRunLog } from './home.js';
+import { readRunLog } from './run-logs.js';
 import { launchRequest, openCoordinator } from './testing/open-coordinator.js';
 import { ScriptedWorker, type ScriptOptions } from './testing/scripted-worker.js';
 
@@ -39,7 +40,7 @@ async function rowsOf({ directory: run }: RunSummary): Promise<MetricsRow[]> {
 
 /** The ledger is whole and the metrics have one row per step. */
 async function expectWhole(run: RunSummary): Promise<void> {
-  const ledger = Ledger.fold(ledgerRecords(await readRunLog(home, run.runId)));
+  const ledger = Ledger.fold(ledgerRecords(await readRunLog(await openStore({ home }), run.runId)));
   expect(ledger.problems()).toEqual([]);
   expect(ledger.lastStep).toBe(run.step);
   const rows = await rowsOf(run);
@@ -172,7 +173,7 @@ describe('what a coordinator refuses', () => {
       'workers is 10, but must be at most globalBatchSize (9)',
     );
     await expect(coordinator.runs.launch({ ...launchRequest(), configJson: '{' })).rejects.toThrow('is not JSON');
-    expect(coordinator.runs.list()).toEqual([]);
+    expect(coordinator.runs.list().runs).toEqual([]);
   });
 
   it('is a run that nobody knows', async () => {
@@ -187,8 +188,8 @@ describe('what a coordinator refuses', () => {
 
   it('is a home that another coordinator keeps', async () => {
     await using opened = await openCoordinator(home);
-    expect(opened.coordinator.runs.list()).toEqual([]);
-    await expect(openCoordinator(home, { clock: quickClock })).rejects.toMatchObject({
+    expect(opened.coordinator.runs.list().runs).toEqual([]);
+    await expect(openCoordinator(home)).rejects.toMatchObject({
       code: 'failed_precondition',
       cure: 'use that one, stop it, or give this one a --home of its own',
     });
@@ -265,10 +266,10 @@ describe('a coordinator that comes back', () => {
     const runId = await interrupted();
     await using again = await openCoordinator(home, { recover: 'manual' });
     const other = await again.coordinator.runs.launch(launchRequest());
-    await again.coordinator.close();
+    await again.close();
     await writeFile(join(home, 'runs', runId, 'events.jsonl'), 'rubbish\nrubbish\n');
     await using opened = await openCoordinator(home, { recover: 'manual' });
-    expect(opened.coordinator.runs.list().map((run) => run.runId)).toEqual([other.runId]);
+    expect(opened.coordinator.runs.list().runs.map((run) => run.runId)).toEqual([other.runId]);
     expect(opened.lines.find(({ level }) => level === 'error')?.message).toContain(`run ${runId} is left out`);
   });
 });
@@ -343,9 +344,6 @@ describe('a coordinator that cannot write its log', () => {
     await writeFile(join(home, 'runs'), 'in the way');
     await expect(opened.coordinator.runs.launch(launchRequest())).rejects.toThrow();
     expect(await opened.coordinator.failed).toBeInstanceOf(WeftError);
-    expect(opened.coordinator.runs.list()).toEqual([]);
+    expect(opened.coordinator.runs.list().runs).toEqual([]);
   });
 });
-
-/** A clock whose sleeps are over at once. */
-const quickClock = { nowMs: () => Date.now(), monotonicMs: () => performance.now(), sleep: async () => {} };

@@ -1,5 +1,5 @@
-import { mkdir } from 'node:fs/promises';
-import { type Clock, systemClock, WeftError } from '@weft/common';
+import { randomUUID } from 'node:crypto';
+import { type Clock, Random, systemClock, WeftError } from '@weft/common';
 import {
   type ClusterEvent,
   type ClusterState,
@@ -10,16 +10,21 @@ import {
   type RecoveryPolicy,
   type Settings,
 } from '@weft/coordination';
-import type { ProcessLock } from '@weft/store';
+import type { JobQueue, StoreHealth } from '@weft/store';
 import type { CoordinatorMetrics, Logger } from '@weft/telemetry';
 import { Attendance } from './attendance.js';
 import { CoordinatorObserver } from './coordinator-observer.js';
 import { DecisionQueue } from './decision-queue.js';
 import { Effects } from './effects.js';
-import { lockHome } from './lock-home.js';
-import { replayRuns } from './replay-runs.js';
+import type { HeldStore } from './hold-store.js';
+import { launchMissing } from './launch-missing.js';
+import { foundQueue, listedEvent } from './queue-jobs.js';
+import { QueueRequests } from './queue-requests.js';
 import { RunFiles } from './run-files.js';
+import { replayRuns } from './run-logs.js';
 import { RunRequests } from './run-requests.js';
+import { storeTrouble } from './store-trouble.js';
+import { SweepRequests } from './sweep-requests.js';
 import { Watchers } from './watchers.js';
 import { WorkerStreams } from './worker-streams.js';
 
@@ -29,8 +34,10 @@ const TICK_MS = 200;
 const BEATS_PER_TIMEOUT = 5;
 
 export interface CoordinatorOptions {
-  /** The directory everything is kept in. */
+  /** The directory runs are kept in; their logs and the queue are in the store. */
   readonly home: string;
+  /** Held as long as the coordinator lives; whoever opened it closes it. */
+  readonly keeper: HeldStore;
   /** What happens to the runs that were under way; default `auto`. */
   readonly recover?: RecoveryPolicy;
   readonly settings?: Partial<Settings>;
@@ -46,14 +53,16 @@ export interface CoordinatorOptions {
 export class Coordinator {
   /** For people. */
   readonly runs: RunRequests;
+  readonly queue: QueueRequests;
+  readonly sweeps: SweepRequests;
   /** For workers. */
   readonly attendance: Attendance;
-  /** Resolves when it cannot go on, because its log cannot be written: end the process. */
+  /** Resolves when it cannot go on, because its log cannot be written or another has its lease: end the process. */
   readonly failed: Promise<WeftError>;
   readonly #options: CoordinatorOptions;
   readonly #clock: Clock;
-  readonly #lock: ProcessLock;
-  readonly #queue: DecisionQueue;
+  readonly #jobs: JobQueue;
+  readonly #decisions: DecisionQueue;
   readonly #effects: Effects;
   readonly #observer: CoordinatorObserver;
   readonly #streams = new WorkerStreams();
@@ -62,33 +71,28 @@ export class Coordinator {
   readonly #closing = new AbortController();
   #fail: (error: WeftError) => void = () => {};
 
-  /**
-   * Takes the home, replays its runs and takes care of those that were under way.
-   *
-   * @throws `failed_precondition` when another coordinator has the home.
-   */
+  /** Replays the runs of the store and takes care of those that were under way. */
   static async open(options: CoordinatorOptions): Promise<Coordinator> {
-    const { home, log, recover = 'auto', clock = systemClock } = options;
-    await mkdir(home, { recursive: true });
-    const lock = await lockHome(home, clock);
-    try {
-      const settings = { ...defaultSettings, ...options.settings };
-      const state = initialCluster(settings, await replayRuns(home, log));
-      const coordinator = new Coordinator(options, lock, state);
-      await coordinator.#queue.take({ kind: 'recovered', policy: recover });
-      void coordinator.#tickOn();
-      return coordinator;
-    } catch (thrown) {
-      await lock.release();
-      throw thrown;
-    }
+    const { keeper, log, recover = 'auto' } = options;
+    const { store, held } = keeper;
+    const settings = { ...defaultSettings, ...options.settings };
+    const state = initialCluster(settings, await replayRuns(store, log));
+    const queue = await store.openQueue(held);
+    const coordinator = new Coordinator(options, queue, state);
+    const jobs = await queue.list();
+    await coordinator.#decisions.take({ ...foundQueue(jobs, await queue.isPaused()), policy: recover });
+    await launchMissing(coordinator.#decisions, jobs, log);
+    void coordinator.#tickOn();
+    void coordinator.#followQueue();
+    return coordinator;
   }
 
-  private constructor(options: CoordinatorOptions, lock: ProcessLock, state: ClusterState) {
-    const { log, metrics, clock = systemClock } = options;
+  private constructor(options: CoordinatorOptions, jobs: JobQueue, state: ClusterState) {
+    const { keeper, log, metrics, clock = systemClock } = options;
+    const { store } = keeper;
     this.#options = options;
     this.#clock = clock;
-    this.#lock = lock;
+    this.#jobs = jobs;
     this.failed = new Promise((resolve) => {
       this.#fail = resolve;
     });
@@ -96,20 +100,29 @@ export class Coordinator {
     const dispatch = (event: ClusterEvent) => this.#dispatch(event);
     const append = (records: Decision['records']) => this.#append(records);
     const carryOut = (decision: Decision, event: ClusterEvent) => this.#carryOut(decision, event);
+    void keeper.held.lost.then((error) => this.#fail(error));
     const queue = new DecisionQueue({ clock, state, append, carryOut });
     const streams = this.#streams;
     const watchers = this.#watchers;
-    this.#queue = queue;
+    this.#decisions = queue;
     this.#observer = new CoordinatorObserver(log, metrics);
-    this.#effects = new Effects({ streams, watchers, filesOf, dispatch, log });
-    this.runs = new RunRequests({ queue, watchers, filesOf, clock, closing: this.#closing.signal });
+    this.#effects = new Effects({ streams, watchers, jobs, filesOf, dispatch, log });
+    const random = Random.of('run ids', randomUUID());
+    const runs = new RunRequests({ queue, watchers, filesOf, clock, random, store, closing: this.#closing.signal });
+    const requireStore = () => runs.requireStore();
+    const summaryOf = (runId: string) => runs.get(runId);
+    this.runs = runs;
+    this.queue = new QueueRequests({ queue, jobs, requireStore });
+    this.sweeps = new SweepRequests({ queue, jobs, clock, random, requireStore, summaryOf });
+    const endWatch = store.watchHealth((health) => this.#storeChanged(health));
+    this.#closing.signal.addEventListener('abort', endWatch, { once: true });
     const heartbeatIntervalMs = Math.ceil(state.settings.heartbeatTimeoutMs / BEATS_PER_TIMEOUT);
     this.attendance = new Attendance({ queue, streams, dispatch, clock, heartbeatIntervalMs });
   }
 
   /** How long the attending worker that has been silent the longest has been so, seconds; 0 without workers. */
   oldestHeartbeatAge(): number {
-    const lastSeenMs = [...this.#queue.state.workers.values()].map((worker) => worker.lastSeenMs);
+    const lastSeenMs = [...this.#decisions.state.workers.values()].map((worker) => worker.lastSeenMs);
     return lastSeenMs.length === 0 ? 0 : Math.max(0, (this.#clock.nowMs() - Math.min(...lastSeenMs)) / 1000);
   }
 
@@ -119,14 +132,13 @@ export class Coordinator {
     this.#closing.abort();
     this.#streams.closeAll(new WeftError('unavailable', 'the coordinator is shutting down'));
     this.#watchers.endAll();
-    await this.#queue.inTurn(async () => {
+    await this.#decisions.inTurn(async () => {
       for (const files of this.#files.values()) await files.close();
     });
-    await this.#lock.release();
   }
 
   #filesOf(runId: string): RunFiles {
-    const files = this.#files.get(runId) ?? new RunFiles(this.#options.home, runId);
+    const files = this.#files.get(runId) ?? new RunFiles(this.#options.home, this.#options.keeper, runId);
     this.#files.set(runId, files);
     return files;
   }
@@ -134,7 +146,7 @@ export class Coordinator {
   /** For events that nobody waits for. After `close` the workers' going is not an event any more. */
   #dispatch(event: ClusterEvent): void {
     if (this.#closing.signal.aborted) return;
-    this.#queue.take(event).catch((thrown: unknown) => {
+    this.#decisions.take(event).catch((thrown: unknown) => {
       const error = WeftError.from(thrown);
       this.#options.log.error({ error, event: event.kind }, `${event.kind} could not be handled: ${error.sentence}`);
       if (!('workerId' in event) || event.kind === 'left') return;
@@ -164,8 +176,7 @@ export class Coordinator {
   async #carryOut(decision: Decision, event: ClusterEvent): Promise<void> {
     this.#observer.observe(decision, event);
     for (const command of decision.commands) await this.#effects.carryOut(command);
-    for (const runId of this.#watchers.runIds)
-      this.#watchers.pushIfNew(runId, { body: { $case: 'summary', summary: this.runs.get(runId) } });
+    this.#tellWatchers();
     for (const runId of new Set(decision.records.map((record) => record.runId))) {
       const phase = decision.state.runs.get(runId)?.durable.phase;
       if (phase === undefined || !isEnded(phase)) continue;
@@ -174,9 +185,37 @@ export class Coordinator {
     }
   }
 
+  #tellWatchers(): void {
+    for (const runId of this.#watchers.runIds)
+      this.#watchers.pushIfNew(runId, { body: { $case: 'summary', summary: this.runs.get(runId) } });
+  }
+
+  /** While the store is away the decision in hand waits for it, and all others behind that one. */
+  #storeChanged(health: StoreHealth): void {
+    const { log, keeper } = this.#options;
+    const { description } = keeper.store;
+    if (health.answers) log.info(`${description} answers again`);
+    else log.warn({ error: health.error }, storeTrouble({ description, health }) ?? '');
+    this.#tellWatchers();
+  }
+
+  /** The queue changes by itself when a time comes. */
+  async #followQueue(): Promise<void> {
+    const { signal } = this.#closing;
+    for await (const _ of this.#jobs.changes(signal))
+      await this.#decisions.takeMade(() => listedEvent(this.#jobs)).catch((thrown: unknown) => this.#unlisted(thrown));
+  }
+
+  #unlisted(thrown: unknown): void {
+    const error = WeftError.from(thrown);
+    if (!this.#closing.signal.aborted) this.#options.log.error({ error }, `the queue was not read: ${error.sentence}`);
+  }
+
+  /** One tick at a time: those that a decision kept waiting would all say the same. */
   async #tickOn(): Promise<void> {
     while (!this.#closing.signal.aborted) {
       this.#dispatch({ kind: 'tick' });
+      await this.#decisions.inTurn(async () => {});
       await this.#clock.sleep(TICK_MS, this.#closing.signal).catch(() => {});
     }
   }

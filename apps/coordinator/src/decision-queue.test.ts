@@ -40,9 +40,12 @@ describe('the queue of decisions', () => {
       'wrote launched',
       'wrote assigned',
       'did writeConfig',
+      'did enqueue',
+      'did takeJob',
       'did assign',
       'wrote stopped',
       'did release',
+      'did cancelJob',
     ]);
   });
 

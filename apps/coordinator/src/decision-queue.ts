@@ -35,8 +35,14 @@ export class DecisionQueue {
    * @throws what `decide` refuses the event with, or why its records could not be written.
    */
   take(event: ClusterEvent): Promise<Decision> {
+    return this.takeMade(async () => event);
+  }
+
+  /** As `take`, for an event that is made when its turn has come: nothing is decided in between. */
+  takeMade(make: () => Promise<ClusterEvent>): Promise<Decision> {
     return this.inTurn(async () => {
       const { clock, append, carryOut } = this.#options;
+      const event = await make();
       const decision = decide(clock.nowMs(), this.#state, event);
       await append(decision.records);
       this.#state = decision.state;

@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { assertNever, WeftError } from '@weft/common';
 import type { Assign, ClusterEvent, Command, MetricsRow } from '@weft/coordination';
+import type { JobQueue } from '@weft/store';
 import type { Logger } from '@weft/telemetry';
+import { carryOutInQueue } from './queue-effects.js';
 import { findCheckpoint } from './run-checkpoints.js';
 import type { RunFiles } from './run-files.js';
 import type { Watchers } from './watchers.js';
@@ -11,13 +13,14 @@ import type { WorkerStreams } from './worker-streams.js';
 export interface EffectsOptions {
   readonly streams: WorkerStreams;
   readonly watchers: Watchers;
+  readonly jobs: JobQueue;
   readonly filesOf: (runId: string) => RunFiles;
   /** For what an effect brings about later. */
   readonly dispatch: (event: ClusterEvent) => void;
   readonly log: Logger;
 }
 
-/** Carries out commands: messages to workers, files of runs. */
+/** Carries out commands: messages to workers, changes of the queue, files of runs. */
 export class Effects {
   readonly #options: EffectsOptions;
 
@@ -32,8 +35,8 @@ export class Effects {
     } catch (thrown) {
       const error = WeftError.from(thrown);
       this.#options.log.error({ error, command: command.kind }, `${command.kind} failed: ${error.sentence}`);
-      if ('runId' in command)
-        this.#options.dispatch({ kind: 'runFailed', runId: command.runId, failure: runFailureOf(error) });
+      const runId = runOf(command);
+      if (runId !== undefined) this.#options.dispatch({ kind: 'runFailed', runId, failure: runFailureOf(error) });
     }
   }
 
@@ -61,6 +64,13 @@ export class Effects {
         return filesOf(command.runId).mendMetrics();
       case 'appendMetrics':
         return this.#appendMetrics(command.runId, command.row);
+      case 'enqueue':
+      case 'takeJob':
+      case 'requeueJob':
+      case 'completeJob':
+      case 'failJob':
+      case 'cancelJob':
+        return carryOutInQueue(this.#options.jobs, command);
       default:
         return assertNever(command);
     }
@@ -93,4 +103,9 @@ export class Effects {
       });
     watchers.push(runId, { body: { $case: 'metricsJson', metricsJson: JSON.stringify(row) } });
   }
+}
+
+function runOf(command: Command): string | undefined {
+  if (command.kind === 'enqueue') return command.job.runId;
+  return 'runId' in command ? command.runId : undefined;
 }

@@ -6,6 +6,10 @@ export const DEFAULT_PORT = 7070;
 
 export interface CoordinatorProcessOptions {
   readonly home: string;
+  /** Logs and queue are kept there; undefined: in files of the home. */
+  readonly redisUrl: string | undefined;
+  /** What the names of its keys begin with; undefined: the default. */
+  readonly keyPrefix: string | undefined;
   readonly host: string;
   /** 0: any free port. */
   readonly port: number;
@@ -23,6 +27,9 @@ Keeps runs, forms rings of workers and commits their steps.
 
 Options:
   --home <directory>         where runs, logs and coordinator.json are kept (default: $WEFT_HOME, or .weft)
+  --redis <url>              keep logs and queue in Redis, where several coordinators may stand by for one another:
+                             redis://, rediss:// (default: $WEFT_REDIS_URL, or files in the home)
+  --redis-prefix <text>      what the names of its keys begin with (default: $WEFT_REDIS_PREFIX, or weft)
   --host <address>           the address to listen on; 0.0.0.0 for workers on other hosts (default: 127.0.0.1)
   --port <port>              the port for workers and commands; 0 for any free one (default: ${DEFAULT_PORT})
   --metrics-port <port>      the port of /metrics and /healthz; 0 for any free one (default: 0)
@@ -35,6 +42,8 @@ Options:
 
 const FLAGS = {
   home: { type: 'string' },
+  redis: { type: 'string' },
+  'redis-prefix': { type: 'string' },
   host: { type: 'string' },
   port: { type: 'string' },
   'metrics-port': { type: 'string' },
@@ -53,6 +62,8 @@ export function parseOptions(
   if (values.help === true) return undefined;
   return {
     home: homeDirectory(values.home, env),
+    redisUrl: values.redis ?? (env.WEFT_REDIS_URL || undefined),
+    keyPrefix: values['redis-prefix'] ?? (env.WEFT_REDIS_PREFIX || undefined),
     host: values.host ?? '127.0.0.1',
     port: portFlag('port', values.port) ?? DEFAULT_PORT,
     metricsPort: portFlag('metrics-port', values['metrics-port']) ?? 0,

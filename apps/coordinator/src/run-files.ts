@@ -2,33 +2,37 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { RunConfig } from '@weft/config';
 import { type MetricsRow, mendMetrics, type RunRecord } from '@weft/coordination';
-import { FileEventLog, writeJsonFile } from '@weft/store';
-import { eventLogPath, readRunLog, runDirectory } from './home.js';
+import { type EventLog, writeJsonFile } from '@weft/store';
+import type { HeldStore } from './hold-store.js';
+import { runDirectory } from './home.js';
 import { MetricsFile } from './metrics-file.js';
+import { readRunLog } from './run-logs.js';
 
-/** What a run keeps in its directory, as far as the coordinator writes it. The log is open only while it is needed. */
+/** What a run keeps, as far as the coordinator writes it: its log in the store, which is open only while it is needed, and its directory. */
 export class RunFiles {
   readonly runId: string;
   readonly directory: string;
   readonly metrics: MetricsFile;
-  readonly #home: string;
-  #log: FileEventLog | undefined;
+  readonly #keeper: Pick<HeldStore, 'store' | 'held'>;
+  #log: EventLog | undefined;
 
-  constructor(home: string, runId: string) {
-    this.#home = home;
+  constructor(home: string, keeper: Pick<HeldStore, 'store' | 'held'>, runId: string) {
+    this.#keeper = keeper;
     this.runId = runId;
     this.directory = runDirectory(home, runId);
     this.metrics = new MetricsFile(this.directory);
   }
 
   /**
-   * Appends to the run's log; the records are on disk when it resolves.
+   * Appends to the run's log; the records are durable when it resolves.
    *
    * @returns what opening the log had to repair, one sentence, if anything.
+   * @throws `failed_precondition` when another coordinator has the lease.
    */
   async append(records: readonly RunRecord[]): Promise<string | undefined> {
+    const { store, held } = this.#keeper;
     const wasOpen = this.#log !== undefined;
-    this.#log ??= await FileEventLog.open(eventLogPath(this.#home, this.runId));
+    this.#log ??= await store.openLog(this.runId, held);
     await this.#log.append(this.#log.lastSequence, records);
     return wasOpen ? undefined : this.#log.repaired;
   }
@@ -40,7 +44,8 @@ export class RunFiles {
 
   /** Makes the metrics fit the log again after a roll-back. */
   async mendMetrics(): Promise<void> {
-    await this.metrics.replace(mendMetrics(await this.metrics.read(), await readRunLog(this.#home, this.runId)));
+    const rows = await this.metrics.read();
+    await this.metrics.replace(mendMetrics(rows, await readRunLog(this.#keeper.store, this.runId)));
   }
 
   /** The rows of the steps after `step`. */
@@ -50,7 +55,8 @@ export class RunFiles {
 
   /** Lets go of the log; the next append opens it again. */
   async close(): Promise<void> {
-    await this.#log?.close();
+    const log = this.#log;
     this.#log = undefined;
+    await log?.close();
   }
 }

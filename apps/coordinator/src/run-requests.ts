@@ -1,11 +1,11 @@
-import { randomUUID } from 'node:crypto';
-import { join } from 'node:path';
-import { type Clock, newRunId, Random, WEFT_VERSION, WeftError } from '@weft/common';
+import { type Clock, newRunId, type Random, WEFT_VERSION, WeftError } from '@weft/common';
 import { resolveRunConfig } from '@weft/config';
-import { describeRun, type FoundCheckpoint, isEnded } from '@weft/coordination';
+import { describeRun, type FoundCheckpoint, isEnded, type RunView } from '@weft/coordination';
 import type {
   ClusterSummary,
   LaunchRequest,
+  ListRequest,
+  ListResponse,
   LogLine,
   ReadLogRequest,
   ResumeRequest,
@@ -14,11 +14,14 @@ import type {
   StopRequest,
   WatchRequest,
 } from '@weft/proto';
-import { readLogFile } from '@weft/store';
+import type { Store } from '@weft/store';
 import type { DecisionQueue } from './decision-queue.js';
+import { pageOf } from './page.js';
+import { parseJson } from './parse-json.js';
 import { refuseOtherVersion } from './receive-hello.js';
 import { findCheckpoint } from './run-checkpoints.js';
 import type { RunFiles } from './run-files.js';
+import { storeTrouble } from './store-trouble.js';
 import { Watcher, type Watchers } from './watchers.js';
 import { summaryOf } from './wire.js';
 
@@ -27,6 +30,9 @@ export interface RunRequestsOptions {
   readonly watchers: Watchers;
   readonly filesOf: (runId: string) => RunFiles;
   readonly clock: Clock;
+  /** Makes run ids. */
+  readonly random: Random;
+  readonly store: Store;
   /** Aborts when the coordinator closes. */
   readonly closing: AbortSignal;
 }
@@ -34,7 +40,6 @@ export interface RunRequestsOptions {
 /** What people ask of a coordinator. */
 export class RunRequests {
   readonly #options: RunRequestsOptions;
-  readonly #random = Random.of('run ids', randomUUID());
 
   constructor(options: RunRequestsOptions) {
     this.#options = options;
@@ -43,15 +48,18 @@ export class RunRequests {
   /** @throws `invalid_argument` for a configuration that cannot be, `version_mismatch` for a client of another version. */
   async launch({ configJson, clientVersion }: LaunchRequest): Promise<RunSummary> {
     refuseOtherVersion(clientVersion, 'the client');
-    const { clock, queue } = this.#options;
-    const config = resolveRunConfig(parseJson(configJson), 'the launched configuration');
-    const runId = newRunId(config.recipe, clock.nowMs(), this.#random);
+    this.requireStore();
+    const { clock, queue, random } = this.#options;
+    const what = 'the launched configuration';
+    const config = resolveRunConfig(parseJson(configJson, what), what);
+    const runId = newRunId(config.recipe, clock.nowMs(), random);
     await queue.take({ kind: 'launch', runId, config, weftVersion: WEFT_VERSION });
     return this.get(runId);
   }
 
   /** @throws `not_found`, or why the run cannot be resumed so. */
   async resume(request: ResumeRequest): Promise<RunSummary> {
+    this.requireStore();
     const { runId } = request;
     const workers = request.workers === 0 ? undefined : request.workers;
     const steps = request.steps === 0 ? undefined : request.steps;
@@ -62,6 +70,7 @@ export class RunRequests {
 
   /** @throws `not_found`, or `failed_precondition` when it has ended. */
   async stop({ runId, saveCheckpoint }: StopRequest): Promise<RunSummary> {
+    this.requireStore();
     await this.#options.queue.take({ kind: 'stop', runId, saveCheckpoint });
     return this.get(runId);
   }
@@ -70,15 +79,17 @@ export class RunRequests {
   get(runId: string): RunSummary {
     const { filesOf, queue } = this.#options;
     const view = describeRun(queue.state, runId);
-    if (view !== undefined) return summaryOf(view, filesOf(runId).directory);
+    if (view !== undefined) return summaryOf(this.#withTrouble(view), filesOf(runId).directory);
     throw new WeftError('not_found', `there is no run ${JSON.stringify(runId)}`, {
       cure: 'list the runs with `weft ls`',
     });
   }
 
-  /** All runs, in the order they were launched. */
-  list(): readonly RunSummary[] {
-    return [...this.#options.queue.state.runs.keys()].map((runId) => this.get(runId));
+  /** A page of all runs, in the order they were launched. */
+  list({ pageToken }: ListRequest = {}): ListResponse {
+    const runIds = [...this.#options.queue.state.runs.keys()];
+    const { page, nextPageToken } = pageOf(runIds, (runId) => runId, pageToken);
+    return { runs: page.map((runId) => this.get(runId)), nextPageToken };
   }
 
   /**
@@ -109,11 +120,12 @@ export class RunRequests {
   }
 
   cluster(): ClusterSummary {
-    const { runs, workers } = this.#options.queue.state;
+    const { queue, store } = this.#options;
+    const { runs, workers } = queue.state;
     return {
       coordinatorVersion: WEFT_VERSION,
-      store: 'files',
-      storeTrouble: '',
+      store: store.description,
+      storeTrouble: storeTrouble(store) ?? '',
       workers: [...workers.values()].map(({ workerId, hostName, device, runId = '' }) => {
         const live = runs.get(runId)?.live;
         const rank = live?.stage === 'training' ? Math.max(0, live.members.indexOf(workerId)) : 0;
@@ -124,9 +136,22 @@ export class RunRequests {
 
   /** The lines of a run's log, as it is now. @throws `not_found`. */
   async *readLog({ runId, fromSequence }: ReadLogRequest): AsyncGenerator<LogLine, void, undefined> {
-    const { directory } = this.get(runId);
-    for await (const { sequence, record } of readLogFile(join(directory, 'events.jsonl')))
-      if (sequence >= fromSequence) yield { sequence, recordJson: JSON.stringify(record) };
+    this.get(runId);
+    const lines = this.#options.store.log(runId).read(Math.max(1, fromSequence));
+    for await (const { sequence, record } of lines) yield { sequence, recordJson: JSON.stringify(record) };
+  }
+
+  /** What must be written down can wait for a store that is away; who asks for it should not. @throws `unavailable`. */
+  requireStore(): void {
+    const trouble = storeTrouble(this.#options.store);
+    if (trouble !== undefined) throw new WeftError('unavailable', trouble, { cure: 'try again when it is back' });
+  }
+
+  /** Says why nothing goes on, while it does not. */
+  #withTrouble(view: RunView): RunView {
+    const trouble = storeTrouble(this.#options.store);
+    if (trouble === undefined || isEnded(view.phase)) return view;
+    return { ...view, reason: `${trouble}; ${view.reason}` };
   }
 
   /** What a resume would go on from. Of a run at work nobody asks, and its files are not ours to read. */
@@ -136,13 +161,5 @@ export class RunRequests {
     if (state === undefined || state.phase === 'running' || state.phase === 'stopping')
       return { checkpoint: undefined, skipped: [] };
     return findCheckpoint(filesOf(runId).directory, state.step);
-  }
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new WeftError('invalid_argument', 'the launched configuration is not JSON', { cause });
   }
 }

@@ -1,24 +1,37 @@
-import { RunsService, WorkersService } from '@weft/proto';
+import { QueueService, RunsService, SweepsService, WorkersService } from '@weft/proto';
 import { type Service, service } from '@weft/rpc';
 import type { Coordinator } from './coordinator.js';
 
 /** A coordinator as gRPC services. */
-export function coordinatorServices(coordinator: Coordinator): readonly Service[] {
+export function coordinatorServices({ attendance, queue, runs, sweeps }: Coordinator): readonly Service[] {
   return [
     service(RunsService, {
-      launch: (request) => coordinator.runs.launch(request),
-      resume: (request) => coordinator.runs.resume(request),
-      stop: (request) => coordinator.runs.stop(request),
-      get: ({ runId }) => coordinator.runs.get(runId),
-      list: () => ({ runs: [...coordinator.runs.list()] }),
-      watch: (request, { signal }) => coordinator.runs.watch(request, signal),
-      cluster: () => coordinator.runs.cluster(),
-      readLog: (request) => coordinator.runs.readLog(request),
+      launch: (request) => runs.launch(request),
+      resume: (request) => runs.resume(request),
+      stop: (request) => runs.stop(request),
+      get: ({ runId }) => runs.get(runId),
+      list: (request) => runs.list(request),
+      watch: (request, { signal }) => runs.watch(request, signal),
+      cluster: () => runs.cluster(),
+      readLog: (request) => runs.readLog(request),
+    }),
+    service(QueueService, {
+      show: (request) => queue.show(request),
+      move: (request) => queue.move(request),
+      pause: (request) => queue.pause(request),
+      resume: (request) => queue.resume(request),
+      cancel: (request) => queue.cancel(request),
+    }),
+    service(SweepsService, {
+      launch: (request) => sweeps.launch(request),
+      get: (request) => sweeps.get(request),
+      list: () => sweeps.list(),
+      finish: (request) => sweeps.finish(request),
     }),
     service(WorkersService, {
-      attend: (stream) => coordinator.attendance.attend(stream),
+      attend: (stream) => attendance.attend(stream),
       beat: ({ workerId }) => {
-        coordinator.attendance.beat(workerId);
+        attendance.beat(workerId);
         return {};
       },
     }),

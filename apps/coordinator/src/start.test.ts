@@ -11,7 +11,16 @@ import { launchRequest } from './testing/open-coordinator.js';
 
 const log = createLogger({ role: 'coordinator', level: 'silent' });
 const options = (home: string) =>
-  ({ home, host: '127.0.0.1', port: 0, metricsPort: 0, recover: 'auto', heartbeatTimeoutMs: 10_000 }) as const;
+  ({
+    home,
+    redisUrl: undefined,
+    keyPrefix: undefined,
+    host: '127.0.0.1',
+    port: 0,
+    metricsPort: 0,
+    recover: 'auto',
+    heartbeatTimeoutMs: 10_000,
+  }) as const;
 
 describe('a coordinator on its sockets', () => {
   it('answers, says where it is, shows its metrics, and leaves nothing behind', async () => {

@@ -4,6 +4,7 @@ import { serve } from '@weft/rpc';
 import { writeJsonFile } from '@weft/store';
 import { CoordinatorMetrics, type Logger, serveMetrics } from '@weft/telemetry';
 import { Coordinator } from './coordinator.js';
+import { holdStore } from './hold-store.js';
 import { coordinatorFile } from './home.js';
 import type { CoordinatorProcessOptions } from './options.js';
 import { coordinatorServices } from './services.js';
@@ -21,18 +22,33 @@ export interface RunningCoordinator {
 }
 
 /**
- * Opens a coordinator, its sockets and its metrics, and says in `coordinator.json` where it is.
+ * Waits until this process may coordinate, then opens a coordinator, its sockets and its metrics, and says in
+ * `coordinator.json` where it is.
  *
+ * @param signal gives the waiting up.
  * @throws `failed_precondition` for a home that is taken, `port_in_use` and what else can be wrong with an address.
  */
 export async function startCoordinator(
-  options: Pick<CoordinatorProcessOptions, 'home' | 'host' | 'port' | 'metricsPort' | 'recover' | 'heartbeatTimeoutMs'>,
+  options: Omit<CoordinatorProcessOptions, 'exitWithStdin'>,
   log: Logger,
+  signal?: AbortSignal,
 ): Promise<RunningCoordinator> {
-  const { home, host, port, metricsPort, recover, heartbeatTimeoutMs } = options;
+  const { home, host, port, metricsPort, recover, heartbeatTimeoutMs, redisUrl, keyPrefix } = options;
+  const where = {
+    home,
+    ...(redisUrl === undefined ? {} : { redisUrl }),
+    ...(keyPrefix === undefined ? {} : { keyPrefix }),
+  };
+  const keeper = await holdStore({ ...where, log, ...(signal === undefined ? {} : { signal }) });
   const metrics = new CoordinatorMetrics();
-  const coordinator = await Coordinator.open({ home, recover, settings: { heartbeatTimeoutMs }, log, metrics });
-  const opened: (() => Promise<void>)[] = [];
+  const settings = { heartbeatTimeoutMs };
+  const coordinator = await Coordinator.open({ home, keeper, recover, settings, log, metrics }).catch(
+    async (thrown: unknown) => {
+      await keeper.close();
+      throw thrown;
+    },
+  );
+  const opened = [() => keeper.close()];
   const close = async () => {
     // Before its server, so that it does not take the end of the streams for the end of the workers.
     await coordinator.close();

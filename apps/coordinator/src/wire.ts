@@ -157,19 +157,17 @@ const PHASES: Readonly<Record<RunPhase, Phase>> = {
   failed: Phase.RUN_PHASE_FAILED,
 };
 
-export function summaryOf({ failure, phase, ...view }: RunView, directory: string): RunSummary {
+export function summaryOf(view: RunView, directory: string): RunSummary {
+  const { failure, phase, place, expectedStartMs, parent, loss, ...rest } = view;
   return {
-    ...view,
+    ...rest,
     phase: PHASES[phase],
     directory,
     failureCode: failure?.code ?? '',
     failureCure: failure?.cure ?? '',
-    queuePlace: 0,
-    priority: 0,
-    expectedStartMs: 0,
-    parent: '',
-    failedAttempts: 0,
-    maxAttempts: 1,
-    loss: undefined,
+    queuePlace: place ?? 0,
+    expectedStartMs: Math.round(expectedStartMs ?? 0),
+    parent: parent ?? '',
+    loss: loss ?? undefined,
   };
 }

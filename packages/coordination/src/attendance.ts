@@ -46,9 +46,9 @@ export function tick(draft: Draft): string {
 
 function forgiveSilence(draft: Draft): string {
   for (const { workerId } of draft.workers) draft.changeWorker(workerId, { lastSeenMs: draft.nowMs });
-  for (const runId of draft.runIds) {
-    const { live } = draft.run(runId);
-    if (live.stage === 'training' && live.votesSinceMs !== undefined)
+  for (const runId of draft.queue.activeRunIds) {
+    const live = draft.findRun(runId)?.live;
+    if (live?.stage === 'training' && live.votesSinceMs !== undefined)
       draft.setLive(runId, { ...live, votesSinceMs: draft.nowMs });
   }
   return 'the clock jumped, so every worker is given its time anew';
@@ -57,8 +57,10 @@ function forgiveSilence(draft: Draft): string {
 /** After an all-reduce all ranks vote within moments; one that beats but never votes is stuck. */
 function dismissSilentRanks(draft: Draft): readonly string[] {
   const { voteTimeoutMs } = draft.settings;
-  return draft.runIds.flatMap((runId) => {
-    const { live, state } = draft.run(runId);
+  return draft.queue.activeRunIds.flatMap((runId) => {
+    const run = draft.findRun(runId);
+    if (run === undefined) return [];
+    const { live, state } = run;
     if (live.stage !== 'training' || live.votesSinceMs === undefined) return [];
     if (draft.nowMs - live.votesSinceMs <= voteTimeoutMs) return [];
     const silent = live.members.filter((_, rank) => !live.votes.has(rank)).flatMap((id) => draft.worker(id) ?? []);

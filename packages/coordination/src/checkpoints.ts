@@ -1,6 +1,7 @@
 import type { Draft } from './draft.js';
-import { checkpointDone, fail } from './endings.js';
+import { fail, finish, stopNow } from './endings.js';
 import type { MemberEventOf } from './events.js';
+import { leaveWorkers } from './yielding.js';
 
 /** A rank's shards of a checkpoint are on disk. With the last rank's, rank 0 may write the manifest. */
 export function partSaved(draft: Draft, event: MemberEventOf<'partSaved'>): string {
@@ -29,7 +30,7 @@ export function partSaved(draft: Draft, event: MemberEventOf<'partSaved'>): stri
   return `all parts of checkpoint ${step} of run ${runId} are on disk`;
 }
 
-/** The manifest is on disk: from now on the checkpoint exists. */
+/** The manifest is on disk: from now on the checkpoint exists, and with its last one a run is over. */
 export function manifestWritten(draft: Draft, event: MemberEventOf<'manifestWritten'>): string {
   const { runId, generation, step, directory } = event;
   const { live, state } = draft.run(runId);
@@ -38,5 +39,9 @@ export function manifestWritten(draft: Draft, event: MemberEventOf<'manifestWrit
   if (generation < live.firstGeneration || step > state.step || step <= state.checkpointStep)
     return `checkpoint ${step} of run ${runId} is not awaited`;
   draft.record(runId, { kind: 'checkpointWritten', step, directory });
-  return checkpointDone(draft, runId, step);
+  if (step === state.config.steps) return finish(draft, runId);
+  if (live.stage !== 'training' || step !== live.stopAfterStep) return `checkpoint ${step} of run ${runId} is written`;
+  if (live.yieldsTo !== undefined && state.phase === 'running')
+    return leaveWorkers(draft, runId, { to: live.yieldsTo, directory });
+  return stopNow(draft, runId, `it was asked to stop and did so after step ${step}, with a checkpoint`);
 }

@@ -1,4 +1,6 @@
 import type { PerSource } from '@weft/common';
+import type { Paces } from './pace.js';
+import { EMPTY_QUEUE, type QueueState } from './queue-state.js';
 import type { RunState } from './run-state.js';
 
 /** What `decide` knows: every run, and what can be known of the workers only while they attend. */
@@ -8,6 +10,10 @@ export interface ClusterState {
   readonly workers: ReadonlyMap<string, Attendee>;
   /** By runId, in the order they were launched. */
   readonly runs: ReadonlyMap<string, Run>;
+  /** Who is at work and who waits, in order. Every run that has not ended has its job here. */
+  readonly queue: QueueState;
+  /** How long steps took. */
+  readonly paces: Paces;
   /** How many workers have attended so far; orders them. */
   readonly attended: number;
   readonly lastTickMs: number | undefined;
@@ -25,6 +31,8 @@ export interface Settings {
   readonly maxSkippedSteps: number;
   /** So many rings broken in a row, without a step between and with nobody lost, end the run. */
   readonly maxRingFailures: number;
+  /** So long the workers of an interrupted run are kept for it: they need a moment to find the coordinator again. */
+  readonly reclaimMs: number;
 }
 
 export const defaultSettings: Settings = {
@@ -33,6 +41,8 @@ export const defaultSettings: Settings = {
   voteTimeoutMs: 300_000,
   maxSkippedSteps: 10,
   maxRingFailures: 5,
+  // The longest pause between two attempts of a worker to attend, and a little more.
+  reclaimMs: 15_000,
 };
 
 /** Who a worker is. */
@@ -71,6 +81,8 @@ export interface Waiting {
   readonly stage: 'waiting';
   /** Undefined while the newest checkpoint is being looked up. */
   readonly origin: Origin | undefined;
+  /** It was interrupted, and until then no other run may take the workers it needs. */
+  readonly claimsUntilMs: number | undefined;
 }
 
 /** Where a start without anything in memory begins: the seed (no directory, step 0) or a checkpoint. */
@@ -106,6 +118,18 @@ export interface Training extends Memory {
   readonly manifests: ReadonlySet<number>;
   /** Set while stopping: the step after which every rank ends. */
   readonly stopAfterStep: number | undefined;
+  /** Set with it when the run ends there only to leave its workers to this one. */
+  readonly yieldsTo: string | undefined;
+  /** How fast this generation commits. */
+  readonly pace: Pace | undefined;
+}
+
+/** The first and the last step a generation committed, and when. The first is slow: it compiles the graph. */
+export interface Pace {
+  readonly firstStep: number;
+  readonly firstMs: number;
+  readonly lastStep: number;
+  readonly lastMs: number;
 }
 
 /** Between two generations: the survivors keep their state and wait for a new ring. */
@@ -147,13 +171,15 @@ export interface CommittedStep {
   readonly time: string;
 }
 
-/** A cluster with nobody in it, holding the runs that were replayed, in the order they were launched. */
+/** A cluster with nobody in it and an empty queue, holding the runs that were replayed, in the order they were launched. */
 export function initialCluster(settings: Settings = defaultSettings, runs: readonly RunState[] = []): ClusterState {
   const inOrder = runs.toSorted((a, b) => a.createdAtMs - b.createdAtMs || (a.runId < b.runId ? -1 : 1));
   return {
     settings,
     workers: new Map(),
     runs: new Map(inOrder.map((durable) => [durable.runId, { durable, live: { stage: 'ended' } }])),
+    queue: EMPTY_QUEUE,
+    paces: new Map(),
     attended: 0,
     lastTickMs: undefined,
   };

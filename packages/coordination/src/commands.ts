@@ -1,6 +1,7 @@
 import type { ErrorCode, PerSource } from '@weft/common';
 import type { RunConfig } from '@weft/config';
 import type { CheckpointFile } from './cluster-state.js';
+import type { NewRunJob } from './queue-state.js';
 
 /** What the coordinator does after its records are on disk. */
 export type Command =
@@ -9,6 +10,7 @@ export type Command =
   | WriteManifest
   | StopRun
   | Release
+  | QueueCommand
   /** Close a worker's stream: it is lost to this coordinator and may attend anew. */
   | { readonly kind: 'dismiss'; readonly workerId: string; readonly code: ErrorCode; readonly message: string }
   /** Write the run's `config.json`. */
@@ -21,6 +23,18 @@ export type Command =
   /** The run was rolled back: make `metrics.jsonl` fit its log again, as the function `mendMetrics` says. */
   | { readonly kind: 'mendMetrics'; readonly runId: string }
   | { readonly kind: 'appendMetrics'; readonly runId: string; readonly row: MetricsRow };
+
+/** Changes of the job queue. */
+export type QueueCommand =
+  | { readonly kind: 'enqueue'; readonly job: NewRunJob }
+  | (OfJob & { readonly kind: 'takeJob' | 'requeueJob' })
+  | (OfJob & { readonly kind: 'completeJob'; readonly result: unknown })
+  | (OfJob & { readonly kind: 'failJob' | 'cancelJob'; readonly reason: string });
+
+interface OfJob {
+  readonly jobId: string;
+  readonly runId: string;
+}
 
 /** To every member of the ring: its place in a new generation. The ring's token is made by whoever carries this out. */
 export interface Assign {

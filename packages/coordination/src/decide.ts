@@ -4,7 +4,7 @@ import { manifestWritten, partSaved } from './checkpoints.js';
 import type { ClusterState } from './cluster-state.js';
 import type { Command } from './commands.js';
 import { Draft } from './draft.js';
-import { ended, fail } from './endings.js';
+import { effectFailed, ended } from './endings.js';
 import type { ClusterEvent, MemberEvent } from './events.js';
 import { formRings } from './formation.js';
 import { ringBroken } from './loss.js';
@@ -41,7 +41,10 @@ export function decide(nowMs: number, state: ClusterState, event: ClusterEvent):
 function handle(draft: Draft, event: ClusterEvent): string {
   switch (event.kind) {
     case 'recovered':
-      return recovered(draft, event.policy);
+      return recovered(draft, event);
+    case 'queueListed':
+      draft.queue.replace(event.queue);
+      return '';
     case 'tick':
       return tick(draft);
     case 'launch':
@@ -53,7 +56,7 @@ function handle(draft: Draft, event: ClusterEvent): string {
     case 'checkpointFound':
       return checkpointFound(draft, event.runId, event.found);
     case 'runFailed':
-      return fail(draft, event.runId, event.failure);
+      return effectFailed(draft, event.runId, event.failure);
     case 'attended':
       return attended(draft, event.worker);
     case 'left':

@@ -1,6 +1,8 @@
-import type { ClusterState, LiveRun } from './cluster-state.js';
+import type { ClusterState } from './cluster-state.js';
+import { outlookOf } from './outlook.js';
+import { reasonOf } from './reasons.js';
 import type { RunFailure } from './records.js';
-import type { RunPhase, RunState } from './run-state.js';
+import type { RunPhase } from './run-state.js';
 
 /** A run as people see it. */
 export interface RunView {
@@ -22,6 +24,17 @@ export interface RunView {
   readonly createdAtMs: number;
   readonly updatedAtMs: number;
   readonly failure: RunFailure | undefined;
+  /** Of the last committed step; null before the first, and where it was not finite. */
+  readonly loss: number | null;
+  /** Among those that wait, from 1; undefined for others, and for one that a person paused. */
+  readonly place: number | undefined;
+  readonly priority: number;
+  /** Undefined where it cannot be known. */
+  readonly expectedStartMs: number | undefined;
+  /** The sweep it belongs to. */
+  readonly parent: string | null;
+  readonly failedAttempts: number;
+  readonly maxAttempts: number;
 }
 
 /** One run in a few words and numbers; undefined when there is no such run. */
@@ -29,6 +42,7 @@ export function describeRun(cluster: ClusterState, runId: string): RunView | und
   const run = cluster.runs.get(runId);
   if (run === undefined) return undefined;
   const { durable: state, live } = run;
+  const outlook = outlookOf(cluster);
   return {
     runId,
     recipe: state.config.recipe,
@@ -38,41 +52,17 @@ export function describeRun(cluster: ClusterState, runId: string): RunView | und
     workers: state.config.workers,
     worldSize: live.stage === 'training' ? live.members.length : 0,
     generation: state.generation,
-    reason: reasonOf(cluster, state, live),
+    reason: reasonOf(cluster, run),
     checkpointStep: state.checkpointStep,
     createdAtMs: state.createdAtMs,
     updatedAtMs: state.updatedAtMs,
     failure: state.failure,
+    loss: state.loss,
+    place: outlook.places.get(runId),
+    priority: outlook.jobs.get(runId)?.priority ?? state.config.queue.priority,
+    expectedStartMs: outlook.expectedStartMs.get(runId),
+    parent: state.parent,
+    failedAttempts: state.failedAttempts,
+    maxAttempts: state.config.queue.maxAttempts,
   };
-}
-
-function reasonOf(cluster: ClusterState, state: RunState, live: LiveRun): string {
-  switch (live.stage) {
-    case 'ended':
-      return state.reason;
-    case 'waiting':
-      if (live.origin === undefined) return `${state.reason}; its newest checkpoint is being looked up`;
-      return `${state.reason}; ${waitsFor(cluster, state)}`;
-    case 'reforming':
-      return `the ring forms anew: ${live.cause}`;
-    case 'training': {
-      const { workers, steps } = state.config;
-      const world = live.members.length;
-      const on = world === workers ? plural(world, 'worker') : `${world} of ${plural(workers, 'worker')}`;
-      if (state.step === steps) return 'its last checkpoint is being written';
-      if (live.stopAfterStep === undefined) return `it trains step ${state.step + 1} of ${steps} on ${on}`;
-      return `${state.reason}: it ends after step ${live.stopAfterStep} and its checkpoint`;
-    }
-  }
-}
-
-function waitsFor(cluster: ClusterState, state: RunState): string {
-  const attending = cluster.workers.size;
-  const idle = [...cluster.workers.values()].filter(({ runId }) => runId === undefined).length;
-  const missing = state.config.workers - idle;
-  return `it waits for ${plural(missing, 'more worker')}: it needs ${state.config.workers}, ${attending} attend and ${idle} of them ${idle === 1 ? 'is' : 'are'} idle`;
-}
-
-function plural(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? '' : 's'}`;
 }

@@ -1,6 +1,8 @@
 import { WeftError } from '@weft/common';
 import type { Attendee, ClusterState, LiveRun, Run, Settings } from './cluster-state.js';
 import type { Command } from './commands.js';
+import { DraftQueue } from './draft-queue.js';
+import type { Paces } from './pace.js';
 import type { RunRecord } from './records.js';
 import { evolve, type RunState } from './run-state.js';
 
@@ -28,9 +30,13 @@ export class Draft {
   readonly settings: Settings;
   readonly records: { runId: string; record: RunRecord }[] = [];
   readonly commands: Command[] = [];
+  readonly queue: DraftQueue;
   readonly #workers: Map<string, Attendee>;
-  readonly #runs: Map<string, Run>;
+  /** Copied when the first of them changes: there may be thousands, and most events are about none. */
+  #runs: ReadonlyMap<string, Run>;
+  #ownRuns: Map<string, Run> | undefined;
   #attended: number;
+  paces: Paces;
   lastTickMs: number | undefined;
 
   constructor(nowMs: number, state: ClusterState) {
@@ -38,8 +44,10 @@ export class Draft {
     this.time = new Date(nowMs).toISOString();
     this.settings = state.settings;
     this.#workers = new Map(state.workers);
-    this.#runs = new Map(state.runs);
+    this.#runs = state.runs;
+    this.queue = new DraftQueue(state.queue, (command) => this.command(command));
     this.#attended = state.attended;
+    this.paces = state.paces;
     this.lastTickMs = state.lastTickMs;
   }
 
@@ -48,6 +56,8 @@ export class Draft {
       settings: this.settings,
       workers: this.#workers,
       runs: this.#runs,
+      queue: this.queue.state,
+      paces: this.paces,
       attended: this.#attended,
       lastTickMs: this.lastTickMs,
     };
@@ -112,12 +122,17 @@ export class Draft {
     const stamped: RunRecord = { ...record, time: this.time };
     const run = this.#runs.get(runId);
     const durable = evolve(run?.durable, stamped);
-    this.#runs.set(runId, { durable, live: run?.live ?? { stage: 'ended' } });
+    this.#setRun(runId, { durable, live: run?.live ?? { stage: 'ended' } });
     this.records.push({ runId, record: stamped });
     return durable;
   }
 
   setLive(runId: string, live: LiveRun): void {
-    this.#runs.set(runId, { durable: this.run(runId).state, live });
+    this.#setRun(runId, { durable: this.run(runId).state, live });
+  }
+
+  #setRun(runId: string, run: Run): void {
+    this.#ownRuns ??= new Map(this.#runs);
+    this.#runs = this.#ownRuns.set(runId, run);
   }
 }

@@ -3,37 +3,49 @@ import type { Draft } from './draft.js';
 import type { MemberEventOf } from './events.js';
 import { flushMetrics } from './metrics.js';
 import type { RunFailure } from './records.js';
-import type { RunState } from './run-state.js';
+import { mayRetry, retry } from './retry.js';
+import { isEnded, type RunState } from './run-state.js';
 
 /** The step after which this generation ends by itself. */
 export function lastStepOf(state: RunState, live: Training): number {
   return live.stopAfterStep ?? state.config.steps;
 }
 
-/** A run is over only when its last checkpoint is written. */
-export function checkpointDone(draft: Draft, runId: string, step: number): string {
-  const { live, state } = draft.run(runId);
-  if (step === state.config.steps) {
-    end(draft, runId, 'all steps are trained');
-    draft.record(runId, { kind: 'finished', step });
-    return `run ${runId} is finished`;
-  }
-  if (live.stage === 'training' && step === live.stopAfterStep)
-    return stopNow(draft, runId, `it was asked to stop and did so after step ${step}, with a checkpoint`);
-  return `checkpoint ${step} of run ${runId} is written`;
+/** All steps are trained, and a checkpoint holds them. */
+export function finish(draft: Draft, runId: string): string {
+  letGo(draft, runId, 'all steps are trained');
+  draft.setLive(runId, { stage: 'ended' });
+  const { step, loss } = draft.run(runId).state;
+  draft.record(runId, { kind: 'finished', step });
+  draft.queue.end(runId, { kind: 'completed', result: { step, loss } });
+  return `run ${runId} is finished`;
 }
 
 /** Ends the run where it stands, without waiting for anything. */
 export function stopNow(draft: Draft, runId: string, reason: string): string {
-  end(draft, runId, reason);
+  letGo(draft, runId, reason);
+  draft.setLive(runId, { stage: 'ended' });
   draft.record(runId, { kind: 'stopped', step: draft.run(runId).state.step, reason });
+  draft.queue.end(runId, { kind: 'cancelled', reason });
   return `run ${runId} is stopped: ${reason}`;
 }
 
+/** Ends the run, unless it has attempts left. */
 export function fail(draft: Draft, runId: string, failure: RunFailure): string {
-  end(draft, runId, `the run failed: ${failure.message}`);
-  draft.record(runId, { kind: 'failed', step: draft.run(runId).state.step, failure });
+  const { state } = draft.run(runId);
+  letGo(draft, runId, `the run failed: ${failure.message}`);
+  if (mayRetry(draft, state, failure)) return retry(draft, state, failure);
+  draft.setLive(runId, { stage: 'ended' });
+  const { failedAttempts, config } = draft.record(runId, { kind: 'failed', step: state.step, failure });
+  const isLastAttempt = failedAttempts >= config.queue.maxAttempts;
+  draft.queue.end(runId, { kind: 'failed', reason: failure.message, isLastAttempt });
   return `run ${runId} failed: ${failure.message}`;
+}
+
+/** An effect failed that a run cannot do without. */
+export function effectFailed(draft: Draft, runId: string, failure: RunFailure): string {
+  const { phase } = draft.run(runId).state;
+  return isEnded(phase) ? `run ${runId} has ${phase} already: ${failure.message}` : fail(draft, runId, failure);
 }
 
 /** A rank's training ended by itself. */
@@ -59,12 +71,11 @@ export function ended(draft: Draft, { runId, workerId, generation, outcome }: Me
   });
 }
 
-/** Frees the members and drops what lived in their memory. */
-function end(draft: Draft, runId: string, reason: string): void {
+/** Frees the members and drops what lived in their memory. What the run does next is the caller's to say. */
+export function letGo(draft: Draft, runId: string, reason: string): void {
   const { live } = draft.run(runId);
   if (live.stage === 'training' || live.stage === 'reforming') flushMetrics(draft, runId, live.unreported);
   release(draft, runId, { forget: true, reason });
-  draft.setLive(runId, { stage: 'ended' });
 }
 
 /** Tells the attending members that their generation is over; with `forget`, they are idle from here on. */

@@ -1,14 +1,30 @@
 import type { RunConfig } from '@weft/config';
 import type { CheckpointFile, StepVote, WorkerIdentity } from './cluster-state.js';
+import type { QueueState } from './queue-state.js';
 import type { RunFailure } from './records.js';
 
 /** Everything that can happen to a coordinator. */
 export type ClusterEvent =
   /** Once, before all others, when the runs of a home were replayed. */
-  | { readonly kind: 'recovered'; readonly policy: RecoveryPolicy }
+  | {
+      readonly kind: 'recovered';
+      readonly policy: RecoveryPolicy;
+      readonly queue: QueueState;
+      /** Ids of jobs that have ended and that the store still knows. */
+      readonly endedJobIds: ReadonlySet<string>;
+    }
+  /** What the store's queue holds now. */
+  | { readonly kind: 'queueListed'; readonly queue: QueueState }
   /** Time went by. */
   | { readonly kind: 'tick' }
-  | { readonly kind: 'launch'; readonly runId: string; readonly config: RunConfig; readonly weftVersion: string }
+  | {
+      readonly kind: 'launch';
+      readonly runId: string;
+      readonly config: RunConfig;
+      readonly weftVersion: string;
+      /** The sweep it belongs to. */
+      readonly parent?: string;
+    }
   | {
       readonly kind: 'resume';
       readonly runId: string;

@@ -2,26 +2,38 @@ import type { Attendee, Memory, Origin, Reforming } from './cluster-state.js';
 import type { Assign } from './commands.js';
 import type { Draft } from './draft.js';
 import type { RunState } from './run-state.js';
+import { holdsBack, waitingRuns } from './turn-order.js';
 
-/** Forms every ring that can be formed now: first the runs under way, then the queued ones in the order of launch. */
+/** Forms every ring that can be formed now: first the runs under way, then the queued ones in the order of the queue. */
 export function formRings(draft: Draft): string {
-  const reformed = draft.runIds.map((runId) => {
-    const { live, state } = draft.run(runId);
-    return live.stage === 'reforming' ? reform(draft, state, live) : '';
+  const reformed = draft.queue.activeRunIds.map((runId) => {
+    const run = draft.findRun(runId);
+    return run?.live.stage === 'reforming' ? reform(draft, run.state, run.live) : '';
   });
-  const started = draft.runIds.map((runId) => {
-    const { live, state } = draft.run(runId);
-    return live.stage === 'waiting' && live.origin !== undefined ? start(draft, state, live.origin) : '';
-  });
-  return [...reformed, ...started].filter((reason) => reason !== '').join('; ');
+  return [...reformed, ...startWaiting(draft)].filter((reason) => reason !== '').join('; ');
 }
 
-function start(draft: Draft, state: RunState, origin: Origin): string {
-  const wanted = state.config.workers;
-  const idle = draft.idleWorkers;
-  if (idle.length < wanted) return '';
+function startWaiting(draft: Draft): readonly string[] {
+  const reasons: string[] = [];
+  let idle = draft.idleWorkers;
+  if (idle.length === 0) return reasons;
+  const attending = draft.workers.length;
+  for (const waiting of waitingRuns(draft.state, draft.nowMs)) {
+    const { state, origin, isDue } = waiting;
+    const wanted = state.config.workers;
+    if (isDue && origin !== undefined && wanted <= idle.length)
+      reasons.push(start(draft, state, origin, idle.slice(0, wanted)));
+    else if (!holdsBack(waiting, attending)) continue;
+    idle = idle.slice(wanted);
+    if (idle.length === 0) break;
+  }
+  return reasons;
+}
+
+function start(draft: Draft, state: RunState, origin: Origin, workers: readonly Attendee[]): string {
   const memory: Memory = { origin, firstGeneration: state.generation + 1, ringFailures: 0, unreported: [] };
-  return formRing(draft, state, memory, idle.slice(0, wanted));
+  draft.queue.take(state.runId);
+  return formRing(draft, state, memory, workers);
 }
 
 function reform(draft: Draft, state: RunState, live: Reforming): string {
@@ -64,6 +76,8 @@ function formRing(draft: Draft, state: RunState, memory: Memory, workers: readon
     parts: new Map(),
     manifests: new Set(),
     stopAfterStep,
+    yieldsTo: undefined,
+    pace: undefined,
     origin: memory.origin,
     firstGeneration: memory.firstGeneration,
     ringFailures: memory.ringFailures,

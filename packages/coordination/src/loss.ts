@@ -36,10 +36,13 @@ function abandon(draft: Draft, runId: string, live: Training | Reforming, cause:
     const reason = `its last worker was lost before its checkpoint was written (${cause}); go on from the newest checkpoint with \`weft resume ${runId}\``;
     draft.setLive(runId, { stage: 'ended' });
     draft.record(runId, { kind: 'stopped', step: state.step, reason });
+    draft.queue.end(runId, { kind: 'cancelled', reason });
     return `run ${runId} is stopped without its checkpoint`;
   }
   draft.record(runId, { kind: 'requeued', reason: `it lost its last worker (${cause})` });
-  draft.setLive(runId, { stage: 'waiting', origin: undefined });
+  const claimsUntilMs = draft.nowMs + draft.settings.reclaimMs;
+  draft.setLive(runId, { stage: 'waiting', origin: undefined, claimsUntilMs });
+  draft.queue.requeue(runId);
   draft.command({ kind: 'findCheckpoint', runId, notAfterStep: state.step });
   return `run ${runId} has no worker left and is queued`;
 }

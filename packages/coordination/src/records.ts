@@ -14,6 +14,7 @@ export type RunRecord =
   | WorkerLost
   | RingBroke
   | Requeued
+  | AttemptFailed
   | Resumed
   | StopRequested
   | Stopped
@@ -31,6 +32,8 @@ export interface Launched extends Line<'launched'> {
   readonly runId: string;
   readonly config: RunConfig;
   readonly weftVersion: string;
+  /** The sweep it belongs to; absent for a run of its own. */
+  readonly parent?: string;
 }
 
 /** What a generation's members start from. */
@@ -79,6 +82,19 @@ export interface RingBroke extends Line<'ringBroke'> {
 /** Nobody holds the run's state any more: it waits for workers and will start from its newest checkpoint. */
 export interface Requeued extends Line<'requeued'> {
   readonly reason: string;
+  /** The run of a higher priority that it left its workers to; absent when it lost them. */
+  readonly yieldedTo?: string;
+}
+
+/** The run failed, and is tried again from its newest checkpoint. */
+export interface AttemptFailed extends Line<'attemptFailed'> {
+  readonly step: number;
+  readonly failure: RunFailure;
+  /** From 1. */
+  readonly attempt: number;
+  readonly maxAttempts: number;
+  /** ISO 8601 in UTC. */
+  readonly retryAt: string;
 }
 
 /** The run goes on from the state after `fromStep`; steps committed beyond it are rolled back. */

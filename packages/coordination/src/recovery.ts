@@ -1,24 +1,61 @@
 import { basename } from 'node:path';
 import type { RunConfig } from '@weft/config';
 import type { Draft } from './draft.js';
-import { fail, stopNow } from './endings.js';
-import type { FoundCheckpoint, RecoveryPolicy } from './events.js';
+import { fail, finish, stopNow } from './endings.js';
+import type { ClusterEvent, FoundCheckpoint } from './events.js';
+import { jobIdOf } from './job-id.js';
+import { backoffMs } from './retry.js';
 import { isEnded, type RunState } from './run-state.js';
 
-/** The coordinator came back and replayed its runs; nobody holds their state in memory any more. */
-export function recovered(draft: Draft, policy: RecoveryPolicy): string {
-  const open = draft.runIds.filter((runId) => !isEnded(draft.run(runId).state.phase));
-  return open.map((runId) => recover(draft, draft.run(runId).state, policy)).join('; ');
+type Recovered = ClusterEvent & { readonly kind: 'recovered' };
+
+/**
+ * The coordinator came back and replayed its runs; nobody holds their state in memory any more. Logs are ahead of the
+ * queue by what was decided and not yet carried out when it died, so the queue is made to fit them.
+ */
+export function recovered(draft: Draft, event: Recovered): string {
+  draft.queue.replace(event.queue);
+  const reasons = draft.runIds.map((runId) => {
+    const { state } = draft.run(runId);
+    if (!isEnded(state.phase)) return recover(draft, state, event);
+    endJob(draft, state);
+    return '';
+  });
+  return reasons.filter((reason) => reason !== '').join('; ');
 }
 
-function recover(draft: Draft, { runId, phase, step }: RunState, policy: RecoveryPolicy): string {
+function recover(draft: Draft, state: RunState, { policy, endedJobIds }: Recovered): string {
+  const { runId, phase, step } = state;
+  if (draft.queue.jobOf(runId) === undefined && endedJobIds.has(jobIdOf(state)))
+    return stopNow(draft, runId, 'its job was cancelled before the coordinator went away');
   const cause = `the coordinator went away while the run was ${phase} at step ${step}`;
   if (policy === 'manual' || phase === 'stopping')
     return stopNow(draft, runId, `${cause}; go on from its newest checkpoint with \`weft resume ${runId}\``);
   if (phase === 'running') draft.record(runId, { kind: 'requeued', reason: cause });
-  draft.setLive(runId, { stage: 'waiting', origin: undefined });
+  const { isInterrupted } = draft.run(runId).state;
+  const claimsUntilMs = isInterrupted ? draft.nowMs + draft.settings.reclaimMs : undefined;
+  draft.setLive(runId, { stage: 'waiting', origin: undefined, claimsUntilMs });
   draft.command({ kind: 'findCheckpoint', runId, notAfterStep: step });
+  queueAgain(draft, state);
   return `run ${runId} is queued: ${cause}`;
+}
+
+/** Its job waits, or is delayed after a failure that the queue had not heard of. */
+function queueAgain(draft: Draft, state: RunState): void {
+  const { runId, phase, failure, failedAttempts, config } = state;
+  if (phase === 'queued' && failure !== undefined) {
+    draft.queue.retry(runId, failure.message, draft.nowMs + backoffMs(config, failedAttempts));
+  }
+  draft.queue.requeue(runId);
+  draft.queue.add(state, draft.nowMs);
+}
+
+/** The run's end had not reached the queue. */
+function endJob(draft: Draft, { runId, phase, reason, step, loss, failedAttempts, config }: RunState): void {
+  if (phase === 'finished') draft.queue.end(runId, { kind: 'completed', result: { step, loss } });
+  const isLastAttempt = failedAttempts >= config.queue.maxAttempts;
+  if (phase === 'failed') draft.queue.end(runId, { kind: 'failed', reason, isLastAttempt });
+  if (phase === 'stopped') draft.queue.end(runId, { kind: 'cancelled', reason });
 }
 
 /** The answer to `findCheckpoint`: the run can start from there. */
@@ -28,13 +65,13 @@ export function checkpointFound(draft: Draft, runId: string, found: FoundCheckpo
     return `run ${runId} does not wait for a checkpoint any more`;
   const neverTrained = state.generation === 0 && found.checkpoint === undefined && found.skipped.length === 0;
   if (!neverTrained) return resumeFrom(draft, runId, found, state.config);
-  draft.setLive(runId, { stage: 'waiting', origin: { step: 0, directory: undefined } });
+  draft.setLive(runId, { ...live, origin: { step: 0, directory: undefined } });
   return `run ${runId} starts from the beginning`;
 }
 
 /** Rolls the run back to a checkpoint, or to its beginning when there is none, and queues it. */
 export function resumeFrom(draft: Draft, runId: string, found: FoundCheckpoint, { workers, steps }: RunConfig): string {
-  const { state } = draft.run(runId);
+  const { state, live } = draft.run(runId);
   const { checkpoint, skipped } = found;
   const fromStep = checkpoint?.step ?? 0;
   if (fromStep > state.step)
@@ -43,7 +80,7 @@ export function resumeFrom(draft: Draft, runId: string, found: FoundCheckpoint, 
       message: `checkpoint ${checkpoint?.directory} holds step ${fromStep}, but the log of run ${runId} ends at step ${state.step}`,
       cure: 'restore the events.jsonl that belongs to it, or move the checkpoint away',
     });
-  draft.record(runId, {
+  const resumed = draft.record(runId, {
     kind: 'resumed',
     fromStep,
     checkpointDirectory: checkpoint?.directory ?? null,
@@ -53,11 +90,18 @@ export function resumeFrom(draft: Draft, runId: string, found: FoundCheckpoint, 
     reason: sentence(found),
   });
   draft.command({ kind: 'mendMetrics', runId });
-  draft.setLive(runId, { stage: 'waiting', origin: { step: fromStep, directory: checkpoint?.directory } });
+  const claimsUntilMs = live.stage === 'waiting' ? live.claimsUntilMs : undefined;
+  draft.setLive(runId, {
+    stage: 'waiting',
+    origin: { step: fromStep, directory: checkpoint?.directory },
+    claimsUntilMs,
+  });
   const reason = `run ${runId}: ${sentence(found)}`;
-  if (fromStep !== steps) return reason;
-  draft.setLive(runId, { stage: 'ended' });
-  draft.record(runId, { kind: 'finished', step: fromStep });
+  if (fromStep !== steps) {
+    draft.queue.add(resumed, draft.nowMs);
+    return reason;
+  }
+  finish(draft, runId);
   return `${reason}, which holds all its steps`;
 }
 

@@ -7,12 +7,15 @@ import { resumeFrom } from './recovery.js';
 import { isEnded, type RunState } from './run-state.js';
 
 /** A new run; it is queued until enough workers are idle. */
-export function launch(draft: Draft, { runId, config, weftVersion }: ClusterEvent & { kind: 'launch' }): string {
+export function launch(draft: Draft, event: ClusterEvent & { kind: 'launch' }): string {
+  const { runId, config, weftVersion, parent } = event;
   if (draft.findRun(runId) !== undefined)
     throw new WeftError('already_exists', `there is already a run ${runId}`, { cure: 'launch again' });
-  draft.record(runId, { kind: 'launched', runId, config, weftVersion });
+  const ofSweep = parent === undefined ? {} : { parent };
+  const state = draft.record(runId, { kind: 'launched', runId, config, weftVersion, ...ofSweep });
   draft.command({ kind: 'writeConfig', runId, config });
-  draft.setLive(runId, { stage: 'waiting', origin: { step: 0, directory: undefined } });
+  draft.setLive(runId, { stage: 'waiting', origin: { step: 0, directory: undefined }, claimsUntilMs: undefined });
+  draft.queue.add(state, draft.nowMs);
   return `run ${runId} is launched`;
 }
 
@@ -69,6 +72,10 @@ export function stop(draft: Draft, { runId, saveCheckpoint }: ClusterEvent & { k
     return stopNow(draft, runId, 'stopped as asked while it was queued');
   if (!saveCheckpoint) return stopNow(draft, runId, `stopped as asked at step ${state.step}, without a checkpoint`);
   if (state.phase === 'stopping') return `run ${runId} is already stopping`;
+  if (live.stage === 'training' && live.yieldsTo !== undefined) {
+    draft.record(runId, { kind: 'stopRequested' });
+    return `run ${runId} was about to leave its workers to ${live.yieldsTo}, and will stop instead`;
+  }
   if (state.step === state.config.steps)
     return `run ${runId} is already finishing: its last checkpoint is being written`;
   const { reason } = draft.record(runId, { kind: 'stopRequested' });

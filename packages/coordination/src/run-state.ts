@@ -1,5 +1,5 @@
 import { WeftError } from '@weft/common';
-import type { RunConfig } from '@weft/config';
+import { DEFAULT_QUEUE, type RunConfig } from '@weft/config';
 import type { LedgerRecord } from '@weft/mixture';
 import type { Resumed, RunFailure, RunRecord } from './records.js';
 
@@ -20,9 +20,20 @@ export interface RunState {
   readonly generation: number;
   /** Step of the newest checkpoint; 0 when there is none. */
   readonly checkpointStep: number;
+  /** Loss of the last committed step; null before the first, and where it was not finite. */
+  readonly loss: number | null;
   /** Steps refused in a row, up to now, because their gradients were not finite. */
   readonly skippedInARow: number;
+  /** Why it failed; of a queued run, why the last attempt did. */
   readonly failure: RunFailure | undefined;
+  /** The sweep it belongs to. */
+  readonly parent: string | null;
+  /** Attempts that failed since it was launched or resumed by hand. */
+  readonly failedAttempts: number;
+  /** How often it was resumed by hand after its end. */
+  readonly resubmissions: number;
+  /** It was at work, and lost all its workers or its coordinator; they may be back in a moment. */
+  readonly isInterrupted: boolean;
   readonly createdAtMs: number;
   readonly updatedAtMs: number;
 }
@@ -44,14 +55,20 @@ export function evolve(state: RunState | undefined, record: RunRecord): RunState
       throw new WeftError('corrupt_data', `the log of a run begins with "${record.kind}" instead of "launched"`);
     return {
       runId: record.runId,
-      config: record.config,
+      // A log of an older version says nothing of the queue.
+      config: { ...record.config, queue: record.config.queue ?? DEFAULT_QUEUE },
       phase: 'queued',
       reason: 'it was launched',
       step: 0,
       generation: 0,
       checkpointStep: 0,
+      loss: null,
       skippedInARow: 0,
       failure: undefined,
+      parent: record.parent ?? null,
+      failedAttempts: 0,
+      resubmissions: 0,
+      isInterrupted: false,
       createdAtMs: updatedAtMs,
       updatedAtMs,
     };
@@ -64,15 +81,20 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
     case 'launched':
       throw new WeftError('corrupt_data', `the log of run ${state.runId} launches it twice`);
     case 'assigned':
-      return { generation: record.generation, phase: state.phase === 'stopping' ? 'stopping' : 'running' };
+      return {
+        generation: record.generation,
+        phase: state.phase === 'stopping' ? 'stopping' : 'running',
+        failure: undefined,
+        isInterrupted: false,
+      };
     case 'committed': {
-      const { step, applied } = record.entry;
+      const { step, applied, loss } = record.entry;
       if (step !== state.step + 1)
         throw new WeftError(
           'corrupt_data',
           `the log of run ${state.runId} commits step ${step} after step ${state.step}`,
         );
-      return { step, skippedInARow: applied ? 0 : state.skippedInARow + 1 };
+      return { step, loss, skippedInARow: applied ? 0 : state.skippedInARow + 1 };
     }
     case 'checkpointWritten':
       return { checkpointStep: record.step };
@@ -80,17 +102,29 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
     case 'ringBroke':
       return {};
     case 'requeued':
-      return { phase: 'queued', reason: record.reason };
+      return { phase: 'queued', reason: record.reason, isInterrupted: record.yieldedTo === undefined };
+    case 'attemptFailed':
+      return {
+        phase: 'queued',
+        reason: `attempt ${record.attempt} of ${record.maxAttempts} failed`,
+        failure: record.failure,
+        failedAttempts: record.attempt,
+      };
     case 'resumed':
       return resumed(state, record);
     case 'stopRequested':
       return { phase: 'stopping', reason: 'it was asked to stop' };
     case 'stopped':
-      return { phase: 'stopped', reason: record.reason };
-    case 'finished':
-      return { phase: 'finished', reason: `all ${record.step} steps are trained and their checkpoint is written` };
-    case 'failed':
-      return { phase: 'failed', reason: record.failure.message, failure: record.failure };
+      return { phase: 'stopped', reason: record.reason, isInterrupted: false };
+    case 'finished': {
+      const reason = `all ${record.step} steps are trained and their checkpoint is written`;
+      return { phase: 'finished', reason, failure: undefined, isInterrupted: false };
+    }
+    case 'failed': {
+      const { failure } = record;
+      const failedAttempts = state.failedAttempts + 1;
+      return { phase: 'failed', reason: failure.message, failure, failedAttempts, isInterrupted: false };
+    }
   }
 }
 
@@ -103,10 +137,11 @@ function resumed(state: RunState, record: Resumed): Partial<RunState> {
   return {
     phase: 'queued',
     reason: record.reason,
+    ...(isEnded(state.phase) ? { resubmissions: state.resubmissions + 1, failedAttempts: 0, failure: undefined } : {}),
     step: record.fromStep,
+    loss: record.fromStep === state.step ? state.loss : null,
     checkpointStep: record.fromStep,
     skippedInARow: 0,
-    failure: undefined,
     config: { ...state.config, workers: record.workers, steps: record.steps },
   };
 }
@@ -131,6 +166,7 @@ const KINDS: Readonly<Record<RunRecord['kind'], true>> = {
   workerLost: true,
   ringBroke: true,
   requeued: true,
+  attemptFailed: true,
   resumed: true,
   stopRequested: true,
   stopped: true,

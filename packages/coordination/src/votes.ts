@@ -4,8 +4,10 @@ import type { Draft } from './draft.js';
 import { fail, lastStepOf } from './endings.js';
 import type { MemberEventOf } from './events.js';
 import { committedStep, flushMetrics } from './metrics.js';
+import { learnPace, paceAfter } from './pace.js';
 import type { RunFailure } from './records.js';
 import type { RunState } from './run-state.js';
+import { yieldWorkers } from './yielding.js';
 
 /** First phase of a commit: a rank's gradients are reduced. With the last rank's vote the step is committed. */
 export function voted(draft: Draft, { runId, workerId, generation, vote }: MemberEventOf<'voted'>): string {
@@ -44,9 +46,12 @@ function commit(draft: Draft, state: RunState, live: Training): string {
   // Whoever is rank 0 now has voted, and said before whatever it had to say about earlier steps.
   flushMetrics(draft, runId, live.unreported);
   const unreported = [committedStep({ ...record, time: draft.time })];
-  draft.setLive(runId, { ...live, votes: new Map(), votesSinceMs: undefined, ringFailures: 0, unreported });
+  const pace = paceAfter(live.pace, step, draft.nowMs);
+  draft.paces = learnPace(draft.paces, config, votes.length, pace);
+  draft.setLive(runId, { ...live, votes: new Map(), votesSinceMs: undefined, ringFailures: 0, unreported, pace });
   if (committed.skippedInARow >= draft.settings.maxSkippedSteps) return fail(draft, runId, neverFinite(committed));
   const decision = { step, apply, gradNorm, lossTokens };
+  yieldWorkers(draft, runId);
   draft.command({ kind: 'decideStep', workerIds: live.members, runId, generation, ...decision });
   return `step ${step} of run ${runId} is committed${apply ? '' : ', but not applied: its gradients are not finite'}`;
 }

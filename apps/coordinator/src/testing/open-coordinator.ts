@@ -1,6 +1,7 @@
 import type { RunConfigInput } from '@weft/config';
 import { CoordinatorMetrics, createLogger } from '@weft/telemetry';
 import { Coordinator, type CoordinatorOptions } from '../coordinator.js';
+import { type HeldStore, holdStore } from '../hold-store.js';
 
 /** What a coordinator logged, as parsed lines. */
 export interface LoggedLine {
@@ -12,24 +13,28 @@ export interface LoggedLine {
 export interface OpenedCoordinator extends AsyncDisposable {
   readonly coordinator: Coordinator;
   readonly lines: LoggedLine[];
+  readonly keeper: HeldStore;
+  close(): Promise<void>;
 }
 
 /** A coordinator in this process, closed at the end of the block. */
 export async function openCoordinator(
   home: string,
   options: Partial<CoordinatorOptions> = {},
+  place: { readonly redisUrl?: string } = {},
 ): Promise<OpenedCoordinator> {
   const lines: LoggedLine[] = [];
   const stream = { write: (line: string) => void lines.push(JSON.parse(line) as LoggedLine) };
   const log = createLogger({ role: 'coordinator', level: 'debug', stream });
-  const coordinator = await Coordinator.open({
-    home,
-    log,
-    metrics: new CoordinatorMetrics(),
-    settings: { settleMs: 20 },
-    ...options,
-  });
-  return { coordinator, lines, [Symbol.asyncDispose]: () => coordinator.close() };
+  const keeper = await holdStore({ home, log, waitMs: 200, ...place });
+  const settings = { settleMs: 20, ...options.settings };
+  const metrics = new CoordinatorMetrics();
+  const coordinator = await Coordinator.open({ home, keeper, log, metrics, ...options, settings });
+  const close = async () => {
+    await coordinator.close();
+    await keeper.close();
+  };
+  return { coordinator, lines, keeper, close, [Symbol.asyncDispose]: close };
 }
 
 /** A launch request for the smallest run that passes the rules. */

@@ -17,6 +17,7 @@ import {
   type Settings,
   type StepVote,
 } from '../index.js';
+import { ModelQueue } from './model-queue.js';
 import { tinyConfig } from './tiny-config.js';
 
 /** A run id for scenes with one run. */
@@ -34,6 +35,8 @@ export class Scene {
   state: ClusterState;
   /** By runId. */
   readonly logs = new Map<string, RunRecord[]>();
+  /** What the store makes of the queue's commands. */
+  queue = new ModelQueue();
   /** The commands since `clear`. */
   commands: Command[] = [];
   reason = '';
@@ -48,6 +51,8 @@ export class Scene {
     this.reason = decision.reason;
     for (const { runId, record } of decision.records) this.logs.set(runId, [...(this.logs.get(runId) ?? []), record]);
     this.commands.push(...decision.commands);
+    for (const command of decision.commands)
+      if (command.kind === 'enqueue' || 'jobId' in command) this.queue.carryOut(command, this.nowMs);
     this.#check();
     return decision;
   }
@@ -56,7 +61,7 @@ export class Scene {
   restart(policy: 'auto' | 'manual'): void {
     const logs = JSON.parse(JSON.stringify([...this.logs.values()])) as RunRecord[][];
     this.state = initialCluster(this.state.settings, logs.map(replay));
-    this.on({ kind: 'recovered', policy });
+    this.on({ kind: 'recovered', policy, queue: this.queue.list(this.nowMs), endedJobIds: this.queue.endedIds });
   }
 
   /** Lets time go by as a coordinator sees it; the workers named beat. */
@@ -65,7 +70,13 @@ export class Scene {
       this.nowMs += 100;
       for (const workerId of beating) this.on({ kind: 'heartbeat', workerId });
       this.on({ kind: 'tick' });
+      this.listQueue();
     }
+  }
+
+  /** The coordinator looks at the queue, as it does whenever it changed. */
+  listQueue(): void {
+    this.on({ kind: 'queueListed', queue: this.queue.list(this.nowMs) });
   }
 
   attend(...workerIds: string[]): void {
@@ -160,6 +171,11 @@ export class Scene {
   }
 
   #check(): void {
+    // What the decision foresaw is what the store made of it; only time moves jobs by itself.
+    const foreseen = this.state.queue.jobs.map((job) =>
+      job.state === 'delayed' && job.notBeforeMs <= this.nowMs ? { ...job, state: 'waiting' } : job,
+    );
+    expect(foreseen).toEqual(this.queue.list(this.nowMs).jobs);
     for (const [runId, log] of this.logs) {
       const durable = this.state.runs.get(runId)?.durable;
       expect(replay(JSON.parse(JSON.stringify(log)) as RunRecord[])).toEqual(durable);

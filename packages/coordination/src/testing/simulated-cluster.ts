@@ -10,68 +10,70 @@ import {
   describeRun,
   type FoundCheckpoint,
   initialCluster,
+  isEnded,
   ledgerRecords,
-  type MetricsRow,
-  mendMetrics,
-  type RunRecord,
   type RunView,
   replay,
 } from '../index.js';
-import {
-  type Disk,
-  hasFiniteGradients,
-  lossOf,
-  type Ring,
-  SEED_MODEL,
-  SimulatedWorker,
-  trained,
-} from './simulated-worker.js';
+import { ModelQueue } from './model-queue.js';
+import { checkQueue } from './queue-checks.js';
+import { SimulatedRun } from './simulated-run.js';
+import { hasFiniteGradients, lossOf, type Ring, SEED_MODEL, SimulatedWorker, trained } from './simulated-worker.js';
 import { tinyConfig } from './tiny-config.js';
 
-const RUN = 'simulated';
 /** A simulated ring may break as often as the dice say. */
 const SETTINGS = { ...defaultSettings, maxRingFailures: Number.POSITIVE_INFINITY };
 
+export interface SimulatedLaunch {
+  readonly workers: number;
+  readonly steps: number;
+  readonly priority?: number;
+  readonly maxAttempts?: number;
+}
+
 /**
- * A coordinator with its log, workers with their mailboxes and a disk. Nothing happens by itself: whoever holds it
- * says which message arrives next, who works, who dies and when time goes by.
+ * A coordinator with its logs and its queue, workers with their mailboxes and a disk. Nothing happens by itself: whoever
+ * holds it says which message arrives next, who works, who dies and when time goes by.
  */
 export class SimulatedCluster {
   readonly workers: SimulatedWorker[] = [];
-  readonly log: RunRecord[] = [];
-  rows: MetricsRow[] = [];
+  /** In the order they were launched. */
+  readonly runs: SimulatedRun[] = [];
+  queue = new ModelQueue();
   #nowMs = 0;
   #state: ClusterState = initialCluster(SETTINGS);
   #born = 0;
-  readonly #disk: Disk = new Map();
+  /** What happens once all commands of the decision in hand are carried out. */
+  #afterwards: ClusterEvent[] = [];
   readonly #rings = new Map<string, Ring>();
-  readonly #wanted: number;
 
-  constructor({ workers, steps }: { workers: number; steps: number }) {
-    this.#wanted = workers;
-    for (let i = 0; i < workers; i++) this.bear();
-    this.on({ kind: 'launch', runId: RUN, config: tinyConfig({ workers, steps }), weftVersion: '0' });
-  }
-
-  get view(): RunView {
-    return describeRun(this.#state, RUN)!;
+  view({ runId }: SimulatedRun): RunView {
+    return describeRun(this.#state, runId)!;
   }
 
   on(event: ClusterEvent): void {
     const decision = decide(this.#nowMs, this.#state, event);
     this.#state = decision.state;
-    this.log.push(...decision.records.map(({ record }) => record));
+    for (const { runId, record } of decision.records) this.run(runId).log.push(record);
     for (const command of decision.commands) this.#carryOut(command);
+    checkQueue(this.#state, this.queue.list(this.#nowMs), this.#nowMs);
+    for (const next of this.#afterwards.splice(0)) this.on(next);
+  }
+
+  launch({ workers, steps, priority = 0, maxAttempts = 1 }: SimulatedLaunch): void {
+    const run = new SimulatedRun(`run-${this.runs.length}`, workers);
+    this.runs.push(run);
+    const config = tinyConfig({ workers, steps, queue: { priority, maxAttempts, backoffSeconds: 1 } });
+    this.on({ kind: 'launch', runId: run.runId, config, weftVersion: '0' });
   }
 
   /** A new worker attends. */
   bear(): void {
     const workerId = `w${this.#born++}`;
-    this.workers.push(new SimulatedWorker(workerId, this.#disk, (assignment) => this.#ring(assignment)));
-    this.on({
-      kind: 'attended',
-      worker: { workerId, hostName: 'h', processId: 1, dataPlaneAddress: `${workerId}:1`, device: 'cpu' },
-    });
+    const diskOf = (runId: string) => this.run(runId).disk;
+    this.workers.push(new SimulatedWorker(workerId, diskOf, (assignment) => this.#ring(assignment)));
+    const identity = { workerId, hostName: 'h', processId: 1, dataPlaneAddress: `${workerId}:1`, device: 'cpu' };
+    this.on({ kind: 'attended', worker: identity });
   }
 
   /** A worker's process ends; what it had sent may still arrive, when `flush` says so. */
@@ -90,31 +92,47 @@ export class SimulatedCluster {
     if (event !== undefined) this.on(event);
   }
 
-  /** Time goes by; who does not hang beats. */
+  /** Time goes by; who does not hang beats, and the coordinator looks at its queue. */
   pass(durationMs: number): void {
     this.#nowMs += durationMs;
     for (const { workerId, hangs } of [...this.workers]) if (!hangs) this.on({ kind: 'heartbeat', workerId });
     this.on({ kind: 'tick' });
+    this.listQueue();
   }
 
-  /** kill -9 of the coordinator: its log is all it finds again, and its workers drop the run and attend anew. */
+  /** A person changes the place of a run that has not ended. */
+  changeQueue({ runId }: SimulatedRun, change: (queue: ModelQueue, jobId: string) => void): void {
+    const job = this.queue.list(this.#nowMs).jobs.find((other) => other.runId === runId);
+    if (job === undefined || job.state === 'active') return;
+    change(this.queue, job.id);
+    this.listQueue();
+  }
+
+  listQueue(): void {
+    this.on({ kind: 'queueListed', queue: this.queue.list(this.#nowMs) });
+  }
+
+  /** kill -9 of the coordinator: logs and queue are all it finds again, and its workers drop their runs and attend anew. */
   restart(): void {
-    this.#state = initialCluster(SETTINGS, [replay(this.log)]);
+    this.#state = initialCluster(
+      SETTINGS,
+      this.runs.map(({ log }) => replay(log)),
+    );
     const before = this.workers.splice(0);
     for (const worker of before) worker.breakRing();
-    this.on({ kind: 'recovered', policy: 'auto' });
+    const queue = this.queue.list(this.#nowMs);
+    this.on({ kind: 'recovered', policy: 'auto', queue, endedJobIds: this.queue.endedIds });
     for (const _ of before) this.bear();
   }
 
-  stop(saveCheckpoint: boolean): void {
-    if (!['finished', 'failed'].includes(this.view.phase)) this.on({ kind: 'stop', runId: RUN, saveCheckpoint });
+  stop(run: SimulatedRun | undefined, saveCheckpoint: boolean): void {
+    if (run !== undefined && !['finished', 'failed'].includes(this.view(run).phase))
+      this.on({ kind: 'stop', runId: run.runId, saveCheckpoint });
   }
 
-  resume(): void {
-    if (!['stopped', 'failed'].includes(this.view.phase)) return;
-    // Nothing fails a run but a checkpoint that went bad while the run was queued.
-    if (this.view.failure !== undefined) expect(this.view.failure.code).toBe('corrupt_data');
-    this.on({ kind: 'resume', runId: RUN, workers: undefined, steps: undefined, found: this.#newest() });
+  resume(run: SimulatedRun | undefined): void {
+    if (run === undefined || !['stopped', 'failed'].includes(this.view(run).phase)) return;
+    this.on({ kind: 'resume', runId: run.runId, workers: undefined, steps: undefined, found: this.#newest(run) });
   }
 
   /** Everybody takes a message, works and is heard. */
@@ -127,35 +145,42 @@ export class SimulatedCluster {
     }
   }
 
-  /** A byte of the newest checkpoint turns round: it does not verify any more. */
-  corrupt(): void {
-    this.#disk.delete(Math.max(...this.#disk.keys()));
-  }
-
-  /** From here on nothing bad happens any more: does the run come to its end? */
+  /** From here on nothing bad happens any more: do all runs come to their end? */
   settle(): void {
     for (const worker of this.workers) worker.hangs = false;
-    for (let turns = 0; this.view.phase !== 'finished'; turns++) {
-      if (turns > 2000) throw new Error(`the run is stuck: ${this.view.phase}, ${this.view.reason}`);
-      while (this.workers.length < this.#wanted) this.bear();
-      this.resume();
+    this.queue.isPaused = false;
+    for (const { id } of this.queue.list(this.#nowMs).jobs) this.queue.resume(id);
+    const wanted = Math.max(...this.runs.map(({ workers }) => workers));
+    for (let turns = 0; this.runs.some((run) => this.view(run).phase !== 'finished'); turns++) {
+      if (turns > 4000) throw new Error(`stuck: ${this.runs.map((run) => this.view(run).reason).join('; ')}`);
+      while (this.workers.length < wanted) this.bear();
+      for (const run of this.runs) this.resume(run);
       this.turn();
       this.pass(200);
     }
   }
 
-  /** The log tells the story of one undisturbed run. */
+  /** Every log tells the story of one undisturbed run. */
   check(): void {
-    const ledger = Ledger.fold(ledgerRecords(this.log));
+    for (const run of this.runs) this.#checkRun(run);
+  }
+
+  #checkRun({ log, rows, runId }: SimulatedRun): void {
+    const ledger = Ledger.fold(ledgerRecords(log));
     expect(ledger.problems()).toEqual([]);
-    expect(replay(JSON.parse(JSON.stringify(this.log)) as RunRecord[])).toEqual(this.#state.runs.get(RUN)?.durable);
+    const durable = this.#state.runs.get(runId)?.durable;
+    expect(replay(structuredClone(log))).toEqual(durable);
     let model = SEED_MODEL;
     for (const entry of ledger.entries) {
       const apply = hasFiniteGradients(entry.step);
       expect(entry).toMatchObject({ loss: lossOf(model), applied: apply });
       model = trained(model, apply);
     }
-    expect(this.rows.map(({ step }) => step)).toEqual(this.rows.map((_, index) => index + 1));
+    expect(rows.map(({ step }) => step)).toEqual(rows.map((_, index) => index + 1));
+    const ends = { finished: ['completed', 'cancelled'], stopped: ['cancelled'], failed: ['failed', 'cancelled'] };
+    const { phase = 'queued' } = durable ?? {};
+    if (isEnded(phase)) expect(ends[phase as keyof typeof ends]).toContain(this.queue.endOf(runId));
+    else expect(this.queue.endOf(runId)).toBeUndefined();
   }
 
   #carryOut(command: Command): void {
@@ -176,16 +201,26 @@ export class SimulatedCluster {
         for (const worker of this.workers.splice(index, 1)) worker.breakRing();
         break;
       }
-      case 'findCheckpoint':
-        this.on({ kind: 'checkpointFound', runId: RUN, found: this.#newest() });
+      case 'findCheckpoint': {
+        const { runId } = command;
+        this.#afterwards.push({ kind: 'checkpointFound', runId, found: this.#newest(this.run(runId)) });
         break;
+      }
       case 'mendMetrics':
-        this.rows = [...mendMetrics(this.rows, this.log)];
+        this.run(command.runId).mendMetrics();
         break;
       case 'appendMetrics':
-        this.rows.push(command.row);
+        this.run(command.runId).rows.push(command.row);
         break;
       case 'writeConfig':
+        break;
+      case 'enqueue':
+      case 'takeJob':
+      case 'requeueJob':
+      case 'completeJob':
+      case 'failJob':
+      case 'cancelJob':
+        this.queue.carryOut(command, this.#nowMs);
         break;
       default:
         assertNever(command);
@@ -196,14 +231,20 @@ export class SimulatedCluster {
     this.workers.find((worker) => worker.workerId === workerId)?.inbox.push(command);
   }
 
-  #newest(): FoundCheckpoint {
-    const step = Math.max(0, ...[...this.#disk.keys()].filter((saved) => saved <= this.view.step));
-    return { checkpoint: step === 0 ? undefined : { step, directory: `${step}` }, skipped: [] };
+  run(runId: string): SimulatedRun {
+    const run = this.runs.find((other) => other.runId === runId);
+    if (run === undefined) throw new Error(`no run ${runId}`);
+    return run;
   }
 
-  #ring({ generation }: { readonly generation: number }): Ring {
-    const ring = this.#rings.get(`${generation}`) ?? { broken: false, arrived: new Map() };
-    this.#rings.set(`${generation}`, ring);
+  #newest(run: SimulatedRun): FoundCheckpoint {
+    return run.newestCheckpoint(this.view(run).step);
+  }
+
+  #ring({ runId, generation }: { readonly runId: string; readonly generation: number }): Ring {
+    const name = `${runId}/${generation}`;
+    const ring = this.#rings.get(name) ?? { broken: false, arrived: new Map() };
+    this.#rings.set(name, ring);
     return ring;
   }
 }

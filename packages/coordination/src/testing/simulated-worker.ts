@@ -57,14 +57,14 @@ export class SimulatedWorker {
   outbox: ClusterEvent[] = [];
   #training: Training | undefined;
   #model: Model | undefined;
-  /** What its parts of checkpoints hold, by step. */
-  readonly #saved = new Map<number, Model>();
-  readonly #disk: Disk;
+  /** What its parts of checkpoints hold, by run and step. */
+  readonly #saved = new Map<string, Model>();
+  readonly #diskOf: (runId: string) => Disk;
   readonly #ringOf: (assignment: Assignment) => Ring;
 
-  constructor(workerId: string, disk: Disk, ringOf: (assignment: Assignment) => Ring) {
+  constructor(workerId: string, diskOf: (runId: string) => Disk, ringOf: (assignment: Assignment) => Ring) {
     this.workerId = workerId;
-    this.#disk = disk;
+    this.#diskOf = diskOf;
     this.#ringOf = ringOf;
   }
 
@@ -85,16 +85,16 @@ export class SimulatedWorker {
   }
 
   #writeManifest(command: Extract<Command, { readonly kind: 'writeManifest' }>): void {
-    const { step } = command;
+    const { step, runId } = command;
     if (this.#model === undefined) return;
-    this.#disk.set(step, this.#saved.get(step)!);
+    this.#diskOf(runId).set(step, this.#saved.get(`${runId}/${step}`)!);
     this.outbox.push({ ...this.#from(command), kind: 'manifestWritten', step, directory: `${step}` });
   }
 
   #begin(assignment: Assignment): void {
-    const { state, firstStep } = assignment;
+    const { state, firstStep, runId } = assignment;
     if (state.kind === 'fresh') this.#model = SEED_MODEL;
-    if (state.kind === 'checkpoint') this.#model = this.#disk.get(Number(state.directory));
+    if (state.kind === 'checkpoint') this.#model = this.#diskOf(runId).get(Number(state.directory));
     if (state.kind === 'checkpoint' && this.#model === undefined) {
       this.#fail(assignment);
       return;
@@ -156,6 +156,16 @@ export class SimulatedWorker {
     this.outbox.push({ ...this.#from(assignment), kind: 'voted', vote });
   }
 
+  /** Its training ends with an error that another attempt may not see. */
+  fail(): void {
+    const training = this.#training;
+    if (training === undefined || training.stage !== 'computing') return;
+    training.stage = 'done';
+    const failure = { code: 'internal', message: 'the engine choked', cure: null } as const;
+    const outcome = { kind: 'failed', step: this.#model!.step, failure } as const;
+    this.outbox.push({ ...this.#from(training.assignment), kind: 'ended', outcome });
+  }
+
   /** A connection of its ring closes: between two that live, or because it dies. */
   breakRing(): void {
     if (this.#training !== undefined) this.#training.ring.broken = true;
@@ -164,7 +174,7 @@ export class SimulatedWorker {
   #save(): void {
     const training = this.#training!;
     const { step } = this.#model!;
-    this.#saved.set(step, this.#model!);
+    this.#saved.set(`${training.assignment.runId}/${step}`, this.#model!);
     const files = [{ name: `${training.rank}`, bytes: 1, sha256: '' }];
     this.outbox.push({ ...this.#from(training.assignment), kind: 'partSaved', step, files });
   }

@@ -1,0 +1,167 @@
+import { type Clock, isRunId, newRunId, type Random, WEFT_VERSION, WeftError } from '@weft/common';
+import { type RunConfig, resolveRunConfig } from '@weft/config';
+import { isEnded, newJobOf, ownerOf, sweepJobId } from '@weft/coordination';
+import {
+  type FinishSweepRequest,
+  type GetSweepRequest,
+  type LaunchSweepRequest,
+  type ListSweepsResponse,
+  type RunSummary,
+  SweepState,
+  type SweepSummary,
+} from '@weft/proto';
+import type { Job, JobQueue, NewJob } from '@weft/store';
+import type { DecisionQueue } from './decision-queue.js';
+import { parseJson } from './parse-json.js';
+import { listedEvent, newRunJob } from './queue-jobs.js';
+import { refuseOtherVersion } from './receive-hello.js';
+
+/** A sweep is answered in one message. */
+const MOST_CHILDREN = 1000;
+
+export interface SweepRequestsOptions {
+  readonly queue: DecisionQueue;
+  readonly jobs: JobQueue;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** @throws `unavailable` while the store does not answer. */
+  readonly requireStore: () => void;
+  readonly summaryOf: (runId: string) => RunSummary;
+}
+
+/** Sweeps: a parent job whose children are ordinary runs. The queue is the truth about them; each child has its own log. */
+export class SweepRequests {
+  readonly #options: SweepRequestsOptions;
+
+  constructor(options: SweepRequestsOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * The parent and its children are in the queue, all or none; then each child gets its log. A coordinator that dies in
+   * between is succeeded by one that finds jobs without a log, and goes on with `launchMissing`.
+   *
+   * @throws `invalid_argument` for a configuration that cannot be, or no child.
+   */
+  async launch(request: LaunchSweepRequest): Promise<SweepSummary> {
+    const { clock, jobs, queue, random, requireStore } = this.#options;
+    refuseOtherVersion(request.clientVersion, 'the client');
+    requireStore();
+    const sweepId = request.sweepId === '' ? newRunId('sweep', clock.nowMs(), random) : checkSweepId(request.sweepId);
+    if ((await this.#find(sweepId)) !== undefined) return this.get({ sweepId });
+    const configs = childrenOf(request);
+    const parent: NewJob = {
+      id: sweepJobId(sweepId),
+      kind: 'sweep',
+      data: { sweep: parseJson(request.sweepJson, 'the sweep') },
+    };
+    const children = configs.map((config, index) => ({ runId: childId(sweepId, index, configs.length), config }));
+    const childJobs = children.map(({ runId, config }) =>
+      newRunJob(newJobOf({ runId, config, resubmissions: 0 }), { config, weftVersion: WEFT_VERSION }),
+    );
+    await queue.takeMade(async () => {
+      await jobs.addFlow(parent, childJobs);
+      return listedEvent(jobs);
+    });
+    for (const { runId, config } of children)
+      await queue.take({ kind: 'launch', runId, config, weftVersion: WEFT_VERSION, parent: sweepId });
+    return this.get({ sweepId });
+  }
+
+  /** @throws `not_found`. */
+  async get({ sweepId }: GetSweepRequest): Promise<SweepSummary> {
+    const job = await this.#find(sweepId);
+    if (job === undefined)
+      throw new WeftError('not_found', `there is no sweep ${JSON.stringify(sweepId)}`, { cure: 'see `weft queue`' });
+    const summary = this.#summary(job);
+    const { runs } = this.#options.queue.state;
+    const children = job.children.map(ownerOf).filter((runId) => runs.has(runId));
+    return { ...summary, children: children.map((runId) => this.#options.summaryOf(runId)) };
+  }
+
+  /** All sweeps the queue remembers, those that have not ended first. */
+  async list(): Promise<ListSweepsResponse> {
+    const jobs = await this.#options.jobs.list();
+    return { sweeps: jobs.filter(({ kind }) => kind === 'sweep').map((job) => this.#summary(job)) };
+  }
+
+  /** @throws `not_found`, `failed_precondition` when not all children have ended or it was cancelled. */
+  async finish({ sweepId, resultJson }: FinishSweepRequest): Promise<SweepSummary> {
+    const { jobs, queue, requireStore } = this.#options;
+    requireStore();
+    const result = parseJson(resultJson, 'the result of the sweep');
+    const { state, childrenEnded, childrenTotal } = await this.get({ sweepId });
+    if (state === SweepState.SWEEP_STATE_FINISHED) return this.get({ sweepId });
+    if (state === SweepState.SWEEP_STATE_CANCELLED)
+      throw new WeftError('failed_precondition', `sweep ${sweepId} was cancelled`);
+    if (state !== SweepState.SWEEP_STATE_READY)
+      throw new WeftError(
+        'failed_precondition',
+        `${childrenTotal - childrenEnded} of ${childrenTotal} runs of sweep ${sweepId} have not ended`,
+        { cure: 'wait for them, or end them with `weft stop`' },
+      );
+    await queue.takeMade(async () => {
+      const id = sweepJobId(sweepId);
+      if ((await jobs.get(id)).state !== 'active') await jobs.take(id);
+      await jobs.complete(id, result);
+      return listedEvent(jobs);
+    });
+    return this.get({ sweepId });
+  }
+
+  async #find(sweepId: string): Promise<Job | undefined> {
+    return this.#options.jobs.get(sweepJobId(sweepId)).catch((thrown: unknown) => {
+      if (WeftError.is(thrown, 'not_found')) return undefined;
+      throw thrown;
+    });
+  }
+
+  #summary(job: Job): SweepSummary {
+    const { runs } = this.#options.queue.state;
+    const ended = job.children.filter((id) => {
+      const run = runs.get(ownerOf(id));
+      return run !== undefined && isEnded(run.durable.phase);
+    });
+    const isReady = ended.length === job.children.length;
+    return {
+      sweepId: ownerOf(job.id),
+      state: stateOf(job, isReady),
+      sweepJson: JSON.stringify(sweepOf(job.data)),
+      resultJson: job.result === null ? '' : JSON.stringify(job.result),
+      children: [],
+      createdAtMs: job.addedAtMs,
+      childrenEnded: ended.length,
+      childrenTotal: job.children.length,
+    };
+  }
+}
+
+function stateOf({ state }: Job, isReady: boolean): SweepState {
+  if (state === 'completed') return SweepState.SWEEP_STATE_FINISHED;
+  if (state === 'cancelled' || state === 'failed') return SweepState.SWEEP_STATE_CANCELLED;
+  return isReady ? SweepState.SWEEP_STATE_READY : SweepState.SWEEP_STATE_RUNNING;
+}
+
+function sweepOf(data: unknown): unknown {
+  return typeof data === 'object' && data !== null && 'sweep' in data ? data.sweep : null;
+}
+
+function childrenOf({ childrenConfigJson }: LaunchSweepRequest): readonly RunConfig[] {
+  const count = childrenConfigJson.length;
+  if (count === 0 || count > MOST_CHILDREN)
+    throw new WeftError('invalid_argument', `a sweep must have 1 to ${MOST_CHILDREN} runs, not ${count}`);
+  return childrenConfigJson.map((json, index) =>
+    resolveRunConfig(parseJson(json, `run ${index + 1} of the sweep`), `run ${index + 1} of the sweep`),
+  );
+}
+
+function checkSweepId(sweepId: string): string {
+  if (isRunId(sweepId) && sweepId.length <= 80) return sweepId;
+  throw new WeftError('invalid_argument', `${JSON.stringify(sweepId)} cannot be the id of a sweep`, {
+    cure: 'use up to 80 lower-case letters, digits and single dashes',
+  });
+}
+
+function childId(sweepId: string, index: number, count: number): string {
+  return `${sweepId}-${`${index + 1}`.padStart(`${count}`.length, '0')}`;
+}

@@ -5,13 +5,14 @@ import { holdsBack, waitingRuns } from './turn-order.js';
 interface Victim {
   readonly runId: string;
   readonly priority: number;
-  readonly launchedMs: number;
+  /** Larger for those that went to work later. */
+  readonly order: number;
   readonly workers: number;
 }
 
 /**
  * Which runs leave their workers, at their next checkpoint, to which waiting run of a higher priority. Only as many as it
- * takes: the least important first, among equals those launched last. Runs that are about to end anyway count as ended.
+ * takes: the least important first, among equals those that went to work last. Runs that are about to end anyway count as ended.
  */
 export function yieldingRuns(cluster: ClusterState, nowMs: number): ReadonlyMap<string, string> {
   const yielding = new Map<string, string>();
@@ -38,13 +39,13 @@ export function yieldingRuns(cluster: ClusterState, nowMs: number): ReadonlyMap<
 function workforce({ workers, queue, runs }: ClusterState): { soonFree: number; victims: Victim[] } {
   const held = new Map<string, number>();
   for (const { runId } of workers.values()) if (runId !== undefined) held.set(runId, (held.get(runId) ?? 0) + 1);
-  const victims = queue.jobs.flatMap(({ runId, priority, state }): Victim[] => {
+  const victims = queue.jobs.flatMap(({ runId, priority, state }, order): Victim[] => {
     const run = state === 'active' ? runs.get(runId) : undefined;
     if (run === undefined || run.durable.phase !== 'running') return [];
     const { durable, live } = run;
     if (live.stage === 'training' && live.stopAfterStep !== undefined) return [];
     if (durable.step === durable.config.steps) return [];
-    return [{ runId, priority, launchedMs: durable.createdAtMs, workers: held.get(runId) ?? 0 }];
+    return [{ runId, priority, order, workers: held.get(runId) ?? 0 }];
   });
   return { soonFree: workers.size - sizeOf(victims), victims };
 }
@@ -52,7 +53,7 @@ function workforce({ workers, queue, runs }: ClusterState): { soonFree: number; 
 /** The fewest and least important runs below `priority` that hold `missing` workers together; undefined: there are none. */
 function choose(victims: readonly Victim[], missing: number, priority: number): readonly Victim[] | undefined {
   const below = victims.filter((victim) => victim.priority < priority);
-  const inOrder = below.toSorted((a, b) => a.priority - b.priority || b.launchedMs - a.launchedMs);
+  const inOrder = below.toSorted((a, b) => a.priority - b.priority || b.order - a.order);
   const enough = inOrder.findIndex((_, last) => sizeOf(inOrder.slice(0, last + 1)) >= missing);
   if (enough < 0) return undefined;
   let chosen = inOrder.slice(0, enough + 1);

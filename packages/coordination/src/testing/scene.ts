@@ -92,6 +92,7 @@ export class Scene {
     for (const workerId of workerIds) this.on({ kind: 'left', workerId, reason: 'its stream ended' });
   }
 
+  /** Tiny runs of two workers and six steps, with a checkpoint every other step. */
   launch(changes: Parameters<typeof tinyConfig>[0] = {}, runId = RUN): void {
     this.on({ kind: 'launch', runId, config: tinyConfig(changes), weftVersion: '0.1.0' });
   }
@@ -105,30 +106,33 @@ export class Scene {
   }
 
   /** One rank's vote in the current generation. */
-  vote(workerId: string, vote: Partial<StepVote> = {}, generation = this.view().generation): void {
-    const step = this.view().step + 1;
+  vote(workerId: string, vote: Partial<StepVote> = {}, generation = this.view().generation, runId = RUN): void {
+    const step = this.view(runId).step + 1;
     const whole = { step, loss: 2, gradNorm: 1, finite: true, sequenceDigest: EMPTY_DIGEST, lossTokens: 100, ...vote };
-    this.on({ kind: 'voted', workerId, runId: RUN, generation, vote: whole });
+    this.on({ kind: 'voted', workerId, runId, generation, vote: whole });
   }
 
   /** Steps on which all members agree. */
-  train(count: number): void {
-    for (let i = 0; i < count; i++) for (const workerId of this.members) this.vote(workerId);
+  train(count: number, runId = RUN): void {
+    for (let i = 0; i < count; i++)
+      for (const workerId of this.membersOf(runId)) this.vote(workerId, {}, this.view(runId).generation, runId);
   }
 
-  save(workerId: string, step: number, generation = this.view().generation): void {
+  save(workerId: string, step: number, generation = this.view().generation, runId = RUN): void {
     const files = [{ name: `${workerId}-${step}`, bytes: 1, sha256: '' }];
-    this.on({ kind: 'partSaved', workerId, runId: RUN, generation, step, files });
+    this.on({ kind: 'partSaved', workerId, runId, generation, step, files });
   }
 
-  written(workerId: string, step: number, generation = this.view().generation): void {
-    this.on({ kind: 'manifestWritten', workerId, runId: RUN, generation, step, directory: `/step-${step}` });
+  written(workerId: string, step: number, generation = this.view().generation, runId = RUN): void {
+    this.on({ kind: 'manifestWritten', workerId, runId, generation, step, directory: `/step-${step}` });
   }
 
   /** A whole checkpoint: every part, then the manifest. */
-  checkpoint(step: number): void {
-    for (const workerId of this.members) this.save(workerId, step);
-    this.written(this.members[0]!, step);
+  checkpoint(step: number, runId = RUN): void {
+    const { generation } = this.view(runId);
+    const members = this.membersOf(runId);
+    for (const workerId of members) this.save(workerId, step, generation, runId);
+    this.written(members[0]!, step, generation, runId);
   }
 
   breakRing(workerId: string, generation = this.view().generation): void {
@@ -150,7 +154,11 @@ export class Scene {
 
   /** The members of the generation at work, by rank. */
   get members(): readonly string[] {
-    const live = this.state.runs.get(RUN)?.live;
+    return this.membersOf(RUN);
+  }
+
+  membersOf(runId: string): readonly string[] {
+    const live = this.state.runs.get(runId)?.live;
     return live?.stage === 'training' ? live.members : [];
   }
 

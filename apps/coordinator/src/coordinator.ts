@@ -132,6 +132,8 @@ export class Coordinator {
     this.#closing.abort();
     this.#streams.closeAll(new WeftError('unavailable', 'the coordinator is shutting down'));
     this.#watchers.endAll();
+    // The decision in hand would wait for a store that is away.
+    if (!this.#options.keeper.store.health.answers) return;
     await this.#decisions.inTurn(async () => {
       for (const files of this.#files.values()) await files.close();
     });

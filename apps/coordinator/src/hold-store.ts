@@ -37,7 +37,8 @@ export async function holdStore({ log, signal, waitMs, ...options }: HoldStoreOp
     const held = await store.lease.acquire(me, { onWaiting, ...waiting });
     log.info({ token: held.token, store: store.description }, `keeps logs and queue in ${store.description}`);
     const close = async () => {
-      await held.release();
+      // A store that is away would be waited for; there the lease lapses by itself.
+      if (store.health.answers) await held.release();
       await store.close();
     };
     return { store, held, close };

@@ -52,9 +52,16 @@ export class RunRequests {
     const { clock, queue, random } = this.#options;
     const what = 'the launched configuration';
     const config = resolveRunConfig(parseJson(configJson, what), what);
-    const runId = newRunId(config.recipe, clock.nowMs(), random);
-    await queue.take({ kind: 'launch', runId, config, weftVersion: WEFT_VERSION });
-    return this.get(runId);
+    for (;;) {
+      const runId = newRunId(config.recipe, clock.nowMs(), random);
+      try {
+        await queue.take({ kind: 'launch', runId, config, weftVersion: WEFT_VERSION });
+        return this.get(runId);
+      } catch (thrown) {
+        // Four random characters can be the same twice in a minute.
+        if (!WeftError.is(thrown, 'already_exists')) throw thrown;
+      }
+    }
   }
 
   /** @throws `not_found`, or why the run cannot be resumed so. */

@@ -32,6 +32,8 @@ export interface SweepRequestsOptions {
 /** Sweeps: a parent job whose children are ordinary runs. The queue is the truth about them; each child has its own log. */
 export class SweepRequests {
   readonly #options: SweepRequestsOptions;
+  /** By sweep id: launches under way, for those who ask twice. */
+  readonly #launching = new Map<string, Promise<SweepSummary>>();
 
   constructor(options: SweepRequestsOptions) {
     this.#options = options;
@@ -44,10 +46,19 @@ export class SweepRequests {
    * @throws `invalid_argument` for a configuration that cannot be, or no child.
    */
   async launch(request: LaunchSweepRequest): Promise<SweepSummary> {
-    const { clock, jobs, queue, random, requireStore } = this.#options;
+    const { clock, random, requireStore } = this.#options;
     refuseOtherVersion(request.clientVersion, 'the client');
     requireStore();
     const sweepId = request.sweepId === '' ? newRunId('sweep', clock.nowMs(), random) : checkSweepId(request.sweepId);
+    const underWay = this.#launching.get(sweepId);
+    if (underWay !== undefined) return underWay;
+    const launching = this.#launch(sweepId, request).finally(() => this.#launching.delete(sweepId));
+    this.#launching.set(sweepId, launching);
+    return launching;
+  }
+
+  async #launch(sweepId: string, request: LaunchSweepRequest): Promise<SweepSummary> {
+    const { jobs, queue } = this.#options;
     if ((await this.#find(sweepId)) !== undefined) return this.get({ sweepId });
     const configs = childrenOf(request);
     const parent: NewJob = {

@@ -1,4 +1,5 @@
 import type { RunConfigInput } from '@weft/config';
+import type { StoreOptions } from '@weft/store';
 import { CoordinatorMetrics, createLogger } from '@weft/telemetry';
 import { Coordinator, type CoordinatorOptions } from '../coordinator.js';
 import { type HeldStore, holdStore } from '../hold-store.js';
@@ -21,7 +22,7 @@ export interface OpenedCoordinator extends AsyncDisposable {
 export async function openCoordinator(
   home: string,
   options: Partial<CoordinatorOptions> = {},
-  place: { readonly redisUrl?: string } = {},
+  place: Omit<StoreOptions, 'home'> = {},
 ): Promise<OpenedCoordinator> {
   const lines: LoggedLine[] = [];
   const stream = { write: (line: string) => void lines.push(JSON.parse(line) as LoggedLine) };

@@ -196,8 +196,10 @@ export class Coordinator {
   #storeChanged(health: StoreHealth): void {
     const { log, keeper } = this.#options;
     const { description } = keeper.store;
-    if (health.answers) log.info(`${description} answers again`);
-    else log.warn({ error: health.error }, storeTrouble({ description, health }) ?? '');
+    const notice = storeTrouble({ description, health }) ?? `${description} answers again`;
+    if (health.answers) log.info(notice);
+    else log.warn({ error: health.error }, notice);
+    this.#watchers.pushToAll({ body: { $case: 'notice', notice } });
     this.#tellWatchers();
   }
 

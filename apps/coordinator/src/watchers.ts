@@ -60,6 +60,11 @@ export class Watchers {
     for (const watcher of this.#watchers.get(runId) ?? []) watcher.push(update);
   }
 
+  /** To the watchers of all runs. */
+  pushToAll(update: RunUpdate): void {
+    for (const runId of this.runIds) this.push(runId, update);
+  }
+
   /** As `push`, for a summary that may be the same as before. */
   pushIfNew(runId: string, update: RunUpdate): void {
     const text = JSON.stringify(update);

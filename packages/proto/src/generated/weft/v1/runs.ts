@@ -165,7 +165,9 @@ export interface RunSummary {
 export interface RunUpdate {
   body: { $case: "summary"; summary: RunSummary } | //
   /** One line of metrics.jsonl. */
-  { $case: "metricsJson"; metricsJson: string } | undefined;
+  { $case: "metricsJson"; metricsJson: string } | //
+  /** What else a watcher should know, one sentence: the store is away, or back. */
+  { $case: "notice"; notice: string } | undefined;
 }
 
 export interface ClusterRequest {
@@ -1304,6 +1306,9 @@ export const RunUpdate: MessageFns<RunUpdate> = {
       case "metricsJson":
         writer.uint32(18).string(message.body.metricsJson);
         break;
+      case "notice":
+        writer.uint32(26).string(message.body.notice);
+        break;
     }
     return writer;
   },
@@ -1337,6 +1342,14 @@ export const RunUpdate: MessageFns<RunUpdate> = {
             message.body = { $case: "metricsJson", metricsJson: reader.string() };
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.body = { $case: "notice", notice: reader.string() };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1357,6 +1370,8 @@ export const RunUpdate: MessageFns<RunUpdate> = {
         ? { $case: "metricsJson", metricsJson: globalThis.String(object.metricsJson) }
         : isSet(object.metrics_json)
         ? { $case: "metricsJson", metricsJson: globalThis.String(object.metrics_json) }
+        : isSet(object.notice)
+        ? { $case: "notice", notice: globalThis.String(object.notice) }
         : undefined,
     };
   },
@@ -1367,6 +1382,8 @@ export const RunUpdate: MessageFns<RunUpdate> = {
       obj.summary = RunSummary.toJSON(message.body.summary);
     } else if (message.body?.$case === "metricsJson") {
       obj.metricsJson = message.body.metricsJson;
+    } else if (message.body?.$case === "notice") {
+      obj.notice = message.body.notice;
     }
     return obj;
   },
@@ -1386,6 +1403,12 @@ export const RunUpdate: MessageFns<RunUpdate> = {
       case "metricsJson": {
         if (object.body?.metricsJson !== undefined && object.body?.metricsJson !== null) {
           message.body = { $case: "metricsJson", metricsJson: object.body.metricsJson };
+        }
+        break;
+      }
+      case "notice": {
+        if (object.body?.notice !== undefined && object.body?.notice !== null) {
+          message.body = { $case: "notice", notice: object.body.notice };
         }
         break;
       }

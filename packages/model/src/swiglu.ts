@@ -1,6 +1,7 @@
 // Legend: R rows, D width, F feed-forward width.
 import { tf } from '@weft/engine';
 import { type ParameterSpec, type Parameters, weight } from './parameters.js';
+import { withGradient } from './with-gradient.js';
 
 /** `gate` [D, F], `up` [D, F] and `down` [F, D]. */
 export function swigluParameters(
@@ -21,7 +22,22 @@ export function swiglu(x_RD: tf.Tensor, p: Parameters): tf.Tensor {
   return tf.matMul(gated_RF, p('down'));
 }
 
-/** x·sigmoid(x), element by element. */
+/**
+ * y = x·sigmoid(x), element by element.
+ *
+ * The gradient dy·(sigmoid(x)·(1 − y) + y) is written out in the form that reads the sigmoid once, as a factor; the
+ * engine then takes it in the same pass.
+ */
 export function silu(x: tf.Tensor): tf.Tensor {
-  return tf.mul(x, tf.sigmoid(x));
+  return withGradient(
+    [x],
+    () => {
+      const y = tf.mul(x, tf.sigmoid(x));
+      return { value: y, saved: { x, y } };
+    },
+    (dy, { x, y }) => {
+      const steep = tf.mul(dy, y);
+      return [tf.add(steep, tf.mul(tf.sub(dy, steep), tf.sigmoid(x)))];
+    },
+  );
 }

@@ -1,23 +1,26 @@
 import type { Attrs, RecordedOp, ValueId } from '../graph/recording.js';
 import { DataType } from '../native/data-type.js';
+import { isFloat } from './attrs.js';
 import { type Editor, editOps, type Pass } from './edit.js';
+import { isVectorProduct } from './vector-products.js';
 
 const MATMULS = new Set(['MatMul', 'BatchMatMulV2', '_FusedMatMul']);
 
 /**
- * Matrix products read their operands in bfloat16; everything else, the weights and the sums of the gradients
- * stay float32. A value that several products read is cast once.
+ * Matrix products read their operands in bfloat16; everything else, the weights, the sums of the gradients
+ * and products with a single vector, which are sums, stay float32. A value that several products read is cast once.
  */
 export const bf16Matmuls: Pass = (recording) => {
   const halves = new Map<ValueId, ValueId>();
   return editOps(recording, (op, editor) => {
-    if (!MATMULS.has(op.type) || op.attrs.T?.value !== DataType.float32) return editor.keep(op);
+    const product = op.outputs[0] as ValueId;
+    const isProduct = MATMULS.has(op.type) && isFloat(op.attrs) && !isVectorProduct(editor.infoOf(product).shape);
+    if (!isProduct) return editor.keep(op);
     const operands = op.inputs.map((input) => {
       const half = halves.get(input) ?? cast(editor, input, DataType.float32, DataType.bfloat16);
       halves.set(input, half);
       return half;
     });
-    const product = op.outputs[0] as ValueId;
     const attrs: Attrs = { ...op.attrs, T: { kind: 'type', value: DataType.bfloat16 } };
     const info = { ...editor.infoOf(product), dataType: DataType.bfloat16 };
     const half: RecordedOp['outputs'][number] = editor.add(op.type, attrs, operands, info);

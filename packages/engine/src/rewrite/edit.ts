@@ -2,10 +2,12 @@ import {
   type Attrs,
   type RecordedOp,
   type Recording,
+  resultsOf,
   type ValueId,
   type ValueInfo,
   withOps,
 } from '../graph/recording.js';
+import { DataType } from '../native/data-type.js';
 
 /** A rewriting pass: the same results from another list of ops. */
 export type Pass = (recording: Recording) => Recording;
@@ -13,10 +15,16 @@ export type Pass = (recording: Recording) => Recording;
 /** What a pass may do with the op it visits. An op that is neither kept nor replaced is gone. */
 export interface Editor {
   infoOf(value: ValueId): ValueInfo;
+  /** The op that yields a value, as this pass has left it. */
+  producerOf(value: ValueId): RecordedOp | undefined;
+  /** The elements of a constant of int32, such as axes; undefined for anything else. */
+  constantInts(value: ValueId): readonly number[] | undefined;
   /** Keeps the visited op as it is. */
   keep(op: RecordedOp): void;
   /** Adds a new op with one output before the next visited one. */
   add(type: string, attrs: Attrs, inputs: readonly ValueId[], output: ValueInfo): ValueId;
+  /** Adds a constant before the next visited op. */
+  constant(values: Float32Array | Int32Array, shape: readonly number[]): ValueId;
   /** Lets all later uses of `value` see `by`. */
   replace(value: ValueId, by: ValueId): void;
 }
@@ -27,14 +35,34 @@ export function editOps(recording: Recording, visit: (op: RecordedOp, editor: Ed
   const values = new Map(recording.values);
   const replacement = new Map<ValueId, ValueId>();
   let nextId = Math.max(-1, ...recording.values.keys()) + 1;
+  const producers = new Map<ValueId, RecordedOp>();
+  const push = (op: RecordedOp) => {
+    ops.push(op);
+    for (const output of op.outputs) producers.set(output, op);
+  };
+  const added = (op: Omit<RecordedOp, 'outputs'>, output: ValueInfo) => {
+    const id = nextId++;
+    values.set(id, output);
+    push({ ...op, outputs: [id] });
+    return id;
+  };
   const editor: Editor = {
     infoOf: (value) => values.get(value) as ValueInfo,
-    keep: (op) => void ops.push(op),
-    add(type, attrs, inputs, output) {
-      const id = nextId++;
-      values.set(id, output);
-      ops.push({ type, attrs, inputs, outputs: [id] });
-      return id;
+    producerOf: (value) => producers.get(value),
+    constantInts(value) {
+      const { type, payload } = producers.get(value) ?? {};
+      if (type !== 'Const' || payload === undefined || values.get(value)?.dataType !== DataType.int32) return undefined;
+      return [...new Int32Array(payload.slice().buffer)];
+    },
+    keep: push,
+    add: (type, attrs, inputs, output) => added({ type, attrs, inputs }, output),
+    constant(array, shape) {
+      const dataType = array instanceof Float32Array ? DataType.float32 : DataType.int32;
+      const payload = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+      return added(
+        { type: 'Const', attrs: { dtype: { kind: 'type', value: dataType } }, inputs: [], payload },
+        { shape, dataType },
+      );
     },
     replace: (value, by) => void replacement.set(value, by),
   };
@@ -42,4 +70,12 @@ export function editOps(recording: Recording, visit: (op: RecordedOp, editor: Ed
     visit({ ...op, inputs: op.inputs.map((input) => replacement.get(input) ?? input) }, editor);
   }
   return withOps(recording, ops, values, replacement);
+}
+
+/** How often each value is read by an op or is a result. */
+export function countUses(recording: Recording): ReadonlyMap<ValueId, number> {
+  const uses = new Map<ValueId, number>();
+  const read = [...recording.ops.flatMap(({ inputs }) => inputs), ...resultsOf(recording)];
+  for (const value of read) uses.set(value, (uses.get(value) ?? 0) + 1);
+  return uses;
 }

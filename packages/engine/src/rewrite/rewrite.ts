@@ -1,10 +1,15 @@
 import type { Recording } from '../graph/recording.js';
 import { bf16Matmuls } from './bf16-matmuls.js';
+import { columnSums } from './column-sums.js';
 import { dropDeadOps } from './drop-dead-ops.js';
 import { dropNoOpCasts } from './drop-no-op-casts.js';
 import type { Pass } from './edit.js';
 import { mergeEqualOps } from './merge-equal-ops.js';
 import { resultsFirst } from './results-first.js';
+import { sigmoidGates } from './sigmoid-gates.js';
+import { sumsOfSquares } from './sums-of-squares.js';
+import { swappedHalves } from './swapped-halves.js';
+import { vectorProducts } from './vector-products.js';
 
 /** Arithmetic of the matrix products: float32, or bfloat16 operands over float32 weights. */
 export type Precision = 'fp32' | 'bf16';
@@ -13,6 +18,11 @@ export type Precision = 'fp32' | 'bf16';
 export function rewrite(recording: Recording, precision: Precision): Recording {
   const passes: readonly Pass[] = [
     dropNoOpCasts,
+    sigmoidGates,
+    swappedHalves,
+    sumsOfSquares,
+    columnSums,
+    vectorProducts,
     mergeEqualOps,
     dropDeadOps,
     ...(precision === 'bf16' ? [bf16Matmuls] : []),

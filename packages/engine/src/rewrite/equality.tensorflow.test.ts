@@ -1,0 +1,127 @@
+import { expect, it } from 'vitest';
+import { compilePhase } from '../graph/compile-phase.js';
+import { GraphWriter } from '../graph/graph-writer.js';
+import type { Recording } from '../graph/recording.js';
+import { type CApi, loadCApi } from '../native/c-api.js';
+import { DataType } from '../native/data-type.js';
+import { Graph, NativeTensor } from '../native/handles.js';
+import { Session } from '../native/session.js';
+import { nativeLibraryDirectory } from '../native-library.js';
+import { elementCount } from '../program.js';
+import { recordPhase } from '../record.js';
+import { tf } from '../tf.js';
+import { columnSums } from './column-sums.js';
+import { dropDeadOps } from './drop-dead-ops.js';
+import type { Pass } from './edit.js';
+import { sigmoidGates } from './sigmoid-gates.js';
+import { sumsOfSquares } from './sums-of-squares.js';
+import { swappedHalves } from './swapped-halves.js';
+import { vectorProducts } from './vector-products.js';
+
+type Inputs = Readonly<Record<string, readonly number[]>>;
+type Run = (input: (name: string) => tf.Tensor) => Readonly<Record<string, tf.Tensor>>;
+
+function record(api: CApi, shapes: Inputs, run: Run): Recording {
+  const inputs = Object.fromEntries(
+    Object.entries(shapes).map(([name, shape]) => [name, { shape, dtype: 'float32' } as const]),
+  );
+  return recordPhase(
+    api,
+    { name: 'p', state: {}, phases: { only: { inputs, run: ({ input }) => run(input) } } },
+    'only',
+  );
+}
+
+/** Runs a recording as it is; the inputs are waves. */
+async function results(api: CApi, recording: Recording): Promise<Record<string, Float32Array>> {
+  const graph = new Graph(api);
+  const writer = new GraphWriter(api, graph);
+  const session = new Session(api, graph, { intraOpThreads: 1, interOpThreads: 1 });
+  const phase = compilePhase(writer, recording, new Map());
+  const feeds = [...phase.inputs].map(([name, output], which) => {
+    const { shape } = recording.values.get(recording.inputs[name] as number) ?? { shape: [] };
+    const tensor = NativeTensor.allocate(api, DataType.float32, shape);
+    tensor.data.set(Float32Array.from({ length: elementCount(shape) }, (_, i) => 4 * Math.sin(i * 1.7 + which)));
+    return { output, tensor };
+  });
+  const fetched = await session.run(feeds, phase.outputs, [], 'a test');
+  const values = fetched.map(({ data }) => Float32Array.from(data));
+  for (const tensor of [...fetched, ...feeds.map(({ tensor }) => tensor)]) tensor.dispose();
+  session.dispose();
+  writer.dispose();
+  graph.dispose();
+  return Object.fromEntries(phase.outputNames.map((name, i) => [name, values[i] as Float32Array]));
+}
+
+/** The pass finds what it looks for, and the results agree to the rounding of float32 sums. */
+async function expectEqual(pass: Pass, shapes: Inputs, run: Run, gone: string): Promise<void> {
+  const api = loadCApi(nativeLibraryDirectory());
+  const before = record(api, shapes, run);
+  const after = dropDeadOps(pass(before));
+  expect(before.ops.map(({ type }) => type)).toContain(gone);
+  expect(after.ops.map(({ type }) => type)).not.toContain(gone);
+  const [expected, rewritten] = [await results(api, before), await results(api, after)];
+  for (const [name, values] of Object.entries(expected)) {
+    expect(rewritten[name]).toHaveLength(values.length);
+    const scale = Math.max(...values.map(Math.abs));
+    for (const [i, value] of values.entries())
+      expect(Math.abs((rewritten[name]?.[i] ?? Number.NaN) - value)).toBeLessThan(2e-6 * scale);
+  }
+}
+
+it('sums and means of squares, whole or by rows, are the same without squares in memory', async () => {
+  await expectEqual(
+    sumsOfSquares,
+    { x: [5, 7, 3] },
+    (input) => ({
+      whole: tf.sum(tf.square(input('x'))),
+      mean: tf.mean(tf.square(input('x'))),
+      rows: tf.sum(tf.square(input('x')), [1, 2], true),
+      rowMeans: tf.mean(tf.square(input('x')), -1),
+    }),
+    'Sum',
+  );
+});
+
+it('sums over all axes but the last are the same as products with ones', async () => {
+  await expectEqual(
+    columnSums,
+    { x: [50, 6], y: [4, 5, 6] },
+    (input) => ({ flat: tf.sum(input('x'), 0, true), deep: tf.sum(input('y'), [0, 1]) }),
+    'Sum',
+  );
+});
+
+it('products with vectors are the same as plain ones, whatever side is transposed', async () => {
+  await expectEqual(
+    vectorProducts,
+    { x: [12, 8], column: [8, 1], tall: [12, 1] },
+    (input) => ({
+      column: tf.matMul(input('x'), input('column')),
+      row: tf.matMul(input('tall'), input('x'), true),
+      transposed: tf.matMul(input('column'), input('x'), true, true),
+    }),
+    'BatchMatMulV2',
+  );
+});
+
+it('a factor times a sigmoid is the same in one op', async () => {
+  await expectEqual(
+    sigmoidGates,
+    { x: [40], y: [40] },
+    (input) => ({
+      right: tf.mul(input('x'), tf.sigmoid(tf.mul(input('y'), 50))),
+      left: tf.mul(tf.sigmoid(input('y')), input('x')),
+    }),
+    'Sigmoid',
+  );
+});
+
+it('two halves change places in one op', async () => {
+  await expectEqual(
+    swappedHalves,
+    { x: [3, 2, 8] },
+    (input) => ({ swapped: tf.concat(tf.split(input('x'), 2, -1).toReversed(), -1) }),
+    'SplitV',
+  );
+});

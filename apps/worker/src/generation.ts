@@ -54,7 +54,7 @@ export class Generation implements CoordinatorLink {
   }
 
   report(report: StepReport): void {
-    this.#send({ $case: 'stepReport', stepReport: { ...this.place, ...report, experts: undefined } });
+    this.#send({ $case: 'stepReport', stepReport: { ...this.place, ...report, experts: undefined, heldOut: undefined } });
   }
 
   checkpointPart({ step, files }: Parameters<CoordinatorLink['checkpointPart']>[0]): void {

@@ -104,6 +104,14 @@ export interface MetricsRow {
     readonly communication: number | null;
     readonly apply: number | null;
   };
+  /** Only in the rows of steps after which the held-out sequences were evaluated. */
+  readonly heldOut?: {
+    /** The mean of the sources, weighted by the mixture, in nats per text token; null where it was not finite. */
+    readonly loss: number | null;
+    /** Null for a source that takes no part. */
+    readonly sources: PerSource<number | null>;
+    readonly seconds: number;
+  };
   readonly generation: number;
   /** When the step was committed, ISO 8601 in UTC. */
   readonly time: string;

@@ -88,4 +88,15 @@ export interface StepReport {
   readonly computeSeconds: number;
   readonly communicationSeconds: number;
   readonly applySeconds: number;
+  /** Absent after steps that were not evaluated. */
+  readonly heldOut?: HeldOutReport | undefined;
+}
+
+/** What held-out sequences cost, in nats per text token; a source that takes no part is absent. */
+export interface HeldOutReport {
+  readonly loss: number;
+  readonly captioned?: number | undefined;
+  readonly interleaved?: number | undefined;
+  readonly text?: number | undefined;
+  readonly seconds: number;
 }

@@ -2,7 +2,7 @@ import { perSource } from '@weft/common';
 import type { CommittedStep } from './cluster-state.js';
 import type { MetricsRow } from './commands.js';
 import type { Draft } from './draft.js';
-import type { MemberEventOf, StepReport } from './events.js';
+import type { HeldOutReport, MemberEventOf, StepReport } from './events.js';
 import type { Committed, RunRecord } from './records.js';
 
 /** Rank 0's report completes a committed step: its row can be written. */
@@ -61,7 +61,13 @@ function row(committed: CommittedStep, report: StepReport | undefined): MetricsR
       communication: report?.communicationSeconds ?? null,
       apply: report?.applySeconds ?? null,
     },
+    ...(report?.heldOut === undefined ? {} : { heldOut: heldOutOf(report.heldOut) }),
     generation,
     time,
   };
+}
+
+function heldOutOf(report: HeldOutReport): NonNullable<MetricsRow['heldOut']> {
+  const finite = (loss: number | undefined) => (loss !== undefined && Number.isFinite(loss) ? loss : null);
+  return { loss: finite(report.loss), sources: perSource((source) => finite(report[source])), seconds: report.seconds };
 }

@@ -24,8 +24,18 @@ export function parseStepMetrics(line: string): StepMetrics | undefined {
       communication: numberOf(seconds.communication),
       apply: numberOf(seconds.apply),
     },
+    ...(isObject(raw.heldOut) ? { heldOut: heldOutOf(raw.heldOut) } : {}),
     generation: numberOf(raw.generation) ?? 1,
     time: typeof raw.time === 'string' ? raw.time : '',
+  };
+}
+
+function heldOutOf(raw: Record<string, unknown>): NonNullable<StepMetrics['heldOut']> {
+  const sources = objectOf(raw.sources);
+  return {
+    loss: numberOf(raw.loss),
+    sources: perSource((source) => numberOf(sources[source])),
+    seconds: numberOf(raw.seconds) ?? 0,
   };
 }
 

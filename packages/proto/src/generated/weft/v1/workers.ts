@@ -186,7 +186,22 @@ export interface StepReport {
   communicationSeconds: number;
   applySeconds: number;
   /** Absent for models without experts. */
-  experts: ExpertReport | undefined;
+  experts:
+    | ExpertReport
+    | undefined;
+  /** Absent after steps that were not evaluated. */
+  heldOut: HeldOutReport | undefined;
+}
+
+/** What sequences that are never trained on cost, in nats per text token. */
+export interface HeldOutReport {
+  /** The mean of the sources, weighted by the mixture. */
+  loss: number;
+  /** Absent for a source that takes no part. */
+  captioned?: number | undefined;
+  interleaved?: number | undefined;
+  text?: number | undefined;
+  seconds: number;
 }
 
 /** What the MoE layers did in a step, over all ranks; the exchange as rank 0 saw it. */
@@ -1918,6 +1933,7 @@ function createBaseStepReport(): StepReport {
     communicationSeconds: 0,
     applySeconds: 0,
     experts: undefined,
+    heldOut: undefined,
   };
 }
 
@@ -1952,6 +1968,9 @@ export const StepReport: MessageFns<StepReport> = {
     }
     if (message.experts !== undefined) {
       ExpertReport.encode(message.experts, writer.uint32(82).fork()).join();
+    }
+    if (message.heldOut !== undefined) {
+      HeldOutReport.encode(message.heldOut, writer.uint32(90).fork()).join();
     }
     return writer;
   },
@@ -2049,6 +2068,14 @@ export const StepReport: MessageFns<StepReport> = {
             message.experts = ExpertReport.decode(reader, reader.uint32());
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.heldOut = HeldOutReport.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2101,6 +2128,11 @@ export const StepReport: MessageFns<StepReport> = {
         ? globalThis.Number(object.apply_seconds)
         : 0,
       experts: isSet(object.experts) ? ExpertReport.fromJSON(object.experts) : undefined,
+      heldOut: isSet(object.heldOut)
+        ? HeldOutReport.fromJSON(object.heldOut)
+        : isSet(object.held_out)
+        ? HeldOutReport.fromJSON(object.held_out)
+        : undefined,
     };
   },
 
@@ -2136,6 +2168,9 @@ export const StepReport: MessageFns<StepReport> = {
     if (message.experts !== undefined) {
       obj.experts = ExpertReport.toJSON(message.experts);
     }
+    if (message.heldOut !== undefined) {
+      obj.heldOut = HeldOutReport.toJSON(message.heldOut);
+    }
     return obj;
   },
 
@@ -2156,6 +2191,142 @@ export const StepReport: MessageFns<StepReport> = {
     message.experts = (object.experts !== undefined && object.experts !== null)
       ? ExpertReport.fromPartial(object.experts)
       : undefined;
+    message.heldOut = (object.heldOut !== undefined && object.heldOut !== null)
+      ? HeldOutReport.fromPartial(object.heldOut)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseHeldOutReport(): HeldOutReport {
+  return { loss: 0, captioned: undefined, interleaved: undefined, text: undefined, seconds: 0 };
+}
+
+export const HeldOutReport: MessageFns<HeldOutReport> = {
+  encode(message: HeldOutReport, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.loss !== 0) {
+      writer.uint32(9).double(message.loss);
+    }
+    if (message.captioned !== undefined) {
+      writer.uint32(17).double(message.captioned);
+    }
+    if (message.interleaved !== undefined) {
+      writer.uint32(25).double(message.interleaved);
+    }
+    if (message.text !== undefined) {
+      writer.uint32(33).double(message.text);
+    }
+    if (message.seconds !== 0) {
+      writer.uint32(41).double(message.seconds);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HeldOutReport {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHeldOutReport();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 9) {
+              break;
+            }
+
+            message.loss = reader.double();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.captioned = reader.double();
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.interleaved = reader.double();
+            continue;
+          }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.text = reader.double();
+            continue;
+          }
+          case 5: {
+            if (tag !== 41) {
+              break;
+            }
+
+            message.seconds = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): HeldOutReport {
+    return {
+      loss: isSet(object.loss) ? globalThis.Number(object.loss) : 0,
+      captioned: isSet(object.captioned) ? globalThis.Number(object.captioned) : undefined,
+      interleaved: isSet(object.interleaved) ? globalThis.Number(object.interleaved) : undefined,
+      text: isSet(object.text) ? globalThis.Number(object.text) : undefined,
+      seconds: isSet(object.seconds) ? globalThis.Number(object.seconds) : 0,
+    };
+  },
+
+  toJSON(message: HeldOutReport): unknown {
+    const obj: any = {};
+    if (message.loss !== 0) {
+      obj.loss = floatToJson(message.loss);
+    }
+    if (message.captioned !== undefined) {
+      obj.captioned = floatToJson(message.captioned);
+    }
+    if (message.interleaved !== undefined) {
+      obj.interleaved = floatToJson(message.interleaved);
+    }
+    if (message.text !== undefined) {
+      obj.text = floatToJson(message.text);
+    }
+    if (message.seconds !== 0) {
+      obj.seconds = floatToJson(message.seconds);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<HeldOutReport>, I>>(base?: I): HeldOutReport {
+    return HeldOutReport.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<HeldOutReport>, I>>(object: I): HeldOutReport {
+    const message = createBaseHeldOutReport();
+    message.loss = object.loss ?? 0;
+    message.captioned = object.captioned ?? undefined;
+    message.interleaved = object.interleaved ?? undefined;
+    message.text = object.text ?? undefined;
+    message.seconds = object.seconds ?? 0;
     return message;
   },
 };

@@ -1,3 +1,4 @@
+export { type CuttingProxy, cuttingProxy } from './cutting-proxy.js';
 export { FakeClock } from './fake-clock.js';
 export { freePort } from './free-port.js';
 export { type RedisServer, type RedisServerOptions, redisServer } from './redis-server.js';

@@ -43,7 +43,7 @@ export class RedisLink {
     this.client.on('error', (error: unknown) => {
       this.#lastError = error;
     });
-    this.client.on('close', () => this.#setAway(this.#lastError ?? new Error('the connection broke')));
+    this.client.on('close', () => this.#setAway(this.#lastError ?? new Error('the connection is closed')));
     this.client.on('ready', () => this.#setPresent());
   }
 

@@ -52,7 +52,7 @@ export class MemoryCluster {
     const outcomes = await Promise.allSettled(
       ring.map((group, rank) => {
         const session = this.#sessions[rank] as TrainingSession;
-        const plan: GenerationPlan = { generation, rank, worldSize, firstStep, state };
+        const plan: GenerationPlan = { generation, rank, worldSize, expertWorkers: 0, firstStep, state };
         const link: CoordinatorLink = {
           vote: (vote) => poll.vote(vote),
           report: () => {},

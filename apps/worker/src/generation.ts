@@ -1,6 +1,7 @@
 import { WeftError } from '@weft/common';
 import type { Assignment, StepDecision } from '@weft/proto';
 import type { CoordinatorLink, GenerationPlan, InitialState, StepReport, StepVote, TrainSignals } from '@weft/trainer';
+import { expertReport } from './expert-report.js';
 import type { Place, Send } from './messages.js';
 
 interface PendingVote {
@@ -26,10 +27,11 @@ export class Generation implements CoordinatorLink {
 
   /** @throws `invalid_argument` for an assignment without a state to start from. */
   constructor(assignment: Assignment, send: Send) {
-    const { runId, generation, rank, ringAddresses, firstStep } = assignment;
+    const { runId, generation, rank, ringAddresses, expertAddresses, firstStep } = assignment;
     this.assignment = assignment;
     this.place = { runId, generation };
-    this.plan = { generation, rank, worldSize: ringAddresses.length, firstStep, state: initialState(assignment) };
+    const sizes = { worldSize: ringAddresses.length, expertWorkers: expertAddresses.length };
+    this.plan = { generation, rank, ...sizes, firstStep, state: initialState(assignment) };
     this.signals = { released: this.#released.signal, stop: this.#stop };
     this.#send = send;
     this.#lastStep = firstStep - 1;
@@ -54,7 +56,10 @@ export class Generation implements CoordinatorLink {
   }
 
   report(report: StepReport): void {
-    this.#send({ $case: 'stepReport', stepReport: { ...this.place, ...report, experts: undefined, heldOut: undefined } });
+    this.#send({
+      $case: 'stepReport',
+      stepReport: { ...this.place, ...report, experts: expertReport(report.experts), heldOut: undefined },
+    });
   }
 
   checkpointPart({ step, files }: Parameters<CoordinatorLink['checkpointPart']>[0]): void {

@@ -34,7 +34,8 @@ describe('a worker', () => {
     const desk = await stage.desk();
     desk.say(stage.assignment());
     const { finish, link, plan } = await stage.call();
-    expect(plan).toEqual({ generation: 1, rank: 0, worldSize: 1, firstStep: 1, state: { kind: 'fresh' } });
+    const place1 = { generation: 1, rank: 0, worldSize: 1, expertWorkers: 0 };
+    expect(plan).toEqual({ ...place1, firstStep: 1, state: { kind: 'fresh' } });
     expect(stage.sessions[0]?.options).toMatchObject({ runId: RUN, runDirectory: '/runs/tiny-1', localWorkers: 1 });
     expect(stage.sessions[0]?.options.config).toEqual(tinyConfig);
     const decision = link.vote(vote(1));
@@ -42,7 +43,7 @@ describe('a worker', () => {
     desk.say({ $case: 'stepDecision', stepDecision: { ...place, step: 1, apply: false, ...norms } });
     expect(await decision).toEqual({ apply: false });
     const seconds = { dataSeconds: 1, computeSeconds: 2, communicationSeconds: 3, applySeconds: 4 };
-    link.report({ step: 1, learningRate: 1e-3, tokensPerSecond: 5, ...seconds });
+    link.report({ step: 1, learningRate: 1e-3, tokensPerSecond: 5, ...seconds, experts: undefined });
     expect((await desk.hear('stepReport')).stepReport).toMatchObject({ ...place, step: 1, computeSeconds: 2 });
     link.checkpointPart({ step: 1, files: [{ name: 'a', bytes: 1, sha256: 'b' }] });
     expect((await desk.hear('checkpointPart')).checkpointPart.files).toHaveLength(1);

@@ -14,6 +14,7 @@ export type {
   ExpertExchange,
   ExpertHost,
   ExpertRequest,
+  ExpertRows,
   NormRequest,
   RowsRequest,
 } from './exchange/exchange.js';

@@ -1,37 +1,67 @@
-import { checkpointDirectory, shardTensors, writeShard } from '@weft/checkpoint';
-import type { Executor } from '@weft/engine';
-import type { CoordinatorLink, GenerationPlan } from './ports.js';
-import type { TrainProgram } from './train-program.js';
+import { type CheckpointFile, checkpointDirectory, shardTensors, writeShard } from '@weft/checkpoint';
+import { type Executor, elementCount } from '@weft/engine';
+import { storedTensors } from '@weft/model';
+import type { GenerationPlan } from './ports.js';
+import type { StoredState } from './stored-state.js';
+
+/** Which file of a checkpoint a process writes. */
+export interface SavedShare {
+  /** The resident tensors that it holds. */
+  readonly names: readonly string[];
+  /** Its number among the files of the checkpoint. */
+  readonly file: number;
+  readonly files: number;
+}
+
+/** A rank's share of the state that every rank holds. The files of the expert workers come after those of the ranks. */
+export function rankShare(stored: StoredState, { rank, worldSize, expertWorkers }: GenerationPlan): SavedShare {
+  return { names: shardTensors(stored.tensors, rank, worldSize), file: rank, files: worldSize + expertWorkers };
+}
+
+/** An expert worker's share: all that it holds. */
+export function expertShare(stored: StoredState, { rank, worldSize, expertWorkers }: GenerationPlan): SavedShare {
+  const names = stored.tensors.map(({ name }) => name);
+  return { names, file: worldSize + rank, files: worldSize + expertWorkers };
+}
+
+/** Who is told that a part is on disk. */
+export interface PartLink {
+  checkpointPart(part: { readonly step: number; readonly files: readonly CheckpointFile[] }): void;
+}
+
+export interface CheckpointSaverOptions {
+  readonly executor: Executor;
+  readonly stored: StoredState;
+  readonly runDirectory: string;
+  /** What this process saves in a generation. */
+  readonly shareOf: (plan: GenerationPlan) => SavedShare;
+}
 
 /**
- * Saves this rank's part of the replicated state while training goes on: the state is a snapshot that later steps
- * leave alone, written in the background. One save at a time.
+ * Saves this process's part of the state while training goes on: the state is a snapshot that later steps leave alone,
+ * written in the background. One save at a time.
  */
 export class CheckpointSaver {
-  readonly #executor: Executor;
-  readonly #program: TrainProgram;
-  readonly #runDirectory: string;
+  readonly #options: CheckpointSaverOptions;
   #writing: Promise<void> = Promise.resolve();
 
-  constructor(executor: Executor, program: TrainProgram, runDirectory: string) {
-    this.#executor = executor;
-    this.#program = program;
-    this.#runDirectory = runDirectory;
+  constructor(options: CheckpointSaverOptions) {
+    this.#options = options;
   }
 
   /** Takes the snapshot of the state after `step` and starts to write it. @throws whatever the save before it met. */
-  async save(step: number, plan: GenerationPlan, link: CoordinatorLink): Promise<void> {
+  async save(step: number, plan: GenerationPlan, link: PartLink): Promise<void> {
     await this.settled();
-    const { rank, worldSize } = plan;
-    const state = Object.entries(this.#program.state).map(([name, { shape }]) => ({ name, shape }));
-    const mine = shardTensors(state, rank, worldSize);
-    const snapshot = await this.#executor.readState(mine);
-    const directory = checkpointDirectory(this.#runDirectory, step);
-    const tensors = Object.entries(snapshot).map(([name, { spec, data }]) => ({
-      name,
-      shape: spec.shape,
-      data: data as Float32Array,
-    }));
+    const { executor, runDirectory, shareOf, stored } = this.#options;
+    const { names, file: rank, files: worldSize } = shareOf(plan);
+    const snapshot = await executor.readState(names);
+    const directory = checkpointDirectory(runDirectory, step);
+    const tensors = Object.entries(snapshot).flatMap(([name, { spec, data }]) =>
+      storedTensors(name, spec.shape, stored.firstExpert).map(({ offset, ...tensor }) => ({
+        ...tensor,
+        data: (data as Float32Array).subarray(offset, offset + elementCount(tensor.shape)),
+      })),
+    );
     this.#writing = writeShard({ directory, rank, worldSize, tensors })
       .then((file) => link.checkpointPart({ step, files: [file] }))
       .finally(() => {

@@ -13,12 +13,12 @@ export interface GradientBucket {
   /** `bucket/0`, `bucket/1`, …: outputs of the gradient phase and inputs of the apply phase. */
   readonly name: string;
   readonly entries: readonly BucketEntry[];
-  /** Elements of the gradients; bucket 0 holds two more, the step's loss sum and its count of tokens. */
+  /** Elements of the gradients; bucket 0 holds more, the totals of the step. */
   readonly gradientLength: number;
   readonly length: number;
 }
 
-/** Where bucket 0 keeps the totals of the step, behind its gradients. */
+/** What bucket 0 keeps behind its gradients: these totals of the step, then the signals of MoE layers. */
 export const TOTALS = ['lossSum', 'lossTokens'] as const;
 
 const DEFAULT_BUCKET_BYTES = 16 * 2 ** 20;
@@ -27,9 +27,11 @@ const DEFAULT_BUCKET_BYTES = 16 * 2 ** 20;
  * Fills buckets with whole parameters, last parameter first: the backward pass computes them in about that order, so
  * that the first bucket is full, and can leave, while most of the pass is still to come. A parameter larger than a
  * bucket has one of its own.
+ * @param signals elements of MoE signals; 0 for a dense model
  */
 export function gradientBuckets(
   parameters: readonly { readonly name: string; readonly shape: readonly number[] }[],
+  signals = 0,
   bucketBytes = DEFAULT_BUCKET_BYTES,
 ): readonly GradientBucket[] {
   const groups: BucketEntry[][] = [[]];
@@ -50,7 +52,7 @@ export function gradientBuckets(
       name: `bucket/${index}`,
       entries,
       gradientLength,
-      length: gradientLength + (index === 0 ? TOTALS.length : 0),
+      length: gradientLength + (index === 0 ? TOTALS.length + signals : 0),
     };
   });
 }

@@ -1,11 +1,11 @@
 import { type Manifest, readTensors } from '@weft/checkpoint';
 import { WeftError } from '@weft/common';
 import { type Executor, elementCount } from '@weft/engine';
-import { initialValue } from '@weft/model';
-import type { TrainProgram } from './train-program.js';
+import { initialValue, storedTensors } from '@weft/model';
+import type { StatefulProgram } from './stored-state.js';
 
 /** Sets every parameter from the seed and every optimizer moment to 0. */
-export async function initialiseState(executor: Executor, program: TrainProgram, seed: number): Promise<void> {
+export async function initialiseState(executor: Executor, program: StatefulProgram, seed: number): Promise<void> {
   const parameters = new Map(program.parameters.map((parameter) => [parameter.name, parameter]));
   const initial = Object.entries(program.state).map(([name, { shape }]) => {
     const parameter = parameters.get(name);
@@ -15,34 +15,57 @@ export async function initialiseState(executor: Executor, program: TrainProgram,
 }
 
 /**
- * Loads a checkpoint, whatever worldSize wrote it.
+ * Loads a checkpoint, whatever worldSize and placement of experts wrote it.
  * @throws WeftError `corrupt_data` from the checkpoint, `invalid_argument` when its tensors are not the model's.
  */
 export async function loadState(
   executor: Executor,
-  program: TrainProgram,
+  program: StatefulProgram,
   directory: string,
   manifest: Manifest,
 ): Promise<void> {
-  await writeInGroups(executor, checkedTensors(program, directory, manifest));
+  await writeInGroups(executor, residentTensors(program, directory, manifest));
 }
 
-async function* checkedTensors(
-  program: TrainProgram,
+/** A resident tensor, and what of it has not come yet. */
+interface Gathered {
+  readonly name: string;
+  readonly shape: readonly number[];
+  values: Float32Array | undefined;
+  missing: number;
+}
+
+/** Every resident tensor that checkpoints hold, whole: stacks of experts are put together from one tensor per expert. */
+async function* residentTensors(
+  { stored }: StatefulProgram,
   directory: string,
   manifest: Manifest,
 ): AsyncIterable<NamedArray> {
-  const missing = new Set(Object.keys(program.state));
-  for await (const { name, shape, data } of readTensors(directory, manifest)) {
-    const spec = program.state[name];
-    if (spec === undefined) throw mismatch(directory, `it holds ${name}, which the model does not have`);
-    if (spec.shape.join() !== shape.join()) {
-      throw mismatch(directory, `${name} is [${shape.join(', ')}] there and [${spec.shape.join(', ')}] in the model`);
+  const parts = new Map(
+    stored.tensors.flatMap(({ name, shape }) => {
+      const own = storedTensors(name, shape, stored.firstExpert);
+      const whole: Gathered = { name, shape, values: undefined, missing: own.length };
+      return own.map((part) => [part.name, { ...part, whole }] as const);
+    }),
+  );
+  const isOurs = (name: string) => parts.has(name) || !stored.isElsewhere(name);
+  for await (const { name, shape, data } of readTensors(directory, manifest, isOurs)) {
+    const part = parts.get(name);
+    if (part === undefined) throw mismatch(directory, `it holds ${name}, which the model does not have`);
+    if (part.shape.join() !== shape.join()) {
+      throw mismatch(directory, `${name} is [${shape.join(', ')}] there and [${part.shape.join(', ')}] in the model`);
     }
-    missing.delete(name);
-    yield [name, data];
+    parts.delete(name);
+    const { whole, offset } = part;
+    if (whole.shape.length === shape.length) whole.values = data;
+    else {
+      whole.values ??= new Float32Array(elementCount(whole.shape));
+      whole.values.set(data, offset);
+    }
+    whole.missing--;
+    if (whole.missing === 0) yield [whole.name, whole.values];
   }
-  const [first] = missing;
+  const [first] = parts.keys();
   if (first !== undefined) throw mismatch(directory, `it lacks ${first}`);
 }
 

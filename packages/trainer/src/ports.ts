@@ -1,4 +1,5 @@
 import type { CheckpointFile } from '@weft/checkpoint';
+import type { MoeLayerSignals } from '@weft/model';
 
 /** What a rank saw of a step once its gradients are reduced. Every number is global, so all ranks send the same. */
 export interface StepVote {
@@ -24,6 +25,18 @@ export interface StepReport {
   /** Waiting for the all-reduce once the gradients are computed, and for the decision. */
   readonly communicationSeconds: number;
   readonly applySeconds: number;
+  /** Of models with MoE layers. */
+  readonly experts: ExpertReport | undefined;
+}
+
+/** What the MoE layers did in a step, over all ranks, and what this rank's exchange with the experts took. */
+export interface ExpertReport {
+  readonly layers: readonly MoeLayerSignals[];
+  /** To the expert workers; 0 where experts are local. */
+  readonly bytesSent: number;
+  readonly bytesReceived: number;
+  /** Time in which nothing could be computed because an answer of an expert worker was awaited; not in `computeSeconds`. */
+  readonly waitingSeconds: number;
 }
 
 /** The way to the coordinator, for one generation of one run. */
@@ -36,17 +49,37 @@ export interface CoordinatorLink {
   checkpointPart(part: { readonly step: number; readonly files: readonly CheckpointFile[] }): void;
 }
 
+/** What the cluster decided about a step, as expert workers need it: clipping and scale are those of the whole model. */
+export interface ExpertDecision {
+  readonly apply: boolean;
+  /** Of the mean gradient, before clipping. */
+  readonly gradNorm: number;
+  readonly lossTokens: number;
+}
+
+/** The way of an expert worker to the coordinator, for one generation of one run. */
+export interface ExpertLink {
+  /** Resolves with the cluster's decision about a step; rejects `cancelled` when the generation is released. */
+  decision(step: number): Promise<ExpertDecision>;
+  /** This expert worker's files of a checkpoint are on disk. */
+  checkpointPart(part: { readonly step: number; readonly files: readonly CheckpointFile[] }): void;
+}
+
 /** Where a rank's state comes from when a generation begins. */
 export type InitialState =
   | { readonly kind: 'fresh' }
   | { readonly kind: 'keep' }
   | { readonly kind: 'checkpoint'; readonly directory: string };
 
-/** One rank's place in one generation. */
+/** The place of a rank, or of an expert worker, in one generation. */
 export interface GenerationPlan {
   readonly generation: number;
+  /** Of an expert worker, its number among the expert workers. */
   readonly rank: number;
+  /** The number of ranks. */
   readonly worldSize: number;
+  /** The number of expert workers; 0 where every rank holds all experts. */
+  readonly expertWorkers: number;
   /** The first step to train; the state is the one after `firstStep - 1`. */
   readonly firstStep: number;
   readonly state: InitialState;

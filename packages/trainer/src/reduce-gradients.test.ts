@@ -5,7 +5,7 @@ import { gradientBuckets } from './gradient-buckets.js';
 import { reduceGradients } from './reduce-gradients.js';
 
 const parameters = ['first', 'second', 'third'].map((name) => ({ name, shape: [2] }));
-const buckets = gradientBuckets(parameters, 2 * Float32Array.BYTES_PER_ELEMENT);
+const buckets = gradientBuckets(parameters, 0, 2 * Float32Array.BYTES_PER_ELEMENT);
 const program: Program = {
   name: 'buckets',
   state: {},

@@ -1,12 +1,14 @@
 import type { RunConfig } from '@weft/config';
-import { elementCount, type Phase, type PhaseContext, type Program, type TensorSpec, tf } from '@weft/engine';
-import { type BatchField, batchSpecs, lossSum, modelParameters, type ParameterSpec } from '@weft/model';
+import { elementCount, type Phase, type PhaseContext, type TensorSpec, tf } from '@weft/engine';
+import { batchSpecs, isExpertTensor, modelParameters, moeSignalsLength, type ParameterSpec } from '@weft/model';
 import { adamwApply, adamwState, clipScale, globalNorm, scheduleFactor } from '@weft/optim';
-import { type GradientBucket, gradientBuckets } from './gradient-buckets.js';
+import { remoteInputs } from './experts/remote-experts.js';
+import { type GradientBucket, gradientBuckets, TOTALS } from './gradient-buckets.js';
+import { microbatchGradients } from './microbatch-gradients.js';
+import { isStoredExpert, type StatefulProgram } from './stored-state.js';
 
 /** The training of one rank as a program: what it keeps, and the phases of a step. */
-export interface TrainProgram extends Program {
-  readonly parameters: readonly ParameterSpec[];
+export interface TrainProgram extends StatefulProgram {
   readonly buckets: readonly GradientBucket[];
 }
 
@@ -14,16 +16,21 @@ export interface TrainProgram extends Program {
 export type TrainPhase = 'gradients' | 'accumulate' | 'measure' | 'apply';
 
 /**
- * - `gradients`: one microbatch → sums of the gradients in flat buckets, with loss sum and token count behind bucket 0.
+ * - `gradients`: one microbatch → sums of the gradients in flat buckets, with the totals of the step behind bucket 0.
+ *   Where the run has expert workers, its MoE layers give out rows and wait for late inputs, see `exchangeNames`.
  * - `accumulate`: the same, added to the buckets of the microbatches before.
- * - `measure`: reduced buckets → loss and gradient norm of the step.
+ * - `measure`: reduced buckets → loss, gradient norm and MoE signals of the step.
  * - `apply`: reduced buckets → clipped AdamW update under the schedule.
  */
 export function trainProgram(config: RunConfig): TrainProgram {
   const { model, data, microbatchSize } = config;
-  const parameters = modelParameters(model);
-  const buckets = gradientBuckets(parameters);
-  const batch = batchSpecs(model, microbatchSize, data.imagesPerSequence);
+  const hasExperts = config.expertWorkers === 0;
+  const parameters = modelParameters(model).filter(({ name }) => hasExperts || !isExpertTensor(name));
+  const buckets = gradientBuckets(parameters, moeSignalsLength(model));
+  const batch = {
+    ...batchSpecs(model, microbatchSize, data.imagesPerSequence),
+    ...(hasExperts ? {} : remoteInputs(config)),
+  };
   const bucketInputs: Record<string, TensorSpec> = Object.fromEntries(
     buckets.map(({ name, length }) => [name, { shape: [length], dtype: 'float32' }]),
   );
@@ -35,15 +42,17 @@ export function trainProgram(config: RunConfig): TrainProgram {
       inputs: { ...batch, ...bucketInputs },
       run: (context) => {
         const sums = gradients(context);
-        return Object.fromEntries(Object.entries(sums).map(([name, sum]) => [name, tf.add(sum, context.input(name))]));
+        const added = buckets.map(({ name }) => [name, tf.add(sums[name] as tf.Tensor, context.input(name))] as const);
+        return { ...sums, ...Object.fromEntries(added) };
       },
     },
     measure: {
       inputs: bucketInputs,
       run: (context) => {
-        const { lossSum, lossTokens } = totals(context, buckets);
+        const { lossSum, lossTokens, moeSignals } = totals(context, buckets);
         const norm = globalNorm(buckets.map((bucket) => flatGradient(context, bucket)));
-        return { loss: tf.div(lossSum, lossTokens), gradNorm: tf.div(norm, lossTokens), lossTokens };
+        const signals = moeSignals === undefined ? {} : { moeSignals };
+        return { loss: tf.div(lossSum, lossTokens), gradNorm: tf.div(norm, lossTokens), lossTokens, ...signals };
       },
     },
     apply: {
@@ -56,32 +65,10 @@ export function trainProgram(config: RunConfig): TrainProgram {
     },
   };
   const weights = Object.fromEntries(parameters.map(({ name, shape }) => [name, { shape, dtype: 'float32' } as const]));
-  return { name: config.recipe, state: { ...weights, ...adamwState(parameters) }, phases, parameters, buckets };
-}
-
-function microbatchGradients(
-  config: RunConfig,
-  parameters: readonly ParameterSpec[],
-  buckets: readonly GradientBucket[],
-  context: PhaseContext,
-): Record<string, tf.Tensor> {
-  const fields = Object.keys(
-    batchSpecs(config.model, config.microbatchSize, config.data.imagesPerSequence),
-  ) as BatchField[];
-  const batch = Object.fromEntries(fields.map((name) => [name, context.input(name)])) as Record<BatchField, tf.Tensor>;
-  const values = parameters.map(({ name }) => context.read(name));
-  const { value, grads } = tf.valueAndGrads((...weights: tf.Tensor[]) => {
-    const byName = new Map(parameters.map(({ name }, i) => [name, weights[i] as tf.Tensor]));
-    return lossSum(config.model, (name) => byName.get(name) as tf.Tensor, batch);
-  })(values);
-  const gradient = new Map(parameters.map(({ name }, i) => [name, grads[i] as tf.Tensor]));
-  const totalsOfBatch = [tf.reshape(value, [1]), tf.reshape(tf.sum(batch.lossMask_BT), [1])];
-  return Object.fromEntries(
-    buckets.map(({ name, entries }, index) => {
-      const flat = entries.map((entry) => tf.reshape(gradient.get(entry.name) as tf.Tensor, [-1]));
-      return [name, tf.concat1d([...flat, ...(index === 0 ? totalsOfBatch : [])] as tf.Tensor1D[])];
-    }),
-  );
+  const state = { ...weights, ...adamwState(parameters) };
+  const tensors = Object.entries(state).map(([name, { shape }]) => ({ name, shape }));
+  const stored = { tensors, firstExpert: 0, isElsewhere: (name: string) => !hasExperts && isStoredExpert(name) };
+  return { name: config.recipe, state, phases, parameters, stored, buckets };
 }
 
 function applyUpdate(
@@ -111,7 +98,10 @@ function totals(context: PhaseContext, buckets: readonly GradientBucket[]) {
   const bucket = buckets[0] as GradientBucket;
   const flat = context.input(bucket.name) as tf.Tensor1D;
   const at = (offset: number) => tf.reshape(tf.slice1d(flat, bucket.gradientLength + offset, 1), []) as tf.Scalar;
-  return { lossSum: at(0), lossTokens: at(1) };
+  const signalsAt = bucket.gradientLength + TOTALS.length;
+  const hasSignals = bucket.length > signalsAt;
+  const moeSignals = hasSignals ? tf.slice1d(flat, signalsAt, bucket.length - signalsAt) : undefined;
+  return { lossSum: at(0), lossTokens: at(1), moeSignals };
 }
 
 function flatGradient(context: PhaseContext, bucket: GradientBucket): tf.Tensor {

@@ -1,22 +1,24 @@
-import { cpus } from 'node:os';
 import {
   type CheckpointFile,
   checkpointDirectory,
+  type Manifest,
   pruneCheckpoints,
-  readManifest,
   writeManifest,
 } from '@weft/checkpoint';
-import type { ProcessGroup } from '@weft/collectives';
+import type { ExpertExchange, ProcessGroup } from '@weft/collectives';
 import { WeftError } from '@weft/common';
 import type { RunConfig } from '@weft/config';
 import { Dataset, SliceLoader } from '@weft/data';
 import { createExecutor, type Executor } from '@weft/engine';
 import { MixtureSchedule } from '@weft/mixture';
+import { moeLayers } from '@weft/model';
 import { stepSequences } from '@weft/topology';
-import { CheckpointSaver } from './checkpoint-saver.js';
+import { CheckpointSaver, rankShare } from './checkpoint-saver.js';
 import { chooseEngine } from './choose-engine.js';
-import { initialiseState, loadState } from './model-state.js';
+import { remoteExpertsOf } from './experts/microbatch-flow.js';
+import { localThreads } from './local-threads.js';
 import type { CoordinatorLink, GenerationPlan, TrainOutcome, TrainSignals } from './ports.js';
+import { ResidentState } from './resident-state.js';
 import { trainLoop } from './train-loop.js';
 import { type TrainProgram, trainProgram } from './train-program.js';
 import type { StepResult } from './train-step.js';
@@ -41,8 +43,7 @@ export class TrainingSession {
   readonly #dataset: Dataset;
   readonly #executor: Executor;
   readonly #saver: CheckpointSaver;
-  /** The step whose result the engine's state is; undefined while there is none. */
-  #stateStep: number | undefined;
+  readonly #state: ResidentState;
 
   /** @throws WeftError for a missing or unfit data index, or a missing TensorFlow library. */
   static async open(options: SessionOptions): Promise<TrainingSession> {
@@ -50,7 +51,7 @@ export class TrainingSession {
     const kind = chooseEngine(config);
     const dataset = await Dataset.open({ data: config.data, model: config.model });
     const program = trainProgram(config);
-    const executor = createExecutor(program, { kind, precision: config.precision, threads: threadsOf(options) });
+    const executor = createExecutor(program, { kind, precision: config.precision, threads: localThreads(options) });
     return new TrainingSession(options, program, dataset, executor);
   }
 
@@ -59,7 +60,11 @@ export class TrainingSession {
     this.#program = program;
     this.#dataset = dataset;
     this.#executor = executor;
-    this.#saver = new CheckpointSaver(executor, program, options.runDirectory);
+    const { config, runDirectory } = options;
+    const { stored } = program;
+    this.#saver = new CheckpointSaver({ executor, stored, runDirectory, shareOf: (plan) => rankShare(stored, plan) });
+    const check = (manifest: Manifest, directory: string) => this.#check(manifest, directory);
+    this.#state = new ResidentState({ executor, program, seed: config.seed, check });
   }
 
   /** The engine in use, for people. */
@@ -69,6 +74,7 @@ export class TrainingSession {
 
   /**
    * Trains one generation of the run as one of its ranks.
+   * @param exchange the way to the experts, where the run has expert workers.
    * @throws WeftError `cancelled` when it is released, `unavailable` when the ring breaks; the state stays the one
    *         after the last decided step. Anything else is the failure of the run.
    */
@@ -77,12 +83,14 @@ export class TrainingSession {
     group: ProcessGroup,
     link: CoordinatorLink,
     signals: TrainSignals,
+    exchange?: ExpertExchange,
   ): Promise<TrainOutcome> {
-    await this.#prepareState(plan);
+    await this.#state.prepare(plan);
     const { config } = this.#options;
     const loader = this.#openLoader();
+    const remote = exchange && remoteExpertsOf(exchange, moeLayers(config.model.decoder), config.microbatchesInFlight);
     const onStep = (result: StepResult) => {
-      this.#stateStep = result.report.step;
+      this.#state.advanced(result.report.step);
       this.#options.onStep?.(result);
     };
     try {
@@ -93,6 +101,7 @@ export class TrainingSession {
         loader,
         group,
         link,
+        remote,
         plan,
         signals,
         saver: this.#saver,
@@ -138,35 +147,13 @@ export class TrainingSession {
     });
   }
 
-  async #prepareState({ state, firstStep }: GenerationPlan): Promise<void> {
-    if (state.kind === 'keep') {
-      if (this.#stateStep === firstStep - 1) return;
-      const has = this.#stateStep === undefined ? 'nothing' : `the state after step ${this.#stateStep}`;
-      throw new WeftError(
-        'failed_precondition',
-        `step ${firstStep} was to go on from memory, but this worker holds ${has}`,
-      );
-    }
-    this.#stateStep = undefined;
-    if (state.kind === 'fresh') await initialiseState(this.#executor, this.#program, this.#options.config.seed);
-    else await this.#load(state.directory);
-    this.#stateStep = firstStep - 1;
+  /** @throws `failed_precondition` for a checkpoint of other data: sequences would be repeated or left out. */
+  #check({ dataIdentity }: Manifest, directory: string): void {
+    if (dataIdentity === null || dataIdentity === this.#dataset.identity) return;
+    throw new WeftError(
+      'failed_precondition',
+      `checkpoint ${directory} was trained on another data index than the one in ${this.#options.config.data.directory}, so that sequences would be repeated or left out`,
+      { cure: 'put back the shards it was trained on and run weft data index, or begin a new run' },
+    );
   }
-
-  async #load(directory: string): Promise<void> {
-    const manifest = await readManifest(directory);
-    if (manifest.dataIdentity !== null && manifest.dataIdentity !== this.#dataset.identity) {
-      throw new WeftError(
-        'failed_precondition',
-        `checkpoint ${directory} was trained on another data index than the one in ${this.#options.config.data.directory}, so that sequences would be repeated or left out`,
-        { cure: 'put back the shards it was trained on and run weft data index, or begin a new run' },
-      );
-    }
-    await loadState(this.#executor, this.#program, directory, manifest);
-  }
-}
-
-function threadsOf({ config, localWorkers = 1, threads }: SessionOptions): number {
-  const wanted = threads ?? config.engine.threadsPerWorker;
-  return wanted > 0 ? wanted : Math.max(1, Math.floor(cpus().length / localWorkers));
 }

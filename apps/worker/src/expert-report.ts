@@ -1,0 +1,19 @@
+import type { ExpertReport as WireReport } from '@weft/proto';
+import type { ExpertReport } from '@weft/trainer';
+
+/** What the MoE layers did, for the wire; undefined for dense models. */
+export function expertReport(report: ExpertReport | undefined): WireReport | undefined {
+  if (report === undefined) return undefined;
+  const { layers, ...exchange } = report;
+  return {
+    ...exchange,
+    layers: layers.map(({ layer, routed, droppedShare, loadBalanceLoss, routerZLoss, routerEntropy }) => ({
+      layer,
+      routed: [...routed],
+      droppedShare,
+      loadBalanceLoss,
+      routerZLoss,
+      routerEntropy,
+    })),
+  };
+}

@@ -15,6 +15,7 @@ export {
 } from './moe/experts.js';
 export { type MoeShape, moeLayers, moeShape } from './moe/moe-shape.js';
 export { decodeMoeSignals, type MoeLayerSignals, moeSignalsLength } from './moe/moe-signals.js';
+export { SparseLayers } from './moe/sparse-layers.js';
 export { isExpertTensor, type StoredTensor, stackOf, storedTensors } from './moe/stored-tensors.js';
 export type { Initial, ParameterSpec, Parameters } from './parameters.js';
 export { takeRows } from './take-rows.js';

@@ -1,0 +1,82 @@
+#!/usr/bin/env node
+// `npm run bench:moe`: a MoE layer with its experts in this process, forwards and backwards, beside PyTorch.
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { availableParallelism, cpus, tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { WEFT_VERSION, WeftError } from '@weft/common';
+import { findPeers, pythonOf } from '../peers.js';
+import { formatTable } from '../table.js';
+import { LAYER_SIZES, type LayerCase, layerFlops } from './layer-case.js';
+import { writeLayerFixture } from './layer-fixture.js';
+import { LAYER_PEERS, type LayerRow, raceLayers } from './layer-race.js';
+import { type MoeBenchOptions, parseMoeArguments, USAGE } from './moe-arguments.js';
+
+const DEFAULT_OUT = fileURLToPath(new URL('../../results/moe.json', import.meta.url));
+
+try {
+  const options = parseMoeArguments(process.argv.slice(2));
+  if (options.help) console.log(USAGE);
+  else await bench(options);
+} catch (thrown) {
+  const error = WeftError.from(thrown);
+  console.error(error.cure === undefined ? error.message : `${error.message}\n${error.cure}`);
+  process.exitCode = 1;
+}
+
+async function bench(options: MoeBenchOptions): Promise<void> {
+  const { peers: found, missing } = findPeers(['torch-eager']);
+  for (const sentence of missing) console.error(sentence);
+  const peers = found.length === 0 ? [] : LAYER_PEERS;
+  const directory = await mkdtemp(join(tmpdir(), 'weft-bench-moe-'));
+  const results: { readonly case: LayerCase; readonly rows: readonly LayerRow[] }[] = [];
+  try {
+    for (const size of LAYER_SIZES.filter(({ name }) => options.sizes.includes(name))) {
+      const fixture = await writeLayerFixture(directory, size);
+      for (const threads of options.threads) {
+        for (const precision of options.precisions) {
+          const one: LayerCase = { size, precision, threads };
+          const onProgress = (what: string) => console.error(`${describe(one)}: ${what}`);
+          const python = pythonOf('torch-eager');
+          results.push({ case: one, rows: await raceLayers(one, { ...options, peers, python, fixture, onProgress }) });
+        }
+      }
+    }
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+  const machine = { processor: cpus()[0]?.model ?? 'unknown', cores: availableParallelism(), node: process.version };
+  const out = options.out ?? DEFAULT_OUT;
+  await mkdir(dirname(out), { recursive: true });
+  await writeFile(out, `${JSON.stringify({ weft: WEFT_VERSION, machine, options, results }, null, 2)}\n`);
+  console.log(`${machine.processor}, ${machine.cores} cores, Node ${machine.node}`);
+  for (const { case: one, rows } of results) console.log(`\n${describe(one)}\n${table(one, rows)}`);
+}
+
+function describe({ size, precision, threads }: LayerCase): string {
+  const { name, tokens, width, hidden, experts } = size;
+  const layer = `${tokens} tokens, ${experts} experts of ${width} × ${hidden}`;
+  return `${name} (${layer}), ${precision}, ${threads === 1 ? '1 thread' : `${threads} threads`}`;
+}
+
+function table({ size }: LayerCase, rows: readonly LayerRow[]): string {
+  const columns = [
+    { title: 'contestant', align: 'left' },
+    { title: 'tokens/s', align: 'right' },
+    { title: 'ms', align: 'right' },
+    { title: 'GFLOP/s', align: 'right' },
+    { title: 'busy cores', align: 'right' },
+    { title: 'weft is faster by', align: 'right' },
+    { title: 'differs by', align: 'right' },
+  ] as const;
+  const cells = rows.map(({ contestant, tokensPerSecond, stepSeconds, busyCores, weftSpeedup: ratio, difference }) => [
+    contestant,
+    tokensPerSecond.toFixed(0),
+    (stepSeconds * 1e3).toFixed(1),
+    (layerFlops(size) / stepSeconds / 1e9).toFixed(0),
+    busyCores.toFixed(2),
+    ratio === undefined ? '' : `${ratio.median.toFixed(2)} (${ratio.lowest.toFixed(2)}–${ratio.highest.toFixed(2)})`,
+    difference === undefined ? '' : `${difference.difference.toExponential(0)} (${difference.result})`,
+  ]);
+  return formatTable(columns, cells);
+}

@@ -189,7 +189,7 @@ Examples:
 }
 
 /** Commands that may speak with a coordinator. */
-const CLUSTER_COMMANDS = ['launch', 'resume', 'stop', 'watch', 'status', 'ls', 'doctor'];
+const CLUSTER_COMMANDS = ['launch', 'resume', 'stop', 'watch', 'status', 'ls', 'doctor', 'sweep'];
 /** Commands that only lead to others. */
 const SIGNPOSTS = ['data', 'lr', 'coordinator', 'worker'];
 

@@ -27,7 +27,7 @@ export interface RunChoices {
  */
 export async function resolveRun(nameOrFile: string, choices: RunChoices = {}): Promise<RunConfig> {
   const layers = [
-    ...(isFileName(nameOrFile) ? await fileLayers(nameOrFile) : [recipeLayer(nameOrFile)]),
+    ...(await baseLayers(nameOrFile)),
     ...shortcut('steps', choices.steps),
     ...shortcut('workers', choices.workers),
     ...settingLayers(choices.set ?? []),
@@ -36,6 +36,11 @@ export async function resolveRun(nameOrFile: string, choices: RunChoices = {}): 
   if (law === undefined) return resolveLayers(layers);
   const { automaticRate } = await import('./learning-rate/automatic-rate.js');
   return resolveLayers(layers, await automaticRate(law, weftHome(choices.home, process.env)));
+}
+
+/** The layers of a recipe's name, or of a run file and the recipe it starts from. */
+export async function baseLayers(nameOrFile: string): Promise<ConfigLayer[]> {
+  return isFileName(nameOrFile) ? fileLayers(nameOrFile) : [recipeLayer(nameOrFile)];
 }
 
 /** Makes the paths of a configuration independent of the directory they were written in. */

@@ -2,10 +2,10 @@ import { didYouMean, WeftError } from '@weft/common';
 import type { LawForm } from './law.js';
 import type { GridPoint, ScalePoint } from './points.js';
 
-/** Columns of a points file; the target's own is `learning_rate` or `batch_size`. `scale` and `seed` are for people. */
-const COLUMNS = ['params', 'tokens', 'learning_rate', 'batch_size', 'loss', 'weight', 'scale', 'seed'] as const;
+/** Columns of a points file; the target's own is `learning_rate` or `batch_size`. `scale`, `seed` and `run` are for people. */
+const COLUMNS = ['params', 'tokens', 'learning_rate', 'batch_size', 'loss', 'weight', 'scale', 'seed', 'run'] as const;
 type Column = (typeof COLUMNS)[number];
-const WORDS: ReadonlySet<string> = new Set<Column>(['scale']);
+const WORDS: ReadonlySet<string> = new Set<Column>(['scale', 'run']);
 
 /**
  * Reads comma-separated points: a line of column names, then one line per point; blank lines and lines that begin

@@ -1,9 +1,11 @@
 import { type Command, Option } from 'commander';
-import { collect } from '../arguments.js';
+import { collect, positiveInteger } from '../arguments.js';
 import type { LrFitOptions } from '../commands/lr-fit.js';
 import type { LrPredictOptions } from '../commands/lr-predict.js';
+import type { LrSweepOptions } from '../commands/lr-sweep.js';
 import type { CommonOptions } from '../context.js';
 import type { Run } from '../main.js';
+import { refuseBoth } from '../refuse-both.js';
 import { level, quantities, quantity } from './quantity.js';
 
 /** `weft lr …`: learning rates by model size. Returns the group, for the options every command has. */
@@ -40,6 +42,18 @@ export function addLearningRateCommands(program: Command, run: Run): Command {
     .option('--plot <file.svg>', 'draw points, law and band')
     .action((points: string, options: CommonOptions & LrFitOptions) =>
       run(options, async (context) => (await import('../commands/lr-fit.js')).lrFit(context, points, options)),
+    );
+
+  lr.command('sweep')
+    .description('train scales × learning rates, then fit; run again, it goes on where it was')
+    .argument('<sweep.yaml>', 'scales, rates and what they are compared by')
+    .option('--local [N]', 'start a coordinator and N workers on this machine for this sweep', positiveInteger)
+    .option('--dry-run', 'show the runs there would be; start nothing')
+    .action((file: string, options: CommonOptions & LrSweepOptions) =>
+      run(options, async (context) => {
+        refuseBoth(options);
+        return (await import('../commands/lr-sweep.js')).lrSweep(context, file, options);
+      }),
     );
 
   return lr;

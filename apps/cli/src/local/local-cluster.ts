@@ -23,6 +23,8 @@ export interface LocalClusterOptions {
   readonly onProgress: (sentence: string) => void;
   /** Gives the start up. */
   readonly signal: AbortSignal;
+  /** What becomes of runs that an earlier cluster of this home left under way; default: left to `weft resume`. */
+  readonly recover?: 'auto' | 'manual';
 }
 
 /** A coordinator and its workers as children of this process. */
@@ -52,7 +54,7 @@ export class LocalCluster {
    * serves this home already, `deadline_exceeded` when a process stays silent, `cancelled` when the signal aborts.
    */
   static async start(options: LocalClusterOptions): Promise<LocalCluster> {
-    const { home, workers: count, env, onProgress, signal } = options;
+    const { home, workers: count, env, onProgress, signal, recover = 'manual' } = options;
     await refuseSecondCoordinator(home);
     const logDirectory = await newLogDirectory(home);
     const startProcess = (name: string, args: readonly string[]) =>
@@ -64,7 +66,7 @@ export class LocalCluster {
       });
     const processes: LocalProcess[] = [];
     try {
-      const coordinator = startProcess('the coordinator', ['coordinator', '--port', '0', '--recover', 'manual']);
+      const coordinator = startProcess('the coordinator', ['coordinator', '--port', '0', '--recover', recover]);
       processes.push(coordinator);
       const address = await waitFor(processes, signal, async () => {
         const file = await readCoordinatorFile(home);

@@ -94,7 +94,7 @@ const PHASES: Readonly<Record<RunPhase, Phase>> = {
   [RunPhase.UNRECOGNIZED]: 'running',
 };
 
-function viewOf(summary: RunSummary): RunView {
+export function viewOf(summary: RunSummary): RunView {
   const { failureCode, failureCure, phase, ...rest } = summary;
   const cure = failureCure === '' ? {} : { cure: failureCure };
   return { ...rest, phase: PHASES[phase], ...(failureCode === '' ? {} : { failure: { code: failureCode, ...cure } }) };

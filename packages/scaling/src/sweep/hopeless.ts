@@ -8,6 +8,9 @@ export interface HopelessRule {
   readonly worseBy: number;
 }
 
+/** A run that has come so far may as well finish. */
+const NEARLY_DONE = 0.9;
+
 /** Steps whose mean is compared: one step's loss is mostly chance. */
 const WINDOW = 5;
 
@@ -26,7 +29,7 @@ export function whyHopeless(
   const step = losses.length;
   if (step < WINDOW) return undefined;
   if (losses.slice(-WINDOW).every((loss) => loss === null)) return `its loss has not been finite for ${WINDOW} steps`;
-  if (step < afterPart * steps) return undefined;
+  if (step < afterPart * steps || step > NEARLY_DONE * steps) return undefined;
   const own = recentMean(losses, step);
   const best = Math.min(...siblings.filter(({ length }) => length >= step).map((each) => recentMean(each, step)));
   if (!(own > best * (1 + worseBy))) return undefined;

@@ -27,6 +27,11 @@ describe('a run is hopeless', () => {
     expect(whyHopeless([...flat(2, 29), 3], 40, [flat(2, 40)], rule)).toBeUndefined();
   });
 
+  it('not when it is nearly done', () => {
+    expect(whyHopeless(flat(9, 36), 40, [flat(2, 40)], rule)).toBeDefined();
+    expect(whyHopeless(flat(9, 37), 40, [flat(2, 40)], rule)).toBeUndefined();
+  });
+
   it('when its loss is no number any more, at any time', () => {
     expect(whyHopeless([2, ...flat(null, 5)], 40, [], rule)).toBe('its loss has not been finite for 5 steps');
     expect(whyHopeless([2, ...flat(null, 4)], 40, [], rule)).toBeUndefined();

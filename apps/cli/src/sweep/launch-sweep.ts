@@ -1,0 +1,76 @@
+import type { RunConfig } from '@weft/config';
+import type { CoordinatorClient } from '../runs/coordinator-client.js';
+import type { RunView } from '../runs/run-view.js';
+import type { SweepPlan } from './plan.js';
+import type { SweepClient } from './sweep-client.js';
+import { readRecord, recordOf, type SweepRecord, tryReadRecord } from './sweep-record.js';
+
+export interface LaunchSweepOptions {
+  readonly plan: SweepPlan;
+  readonly sweeps: SweepClient;
+  readonly runs: CoordinatorClient;
+  /** Makes a configuration fit for the coordinator's host. */
+  readonly prepare: (config: RunConfig) => RunConfig;
+}
+
+/** A sweep under way: where the runs of its plan are. */
+export interface LaunchedSweep {
+  readonly record: SweepRecord;
+  /** How many runs were found instead of launched. */
+  readonly reused: number;
+  /** The runs as they are, in the order of the plan. */
+  readonly view: () => Promise<RunView[]>;
+}
+
+/**
+ * Launches the runs of a plan that no sweep of this name has made yet. A plan that was launched before is found again,
+ * with all its runs.
+ */
+export async function launchSweep({ plan, sweeps, runs, prepare }: LaunchSweepOptions): Promise<LaunchedSweep> {
+  const found = (await sweeps.list()).find(({ sweepId }) => sweepId === plan.id);
+  const made = found === undefined ? await runsMadeBefore(plan, sweeps) : new Map<string, string>();
+  const missing = plan.runs.filter(({ key }) => !made.has(key));
+  const isNew = found === undefined && missing.length > 0;
+  const record = isNew
+    ? readRecord(plan.id, (await launch(plan, sweeps, made, missing, prepare)).sweepJson)
+    : found === undefined
+      ? recordOf(plan, made)
+      : readRecord(plan.id, (await sweeps.get(plan.id)).sweepJson);
+  const hasChildren = record.runs.some(({ reusedRunId }) => reusedRunId === null);
+  const view = async () => {
+    const children = hasChildren ? [...(await sweeps.get(plan.id)).children] : [];
+    const views: RunView[] = [];
+    for (const { reusedRunId } of record.runs) {
+      const child = reusedRunId === null ? children.shift() : await runs.get(reusedRunId);
+      if (child !== undefined) views.push(child);
+    }
+    return views;
+  };
+  return { record, reused: record.runs.filter(({ reusedRunId }) => reusedRunId !== null).length, view };
+}
+
+function launch(
+  plan: SweepPlan,
+  sweeps: SweepClient,
+  made: ReadonlyMap<string, string>,
+  missing: SweepPlan['runs'],
+  prepare: (config: RunConfig) => RunConfig,
+) {
+  const configs = missing.map(({ config }) => JSON.stringify(prepare(config)));
+  return sweeps.launch(plan.id, JSON.stringify(recordOf(plan, made)), configs);
+}
+
+/** The ended runs of earlier sweeps of this name, by their keys; runs that failed do not count. */
+async function runsMadeBefore({ sweep }: SweepPlan, sweeps: SweepClient): Promise<Map<string, string>> {
+  const made = new Map<string, string>();
+  for (const { sweepId, sweepJson } of await sweeps.list()) {
+    const record = tryReadRecord(sweepJson);
+    if (record?.name !== sweep.name) continue;
+    const children = [...(await sweeps.get(sweepId)).children];
+    for (const { key, reusedRunId } of record.runs) {
+      const child = reusedRunId === null ? children.shift() : undefined;
+      if (child !== undefined && (child.phase === 'finished' || child.phase === 'stopped')) made.set(key, child.runId);
+    }
+  }
+  return made;
+}

@@ -1,0 +1,39 @@
+import type { SweepConfig } from '@weft/config';
+import { type HeldOutLoss, type Losses, scoreOf } from '@weft/scaling';
+import type { StepMetrics } from '../progress/step-metrics.js';
+import { hasEnded, type RunView } from '../runs/run-view.js';
+import type { PlannedRun } from './plan.js';
+
+/** A run of a sweep as it stands. */
+export interface SweepRun {
+  readonly planned: PlannedRun;
+  readonly view: RunView;
+  readonly losses: Losses;
+  /** What it came to, once finished. */
+  readonly score: number | null;
+  /** Why it was given up; undefined for a run that was not. */
+  readonly givenUp: string | undefined;
+}
+
+/** Puts a run's metrics beside what it was meant to be. */
+export function sweepRun(
+  planned: PlannedRun,
+  view: RunView,
+  metrics: readonly StepMetrics[],
+  { metric, lastSteps }: Pick<SweepConfig, 'metric' | 'lastSteps'>,
+): SweepRun {
+  const losses = metrics.map(({ loss }) => loss);
+  const isWhole = view.phase === 'finished' && losses.length >= view.steps;
+  const score = isWhole ? scoreOf(losses, lastHeldOut(metrics), metric, lastSteps) : null;
+  const givenUp = view.phase === 'stopped' ? view.reason : undefined;
+  return { planned, view, losses, score, givenUp };
+}
+
+/** Whether a run has told all it will: nothing of it has to be read again. */
+export function isSettled({ view, losses }: SweepRun): boolean {
+  return hasEnded(view) && (view.phase !== 'finished' || losses.length >= view.steps);
+}
+
+function lastHeldOut(metrics: readonly StepMetrics[]): HeldOutLoss | null {
+  return metrics.findLast(({ heldOut }) => heldOut !== undefined)?.heldOut ?? null;
+}

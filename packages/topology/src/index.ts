@@ -1,4 +1,5 @@
 export { assignShards } from './assign-shards.js';
+export { hostedExperts, hostOfExpert } from './expert-placement.js';
 export { placeExperts } from './place-experts.js';
 export type { Range } from './range.js';
 export { type RingNeighbours, ringChunks, ringNeighbours } from './ring.js';

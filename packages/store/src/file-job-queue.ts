@@ -15,13 +15,10 @@ export class FileJobQueue extends StoredQueue {
 
   /** @param fence asked before every write; throws when this process may not write any more. */
   static async open(path: string, fence: () => Promise<void>): Promise<FileJobQueue> {
-    let { state, records } = await readQueue(path);
+    const { state, records } = await readQueue(path);
     const kept = changesThatMake(state);
     if (records > kept.length + RECORDS_TO_SPARE) await replaceLog(path, kept);
-    const log = await FileEventLog.open(path, { fence });
-    // It may be the first opening that sees the file, and cuts a torn end off.
-    if (log.repaired !== undefined) ({ state, records } = await readQueue(path));
-    return new FileJobQueue(state, log);
+    return new FileJobQueue(state, await FileEventLog.open(path, { fence }));
   }
 
   private constructor(state: QueueState, log: FileEventLog) {
@@ -31,6 +28,10 @@ export class FileJobQueue extends StoredQueue {
 
   protected async write(changes: readonly QueueChange[]): Promise<void> {
     await this.#log.append(this.#log.lastSequence, changes);
+  }
+
+  protected async load(): Promise<QueueState> {
+    return (await readQueue(this.#log.path)).state;
   }
 
   override async close(): Promise<void> {

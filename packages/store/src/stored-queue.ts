@@ -14,6 +14,8 @@ type Rule = (state: QueueState, nowMs: number) => readonly QueueChange[];
  */
 export abstract class StoredQueue implements JobQueue {
   #state: QueueState;
+  /** Whether the state in memory may not be the one that is stored. */
+  #inDoubt = false;
   #tail: Promise<unknown> = Promise.resolve();
   readonly #changes = new QueueChanges(() => nextDueMs(this.#state.jobs.values(), systemClock.nowMs()));
 
@@ -23,6 +25,8 @@ export abstract class StoredQueue implements JobQueue {
 
   /** Makes changes durable, all or none. @param next the queue as it will be. */
   protected abstract write(changes: readonly QueueChange[], next: QueueState): Promise<void>;
+  /** The queue as it is stored. Asked after a write that threw. */
+  protected abstract load(): Promise<QueueState>;
 
   async add(job: NewJob): Promise<void> {
     await this.#change((state, nowMs) => rules.add(state, [job], nowMs));
@@ -95,11 +99,15 @@ export abstract class StoredQueue implements JobQueue {
 
   async #change(rule: Rule): Promise<readonly QueueChange[]> {
     const done = this.#tail.then(async () => {
+      if (this.#inDoubt) this.#state = await this.load();
+      this.#inDoubt = false;
       const changes = rule(this.#state, systemClock.nowMs());
       const changed = applyChanges(this.#state, changes);
       const forgotten = surplus(changed);
       const next = applyChanges(changed, forgotten);
+      this.#inDoubt = true;
       await this.write([...changes, ...forgotten], next);
+      this.#inDoubt = false;
       this.#state = next;
       this.#changes.announce();
       return changes;

@@ -1,5 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
+import { join } from 'node:path';
 import { WeftError } from '@weft/common';
 import { freePort } from './free-port.js';
 import { temporaryDirectory } from './temporary-directory.js';
@@ -8,6 +10,8 @@ import { waitFor } from './wait-for.js';
 export interface RedisServerOptions {
   /** More arguments of `redis-server`, for instance `['--requirepass', 'secret']`. */
   readonly words?: readonly string[];
+  /** Makes it a sentinel that watches the Redis on this port under the name `mymaster`. */
+  readonly sentinelOf?: number;
 }
 
 /** A real Redis of one test, on a free port of the loopback interface, with its append-only file on. */
@@ -29,12 +33,13 @@ export interface RedisServer extends AsyncDisposable {
 }
 
 /** @throws WeftError `deadline_exceeded` when it does not come up. */
-export async function redisServer({ words = [] }: RedisServerOptions = {}): Promise<RedisServer> {
+export async function redisServer({ words = [], sentinelOf }: RedisServerOptions = {}): Promise<RedisServer> {
   const directory = await temporaryDirectory();
   const port = await freePort();
   let child: ChildProcess | undefined;
   const start = async () => {
-    child = spawn('redis-server', [...settings(port, directory.path), ...words], { stdio: 'ignore' });
+    const first = sentinelOf === undefined ? [] : [await sentinelFile(directory.path, sentinelOf), '--sentinel'];
+    child = spawn('redis-server', [...first, ...settings(port, directory.path), ...words], { stdio: 'ignore' });
     await waitFor(`redis-server on port ${port}`, () => answers(port), { timeoutMs: 10_000 });
   };
   const kill = async () => {
@@ -68,6 +73,13 @@ const settings = (port: number, directory: string): string[] => [
   ...['--port', String(port), '--bind', '127.0.0.1', '--dir', directory, '--save', ''],
   ...['--appendonly', 'yes', '--appendfsync', 'always', '--maxmemory-policy', 'noeviction'],
 ];
+
+async function sentinelFile(directory: string, port: number): Promise<string> {
+  const path = join(directory, 'sentinel.conf');
+  const lines = [`monitor mymaster 127.0.0.1 ${port} 1`, 'down-after-milliseconds mymaster 1000'];
+  await writeFile(path, lines.map((line) => `sentinel ${line}\n`).join(''));
+  return path;
+}
 
 /** Whether something there speaks Redis; one that wants a password does. */
 function answers(port: number): Promise<boolean> {

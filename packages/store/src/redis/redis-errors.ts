@@ -5,7 +5,7 @@ export const FENCED = 'WEFT_FENCED';
 
 const CONNECTION_LOST =
   /connection is closed|stream isn't writeable|socket timeout|socket closed|cluster isn't ready|refresh slots cache|startup nodes|sentinels are unreachable|timed out|max retries per request|aborted due to connection|connect |getaddrinfo |^(read|write) E|ECONN|EPIPE/i;
-const NOT_NOW = /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY|UNBLOCKED|FAILOVER)\b/;
+const NOT_NOW = /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|BUSY|UNBLOCKED|FAILOVER)\b/;
 
 /** Whether Redis cannot be reached, or says that it cannot answer now: the same call may be made again later. */
 export function isAway(thrown: unknown): boolean {

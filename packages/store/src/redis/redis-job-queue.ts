@@ -57,6 +57,10 @@ export class RedisJobQueue extends StoredQueue {
     });
   }
 
+  protected load(): Promise<QueueState> {
+    return this.#link.run(() => loadQueue(this.#jobs));
+  }
+
   override async close(): Promise<void> {
     await super.close();
     await this.#jobs.close();

@@ -59,7 +59,7 @@ export class RedisLease implements Lease {
     const lost = new Promise<WeftError>((resolve) => {
       this.#renew(me, token, stop.signal).then(
         (error) => error !== undefined && resolve(error),
-        (thrown: unknown) => stop.signal.aborted || resolve(WeftError.from(thrown)),
+        (thrown: unknown) => stop.signal.aborted || this.#link.closed.aborted || resolve(WeftError.from(thrown)),
       );
     });
     const release = async () => {
@@ -70,13 +70,15 @@ export class RedisLease implements Lease {
     return { token, lost, release };
   }
 
-  /** Resolves when the lease has passed to another. */
+  /** Resolves to the reason when the lease is lost. */
   async #renew(me: Holder, token: number, stop: AbortSignal): Promise<WeftError | undefined> {
+    const ended = AbortSignal.any([stop, this.#link.closed]);
     while (!stop.aborted) {
-      await systemClock.sleep(this.#leaseMs / RENEWALS, AbortSignal.any([stop, this.#link.closed]));
-      const [held, text] = await this.#script(RENEW, [JSON.stringify(me), token, this.#leaseMs], stop);
-      if (held !== 1)
-        return leaseLost(text === undefined || text === null ? undefined : parseHolder(String(text)).name);
+      await systemClock.sleep(this.#leaseMs / RENEWALS, ended);
+      const [held, current, holder] = await this.#script(RENEW, [JSON.stringify(me), token, this.#leaseMs], stop);
+      if (held === 1) continue;
+      if (typeof current !== 'string') return forgotten(this.#link.place);
+      return leaseLost(typeof holder === 'string' ? parseHolder(holder).name : undefined);
     }
     return undefined;
   }
@@ -95,4 +97,9 @@ export class RedisLease implements Lease {
 const inUse = (place: string, holder: string) =>
   new WeftError('failed_precondition', `Redis at ${place} is in use by ${holder}`, {
     cure: 'stop that one, or choose another prefix for the keys',
+  });
+
+const forgotten = (place: string) =>
+  new WeftError('corrupt_data', `Redis at ${place} has lost what was stored`, {
+    cure: 'restore its files, set `appendonly yes` in redis.conf, and start again',
   });

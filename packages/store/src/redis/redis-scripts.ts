@@ -29,14 +29,18 @@ return { redis.call('INCR', tokenKey) }
 `,
 };
 
-/** Extends the lease, also one that has lapsed while nobody else took it. Answers 1; or 0 and who has it, if anybody. */
+/**
+ * Extends the lease, also one that has lapsed while nobody else took it. Answers 1; or 0, the token there is and who has
+ * the lease, if anybody.
+ */
 export const RENEW: RedisScript = {
   name: 'weftRenew',
   numberOfKeys: 2,
   lua: `
 local tokenKey, holderKey = KEYS[1], KEYS[2]
 local me, token, leaseMs = ARGV[1], ARGV[2], ARGV[3]
-if redis.call('GET', tokenKey) ~= token then return { 0, redis.call('GET', holderKey) } end
+local current = redis.call('GET', tokenKey)
+if current ~= token then return { 0, current, redis.call('GET', holderKey) } end
 redis.call('SET', holderKey, me, 'PX', leaseMs)
 return { 1 }
 `,

@@ -6,6 +6,7 @@ import type { LaunchOptions } from './commands/launch.js';
 import type { ResumeOptions } from './commands/resume.js';
 import { type CommandContext, type CommonOptions, contextOf } from './context.js';
 import { addLearningRateCommands } from './learning-rate/register.js';
+import { addQueueCommands, addQueueOptions } from './queue/register.js';
 import { EXIT, reportError } from './report-error.js';
 import { systemTerminal, type Terminal } from './terminal.js';
 
@@ -39,7 +40,7 @@ export function commandTree(terminal: Terminal, run: Run): Command {
 
   program.commandsGroup('Runs:');
 
-  program
+  const launch = program
     .command('launch')
     .description('train a recipe, or a run file of your own')
     .argument('<recipe|file>', 'a name from `weft recipes`, or a YAML or JSON file')
@@ -48,10 +49,12 @@ export function commandTree(terminal: Terminal, run: Run): Command {
     .option('--steps <N>', 'short for --set steps=N', positiveInteger)
     .option('--workers <N>', 'short for --set workers=N', positiveInteger)
     .option('--dry-run', 'show the resolved configuration and what follows from it; start nothing')
+    .option('--redis <url>', 'with --local: keep logs and queue in Redis')
     .option('--detach', 'return as soon as the run is accepted')
     .action((recipe: string, options: CommonOptions & LaunchOptions) =>
       run(options, async (context) => (await import('./commands/launch.js')).launch(context, recipe, options)),
     );
+  addQueueOptions(launch);
 
   program
     .command('resume')
@@ -60,6 +63,7 @@ export function commandTree(terminal: Terminal, run: Run): Command {
     .option('--workers <N>', 'train on another number of workers', positiveInteger)
     .option('--steps <N>', 'train up to this step, counted from the beginning of the run', positiveInteger)
     .option('--local [N]', 'start a coordinator and N workers on this machine for this run', localWorkers)
+    .option('--redis <url>', 'with --local: the Redis that keeps its log')
     .option('--detach', 'return as soon as the run is accepted')
     .action((runId: string, options: CommonOptions & ResumeOptions) =>
       run(options, async (context) => (await import('./commands/resume.js')).resume(context, runId, options)),
@@ -96,6 +100,8 @@ export function commandTree(terminal: Terminal, run: Run): Command {
     .action((options: CommonOptions) =>
       run(options, async (context) => (await import('./commands/ls.js')).ls(context)),
     );
+
+  const queue = addQueueCommands(program, run);
 
   program
     .command('recipes')
@@ -164,7 +170,8 @@ export function commandTree(terminal: Terminal, run: Run): Command {
       run(options, async (context) => (await import('./commands/doctor.js')).doctor(context)),
     );
 
-  for (const command of [...program.commands, ...data.commands, ...lr.commands]) addCommonOptions(command);
+  for (const command of [...program.commands, ...data.commands, ...lr.commands, ...queue.commands])
+    addCommonOptions(command);
   program.helpCommand(true);
   return program;
 }
@@ -183,13 +190,17 @@ Examples:
   ${commandName} launch debugTiny --local 2     train a small model on this machine
   ${commandName} launch mm1-3b --dry-run        see what a recipe means
   ${commandName} ls                             list the runs
+  ${commandName} queue                          see who waits for workers
   ${commandName} resume <run> --steps 120       train a finished run further`,
     )
     .exitOverride();
 }
 
 /** Commands that may speak with a coordinator. */
-const CLUSTER_COMMANDS = ['launch', 'resume', 'stop', 'watch', 'status', 'ls', 'doctor', 'sweep'];
+const CLUSTER_COMMANDS = [
+  ...['launch', 'resume', 'stop', 'watch', 'status', 'ls', 'doctor', 'sweep', 'ledger'],
+  ...['queue', 'move', 'pause', 'cancel', 'history'],
+];
 /** Commands that only lead to others. */
 const SIGNPOSTS = ['data', 'lr', 'coordinator', 'worker'];
 

@@ -43,7 +43,7 @@ export function commandName(env: Terminal['env'], script: string): string {
   return env.npm_command !== undefined || typedAsPath ? 'npx weft' : 'weft';
 }
 
-const COMMANDS = 'launch|resume|stop|watch|status|ls|recipes|lr|data|doctor|coordinator|worker';
+const COMMANDS = 'launch|resume|stop|watch|status|ls|queue|history|recipes|lr|data|doctor|coordinator|worker';
 const MENTION = new RegExp(`(?<![\\w/.@-])(?<!npx )weft (?=(?:${COMMANDS})\\b)`, 'g');
 
 /** The commands that a sentence mentions, as this reader can type them: `weft ls` becomes `npx weft ls`. */

@@ -45,7 +45,8 @@ export async function holdStore({ log, signal, waitMs, ...options }: HoldStoreOp
   } catch (thrown) {
     await store.close();
     const error = WeftError.from(thrown);
-    throw error.code === 'failed_precondition' ? await heldByAnother(options.home, error) : error;
+    const isOurs = error.code === 'failed_precondition' && options.redisUrl === undefined;
+    throw isOurs ? await heldByAnother(options.home, error) : error;
   }
 }
 

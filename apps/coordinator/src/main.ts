@@ -2,7 +2,7 @@ import { WeftError } from '@weft/common';
 import { createLogger } from '@weft/telemetry';
 import closeWithGrace from 'close-with-grace';
 import { HELP, parseOptions } from './options.js';
-import { startCoordinator } from './start.js';
+import { type RunningCoordinator, startCoordinator } from './start.js';
 
 /** A coordinator that cannot close in this time is ended. */
 const CLOSE_TIMEOUT_MS = 4000;
@@ -20,15 +20,24 @@ export async function main(argv: readonly string[]): Promise<number> {
     return 0;
   }
   const log = createLogger({ role: 'coordinator' });
-  const running = await startCoordinator(options, log);
-  const { address, metricsAddress } = running;
-  log.info({ address, metricsAddress, home: options.home }, `the coordinator listens on ${address}`);
+  // A standby may wait for hours; until it coordinates, leaving is giving up the wait.
+  const waiting = new AbortController();
+  let running: RunningCoordinator | undefined;
   const leaving = closeWithGrace({ delay: CLOSE_TIMEOUT_MS, logger: false, skip: ['beforeExit'] }, async (cause) => {
     if (cause.err !== undefined) log.error({ error: cause.err }, `unexpected: ${WeftError.from(cause.err).message}`);
     else log.info({ signal: cause.signal }, 'the coordinator leaves');
-    await running.close();
+    waiting.abort();
+    await running?.close();
   });
   if (options.exitWithStdin) process.stdin.once('close', () => leaving.close()).resume();
+  try {
+    running = await startCoordinator(options, log, waiting.signal);
+  } catch (thrown) {
+    if (waiting.signal.aborted && WeftError.is(thrown, 'cancelled')) return 0;
+    throw thrown;
+  }
+  const { address, metricsAddress } = running;
+  log.info({ address, metricsAddress, home: options.home }, `the coordinator listens on ${address}`);
   const error = await running.failed;
   log.error({ error }, error.sentence);
   await running.close();

@@ -5,6 +5,9 @@ describe('the options of weft coordinator', () => {
   it('are loopback, port 7070, the home of the environment and automatic recovery by default', () => {
     expect(parseOptions([], { WEFT_HOME: '/srv/weft' })).toEqual({
       home: '/srv/weft',
+      redisUrl: undefined,
+      keyPrefix: undefined,
+      standsBy: true,
       host: '127.0.0.1',
       port: 7070,
       metricsPort: 0,
@@ -16,9 +19,12 @@ describe('the options of weft coordinator', () => {
 
   it('can all be given', () => {
     const argv =
-      '--home /x --host 0.0.0.0 --port 0 --metrics-port 9 --recover manual --exit-with-stdin --heartbeat-timeout 2.5';
-    expect(parseOptions(argv.split(' '), {})).toEqual({
+      '--home /x --host 0.0.0.0 --port 0 --metrics-port 9 --recover manual --exit-with-stdin --heartbeat-timeout 2.5 --redis redis://r --redis-prefix mine --no-standby';
+    expect(parseOptions(argv.split(' '), { WEFT_REDIS_URL: 'redis://other' })).toEqual({
       home: '/x',
+      redisUrl: 'redis://r',
+      keyPrefix: 'mine',
+      standsBy: false,
       host: '0.0.0.0',
       port: 0,
       metricsPort: 9,
@@ -26,6 +32,14 @@ describe('the options of weft coordinator', () => {
       exitWithStdin: true,
       heartbeatTimeoutMs: 2500,
     });
+  });
+
+  it('find Redis in the environment', () => {
+    expect(parseOptions([], { WEFT_REDIS_URL: 'redis://r', WEFT_REDIS_PREFIX: 'p' })).toMatchObject({
+      redisUrl: 'redis://r',
+      keyPrefix: 'p',
+    });
+    expect(parseOptions([], { WEFT_REDIS_URL: '' })?.redisUrl).toBeUndefined();
   });
 
   it('are refused with option, value and cure', () => {
@@ -46,7 +60,8 @@ describe('the options of weft coordinator', () => {
 
   it('are explained on request, every one of them', () => {
     expect(parseOptions(['--help'], {})).toBeUndefined();
-    for (const name of ['home', 'host', 'port', 'metrics-port', 'recover', 'heartbeat-timeout', 'exit-with-stdin'])
+    const timing = ['recover', 'heartbeat-timeout', 'exit-with-stdin'];
+    for (const name of ['home', 'redis', 'redis-prefix', 'no-standby', 'host', 'port', 'metrics-port', ...timing])
       expect(HELP).toContain(`--${name}`);
   });
 });

@@ -15,6 +15,8 @@ export interface CoordinatorProcessOptions {
   readonly port: number;
   /** 0: any free port. */
   readonly metricsPort: number;
+  /** Wait for the lease of another coordinator, or give up after a moment. */
+  readonly standsBy: boolean;
   readonly recover: RecoveryPolicy;
   /** End when stdin ends: the parent has died. */
   readonly exitWithStdin: boolean;
@@ -30,6 +32,7 @@ Options:
   --redis <url>              keep logs and queue in Redis, where several coordinators may stand by for one another:
                              redis://, rediss:// (default: $WEFT_REDIS_URL, or files in the home)
   --redis-prefix <text>      what the names of its keys begin with (default: $WEFT_REDIS_PREFIX, or weft)
+  --no-standby               end, instead of waiting, where another coordinator keeps this Redis
   --host <address>           the address to listen on; 0.0.0.0 for workers on other hosts (default: 127.0.0.1)
   --port <port>              the port for workers and commands; 0 for any free one (default: ${DEFAULT_PORT})
   --metrics-port <port>      the port of /metrics and /healthz; 0 for any free one (default: 0)
@@ -44,6 +47,7 @@ const FLAGS = {
   home: { type: 'string' },
   redis: { type: 'string' },
   'redis-prefix': { type: 'string' },
+  'no-standby': { type: 'boolean' },
   host: { type: 'string' },
   port: { type: 'string' },
   'metrics-port': { type: 'string' },
@@ -64,6 +68,7 @@ export function parseOptions(
     home: homeDirectory(values.home, env),
     redisUrl: values.redis ?? (env.WEFT_REDIS_URL || undefined),
     keyPrefix: values['redis-prefix'] ?? (env.WEFT_REDIS_PREFIX || undefined),
+    standsBy: values['no-standby'] !== true,
     host: values.host ?? '127.0.0.1',
     port: portFlag('port', values.port) ?? DEFAULT_PORT,
     metricsPort: portFlag('metrics-port', values['metrics-port']) ?? 0,

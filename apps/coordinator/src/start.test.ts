@@ -15,6 +15,7 @@ const options = (home: string) =>
     home,
     redisUrl: undefined,
     keyPrefix: undefined,
+    standsBy: false,
     host: '127.0.0.1',
     port: 0,
     metricsPort: 0,

@@ -1,7 +1,7 @@
 import { rm } from 'node:fs/promises';
 import { formatAddress, WEFT_VERSION, type WeftError } from '@weft/common';
 import { serve } from '@weft/rpc';
-import { writeJsonFile } from '@weft/store';
+import { readJsonFile, writeJsonFile } from '@weft/store';
 import { CoordinatorMetrics, type Logger, serveMetrics } from '@weft/telemetry';
 import { Coordinator } from './coordinator.js';
 import { holdStore } from './hold-store.js';
@@ -11,6 +11,8 @@ import { coordinatorServices } from './services.js';
 
 /** Time for calls under way when the process is told to leave. */
 const GRACE_MS = 1000;
+
+type StartOptions = Omit<CoordinatorProcessOptions, 'exitWithStdin'>;
 
 export interface RunningCoordinator {
   /** `host:port` at which this machine reaches it. */
@@ -29,17 +31,12 @@ export interface RunningCoordinator {
  * @throws `failed_precondition` for a home that is taken, `port_in_use` and what else can be wrong with an address.
  */
 export async function startCoordinator(
-  options: Omit<CoordinatorProcessOptions, 'exitWithStdin'>,
+  options: StartOptions,
   log: Logger,
   signal?: AbortSignal,
 ): Promise<RunningCoordinator> {
-  const { home, host, port, metricsPort, recover, heartbeatTimeoutMs, redisUrl, keyPrefix } = options;
-  const where = {
-    home,
-    ...(redisUrl === undefined ? {} : { redisUrl }),
-    ...(keyPrefix === undefined ? {} : { keyPrefix }),
-  };
-  const keeper = await holdStore({ ...where, log, ...(signal === undefined ? {} : { signal }) });
+  const { home, host, port, metricsPort, recover, heartbeatTimeoutMs } = options;
+  const keeper = await holdStore({ ...storeOf(options), log, ...(signal === undefined ? {} : { signal }) });
   const metrics = new CoordinatorMetrics();
   const settings = { heartbeatTimeoutMs };
   const coordinator = await Coordinator.open({ home, keeper, recover, settings, log, metrics }).catch(
@@ -70,13 +67,32 @@ export async function startCoordinator(
     const address = formatAddress({ host: here, port: server.port });
     const metricsAddress = formatAddress({ host: here, port: page.port });
     const file = coordinatorFile(home);
-    await writeJsonFile(file, { address, metricsAddress, processId: process.pid, version: WEFT_VERSION });
-    opened.push(() => rm(file, { force: true }));
+    const whereabouts = { address, metricsAddress, processId: process.pid, version: WEFT_VERSION };
+    await writeJsonFile(file, whereabouts);
+    opened.push(() => removeIfSame(file, whereabouts));
     return { address, metricsAddress, failed: coordinator.failed, close };
   } catch (thrown) {
     await close();
     throw thrown;
   }
+}
+
+/** One that does not stand by gives a coordinator that is on its way out a moment. */
+const MOMENT_MS = 2000;
+
+function storeOf({ home, redisUrl, keyPrefix, standsBy }: StartOptions) {
+  return {
+    home,
+    ...(redisUrl === undefined ? {} : { redisUrl }),
+    ...(keyPrefix === undefined ? {} : { keyPrefix }),
+    ...(standsBy ? {} : { waitMs: MOMENT_MS }),
+  };
+}
+
+/** Another coordinator may have taken over and written where it is. */
+async function removeIfSame(file: string, written: object): Promise<void> {
+  const now = await readJsonFile(file).catch(() => undefined);
+  if (JSON.stringify(now) === JSON.stringify(written)) await rm(file, { force: true });
 }
 
 /** The address by which this machine reaches what listens on all addresses. */

@@ -9,8 +9,8 @@ import { ledgerProblems } from '../ledger/problems.js';
 import { consumptionsOf, sequencesOfStep } from '../ledger/questions.js';
 import { heldOutOf, sourceSizes } from '../ledger/source-sizes.js';
 import { EXIT } from '../report-error.js';
-import { chooseRun } from '../runs/choose-run.js';
-import { readRunRecords, runIdsOf } from '../runs/run-files.js';
+import { withRun } from '../runs/look-up.js';
+import { recordsOf } from '../runs/run-logs.js';
 import { type Line, paint, span } from '../spans.js';
 import { facts, table } from '../table.js';
 import { say, type Terminal } from '../terminal.js';
@@ -34,9 +34,11 @@ interface LedgerOfRun {
 
 /** `weft data ledger`: which sequences a run consumed, and when. Reads the run's log, also while it is written. */
 export async function dataLedger(context: CommandContext, text: string, options: DataLedgerOptions): Promise<number> {
-  const { home, terminal } = context;
-  const runId = chooseRun(text, await runIdsOf(home));
-  const records = await readRunRecords(home, runId);
+  const { terminal } = context;
+  const { runId, records } = await withRun(context, text, async ({ run, client }) => ({
+    runId: run.runId,
+    records: await recordsOf(context, run.runId, client),
+  }));
   const run = { runId, config: replay(records).config, ledger: Ledger.fold(ledgerRecords(records)), records };
   if (options.step !== undefined) await answerStep(context, run, options.step);
   if (options.sample !== undefined) await answerSample(context, run, options.sample);

@@ -1,11 +1,13 @@
 import type { RunConfig } from '@weft/config';
 import type { CommandContext } from '../context.js';
+import { queueSentence } from '../queue/queue-sentence.js';
+import { type QueueOptions, queueSettings } from '../queue/register.js';
 import { refuseBoth } from '../refuse-both.js';
 import { UsageError } from '../report-error.js';
 import { resolveRun, withAbsolutePaths } from '../resolve-run.js';
 import { say } from '../terminal.js';
 
-export interface LaunchOptions {
+export interface LaunchOptions extends QueueOptions {
   readonly coordinator?: string;
   /** `true`: as many as the run asks for. */
   readonly local?: number | true;
@@ -43,8 +45,10 @@ export async function launch(context: CommandContext, recipe: string, options: L
       const { terminal, json } = context;
       const run = await client.launch(isHere ? configHere : config);
       const { runId, directory } = run;
-      if (json) say(terminal, JSON.stringify({ type: 'launched', runId, directory }));
+      const queued = run.phase === 'queued' ? { place: run.queuePlace, startsAtMs: run.expectedStartMs || null } : {};
+      if (json) say(terminal, JSON.stringify({ type: 'launched', runId, directory, ...queued }));
       else display.event(`Launched ${runId}.`);
+      if (run.phase === 'queued' && !json) display.event(queueSentence(run, Date.now()));
       if (config.learningRateSource !== null && !json) {
         const { sourceSentence } = await import('../learning-rate/describe.js');
         display.event(`It trains at a ${sourceSentence(config.learningRateSource)}.`);
@@ -56,7 +60,8 @@ export async function launch(context: CommandContext, recipe: string, options: L
 }
 
 /** `--local N` also sets the number of workers the run asks for, unless that was chosen by hand. */
-async function configOf(recipe: string, options: LaunchOptions): Promise<RunConfig> {
+async function configOf(recipe: string, given: LaunchOptions): Promise<RunConfig> {
+  const options = { ...given, set: [...(given.set ?? []), ...queueSettings(given)] };
   const isChosen = options.workers !== undefined || options.set?.some((setting) => /^\s*workers\s*=/.test(setting));
   const { local } = options;
   const workers = typeof local === 'number' && !isChosen ? local : options.workers;
@@ -70,7 +75,9 @@ async function configOf(recipe: string, options: LaunchOptions): Promise<RunConf
 }
 
 /** The options again as a person would type them. */
-function argumentsOf({ local, set = [], steps, workers }: LaunchOptions): string[] {
+function argumentsOf(options: LaunchOptions): string[] {
+  const { local, steps, workers } = options;
+  const set = [...(options.set ?? []), ...queueSettings(options)];
   return [
     ...(local === undefined ? [] : ['--local', ...(local === true ? [] : [`${local}`])]),
     ...set.flatMap((setting) => ['--set', setting]),

@@ -26,7 +26,7 @@ export async function ls(context: CommandContext): Promise<number> {
     })),
   );
   if (json) {
-    const listed = rows.map(({ run, latest }) => ({ ...run, loss: latest?.loss ?? null }));
+    const listed = rows.map(({ run, latest }) => ({ ...run, loss: latest?.loss ?? run.loss ?? null }));
     const broken = unreadable.map(({ runId, error }) => ({ runId, message: error.message }));
     say(terminal, JSON.stringify({ runs: listed, unreadable: broken }));
     return EXIT.done;
@@ -55,7 +55,7 @@ export function renderRuns(rows: readonly Row[], nowMs: number): Line[] {
       run.recipe,
       span(run.phase, phaseStyle(run.phase)),
       `${run.step}/${run.steps}`,
-      decimal(latest?.loss),
+      decimal(latest?.loss ?? run.loss),
       age(nowMs - run.updatedAtMs),
     ]),
   );

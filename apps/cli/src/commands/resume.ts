@@ -6,7 +6,8 @@ import { refuseBoth } from '../refuse-both.js';
 import { UsageError } from '../report-error.js';
 import { chooseRun } from '../runs/choose-run.js';
 import { findCoordinator, noCoordinator } from '../runs/find-coordinator.js';
-import { readRun, readRunRecords, runIdsOf } from '../runs/run-files.js';
+import { readRun, runIdsOf } from '../runs/run-files.js';
+import { readRunRecords, withLogs } from '../runs/run-logs.js';
 import type { RunView } from '../runs/run-view.js';
 import { withCluster } from '../runs/with-cluster.js';
 import { say } from '../terminal.js';
@@ -70,10 +71,13 @@ async function choose(
     }
   }
   const runId = chooseRun(text, await runIdsOf(context.home));
-  const run = await readRun(context.home, runId);
+  const { run, records } = await withLogs(context, async (read) => ({
+    run: await readRun(context.home, runId, read),
+    records: await readRunRecords(context.home, runId, read),
+  }));
   refuseFinished(run, options.steps);
   const asked = options.workers ?? run.workers;
-  if (options.local === undefined && !trainedOn(hostname(), await readRunRecords(context.home, runId)))
+  if (options.local === undefined && !trainedOn(hostname(), records))
     throw noCoordinator(context, `weft resume ${runId} --local ${asked}`);
   const workersHere = typeof options.local === 'number' ? options.local : asked;
   if (workersHere < asked && options.workers !== undefined)

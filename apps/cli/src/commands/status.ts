@@ -4,10 +4,12 @@ import { age, count, decimal, duration, percent } from '../format.js';
 import { shortPath } from '../home.js';
 import { phaseStyle } from '../progress/render-bar.js';
 import { type ProgressView, RunProgress } from '../progress/run-progress.js';
+import { expectedStart } from '../queue/expected-start.js';
 import { EXIT } from '../report-error.js';
 import { withRun } from '../runs/look-up.js';
 import { recentMetrics } from '../runs/recent-metrics.js';
 import { checkpointPath, nextSteps } from '../runs/render-summary.js';
+import type { RunView } from '../runs/run-view.js';
 import { type Line, paint, type Span, span } from '../spans.js';
 import { facts } from '../table.js';
 import { asTyped, say } from '../terminal.js';
@@ -42,6 +44,10 @@ export function renderStatus(view: ProgressView, nowMs: number, weft: string, co
   ];
   if (run.reason !== '') pairs.push(['because', run.reason]);
   if (run.failure?.cure !== undefined) pairs.push(['cure', asTyped(run.failure.cure, { commandName: weft })]);
+  if (run.phase === 'queued') pairs.push(['place', placeOf(run, nowMs)]);
+  if (run.priority !== 0) pairs.push(['priority', `${run.priority}`]);
+  if (run.maxAttempts > 1) pairs.push(['attempts', `${run.failedAttempts} of ${run.maxAttempts} failed`]);
+  if (run.parent !== '') pairs.push(['sweep', run.parent]);
   pairs.push(['step', `${run.step} of ${run.steps} (${percent(run.steps === 0 ? 0 : run.step / run.steps)})`]);
   pairs.push(['workers', workersOf(view)]);
   if (latest !== undefined) {
@@ -55,6 +61,11 @@ export function renderStatus(view: ProgressView, nowMs: number, weft: string, co
   pairs.push(['directory', shortPath(run.directory)]);
   pairs.push(['launched', age(nowMs - run.createdAtMs)], ['last change', age(nowMs - run.updatedAtMs)]);
   return [[span(run.runId, 'bold')], ...facts(pairs), ...nextSteps(run, weft, coordinator)];
+}
+
+function placeOf({ queuePlace, expectedStartMs }: RunView, nowMs: number): string {
+  if (queuePlace === 0) return 'none: it is paused';
+  return `${queuePlace}${expectedStartMs === 0 ? '' : `, starts ${expectedStart(expectedStartMs, nowMs)}`}`;
 }
 
 function workersOf({ run }: ProgressView): string {

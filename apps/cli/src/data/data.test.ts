@@ -2,6 +2,7 @@ import { WeftError } from '@weft/common';
 import type { DataProgress } from '@weft/data';
 import { FakeClock, temporaryDirectory } from '@weft/testing';
 import { describe, expect, it } from 'vitest';
+import { contextOf } from '../context.js';
 import { resolveRun, withAbsolutePaths } from '../resolve-run.js';
 import { recordedTerminal, screenOf } from '../testing/fixtures.js';
 import { checkData, withDataCures } from './check-data.js';
@@ -18,7 +19,8 @@ const progress = (phase: DataProgress['phase'], done: number): DataProgress => (
 function display(isTTY: boolean, json = false) {
   const terminal = recordedTerminal({ isTTY, columns: 40 });
   const clock = new FakeClock();
-  return { terminal, clock, display: new DataDisplay({ terminal, json, home: '/', coordinator: undefined }, clock) };
+  const context = { ...contextOf({ home: '/', json }, terminal), coordinator: undefined };
+  return { terminal, clock, display: new DataDisplay(context, clock) };
 }
 
 describe('a long data task', () => {

@@ -22,7 +22,8 @@ export async function launchInBackground(context: CommandContext, args: readonly
   const log = openSync(logFile, 'a');
   const child = spawn(process.execPath, [WEFT_SCRIPT, ...args, '--json', '--home', home], {
     stdio: ['ignore', log, log],
-    env: { ...terminal.env },
+    // Not an argument: a URL may hold a password, and arguments are seen by everybody on the machine.
+    env: { ...terminal.env, ...(context.redisUrl === undefined ? {} : { WEFT_REDIS_URL: context.redisUrl }) },
     detached: true,
   });
   closeSync(log);

@@ -66,7 +66,14 @@ export class LocalCluster {
       });
     const processes: LocalProcess[] = [];
     try {
-      const coordinator = startProcess('the coordinator', ['coordinator', '--port', '0', '--recover', recover]);
+      const coordinator = startProcess('the coordinator', [
+        'coordinator',
+        '--port',
+        '0',
+        '--no-standby',
+        '--recover',
+        recover,
+      ]);
       processes.push(coordinator);
       const address = await waitFor(processes, signal, async () => {
         const file = await readCoordinatorFile(home);

@@ -11,7 +11,9 @@ const GREETING_MS = 3000;
 /** What a coordinator reports of a run that is watched. */
 export type RunNews =
   | { readonly kind: 'run'; readonly run: RunView }
-  | { readonly kind: 'metrics'; readonly metrics: StepMetrics };
+  | { readonly kind: 'metrics'; readonly metrics: StepMetrics }
+  /** Something about the cluster that a watcher should know. */
+  | { readonly kind: 'notice'; readonly sentence: string };
 
 /** The Runs service in the words of this room. Every failed call is a WeftError. */
 export class CoordinatorClient {
@@ -59,12 +61,23 @@ export class CoordinatorClient {
   }
 
   async list(): Promise<RunView[]> {
-    const { runs } = await this.#channel.unary(RunsService.list, {}, { idempotent: true });
-    return runs.map(viewOf);
+    const all: RunView[] = [];
+    for (let pageToken: string | undefined; ; ) {
+      const { runs, nextPageToken } = await this.#channel.unary(RunsService.list, { pageToken }, { idempotent: true });
+      all.push(...runs.map(viewOf));
+      if (nextPageToken === undefined) return all;
+      pageToken = nextPageToken;
+    }
   }
 
   cluster(): Promise<ClusterSummary> {
     return this.#channel.unary(RunsService.cluster, {}, { idempotent: true });
+  }
+
+  /** The records of a run's log, wherever the coordinator keeps it. */
+  async *readLog(runId: string): AsyncGenerator<{ readonly record: unknown }, void, undefined> {
+    for await (const { recordJson } of this.#channel.serverStream(RunsService.readLog, { runId, fromSequence: 1 }))
+      yield { record: JSON.parse(recordJson) as unknown };
   }
 
   /** The run as it is, the metrics of the steps after `afterStep`, then everything new until the run ends. */
@@ -72,6 +85,7 @@ export class CoordinatorClient {
     const options = signal === undefined ? {} : { signal };
     for await (const { body } of this.#channel.serverStream(RunsService.watch, { runId, afterStep }, options)) {
       if (body?.$case === 'summary') yield { kind: 'run', run: viewOf(body.summary) };
+      if (body?.$case === 'notice') yield { kind: 'notice', sentence: body.notice };
       const metrics = body?.$case === 'metricsJson' ? parseStepMetrics(body.metricsJson) : undefined;
       if (metrics !== undefined) yield { kind: 'metrics', metrics };
     }

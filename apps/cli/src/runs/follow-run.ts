@@ -53,6 +53,10 @@ export async function followRun({ client, runId, display, signal }: FollowOption
 
 /** Adds one piece of news; steps of before we came fill the charts, but are not shown as new. */
 function take(news: RunNews, progress: RunProgress, display: Display, past: number): void {
+  if (news.kind === 'notice') {
+    display.event(`${news.sentence}.`);
+    return;
+  }
   if (news.kind === 'run') {
     const events = progress.updateRun(news.run);
     for (const event of events) display.event(event);

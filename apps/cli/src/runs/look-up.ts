@@ -3,6 +3,7 @@ import { chooseRun } from './choose-run.js';
 import type { CoordinatorClient } from './coordinator-client.js';
 import { findCoordinator } from './find-coordinator.js';
 import { readRun, readRuns, runIdsOf, type UnreadableRun } from './run-files.js';
+import { withLogs } from './run-logs.js';
 import type { RunView } from './run-view.js';
 
 /** A run and the coordinator that knows it; without a coordinator, the run is what its files say. */
@@ -20,7 +21,8 @@ export async function withRun<T>(
   const found = await findCoordinator(context);
   if (found === undefined) {
     const runId = chooseRun(text, await runIdsOf(context.home));
-    return use({ run: await readRun(context.home, runId), client: undefined });
+    const run = await withLogs(context, (read) => readRun(context.home, runId, read));
+    return use({ run, client: undefined });
   }
   const { client } = found;
   try {
@@ -38,7 +40,7 @@ export async function withRun<T>(
 /** All runs, oldest first: the coordinator's where one lives, otherwise those whose files lie here. */
 export async function allRuns(context: CommandContext): Promise<{ runs: RunView[]; unreadable: UnreadableRun[] }> {
   const found = await findCoordinator(context);
-  if (found === undefined) return readRuns(context.home);
+  if (found === undefined) return withLogs(context, (read) => readRuns(context.home, read));
   try {
     const runs = await found.client.list();
     return { runs: runs.toSorted((a, b) => a.createdAtMs - b.createdAtMs), unreadable: [] };

@@ -90,6 +90,7 @@ export function suggestions(run: RunView, coordinator = '<host:port>'): [command
       ];
     case 'queued':
       return [
+        [`queue`, 'see who is before it'],
         [`worker --coordinator ${coordinator}`, 'start a worker'],
         [`stop ${id}`, 'give up waiting'],
       ];

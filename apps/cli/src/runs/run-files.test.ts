@@ -1,6 +1,6 @@
 import { temporaryDirectory } from '@weft/testing';
 import { describe, expect, it } from 'vitest';
-import { timeMsOfStep } from '../testing/fixtures.js';
+import { exampleStep, timeMsOfStep } from '../testing/fixtures.js';
 import { RunLog, timeAt } from '../testing/run-log.js';
 import { readMetrics, readRun, readRuns, runIdsOf } from './run-files.js';
 
@@ -23,6 +23,13 @@ describe('the files of a run', () => {
       directory,
       createdAtMs: timeMsOfStep(0),
       updatedAtMs: timeMsOfStep(23),
+      loss: exampleStep(23).loss,
+      priority: 0,
+      queuePlace: 0,
+      expectedStartMs: 0,
+      parent: '',
+      failedAttempts: 0,
+      maxAttempts: 1,
     });
     expect((await readMetrics(directory, { onlyTail: false })).map(({ step }) => step)).toHaveLength(23);
   });

@@ -1,10 +1,11 @@
-import { open, readdir } from 'node:fs/promises';
+import { open, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isRunId, WeftError } from '@weft/common';
-import { asRunRecord, isEnded, type RunRecord, replay } from '@weft/coordination';
+import { asRunRecord, isEnded, replay } from '@weft/coordination';
 import { readLogFile } from '@weft/store';
 import { runDirectory, runsDirectory } from '../home.js';
 import { parseStepMetrics, type StepMetrics } from '../progress/step-metrics.js';
+import { eventsFile, logsInFiles, type ReadLog, readRunRecords } from './run-logs.js';
 import type { RunView } from './run-view.js';
 
 /** The last lines of `metrics.jsonl` lie within this many bytes. */
@@ -26,9 +27,15 @@ export async function runIdsOf(home: string): Promise<string[]> {
   return launched.toSorted((a, b) => compare(a.time, b.time) || compare(a.runId, b.runId)).map(({ runId }) => runId);
 }
 
+/** From the first line of its log; where that is kept elsewhere, its directory is as old. */
 async function launchTime(home: string, runId: string): Promise<string> {
-  for await (const { record } of readLogFile(eventsFile(home, runId))) return asRunRecord(record).time;
-  return '';
+  try {
+    for await (const { record } of readLogFile(eventsFile(home, runId))) return asRunRecord(record).time;
+    return '';
+  } catch (thrown) {
+    if (!WeftError.is(thrown, 'not_found')) throw thrown;
+    return (await stat(runDirectory(home, runId))).birthtime.toISOString();
+  }
 }
 
 /**
@@ -36,8 +43,8 @@ async function launchTime(home: string, runId: string): Promise<string> {
  *
  * @throws `not_found` when the home holds no such run, `corrupt_data` when its log cannot be replayed.
  */
-export async function readRun(home: string, runId: string): Promise<RunView> {
-  const { config, phase, reason, failure, ...state } = replay(await readRunRecords(home, runId));
+export async function readRun(home: string, runId: string, read: ReadLog = logsInFiles(home)): Promise<RunView> {
+  const { config, phase, reason, failure, ...state } = replay(await readRunRecords(home, runId, read));
   const isInterrupted = !isEnded(phase);
   return {
     runId,
@@ -53,6 +60,13 @@ export async function readRun(home: string, runId: string): Promise<RunView> {
     directory: runDirectory(home, runId),
     createdAtMs: state.createdAtMs,
     updatedAtMs: state.updatedAtMs,
+    priority: config.queue.priority,
+    queuePlace: 0,
+    expectedStartMs: 0,
+    parent: state.parent ?? '',
+    failedAttempts: state.failedAttempts,
+    maxAttempts: config.queue.maxAttempts,
+    ...(state.loss === null ? {} : { loss: state.loss }),
     ...(failure === undefined
       ? {}
       : { failure: { code: failure.code, ...(failure.cure === null ? {} : { cure: failure.cure }) } }),
@@ -60,33 +74,20 @@ export async function readRun(home: string, runId: string): Promise<RunView> {
 }
 
 /** Every run of a home; those that cannot be read are told apart instead of hiding the others. */
-export async function readRuns(home: string): Promise<{ runs: RunView[]; unreadable: UnreadableRun[] }> {
+export async function readRuns(
+  home: string,
+  read: ReadLog = logsInFiles(home),
+): Promise<{ runs: RunView[]; unreadable: UnreadableRun[] }> {
   const runs: RunView[] = [];
   const unreadable: UnreadableRun[] = [];
   for (const runId of await runIdsOf(home)) {
     try {
-      runs.push(await readRun(home, runId));
+      runs.push(await readRun(home, runId, read));
     } catch (thrown) {
       unreadable.push({ runId, error: WeftError.from(thrown) });
     }
   }
   return { runs, unreadable };
-}
-
-/**
- * The records of a run's log, without taking it from a coordinator that writes it.
- *
- * @throws `not_found` when there is no such run, `corrupt_data` naming file and line.
- */
-export async function readRunRecords(home: string, runId: string): Promise<RunRecord[]> {
-  const records: RunRecord[] = [];
-  try {
-    for await (const { record } of readLogFile(eventsFile(home, runId))) records.push(asRunRecord(record));
-  } catch (thrown) {
-    if (!WeftError.is(thrown, 'not_found')) throw thrown;
-    throw new WeftError('not_found', `there is no run ${runId} in ${runsDirectory(home)}`, { cure: 'see weft ls' });
-  }
-  return records;
 }
 
 /** The metrics of every step, or of the last ones where that is enough. */
@@ -104,8 +105,6 @@ export async function readMetrics(directory: string, { onlyTail }: { onlyTail: b
     await file.close();
   }
 }
-
-const eventsFile = (home: string, runId: string) => join(runDirectory(home, runId), 'events.jsonl');
 
 const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
 

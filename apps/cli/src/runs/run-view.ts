@@ -22,6 +22,18 @@ export interface RunView {
   readonly createdAtMs: number;
   readonly updatedAtMs: number;
   readonly failure?: RunFailure;
+  /** Of the last step; undefined before the first, and where it was not finite. */
+  readonly loss?: number | undefined;
+  readonly priority: number;
+  /** Among those that wait, from 1; 0 when it does not wait. */
+  readonly queuePlace: number;
+  /** 0 where it cannot be known. */
+  readonly expectedStartMs: number;
+  /** The sweep it belongs to; empty for a run of its own. */
+  readonly parent: string;
+  /** Since it was launched or resumed by hand. */
+  readonly failedAttempts: number;
+  readonly maxAttempts: number;
 }
 
 export interface RunFailure {

@@ -19,6 +19,12 @@ export function exampleRun(changes: Partial<RunView> = {}): RunView {
     directory: '/home/weft/runs/debug-tiny-20261123-0558-k3f9',
     createdAtMs: 1_000_000,
     updatedAtMs: 1_000_000,
+    priority: 0,
+    queuePlace: 0,
+    expectedStartMs: 0,
+    parent: '',
+    failedAttempts: 0,
+    maxAttempts: 1,
     ...changes,
   };
 }

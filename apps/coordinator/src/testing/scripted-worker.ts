@@ -144,6 +144,7 @@ export class ScriptedWorker {
       communicationSeconds: 0.3,
       applySeconds: 0.4,
       experts: undefined,
+      heldOut: undefined,
     };
     const stepReport = { runId, generation, step, learningRate: 1e-3, tokensPerSecond: 100, ...seconds };
     this.#send({ $case: 'stepReport', stepReport });

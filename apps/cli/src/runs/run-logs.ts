@@ -1,0 +1,63 @@
+import { WeftError } from '@weft/common';
+import { asRunRecord, type RunRecord } from '@weft/coordination';
+import { openStore, readLogFile } from '@weft/store';
+import type { CommandContext } from '../context.js';
+import { runDirectory, runsDirectory } from '../home.js';
+import type { CoordinatorClient } from './coordinator-client.js';
+
+/** Where the logs of runs are read: files of the home, a store in Redis, or a coordinator that has either. */
+export type ReadLog = (runId: string) => AsyncIterable<{ readonly record: unknown }>;
+
+export const eventsFile = (home: string, runId: string) => `${runDirectory(home, runId)}/events.jsonl`;
+
+export function logsInFiles(home: string): ReadLog {
+  return (runId) => readLogFile(eventsFile(home, runId));
+}
+
+/** The logs as far as they can be read without a coordinator: in the Redis that was named, else in the files of the home. */
+export async function withLogs<T>(
+  { home, redisUrl, keyPrefix }: CommandContext,
+  use: (read: ReadLog) => Promise<T>,
+): Promise<T> {
+  if (redisUrl === undefined) return use(logsInFiles(home));
+  const store = await openStore({ home, redisUrl, ...(keyPrefix === undefined ? {} : { keyPrefix }) });
+  try {
+    return await use((runId) => store.log(runId).read());
+  } finally {
+    await store.close();
+  }
+}
+
+/** The records of a run from wherever they can be had: the coordinator that knows it, else as `withLogs`. */
+export async function recordsOf(
+  context: CommandContext,
+  runId: string,
+  client: CoordinatorClient | undefined,
+): Promise<RunRecord[]> {
+  if (client !== undefined) return readRecords((id) => client.readLog(id), runId);
+  return withLogs(context, (read) => readRunRecords(context.home, runId, read));
+}
+
+/**
+ * The records of a run's log, without taking it from a coordinator that writes it.
+ *
+ * @throws `not_found` when there is no such run, `corrupt_data` naming file and line.
+ */
+export async function readRunRecords(
+  home: string,
+  runId: string,
+  read: ReadLog = logsInFiles(home),
+): Promise<RunRecord[]> {
+  try {
+    return await readRecords(read, runId);
+  } catch (thrown) {
+    if (!WeftError.is(thrown, 'not_found')) throw thrown;
+    throw new WeftError('not_found', `there is no run ${runId} in ${runsDirectory(home)}`, { cure: 'see weft ls' });
+  }
+}
+
+async function readRecords(read: ReadLog, runId: string): Promise<RunRecord[]> {
+  const records: RunRecord[] = [];
+  for await (const { record } of read(runId)) records.push(asRunRecord(record));
+  return records;
+}

@@ -9,6 +9,8 @@ export interface CuttingProxy extends AsyncDisposable {
   cutAnswer(): void;
   /** Breaks all connections and takes no new ones until `mend`. */
   sever(): void;
+  /** Lets so many requests more through, gives no answer to the last of them, and severs. */
+  severAfter(requests: number): void;
   mend(): void;
   close(): Promise<void>;
 }
@@ -18,8 +20,13 @@ export async function cuttingProxy(port: number): Promise<CuttingProxy> {
   const sockets = new Set<Socket>();
   let severed = false;
   let answersToCut = 0;
+  let requestsLeft = Number.POSITIVE_INFINITY;
   const cut = () => {
     for (const socket of sockets) socket.destroy();
+  };
+  const sever = () => {
+    severed = true;
+    cut();
   };
   const server = createServer((client) => {
     if (severed) {
@@ -29,11 +36,12 @@ export async function cuttingProxy(port: number): Promise<CuttingProxy> {
     const upstream = connect(port, '127.0.0.1');
     let armed = false;
     client.on('data', (data) => {
-      armed ||= answersToCut > 0 && answersToCut-- > 0;
+      armed ||= (answersToCut > 0 && answersToCut-- > 0) || --requestsLeft === 0;
       upstream.write(data);
     });
     upstream.on('data', (data) => {
-      if (armed) client.destroy();
+      if (requestsLeft <= 0) sever();
+      else if (armed) client.destroy();
       else client.write(data);
     });
     for (const [socket, other] of [
@@ -64,12 +72,13 @@ export async function cuttingProxy(port: number): Promise<CuttingProxy> {
     cutAnswer: () => {
       answersToCut++;
     },
-    sever: () => {
-      severed = true;
-      cut();
+    sever,
+    severAfter: (requests) => {
+      requestsLeft = requests;
     },
     mend: () => {
       severed = false;
+      requestsLeft = Number.POSITIVE_INFINITY;
     },
   };
 }

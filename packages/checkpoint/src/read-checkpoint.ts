@@ -48,20 +48,24 @@ export async function verifyCheckpoint(directory: string, store: BlobStore = fil
  * All tensors of a checkpoint, one at a time, in the order of its files; the number of ranks that wrote it does not
  * matter. Does not check the SHA-256 again.
  *
+ * @param isWanted which tensors to read; the others are passed over. Default: all.
  * @throws `corrupt_data` when a file is not what the manifest says.
  */
 export async function* readTensors(
   directory: string,
   manifest: Manifest,
+  isWanted: (name: string) => boolean = () => true,
   store: BlobStore = fileStore,
 ): AsyncGenerator<NamedTensor, void> {
+  const wanted = new Set(manifest.tensors.filter(({ name }) => isWanted(name)).map(({ file }) => file));
   for (const file of manifest.files) {
+    if (!wanted.has(file.name)) continue;
     const where = join(directory, file.name);
     const blob = await openShard(directory, file, store);
     try {
       const index = await readIndex(blob, where);
       matchTensors(manifest, file, index, where);
-      for (const entry of index.tensors) yield await readTensor(blob, index, entry, where);
+      for (const entry of index.tensors) if (isWanted(entry.name)) yield await readTensor(blob, index, entry, where);
     } finally {
       await blob.close();
     }

@@ -7,7 +7,14 @@ import { launchRequest } from './testing/open-coordinator.js';
 
 const config = resolveRunConfig(JSON.parse(launchRequest().configJson));
 const launch = (runId: string) => ({ kind: 'launch', runId, config, weftVersion: '0.1.0' }) as const;
-const worker: WorkerIdentity = { workerId: 'a', hostName: 'h', processId: 1, dataPlaneAddress: 'a:1', device: '' };
+const worker: WorkerIdentity = {
+  workerId: 'a',
+  hostName: 'h',
+  processId: 1,
+  dataPlaneAddress: 'a:1',
+  device: '',
+  role: 'rank',
+};
 
 /** A queue that notes what it is made to do, in order. */
 function noting(append: () => Promise<void> = async () => {}) {

@@ -79,8 +79,12 @@ export class Effects {
   #assign(command: Assign): void {
     const token = randomBytes(16).toString('hex');
     const { directory } = this.#options.filesOf(command.runId);
-    for (const [rank, { workerId }] of command.ring.entries())
-      this.#options.streams.send(workerId, assignmentOf(command, rank, token, directory));
+    const send = (role: 'rank' | 'expertWorker', members: Assign['ring']) => {
+      for (const [number, { workerId }] of members.entries())
+        this.#options.streams.send(workerId, assignmentOf(command, role, number, token, directory));
+    };
+    send('rank', command.ring);
+    send('expertWorker', command.experts);
   }
 
   /** In the background, because it reads every byte of a checkpoint. */

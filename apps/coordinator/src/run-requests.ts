@@ -70,8 +70,9 @@ export class RunRequests {
     const { runId } = request;
     const workers = request.workers === 0 ? undefined : request.workers;
     const steps = request.steps === 0 ? undefined : request.steps;
+    const { expertWorkers } = request;
     const found = await this.#lookUp(runId);
-    await this.#options.queue.take({ kind: 'resume', runId, workers, steps, found });
+    await this.#options.queue.take({ kind: 'resume', runId, workers, steps, expertWorkers, found });
     return this.get(runId);
   }
 

@@ -72,7 +72,8 @@ function failureOf(failure: Failure | undefined): RunFailure {
 
 export function identityOf(hello: Hello): WorkerIdentity {
   const { workerId, hostName, processId, dataPlaneAddress, device } = hello;
-  return { workerId, hostName, processId, dataPlaneAddress, device };
+  const role = hello.role === Role.ROLE_EXPERT_WORKER ? 'expertWorker' : 'rank';
+  return { workerId, hostName, processId, dataPlaneAddress, device, role };
 }
 
 export function runFailureOf({ code, message, cure }: WeftError): RunFailure {
@@ -83,14 +84,15 @@ export function welcome(heartbeatIntervalMs: number): CoordinatorMessage {
   return { body: { $case: 'welcome', welcome: { coordinatorVersion: WEFT_VERSION, heartbeatIntervalMs } } };
 }
 
-/** The assignment of one rank. */
+/** The assignment of one rank, or of one expert worker by its number. */
 export function assignmentOf(
   command: Assign,
+  role: 'rank' | 'expertWorker',
   rank: number,
   ringToken: string,
   runDirectory: string,
 ): CoordinatorMessage {
-  const { runId, generation, config, firstStep, ring, state } = command;
+  const { runId, generation, config, firstStep, ring, experts, state } = command;
   const assignment: Assignment = {
     runId,
     generation,
@@ -101,8 +103,8 @@ export function assignmentOf(
     runDirectory,
     firstStep,
     state: wireState(state),
-    role: Role.ROLE_RANK,
-    expertAddresses: [],
+    role: role === 'rank' ? Role.ROLE_RANK : Role.ROLE_EXPERT_WORKER,
+    expertAddresses: experts.map(({ address }) => address),
   };
   return { body: { $case: 'assignment', assignment } };
 }

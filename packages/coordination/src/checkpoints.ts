@@ -1,32 +1,34 @@
 import type { Draft } from './draft.js';
 import { fail, finish, stopNow } from './endings.js';
 import type { MemberEventOf } from './events.js';
+import { participants, placeOf } from './roles.js';
 import { leaveWorkers } from './yielding.js';
 
-/** A rank's shards of a checkpoint are on disk. With the last rank's, rank 0 may write the manifest. */
+/** A member's shards of a checkpoint are on disk. With the last one's, rank 0 may write the manifest. */
 export function partSaved(draft: Draft, event: MemberEventOf<'partSaved'>): string {
   const { runId, workerId, generation, step, files } = event;
   const { live, state } = draft.run(runId);
   if (live.stage !== 'training' || live.generation !== generation)
     return `generation ${generation} of run ${runId} is already over: its part of checkpoint ${step} is void`;
-  const rank = live.members.indexOf(workerId);
+  const everybody = participants(live);
+  const place = everybody.indexOf(workerId);
   if (step > state.step)
     return fail(draft, runId, {
       code: 'internal',
-      message: `rank ${rank} saved step ${step}, but the last committed step is ${state.step}`,
+      message: `${placeOf(live, workerId)} saved step ${step}, but the last committed step is ${state.step}`,
       cure: 'resume the run from its newest checkpoint, and report this',
     });
   if (live.manifests.has(step)) return `checkpoint ${step} of run ${runId} has all its parts already`;
-  const ofStep = new Map(live.parts.get(step)).set(rank, files);
+  const ofStep = new Map(live.parts.get(step)).set(place, files);
   const parts = new Map(live.parts).set(step, ofStep);
   draft.setLive(runId, { ...live, parts });
-  const worldSize = live.members.length;
-  if (ofStep.size < worldSize) return `${ofStep.size} of ${worldSize} parts of checkpoint ${step} are on disk`;
+  const wanted = everybody.length;
+  if (ofStep.size < wanted) return `${ofStep.size} of ${wanted} parts of checkpoint ${step} are on disk`;
   parts.delete(step);
   draft.setLive(runId, { ...live, parts, manifests: new Set(live.manifests).add(step) });
-  const inRankOrder = live.members.flatMap((_, other) => ofStep.get(other) ?? []);
+  const inOrder = everybody.flatMap((_, other) => ofStep.get(other) ?? []);
   const writer = live.members[0]!;
-  draft.command({ kind: 'writeManifest', workerId: writer, runId, generation, step, files: inRankOrder });
+  draft.command({ kind: 'writeManifest', workerId: writer, runId, generation, step, files: inOrder });
   return `all parts of checkpoint ${step} of run ${runId} are on disk`;
 }
 

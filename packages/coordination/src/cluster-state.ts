@@ -1,6 +1,7 @@
 import type { PerSource } from '@weft/common';
 import type { Paces } from './pace.js';
 import { EMPTY_QUEUE, type QueueState } from './queue-state.js';
+import type { Role } from './roles.js';
 import type { RunState } from './run-state.js';
 
 /** What `decide` knows: every run, and what can be known of the workers only while they attend. */
@@ -53,6 +54,7 @@ export interface WorkerIdentity {
   /** Where peers reach its data plane, `host:port`. */
   readonly dataPlaneAddress: string;
   readonly device: string;
+  readonly role: Role;
 }
 
 /** A worker whose stream is open. */
@@ -83,6 +85,14 @@ export interface Waiting {
   readonly origin: Origin | undefined;
   /** It was interrupted, and until then no other run may take the workers it needs. */
   readonly claimsUntilMs: number | undefined;
+  /** It lost an expert worker and with it the experts: the survivors suffice to go on, fewer than the run asks for. */
+  readonly settlesFor?: Crew | undefined;
+}
+
+/** How many workers of each role. */
+export interface Crew {
+  readonly workers: number;
+  readonly expertWorkers: number;
 }
 
 /** Where a start without anything in memory begins: the seed (no directory, step 0) or a checkpoint. */
@@ -94,6 +104,8 @@ export interface Origin {
 /** What outlasts a generation while the same workers hold the run's state. */
 export interface Memory {
   readonly origin: Origin;
+  /** workerIds of the expert workers by number; none where every rank holds all experts. */
+  readonly experts: readonly string[];
   /** The first generation since the run was taken from `origin`; messages of older ones are not about this state. */
   readonly firstGeneration: number;
   /** Rings broken in a row without a step between and with nobody lost. */

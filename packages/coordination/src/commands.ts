@@ -1,6 +1,7 @@
 import type { ErrorCode, PerSource } from '@weft/common';
 import type { RunConfig } from '@weft/config';
 import type { CheckpointFile } from './cluster-state.js';
+import type { ExpertReport } from './events.js';
 import type { NewRunJob } from './queue-state.js';
 
 /** What the coordinator does after its records are on disk. */
@@ -49,6 +50,8 @@ export interface Assign {
     | { readonly kind: 'checkpoint'; readonly directory: string };
   /** By rank. */
   readonly ring: readonly { readonly workerId: string; readonly address: string }[];
+  /** By number of the expert worker. */
+  readonly experts: readonly { readonly workerId: string; readonly address: string }[];
 }
 
 interface ToMembers {
@@ -111,6 +114,11 @@ export interface MetricsRow {
     /** Null for a source that takes no part. */
     readonly sources: PerSource<number | null>;
     readonly seconds: number;
+  };
+  /** Of models with MoE layers. */
+  readonly experts?: ExpertReport & {
+    /** By MoE layer: choices of the most wanted expert over those of the average one. */
+    readonly imbalance: readonly number[];
   };
   readonly generation: number;
   /** When the step was committed, ISO 8601 in UTC. */

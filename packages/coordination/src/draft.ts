@@ -4,6 +4,7 @@ import type { Command } from './commands.js';
 import { DraftQueue } from './draft-queue.js';
 import type { Paces } from './pace.js';
 import type { RunRecord } from './records.js';
+import type { Role } from './roles.js';
 import { evolve, type RunState } from './run-state.js';
 
 /** A record without the time, which the draft adds. */
@@ -88,14 +89,15 @@ export class Draft {
     this.#workers.delete(workerId);
   }
 
-  /** Idle workers, those that attended first first. */
-  get idleWorkers(): readonly Attendee[] {
-    return this.workers.filter(({ runId }) => runId === undefined).sort((a, b) => a.order - b.order);
+  /** Idle workers of a role, those that attended first first. */
+  idle(role: Role): readonly Attendee[] {
+    const idle = this.workers.filter((worker) => worker.runId === undefined && worker.role === role);
+    return idle.sort((a, b) => a.order - b.order);
   }
 
-  /** The attending members of a run. */
-  membersOf(runId: string): readonly Attendee[] {
-    return this.workers.filter((worker) => worker.runId === runId);
+  /** The attending members of a run, of one role or of all. */
+  membersOf(runId: string, role?: Role): readonly Attendee[] {
+    return this.workers.filter((worker) => worker.runId === runId && (role ?? worker.role) === worker.role);
   }
 
   get runIds(): readonly string[] {

@@ -4,6 +4,7 @@ import type { MemberEventOf } from './events.js';
 import { flushMetrics } from './metrics.js';
 import type { RunFailure } from './records.js';
 import { mayRetry, retry } from './retry.js';
+import { participants, placeOf } from './roles.js';
 import { isEnded, type RunState } from './run-state.js';
 
 /** The step after which this generation ends by itself. */
@@ -52,21 +53,21 @@ export function effectFailed(draft: Draft, runId: string, failure: RunFailure): 
 export function ended(draft: Draft, { runId, workerId, generation, outcome }: MemberEventOf<'ended'>): string {
   const { live, state } = draft.run(runId);
   if (live.stage !== 'training' && live.stage !== 'reforming') return '';
-  const members = live.stage === 'training' ? live.members : live.survivors;
-  const rank = members.indexOf(workerId);
+  const who = placeOf(live, workerId);
   if (outcome.kind === 'failed') {
     if (generation < live.firstGeneration) return `a failure of generation ${generation} is not about this state`;
     const { code, message, cure } = outcome.failure;
-    return fail(draft, runId, { code, message: `rank ${rank}: ${message}`, cure });
+    return fail(draft, runId, { code, message: `${who}: ${message}`, cure });
   }
   if (live.stage !== 'training' || live.generation !== generation)
     return `generation ${generation} of run ${runId} is already over`;
   const lastStep = lastStepOf(state, live);
-  const saved = live.manifests.has(lastStep) || live.parts.get(lastStep)?.has(rank) === true;
-  if (outcome.step === lastStep && saved) return `rank ${rank} of run ${runId} has done its part`;
+  const place = participants(live).indexOf(workerId);
+  const saved = live.manifests.has(lastStep) || live.parts.get(lastStep)?.has(place) === true;
+  if (outcome.step === lastStep && saved) return `${who} of run ${runId} has done its part`;
   return fail(draft, runId, {
     code: 'internal',
-    message: `rank ${rank} ended after step ${outcome.step}${saved ? '' : ' without its part of the checkpoint'}, where step ${lastStep} was to be the last`,
+    message: `${who} ended after step ${outcome.step}${saved ? '' : ' without its part of the checkpoint'}, where step ${lastStep} was to be the last`,
     cure: 'resume the run from its newest checkpoint, and report this',
   });
 }

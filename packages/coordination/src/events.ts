@@ -32,6 +32,8 @@ export type ClusterEvent =
       readonly workers: number | undefined;
       /** The new total; undefined: as before. */
       readonly steps: number | undefined;
+      /** Undefined: as before. */
+      readonly expertWorkers?: number | undefined;
       /** What lies on the disk now. */
       readonly found: FoundCheckpoint;
     }
@@ -90,6 +92,27 @@ export interface StepReport {
   readonly applySeconds: number;
   /** Absent after steps that were not evaluated. */
   readonly heldOut?: HeldOutReport | undefined;
+  /** Absent for models without experts. */
+  readonly experts?: ExpertReport | undefined;
+}
+
+/** What the MoE layers did in a step, over all ranks; the exchange with the expert workers as rank 0 saw it. */
+export interface ExpertReport {
+  readonly layers: readonly ExpertLayerReport[];
+  readonly bytesSent: number;
+  readonly bytesReceived: number;
+  readonly waitingSeconds: number;
+}
+
+export interface ExpertLayerReport {
+  readonly layer: number;
+  /** By expert: choices of the router, before any were dropped. */
+  readonly routed: readonly number[];
+  readonly droppedShare: number;
+  readonly loadBalanceLoss: number;
+  readonly routerZLoss: number;
+  /** Nats. */
+  readonly routerEntropy: number;
 }
 
 /** What held-out sequences cost, in nats per text token; a source that takes no part is absent. */

@@ -2,7 +2,7 @@ import { perSource } from '@weft/common';
 import type { CommittedStep } from './cluster-state.js';
 import type { MetricsRow } from './commands.js';
 import type { Draft } from './draft.js';
-import type { HeldOutReport, MemberEventOf, StepReport } from './events.js';
+import type { ExpertReport, HeldOutReport, MemberEventOf, StepReport } from './events.js';
 import type { Committed, RunRecord } from './records.js';
 
 /** Rank 0's report completes a committed step: its row can be written. */
@@ -62,6 +62,7 @@ function row(committed: CommittedStep, report: StepReport | undefined): MetricsR
       apply: report?.applySeconds ?? null,
     },
     ...(report?.heldOut === undefined ? {} : { heldOut: heldOutOf(report.heldOut) }),
+    ...(report?.experts === undefined ? {} : { experts: expertsOf(report.experts) }),
     generation,
     time,
   };
@@ -70,4 +71,12 @@ function row(committed: CommittedStep, report: StepReport | undefined): MetricsR
 function heldOutOf(report: HeldOutReport): NonNullable<MetricsRow['heldOut']> {
   const finite = (loss: number | undefined) => (loss !== undefined && Number.isFinite(loss) ? loss : null);
   return { loss: finite(report.loss), sources: perSource((source) => finite(report[source])), seconds: report.seconds };
+}
+
+function expertsOf({ layers, ...exchange }: ExpertReport): NonNullable<MetricsRow['experts']> {
+  const imbalance = layers.map(({ routed }) => {
+    const choices = routed.reduce((sum, each) => sum + each, 0);
+    return choices === 0 ? 0 : (Math.max(...routed) * routed.length) / choices;
+  });
+  return { layers, imbalance, ...exchange };
 }

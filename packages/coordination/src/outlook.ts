@@ -4,6 +4,7 @@ import { nextCheckpoint } from './next-checkpoint.js';
 import { msPerStep } from './pace.js';
 import { yieldingRuns } from './preemption.js';
 import type { QueuedJob } from './queue-state.js';
+import { areIdle, rankWorkers } from './roles.js';
 import { type WaitingRun, waitingRuns } from './turn-order.js';
 
 /** What is to be expected of the queue. */
@@ -52,11 +53,11 @@ function expectedStarts(
 ): Outlook['expectedStartMs'] {
   const starts = new Map<string, number>();
   const endings = endingsOf(cluster, yielding, nowMs);
-  let free = [...cluster.workers.values()].filter(({ runId }) => runId === undefined).length;
+  let free = areIdle(rankWorkers(cluster)).length;
   let clockMs = nowMs;
   for (const { state, isDue } of waiting) {
     const { workers, steps } = state.config;
-    if (!isDue || workers > cluster.workers.size) continue;
+    if (!isDue || workers > rankWorkers(cluster).length) continue;
     while (free < workers) {
       const next = endings.shift();
       if (next === undefined) return starts;

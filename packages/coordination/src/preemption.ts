@@ -1,5 +1,6 @@
 import type { ClusterState } from './cluster-state.js';
-import { holdsBack, waitingRuns } from './turn-order.js';
+import { rankWorkers } from './roles.js';
+import { crewAttending, holdsBack, waitingRuns } from './turn-order.js';
 
 /** A run whose workers a more important one may have. */
 interface Victim {
@@ -16,7 +17,7 @@ interface Victim {
  */
 export function yieldingRuns(cluster: ClusterState, nowMs: number): ReadonlyMap<string, string> {
   const yielding = new Map<string, string>();
-  const attending = cluster.workers.size;
+  const attending = crewAttending(cluster);
   const { soonFree, victims } = workforce(cluster);
   let free = soonFree;
   for (const waiting of waitingRuns(cluster, nowMs)) {
@@ -36,9 +37,10 @@ export function yieldingRuns(cluster: ClusterState, nowMs: number): ReadonlyMap<
 }
 
 /** Workers that are idle or will be in a moment, and the runs that hold the others. */
-function workforce({ workers, queue, runs }: ClusterState): { soonFree: number; victims: Victim[] } {
+function workforce({ queue, runs, ...cluster }: ClusterState): { soonFree: number; victims: Victim[] } {
+  const workers = rankWorkers(cluster);
   const held = new Map<string, number>();
-  for (const { runId } of workers.values()) if (runId !== undefined) held.set(runId, (held.get(runId) ?? 0) + 1);
+  for (const { runId } of workers) if (runId !== undefined) held.set(runId, (held.get(runId) ?? 0) + 1);
   const victims = queue.jobs.flatMap(({ runId, priority, state }, order): Victim[] => {
     const run = state === 'active' ? runs.get(runId) : undefined;
     if (run === undefined || run.durable.phase !== 'running') return [];
@@ -47,7 +49,7 @@ function workforce({ workers, queue, runs }: ClusterState): { soonFree: number; 
     if (durable.step === durable.config.steps) return [];
     return [{ runId, priority, order, workers: held.get(runId) ?? 0 }];
   });
-  return { soonFree: workers.size - sizeOf(victims), victims };
+  return { soonFree: workers.length - sizeOf(victims), victims };
 }
 
 /** The fewest and least important runs below `priority` that hold `missing` workers together; undefined: there are none. */

@@ -1,7 +1,9 @@
 import type { ClusterState, Run } from './cluster-state.js';
 import { nextCheckpoint } from './next-checkpoint.js';
 import { outlookOf } from './outlook.js';
+import { areIdle, expertWorkers, rankWorkers } from './roles.js';
 import type { RunState } from './run-state.js';
+import { crewOf } from './turn-order.js';
 
 /** Why a run is as it is, one sentence without its full stop. */
 export function reasonOf(cluster: ClusterState, { durable: state, live }: Run): string {
@@ -20,7 +22,9 @@ export function reasonOf(cluster: ClusterState, { durable: state, live }: Run): 
     case 'training': {
       const { workers, steps } = state.config;
       const world = live.members.length;
-      const on = world === workers ? plural(world, 'worker') : `${world} of ${plural(workers, 'worker')}`;
+      const ranks = world === workers ? plural(world, 'worker') : `${world} of ${plural(workers, 'worker')}`;
+      const experts = live.experts.length;
+      const on = experts === 0 ? ranks : `${ranks} and ${plural(experts, 'expert worker')}`;
       if (state.step === steps) return 'its last checkpoint is being written';
       if (live.stopAfterStep === undefined)
         return `it trains step ${state.step + 1} of ${steps} on ${on}${yields(cluster, state)}`;
@@ -50,17 +54,20 @@ function waitsFor(cluster: ClusterState, state: RunState): string {
 }
 
 function missingWorkers(cluster: ClusterState, state: RunState): string {
-  const missing = Math.max(0, state.config.workers - idleWorkers(cluster));
+  const missing = Math.max(0, state.config.workers - areIdle(rankWorkers(cluster)).length);
+  const live = cluster.runs.get(state.runId)?.live;
+  const { expertWorkers: wanted } = (live?.stage === 'waiting' && live.settlesFor) || crewOf(state.config);
+  const attending = expertWorkers(cluster);
+  const missingExperts = Math.max(0, wanted - areIdle(attending).length);
+  if (missing === 0 && missingExperts > 0)
+    return `it waits for ${plural(missingExperts, 'more expert worker')}: it needs ${wanted}, and ${attending.length} attend`;
   return `it waits for ${plural(missing, 'more worker')}: ${needs(cluster, state)}`;
 }
 
 function needs(cluster: ClusterState, state: RunState): string {
-  const idle = idleWorkers(cluster);
-  return `it needs ${state.config.workers}, ${cluster.workers.size} attend and ${idle} of them ${idle === 1 ? 'is' : 'are'} idle`;
-}
-
-function idleWorkers({ workers }: ClusterState): number {
-  return [...workers.values()].filter(({ runId }) => runId === undefined).length;
+  const attending = rankWorkers(cluster);
+  const idle = areIdle(attending).length;
+  return `it needs ${state.config.workers}, ${attending.length} attend and ${idle} of them ${idle === 1 ? 'is' : 'are'} idle`;
 }
 
 function plural(count: number, noun: string): string {

@@ -45,6 +45,8 @@ export interface Assigned extends Line<'assigned'> {
   readonly firstStep: number;
   readonly state: StateOrigin;
   readonly workers: readonly { readonly workerId: string; readonly hostName: string; readonly device: string }[];
+  /** By number; absent where every rank holds all experts. */
+  readonly expertWorkers?: Assigned['workers'];
 }
 
 /** A step is part of the run for good, unless a later `resumed` line rolls it back. */
@@ -65,7 +67,9 @@ export interface CheckpointWritten extends Line<'checkpointWritten'> {
 
 export interface WorkerLost extends Line<'workerLost'> {
   readonly generation: number;
+  /** Of an expert worker, its number. */
   readonly rank: number;
+  readonly role?: 'expertWorker';
   readonly workerId: string;
   readonly hostName: string;
   readonly reason: string;
@@ -74,7 +78,9 @@ export interface WorkerLost extends Line<'workerLost'> {
 /** A rank's ring connection failed; the generation is over. */
 export interface RingBroke extends Line<'ringBroke'> {
   readonly generation: number;
+  /** Of an expert worker, its number. */
   readonly rank: number;
+  readonly role?: 'expertWorker';
   readonly step: number;
   readonly reason: string;
 }
@@ -107,6 +113,8 @@ export interface Resumed extends Line<'resumed'> {
   /** The number of workers and of steps from here on. */
   readonly workers: number;
   readonly steps: number;
+  /** Absent: as before. */
+  readonly expertWorkers?: number;
   readonly reason: string;
 }
 

@@ -70,7 +70,8 @@ export function checkpointFound(draft: Draft, runId: string, found: FoundCheckpo
 }
 
 /** Rolls the run back to a checkpoint, or to its beginning when there is none, and queues it. */
-export function resumeFrom(draft: Draft, runId: string, found: FoundCheckpoint, { workers, steps }: RunConfig): string {
+export function resumeFrom(draft: Draft, runId: string, found: FoundCheckpoint, config: RunConfig): string {
+  const { workers, steps, expertWorkers } = config;
   const { state, live } = draft.run(runId);
   const { checkpoint, skipped } = found;
   const fromStep = checkpoint?.step ?? 0;
@@ -87,15 +88,13 @@ export function resumeFrom(draft: Draft, runId: string, found: FoundCheckpoint, 
     skippedCheckpoints: skipped,
     workers,
     steps,
+    ...(expertWorkers === state.config.expertWorkers ? {} : { expertWorkers }),
     reason: sentence(found),
   });
   draft.command({ kind: 'mendMetrics', runId });
-  const claimsUntilMs = live.stage === 'waiting' ? live.claimsUntilMs : undefined;
-  draft.setLive(runId, {
-    stage: 'waiting',
-    origin: { step: fromStep, directory: checkpoint?.directory },
-    claimsUntilMs,
-  });
+  const { claimsUntilMs, settlesFor } = live.stage === 'waiting' ? live : {};
+  const origin = { step: fromStep, directory: checkpoint?.directory };
+  draft.setLive(runId, { stage: 'waiting', origin, claimsUntilMs, settlesFor });
   const reason = `run ${runId}: ${sentence(found)}`;
   if (fromStep !== steps) {
     draft.queue.add(resumed, draft.nowMs);

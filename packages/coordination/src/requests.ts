@@ -4,6 +4,7 @@ import type { Draft } from './draft.js';
 import { stopNow } from './endings.js';
 import type { ClusterEvent } from './events.js';
 import { resumeFrom } from './recovery.js';
+import { participants } from './roles.js';
 import { isEnded, type RunState } from './run-state.js';
 
 /** A new run; it is queued until enough workers are idle. */
@@ -29,7 +30,8 @@ export function resume(draft: Draft, event: ClusterEvent & { kind: 'resume' }): 
   const { runId, found } = event;
   const { state } = draft.run(runId);
   const config = changedConfig(state, event);
-  const changed = config.workers !== state.config.workers || config.steps !== state.config.steps;
+  const isSame = (field: 'workers' | 'steps' | 'expertWorkers') => config[field] === state.config[field];
+  const changed = !isSame('workers') || !isSame('steps') || !isSame('expertWorkers');
   if (state.phase === 'running' && !changed) return `run ${runId} is already running`;
   if (state.phase === 'running' || state.phase === 'stopping')
     throw new WeftError('failed_precondition', `run ${runId} is ${state.phase}`, {
@@ -52,10 +54,10 @@ export function resume(draft: Draft, event: ClusterEvent & { kind: 'resume' }): 
 }
 
 /** @throws `invalid_argument` in the words of the configuration's own rules. */
-function changedConfig(state: RunState, { workers, steps }: ClusterEvent & { kind: 'resume' }): RunConfig {
-  const { config } = state;
-  if (workers === undefined && steps === undefined) return config;
-  return resolveRunConfig({ ...config, workers: workers ?? config.workers, steps: steps ?? config.steps }, 'resume');
+function changedConfig({ config }: RunState, event: ClusterEvent & { kind: 'resume' }): RunConfig {
+  const { workers = config.workers, steps = config.steps, expertWorkers = config.expertWorkers } = event;
+  const isSame = workers === config.workers && steps === config.steps && expertWorkers === config.expertWorkers;
+  return isSame ? config : resolveRunConfig({ ...config, workers, steps, expertWorkers }, 'resume');
 }
 
 /**
@@ -82,6 +84,7 @@ export function stop(draft: Draft, { runId, saveCheckpoint }: ClusterEvent & { k
   if (live.stage !== 'training') return `run ${runId} will stop once its ring has formed anew`;
   const afterStep = state.step + 1;
   draft.setLive(runId, { ...live, stopAfterStep: afterStep });
-  draft.command({ kind: 'stopRun', workerIds: live.members, runId, generation: live.generation, afterStep, reason });
+  const workerIds = participants(live);
+  draft.command({ kind: 'stopRun', workerIds, runId, generation: live.generation, afterStep, reason });
   return `run ${runId} will stop after step ${afterStep}`;
 }

@@ -134,6 +134,7 @@ function resumed(state: RunState, record: Resumed): Partial<RunState> {
       'corrupt_data',
       `the log of run ${state.runId} resumes from step ${record.fromStep}, but ends at step ${state.step}`,
     );
+  const { workers, steps, expertWorkers = state.config.expertWorkers } = record;
   return {
     phase: 'queued',
     reason: record.reason,
@@ -142,7 +143,7 @@ function resumed(state: RunState, record: Resumed): Partial<RunState> {
     loss: record.fromStep === state.step ? state.loss : null,
     checkpointStep: record.fromStep,
     skippedInARow: 0,
-    config: { ...state.config, workers: record.workers, steps: record.steps },
+    config: { ...state.config, workers, steps, expertWorkers },
   };
 }
 

@@ -6,6 +6,7 @@ import type { MemberEventOf } from './events.js';
 import { committedStep, flushMetrics } from './metrics.js';
 import { learnPace, paceAfter } from './pace.js';
 import type { RunFailure } from './records.js';
+import { participants } from './roles.js';
 import type { RunState } from './run-state.js';
 import { yieldWorkers } from './yielding.js';
 
@@ -52,7 +53,7 @@ function commit(draft: Draft, state: RunState, live: Training): string {
   if (committed.skippedInARow >= draft.settings.maxSkippedSteps) return fail(draft, runId, neverFinite(committed));
   const decision = { step, apply, gradNorm, lossTokens };
   yieldWorkers(draft, runId);
-  draft.command({ kind: 'decideStep', workerIds: live.members, runId, generation, ...decision });
+  draft.command({ kind: 'decideStep', workerIds: participants(live), runId, generation, ...decision });
   return `step ${step} of run ${runId} is committed${apply ? '' : ', but not applied: its gradients are not finite'}`;
 }
 

@@ -1,6 +1,7 @@
 import type { Draft } from './draft.js';
 import { letGo } from './endings.js';
 import { yieldingRuns } from './preemption.js';
+import { participants } from './roles.js';
 
 /**
  * Ends the generation with the step just committed, when its checkpoint is due and a more important run wants its
@@ -14,7 +15,8 @@ export function yieldWorkers(draft: Draft, runId: string): void {
   const to = yieldingRuns(draft.state, draft.nowMs).get(runId);
   if (to === undefined) return;
   draft.setLive(runId, { ...live, stopAfterStep: step, yieldsTo: to });
-  const { members: workerIds, generation } = live;
+  const { generation } = live;
+  const workerIds = participants(live);
   const reason = `run ${to} has a higher priority`;
   draft.command({ kind: 'stopRun', workerIds, runId, generation, afterStep: step, reason });
 }

@@ -16,6 +16,7 @@ import {
   replay,
   type Settings,
   type StepVote,
+  type WorkerIdentity,
 } from '../index.js';
 import { ModelQueue } from './model-queue.js';
 import { tinyConfig } from './tiny-config.js';
@@ -80,10 +81,25 @@ export class Scene {
   }
 
   attend(...workerIds: string[]): void {
+    this.#attend('rank', workerIds);
+  }
+
+  attendExperts(...workerIds: string[]): void {
+    this.#attend('expertWorker', workerIds);
+  }
+
+  #attend(role: WorkerIdentity['role'], workerIds: readonly string[]): void {
     for (const workerId of workerIds) {
       // "west/w1" is worker w1 on host west.
       const hostName = workerId.includes('/') ? workerId.slice(0, workerId.indexOf('/')) : 'host';
-      const worker = { workerId, hostName, processId: 1, dataPlaneAddress: `${workerId}:1`, device: 'cpu' };
+      const worker = {
+        workerId,
+        hostName,
+        processId: 1,
+        dataPlaneAddress: `${workerId}:1`,
+        device: 'cpu',
+        role,
+      };
       this.on({ kind: 'attended', worker });
     }
   }
@@ -97,8 +113,9 @@ export class Scene {
     this.on({ kind: 'launch', runId, config: tinyConfig(changes), weftVersion: '0.1.0' });
   }
 
-  resume(found: FoundCheckpoint, change: { workers?: number; steps?: number } = {}): void {
-    this.on({ kind: 'resume', runId: RUN, workers: change.workers, steps: change.steps, found });
+  resume(found: FoundCheckpoint, change: { workers?: number; steps?: number; expertWorkers?: number } = {}): void {
+    const { workers, steps, expertWorkers } = change;
+    this.on({ kind: 'resume', runId: RUN, workers, steps, expertWorkers, found });
   }
 
   stop(saveCheckpoint = true): void {

@@ -72,7 +72,14 @@ export class SimulatedCluster {
     const workerId = `w${this.#born++}`;
     const diskOf = (runId: string) => this.run(runId).disk;
     this.workers.push(new SimulatedWorker(workerId, diskOf, (assignment) => this.#ring(assignment)));
-    const identity = { workerId, hostName: 'h', processId: 1, dataPlaneAddress: `${workerId}:1`, device: 'cpu' };
+    const identity = {
+      workerId,
+      hostName: 'h',
+      processId: 1,
+      dataPlaneAddress: `${workerId}:1`,
+      device: 'cpu',
+      role: 'rank' as const,
+    };
     this.on({ kind: 'attended', worker: identity });
   }
 

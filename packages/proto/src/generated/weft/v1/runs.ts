@@ -97,6 +97,8 @@ export interface ResumeRequest {
   workers: number;
   /** 0: as before. The new total number of steps, not an addition. */
   steps: number;
+  /** Absent: as before. 0: all experts in every worker. */
+  expertWorkers?: number | undefined;
 }
 
 export interface StopRequest {
@@ -296,7 +298,7 @@ export const LaunchRequest: MessageFns<LaunchRequest> = {
 };
 
 function createBaseResumeRequest(): ResumeRequest {
-  return { runId: "", workers: 0, steps: 0 };
+  return { runId: "", workers: 0, steps: 0, expertWorkers: undefined };
 }
 
 export const ResumeRequest: MessageFns<ResumeRequest> = {
@@ -309,6 +311,9 @@ export const ResumeRequest: MessageFns<ResumeRequest> = {
     }
     if (message.steps !== 0) {
       writer.uint32(24).uint32(message.steps);
+    }
+    if (message.expertWorkers !== undefined) {
+      writer.uint32(32).uint32(message.expertWorkers);
     }
     return writer;
   },
@@ -350,6 +355,14 @@ export const ResumeRequest: MessageFns<ResumeRequest> = {
             message.steps = reader.uint32();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.expertWorkers = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -371,6 +384,11 @@ export const ResumeRequest: MessageFns<ResumeRequest> = {
         : "",
       workers: isSet(object.workers) ? globalThis.Number(object.workers) : 0,
       steps: isSet(object.steps) ? globalThis.Number(object.steps) : 0,
+      expertWorkers: isSet(object.expertWorkers)
+        ? globalThis.Number(object.expertWorkers)
+        : isSet(object.expert_workers)
+        ? globalThis.Number(object.expert_workers)
+        : undefined,
     };
   },
 
@@ -385,6 +403,9 @@ export const ResumeRequest: MessageFns<ResumeRequest> = {
     if (message.steps !== 0) {
       obj.steps = Math.round(message.steps);
     }
+    if (message.expertWorkers !== undefined) {
+      obj.expertWorkers = Math.round(message.expertWorkers);
+    }
     return obj;
   },
 
@@ -396,6 +417,7 @@ export const ResumeRequest: MessageFns<ResumeRequest> = {
     message.runId = object.runId ?? "";
     message.workers = object.workers ?? 0;
     message.steps = object.steps ?? 0;
+    message.expertWorkers = object.expertWorkers ?? undefined;
     return message;
   },
 };

@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { WeftError } from '@weft/common';
@@ -88,6 +89,14 @@ describe('a Redis', () => {
     expect((await refusal(server.url)).sentence).toMatch(
       /maxmemory-policy is allkeys-lru: set `maxmemory-policy noeviction`/,
     );
+  });
+
+  it('started as deploy/compose.yaml does is fit, without a warning', async () => {
+    const compose = await readFile(new URL('../../../../deploy/compose.yaml', import.meta.url), 'utf8');
+    const [, words = ''] = /command: redis-server (.*)/.exec(compose) ?? [];
+    const unfit = ['--appendonly', 'no', '--maxmemory-policy', 'allkeys-lru'];
+    const store = await opened((await started(...unfit, ...words.split(' '))).url);
+    expect(store.warnings).toEqual([]);
   });
 
   it('that is not there is said within the time, with the cure', async () => {

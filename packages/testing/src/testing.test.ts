@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { FakeClock, freePort, temporaryDirectory, waitFor } from './index.js';
+import { cuttingProxy, FakeClock, freePort, temporaryDirectory, waitFor } from './index.js';
 
 describe('FakeClock', () => {
   it('stands still until it is turned', async () => {
@@ -72,4 +72,34 @@ describe('waitFor', () => {
       cause: expect.objectContaining({ message: 'dry' }),
     });
   });
+});
+
+it('a proxy passes on, keeps an answer back, and severs', async () => {
+  const server = createServer((socket) =>
+    socket.on('error', () => {}).on('data', (data) => socket.write(`re: ${data}`)),
+  );
+  const port = await freePort();
+  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
+  await using proxy = await cuttingProxy(port);
+  const ask = (text: string) =>
+    new Promise<string>((resolve) => {
+      const socket = connect(proxy.port, '127.0.0.1', () => socket.write(text));
+      socket.once('data', (data) => {
+        resolve(data.toString());
+        socket.destroy();
+      });
+      socket.once('error', () => {});
+      socket.once('close', () => resolve('no answer'));
+    });
+  expect(await ask('one')).toBe('re: one');
+  proxy.cutAnswer();
+  expect(await ask('two')).toBe('no answer');
+  expect(await ask('three')).toBe('re: three');
+  proxy.severAfter(2);
+  expect(await ask('four')).toBe('re: four');
+  expect(await ask('five')).toBe('no answer');
+  expect(await ask('six')).toBe('no answer');
+  proxy.mend();
+  expect(await ask('seven')).toBe('re: seven');
+  await new Promise((resolve) => server.close(resolve));
 });

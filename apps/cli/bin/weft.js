@@ -1,7 +1,7 @@
 #!/usr/bin/env node
-// The `weft` command: sends `worker` and `coordinator` to their doors and everything else to the CLI.
+// The `weft` command: sends `worker`, `expert-worker` and `coordinator` to their doors and everything else to the CLI.
 // Plain JavaScript without dependencies, so that it can explain itself on a checkout that is not built.
-const doors = { worker: '@weft/worker', coordinator: '@weft/coordinator' };
+const doors = { worker: '@weft/worker', 'expert-worker': '@weft/worker', coordinator: '@weft/coordinator' };
 
 const [major, minor] = process.versions.node.split('.').map(Number);
 if (major < 20 || (major === 20 && minor < 19)) {
@@ -15,7 +15,7 @@ const door = Object.hasOwn(doors, args[0] ?? '') ? doors[args[0]] : undefined;
 
 try {
   const { main } = await import(door ?? '@weft/cli');
-  const exitCode = await main(door === undefined ? args : args.slice(1));
+  const exitCode = await (door === undefined ? main(args) : main(args.slice(1), args[0]));
   if (typeof exitCode === 'number') process.exitCode = exitCode;
 } catch (error) {
   if (error?.code === 'ERR_MODULE_NOT_FOUND' || error?.code === 'ERR_PACKAGE_PATH_NOT_EXPORTED') {

@@ -1,12 +1,22 @@
 import { WeftError } from '@weft/common';
 import type { Assignment, StepDecision } from '@weft/proto';
-import type { CoordinatorLink, GenerationPlan, InitialState, StepReport, StepVote, TrainSignals } from '@weft/trainer';
+import type {
+  CoordinatorLink,
+  ExpertDecision,
+  ExpertLink,
+  GenerationPlan,
+  InitialState,
+  StepReport,
+  StepVote,
+  TrainSignals,
+} from '@weft/trainer';
 import { expertReport } from './expert-report.js';
+import { heldOutReport } from './held-out-report.js';
 import type { Place, Send } from './messages.js';
 
-interface PendingVote {
+interface Awaited {
   readonly step: number;
-  readonly resolve: (decision: { readonly apply: boolean }) => void;
+  readonly resolve: (decision: ExpertDecision) => void;
   readonly reject: (error: WeftError) => void;
 }
 
@@ -14,7 +24,7 @@ interface PendingVote {
  * This worker's part in one generation: the trainer's way to the coordinator, and the coordinator's way to stop the
  * trainer. Messages come in the order they were sent, so a decision is always heard before the release that follows it.
  */
-export class Generation implements CoordinatorLink {
+export class Generation implements CoordinatorLink, ExpertLink {
   readonly assignment: Assignment;
   readonly place: Place;
   readonly plan: GenerationPlan;
@@ -22,7 +32,9 @@ export class Generation implements CoordinatorLink {
   readonly #send: Send;
   readonly #released = new AbortController();
   readonly #stop: { afterStep: number | undefined } = { afterStep: undefined };
-  #pending: PendingVote | undefined;
+  #pending: Awaited | undefined;
+  /** A decision that came before anybody asked for it. */
+  #early: { readonly step: number; readonly decision: ExpertDecision } | undefined;
   #lastStep: number;
 
   /** @throws `invalid_argument` for an assignment without a state to start from. */
@@ -48,17 +60,25 @@ export class Generation implements CoordinatorLink {
   }
 
   vote(vote: StepVote): Promise<{ readonly apply: boolean }> {
-    if (this.isReleased) return Promise.reject(this.#cancelled());
-    return new Promise((resolve, reject) => {
-      this.#pending = { step: vote.step, resolve, reject };
-      this.#send({ $case: 'stepVote', stepVote: { ...this.place, ...vote } });
-    });
+    const decided = this.#await(vote.step);
+    if (!this.isReleased) this.#send({ $case: 'stepVote', stepVote: { ...this.place, ...vote } });
+    return decided.then(({ apply }) => ({ apply }));
+  }
+
+  decision(step: number): Promise<ExpertDecision> {
+    const early = this.#early?.step === step ? this.#early.decision : undefined;
+    return early === undefined ? this.#await(step) : Promise.resolve(early);
   }
 
   report(report: StepReport): void {
     this.#send({
       $case: 'stepReport',
-      stepReport: { ...this.place, ...report, experts: expertReport(report.experts), heldOut: undefined },
+      stepReport: {
+        ...this.place,
+        ...report,
+        experts: expertReport(report.experts),
+        heldOut: heldOutReport(report.heldOut),
+      },
     });
   }
 
@@ -66,12 +86,16 @@ export class Generation implements CoordinatorLink {
     this.#send({ $case: 'checkpointPart', checkpointPart: { ...this.place, step, files: [...files] } });
   }
 
-  decided({ step, apply }: StepDecision): void {
-    if (this.#pending?.step !== step) return;
+  decided({ step, apply, gradNorm, lossTokens }: StepDecision): void {
+    const decision = { apply, gradNorm, lossTokens };
+    if (step === this.#lastStep + 1) this.#lastStep = step;
+    if (this.#pending?.step !== step) {
+      this.#early = { step, decision };
+      return;
+    }
     const { resolve } = this.#pending;
     this.#pending = undefined;
-    this.#lastStep = step;
-    resolve({ apply });
+    resolve(decision);
   }
 
   stopAfter(step: number): void {
@@ -82,6 +106,13 @@ export class Generation implements CoordinatorLink {
     this.#released.abort();
     this.#pending?.reject(this.#cancelled());
     this.#pending = undefined;
+  }
+
+  #await(step: number): Promise<ExpertDecision> {
+    if (this.isReleased) return Promise.reject(this.#cancelled());
+    return new Promise((resolve, reject) => {
+      this.#pending = { step, resolve, reject };
+    });
   }
 
   #cancelled(): WeftError {

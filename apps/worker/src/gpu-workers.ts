@@ -1,7 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import type { Logger } from '@weft/telemetry';
+import type { WorkerCommand } from './options.js';
 
 export interface GpuWorkersOptions {
+  readonly role: WorkerCommand;
   readonly gpus: readonly string[];
   /** The arguments of `weft worker`, as given. */
   readonly argv: readonly string[];
@@ -16,10 +18,10 @@ export class GpuWorkers {
   /** Resolves when all have ended, to the exit code for all of them. */
   readonly ended: Promise<number>;
 
-  constructor({ gpus, argv, dataPort, metricsPort, log }: GpuWorkersOptions) {
+  constructor({ role, gpus, argv, dataPort, metricsPort, log }: GpuWorkersOptions) {
     this.#children = gpus.map((gpu, index) => {
       const own = ownArguments(argv, gpu, portOf(dataPort, index), portOf(metricsPort, index));
-      return spawn(process.execPath, [process.argv[1]!, 'worker', ...own], { stdio: ['pipe', 'inherit', 'inherit'] });
+      return spawn(process.execPath, [process.argv[1]!, role, ...own], { stdio: ['pipe', 'inherit', 'inherit'] });
     });
     const endings = this.#children.map(
       (child, index) =>

@@ -2,22 +2,22 @@ import { WeftError } from '@weft/common';
 import { createLogger, type Logger } from '@weft/telemetry';
 import closeWithGrace from 'close-with-grace';
 import { GpuWorkers } from './gpu-workers.js';
-import { HELP, parseOptions, type WorkerProcessOptions } from './options.js';
+import { help, parseOptions, type WorkerCommand, type WorkerProcessOptions } from './options.js';
 import { startWorker } from './start.js';
 
 /** A step that cannot be interrupted is not waited for longer. */
 const CLOSE_TIMEOUT_MS = 4000;
 
 /**
- * `weft worker`: runs until it is told to leave (SIGTERM, SIGINT, the end of stdin when asked), which ends the process
+ * `weft worker` and `weft expert-worker`: runs until it is told to leave (SIGTERM, SIGINT, the end of stdin when asked), which ends the process
  * with exit code 0. Resolves to an exit code when there is nothing to run, or when the workers of all GPUs have ended.
  *
  * @throws WeftError when it cannot start, or when the coordinator refuses it for good.
  */
-export async function main(argv: readonly string[]): Promise<number> {
-  const options = parseOptions(argv, process.env);
+export async function main(argv: readonly string[], role: WorkerCommand = 'worker'): Promise<number> {
+  const options = parseOptions(argv, process.env, role);
   if (options === undefined) {
-    process.stdout.write(HELP);
+    process.stdout.write(help(role));
     return 0;
   }
   const log = createLogger({ role: 'worker' });
@@ -37,12 +37,12 @@ export async function main(argv: readonly string[]): Promise<number> {
 }
 
 async function oneWorkerPerGpu(
-  { dataPort, metricsPort, ...options }: WorkerProcessOptions,
+  { role, dataPort, metricsPort, ...options }: WorkerProcessOptions,
   gpus: readonly string[],
   argv: readonly string[],
   log: Logger,
 ): Promise<number> {
-  const workers = new GpuWorkers({ gpus, argv, dataPort, metricsPort, log });
+  const workers = new GpuWorkers({ role, gpus, argv, dataPort, metricsPort, log });
   leaveWithGrace(options, log, () => workers.close());
   return workers.ended;
 }

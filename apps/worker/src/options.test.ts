@@ -2,11 +2,12 @@ import { hostname } from 'node:os';
 import { describe, expect, it } from 'vitest';
 import { describeDevice } from './device.js';
 import { ownArguments } from './gpu-workers.js';
-import { HELP, parseOptions } from './options.js';
+import { help, parseOptions } from './options.js';
 
 describe('the options of weft worker', () => {
   it('are those of a worker beside its coordinator by default', () => {
     expect(parseOptions([], { WEFT_HOME: '/srv/weft' })).toEqual({
+      role: 'worker',
       coordinator: undefined,
       home: '/srv/weft',
       host: undefined,
@@ -23,6 +24,7 @@ describe('the options of weft worker', () => {
     const argv =
       '--coordinator a:1 --home /x --host 10.0.0.1 --data-port 2 --metrics-port 3 --gpus 0,1 --threads 4 --exit-with-stdin --name n';
     expect(parseOptions(argv.split(' '), { WEFT_COORDINATOR: 'b:2' })).toEqual({
+      role: 'worker',
       coordinator: 'a:1',
       home: '/x',
       host: '10.0.0.1',
@@ -70,7 +72,7 @@ describe('the options of weft worker', () => {
       'name',
       'exit-with-stdin',
     ];
-    for (const name of names) expect(HELP).toContain(`--${name}`);
+    for (const name of names) expect(help('worker')).toContain(`--${name}`);
   });
 });
 

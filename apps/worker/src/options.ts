@@ -2,7 +2,11 @@ import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { parseAddress, parseFlags, portFlag, WeftError, wholeNumberFlag } from '@weft/common';
 
+/** The two commands of this door: a rank of the ring, or a holder of experts. */
+export type WorkerCommand = 'worker' | 'expert-worker';
+
 export interface WorkerProcessOptions {
+  readonly role: WorkerCommand;
   /** `host:port` of the coordinator; undefined: the one that keeps `home`. */
   readonly coordinator: string | undefined;
   readonly home: string;
@@ -22,9 +26,15 @@ export interface WorkerProcessOptions {
   readonly name: string;
 }
 
-export const HELP = `Usage: weft worker [options]
+const PURPOSE: Readonly<Record<WorkerCommand, string>> = {
+  worker: 'trains what it is assigned: one worker is one rank.',
+  'expert-worker': 'holds experts of the MoE layers of the runs it is assigned.',
+};
 
-Attends a coordinator and trains what it is assigned: one worker is one rank.
+export function help(role: WorkerCommand): string {
+  return `Usage: weft ${role} [options]
+
+Attends a coordinator and ${PURPOSE[role]}
 
 Options:
   --coordinator <host:port>  the coordinator (default: $WEFT_COORDINATOR, or the one that keeps the home)
@@ -39,6 +49,7 @@ Options:
   --exit-with-stdin          end when standard input ends
   -h, --help                 show this text
 `;
+}
 
 const FLAGS = {
   coordinator: { type: 'string' },
@@ -57,13 +68,15 @@ const FLAGS = {
 export function parseOptions(
   argv: readonly string[],
   env: Readonly<Record<string, string | undefined>>,
+  role: WorkerCommand = 'worker',
 ): WorkerProcessOptions | undefined {
-  const values = parseFlags(argv, FLAGS, 'weft worker');
+  const values = parseFlags(argv, FLAGS, `weft ${role}`);
   if (values.help === true) return undefined;
   // A home that was named is a choice of coordinator too.
   const coordinator = values.coordinator ?? (values.home === undefined ? env.WEFT_COORDINATOR || undefined : undefined);
   if (coordinator !== undefined) parseAddress(coordinator);
   return {
+    role,
     coordinator,
     home: resolve(values.home ?? (env.WEFT_HOME || '.weft')),
     host: values.host,

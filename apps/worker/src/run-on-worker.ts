@@ -1,15 +1,18 @@
-import type { DataPlane, ProcessGroup } from '@weft/collectives';
+import type { DataPlane, ExpertExchange, ProcessGroup } from '@weft/collectives';
 import { WeftError } from '@weft/common';
 import { type RunConfig, resolveRunConfig } from '@weft/config';
-import type { Assignment, WriteManifest } from '@weft/proto';
+import { type Assignment, Role, type WriteManifest } from '@weft/proto';
 import type { Logger, WorkerMetrics } from '@weft/telemetry';
-import type { SessionOptions, TrainingSession } from '@weft/trainer';
+import { exchangeShape, type SessionOptions, type TrainingSession, type TrainOutcome } from '@weft/trainer';
+import { ExpertDuty, type ExpertDutyOptions } from './expert-duty.js';
 import { Generation } from './generation.js';
 import { ended, failed, type Send } from './messages.js';
 import { StepMeter } from './step-meter.js';
 
 /** How long a rank waits for the others of its ring: they may have a long step in hand that cannot be interrupted. */
 const JOIN_TIMEOUT_MS = 120_000;
+/** An expert worker that takes longer for one answer is named as the slow one. Its first answers wait for its engine. */
+const ANSWER_TIMEOUT_MS = 120_000;
 
 /** The part of a `TrainingSession` that a worker uses. */
 export type Session = Pick<TrainingSession, 'train' | 'writeManifest' | 'close' | 'engine'>;
@@ -17,8 +20,9 @@ export type Session = Pick<TrainingSession, 'train' | 'writeManifest' | 'close' 
 export interface RunOnWorkerOptions {
   readonly runId: string;
   readonly send: Send;
-  readonly dataPlane: Pick<DataPlane, 'joinRing' | 'address'>;
+  readonly dataPlane: Pick<DataPlane, 'joinRing' | 'callExperts' | 'hostExperts' | 'address'>;
   readonly openSession: (options: SessionOptions) => Promise<Session>;
+  readonly openExperts: ExpertDutyOptions['openExperts'];
   /** Threads inside one op; undefined: as the run or the machine has it. */
   readonly threads: number | undefined;
   readonly metrics: WorkerMetrics;
@@ -31,6 +35,7 @@ export interface RunOnWorkerOptions {
 export class RunOnWorker {
   readonly #options: RunOnWorkerOptions;
   readonly #meter: StepMeter;
+  readonly #experts: ExpertDuty;
   #generation: Generation | undefined;
   #session: Promise<Session> | undefined;
   #work: Promise<void>;
@@ -41,6 +46,7 @@ export class RunOnWorker {
     this.#options = options;
     this.#work = options.after;
     this.#meter = new StepMeter(options.metrics);
+    this.#experts = new ExpertDuty({ ...options, joinTimeoutMs: JOIN_TIMEOUT_MS });
   }
 
   get runId(): string {
@@ -73,34 +79,66 @@ export class RunOnWorker {
     await this.#work;
     await Promise.all(this.#manifests);
     const session = await this.#session?.catch(() => undefined);
-    await session?.close().catch((error: unknown) => {
-      this.#options.log.warn({ error }, `run ${this.runId} did not close cleanly`);
-    });
+    for (const held of [session, this.#experts])
+      await held?.close().catch((error: unknown) => {
+        this.#options.log.warn({ error }, `run ${this.runId} did not close cleanly`);
+      });
     this.#options.metrics.leftRun();
   }
 
   /** Never throws: how it ended is told to the coordinator. */
   async #train(generation: Generation): Promise<void> {
-    const { log, metrics, send } = this.#options;
-    let group: ProcessGroup | undefined;
+    const { log, send } = this.#options;
+    const progress = { hasJoined: false };
     try {
       if (generation.isReleased) return;
-      group = await this.#join(generation);
-      const session = await this.#open(generation.assignment);
-      if (generation.isReleased) return;
-      const { generation: number, rank, worldSize, firstStep, state } = generation.plan;
-      metrics.joinedRun({ runId: this.runId, rank, worldSize, generation: number });
-      this.#meter.follow(group);
-      const fields = { generation: number, rank, worldSize, firstStep, state: state.kind, engine: session.engine };
-      log.info(fields, `trains run ${this.runId} from step ${firstStep} as rank ${rank} of ${worldSize}`);
-      const outcome = await session.train(generation.plan, group, generation, generation.signals);
+      const isExpert = generation.assignment.role === Role.ROLE_EXPERT_WORKER;
+      const outcome = await (isExpert
+        ? this.#serveExperts(generation, progress)
+        : this.#trainRank(generation, progress));
+      if (outcome === undefined) return;
       if (!generation.isReleased) send(ended(generation.place, outcome));
       log.info({ ...generation.place, ...outcome }, `run ${this.runId} is ${outcome.outcome} at step ${outcome.step}`);
     } catch (thrown) {
-      this.#failed(generation, WeftError.from(thrown), group !== undefined);
-    } finally {
-      await group?.close().catch(() => {});
+      this.#failed(generation, WeftError.from(thrown), progress.hasJoined);
     }
+  }
+
+  /** Undefined when the generation is over before it began. */
+  async #trainRank(generation: Generation, progress: { hasJoined: boolean }): Promise<TrainOutcome | undefined> {
+    const { log, metrics } = this.#options;
+    const group = await this.#join(generation);
+    let exchange: ExpertExchange | undefined;
+    try {
+      exchange = await this.#callExperts(generation);
+      progress.hasJoined = true;
+      const session = await this.#open(generation.assignment);
+      if (generation.isReleased) return undefined;
+      const { generation: number, rank, worldSize, expertWorkers, firstStep, state } = generation.plan;
+      metrics.joinedRun({ runId: this.runId, rank, worldSize, generation: number });
+      this.#meter.follow(group);
+      const place = { generation: number, rank, worldSize, expertWorkers };
+      log.info(
+        { ...place, firstStep, state: state.kind, engine: session.engine },
+        `trains run ${this.runId} from step ${firstStep} as rank ${rank} of ${worldSize}`,
+      );
+      return await session.train(generation.plan, group, generation, generation.signals, exchange);
+    } finally {
+      await exchange?.close();
+      await group.close().catch(() => {});
+    }
+  }
+
+  #serveExperts(generation: Generation, progress: { hasJoined: boolean }): Promise<TrainOutcome> {
+    const { rank, expertWorkers, firstStep, state } = generation.plan;
+    const { expertAddresses, ringAddresses } = generation.assignment;
+    const local = this.#localOf([...ringAddresses, ...expertAddresses]);
+    return this.#experts.serve(generation, local, (engine) => {
+      progress.hasJoined = true;
+      const fields = { ...generation.place, rank, expertWorkers, firstStep, state: state.kind, engine };
+      const what = `serves run ${this.runId} from step ${firstStep} as expert worker ${rank} of ${expertWorkers}`;
+      this.#options.log.info(fields, what);
+    });
   }
 
   /** Joined first, so that a ring that cannot be is known before a model is built for it. */
@@ -116,6 +154,23 @@ export class RunOnWorker {
     });
   }
 
+  async #callExperts({ assignment, plan, signals }: Generation): Promise<ExpertExchange | undefined> {
+    const { expertAddresses: addresses, ringToken: token, configJson } = assignment;
+    if (addresses.length === 0) return undefined;
+    return this.#options.dataPlane.callExperts({
+      runId: this.runId,
+      generation: plan.generation,
+      rank: plan.rank,
+      worldSize: plan.worldSize,
+      token,
+      addresses,
+      shape: exchangeShape(configOf(configJson), addresses.length),
+      timeoutMs: JOIN_TIMEOUT_MS,
+      answerTimeoutMs: ANSWER_TIMEOUT_MS,
+      signal: signals.released,
+    });
+  }
+
   #open(assignment: Assignment): Promise<Session> {
     if (this.#session !== undefined) return this.#session;
     const opening = this.#openNow(assignment);
@@ -127,18 +182,23 @@ export class RunOnWorker {
     return opening;
   }
 
-  async #openNow({ configJson, runDirectory, ringAddresses }: Assignment): Promise<Session> {
-    const { dataPlane, openSession, threads } = this.#options;
-    const config: RunConfig = resolveRunConfig(JSON.parse(configJson), 'the assigned configuration');
-    const localWorkers = ringAddresses.filter((address) => hostOf(address) === hostOf(dataPlane.address)).length;
+  async #openNow({ configJson, runDirectory, ringAddresses, expertAddresses }: Assignment): Promise<Session> {
+    const { openSession, threads } = this.#options;
+    const config = configOf(configJson);
     return openSession({
       runId: this.runId,
       config,
       runDirectory,
-      localWorkers: Math.max(1, localWorkers),
+      localWorkers: this.#localOf([...ringAddresses, ...expertAddresses]),
       ...(threads === undefined ? {} : { threads }),
       onStep: (result) => this.#meter.stepDone(config, result),
     });
+  }
+
+  /** How many processes of the run share this host. */
+  #localOf(addresses: readonly string[]): number {
+    const here = hostOf(this.#options.dataPlane.address);
+    return Math.max(1, addresses.filter((address) => hostOf(address) === here).length);
   }
 
   #failed(generation: Generation, error: WeftError, hadJoined: boolean): void {
@@ -175,8 +235,12 @@ export class RunOnWorker {
 
 /** Whether others may be the reason, so that the coordinator should look who is left. */
 function isRingTrouble({ code }: WeftError, hadJoined: boolean): boolean {
-  if (code === 'unavailable') return true;
-  return !hadJoined && (code === 'deadline_exceeded' || code === 'failed_precondition' || code === 'cancelled');
+  if (code === 'unavailable' || code === 'deadline_exceeded') return true;
+  return !hadJoined && (code === 'failed_precondition' || code === 'cancelled');
+}
+
+function configOf(json: string): RunConfig {
+  return resolveRunConfig(JSON.parse(json), 'the assigned configuration');
 }
 
 function hostOf(address: string): string {

@@ -45,16 +45,17 @@ export async function startWorker(options: WorkerProcessOptions, log: Logger): P
     throw thrown;
   });
   // Late, because they bring TensorFlow's bindings with them; and before attending, so that the first step is near.
-  const [{ describeNativeLibrary }, { TrainingSession }] = await Promise.all([
+  const [{ describeNativeLibrary }, { ExpertSession, TrainingSession }] = await Promise.all([
     import('@weft/engine'),
     import('@weft/trainer'),
   ]);
   const device = describeDevice(describeNativeLibrary(), process.env.CUDA_VISIBLE_DEVICES, options.threads);
   const worker = new Worker({
-    hello: { workerId, hostName: hostname(), processId: process.pid, device, role: Role.ROLE_RANK },
+    hello: { workerId, hostName: hostname(), processId: process.pid, device, role: roleOf(options) },
     connect: () => connect(options, log),
     dataPlane,
     openSession: (session) => TrainingSession.open(session),
+    openExperts: (session) => ExpertSession.open(session),
     threads: options.threads,
     metrics,
     log,
@@ -74,6 +75,10 @@ export async function startWorker(options: WorkerProcessOptions, log: Logger): P
       await done.catch(() => {});
     },
   };
+}
+
+function roleOf({ role }: WorkerProcessOptions): Role {
+  return role === 'expert-worker' ? Role.ROLE_EXPERT_WORKER : Role.ROLE_RANK;
 }
 
 async function dataPlaneHosts(options: WorkerProcessOptions, host: string) {

@@ -139,6 +139,9 @@ export class Stage implements AsyncDisposable {
         this.openAtOnce = Math.max(this.openAtOnce, open);
         return session;
       },
+      openExperts: async () => {
+        throw new WeftError('internal', 'this stage has no experts');
+      },
       threads: undefined,
       metrics: new WorkerMetrics(),
       log: createLogger({ role: 'worker', level: 'silent' }),

@@ -1,0 +1,75 @@
+import type { DataPlane, ExpertHost } from '@weft/collectives';
+import { type RunConfig, resolveRunConfig } from '@weft/config';
+import type { Assignment } from '@weft/proto';
+import { type ExpertSession, type ExpertSessionOptions, exchangeShape, type TrainOutcome } from '@weft/trainer';
+import type { Generation } from './generation.js';
+
+/** The part of an `ExpertSession` that a worker uses. */
+export type HeldExperts = Pick<ExpertSession, 'serve' | 'close' | 'engine' | 'experts'>;
+
+export interface ExpertDutyOptions {
+  readonly dataPlane: Pick<DataPlane, 'hostExperts'>;
+  readonly openExperts: (options: ExpertSessionOptions) => Promise<HeldExperts>;
+  /** Threads inside one op; undefined: as the run or the machine has it. */
+  readonly threads: number | undefined;
+  /** How long to wait for the ranks. */
+  readonly joinTimeoutMs: number;
+}
+
+/** What an expert worker does in a run: holds experts, from generation to generation as long as they stay the same. */
+export class ExpertDuty {
+  readonly #options: ExpertDutyOptions;
+  #held: HeldExperts | undefined;
+
+  constructor(options: ExpertDutyOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Serves one generation to its end.
+   * @param onJoined told with the engine's description when every rank has called.
+   */
+  async serve(generation: Generation, localWorkers: number, onJoined: (engine: string) => void): Promise<TrainOutcome> {
+    const { assignment, plan, signals } = generation;
+    const config = resolveRunConfig(JSON.parse(assignment.configJson), 'the assigned configuration');
+    const host = await this.#join(generation, config);
+    try {
+      const held = await this.#hold(assignment, config, localWorkers);
+      onJoined(held.engine);
+      return await held.serve(plan, host, generation, signals);
+    } finally {
+      await host.close();
+    }
+  }
+
+  async close(): Promise<void> {
+    const held = this.#held;
+    this.#held = undefined;
+    await held?.close();
+  }
+
+  #join({ assignment, plan, signals }: Generation, config: RunConfig): Promise<ExpertHost> {
+    return this.#options.dataPlane.hostExperts({
+      runId: assignment.runId,
+      generation: plan.generation,
+      expertWorker: plan.rank,
+      worldSize: plan.worldSize,
+      token: assignment.ringToken,
+      shape: exchangeShape(config, plan.expertWorkers),
+      timeoutMs: this.#options.joinTimeoutMs,
+      signal: signals.released,
+    });
+  }
+
+  async #hold(assignment: Assignment, config: RunConfig, localWorkers: number): Promise<HeldExperts> {
+    const { openExperts, threads } = this.#options;
+    const { rank, expertAddresses, runDirectory } = assignment;
+    const experts = exchangeShape(config, expertAddresses.length).placement[rank]!;
+    const isSame = this.#held?.experts.first === experts.first && this.#held.experts.end === experts.end;
+    if (this.#held !== undefined && isSame) return this.#held;
+    await this.close();
+    const ownThreads = threads === undefined ? {} : { threads };
+    this.#held = await openExperts({ config, experts, runDirectory, localWorkers, ...ownThreads });
+    return this.#held;
+  }
+}

@@ -1,0 +1,16 @@
+import type { HeldOutReport } from '@weft/proto';
+import type { HeldOutLoss } from '@weft/trainer';
+
+/** The held-out loss as it goes over the wire; absent where a step was not evaluated. */
+export function heldOutReport(heldOut: HeldOutLoss | undefined): HeldOutReport | undefined {
+  if (heldOut === undefined) return undefined;
+  const { loss, sources, seconds } = heldOut;
+  const { captioned, interleaved, text } = sources;
+  return {
+    loss,
+    captioned: captioned ?? undefined,
+    interleaved: interleaved ?? undefined,
+    text: text ?? undefined,
+    seconds,
+  };
+}

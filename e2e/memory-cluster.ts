@@ -6,6 +6,7 @@ import { recipe } from '@weft/recipes';
 import {
   type CoordinatorLink,
   type GenerationPlan,
+  type HeldOutLoss,
   type InitialState,
   type StepVote,
   TrainingSession,
@@ -22,6 +23,8 @@ export function tinyConfig(...settings: string[]): RunConfig {
 /** Every rank of a run in this process: real engines, data and checkpoints, rings and votes in memory. */
 export class MemoryCluster {
   readonly losses = new Map<number, number>();
+  /** Of the steps that were evaluated. */
+  readonly heldOut = new Map<number, HeldOutLoss>();
   readonly #sessions: readonly TrainingSession[];
   readonly #runDirectory: string;
 
@@ -55,7 +58,7 @@ export class MemoryCluster {
         const plan: GenerationPlan = { generation, rank, worldSize, expertWorkers: 0, firstStep, state };
         const link: CoordinatorLink = {
           vote: (vote) => poll.vote(vote),
-          report: () => {},
+          report: ({ step, heldOut }) => void (heldOut && this.heldOut.set(step, heldOut)),
           checkpointPart: ({ step, files }) => void parts.set(step, [...(parts.get(step) ?? []), ...files]),
         };
         return session.train(plan, group, link, { released: release.signal, stop: { afterStep: undefined } });

@@ -7,6 +7,7 @@ import { BYTE_VOCABULARY_SIZE, type RunConfig } from './run-config.js';
 export function brokenRules(config: RunConfig): Problem[] {
   return [
     ...runRules(config),
+    ...evaluationRules(config),
     ...visionRules(config),
     ...connectorRules(config),
     ...decoderRules(config),
@@ -36,6 +37,21 @@ function* runRules({ steps, workers, globalBatchSize, microbatchSize, data, opti
     yield problem(
       ['precision', 'engine.backend'],
       'precision is bf16, but engine.backend javascript computes in fp32 only',
+    );
+  }
+}
+
+function* evaluationRules({ evaluation, expertWorkers }: RunConfig) {
+  if (evaluation.sequencesPerSource > 0 && expertWorkers > 0) {
+    yield problem(
+      ['evaluation.sequencesPerSource', 'expertWorkers'],
+      `evaluation.sequencesPerSource is ${evaluation.sequencesPerSource}, but must be 0 with expertWorkers (${expertWorkers}): held-out sequences are evaluated by the ranks alone`,
+    );
+  }
+  if (evaluation.everySteps > 0 && evaluation.sequencesPerSource === 0) {
+    yield problem(
+      ['evaluation.everySteps', 'evaluation.sequencesPerSource'],
+      `evaluation.everySteps is ${evaluation.everySteps}, but evaluation.sequencesPerSource is 0: nothing is held out`,
     );
   }
 }

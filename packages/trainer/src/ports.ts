@@ -1,5 +1,6 @@
 import type { CheckpointFile } from '@weft/checkpoint';
 import type { MoeLayerSignals } from '@weft/model';
+import type { HeldOutLoss } from './held-out-loss.js';
 
 /** What a rank saw of a step once its gradients are reduced. Every number is global, so all ranks send the same. */
 export interface StepVote {
@@ -27,6 +28,8 @@ export interface StepReport {
   readonly applySeconds: number;
   /** Of models with MoE layers. */
   readonly experts: ExpertReport | undefined;
+  /** Where the step was evaluated. */
+  readonly heldOut?: HeldOutLoss | undefined;
 }
 
 /** What the MoE layers did in a step, over all ranks, and what this rank's exchange with the experts took. */

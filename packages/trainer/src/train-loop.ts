@@ -1,5 +1,6 @@
 import { WeftError } from '@weft/common';
 import type { CheckpointSaver } from './checkpoint-saver.js';
+import { type HeldOutLoss, isEvaluated } from './held-out-loss.js';
 import type { GenerationPlan, TrainOutcome, TrainSignals } from './ports.js';
 import { isOver, isSaved, outcomeOf } from './run-end.js';
 import { type StepParts, type StepResult, trainStep } from './train-step.js';
@@ -8,6 +9,8 @@ export interface LoopOptions extends StepParts {
   readonly plan: GenerationPlan;
   readonly signals: TrainSignals;
   readonly saver: CheckpointSaver;
+  /** Measures the held-out loss of the model as it stands; every rank takes part. */
+  readonly heldOut: () => Promise<HeldOutLoss>;
   /** Told of every decided step, on every rank. */
   readonly onStep: (result: StepResult) => void;
 }
@@ -28,9 +31,26 @@ export async function trainLoop(options: LoopOptions): Promise<TrainOutcome> {
     const result = await trainStep(options, step);
     done = step;
     options.onStep(result);
-    if (plan.rank === 0) link.report(result.report);
+    await report(options, result);
     if (isSaved(config, signals, done)) await saver.save(step, plan, link);
   }
   await saver.settled();
   return outcomeOf(config, done);
+}
+
+/**
+ * Rank 0's report of a step waits for the held-out loss where one is due. A ring that breaks meanwhile costs that loss,
+ * not the report.
+ */
+async function report({ config, plan, link, heldOut }: LoopOptions, { report }: StepResult): Promise<void> {
+  const send = (measured: HeldOutLoss | undefined) => {
+    if (plan.rank === 0) link.report({ ...report, heldOut: measured });
+  };
+  if (!isEvaluated(config, report.step)) return send(undefined);
+  try {
+    send(await heldOut());
+  } catch (thrown) {
+    send(undefined);
+    throw thrown;
+  }
 }

@@ -4,6 +4,7 @@ import { batchSpecs, isExpertTensor, modelParameters, moeSignalsLength, type Par
 import { adamwApply, adamwState, clipScale, globalNorm, scheduleFactor } from '@weft/optim';
 import { remoteInputs } from './experts/remote-experts.js';
 import { type GradientBucket, gradientBuckets, TOTALS } from './gradient-buckets.js';
+import { evaluatePhase } from './held-out-loss.js';
 import { microbatchGradients } from './microbatch-gradients.js';
 import { isStoredExpert, type StatefulProgram } from './stored-state.js';
 
@@ -13,7 +14,7 @@ export interface TrainProgram extends StatefulProgram {
 }
 
 /** The phases of a step, in order; `accumulate` is `gradients` of every further microbatch. */
-export type TrainPhase = 'gradients' | 'accumulate' | 'measure' | 'apply';
+export type TrainPhase = 'gradients' | 'accumulate' | 'measure' | 'apply' | 'evaluate';
 
 /**
  * - `gradients`: one microbatch → sums of the gradients in flat buckets, with the totals of the step behind bucket 0.
@@ -21,6 +22,7 @@ export type TrainPhase = 'gradients' | 'accumulate' | 'measure' | 'apply';
  * - `accumulate`: the same, added to the buckets of the microbatches before.
  * - `measure`: reduced buckets → loss, gradient norm and MoE signals of the step.
  * - `apply`: reduced buckets → clipped AdamW update under the schedule.
+ * - `evaluate`: only where sequences are held out, see `evaluatePhase`.
  */
 export function trainProgram(config: RunConfig): TrainProgram {
   const { model, data, microbatchSize } = config;
@@ -36,7 +38,7 @@ export function trainProgram(config: RunConfig): TrainProgram {
   );
 
   const gradients = (context: PhaseContext) => microbatchGradients(config, parameters, buckets, context);
-  const phases: Record<TrainPhase, Phase> = {
+  const phases: Record<Exclude<TrainPhase, 'evaluate'>, Phase> & { evaluate?: Phase } = {
     gradients: { inputs: batch, run: gradients },
     accumulate: {
       inputs: { ...batch, ...bucketInputs },
@@ -63,6 +65,7 @@ export function trainProgram(config: RunConfig): TrainProgram {
       },
       run: (context) => applyUpdate(config, parameters, buckets, context),
     },
+    ...(config.evaluation.sequencesPerSource > 0 ? { evaluate: evaluatePhase(config) } : {}),
   };
   const weights = Object.fromEntries(parameters.map(({ name, shape }) => [name, { shape, dtype: 'float32' } as const]));
   const state = { ...weights, ...adamwState(parameters) };

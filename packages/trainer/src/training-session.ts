@@ -16,6 +16,7 @@ import { stepSequences } from '@weft/topology';
 import { CheckpointSaver, rankShare } from './checkpoint-saver.js';
 import { chooseEngine } from './choose-engine.js';
 import { remoteExpertsOf } from './experts/microbatch-flow.js';
+import { heldOutLoss } from './held-out-loss.js';
 import { localThreads } from './local-threads.js';
 import type { CoordinatorLink, GenerationPlan, TrainOutcome, TrainSignals } from './ports.js';
 import { ResidentState } from './resident-state.js';
@@ -87,6 +88,7 @@ export class TrainingSession {
   ): Promise<TrainOutcome> {
     await this.#state.prepare(plan);
     const { config } = this.#options;
+    const [executor, dataset] = [this.#executor, this.#dataset];
     const loader = this.#openLoader();
     const remote = exchange && remoteExpertsOf(exchange, moeLayers(config.model.decoder), config.microbatchesInFlight);
     const onStep = (result: StepResult) => {
@@ -97,7 +99,7 @@ export class TrainingSession {
       return await trainLoop({
         config,
         program: this.#program,
-        executor: this.#executor,
+        executor,
         loader,
         group,
         link,
@@ -105,6 +107,7 @@ export class TrainingSession {
         plan,
         signals,
         saver: this.#saver,
+        heldOut: () => heldOutLoss({ config, executor, dataset, group, released: signals.released }),
         onStep,
       });
     } catch (thrown) {
@@ -144,6 +147,7 @@ export class TrainingSession {
       microbatchSize: config.microbatchSize,
       globalBatchSize: config.globalBatchSize,
       prefetchSteps: config.data.prefetchSteps,
+      heldOutPerSource: config.evaluation.sequencesPerSource,
     });
   }
 

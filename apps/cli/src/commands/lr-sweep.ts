@@ -3,7 +3,7 @@ import { loadSweepFile, type SweepConfig } from '@weft/config';
 import type { CommandContext } from '../context.js';
 import { count, plural } from '../format.js';
 import { shortPath } from '../home.js';
-import { renderFit } from '../learning-rate/render-fit.js';
+import { renderFit, renderOptima } from '../learning-rate/render-fit.js';
 import { EXIT } from '../report-error.js';
 import { withAbsolutePaths } from '../resolve-run.js';
 import { type Line, paint, span } from '../spans.js';
@@ -58,7 +58,7 @@ async function runSweep(
     const facts = { type: 'sweepSummary', sweepId: plan.id, directory, runs: runs.map(factsOf) };
     say(terminal, JSON.stringify({ ...facts, law: report?.law ?? null, optima: conclusion.optima, predictions }));
   } else {
-    const fit: Line[] = report === null ? [] : [[], ...renderFit(report, predictions)];
+    const fit: Line[] = [[], ...(report === null ? renderOptima(conclusion.optima) : renderFit(report, predictions))];
     for (const line of [...gridTable(runs), ...fit]) say(terminal, paint(line, terminal.colors));
     say(terminal, `Everything is in ${shortPath(directory)}`);
   }

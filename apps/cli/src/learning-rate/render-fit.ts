@@ -1,5 +1,5 @@
-import { type FitReport, formula, type Prediction, predict } from '@weft/scaling';
-import { decimal } from '../format.js';
+import { type FitReport, formula, type Optimum, type Prediction, predict } from '@weft/scaling';
+import { decimal, large } from '../format.js';
 import { type Line, type Span, span } from '../spans.js';
 import { type Column, facts, table } from '../table.js';
 import { estimatePairs, intervalText, placeText, rate, valueText } from './describe.js';
@@ -24,6 +24,18 @@ export function renderFit(report: FitReport, predictions: readonly Prediction[])
     ...predictionLines(predictions, report),
     ...warnings.map((warning): Line => [span(`warning: ${warning}`, 'yellow')]),
   ];
+}
+
+/** The best rates of a sweep that has too few scales for a law. */
+export function renderOptima(optima: readonly Optimum[]): Line[] {
+  return optima.map(({ at, value, interval, loss }) => {
+    const sure = interval === null ? '' : ` (${intervalText(interval)})`;
+    return [
+      span(`best at N ${large(at.params ?? 0)}: `),
+      span(rate(value), 'bold'),
+      span(`${sure}, loss ${decimal(loss)}`),
+    ];
+  });
 }
 
 const number = (title: string): Column => ({ title, align: 'right' });

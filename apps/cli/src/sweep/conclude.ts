@@ -6,7 +6,7 @@ import {
   FORMS,
   type GridPoint,
   type Optimum,
-  optimumOfScale,
+  optimaOfGrid,
   type Prediction,
   predict,
   reportOnGrid,
@@ -18,25 +18,26 @@ const form = FORMS['eta-n'];
 
 /** What a sweep came to. */
 export interface Conclusion {
-  /** Null when the runs do not determine a law. */
+  /** Null when the runs do not determine a law, or there are too few scales for one. */
   readonly report: FitReport | null;
-  /** Why there is no law; undefined where there is one. */
+  /** Why the runs do not determine what they should. */
   readonly refusal: WeftError | undefined;
-  /** The best rate of every scale that has one. */
+  /** The best rate of every scale. */
   readonly optima: readonly Optimum[];
   readonly predictions: readonly Prediction[];
 }
 
-/** Fits a law to the runs of a sweep, once all have ended. */
+/** Fits a law to the runs of a sweep, once all have ended; with fewer than three scales it only finds their optima. */
 export function conclude(plan: SweepPlan, runs: readonly SweepRun[]): Conclusion {
   const grid = runs.map(gridPoint);
-  const optima = [...optimaThatExist(plan, grid)];
   try {
+    const optima = optimaOfGrid(grid, form);
+    if (plan.sweep.scales.length < FEWEST_SCALES) return { report: null, refusal: undefined, optima, predictions: [] };
     const report = reportOnGrid(grid, { name: plan.sweep.name, form, source: sourceOf(plan) });
     const predictions = plan.predictions.map(({ params, tokens }) => predict(report.law, { params, tokens }));
     return { report, refusal: undefined, optima, predictions };
   } catch (thrown) {
-    return { report: null, refusal: refusalOf(WeftError.from(thrown), plan), optima, predictions: [] };
+    return { report: null, refusal: refusalOf(WeftError.from(thrown)), optima: [], predictions: [] };
   }
 }
 
@@ -72,28 +73,7 @@ function sourceOf({ id, sweep, runs }: SweepPlan): string {
   return `the sweep ${id}: ${sweep.scales.length} scales, ${runs.length} runs, by ${METRIC_WORDS[sweep.metric]}`;
 }
 
-function* optimaThatExist({ sweep, runs }: SweepPlan, grid: readonly GridPoint[]): Iterable<Optimum> {
-  for (const { name } of sweep.scales) {
-    try {
-      yield optimumOfScale(
-        grid.filter((_, i) => runs[i]?.scale === name),
-        form,
-      );
-    } catch {
-      // The conclusion names it.
-    }
-  }
-}
-
-function refusalOf(error: WeftError, { sweep }: SweepPlan): WeftError {
-  if (sweep.scales.length < FEWEST_SCALES)
-    return new WeftError(
-      'failed_precondition',
-      `a law needs ${FEWEST_SCALES} scales, this sweep has ${sweep.scales.length}`,
-      {
-        cure: 'add scales to the file and run the command again: runs that have finished are not repeated',
-      },
-    );
+function refusalOf(error: WeftError): WeftError {
   const cure = error.cure === undefined ? 'change the file' : error.cure;
   return new WeftError(error.code, error.message, {
     cure: `${cure}, and run the command again: runs that have finished are not repeated`,

@@ -1,0 +1,86 @@
+import type { ProcessGroup } from '@weft/collectives';
+import { type PerSource, perSource, SOURCES, type Source, WeftError } from '@weft/common';
+import type { RunConfig } from '@weft/config';
+import { type BatchArrays, type Dataset, heldOutBatches } from '@weft/data';
+import { type Executor, type Phase, tf } from '@weft/engine';
+import { BATCH_FIELDS, type Batch, batchSpecs, lossParts } from '@weft/model';
+
+/** What sequences that are never trained on cost. Every number is global, the same on all ranks. */
+export interface HeldOutLoss {
+  /** The mean of the sources' losses, weighted by the mixture; nats per text token. */
+  readonly loss: number;
+  /** Mean over the text tokens of each source; null for a source that takes no part. */
+  readonly sources: PerSource<number | null>;
+  readonly seconds: number;
+}
+
+/** `evaluate`: one microbatch → the sum of its cross-entropies and the number of its text targets. No gradients. */
+export function evaluatePhase({ model, data, microbatchSize }: RunConfig): Phase {
+  const inputs = batchSpecs(model, microbatchSize, data.imagesPerSequence);
+  return {
+    inputs,
+    run: (context) => {
+      const batch = Object.fromEntries(BATCH_FIELDS.map((name) => [name, context.input(name)])) as Batch;
+      const { crossEntropy } = lossParts(model, (name) => context.read(name), batch);
+      return { lossSum: crossEntropy, lossTokens: tf.sum(batch.lossMask_BT) };
+    },
+  };
+}
+
+/** Whether the held-out loss is measured after this step. */
+export function isEvaluated({ evaluation, steps }: RunConfig, step: number): boolean {
+  const { everySteps, sequencesPerSource } = evaluation;
+  if (sequencesPerSource === 0) return false;
+  return step >= steps || (everySteps > 0 && step % everySteps === 0);
+}
+
+export interface EvaluationParts {
+  readonly config: RunConfig;
+  readonly executor: Executor;
+  readonly dataset: Dataset;
+  readonly group: ProcessGroup;
+  /** Gives the evaluation up. */
+  readonly released: AbortSignal;
+}
+
+/**
+ * The held-out loss of the model as it stands: every rank computes its part of every source's sequences, and the sums
+ * go around the ring once.
+ * @throws WeftError `unavailable` when the ring breaks, `cancelled` when the generation is released.
+ */
+export async function heldOutLoss(parts: EvaluationParts): Promise<HeldOutLoss> {
+  const startedMs = performance.now();
+  const { weights } = parts.config.data;
+  const isPart = (source: Source) => weights[source] > 0;
+  const sums = new Float32Array(2 * SOURCES.length);
+  for (const [i, source] of SOURCES.entries()) if (isPart(source)) sums.set(await sumOf(parts, source), 2 * i);
+  await parts.group.allReduceSum(sums);
+  const sources = perSource((source, i) => (isPart(source) ? (sums[2 * i] ?? 0) / (sums[2 * i + 1] ?? 0) : null));
+  const weightOfAll = SOURCES.reduce((sum, source) => sum + weights[source], 0);
+  const loss = SOURCES.reduce((sum, source) => sum + (weights[source] / weightOfAll) * (sources[source] ?? 0), 0);
+  return { loss, sources, seconds: (performance.now() - startedMs) / 1000 };
+}
+
+/** Loss sum and token count of the rank's part of one source. */
+async function sumOf(parts: EvaluationParts, source: Source): Promise<[number, number]> {
+  const { config, dataset, group, released } = parts;
+  const { rank, worldSize } = group;
+  const { microbatchSize, evaluation } = config;
+  const heldOut = evaluation.sequencesPerSource;
+  const sum: [number, number] = [0, 0];
+  for await (const batch of heldOutBatches({ dataset, source, heldOut, microbatchSize, rank, worldSize })) {
+    if (released.aborted) throw new WeftError('cancelled', 'the evaluation was given up');
+    const [lossSum, lossTokens] = await evaluate(parts.executor, batch);
+    sum[0] += lossSum;
+    sum[1] += lossTokens;
+  }
+  return sum;
+}
+
+async function evaluate(executor: Executor, batch: BatchArrays): Promise<[number, number]> {
+  const outputs = await executor.run('evaluate', { ...batch });
+  const read = (name: string) => outputs[name]?.data[0] ?? Number.NaN;
+  const result: [number, number] = [read('lossSum'), read('lossTokens')];
+  for (const tensor of Object.values(outputs)) tensor.dispose();
+  return result;
+}

@@ -11,6 +11,14 @@ export function positiveInteger(text: string): number {
   return value;
 }
 
+/** A whole number, 0 too. */
+export function wholeNumber(text: string): number {
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(value))
+    throw new InvalidArgumentError('It must be a whole number of at least 0.');
+  return value;
+}
+
 /** `host:port`; IPv6 hosts in brackets. */
 export function address(text: string): string {
   const port = Number(text.match(/^(?:\[[^\]]+\]|[^:\s]+):(\d+)$/)?.[1]);

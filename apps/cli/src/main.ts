@@ -1,6 +1,6 @@
 import { WEFT_VERSION } from '@weft/common';
 import { Command, Option } from 'commander';
-import { address, collect, positiveInteger, type SequenceName, sequenceName } from './arguments.js';
+import { address, collect, positiveInteger, type SequenceName, sequenceName, wholeNumber } from './arguments.js';
 import type { DataLedgerOptions } from './commands/data-ledger.js';
 import type { LaunchOptions } from './commands/launch.js';
 import type { ResumeOptions } from './commands/resume.js';
@@ -48,6 +48,7 @@ export function commandTree(terminal: Terminal, run: Run): Command {
     .option('--set <field=value...>', 'change fields, such as optimizer.learningRate=3e-4', collect)
     .option('--steps <N>', 'short for --set steps=N', positiveInteger)
     .option('--workers <N>', 'short for --set workers=N', positiveInteger)
+    .option('--expert-workers <E>', 'hold the experts of MoE layers in E processes of their own', wholeNumber)
     .option('--dry-run', 'show the resolved configuration and what follows from it; start nothing')
     .option('--redis <url>', 'with --local: keep logs and queue in Redis')
     .option('--detach', 'return as soon as the run is accepted')
@@ -61,6 +62,7 @@ export function commandTree(terminal: Terminal, run: Run): Command {
     .description('go on with a run from its newest checkpoint')
     .argument('<run>', 'the id of the run, or the beginning of it')
     .option('--workers <N>', 'train on another number of workers', positiveInteger)
+    .option('--expert-workers <E>', 'hold the experts in another number of processes; 0: in every worker', wholeNumber)
     .option('--steps <N>', 'train up to this step, counted from the beginning of the run', positiveInteger)
     .option('--local [N]', 'start a coordinator and N workers on this machine for this run', localWorkers)
     .option('--redis <url>', 'with --local: the Redis that keeps its log')
@@ -159,9 +161,10 @@ export function commandTree(terminal: Terminal, run: Run): Command {
   const lr = addLearningRateCommands(program, run);
 
   program.commandsGroup('Machines:');
-  // These two never arrive here: bin/weft.js sends them to their own doors.
+  // These three never arrive here: bin/weft.js sends them to their own doors.
   program.command('coordinator').description('start a coordinator by hand').helpOption(false);
   program.command('worker').description('start a worker by hand, on this or another host').helpOption(false);
+  program.command('expert-worker').description('start a holder of MoE experts by hand').helpOption(false);
 
   program
     .command('doctor')
@@ -202,7 +205,7 @@ const CLUSTER_COMMANDS = [
   ...['queue', 'move', 'pause', 'cancel', 'history'],
 ];
 /** Commands that only lead to others. */
-const SIGNPOSTS = ['data', 'lr', 'coordinator', 'worker'];
+const SIGNPOSTS = ['data', 'lr', 'coordinator', 'worker', 'expert-worker'];
 
 /** The options that every command has. */
 function addCommonOptions(command: Command): void {

@@ -17,6 +17,7 @@ export interface RunChoices {
   /** `--steps` and `--workers` are short for the two settings people change most. */
   readonly steps?: number;
   readonly workers?: number;
+  readonly expertWorkers?: number;
   /** Where `.weft/…` lies, for the file of a fit; default as `weftHome`. */
   readonly home?: string;
 }
@@ -30,6 +31,7 @@ export async function resolveRun(nameOrFile: string, choices: RunChoices = {}): 
     ...(await baseLayers(nameOrFile)),
     ...shortcut('steps', choices.steps),
     ...shortcut('workers', choices.workers),
+    ...shortcut('expertWorkers', choices.expertWorkers),
     ...settingLayers(choices.set ?? []),
   ];
   const law = automaticLaw(mergeLayers(layers));
@@ -79,6 +81,7 @@ function recipeOf(value: unknown): string | undefined {
   return typeof value.recipe === 'string' ? value.recipe : undefined;
 }
 
-function shortcut(field: 'steps' | 'workers', value: number | undefined): ConfigLayer[] {
-  return value === undefined ? [] : settingLayers([`${field}=${value}`], `--${field}`);
+function shortcut(field: 'steps' | 'workers' | 'expertWorkers', value: number | undefined): ConfigLayer[] {
+  const option = field === 'expertWorkers' ? '--expert-workers' : `--${field}`;
+  return value === undefined ? [] : settingLayers([`${field}=${value}`], option);
 }

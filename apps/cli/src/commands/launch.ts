@@ -14,6 +14,7 @@ export interface LaunchOptions extends QueueOptions {
   readonly set?: readonly string[];
   readonly steps?: number;
   readonly workers?: number;
+  readonly expertWorkers?: number;
   readonly dryRun?: boolean;
   readonly detach?: boolean;
 }
@@ -40,6 +41,7 @@ export async function launch(context: CommandContext, recipe: string, options: L
   return withCluster({
     context,
     workersHere: options.local === true ? config.workers : options.local,
+    expertWorkersHere: config.expertWorkers,
     detach: options.detach === true,
     begin: async ({ client, isHere }, display) => {
       const { terminal, json } = context;
@@ -76,12 +78,13 @@ async function configOf(recipe: string, given: LaunchOptions): Promise<RunConfig
 
 /** The options again as a person would type them. */
 function argumentsOf(options: LaunchOptions): string[] {
-  const { local, steps, workers } = options;
+  const { local, steps, workers, expertWorkers } = options;
   const set = [...(options.set ?? []), ...queueSettings(options)];
   return [
     ...(local === undefined ? [] : ['--local', ...(local === true ? [] : [`${local}`])]),
     ...set.flatMap((setting) => ['--set', setting]),
     ...(steps === undefined ? [] : ['--steps', `${steps}`]),
     ...(workers === undefined ? [] : ['--workers', `${workers}`]),
+    ...(expertWorkers === undefined ? [] : ['--expert-workers', `${expertWorkers}`]),
   ];
 }

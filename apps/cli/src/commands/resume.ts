@@ -1,6 +1,6 @@
 import { hostname } from 'node:os';
 import { WeftError } from '@weft/common';
-import type { RunRecord } from '@weft/coordination';
+import { type RunRecord, replay } from '@weft/coordination';
 import type { CommandContext } from '../context.js';
 import { refuseBoth } from '../refuse-both.js';
 import { UsageError } from '../report-error.js';
@@ -16,6 +16,7 @@ export interface ResumeOptions {
   readonly coordinator?: string;
   readonly workers?: number;
   readonly steps?: number;
+  readonly expertWorkers?: number;
   /** `true`: as many as the run asks for. */
   readonly local?: number | true;
   readonly detach?: boolean;
@@ -27,7 +28,7 @@ export interface ResumeOptions {
  */
 export async function resume(context: CommandContext, text: string, options: ResumeOptions): Promise<number> {
   refuseBoth(options);
-  const { run, workersHere } = await choose(context, text, options);
+  const { run, workersHere, expertWorkersHere } = await choose(context, text, options);
   if (workersHere !== undefined && options.detach) {
     const { launchInBackground } = await import('../local/background.js');
     return launchInBackground(context, ['resume', run.runId, ...argumentsOf(options)]);
@@ -36,11 +37,16 @@ export async function resume(context: CommandContext, text: string, options: Res
   return withCluster({
     context,
     workersHere,
+    expertWorkersHere,
     detach: options.detach === true,
     begin: async ({ client }, display) => {
       const { terminal, json } = context;
       const workers = options.workers ?? (typeof options.local === 'number' ? options.local : undefined);
-      const resumed = await client.resume(run.runId, { workers, steps: options.steps });
+      const resumed = await client.resume(run.runId, {
+        workers,
+        steps: options.steps,
+        expertWorkers: options.expertWorkers,
+      });
       const { runId, step, directory } = resumed;
       if (json) say(terminal, JSON.stringify({ type: 'resumed', runId, fromStep: step, directory }));
       else display.event(`Resumed ${runId} from ${step > 0 ? `step ${step}` : 'the start'}.`);
@@ -54,7 +60,7 @@ async function choose(
   context: CommandContext,
   text: string,
   options: ResumeOptions,
-): Promise<{ run: RunView; workersHere: number | undefined }> {
+): Promise<{ run: RunView; workersHere: number | undefined; expertWorkersHere: number }> {
   const found = options.local === undefined ? await findCoordinator(context) : undefined;
   if (found !== undefined) {
     try {
@@ -65,7 +71,7 @@ async function choose(
       );
       const run = await found.client.get(runId);
       refuseFinished(run, options.steps);
-      return { run, workersHere: undefined };
+      return { run, workersHere: undefined, expertWorkersHere: 0 };
     } finally {
       found.client.close();
     }
@@ -82,7 +88,12 @@ async function choose(
   const workersHere = typeof options.local === 'number' ? options.local : asked;
   if (workersHere < asked && options.workers !== undefined)
     throw new UsageError(`--workers asks for ${asked} workers, but --local starts ${workersHere}`);
-  return { run, workersHere };
+  return { run, workersHere, expertWorkersHere: options.expertWorkers ?? expertWorkersOf(records) };
+}
+
+/** As the run was launched or last resumed. */
+function expertWorkersOf(records: readonly RunRecord[]): number {
+  return replay(records).config.expertWorkers ?? 0;
 }
 
 /** Whether every worker of the run's last ring was on this host. */
@@ -98,10 +109,11 @@ function refuseFinished({ runId, phase, steps }: RunView, wanted: number | undef
   });
 }
 
-function argumentsOf({ workers, steps, local }: ResumeOptions): string[] {
+function argumentsOf({ workers, steps, expertWorkers, local }: ResumeOptions): string[] {
   return [
     ...(workers === undefined ? [] : ['--workers', `${workers}`]),
     ...(steps === undefined ? [] : ['--steps', `${steps}`]),
+    ...(expertWorkers === undefined ? [] : ['--expert-workers', `${expertWorkers}`]),
     ...(local === undefined ? [] : ['--local', ...(local === true ? [] : [`${local}`])]),
   ];
 }

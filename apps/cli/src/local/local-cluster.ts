@@ -18,6 +18,8 @@ const KEPT_LOGS = 20;
 export interface LocalClusterOptions {
   readonly home: string;
   readonly workers: number;
+  /** Default none. */
+  readonly expertWorkers?: number;
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Told, in a sentence, when a stage is reached. */
   readonly onProgress: (sentence: string) => void;
@@ -33,6 +35,7 @@ export class LocalCluster {
   readonly logDirectory: string;
   readonly #coordinator: LocalProcess;
   readonly #workers: readonly LocalProcess[];
+  readonly #expertWorkers: readonly LocalProcess[];
   #isClosing = false;
 
   private constructor(
@@ -40,11 +43,13 @@ export class LocalCluster {
     logDirectory: string,
     coordinator: LocalProcess,
     workers: readonly LocalProcess[],
+    expertWorkers: readonly LocalProcess[],
   ) {
     this.client = client;
     this.logDirectory = logDirectory;
     this.#coordinator = coordinator;
     this.#workers = workers;
+    this.#expertWorkers = expertWorkers;
   }
 
   /**
@@ -54,7 +59,7 @@ export class LocalCluster {
    * serves this home already, `deadline_exceeded` when a process stays silent, `cancelled` when the signal aborts.
    */
   static async start(options: LocalClusterOptions): Promise<LocalCluster> {
-    const { home, workers: count, env, onProgress, signal, recover = 'manual' } = options;
+    const { home, workers: count, expertWorkers = 0, env, onProgress, signal, recover = 'manual' } = options;
     await refuseSecondCoordinator(home);
     const logDirectory = await newLogDirectory(home);
     const startProcess = (name: string, args: readonly string[]) =>
@@ -62,7 +67,7 @@ export class LocalCluster {
         name,
         args,
         env: { ...env, WEFT_HOME: home },
-        logFile: join(logDirectory, `${name.replace('the ', '').replace(' ', '-')}.log`),
+        logFile: join(logDirectory, `${name.replace('the ', '').replaceAll(' ', '-')}.log`),
       });
     const processes: LocalProcess[] = [];
     try {
@@ -86,14 +91,17 @@ export class LocalCluster {
         processes.push(
           startProcess(`worker ${index}`, ['worker', '--coordinator', address, ...gpuArguments(index, gpus)]),
         );
+      for (let index = 0; index < expertWorkers; index++)
+        processes.push(startProcess(`expert worker ${index}`, ['expert-worker', '--coordinator', address]));
       const devices = await waitFor(processes, signal, async () => {
         const { workers } = await client.cluster();
-        return workers.length >= count ? workers.map(({ device }) => device) : undefined;
+        return workers.length >= count + expertWorkers ? workers.map(({ device }) => device) : undefined;
       });
       onProgress(
-        `${count === 1 ? 'One worker is' : `${count} workers are`} ready (${[...new Set(devices)].join('; ')}).`,
+        `${count === 1 ? 'One worker is' : `${count} workers are`} ready${beside(expertWorkers)} (${[...new Set(devices)].join('; ')}).`,
       );
-      return new LocalCluster(client, logDirectory, coordinator, processes.slice(1));
+      const [, ...others] = processes;
+      return new LocalCluster(client, logDirectory, coordinator, others.slice(0, count), others.slice(count));
     } catch (thrown) {
       await stopAll(processes);
       throw thrown;
@@ -102,31 +110,40 @@ export class LocalCluster {
 
   /** Calls back for every process that ends before `close`. */
   onEnding(listener: (ending: Ending) => void): void {
-    for (const process of [this.#coordinator, ...this.#workers])
+    for (const process of this.#processes)
       void process.ended.then((ending) => {
         if (!this.#isClosing) listener(ending);
       });
   }
 
-  /** Why the cluster cannot go on, when it cannot: its coordinator or its last worker is gone. */
+  /** Why the cluster cannot go on, when it cannot: its coordinator, its last worker or its last expert worker is gone. */
   async breakdown(): Promise<WeftError | undefined> {
-    const isAlone = this.#workers.every(({ ending }) => ending !== undefined);
-    const dead =
-      this.#coordinator.ending === undefined ? (isAlone ? this.#workers.at(-1) : undefined) : this.#coordinator;
+    const needed = [[this.#coordinator], this.#workers, this.#expertWorkers];
+    const dead = needed.find((each) => each.length > 0 && each.every(({ ending }) => ending !== undefined))?.at(-1);
     return dead === undefined ? undefined : new WeftError('failed_precondition', await dead.obituary());
   }
 
   async close(): Promise<void> {
     this.#isClosing = true;
     this.client.close();
-    await stopAll([...this.#workers, this.#coordinator]);
+    await stopAll(this.#processes);
   }
 
   /** For a person who does not want to wait. */
   kill(): void {
     this.#isClosing = true;
-    for (const process of [...this.#workers, this.#coordinator]) process.kill();
+    for (const process of this.#processes) process.kill();
   }
+
+  /** In the order they are told to leave. */
+  get #processes(): readonly LocalProcess[] {
+    return [...this.#workers, ...this.#expertWorkers, this.#coordinator];
+  }
+}
+
+function beside(expertWorkers: number): string {
+  if (expertWorkers === 0) return '';
+  return expertWorkers === 1 ? ', with one expert worker' : `, with ${expertWorkers} expert workers`;
 }
 
 async function refuseSecondCoordinator(home: string): Promise<void> {

@@ -47,9 +47,10 @@ export class CoordinatorClient {
   /** What is left out stays as it was. `steps` is the new total. */
   async resume(
     runId: string,
-    { workers, steps }: { workers?: number | undefined; steps?: number | undefined },
+    change: { readonly [Field in 'workers' | 'steps' | 'expertWorkers']?: number | undefined },
   ): Promise<RunView> {
-    return viewOf(await this.#channel.unary(RunsService.resume, { runId, workers: workers ?? 0, steps: steps ?? 0 }));
+    const { workers = 0, steps = 0, expertWorkers } = change;
+    return viewOf(await this.#channel.unary(RunsService.resume, { runId, workers, steps, expertWorkers }));
   }
 
   async stop(runId: string, { saveCheckpoint }: { saveCheckpoint: boolean }): Promise<RunView> {

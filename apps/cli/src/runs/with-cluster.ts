@@ -13,6 +13,8 @@ export interface BeginOptions {
   readonly context: CommandContext;
   /** How many workers to start on this machine; `undefined` to use a coordinator that runs already. */
   readonly workersHere: number | undefined;
+  /** How many expert workers to start beside them. */
+  readonly expertWorkersHere: number;
   /** Leave as soon as the run is accepted. */
   readonly detach: boolean;
   /** Asks the coordinator for the run and tells of it. `isHere`: it sees the same files as we do. */
@@ -28,11 +30,12 @@ export interface OpenCluster {
  * Begins a run on somebody's cluster, or on one of our own that lives as long as the run, and drives it to its end.
  * Returns the exit code.
  */
-export async function withCluster({ context, workersHere, detach, begin }: BeginOptions): Promise<number> {
+export async function withCluster(options: BeginOptions): Promise<number> {
+  const { context, detach, begin } = options;
   const interrupts = new Interrupts();
   const display = createDisplay(context.terminal, context);
   try {
-    const cluster = await open(context, display, workersHere, interrupts.first);
+    const cluster = await open(options, display, interrupts.first);
     try {
       const run = await begin(cluster, display);
       if (detach) return EXIT.done;
@@ -53,9 +56,8 @@ export async function withCluster({ context, workersHere, detach, begin }: Begin
 }
 
 async function open(
-  context: CommandContext,
+  { context, workersHere, expertWorkersHere }: BeginOptions,
   display: Display,
-  workersHere: number | undefined,
   signal: AbortSignal,
 ): Promise<OpenCluster & { local: LocalCluster | undefined; close(): Promise<void> }> {
   if (workersHere === undefined) {
@@ -65,6 +67,7 @@ async function open(
   const local = await LocalCluster.start({
     home: context.home,
     workers: workersHere,
+    expertWorkers: expertWorkersHere,
     env: { ...context.terminal.env, ...(context.redisUrl === undefined ? {} : { WEFT_REDIS_URL: context.redisUrl }) },
     onProgress: (sentence) => display.event(sentence),
     signal,

@@ -138,13 +138,18 @@ export class Started {
   }
 
   /** The processes that the command started: its coordinator, its workers. */
-  children(door: 'coordinator' | 'worker'): number[] {
+  children(door: 'coordinator' | 'worker' | 'expert-worker'): number[] {
     return childrenOf(this.process.pid ?? 0).filter((pid) => commandLine(pid)[2] === door);
   }
 
   /** kill -9 of the command and every process it started, all at once. */
   async killAll(): Promise<void> {
-    const pids = [this.process.pid ?? 0, ...this.children('coordinator'), ...this.children('worker')];
+    const pids = [
+      this.process.pid ?? 0,
+      ...this.children('coordinator'),
+      ...this.children('worker'),
+      ...this.children('expert-worker'),
+    ];
     for (const pid of pids) process.kill(pid, 'SIGKILL');
     await this.ended;
   }

@@ -18,8 +18,16 @@ describe('weft', () => {
   it('lists every command in its help, the processes included', async () => {
     const { exitCode, out } = await weft('--help');
     expect(exitCode).toBe(0);
-    for (const command of 'launch resume stop watch status ls recipes data lr coordinator worker doctor'.split(' '))
+    for (const command of 'launch resume stop watch status ls queue history recipes data lr coordinator worker doctor'.split(
+      ' ',
+    ))
       expect(out).toMatch(new RegExp(`^  ${command}\\b`, 'm'));
+  });
+
+  it('gives an option to the command it follows', async () => {
+    await using home = await temporaryDirectory();
+    const { exitCode, err } = await weft('queue', 'pause', '--home', home.path);
+    expect({ exitCode, err }).toMatchObject({ exitCode: 1, err: expect.stringContaining(home.path) });
   });
 
   it.each([

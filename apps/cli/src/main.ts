@@ -180,23 +180,27 @@ export function commandTree(terminal: Terminal, run: Run): Command {
 }
 
 function weft({ stdout, commandName }: Terminal): Command {
-  return new Command('weft')
-    .description('Weft trains MM1-style multimodal language models on many machines.')
-    .version(WEFT_VERSION, '-V, --version', 'print the version')
-    .helpOption('-h, --help', 'print this help')
-    .configureOutput({ writeOut: (text) => stdout.write(text), writeErr: () => {} })
-    .configureHelp({ helpWidth: Math.min(100, stdout.columns), sortSubcommands: false, showGlobalOptions: false })
-    .addHelpText(
-      'after',
-      `
+  return (
+    new Command('weft')
+      .description('Weft trains MM1-style multimodal language models on many machines.')
+      .version(WEFT_VERSION, '-V, --version', 'print the version')
+      .helpOption('-h, --help', 'print this help')
+      .configureOutput({ writeOut: (text) => stdout.write(text), writeErr: () => {} })
+      .configureHelp({ helpWidth: Math.min(100, stdout.columns), sortSubcommands: false, showGlobalOptions: false })
+      .addHelpText(
+        'after',
+        `
 Examples:
   ${commandName} launch debugTiny --local 2     train a small model on this machine
   ${commandName} launch mm1-3b --dry-run        see what a recipe means
   ${commandName} ls                             list the runs
   ${commandName} queue                          see who waits for workers
   ${commandName} resume <run> --steps 120       train a finished run further`,
-    )
-    .exitOverride();
+      )
+      // An option belongs to the command it follows: `weft queue` has a --home, and so has `weft queue move`.
+      .enablePositionalOptions()
+      .exitOverride()
+  );
 }
 
 /** Commands that may speak with a coordinator. */

@@ -8,7 +8,6 @@ export function addQueueCommands(program: Command, run: Run): Command {
   const queue = program
     .command('queue')
     .description('say who trains, who waits, and in which order; change it')
-    // Else `weft queue move x --home y` would give the home to `weft queue`.
     .enablePositionalOptions()
     .action((options: CommonOptions) =>
       run(options, async (context) => (await import('../commands/queue.js')).queue(context)),

@@ -192,6 +192,7 @@ export class RunOnWorker {
       localWorkers: this.#localOf([...ringAddresses, ...expertAddresses]),
       ...(threads === undefined ? {} : { threads }),
       onStep: (result) => this.#meter.stepDone(config, result),
+      onHeldOut: (loss) => this.#meter.evaluated(loss),
     });
   }
 

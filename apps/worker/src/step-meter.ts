@@ -3,7 +3,7 @@ import { perSource } from '@weft/common';
 import type { RunConfig } from '@weft/config';
 import { MixtureSchedule, stepRanges } from '@weft/mixture';
 import type { WorkerMetrics } from '@weft/telemetry';
-import type { StepResult } from '@weft/trainer';
+import type { HeldOutLoss, StepResult } from '@weft/trainer';
 
 /** Turns what the trainer tells of its steps into metrics. */
 export class StepMeter {
@@ -21,6 +21,10 @@ export class StepMeter {
     this.#group = group;
     this.#sent = group.stats.bytesSent;
     this.#received = group.stats.bytesReceived;
+  }
+
+  evaluated(loss: HeldOutLoss): void {
+    this.#metrics.evaluated(loss);
   }
 
   stepDone({ data, globalBatchSize }: RunConfig, { applied, report, vote }: StepResult): void {

@@ -41,6 +41,7 @@ describe('the metrics of a worker', () => {
     metrics.joinedRun({ runId: 'tiny-1', rank: 1, worldSize: 2, generation: 3 });
     metrics.stepDone(step());
     metrics.stepDone(step({ step: 8, applied: false, loss: 2.25 }));
+    metrics.evaluated({ loss: 2.75, sources: { captioned: 2.5, interleaved: 3, text: null } });
     metrics.ringFailed();
     metrics.coordinatorReconnected();
     expect(Object.fromEntries(await samples(metrics.registry))).toMatchObject({
@@ -50,6 +51,8 @@ describe('the metrics of a worker', () => {
       weft_worker_generation: 3,
       weft_worker_step: 8,
       weft_worker_loss: 2.25,
+      weft_worker_held_out_loss: 2.75,
+      'weft_worker_held_out_source_loss{source="interleaved"}': 3,
       weft_worker_learning_rate: 3e-4,
       weft_worker_grad_norm: 1.25,
       weft_worker_run_tokens_per_second: 2048,

@@ -58,6 +58,15 @@ export function workerSeries(registry: Registry) {
     generation: gauge('weft_worker_generation', 'Generation of the ring.'),
     step: gauge('weft_worker_step', 'The last step applied or skipped.'),
     loss: gauge('weft_worker_loss', 'Mean loss over the text tokens of the last global batch, in nats.'),
+    heldOutLoss: gauge(
+      'weft_worker_held_out_loss',
+      'Last held-out loss, the mean of the sources weighted by the mixture, in nats per text token.',
+    ),
+    heldOutSourceLoss: gauge(
+      'weft_worker_held_out_source_loss',
+      'Last held-out loss of a source, in nats per text token.',
+      ['source'],
+    ),
     learningRate: gauge('weft_worker_learning_rate', 'Learning rate of the last step.'),
     gradNorm: gauge('weft_worker_grad_norm', 'Global L2 norm of the last gradients, before clipping.'),
     tokensPerSecond: gauge(

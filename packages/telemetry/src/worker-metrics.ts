@@ -70,6 +70,15 @@ export class WorkerMetrics {
     series.ringReceived.inc(measured.ringBytes.received);
   }
 
+  /** After every evaluation of the held-out sequences; a source that takes no part is null. */
+  evaluated({ loss, sources }: { readonly loss: number; readonly sources: PerSource<number | null> }): void {
+    this.#series.heldOutLoss.set(loss);
+    for (const source of SOURCES) {
+      const ofSource = sources[source];
+      if (ofSource !== null) this.#series.heldOutSourceLoss.set({ source }, ofSource);
+    }
+  }
+
   ringFailed(): void {
     this.#series.ringFailures.inc();
   }

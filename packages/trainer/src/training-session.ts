@@ -16,7 +16,7 @@ import { stepSequences } from '@weft/topology';
 import { CheckpointSaver, rankShare } from './checkpoint-saver.js';
 import { chooseEngine } from './choose-engine.js';
 import { remoteExpertsOf } from './experts/microbatch-flow.js';
-import { heldOutLoss } from './held-out-loss.js';
+import { type HeldOutLoss, heldOutLoss } from './held-out-loss.js';
 import { localThreads } from './local-threads.js';
 import type { CoordinatorLink, GenerationPlan, TrainOutcome, TrainSignals } from './ports.js';
 import { ResidentState } from './resident-state.js';
@@ -35,6 +35,8 @@ export interface SessionOptions {
   readonly threads?: number;
   /** Told of every decided step; default: nobody. */
   readonly onStep?: (result: StepResult) => void;
+  /** Told of every evaluation of the held-out sequences; default: nobody. */
+  readonly onHeldOut?: (loss: HeldOutLoss) => void;
 }
 
 /** One run on this worker: the engine, its state and the data, kept across the run's generations. */
@@ -95,6 +97,11 @@ export class TrainingSession {
       this.#state.advanced(result.report.step);
       this.#options.onStep?.(result);
     };
+    const heldOut = async () => {
+      const loss = await heldOutLoss({ config, executor, dataset, group, released: signals.released });
+      this.#options.onHeldOut?.(loss);
+      return loss;
+    };
     try {
       return await trainLoop({
         config,
@@ -107,7 +114,7 @@ export class TrainingSession {
         plan,
         signals,
         saver: this.#saver,
-        heldOut: () => heldOutLoss({ config, executor, dataset, group, released: signals.released }),
+        heldOut,
         onStep,
       });
     } catch (thrown) {

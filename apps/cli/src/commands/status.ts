@@ -52,6 +52,7 @@ export function renderStatus(view: ProgressView, nowMs: number, weft: string, co
   pairs.push(['workers', workersOf(view)]);
   if (latest !== undefined) {
     pairs.push(['loss', decimal(latest.loss)]);
+    if (view.heldOut !== undefined) pairs.push(['held-out loss', heldOutText(view.heldOut)]);
     pairs.push(['speed', `${count(view.tokensPerSecond ?? 0)} tokens/s${perStep(view)}`]);
     if (view.sequencesAreWhole)
       pairs.push(['sequences', SOURCES.map((source) => `${source} ${count(view.sequences[source])}`).join(', ')]);
@@ -73,6 +74,12 @@ function workersOf({ run }: ProgressView): string {
   return run.worldSize > 0 && run.worldSize !== run.workers
     ? `${run.worldSize} of ${run.workers}${generation}`
     : `${run.workers}${generation}`;
+}
+
+/** The weighted mean, then every source that takes part, and when it was measured. */
+function heldOutText({ step, loss, sources }: NonNullable<ProgressView['heldOut']>): string {
+  const each = SOURCES.flatMap((source) => (sources[source] === null ? [] : `${source} ${decimal(sources[source])}`));
+  return `${decimal(loss)} (${each.join(', ')}), after step ${step}`;
 }
 
 function perStep({ secondsPerStep }: ProgressView): string {

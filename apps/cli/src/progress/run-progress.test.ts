@@ -72,4 +72,13 @@ describe('a line of metrics.jsonl', () => {
     expect(parseStepMetrics('{"step": 3, "lo')).toBeUndefined();
     expect(parseStepMetrics('[]')).toBeUndefined();
   });
+
+  it('tells of every evaluation, and keeps the last', () => {
+    const progress = new RunProgress(exampleRun());
+    const heldOut = { loss: 2.5, sources: { captioned: 2, interleaved: 3, text: null }, seconds: 0.1 };
+    expect(progress.view(0).heldOut).toBeUndefined();
+    expect(progress.addStep(exampleStep(1, { heldOut }))).toEqual(['held-out loss 2.5000 after step 1']);
+    expect(progress.addStep(exampleStep(2))).toEqual([]);
+    expect(progress.view(0).heldOut).toEqual({ ...heldOut, step: 1 });
+  });
 });

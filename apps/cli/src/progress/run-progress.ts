@@ -1,5 +1,5 @@
 import { type PerSource, perSource } from '@weft/common';
-import { plural } from '../format.js';
+import { decimal, plural } from '../format.js';
 import { hasEnded, type RunView } from '../runs/run-view.js';
 import { type StepMetrics, timeMsOf } from './step-metrics.js';
 
@@ -8,10 +8,14 @@ const WINDOW = 10;
 /** Losses kept for the small chart. */
 const CHART_POINTS = 400;
 
+type HeldOut = NonNullable<StepMetrics['heldOut']> & { readonly step: number };
+
 /** What the displays draw: one moment of a run. */
 export interface ProgressView {
   readonly run: RunView;
   readonly latest: StepMetrics | undefined;
+  /** The last evaluation of held-out sequences, and the step after which it was made. */
+  readonly heldOut: HeldOut | undefined;
   /** Mean loss of the last steps minus that of the steps before them; undefined before there are enough. */
   readonly lossTrend: number | undefined;
   /** Losses, oldest first, thinned evenly when they are many. */
@@ -61,7 +65,12 @@ export class RunProgress {
     this.#sequences = perSource((source) => this.#sequences[source] + metrics.sequences[source]);
     if (metrics.step > this.#run.step) this.#run = { ...this.#run, step: metrics.step };
     const wasRefused = metrics.loss === null || metrics.gradNorm === null;
-    return wasRefused ? [`step ${metrics.step} was counted but not applied: its gradients were not finite`] : [];
+    return [
+      ...(wasRefused ? [`step ${metrics.step} was counted but not applied: its gradients were not finite`] : []),
+      ...(metrics.heldOut === undefined
+        ? []
+        : [`held-out loss ${decimal(metrics.heldOut.loss)} after step ${metrics.step}`]),
+    ];
   }
 
   view(nowMs: number): ProgressView {
@@ -70,6 +79,7 @@ export class RunProgress {
     return {
       run: this.#run,
       latest: this.#metrics.at(-1),
+      heldOut: lastHeldOut(this.#metrics),
       lossTrend: trend(this.#metrics),
       losses: thinned(this.#metrics),
       tokensPerSecond: mean(recent.flatMap(({ tokensPerSecond }) => tokensPerSecond ?? [])),
@@ -156,4 +166,9 @@ export function median(values: readonly number[]): number | undefined {
   const sorted = values.toSorted((a, b) => a - b);
   const half = Math.floor(sorted.length / 2);
   return mean(sorted.length % 2 === 1 ? sorted.slice(half, half + 1) : sorted.slice(Math.max(0, half - 1), half + 1));
+}
+
+function lastHeldOut(metrics: readonly StepMetrics[]): HeldOut | undefined {
+  const last = metrics.findLast(({ heldOut }) => heldOut !== undefined);
+  return last?.heldOut === undefined ? undefined : { ...last.heldOut, step: last.step };
 }

@@ -7,6 +7,7 @@ import { exchangeShape, type SessionOptions, type TrainingSession, type TrainOut
 import { ExpertDuty, type ExpertDutyOptions } from './expert-duty.js';
 import { Generation } from './generation.js';
 import { ended, failed, type Send } from './messages.js';
+import { patientLink } from './patient-link.js';
 import { StepMeter } from './step-meter.js';
 
 /** How long a rank waits for the others of its ring: they may have a long step in hand that cannot be interrupted. */
@@ -122,7 +123,8 @@ export class RunOnWorker {
         { ...place, firstStep, state: state.kind, engine: session.engine },
         `trains run ${this.runId} from step ${firstStep} as rank ${rank} of ${worldSize}`,
       );
-      return await session.train(generation.plan, group, generation, generation.signals, exchange);
+      const link = patientLink(generation, log);
+      return await session.train(generation.plan, group, link, generation.signals, exchange);
     } finally {
       await exchange?.close();
       await group.close().catch(() => {});

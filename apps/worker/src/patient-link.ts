@@ -1,0 +1,36 @@
+import type { Logger } from '@weft/telemetry';
+import type { CoordinatorLink } from '@weft/trainer';
+
+/** Ranks vote within moments of each other, and a decision is one write to a disk: longer than this, something is away. */
+const FIRST_WORD_MS = 5000;
+const LATER_WORDS_MS = 60_000;
+
+/** The way to the coordinator, which says so when the decision about a step keeps the rank waiting, and when it came. */
+export function patientLink(link: CoordinatorLink, log: Pick<Logger, 'warn' | 'info'>): CoordinatorLink {
+  return {
+    report: (report) => link.report(report),
+    checkpointPart: (part) => link.checkpointPart(part),
+    async vote(vote) {
+      const { step } = vote;
+      const beganMs = performance.now();
+      const waitedSeconds = () => Math.round((performance.now() - beganMs) / 1000);
+      let hasSpoken = false;
+      const speak = () => {
+        hasSpoken = true;
+        log.warn(
+          { step },
+          `step ${step} is done and waits for the coordinator to decide it, ${waitedSeconds()} s so far`,
+        );
+        timer = setTimeout(speak, LATER_WORDS_MS);
+      };
+      let timer = setTimeout(speak, FIRST_WORD_MS);
+      try {
+        const decision = await link.vote(vote);
+        if (hasSpoken) log.info({ step }, `step ${step} is decided after ${waitedSeconds()} s: going on`);
+        return decision;
+      } finally {
+        clearTimeout(timer);
+      }
+    },
+  };
+}

@@ -1,5 +1,4 @@
 export { assignShards } from './assign-shards.js';
-export { hostedExperts, hostOfExpert } from './expert-placement.js';
 export { placeExperts } from './place-experts.js';
 export type { Range } from './range.js';
 export { type RingNeighbours, ringChunks, ringNeighbours } from './ring.js';

@@ -1,14 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import {
-  assignShards,
-  hostedExperts,
-  hostOfExpert,
-  rankSlice,
-  ringChunks,
-  ringNeighbours,
-  stepSequences,
-} from './index.js';
+import { assignShards, rankSlice, ringChunks, ringNeighbours, stepSequences } from './index.js';
 
 const worldSizes = fc.integer({ min: 1, max: 64 });
 
@@ -97,28 +89,5 @@ describe('assignShards', () => {
   it('gives the same answer every time, ties included', () => {
     expect(assignShards([5, 5, 5, 5], 2)).toEqual([0, 1, 0, 1]);
     expect(assignShards([1, 9, 2, 8], 2)).toEqual([0, 0, 1, 1]);
-  });
-});
-
-describe('experts', () => {
-  it('live on exactly one expert worker each, neighbours together, as evenly as can be', () => {
-    const placements = fc
-      .tuple(worldSizes, fc.nat(200))
-      .map(([workers, more]) => ({ workers, experts: workers + more }));
-    fc.assert(
-      fc.property(placements, ({ workers, experts }) => {
-        const ranges = Array.from({ length: workers }, (_, worker) => hostedExperts(experts, workers, worker));
-        const hosts = ranges.flatMap(({ first, end }, worker) => Array.from({ length: end - first }, () => worker));
-        expect(hosts).toEqual(Array.from({ length: experts }, (_, expert) => hostOfExpert(experts, workers, expert)));
-        const lengths = ranges.map(({ first, end }) => end - first);
-        expect(Math.max(...lengths) - Math.min(...lengths)).toBeLessThanOrEqual(1);
-      }),
-    );
-  });
-
-  it('are not shared by more workers than there are', () => {
-    expect(() => hostedExperts(4, 5, 0)).toThrow('5 expert workers cannot share 4 experts');
-    expect(() => hostedExperts(4, 2, 2)).toThrow('expert worker 2 is not one of 0 to 1');
-    expect(() => hostOfExpert(4, 2, 4)).toThrow('expert 4 is not one of 0 to 3');
   });
 });

@@ -20,7 +20,7 @@ scales:
   - { name: a, run: { model: { decoder: { width: 8, depth: 1, feedForwardWidth: 16 } } } }
   - { name: b, run: { model: { decoder: { width: 16, depth: 1, feedForwardWidth: 32 } } } }
   - { name: c, run: { model: { decoder: { width: 32, depth: 1, feedForwardWidth: 64 } } } }
-learningRates: [1.0e-9, 3.0e-2, 1.0e+2]
+learningRates: [1.0e-9, 3.0e-2, 5.0]
 metric: heldOutLoss
 earlyStop: null
 predict:
@@ -93,7 +93,7 @@ describe('a sweep', () => {
   });
 
   it('with a rate more trains only what is new', async () => {
-    await writeFile(file, SWEEP.replace('1.0e+2]', '1.0e+2, 1.0e-2]'));
+    await writeFile(file, SWEEP.replace('5.0]', '5.0, 1.0e-2]'));
     const said = await home.start('lr', 'sweep', file, '--local', '2').ended;
     expect(said.code).toBe(0);
     expect(runsOf()).toHaveLength(12);

@@ -45,6 +45,7 @@ export class StepMeter {
         apply: report.applySeconds,
       },
       ringBytes: { sent: bytesSent - this.#sent, received: bytesReceived - this.#received },
+      experts: report.experts,
     });
     this.#sent = bytesSent;
     this.#received = bytesReceived;

@@ -25,6 +25,22 @@ describe.skipIf(!promtool)('promtool', () => {
     sequences: { captioned: 4, interleaved: 4, text: 1 },
     seconds: { data: 0.1, compute: 1, communication: 0, apply: 0.1 },
     ringBytes: { sent: 0, received: 0 },
+    experts: {
+      layers: [
+        {
+          layer: 1,
+          routed: [3, 5],
+          droppedShare: 0,
+          imbalance: 1.25,
+          routerEntropy: 1,
+          loadBalanceLoss: 1,
+          routerZLoss: 1,
+        },
+      ],
+      bytesSent: 1,
+      bytesReceived: 1,
+      waitingSeconds: 0,
+    },
   });
 
   it.each([

@@ -91,6 +91,30 @@ export function workerSeries(registry: Registry) {
       'weft_worker_ring_received_bytes_total',
       'Bytes received from the previous rank of the ring.',
     ),
+    expertChoices: counter(
+      'weft_worker_run_expert_choices_total',
+      'Choices of the routers that fell on an expert, before drops, of the whole run while this worker took part.',
+      ['layer', 'expert'],
+    ),
+    expertDroppedShare: gauge('weft_worker_run_expert_dropped_ratio', 'Choices without room in the last step.', [
+      'layer',
+    ]),
+    expertImbalance: gauge(
+      'weft_worker_run_expert_imbalance_ratio',
+      'Choices of the most wanted expert over those of the average one in the last step.',
+      ['layer'],
+    ),
+    routerEntropy: gauge('weft_worker_run_router_entropy_nats', 'Mean entropy of the router in the last step.', [
+      'layer',
+    ]),
+    loadBalanceLoss: gauge('weft_worker_run_load_balance_loss', 'Unweighed; 1 when even.', ['layer']),
+    routerZLoss: gauge('weft_worker_run_router_z_loss', 'Unweighed.', ['layer']),
+    expertSent: counter('weft_worker_expert_sent_bytes_total', 'Bytes sent to expert workers.'),
+    expertReceived: counter('weft_worker_expert_received_bytes_total', 'Bytes received from expert workers.'),
+    expertWaiting: counter(
+      'weft_worker_expert_waiting_seconds_total',
+      'Time in which nothing was computed because an answer of an expert worker was awaited.',
+    ),
     ringFailures: counter('weft_worker_ring_failures_total', 'Collectives that failed because a peer was gone.'),
     reconnects: counter(
       'weft_worker_coordinator_reconnects_total',

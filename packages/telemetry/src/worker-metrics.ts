@@ -22,6 +22,26 @@ export interface StepMeasurements {
   readonly sequences: PerSource<number>;
   readonly seconds: Readonly<Record<StepStage, number>>;
   readonly ringBytes: { readonly sent: number; readonly received: number };
+  /** Of models with MoE layers. */
+  readonly experts?: ExpertMeasurements | undefined;
+}
+
+/** What the MoE layers did in one step, over the whole run; the exchange is this worker's own. */
+export interface ExpertMeasurements {
+  readonly layers: readonly {
+    readonly layer: number;
+    /** By expert. */
+    readonly routed: readonly number[];
+    readonly droppedShare: number;
+    readonly imbalance: number;
+    /** Nats. */
+    readonly routerEntropy: number;
+    readonly loadBalanceLoss: number;
+    readonly routerZLoss: number;
+  }[];
+  readonly bytesSent: number;
+  readonly bytesReceived: number;
+  readonly waitingSeconds: number;
 }
 
 /** What a worker tells Prometheus. */
@@ -68,6 +88,7 @@ export class WorkerMetrics {
     for (const stage of STEP_STAGES) series.stageDuration.observe({ stage }, measured.seconds[stage]);
     series.ringSent.inc(measured.ringBytes.sent);
     series.ringReceived.inc(measured.ringBytes.received);
+    if (measured.experts !== undefined) this.#expertsDone(measured.experts);
   }
 
   /** After every evaluation of the held-out sequences; a source that takes no part is null. */
@@ -77,6 +98,23 @@ export class WorkerMetrics {
       const ofSource = sources[source];
       if (ofSource !== null) this.#series.heldOutSourceLoss.set({ source }, ofSource);
     }
+  }
+
+  #expertsDone({ layers, bytesSent, bytesReceived, waitingSeconds }: ExpertMeasurements): void {
+    const series = this.#series;
+    for (const { layer: number, routed, ...measured } of layers) {
+      const layer = `${number}`;
+      for (const [expert, choices] of routed.entries())
+        series.expertChoices.inc({ layer, expert: `${expert}` }, choices);
+      series.expertDroppedShare.set({ layer }, measured.droppedShare);
+      series.expertImbalance.set({ layer }, measured.imbalance);
+      series.routerEntropy.set({ layer }, measured.routerEntropy);
+      series.loadBalanceLoss.set({ layer }, measured.loadBalanceLoss);
+      series.routerZLoss.set({ layer }, measured.routerZLoss);
+    }
+    series.expertSent.inc(bytesSent);
+    series.expertReceived.inc(bytesReceived);
+    series.expertWaiting.inc(waitingSeconds);
   }
 
   ringFailed(): void {

@@ -73,7 +73,7 @@ async function throughLayers(
   const { executor, remote } = parts;
   const { meter } = remote;
   const phase: TrainPhase = microbatch === 0 ? 'gradients' : 'accumulate';
-  const run = await meter.computing(executor.begin(phase, batch));
+  const run = await meter.computing(() => executor.begin(phase, batch));
   try {
     const passed = await forwards(parts, run, microbatch);
     const late = await backwards(parts, run, microbatch, passed);
@@ -103,7 +103,8 @@ async function forwards(parts: MicrobatchFlowParts, run: PhaseRun, microbatch: n
   let late: Fed = {};
   for (const layer of remote.layers) {
     const names = exchangeNames(layer);
-    const left = await remote.meter.computing(run.advance(late, [names.filled, names.rows]));
+    const given = late;
+    const left = await remote.meter.computing(() => run.advance(given, [names.filled, names.rows]));
     try {
       const filled_EG = Int32Array.from(left[names.filled]?.data ?? []);
       filled.set(layer, filled_EG);
@@ -123,7 +124,8 @@ async function backwards(parts: MicrobatchFlowParts, run: PhaseRun, microbatch: 
   let { late } = passed;
   for (const layer of remote.layers.toReversed()) {
     const names = exchangeNames(layer);
-    const left = await remote.meter.computing(run.advance(late, [names.outputGradients]));
+    const given = late;
+    const left = await remote.meter.computing(() => run.advance(given, [names.outputGradients]));
     try {
       const filled_EG = passed.filled.get(layer) as Int32Array;
       const rows = { filled_EG, rows_ECD: left[names.outputGradients]?.data as Float32Array };
@@ -150,5 +152,5 @@ async function ask(
 
 async function takeBuckets({ program, remote }: MicrobatchFlowParts, run: PhaseRun): Promise<Buckets> {
   const names = program.buckets.map(({ name }) => name);
-  return remote.meter.computing(run.advance({}, names));
+  return remote.meter.computing(() => run.advance({}, names));
 }

@@ -24,12 +24,14 @@ it('an unknown recipe names the nearest and lists the others', () => {
   expect(() => recipe('debug-tinny')).toThrow(
     expect.objectContaining({
       message: 'there is no recipe "debug-tinny"',
-      cure: 'write debugTiny, or choose another of debugNano, mm1Tiny, mm1-3b, mm1-7b, mm1-30b',
+      cure: 'write debugTiny, or choose another of debugNano, moeTiny, mm1Tiny, mm1-3b, mm1-7b, mm1-30b, mm1-3b-moe-64e, mm1-7b-moe-32e',
     }),
   );
   expect(() => recipe('constructor')).toThrow(expect.objectContaining({ code: 'not_found' }));
   expect(() => recipe('constructor')).toThrow(
-    expect.objectContaining({ cure: 'choose one of debugTiny, debugNano, mm1Tiny, mm1-3b, mm1-7b, mm1-30b' }),
+    expect.objectContaining({
+      cure: 'choose one of debugTiny, debugNano, moeTiny, mm1Tiny, mm1-3b, mm1-7b, mm1-30b, mm1-3b-moe-64e, mm1-7b-moe-32e',
+    }),
   );
 });
 
@@ -70,4 +72,23 @@ it('the proxies have the sizes their names promise', () => {
   expect(billions('mm1-3b')).toBeCloseTo(2.91, 2);
   expect(billions('mm1-7b')).toBeCloseTo(6.48, 2);
   expect(billions('mm1-30b')).toBeCloseTo(29.7, 1);
+});
+
+it('the sparse ones hold the paper’s experts, on backbones that are left as they are', () => {
+  for (const [name, backbone, experts, everyLayers] of [
+    ['mm1-3b-moe-64e', 'mm1-3b', 64, 2],
+    ['mm1-7b-moe-32e', 'mm1-7b', 32, 4],
+  ] as const) {
+    const { model, ...run } = recipe(name);
+    const dense = recipe(backbone);
+    expect(model.decoder.moe).toMatchObject({ experts, everyLayers, loadBalanceWeight: 0.01, routerZWeight: 0.001 });
+    expect({ ...run, recipe: backbone, model: { ...model, decoder: { ...model.decoder, moe: null } } }).toEqual(dense);
+  }
+});
+
+it('the proxy of MM1-3B-MoE counts the paper’s 64 B', () => {
+  const { width, depth, feedForwardWidth } = recipe('mm1-3b-moe-64e').model.decoder;
+  const dense = depth * (4 * width ** 2 + 3 * width * feedForwardWidth);
+  const extra = (depth / 2) * 63 * 3 * width * feedForwardWidth;
+  expect((dense + extra) / 1e9).toBeCloseTo(63.8, 1);
 });

@@ -3,17 +3,22 @@ import { type RunConfig, resolveRunConfig } from '@weft/config';
 import { debugNano } from './debug-nano.js';
 import { debugTiny } from './debug-tiny.js';
 import { mm1_3b, mm1_7b, mm1_30b } from './mm1.js';
+import { mm1_3bMoe64e, mm1_7bMoe32e } from './mm1-moe.js';
 import { mm1Tiny } from './mm1-tiny.js';
+import { moeTiny } from './moe-tiny.js';
 import type { WholeConfig } from './whole-config.js';
 
 /** Every named run, in the order people should meet them. */
 export const recipes: Readonly<Record<string, () => WholeConfig>> = {
   debugTiny,
   debugNano,
+  moeTiny,
   mm1Tiny,
   'mm1-3b': mm1_3b,
   'mm1-7b': mm1_7b,
   'mm1-30b': mm1_30b,
+  'mm1-3b-moe-64e': mm1_3bMoe64e,
+  'mm1-7b-moe-32e': mm1_7bMoe32e,
 };
 
 /**

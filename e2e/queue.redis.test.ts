@@ -1,0 +1,84 @@
+import { type RedisServer, redisServer } from '@weft/testing';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { Cluster } from './cluster.js';
+import { queueSuite } from './queue-suite.js';
+import { withSettings } from './weft.js';
+
+let redis: RedisServer;
+beforeAll(async () => {
+  redis = await redisServer();
+});
+afterAll(() => redis.remove());
+
+/** Each test has a Redis database of its own. */
+let databases = 0;
+const freshUrl = async () => `${redis.url}/${++databases}`;
+
+queueSuite('Redis', freshUrl);
+
+const STEPS = 400;
+const settings = withSettings({ workers: 1, steps: STEPS, 'checkpoint.everySteps': 20 });
+const LEASE_MS = 10_000;
+
+describe('coordinators on one Redis', () => {
+  let cluster: Cluster;
+  beforeEach(async () => {
+    cluster = await Cluster.make(await freshUrl());
+  });
+  afterEach(() => cluster.remove());
+
+  async function expectWhole(runId: string): Promise<void> {
+    await cluster.untilPhase(runId, 'finished');
+    expect(cluster.home.metrics(runId).map(({ step }) => step)).toEqual(Array.from({ length: STEPS }, (_, i) => i + 1));
+    const check = await cluster.weft('data', 'ledger', runId, '--check');
+    expect(check.code, check.stdout + check.stderr).toBe(0);
+  }
+
+  it('go on with everything when Redis was restarted, and wait while it is away, saying so', async () => {
+    const coordinator = cluster.coordinator();
+    const worker = await cluster.worker();
+    await cluster.ready(1);
+    const runId = await cluster.launch(...settings);
+    const queued = await cluster.launch(...withSettings({ workers: 1, steps: 3 }));
+    await cluster.home.untilStep(runId, 30);
+    await redis.kill();
+    await redis.start();
+    await cluster.home.untilStep(runId, 60);
+    await redis.kill();
+    await coordinator.says('has not answered since');
+    const { step, reason } = await cluster.run(runId);
+    expect(reason).toContain('nothing is decided until it does');
+    await worker.says('waits for the coordinator to decide it');
+    // Longer than the lease and than the patience of heartbeats, so that everything has run out that can.
+    await new Promise((resolve) => setTimeout(resolve, 1.5 * LEASE_MS));
+    expect((await cluster.run(runId)).step).toBe(step);
+    expect(await cluster.waiting()).toEqual([queued]);
+    const refused = await cluster.weft('stop', queued);
+    expect(refused.stderr).toContain('has not answered since');
+    await redis.start();
+    await expectWhole(runId);
+    await cluster.untilPhase(queued, 'finished');
+    // Nobody was lost: it is still the first generation.
+    expect((await cluster.weft('history', runId)).stdout).not.toContain('generation 2');
+  });
+
+  it('never act both: the second stands by, takes over from a stopped one, and what that writes afterwards is refused', async () => {
+    const first = cluster.coordinator();
+    await cluster.worker();
+    await cluster.ready(1);
+    const runId = await cluster.launch(...settings);
+    const second = cluster.coordinator();
+    await second.says('this one stands by to take over');
+    expect(cluster.coordinatorProcessId).toBe(first.process.pid);
+    await cluster.home.untilStep(runId, 30);
+    first.process.kill('SIGSTOP');
+    await second.says('the coordinator listens on');
+    expect(cluster.coordinatorProcessId).toBe(second.process.pid);
+    first.process.kill('SIGCONT');
+    expect(await first.ended).toBe(1);
+    expect(first.log).toMatch(/lease/);
+    expect(cluster.coordinatorProcessId).toBe(second.process.pid);
+    await expectWhole(runId);
+    expect((await cluster.weft('history', runId)).stdout).toContain('generation 2');
+  });
+});

@@ -3,7 +3,15 @@ import { recipe, recipes } from '@weft/recipes';
 import { describe, expect, it } from 'vitest';
 import { derivedFacts } from './derived-facts.js';
 
-const parameters = { total: 1000, vision: 200, connector: 100, decoder: 700, decoderNonEmbedding: 500 };
+const parameters = {
+  total: 1000,
+  vision: 200,
+  connector: 100,
+  decoder: 700,
+  decoderNonEmbedding: 500,
+  experts: 0,
+  active: 1000,
+};
 
 describe('what follows from a configuration', () => {
   it('counts tokens, sequences, microbatches and memory', () => {
@@ -23,6 +31,26 @@ describe('what follows from a configuration', () => {
       decoderFlops: 6 * 500 * 9 * 128 * 10,
     });
     expect(derivedFacts({ ...config, workers: 1 }, parameters).ringBytesPerStep).toBe(0);
+  });
+
+  it('tells what experts weigh and send, in the ranks or in processes of their own', () => {
+    const sparse = { ...parameters, experts: 320, active: 760 };
+    const local = { ...recipe('moeTiny'), steps: 10 };
+    expect(derivedFacts(local, sparse)).toMatchObject({
+      weightsBytes: 4000,
+      checkpointBytes: 12_000,
+      decoderFlops: 6 * (500 - 240) * 8 * 128 * 10,
+      experts: { layers: 2, perLayer: 8, slotsPerMicrobatch: 8 * 64, hosts: null },
+    });
+    const remote = derivedFacts({ ...local, expertWorkers: 3 }, sparse);
+    expect(remote).toMatchObject({ weightsBytes: 680 * 4, checkpointBytes: 12_000, residentBytes: 16 * 680 });
+    // Three of eight experts at most; two choices of every token and layer, four ways, 128 numbers of 4 bytes.
+    expect(remote.experts?.hosts).toEqual({
+      mostExperts: 3,
+      residentBytes: 320 * (3 / 8) * 16,
+      rowsPerStep: 2 * 8 * 128 * 2,
+      bytesPerStep: 2 * 8 * 128 * 2 * 4 * 128 * 4,
+    });
   });
 
   it('adds up for every recipe', () => {

@@ -1,6 +1,7 @@
 import { type PerSource, perSource, SOURCES } from '@weft/common';
 import type { RunConfig } from '@weft/config';
 import { MixtureSchedule } from '@weft/mixture';
+import { type ExpertFacts, expertFacts } from './expert-facts.js';
 
 /** Numbers of trainable scalars, by part. */
 export interface ParameterFacts {
@@ -8,8 +9,12 @@ export interface ParameterFacts {
   readonly vision: number;
   readonly connector: number;
   readonly decoder: number;
-  /** N of the learning-rate law. */
+  /** Without token embedding and output head; all experts included. */
   readonly decoderNonEmbedding: number;
+  /** All experts of all MoE layers; 0 for a dense model. */
+  readonly experts: number;
+  /** What one token meets: of every MoE layer only two experts. Equal to `total` for a dense model. */
+  readonly active: number;
 }
 
 /** What follows from a configuration. */
@@ -26,7 +31,12 @@ export interface DerivedFacts {
   readonly sequencesPerRank: number;
   readonly microbatchesPerRank: number;
   readonly mostImagesPerMicrobatch: number;
-  /** Resident on every worker, without activations: fp32 weights, gradients, and the two moments of AdamW. */
+  /** `null` for a dense model. */
+  readonly experts: ExpertFacts | null;
+  /**
+   * Resident on every worker, without activations: fp32 weights, gradients, and the two moments of AdamW. Experts are
+   * among them unless expert workers hold them.
+   */
   readonly weightsBytes: number;
   readonly gradientsBytes: number;
   readonly optimizerBytes: number;
@@ -35,7 +45,7 @@ export interface DerivedFacts {
   readonly checkpointBytes: number;
   /** What one rank sends per step in the ring all-reduce. */
   readonly ringBytesPerStep: number;
-  /** The dense estimate 6·N·D for the decoder, floating-point operations of the whole run. */
+  /** The estimate 6·N·D for the decoder, floating-point operations of the whole run; N is what one token meets. */
   readonly decoderFlops: number;
 }
 
@@ -48,7 +58,9 @@ export function derivedFacts(config: RunConfig, parameters: ParameterFacts): Der
   const weight = SOURCES.reduce((sum, source) => sum + data.weights[source], 0);
   const tokensPerStep = globalBatchSize * model.sequenceLength;
   const sequencesPerRank = Math.ceil(globalBatchSize / workers);
-  const weightsBytes = parameters.total * FP32_BYTES;
+  const isRemote = config.expertWorkers > 0;
+  const weightsBytes = (parameters.total - (isRemote ? parameters.experts : 0)) * FP32_BYTES;
+  const idle = parameters.total - parameters.active;
   return {
     parameters,
     tokensPerStep,
@@ -58,12 +70,13 @@ export function derivedFacts(config: RunConfig, parameters: ParameterFacts): Der
     sequencesPerRank,
     microbatchesPerRank: Math.ceil(sequencesPerRank / microbatchSize),
     mostImagesPerMicrobatch: microbatchSize * data.imagesPerSequence,
+    experts: expertFacts(config, parameters.experts),
     weightsBytes,
     gradientsBytes: weightsBytes,
     optimizerBytes: 2 * weightsBytes,
     residentBytes: 4 * weightsBytes,
-    checkpointBytes: 3 * weightsBytes,
+    checkpointBytes: 3 * parameters.total * FP32_BYTES,
     ringBytesPerStep: workers === 1 ? 0 : Math.round((2 * (workers - 1) * weightsBytes) / workers),
-    decoderFlops: 6 * parameters.decoderNonEmbedding * tokensPerStep * steps,
+    decoderFlops: 6 * (parameters.decoderNonEmbedding - idle) * tokensPerStep * steps,
   };
 }

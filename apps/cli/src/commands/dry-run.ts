@@ -48,16 +48,18 @@ function scalar(value: unknown): string {
 }
 
 function derivedPairs(config: RunConfig, derived: DerivedFacts): (readonly [string, string])[] {
-  const { parameters } = derived;
+  const { parameters, experts } = derived;
   const inRun = SOURCES.map((source) => `${source} ${count(derived.sequencesTotal[source])}`).join(', ');
   const inStep = SOURCES.map((source) => `${source} ${sequences(derived.sequencesPerStep[source])}`).join(', ');
   const { learningRateSource: source } = config;
   return [
     ...(source === null ? [] : [['learning rate', sourceSentence(source).replace('learning rate ', '')] as const]),
     ['parameters', `${large(parameters.total)} (${count(parameters.total)})`],
+    ...(experts === null ? [] : [['  of which one token meets', large(parameters.active)] as const]),
     ['  vision', large(parameters.vision)],
     ['  connector', large(parameters.connector)],
     ['  decoder', `${large(parameters.decoder)}, without embeddings ${large(parameters.decoderNonEmbedding)}`],
+    ...expertPairs(derived),
     ['tokens per step', `${count(derived.tokensPerStep)} (${config.globalBatchSize} × ${config.model.sequenceLength})`],
     ['tokens in the run', large(derived.tokensTotal)],
     ['sequences per step', inStep],
@@ -71,9 +73,34 @@ function derivedPairs(config: RunConfig, derived: DerivedFacts): (readonly [stri
       'memory per worker',
       `${bytes(derived.residentBytes)} and activations (weights ${bytes(derived.weightsBytes)}, gradients ${bytes(derived.gradientsBytes)}, AdamW ${bytes(derived.optimizerBytes)})`,
     ],
-    ['sent per rank and step', bytes(derived.ringBytesPerStep)],
+    ...hostPairs(config, derived),
+    [experts?.hosts ? 'gradients sent per rank' : 'sent per rank and step', bytes(derived.ringBytesPerStep)],
     ['one checkpoint', bytes(derived.checkpointBytes)],
     ['decoder compute', `${derived.decoderFlops.toExponential(1)} FLOPs (6·N·D)`],
+  ];
+}
+
+function expertPairs({ parameters, experts }: DerivedFacts): (readonly [string, string])[] {
+  if (experts === null) return [];
+  const { layers, perLayer, slotsPerMicrobatch } = experts;
+  return [
+    ['  experts', `${large(parameters.experts)}, ${perLayer} in each of ${plural(layers, 'layer')}`],
+    ['rows for experts', `at most ${count(slotsPerMicrobatch)} per layer and microbatch`],
+  ];
+}
+
+function hostPairs({ expertWorkers }: RunConfig, { experts }: DerivedFacts): (readonly [string, string])[] {
+  if (experts === null || experts.hosts === null) return [];
+  const { mostExperts, residentBytes, rowsPerStep, bytesPerStep } = experts.hosts;
+  return [
+    [
+      'memory per expert worker',
+      `${bytes(residentBytes)} and activations (at most ${plural(mostExperts, 'expert')} of every layer, on ${plural(expertWorkers, 'expert worker')})`,
+    ],
+    [
+      'tokens exchanged per step',
+      `at most ${count(rowsPerStep)} to experts, ${bytes(bytesPerStep)} there and back, forwards and backwards`,
+    ],
   ];
 }
 

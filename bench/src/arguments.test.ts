@@ -13,6 +13,11 @@ describe('the arguments of the bench', () => {
     });
   });
 
+  test('take fewer turns with --quick, unless they are told how many', () => {
+    expect(parseBenchArguments([])).toMatchObject({ rounds: 5, steps: 5, warmup: 3 });
+    expect(parseBenchArguments(['--quick', '--steps', '4'])).toMatchObject({ rounds: 3, steps: 4, warmup: 1 });
+  });
+
   test('choose models, threads, precisions, steps and rounds', () => {
     const words = '--models decoder-5m --threads 4 --precisions bf16 --steps 3 --rounds 2 --chip-tflops 0.4'.split(' ');
     expect(parseBenchArguments(words)).toMatchObject({

@@ -10,9 +10,10 @@ export const USAGE = `npm run bench -- [options]
   --precisions LIST    of ${PRECISIONS.join(', ')} (default: all)
   --threads LIST       threads of each process (default: 1,2)
   --processes LIST     data-parallel processes, for mm1-tiny (default: 1,2)
-  --rounds N           turns that every contestant takes (default: 5)
-  --steps N            measured steps of a turn (default: 5)
-  --warmup N           steps before the first round, after the very first one (default: 3)
+  --rounds N           turns that every contestant takes (default: 5; with --quick 3)
+  --steps N            measured steps of a turn (default: 5; with --quick 2)
+  --warmup N           steps before the first round, after the very first one (default: 3; with --quick 1)
+  --quick              the whole table in a third of the time, with less certain medians
   --peers              let PyTorch and JAX take turns with ours, and print the ratios
   --with LIST          the peers: of ${PEERS.join(', ')} (default: all that Python has); means --peers
   --chip-tflops N      the chip's peak in TFLOP/s, by its maker: adds the column MFU
@@ -39,17 +40,21 @@ export interface BenchOptions extends PlanOptions {
   readonly help: boolean;
 }
 
+const THOROUGH = { rounds: '5', steps: '5', warmup: '3' } as const;
+const QUICK = { rounds: '3', steps: '2', warmup: '1' } as const;
+
 /** @throws WeftError `invalid_argument` naming the option, the value and what it may be. */
 export function parseBenchArguments(words: readonly string[]): BenchOptions {
   const values = parsed(words);
+  const turns = values.quick ? QUICK : THOROUGH;
   return {
     models: choices('--models', values.models, MODEL_NAMES),
     precisions: choices('--precisions', values.precisions, PRECISIONS),
     threads: list(values.threads).map((word) => wholeNumber('--threads', word, 1)),
     processes: list(values.processes).map((word) => wholeNumber('--processes', word, 1)),
-    rounds: wholeNumber('--rounds', values.rounds, 1),
-    steps: wholeNumber('--steps', values.steps, 1),
-    warmup: wholeNumber('--warmup', values.warmup, 0),
+    rounds: wholeNumber('--rounds', values.rounds ?? turns.rounds, 1),
+    steps: wholeNumber('--steps', values.steps ?? turns.steps, 1),
+    warmup: wholeNumber('--warmup', values.warmup ?? turns.warmup, 0),
     peers: values.peers || values.with !== undefined ? choices('--with', values.with, PEERS) : [],
     chipTflops: values['chip-tflops'] === undefined ? undefined : positive('--chip-tflops', values['chip-tflops']),
     allReduce: values['all-reduce'],
@@ -69,9 +74,10 @@ function parsed(words: readonly string[]) {
         precisions: { type: 'string' },
         threads: { type: 'string', default: '1,2' },
         processes: { type: 'string', default: '1,2' },
-        rounds: { type: 'string', default: '5' },
-        steps: { type: 'string', default: '5' },
-        warmup: { type: 'string', default: '3' },
+        rounds: { type: 'string' },
+        steps: { type: 'string' },
+        warmup: { type: 'string' },
+        quick: { type: 'boolean', default: false },
         peers: { type: 'boolean', default: false },
         with: { type: 'string' },
         'chip-tflops': { type: 'string' },

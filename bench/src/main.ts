@@ -29,40 +29,63 @@ try {
   process.exitCode = 1;
 }
 
-/** Returns the exit code: 1 when a peer's model turned out to be another one. */
+/** Returns the exit code: 1 when a peer's model turned out to be another one, or ours broke down. */
 async function bench(options: BenchOptions): Promise<number> {
   const cases = planCases(options, availableParallelism());
   const { peers, missing } = findPeers(options.profile ? [] : options.peers);
   for (const sentence of missing) console.error(sentence);
-  const directory = await mkdtemp(join(tmpdir(), 'weft-bench-'));
+  const machine = { processor: cpus()[0]?.model ?? 'unknown', cores: availableParallelism(), node: process.version };
   const results: CaseResult[] = [];
+  const broken: string[] = [];
+  const save = (allReduce?: unknown) => writeReport(options, { machine, results, broken, allReduce });
+  const directory = await mkdtemp(join(tmpdir(), 'weft-bench-'));
   try {
-    for (const benchCase of cases) {
-      const { measurements, failures } = await measure(benchCase, peers, options, directory);
-      if (options.profile) printProfile(benchCase, measurements);
-      else results.push(summarise(benchCase, measurements, failures, options.chipTflops));
+    for (const [index, benchCase] of cases.entries()) {
+      const place = `${index + 1}/${cases.length} ${describeCase(benchCase)}`;
+      try {
+        const { measurements, failures } = await measure(benchCase, peers, options, directory, place);
+        if (options.profile) printProfile(benchCase, measurements);
+        else results.push(summarise(benchCase, measurements, failures, options.chipTflops));
+      } catch (thrown) {
+        broken.push(`${describeCase(benchCase)}: ${WeftError.from(thrown).message}`);
+      }
+      // Whoever interrupts a long run keeps what was measured.
+      if (!options.profile) await save();
     }
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
-  if (options.profile) return 0;
+  for (const sentence of broken) console.error(sentence);
+  const failed = broken.length > 0 ? 1 : 0;
+  if (options.profile) return failed;
 
   const allReduce = options.allReduce ? await measureAllReduce(peers.includes('torch-ddp')) : undefined;
-  const machine = { processor: cpus()[0]?.model ?? 'unknown', cores: availableParallelism(), node: process.version };
-  const report = JSON.stringify({ weft: WEFT_VERSION, machine, options, results, allReduce }, null, 2);
-  const out = options.out ?? DEFAULT_OUT;
-  await mkdir(dirname(out), { recursive: true });
-  await writeFile(out, `${report}\n`);
+  const report = await save(allReduce);
   if (options.json) console.log(report);
   else {
     console.log(`${machine.processor}, ${machine.cores} cores, Node ${machine.node}`);
     console.log(renderResults(results));
     if (allReduce !== undefined) console.log(JSON.stringify(allReduce, null, 2));
   }
-  return results.some(({ agreement }) => agreement.some(({ isEqual }) => !isEqual)) ? 1 : 0;
+  return results.some(({ agreement }) => agreement.some(({ isEqual }) => !isEqual)) ? 1 : failed;
 }
 
-async function measure(benchCase: BenchCase, peers: readonly Peer[], options: BenchOptions, directory: string) {
+/** Writes everything measured so far as JSON, and returns it. */
+async function writeReport(options: BenchOptions, measured: object): Promise<string> {
+  const report = JSON.stringify({ weft: WEFT_VERSION, options, ...measured }, null, 2);
+  const out = options.out ?? DEFAULT_OUT;
+  await mkdir(dirname(out), { recursive: true });
+  await writeFile(out, `${report}\n`);
+  return report;
+}
+
+async function measure(
+  benchCase: BenchCase,
+  peers: readonly Peer[],
+  options: BenchOptions,
+  directory: string,
+  place: string,
+) {
   const model = benchModel(benchCase.model);
   const where = join(directory, `${benchCase.model}-${benchCase.processes}`);
   const fixture = await writeFixture(where, model, benchCase.processes);
@@ -71,7 +94,7 @@ async function measure(benchCase: BenchCase, peers: readonly Peer[], options: Be
     contestants: options.profile ? ['weft'] : contestantsOf(benchCase, peers),
     team: { model, optimizer: OPTIMIZER, fixture, trace: options.profile },
     cacheDirectory: join(directory, 'cache'),
-    onProgress: (what) => console.error(`${describeCase(benchCase)}: ${what}`),
+    onProgress: (what) => console.error(`${place}: ${what}`),
   });
 }
 

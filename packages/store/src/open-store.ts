@@ -1,5 +1,4 @@
 import { FileStore } from './file-store.js';
-import { RedisStore } from './redis/redis-store.js';
 import type { Store, StoreOptions } from './store.js';
 
 const DEFAULT_KEY_PREFIX = 'weft';
@@ -20,5 +19,7 @@ export async function openStore({
   connectTimeoutMs = DEFAULT_CONNECT_TIMEOUT_MS,
 }: StoreOptions): Promise<Store> {
   if (redisUrl === undefined) return new FileStore(home);
+  // Loaded only when it is wanted: it takes a quarter of a second, and the quickstart needs none.
+  const { RedisStore } = await import('./redis/redis-store.js');
   return RedisStore.open({ url: redisUrl, keyPrefix, leaseMs, connectTimeoutMs });
 }

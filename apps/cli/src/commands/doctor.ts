@@ -1,14 +1,7 @@
 import { WeftError } from '@weft/common';
 import type { CommandContext } from '../context.js';
 import { type Check, renderChecks, verdict } from '../doctor/check.js';
-import {
-  deviceChecks,
-  homeCheck,
-  memoryCheck,
-  pythonCheck,
-  redisCheck,
-  versionCheck,
-} from '../doctor/machine-checks.js';
+import { deviceChecks, homeCheck, memoryCheck, pythonCheck, versionCheck } from '../doctor/machine-checks.js';
 import { EXIT } from '../report-error.js';
 import { paint } from '../spans.js';
 import { asTyped, say } from '../terminal.js';
@@ -24,7 +17,7 @@ export async function doctor(context: CommandContext): Promise<number> {
     await homeCheck(home),
     ...(await room('data', async () => (await import('../doctor/data-checks.js')).dataChecks(home))),
     ...(await room('coordinator', async () => (await import('../doctor/cluster-checks.js')).clusterChecks(context))),
-    await redisCheck(terminal.env.WEFT_REDIS_URL),
+    ...(await room('Redis', async () => [await (await import('../doctor/redis-check.js')).redisCheck(context)])),
     await pythonCheck(),
   ];
   const checks = looked.map((check) =>

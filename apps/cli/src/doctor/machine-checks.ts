@@ -3,11 +3,10 @@ import { access, constants, stat, statfs } from 'node:fs/promises';
 import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
-import { WEFT_VERSION, WeftError } from '@weft/common';
+import { WEFT_VERSION } from '@weft/common';
 import { bytes, plural } from '../format.js';
 import { shortPath } from '../home.js';
 import type { Check } from './check.js';
-import { pingRedis } from './ping-redis.js';
 
 const run = promisify(execFile);
 const TIMEOUT_MS = 10_000;
@@ -68,25 +67,6 @@ export async function homeCheck(home: string): Promise<Check> {
   }
 }
 
-/** Only when it is wanted: the quickstart needs none. */
-export async function redisCheck(url: string | undefined): Promise<Check> {
-  const name = 'Redis';
-  if (url === undefined || url === '')
-    return { name, status: 'note', finding: 'not asked for (WEFT_REDIS_URL is not set)' };
-  try {
-    await pingRedis(url);
-    return { name, status: 'ok', finding: `answers at ${withoutPassword(url)}` };
-  } catch (thrown) {
-    const finding = `WEFT_REDIS_URL is ${withoutPassword(url)}, but: ${WeftError.from(thrown).message}`;
-    return {
-      name,
-      status: 'missing',
-      finding,
-      cure: 'start the server, correct WEFT_REDIS_URL, or unset it to use files',
-    };
-  }
-}
-
 /** Optional: only scripts that read checkpoints in Python want it. */
 export async function pythonCheck(): Promise<Check> {
   const name = 'Python';
@@ -101,13 +81,6 @@ export async function pythonCheck(): Promise<Check> {
   } catch {
     return { name, status: 'note', finding: 'none; optional, to read checkpoints from Python' };
   }
-}
-
-export function withoutPassword(url: string): string {
-  if (!URL.canParse(url)) return 'not a URL';
-  const parsed = new URL(url);
-  if (parsed.password !== '') parsed.password = '…';
-  return decodeURI(parsed.href);
 }
 
 async function nearestExisting(path: string): Promise<string> {

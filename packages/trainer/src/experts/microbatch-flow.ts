@@ -1,8 +1,10 @@
 import type { ExpertExchange, ExpertRows } from '@weft/collectives';
+import { WeftError } from '@weft/common';
 import { type Executor, elementCount, type Fed, type PhaseRun } from '@weft/engine';
 import { type Buckets, release } from '../reduce-gradients.js';
 import type { TrainPhase, TrainProgram } from '../train-program.js';
 import { exchangeNames } from './remote-experts.js';
+import { RunInTurn } from './run-in-turn.js';
 import { WaitMeter } from './wait-meter.js';
 
 /** A rank's way to experts that live elsewhere. */
@@ -41,52 +43,50 @@ export async function beginRemoteGradients(
   parts: MicrobatchFlowParts,
   microbatches: readonly Fed[],
 ): Promise<PhaseRun> {
-  const { microbatchesInFlight } = parts.remote;
+  const { executor, program, remote } = parts;
+  const names = program.buckets.map(({ name }) => name);
   let before: Promise<Buckets> = Promise.resolve({});
-  const flows: Promise<PhaseRun>[] = [];
-  const ends: Promise<unknown>[] = [];
+  let last: RunInTurn | undefined;
+  const ends: Promise<Buckets>[] = [];
   for (const [index, microbatch] of microbatches.entries()) {
-    const sums = before;
-    const isLast = index === microbatches.length - 1;
-    const mayBegin = ends[index - microbatchesInFlight] ?? Promise.resolve();
-    const flow = mayBegin.then(() => throughLayers(parts, index, microbatch, sums));
-    flows.push(flow);
-    const end = isLast ? flow.then(() => ({})) : flow.then((run) => takeBuckets(parts, run));
-    ends.push(end);
-    before = end;
+    const phase: TrainPhase = index === 0 ? 'gradients' : 'accumulate';
+    const run = new RunInTurn(() => executor.begin(phase, microbatch), remote.meter);
+    const mayBegin = ends[index - remote.microbatchesInFlight] ?? Promise.resolve();
+    const flow = mayBegin.then(() => throughLayers(parts, run, index));
+    before = toItsEnd(run, flow, before, index === microbatches.length - 1 ? [] : names);
+    ends.push(before);
+    last = run;
   }
-  const outcomes = await Promise.allSettled([...flows, ...ends]);
+  const outcomes = await Promise.allSettled(ends);
   const failed = outcomes.find(({ status }) => status === 'rejected');
-  const last = flows.at(-1) as Promise<PhaseRun>;
-  if (failed?.status !== 'rejected') return last;
-  await last.then((run) => run.abandon()).catch(() => {});
-  throw failed.reason;
+  if (failed?.status === 'rejected') throw failed.reason;
+  if (last === undefined) throw new WeftError('internal', 'a step without microbatches');
+  return last;
 }
 
-/** One microbatch forwards and back through all layers with experts; everything is given when it resolves. */
-async function throughLayers(
-  parts: MicrobatchFlowParts,
-  microbatch: number,
-  batch: Fed,
+/** Gives a run what it still lacks, with the sums of the microbatch before it, and takes what is named. */
+async function toItsEnd(
+  run: RunInTurn,
+  flow: Promise<Fed>,
   before: Promise<Buckets>,
-): Promise<PhaseRun> {
-  const { executor, remote } = parts;
-  const { meter } = remote;
-  const phase: TrainPhase = microbatch === 0 ? 'gradients' : 'accumulate';
-  const run = await meter.computing(() => executor.begin(phase, batch));
+  names: readonly string[],
+): Promise<Buckets> {
+  const [late, sums] = await Promise.allSettled([flow, before]);
   try {
-    const passed = await forwards(parts, run, microbatch);
-    const late = await backwards(parts, run, microbatch, passed);
-    const sums = await before;
-    await run.advance({ ...late, ...sums }, []);
-    release(sums);
-    return run;
+    if (late.status === 'rejected') throw late.reason;
+    if (sums.status === 'rejected') throw sums.reason;
+    return await run.advance({ ...late.value, ...sums.value }, names);
   } catch (thrown) {
     await run.abandon().catch(() => {});
-    // The sums of the microbatch before would have gone into this one.
-    await before.then(release, () => {});
     throw thrown;
+  } finally {
+    if (sums.status === 'fulfilled') release(sums.value);
   }
+}
+
+/** One microbatch forwards and back through all layers with experts; returns what is still to be given. */
+async function throughLayers(parts: MicrobatchFlowParts, run: PhaseRun, microbatch: number): Promise<Fed> {
+  return backwards(parts, run, microbatch, await forwards(parts, run, microbatch));
 }
 
 /** What a layer's way forward leaves for its way back. */
@@ -103,8 +103,7 @@ async function forwards(parts: MicrobatchFlowParts, run: PhaseRun, microbatch: n
   let late: Fed = {};
   for (const layer of remote.layers) {
     const names = exchangeNames(layer);
-    const given = late;
-    const left = await remote.meter.computing(() => run.advance(given, [names.filled, names.rows]));
+    const left = await run.advance(late, [names.filled, names.rows]);
     try {
       const filled_EG = Int32Array.from(left[names.filled]?.data ?? []);
       filled.set(layer, filled_EG);
@@ -124,8 +123,7 @@ async function backwards(parts: MicrobatchFlowParts, run: PhaseRun, microbatch: 
   let { late } = passed;
   for (const layer of remote.layers.toReversed()) {
     const names = exchangeNames(layer);
-    const given = late;
-    const left = await remote.meter.computing(() => run.advance(given, [names.outputGradients]));
+    const left = await run.advance(late, [names.outputGradients]);
     try {
       const filled_EG = passed.filled.get(layer) as Int32Array;
       const rows = { filled_EG, rows_ECD: left[names.outputGradients]?.data as Float32Array };
@@ -148,9 +146,4 @@ async function ask(
   const answer_ECD = new Float32Array(elementCount(spec?.shape ?? []));
   await remote.meter.awaiting(remote.exchange.exchange(subject, { ...rows, answer_ECD }));
   return { [name]: answer_ECD };
-}
-
-async function takeBuckets({ program, remote }: MicrobatchFlowParts, run: PhaseRun): Promise<Buckets> {
-  const names = program.buckets.map(({ name }) => name);
-  return remote.meter.computing(() => run.advance({}, names));
 }

@@ -27,6 +27,8 @@ predict:
   - { name: d, run: { model: { decoder: { width: 64, depth: 1, feedForwardWidth: 128 } } } }
 `;
 
+const ANOTHER_SCALE = '  - { name: e, run: { model: { decoder: { width: 24, depth: 1, feedForwardWidth: 48 } } } }\n';
+
 let home: Home;
 let file: string;
 beforeAll(async () => {
@@ -92,9 +94,10 @@ describe('a sweep', () => {
     for (const [runId, log] of before) expect(logOf(runId)).toBe(log);
   });
 
-  it('with a rate more trains only what is new', async () => {
-    await writeFile(file, SWEEP.replace('5.0]', '5.0, 1.0e-2]'));
+  it('with a scale more trains only what is new', async () => {
+    await writeFile(file, SWEEP.replace('learningRates', `${ANOTHER_SCALE}learningRates`));
     const said = await home.start('lr', 'sweep', file, '--local', '2').ended;
+    expect(said.stderr).toBe('');
     expect(said.code).toBe(0);
     expect(runsOf()).toHaveLength(12);
     expect(lines(said.stdout).filter(({ type }) => type === 'runEnded')).toHaveLength(12);

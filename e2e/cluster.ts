@@ -37,7 +37,10 @@ export class Daemon {
   }
 
   async says(sentence: string): Promise<void> {
-    await until(() => `"${sentence}" in ${this.#log.slice(-2000)}`, () => this.#log.includes(sentence));
+    await until(
+      () => `"${sentence}" in ${this.#log.slice(-2000)}`,
+      () => this.#log.includes(sentence),
+    );
   }
 
   /** kill -9. */
@@ -86,10 +89,13 @@ export class Cluster {
   /** Waits until a coordinator serves the home, with so many workers. */
   async ready(workers: number): Promise<void> {
     const logs = () => this.#daemons.map(({ log }) => log.slice(-500)).join('\n');
-    await until(() => `a coordinator with its workers: ${logs()}`, async () => {
-      const { code, stdout } = await this.weft('queue', '--json');
-      return code === 0 && (JSON.parse(stdout) as { workersAttending: number }).workersAttending >= workers;
-    });
+    await until(
+      () => `a coordinator with its workers: ${logs()}`,
+      async () => {
+        const { code, stdout } = await this.weft('queue', '--json');
+        return code === 0 && (JSON.parse(stdout) as { workersAttending: number }).workersAttending >= workers;
+      },
+    );
   }
 
   weft(...words: string[]): Promise<Said> {
@@ -132,7 +138,10 @@ export class Cluster {
   }
 
   async untilPhase(runId: string, phase: string): Promise<void> {
-    await until(() => `${runId} to be ${phase}`, async () => (await this.run(runId)).phase === phase);
+    await until(
+      () => `${runId} to be ${phase}`,
+      async () => (await this.run(runId)).phase === phase,
+    );
   }
 
   /** The runs that wait, in their order. */

@@ -49,6 +49,7 @@ export function commandTree(terminal: Terminal, run: Run): Command {
     .option('--steps <N>', 'short for --set steps=N', positiveInteger)
     .option('--workers <N>', 'short for --set workers=N', positiveInteger)
     .option('--expert-workers <E>', 'hold the experts of MoE layers in E processes of their own', wholeNumber)
+    .option('--init-from <checkpoint>', 'begin with these weights; experts as copies of a dense feed-forward')
     .option('--dry-run', 'show the resolved configuration and what follows from it; start nothing')
     .option('--redis <url>', 'with --local: keep logs and queue in Redis')
     .option('--detach', 'return as soon as the run is accepted')

@@ -18,6 +18,8 @@ export interface RunChoices {
   readonly steps?: number;
   readonly workers?: number;
   readonly expertWorkers?: number;
+  /** `--init-from`: a checkpoint, or a run that has one. */
+  readonly initFrom?: string;
   /** Where `.weft/…` lies, for the file of a fit; default as `weftHome`. */
   readonly home?: string;
 }
@@ -32,12 +34,19 @@ export async function resolveRun(nameOrFile: string, choices: RunChoices = {}): 
     ...shortcut('steps', choices.steps),
     ...shortcut('workers', choices.workers),
     ...shortcut('expertWorkers', choices.expertWorkers),
+    ...(await initLayer(choices.initFrom)),
     ...settingLayers(choices.set ?? []),
   ];
   const law = automaticLaw(mergeLayers(layers));
   if (law === undefined) return resolveLayers(layers);
   const { automaticRate } = await import('./learning-rate/automatic-rate.js');
   return resolveLayers(layers, await automaticRate(law, weftHome(choices.home, process.env)));
+}
+
+async function initLayer(path: string | undefined): Promise<ConfigLayer[]> {
+  if (path === undefined) return [];
+  const { startingWeights } = await import('./runs/starting-weights.js');
+  return [{ value: { initFrom: await startingWeights(path) }, where: () => '--init-from' }];
 }
 
 /** The layers of a recipe's name, or of a run file and the recipe it starts from. */
@@ -50,6 +59,7 @@ export function withAbsolutePaths(config: RunConfig, home: string): RunConfig {
   const { directory, tokenizer } = config.data;
   return {
     ...config,
+    initFrom: config.initFrom === null ? null : pathFromHome(config.initFrom, home),
     data: {
       ...config.data,
       directory: pathFromHome(directory, home),

@@ -86,6 +86,7 @@ describe('resolving', () => {
       queue: { priority: 0, maxAttempts: 1, backoffSeconds: 30, notBefore: null },
       evaluation: { everySteps: 0, sequencesPerSource: 0 },
       expertWorkers: 0,
+      initFrom: null,
       microbatchesInFlight: 2,
       learningRateSource: null,
     });
@@ -182,7 +183,9 @@ describe('refusing one field', () => {
   });
 
   it('says it of things that are no configuration at all', () => {
-    expect(refusal('60')).toMatch(/^the configuration is "60", but must be a group of fields \(recipe, seed, steps/);
+    expect(refusal('60')).toMatch(
+      /^the configuration is "60", but must be a group of fields \(recipe, seed, initFrom, steps/,
+    );
     expect(refusal([])).toMatch(/^the configuration is \[\], but must be/);
   });
 

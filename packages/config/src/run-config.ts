@@ -13,6 +13,11 @@ export interface RunConfig {
   readonly recipe: string;
   /** Seeds parameter initialisation and the order of the data; an integer in [0, 2³²). */
   readonly seed: number;
+  /**
+   * The directory of a checkpoint whose weights the run begins with, null to begin from the seed. Experts may begin as
+   * copies of a dense checkpoint's feed-forward. The moments of the optimizer and the step begin anew.
+   */
+  readonly initFrom: string | null;
   /** Optimizer steps of the whole run. */
   readonly steps: number;
   /** The number of ranks, `worldSize`. It changes speed, never which sequences a step consumes. */

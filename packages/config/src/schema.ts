@@ -179,6 +179,7 @@ const queue = group({
 export const runConfigSchema = group({
   recipe: text('a name').default('custom'),
   seed: wholeNumber(0).default(0),
+  initFrom: text('the folder of a checkpoint, or null').nullable().default(null),
   steps: wholeNumber(1),
   workers: wholeNumber(1, 65_536).default(1),
   expertWorkers: wholeNumber(0, 65_536).default(0),

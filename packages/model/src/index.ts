@@ -17,5 +17,6 @@ export { type MoeShape, moeLayers, moeShape } from './moe/moe-shape.js';
 export { decodeMoeSignals, type MoeLayerSignals, moeSignalsLength } from './moe/moe-signals.js';
 export { SparseLayers } from './moe/sparse-layers.js';
 export { isExpertTensor, type StoredTensor, stackOf, storedTensors } from './moe/stored-tensors.js';
+export { denseTwin, isRouter } from './moe/upcycling.js';
 export type { Initial, ParameterSpec, Parameters } from './parameters.js';
 export { takeRows } from './take-rows.js';

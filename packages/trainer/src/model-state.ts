@@ -84,7 +84,8 @@ function* lazily<T>(makers: readonly (() => T)[]): Iterable<T> {
 /** Bounds the memory that values take on their way into the engine. */
 const GROUP_ELEMENTS = 16 * 2 ** 20;
 
-async function writeInGroups(
+/** Writes tensors into the engine, some at a time. */
+export async function writeInGroups(
   executor: Executor,
   values: Iterable<NamedArray> | AsyncIterable<NamedArray>,
 ): Promise<void> {

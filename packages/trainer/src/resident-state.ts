@@ -1,6 +1,7 @@
 import { type Manifest, readManifest } from '@weft/checkpoint';
 import { WeftError } from '@weft/common';
 import type { Executor } from '@weft/engine';
+import { initialiseFrom } from './initial-weights.js';
 import { initialiseState, loadState } from './model-state.js';
 import type { GenerationPlan } from './ports.js';
 import type { StatefulProgram } from './stored-state.js';
@@ -9,6 +10,8 @@ export interface ResidentStateOptions {
   readonly executor: Executor;
   readonly program: StatefulProgram;
   readonly seed: number;
+  /** The checkpoint whose weights a fresh run begins with; null: none, the seed alone. */
+  readonly initFrom: string | null;
   /** Looks at a checkpoint before it is loaded; throws to refuse it. Default: nothing to object to. */
   readonly check?: (manifest: Manifest, directory: string) => void;
 }
@@ -37,10 +40,15 @@ export class ResidentState {
       throw new WeftError('failed_precondition', message);
     }
     this.#step = undefined;
-    const { executor, program, seed } = this.#options;
-    if (state.kind === 'fresh') await initialiseState(executor, program, seed);
+    if (state.kind === 'fresh') await this.#begin();
     else await this.#load(state.directory);
     this.#step = firstStep - 1;
+  }
+
+  async #begin(): Promise<void> {
+    const { executor, program, seed, initFrom } = this.#options;
+    if (initFrom === null) await initialiseState(executor, program, seed);
+    else await initialiseFrom(executor, program, seed, initFrom);
   }
 
   async #load(directory: string): Promise<void> {

@@ -67,7 +67,7 @@ export class TrainingSession {
     const { stored } = program;
     this.#saver = new CheckpointSaver({ executor, stored, runDirectory, shareOf: (plan) => rankShare(stored, plan) });
     const check = (manifest: Manifest, directory: string) => this.#check(manifest, directory);
-    this.#state = new ResidentState({ executor, program, seed: config.seed, check });
+    this.#state = new ResidentState({ executor, program, seed: config.seed, initFrom: config.initFrom, check });
   }
 
   /** The engine in use, for people. */

@@ -15,6 +15,7 @@ export interface LaunchOptions extends QueueOptions {
   readonly steps?: number;
   readonly workers?: number;
   readonly expertWorkers?: number;
+  readonly initFrom?: string;
   readonly dryRun?: boolean;
   readonly detach?: boolean;
 }
@@ -78,7 +79,7 @@ async function configOf(recipe: string, given: LaunchOptions): Promise<RunConfig
 
 /** The options again as a person would type them. */
 function argumentsOf(options: LaunchOptions): string[] {
-  const { local, steps, workers, expertWorkers } = options;
+  const { local, steps, workers, expertWorkers, initFrom } = options;
   const set = [...(options.set ?? []), ...queueSettings(options)];
   return [
     ...(local === undefined ? [] : ['--local', ...(local === true ? [] : [`${local}`])]),
@@ -86,5 +87,6 @@ function argumentsOf(options: LaunchOptions): string[] {
     ...(steps === undefined ? [] : ['--steps', `${steps}`]),
     ...(workers === undefined ? [] : ['--workers', `${workers}`]),
     ...(expertWorkers === undefined ? [] : ['--expert-workers', `${expertWorkers}`]),
+    ...(initFrom === undefined ? [] : ['--init-from', initFrom]),
   ];
 }

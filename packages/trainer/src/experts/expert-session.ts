@@ -49,7 +49,7 @@ export class ExpertSession {
     this.#program = program;
     this.#executor = executor;
     this.#saver = new CheckpointSaver({ executor, stored, runDirectory, shareOf: (plan) => expertShare(stored, plan) });
-    this.#state = new ResidentState({ executor, program, seed: config.seed });
+    this.#state = new ResidentState({ executor, program, seed: config.seed, initFrom: config.initFrom });
   }
 
   /** The engine in use, for people. */

@@ -32,12 +32,12 @@ export function layerProgram(size: LayerSize): Program {
       step: {
         inputs: {},
         run: ({ read, assign }) => {
-          const ones = () => tf.ones([1, size.tokens]);
+          const lossMask_BT = tf.ones([1, size.tokens]);
+          const ids_BT = tf.cast(lossMask_BT, 'int32');
+          const batch = { tokenIds_BT: ids_BT, segmentIds_BT: ids_BT, lossMask_BT };
           const layer = (...[x_RD, router_DE, gate_EDF, up_EDF, down_EFD]: tf.Tensor[]) => {
             const weights = { gate_EDF, up_EDF, down_EFD } as ExpertWeights;
-            const sparse = new SparseLayers(model, tf.cast(ones(), 'int32'), ones(), (_, tokens_ECD) =>
-              expertForward(weights, tokens_ECD),
-            );
+            const sparse = new SparseLayers(model, batch, (_, tokens_ECD) => expertForward(weights, tokens_ECD));
             const output_RD = sparse.feedForward(0, x_RD as tf.Tensor, router_DE as tf.Tensor);
             assign('output', tf.keep(output_RD));
             return tf.add(tf.sum(tf.mul(output_RD, read('direction'))), sparse.auxiliaryLoss()) as tf.Scalar;

@@ -27,7 +27,7 @@ export interface MoeConfig {
   readonly loadBalanceWeight: number;
   /** Weight of the router's z-loss in the training objective; 0.001 in MM1. */
   readonly routerZWeight: number;
-  /** Router logits are multiplied by seeded noise from [1 − jitter, 1 + jitter); 0 turns it off. */
+  /** In training, what routers read is multiplied by seeded noise from [1 − jitter, 1 + jitter); 0 turns it off. */
   readonly jitter: number;
   /** The form in which tokens travel to expert workers and back. */
   readonly exchangePrecision: Precision;

@@ -13,6 +13,7 @@ export {
   expertWeights,
   localExperts,
 } from './moe/experts.js';
+export { withoutJitter } from './moe/jitter.js';
 export { type MoeShape, moeLayers, moeShape } from './moe/moe-shape.js';
 export { decodeMoeSignals, type MoeLayerSignals, moeSignalsLength } from './moe/moe-signals.js';
 export { SparseLayers } from './moe/sparse-layers.js';

@@ -17,7 +17,10 @@ describe.each([
   ['averagePool', tinyModel],
   ['cAbstractor', tinyModelWithCAbstractor],
   ['a MoE layer', tinyMoeModel],
-  ['MoE layers that drop nothing', withMoe(tinyMoeModel, { everyLayers: 1, capacityFactor: 'dropless', groupSize: 6 })],
+  [
+    'MoE layers that drop nothing',
+    withMoe(tinyMoeModel, { everyLayers: 1, capacityFactor: 'dropless', groupSize: 6, jitter: 0.1 }),
+  ],
 ])('the whole model with %s', (_, model) => {
   const specs = modelParameters(model);
   const names = specs.map((spec) => spec.name);

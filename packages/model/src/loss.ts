@@ -57,7 +57,7 @@ export function logits(model: ModelConfig, parameter: Parameters, batch: Batch):
 
 function sparseLayers(model: ModelConfig, parameter: Parameters, batch: Batch, experts?: ExpertCall) {
   if (model.decoder.moe === null) return undefined;
-  return new SparseLayers(model, batch.segmentIds_BT, batch.lossMask_BT, experts ?? localExperts(model, parameter));
+  return new SparseLayers(model, batch, experts ?? localExperts(model, parameter));
 }
 
 function forward(model: ModelConfig, parameter: Parameters, batch: Batch, sparse: SparseLayers | undefined) {

@@ -3,7 +3,7 @@ import { type PerSource, perSource, SOURCES, type Source, WeftError } from '@wef
 import type { RunConfig } from '@weft/config';
 import { type BatchArrays, type Dataset, heldOutBatches } from '@weft/data';
 import { type Executor, type Phase, tf } from '@weft/engine';
-import { BATCH_FIELDS, type Batch, batchSpecs, lossParts } from '@weft/model';
+import { BATCH_FIELDS, type Batch, batchSpecs, lossParts, withoutJitter } from '@weft/model';
 
 /** What sequences that are never trained on cost. Every number is global, the same on all ranks. */
 export interface HeldOutLoss {
@@ -21,7 +21,7 @@ export function evaluatePhase({ model, data, microbatchSize }: RunConfig): Phase
     inputs,
     run: (context) => {
       const batch = Object.fromEntries(BATCH_FIELDS.map((name) => [name, context.input(name)])) as Batch;
-      const { crossEntropy } = lossParts(model, (name) => context.read(name), batch);
+      const { crossEntropy } = lossParts(withoutJitter(model), (name) => context.read(name), batch);
       return { lossSum: crossEntropy, lossTokens: tf.sum(batch.lossMask_BT) };
     },
   };

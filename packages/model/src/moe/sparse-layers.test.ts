@@ -97,7 +97,9 @@ function modelLayer(one: Case, layer: ReferenceLayer) {
   const weights_RD = tf.tensor2d(outputWeights(one), [one.live.length, one.width]);
   let sparse: SparseLayers | undefined;
   const run = (x: tf.Tensor, router: tf.Tensor, gate_EDF: tf.Tensor, up_EDF: tf.Tensor, down_EFD: tf.Tensor) => {
-    sparse = new SparseLayers(model, tf.cast(mask(one.live), 'int32'), mask(one.isTarget), (_, tokens_ECD) =>
+    const segmentIds_BT = tf.cast(mask(one.live), 'int32');
+    const batch = { tokenIds_BT: segmentIds_BT, segmentIds_BT, lossMask_BT: mask(one.isTarget) };
+    sparse = new SparseLayers(model, batch, (_, tokens_ECD) =>
       expertForward({ gate_EDF, up_EDF, down_EFD }, tokens_ECD),
     );
     return sparse.feedForward(0, x, router);

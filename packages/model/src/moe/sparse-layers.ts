@@ -5,6 +5,7 @@ import { type ParameterSpec, weight } from '../parameters.js';
 import { sizes } from '../sizes.js';
 import { combine, dispatch } from './dispatch.js';
 import type { ExpertCall } from './experts.js';
+import { jitterNoise, tokenKeys } from './jitter.js';
 import { layerSignals } from './layer-signals.js';
 import { moeOf, shapeFor } from './moe-shape.js';
 import { type Routing, route } from './router.js';
@@ -15,21 +16,27 @@ export function routerParameters(width: number, { experts }: MoeConfig): readonl
   return [weight('moe/router', [width, experts])];
 }
 
+/** What the MoE layers read of a microbatch; see `batchSpecs`. */
+export interface RoutedBatch {
+  readonly tokenIds_BT: tf.Tensor;
+  /** 0 for padding, which is neither routed nor counted. */
+  readonly segmentIds_BT: tf.Tensor;
+  readonly lossMask_BT: tf.Tensor;
+}
+
 /** The MoE layers of a model on one microbatch: computes them and remembers what their routers cost and did. */
 export class SparseLayers {
   readonly #moe: MoeConfig;
   readonly #groups: TokenGroups;
+  readonly #keys_R: tf.Tensor | undefined;
   readonly #experts: ExpertCall;
   readonly #routings: Routing[] = [];
 
-  /**
-   * @param segmentIds_BT the piece every position belongs to, 0 for padding, which is neither routed nor counted
-   * @param lossMask_BT 1 where the target is text
-   * @param experts computes the experts, here or elsewhere
-   */
-  constructor(model: ModelConfig, segmentIds_BT: tf.Tensor, lossMask_BT: tf.Tensor, experts: ExpertCall) {
+  /** @param experts computes the experts, here or elsewhere */
+  constructor(model: ModelConfig, { tokenIds_BT, segmentIds_BT, lossMask_BT }: RoutedBatch, experts: ExpertCall) {
     this.#moe = moeOf(model);
     this.#groups = tokenGroups(segmentIds_BT, lossMask_BT, shapeFor(this.#moe, segmentIds_BT.size));
+    this.#keys_R = this.#moe.jitter > 0 ? tokenKeys(tokenIds_BT) : undefined;
     this.#experts = experts;
   }
 
@@ -37,7 +44,9 @@ export class SparseLayers {
   feedForward(layer: number, x_RD: tf.Tensor, router_DE: tf.Tensor): tf.Tensor {
     const { experts, slots } = this.#groups.shape;
     const [, width] = sizes(x_RD, 2);
-    const routing = route(x_RD, router_DE, this.#groups);
+    const seen_RD =
+      this.#keys_R === undefined ? x_RD : tf.mul(x_RD, jitterNoise(layer, this.#keys_R, width, this.#moe.jitter));
+    const routing = route(seen_RD, router_DE, this.#groups);
     this.#routings.push(routing);
     const { placement, gates_2R } = routing;
     const tokens_ECD = tf.reshape(dispatch(x_RD, placement), [experts, slots, width]);

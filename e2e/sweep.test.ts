@@ -53,7 +53,8 @@ const runsOf = () => {
 const lines = (text: string) => text.split('\n').flatMap((line) => (line.startsWith('{') ? [JSON.parse(line)] : []));
 /** The log of a run: nothing is ever taken out of it, so a run that was repeated would show. */
 const logOf = (runId: string) => readFileSync(join(home.runDirectory(runId), 'events.jsonl'), 'utf8');
-const hasFinished = (runId: string) => logOf(runId).includes('"kind":"finished"');
+const hasLog = (runId: string) => existsSync(join(home.runDirectory(runId), 'events.jsonl'));
+const hasFinished = (runId: string) => hasLog(runId) && logOf(runId).includes('"kind":"finished"');
 
 describe('a sweep', () => {
   it('that is killed in the middle goes on, repeats no finished run, and fits', async () => {

@@ -5,7 +5,7 @@ import { ROOT } from '../lib/root.mjs';
 import { capture, seconds } from '../lib/stage.mjs';
 import { findBrokenPaths } from './doc-paths.mjs';
 import { findLongFiles, isCounted, MAX_LINES } from './file-length.mjs';
-import { readFiles } from './files.mjs';
+import { listFiles, readFiles } from './files.mjs';
 import { findForbiddenImports } from './import-rule.mjs';
 import { findAddresses } from './lockfile.mjs';
 import { readRooms } from './rooms.mjs';
@@ -94,7 +94,7 @@ export async function runChecks() {
 
 function checkDocuments() {
   const documents = readFiles((path) => /^(docs\/.*|deploy\/.*|README|CONTRIBUTING)\.?md$/.test(path));
-  const topLevel = readdirSync(ROOT).filter((name) => name !== 'node_modules' && name !== '.git');
+  const topLevel = [...new Set(listFiles().map((path) => path.split('/')[0] ?? path))];
   const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
   return findBrokenPaths(documents, (path) => existsSync(join(ROOT, path)), topLevel, Object.keys(scripts));
 }

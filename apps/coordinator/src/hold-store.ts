@@ -27,10 +27,15 @@ export interface HeldStore {
  * @throws `failed_precondition` naming the other one, `unavailable` when the store does not answer, `cancelled`.
  */
 export async function holdStore({ log, signal, waitMs, ...options }: HoldStoreOptions): Promise<HeldStore> {
-  const store = await openStore(options);
+  const onTrying = ({ message }: WeftError) => log.warn(`${message}; it is tried again`);
+  const store = await openStore({ onTrying, ...options });
   for (const warning of store.warnings) log.warn(warning);
+  const isStandby = options.redisUrl !== undefined && waitMs === undefined;
   const onWaiting = (holder: string) =>
-    log.info({ holder }, `${holder} coordinates in ${store.description}: this one stands by to take over`);
+    log.info(
+      { holder },
+      `${holder} coordinates in ${store.description}: this one ${isStandby ? 'stands by to take over' : 'waits a moment for its end'}`,
+    );
   try {
     const me = `coordinator ${process.pid} on ${hostname()}`;
     const waiting = { ...(signal === undefined ? {} : { signal }), ...(waitMs === undefined ? {} : { waitMs }) };

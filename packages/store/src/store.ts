@@ -49,6 +49,8 @@ export interface StoreOptions {
   readonly keyPrefix?: string;
   /** How long a lease in Redis holds without a sign of its holder, milliseconds. Default 10,000. */
   readonly leaseMs?: number;
-  /** How long to try to reach Redis at first, milliseconds. Default 10,000; later losses are waited out. */
+  /** How long to try to reach Redis at first, milliseconds; 0: once. Default 10,000; later losses are waited out. */
   readonly connectTimeoutMs?: number;
+  /** Told once why Redis cannot be reached at first, when it is tried again. */
+  readonly onTrying?: (error: WeftError) => void;
 }

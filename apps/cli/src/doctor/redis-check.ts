@@ -3,11 +3,9 @@ import { openStore } from '@weft/store';
 import type { CommandContext } from '../context.js';
 import type { Check } from './check.js';
 
-const TIMEOUT_MS = 3000;
-
 /**
  * The Redis that logs and queue would be kept in: whether it answers and is fit for runs, judged as a coordinator judges
- * it. Only when it is wanted: the quickstart needs none.
+ * it, but without trying again. Only when it is wanted: the quickstart needs none.
  */
 export async function redisCheck({
   home,
@@ -19,7 +17,7 @@ export async function redisCheck({
     return { name, status: 'note', finding: 'not asked for (WEFT_REDIS_URL is not set): logs and queue are files' };
   try {
     const prefix = keyPrefix === undefined ? {} : { keyPrefix };
-    const store = await openStore({ home, redisUrl, connectTimeoutMs: TIMEOUT_MS, ...prefix });
+    const store = await openStore({ home, redisUrl, connectTimeoutMs: 0, ...prefix });
     const { description, warnings } = store;
     await store.close();
     const [warning] = warnings;

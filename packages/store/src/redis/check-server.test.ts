@@ -25,6 +25,8 @@ describe('a Redis server', () => {
   it.each([
     [{ redis_version: '6.0.16' }, 'Redis 6.0.16 at cache:6379 is too old, Weft needs 6.2.0', 'install Redis 6.2.0'],
     [{ maxmemory_policy: 'allkeys-lru' }, 'its maxmemory-policy is allkeys-lru', 'set `maxmemory-policy noeviction`'],
+    [{ redis_mode: 'sentinel' }, 'is a sentinel', 'write redis+sentinel:// in front'],
+    [{ redis_mode: 'cluster' }, 'is a node of a cluster', 'write redis+cluster:// in front'],
     [{ role: 'slave' }, 'is a replica and cannot be written', 'name the master'],
   ])('with %j is refused with a cure', (facts, message, cure) => {
     expect(() => judgeServer(info(facts), 'cache:6379')).toThrow(
@@ -34,6 +36,10 @@ describe('a Redis server', () => {
         cure: expect.stringContaining(cure),
       }),
     );
+  });
+
+  it('of a cluster is fit when the URL says that it is one', () => {
+    expect(judgeServer(info({ redis_mode: 'cluster' }), 'cache:6379', 'cluster').name).toBe('Redis 7.0.15');
   });
 
   it('without an append-only file is taken with a warning', () => {

@@ -2,6 +2,7 @@ import { WeftError } from '@weft/common';
 import { Cluster } from 'ioredis';
 import type { RedisClient } from './connect-redis.js';
 import { redisError } from './redis-errors.js';
+import type { RedisTarget } from './redis-url.js';
 
 /** BullMQ's recommendation, and the first with all commands that Weft's scripts use. */
 const OLDEST = '6.2.0';
@@ -15,21 +16,23 @@ export interface ServerFacts {
 /**
  * Looks whether this Redis can be trusted with runs.
  *
- * @throws WeftError `failed_precondition` with the cure when it is too old, evicts keys, or is a replica.
+ * @throws WeftError `failed_precondition` with the cure when it is too old, evicts keys, is a replica or something else
+ * than its URL says, or has no such database.
  */
-export async function checkServer(client: RedisClient, place: string): Promise<ServerFacts> {
+export async function checkServer(client: RedisClient, { kind, place, database }: RedisTarget): Promise<ServerFacts> {
+  const refuse = (thrown: unknown): never => {
+    throw redisError(thrown, place);
+  };
   const nodes = client instanceof Cluster ? client.nodes('master') : [client];
   const facts: ServerFacts[] = [];
-  for (const node of nodes) facts.push(judgeServer(await node.info().catch((thrown) => refuse(thrown, place)), place));
+  for (const node of nodes) facts.push(judgeServer(await node.info().catch(refuse), place, kind));
+  // The client goes on in database 0 when it cannot have another, and tells nobody.
+  if (database > 0) await client.select(database).catch(refuse);
   return { name: facts[0]?.name ?? 'Redis', warnings: [...new Set(facts.flatMap(({ warnings }) => warnings))] };
 }
 
-function refuse(thrown: unknown, place: string): never {
-  throw redisError(thrown, place);
-}
-
 /** The judgement, from the answer to `INFO`. */
-export function judgeServer(info: string, place: string): ServerFacts {
+export function judgeServer(info: string, place: string, kind: RedisTarget['kind'] = 'single'): ServerFacts {
   const facts = new Map(
     info.split(/\r?\n/).map((line) => [line.split(':', 1)[0] ?? '', line.slice(line.indexOf(':') + 1)]),
   );
@@ -38,6 +41,11 @@ export function judgeServer(info: string, place: string): ServerFacts {
   const name = valkey === undefined ? `Redis ${version}` : `Valkey ${valkey}`;
   const refusal = (what: string, cure: string) =>
     new WeftError('failed_precondition', `${name} at ${place} ${what}`, { cure });
+  const mode = facts.get('redis_mode');
+  if (mode === 'sentinel')
+    throw refusal('is a sentinel', 'write redis+sentinel:// in front, and the name of the master at the end');
+  if (mode === 'cluster' && kind !== 'cluster')
+    throw refusal('is a node of a cluster', 'write redis+cluster:// in front');
   if (isOlder(version, OLDEST)) throw refusal(`is too old, Weft needs ${OLDEST}`, `install Redis ${OLDEST} or newer`);
   const policy = facts.get('maxmemory_policy');
   if (policy !== undefined && policy !== 'noeviction') {

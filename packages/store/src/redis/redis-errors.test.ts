@@ -10,6 +10,11 @@ describe('an error of Redis', () => {
     new Error('connect ECONNREFUSED 127.0.0.1:6379'),
     new Error('read ECONNRESET'),
     new Error('getaddrinfo ENOTFOUND cache'),
+    new Error('getaddrinfo ENOTFOUND cache-tls.example'),
+    new Error('Client network socket disconnected before secure TLS connection was established'),
+    new Error(
+      'All sentinels are unreachable. Retrying from scratch after 17.3ms. Last error: connect ECONNREFUSED ::1:1',
+    ),
     Object.assign(new Error('Reached the max retries per request limit (which is 0).'), {
       name: 'MaxRetriesPerRequestError',
     }),
@@ -25,6 +30,16 @@ describe('an error of Redis', () => {
     [reply('WRONGPASS invalid username-password pair'), 'failed_precondition', 'correct user and password in its URL'],
     [reply("OOM command not allowed when used memory > 'maxmemory'."), 'unavailable', 'raise its maxmemory'],
     [reply('NOPERM this user has no permissions'), 'failed_precondition', 'give the user the right'],
+    [reply('ERR DB index is out of range'), 'failed_precondition', 'name a smaller one'],
+    [reply('MOVED 3999 127.0.0.1:6381'), 'failed_precondition', 'write redis+cluster:// in front'],
+    [reply('ERR This instance has cluster support disabled'), 'failed_precondition', 'write redis:// in front'],
+    [new Error('Unknown RESP type 72 "H". Please report this.'), 'failed_precondition', 'correct its URL'],
+    [new Error('self-signed certificate'), 'failed_precondition', '?ca='],
+    [
+      new Error('All sentinels are unreachable. Retrying from scratch after 9ms. Last error: NOAUTH HELLO must be …'),
+      'failed_precondition',
+      'correct user and password in its URL',
+    ],
     [reply('ERR something connect else'), 'internal', undefined],
   ])('%s is told at once', (error, code, cure) => {
     expect(isAway(error)).toBe(false);

@@ -1,8 +1,25 @@
 import { systemClock, WeftError } from '@weft/common';
 import type { StoreHealth } from '../store.js';
 import { backOffMs, createRedisClient, type RedisClient } from './connect-redis.js';
-import { cannotBeReached, isAway, redisError } from './redis-errors.js';
+import { isAway, redisError } from './redis-errors.js';
 import type { RedisTarget } from './redis-url.js';
+
+/** How long one attempt to reach Redis may take at first without a word of it. */
+const FIRST_ANSWER_MS = 2000;
+
+/** Why there is no connection where nothing says so. */
+const SILENT: Readonly<Record<RedisTarget['kind'], string>> = {
+  single: 'connect timed out',
+  sentinel: 'connect timed out',
+  cluster: 'connect timed out, or not all of its slots are served (redis-cli CLUSTER INFO)',
+};
+
+export interface FirstContact {
+  /** How long to try; 0: once. */
+  readonly timeoutMs: number;
+  /** Told once why it cannot be reached, when it is tried again. */
+  readonly onTrying?: ((error: WeftError) => void) | undefined;
+}
 
 /** How often a call that waits looks whether the connection is back. */
 const LOOK_MS = 20;
@@ -22,13 +39,12 @@ export class RedisLink {
   #lastError: unknown;
 
   /**
-   * @param timeoutMs for the first connection; 0: one attempt.
    * @throws WeftError `unavailable` when Redis does not answer in time, `failed_precondition` when it refuses us.
    */
-  static async connect(target: RedisTarget, timeoutMs: number): Promise<RedisLink> {
+  static async connect(target: RedisTarget, options: FirstContact): Promise<RedisLink> {
     const link = new RedisLink(target);
     try {
-      await link.#firstContact(timeoutMs);
+      await link.#firstContact(options);
       return link;
     } catch (thrown) {
       link.close();
@@ -103,17 +119,20 @@ export class RedisLink {
     for (const client of [this.client, ...this.#others]) client.disconnect();
   }
 
-  async #firstContact(timeoutMs: number): Promise<void> {
+  async #firstContact({ timeoutMs, onTrying }: FirstContact): Promise<void> {
     const deadlineMs = systemClock.monotonicMs() + timeoutMs;
     let failed: unknown;
+    let isTold = false;
     this.client.connect().catch((thrown: unknown) => {
       failed = thrown;
     });
     while (this.client.status !== 'ready') {
+      const nowMs = systemClock.monotonicMs();
       const reason = this.#lastError ?? failed;
-      if (reason !== undefined && !isAway(reason)) throw reason;
-      if (systemClock.monotonicMs() >= deadlineMs && reason !== undefined) throw reason;
-      if (systemClock.monotonicMs() >= deadlineMs + 1000) throw cannotBeReached('it does not answer', this.place);
+      if (reason !== undefined && (nowMs >= deadlineMs || !isAway(reason))) throw reason;
+      if (nowMs >= deadlineMs + FIRST_ANSWER_MS) throw new Error(SILENT[this.#target.kind]);
+      if (reason !== undefined && !isTold) onTrying?.(redisError(reason, this.place));
+      isTold ||= reason !== undefined;
       await systemClock.sleep(LOOK_MS);
     }
   }

@@ -101,17 +101,53 @@ describe('a Redis', () => {
 
   it('that is not there is said within the time, with the cure', async () => {
     const error = await refusal(`redis://:geheim@127.0.0.1:${await freePort()}`);
-    expect(error).toMatchObject({ code: 'unavailable', cure: 'start it, or correct its URL' });
+    expect(error).toMatchObject({ code: 'unavailable', cure: expect.stringContaining('start it, or correct its URL') });
     expect(error.message).toContain('ECONNREFUSED');
   });
 
-  it('that comes up late is waited for', async () => {
+  it('that comes up late is waited for, and that is said', async () => {
     const server = await started();
     await server.kill();
-    const opening = opened(server.url);
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    const told: string[] = [];
+    const opening = openStore({
+      ...{ home: '/nowhere', redisUrl: server.url, leaseMs: 2000 },
+      onTrying: ({ message }) => told.push(message),
+    });
+    await waitFor('a word of it', () => told.length > 0);
     await server.start();
+    stores.push(await opening);
     await works(await opening);
+    expect(told).toEqual([expect.stringContaining('cannot be reached: connect ECONNREFUSED')]);
+  });
+
+  it('without the database of the URL is refused, instead of going on in another', async () => {
+    const server = await started();
+    expect(await refusal(`${server.url}/99`)).toMatchObject({
+      code: 'failed_precondition',
+      message: expect.stringContaining('has no database of this number'),
+    });
+    await works(await opened(`${server.url}/15`));
+  });
+
+  it('that is something else than its URL says is refused at once, with the URL that fits', async () => {
+    const alone = await started();
+    const node = await started('--cluster-enabled', 'yes');
+    const sentinel = await startedWith({ sentinelOf: alone.port });
+    const at = ({ port }: RedisServer) => `127.0.0.1:${port}`;
+    const cases: [string, string, string][] = [
+      [`redis://${at(node)}`, 'is a node of a cluster', 'redis+cluster://'],
+      [`redis+cluster://${at(alone)}`, 'is no node of a cluster', 'redis://'],
+      [`redis://${at(sentinel)}`, 'is a sentinel', 'redis+sentinel://'],
+      [`redis+sentinel://${at(alone)}/mymaster`, 'asked one that is none', 'redis://'],
+      [`redis+sentinel://${at(sentinel)}/other`, 'is not known to them', 'the name that the sentinels have'],
+      // No slot of it is served.
+      [`redis+cluster://${at(node)}`, 'not all of its slots are served', 'start it'],
+    ];
+    for (const [url, message, cure] of cases) {
+      const error = await refusal(url);
+      expect(error.message).toContain(message);
+      expect(error.cure).toContain(cure);
+    }
   });
 
   it('with a password lets in who knows it, and tells the others without telling theirs', async () => {

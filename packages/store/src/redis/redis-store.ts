@@ -1,3 +1,4 @@
+import type { WeftError } from '@weft/common';
 import type { EventLog, LogReader } from '../event-log.js';
 import type { JobQueue } from '../job-queue.js';
 import type { Held } from '../lease.js';
@@ -17,6 +18,7 @@ export interface RedisStoreOptions {
   readonly keyPrefix: string;
   readonly leaseMs: number;
   readonly connectTimeoutMs: number;
+  readonly onTrying?: ((error: WeftError) => void) | undefined;
 }
 
 /** A store in Redis, for any number of machines. */
@@ -29,11 +31,12 @@ export class RedisStore implements Store {
   #queue: RedisJobQueue | undefined;
 
   /** @throws WeftError when the URL is wrong, Redis does not answer, refuses us, or is not fit for runs. */
-  static async open({ url, keyPrefix, leaseMs, connectTimeoutMs }: RedisStoreOptions): Promise<RedisStore> {
+  static async open({ url, keyPrefix, leaseMs, connectTimeoutMs, onTrying }: RedisStoreOptions): Promise<RedisStore> {
     const keys = new RedisKeys(keyPrefix);
-    const link = await RedisLink.connect(parseRedisUrl(url), connectTimeoutMs);
+    const target = parseRedisUrl(url);
+    const link = await RedisLink.connect(target, { timeoutMs: connectTimeoutMs, onTrying });
     try {
-      return new RedisStore(link, keys, await checkServer(link.client, link.place), leaseMs);
+      return new RedisStore(link, keys, await checkServer(link.client, target), leaseMs);
     } catch (thrown) {
       link.close();
       throw thrown;

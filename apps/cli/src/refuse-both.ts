@@ -1,4 +1,4 @@
-import { UsageError } from './report-error.js';
+import { UsageError } from '@weft/common';
 
 /** A coordinator that was named in the environment is only a default; one on the command line contradicts `--local`. */
 export function refuseBoth({

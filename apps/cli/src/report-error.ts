@@ -1,16 +1,9 @@
-import { WeftError } from '@weft/common';
+import { UsageError, WeftError } from '@weft/common';
 import { CommanderError } from 'commander';
 import { asTyped, type Terminal } from './terminal.js';
 
 /** What a shell sees; 130 is what a command interrupted by Ctrl-C returns everywhere. */
 export const EXIT = { done: 0, failed: 1, usage: 2, stopped: 130 } as const;
-
-/** The command line itself was wrong: shown like any error, with exit code 2. */
-export class UsageError extends WeftError {
-  constructor(message: string, cure?: string) {
-    super('invalid_argument', message, cure === undefined ? {} : { cure });
-  }
-}
 
 /** The one place where an error becomes text and an exit code. */
 export function reportError(

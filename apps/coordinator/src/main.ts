@@ -1,4 +1,4 @@
-import { WeftError } from '@weft/common';
+import { UsageError, WeftError } from '@weft/common';
 import { createLogger } from '@weft/telemetry';
 import closeWithGrace from 'close-with-grace';
 import { HELP, parseOptions } from './options.js';
@@ -11,10 +11,10 @@ const CLOSE_TIMEOUT_MS = 4000;
  * `weft coordinator`: runs until it is told to leave (SIGTERM, SIGINT, the end of stdin when asked), which ends the
  * process with exit code 0. Resolves to an exit code only when there is nothing to run.
  *
- * @throws WeftError when it cannot start.
+ * @throws WeftError when it cannot start; a UsageError for a wrong command line.
  */
 export async function main(argv: readonly string[]): Promise<number> {
-  const options = parseOptions(argv, process.env);
+  const options = UsageError.reading(() => parseOptions(argv, process.env));
   if (options === undefined) {
     process.stdout.write(HELP);
     return 0;

@@ -1,4 +1,4 @@
-import { WeftError } from '@weft/common';
+import { UsageError, WeftError } from '@weft/common';
 import { createLogger, type Logger } from '@weft/telemetry';
 import closeWithGrace from 'close-with-grace';
 import { GpuWorkers } from './gpu-workers.js';
@@ -12,10 +12,10 @@ const CLOSE_TIMEOUT_MS = 4000;
  * `weft worker` and `weft expert-worker`: runs until it is told to leave (SIGTERM, SIGINT, the end of stdin when asked), which ends the process
  * with exit code 0. Resolves to an exit code when there is nothing to run, or when the workers of all GPUs have ended.
  *
- * @throws WeftError when it cannot start, or when the coordinator refuses it for good.
+ * @throws WeftError when it cannot start, or when the coordinator refuses it for good; a UsageError for a wrong command line.
  */
 export async function main(argv: readonly string[], role: WorkerCommand = 'worker'): Promise<number> {
-  const options = parseOptions(argv, process.env, role);
+  const options = UsageError.reading(() => parseOptions(argv, process.env, role));
   if (options === undefined) {
     process.stdout.write(help(role));
     return 0;

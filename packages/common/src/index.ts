@@ -6,4 +6,5 @@ export { type Flags, parseFlags, portFlag, wholeNumberFlag } from './flags.js';
 export { hash32, mix32, Random } from './random.js';
 export { isRunId, newRunId } from './run-id.js';
 export { type PerSource, perSource, SOURCES, type Source } from './source.js';
+export { UsageError } from './usage-error.js';
 export { WEFT_VERSION } from './version.js';

@@ -1,9 +1,9 @@
+import { UsageError } from '@weft/common';
 import type { RunConfig } from '@weft/config';
 import type { CommandContext } from '../context.js';
 import { queueSentence } from '../queue/queue-sentence.js';
 import { type QueueOptions, queueSettings } from '../queue/register.js';
 import { refuseBoth } from '../refuse-both.js';
-import { UsageError } from '../report-error.js';
 import { resolveRun, withAbsolutePaths } from '../resolve-run.js';
 import { say } from '../terminal.js';
 

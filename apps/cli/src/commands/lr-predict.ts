@@ -1,10 +1,11 @@
 import { writeFile } from 'node:fs/promises';
+import { UsageError } from '@weft/common';
 import { type At, formula, lawPicture, type PowerLaw, type Prediction, parameterCounts, predict } from '@weft/scaling';
 import type { CommandContext } from '../context.js';
 import { shortPath } from '../home.js';
 import { intervalText, outsideText, placeText, rate, valueText } from '../learning-rate/describe.js';
 import { loadLaw } from '../learning-rate/load-law.js';
-import { EXIT, UsageError } from '../report-error.js';
+import { EXIT } from '../report-error.js';
 import { resolveRun } from '../resolve-run.js';
 import { paint, span } from '../spans.js';
 import { facts } from '../table.js';

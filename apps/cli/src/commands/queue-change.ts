@@ -1,8 +1,8 @@
-import { WeftError } from '@weft/common';
+import { UsageError, WeftError } from '@weft/common';
 import type { CommandContext } from '../context.js';
 import type { Destination, QueueClient, QueuedView } from '../queue/queue-client.js';
 import { withQueue } from '../queue/with-queue.js';
-import { EXIT, UsageError } from '../report-error.js';
+import { EXIT } from '../report-error.js';
 import { chooseRun } from '../runs/choose-run.js';
 import { say } from '../terminal.js';
 

@@ -1,9 +1,8 @@
 import { hostname } from 'node:os';
-import { WeftError } from '@weft/common';
+import { UsageError, WeftError } from '@weft/common';
 import { type RunRecord, replay } from '@weft/coordination';
 import type { CommandContext } from '../context.js';
 import { refuseBoth } from '../refuse-both.js';
-import { UsageError } from '../report-error.js';
 import { chooseRun } from '../runs/choose-run.js';
 import { findCoordinator, noCoordinator } from '../runs/find-coordinator.js';
 import { readRun, runIdsOf } from '../runs/run-files.js';

@@ -155,11 +155,14 @@ export interface Reforming extends Memory {
   readonly cause: string;
 }
 
-/** What a rank saw after the all-reduce; every number but the digest is global. */
+/** What a rank saw of a step once its gradients are reduced. Every number is global, so all ranks send the same. */
 export interface StepVote {
   readonly step: number;
+  /** Mean over the step's text tokens, in nats. */
   readonly loss: number;
+  /** Of the mean gradient, before clipping. */
   readonly gradNorm: number;
+  /** Whether loss and gradients are free of NaN and infinity. */
   readonly finite: boolean;
   /** Digest of the sequences this rank consumed, as `digestOf` of `@weft/mixture` makes it. */
   readonly sequenceDigest: string;

@@ -1,20 +1,9 @@
 import type { CheckpointFile } from '@weft/checkpoint';
+import type { StepVote } from '@weft/coordination';
 import type { MoeLayerSignals } from '@weft/model';
 import type { HeldOutLoss } from './held-out-loss.js';
 
-/** What a rank saw of a step once its gradients are reduced. Every number is global, so all ranks send the same. */
-export interface StepVote {
-  readonly step: number;
-  /** Mean over the step's text tokens, in nats. */
-  readonly loss: number;
-  /** Of the mean gradient, before clipping. */
-  readonly gradNorm: number;
-  /** Whether loss and gradients are free of NaN and infinity. */
-  readonly finite: boolean;
-  /** Names the sequences that this rank consumed. */
-  readonly sequenceDigest: string;
-  readonly lossTokens: number;
-}
+export type { StepVote };
 
 /** One line of metrics.jsonl, as far as a rank knows it. */
 export interface StepReport {

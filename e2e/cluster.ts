@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { WEFT_VERSION } from '@weft/common';
 import type { RunConfig } from '@weft/config';
-import { QueueService, RunsService } from '@weft/proto';
+import { RunsService } from '@weft/proto';
 import { type Channel, channel } from '@weft/rpc';
 import { command, Home, repository, type Said } from './weft.js';
 
@@ -117,14 +117,18 @@ export class Cluster {
     open.close();
   }
 
-  /** How long the coordinator takes to tell its whole queue. */
-  async timeQueue(): Promise<{ tookMs: number; entries: number }> {
-    const open = await this.#connect();
-    const beganMs = performance.now();
-    const { entries } = await open.unary(QueueService.show, {});
-    const tookMs = performance.now() - beganMs;
-    open.close();
-    return { tookMs, entries: entries.length };
+  /** How long `weft queue` takes at best, as a person runs it, and how many runs it shows. */
+  async timeQueue(): Promise<{ tookMs: number; rows: number }> {
+    let tookMs = Number.POSITIVE_INFINITY;
+    let rows = 0;
+    // The fastest of a few: other processes may want the machine too.
+    for (let attempt = 0; attempt < 5; attempt++) {
+      const beganMs = performance.now();
+      const { stdout } = await this.weft('queue');
+      tookMs = Math.min(tookMs, performance.now() - beganMs);
+      rows = stdout.split('\n').filter((line) => line.includes('debugNano')).length;
+    }
+    return { tookMs, rows };
   }
 
   async #connect(): Promise<Channel> {

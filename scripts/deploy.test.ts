@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
 import { readFiles } from './checks/files.mjs';
 
 const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
@@ -33,6 +34,42 @@ describe('what is written about running on several machines', () => {
     for (const { command, options } of commandsIn(text)) {
       const known = KNOWN[command] ?? KNOWN.cli;
       expect(options.filter((option) => !known?.has(option))).toEqual([]);
+    }
+  });
+});
+
+describe('the Compose file', () => {
+  interface Service {
+    readonly image: string;
+    readonly command: string;
+    readonly environment?: Readonly<Record<string, string>>;
+    readonly volumes: readonly string[];
+    readonly depends_on?: Readonly<Record<string, unknown>>;
+  }
+  const { services, volumes }: { services: Record<string, Service>; volumes: Record<string, unknown> } = parse(
+    read('deploy/compose.yaml'),
+    { merge: true },
+  );
+
+  it('starts Redis with an append-only file and without eviction, a coordinator, and two workers', () => {
+    const commands = Object.values(services).map(({ command }) => command);
+    expect(commands.filter((command) => command.includes('weft.js coordinator'))).toHaveLength(1);
+    expect(commands.filter((command) => command.includes('weft.js worker'))).toHaveLength(2);
+    expect(services.redis?.command).toContain('--appendonly yes');
+    expect(services.redis?.command).toContain('--maxmemory-policy noeviction');
+  });
+
+  it('names services, volumes and ports that are there', () => {
+    for (const [name, { image, environment = {}, volumes: mounts, depends_on = {} }] of Object.entries(services)) {
+      expect(image, name).toMatch(/^[a-z]+:[\w.-]+$/);
+      for (const other of Object.keys(depends_on)) expect(Object.keys(services), name).toContain(other);
+      const named = mounts.map((mount) => mount.split(':')[0] ?? '').filter((source) => source !== '..');
+      for (const volume of named) expect(Object.keys(volumes), name).toContain(volume);
+      const { WEFT_COORDINATOR = '', WEFT_REDIS_URL = '' } = environment;
+      if (name === 'redis') continue;
+      const [host = '', port = ''] = WEFT_COORDINATOR.split(':');
+      expect(services[host]?.command).toContain(`--port ${port}`);
+      expect(Object.keys(services)).toContain(new URL(WEFT_REDIS_URL).hostname);
     }
   });
 });

@@ -11,7 +11,7 @@ import { type WaitingRun, waitingRuns } from './turn-order.js';
 export interface Outlook {
   /** By runId: the jobs of runs that have not ended. */
   readonly jobs: ReadonlyMap<string, QueuedJob>;
-  /** By runId, from 1; those that a person paused have none. */
+  /** By runId, from 1; those that a person paused, or whose time has not come, have none. */
   readonly places: ReadonlyMap<string, number>;
   /** By runId, milliseconds since the epoch; only where the speed of all that comes before is known. */
   readonly expectedStartMs: ReadonlyMap<string, number>;
@@ -32,7 +32,7 @@ export function outlookOf(cluster: ClusterState): Outlook {
   if (known !== undefined) return known;
   const nowMs = cluster.lastTickMs ?? 0;
   const waiting = waitingRuns(cluster, nowMs);
-  const numbered = waiting.filter(({ job }) => job.state !== 'held');
+  const numbered = waiting.filter(({ job }) => job.state === 'waiting');
   const yielding = yieldingRuns(cluster, nowMs);
   const outlook: Outlook = {
     jobs: new Map(cluster.queue.jobs.map((job) => [job.runId, job])),

@@ -74,6 +74,15 @@ describe('the queue', () => {
     expect(scene.view().phase).toBe('running');
   });
 
+  it('does not count a run whose time has not come among those in front of another', () => {
+    scene.launch({ queue: { notBefore: new Date(scene.nowMs + 60_000).toISOString() } }, 'later');
+    scene.launch({}, 'next');
+    expect([scene.view('later').place, scene.view('next').place]).toEqual([undefined, 1]);
+    expect(scene.view('next').reason).toContain('it waits for 2 more workers');
+    scene.pass(61_000);
+    expect([scene.view('later').place, scene.view('next').place]).toEqual([1, 2]);
+  });
+
   it('starts nothing that a person paused, and nothing at all while it is paused itself', () => {
     scene.attend('a', 'b');
     scene.queue.isPaused = true;

@@ -78,7 +78,7 @@ function destinationOf(
   if (priority !== undefined) return { $case: 'priority', priority };
   if (before !== undefined) return { $case: 'before', before: chooseJob(before, jobs) };
   if (after !== undefined) return { $case: 'after', after: chooseJob(after, jobs) };
-  const first = jobs.find((job) => job.place === 1);
+  const first = jobs.find(({ kind, state }) => kind === 'run' && state !== 'running');
   if (first === undefined || first.id === id)
     throw new WeftError(
       'failed_precondition',

@@ -230,7 +230,9 @@ describe('a Redis', () => {
 
   it('is found by sentinels, also after a failover', async () => {
     const first = await started('--repl-diskless-sync-delay', '0');
-    await started('--replicaof', '127.0.0.1', String(first.port));
+    const second = await started('--replicaof', '127.0.0.1', String(first.port));
+    // A sentinel asks the master for its replicas when it starts, and then not for ten seconds.
+    await waitFor('the replica', async () => /state=online/.test(await infoOf(first)), { timeoutMs: 20_000 });
     const sentinel = await startedWith({ sentinelOf: first.port });
     const store = await opened(`redis+sentinel://127.0.0.1:${sentinel.port}/mymaster`);
     expect(store.description).toMatch(/ at mymaster of the sentinels 127\.0\.0\.1:\d+$/);
@@ -239,6 +241,10 @@ describe('a Redis', () => {
     await log.append(0, ['a']);
     await waitFor('the replica to follow', async () => (await asked(first, 'WAIT', '1', '1000')) === 1, {
       timeoutMs: 20_000,
+    });
+    let leftFirst = false;
+    store.watchHealth(({ answers }) => {
+      leftFirst ||= !answers;
     });
     const admin = new Redis(sentinel.port);
     await waitFor(
@@ -249,14 +255,17 @@ describe('a Redis', () => {
       },
     );
     admin.disconnect();
-    await waitFor('the failover', async () => (await roleOf(first)) === 'slave', { timeoutMs: 20_000 });
+    await waitFor('the failover', async () => /role:master/.test(await infoOf(second)), { timeoutMs: 20_000 });
+    // The old master goes on as one for some seconds more: who still wrote there would lose it.
+    await waitFor('the store to leave the old master', () => leftFirst && store.health.answers, { timeoutMs: 20_000 });
     expect(await log.append(1, ['b'])).toBe(2);
     expect((await all(log.read())).map(({ record }) => record)).toEqual(['a', 'b']);
+    expect(await asked(second, 'XLEN', '{weft}:log:tiny-1')).toBe(2);
   });
 });
 
-async function roleOf(server: RedisServer): Promise<string | undefined> {
-  return /role:(\w+)/.exec(String(await asked(server, 'INFO', 'replication')))?.[1];
+async function infoOf(server: RedisServer): Promise<string> {
+  return String(await asked(server, 'INFO', 'replication'));
 }
 
 async function asked(server: RedisServer, command: string, ...words: string[]): Promise<unknown> {

@@ -83,7 +83,7 @@ describe('bad input gets one clear sentence, a non-zero exit, and nothing half-w
   });
 
   it('for a worker of another version', async () => {
-    const run = home.start('launch', 'debugTiny', '--local', '1', ...withSettings({ steps: 40 }));
+    const run = home.start('launch', 'debugTiny', '--local', '1', ...withSettings({ steps: 12 }));
     await run.runId();
     const { address } = await home.coordinator();
     const connection = await channel(address);

@@ -19,7 +19,7 @@ export function queueSuite(place: string, redisUrl: () => Promise<string>): void
       const first = cluster.coordinator();
       await cluster.worker();
       await cluster.ready(1);
-      const running = await cluster.launch(...one({ steps: 300 }));
+      const running = await cluster.launch(...one({ steps: 200 }));
       const queued: string[] = [];
       for (let i = 0; i < 3; i++) queued.push(await cluster.launch(...one({ steps: 3 })));
       await cluster.weft('queue', 'move', queued[2] ?? '', '--first');
@@ -36,7 +36,7 @@ export function queueSuite(place: string, redisUrl: () => Promise<string>): void
       const check = await cluster.weft('data', 'ledger', running, '--check');
       expect(check.code, check.stdout + check.stderr).toBe(0);
       expect(cluster.home.metrics(running).map(({ step }) => step)).toEqual(
-        Array.from({ length: 300 }, (_, i) => i + 1),
+        Array.from({ length: 200 }, (_, i) => i + 1),
       );
     });
 

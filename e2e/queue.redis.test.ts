@@ -16,7 +16,7 @@ const freshUrl = async () => `${redis.url}/${++databases}`;
 
 queueSuite('Redis', freshUrl);
 
-const STEPS = 400;
+const STEPS = 200;
 const settings = withSettings({ workers: 1, steps: STEPS, 'checkpoint.everySteps': 20 });
 /**
  * Longer than the lease (10 s) and than the patience of heartbeats, so that everything has run out that can. Seconds of

@@ -9,11 +9,11 @@ afterAll(() => home.remove());
 
 describe('a worker killed with -9 in the middle of a run', () => {
   it('costs the others nothing but the step in hand: same losses, every sequence once', async () => {
-    const steps = 40;
+    const steps = 24;
     const reference = home.metrics(await home.train('debugTiny', 3, { steps }));
     const run = home.start('launch', 'debugTiny', '--local', '3', ...withSettings({ steps }));
     const id = await run.runId();
-    await home.untilStep(id, 15);
+    await home.untilStep(id, 8);
     const [victim = 0] = run.children('worker');
     process.kill(victim, 'SIGKILL');
     const said = await run.ended;

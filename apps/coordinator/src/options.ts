@@ -30,7 +30,8 @@ Keeps runs, forms rings of workers and commits their steps.
 Options:
   --home <directory>         where runs, logs and coordinator.json are kept (default: $WEFT_HOME, or .weft)
   --redis <url>              keep logs and queue in Redis, where several coordinators may stand by for one another:
-                             redis://, rediss:// (default: $WEFT_REDIS_URL, or files in the home)
+                             redis://, rediss://, redis+sentinel://, redis+cluster://
+                             (default: $WEFT_REDIS_URL, or files in the home)
   --redis-prefix <text>      what the names of its keys begin with (default: $WEFT_REDIS_PREFIX, or weft)
   --no-standby               end, instead of waiting, where another coordinator keeps this Redis
   --host <address>           the address to listen on; 0.0.0.0 for workers on other hosts (default: 127.0.0.1)

@@ -9,7 +9,7 @@ export type RedisClient = Redis | Cluster;
 const CONNECT_TIMEOUT_MS = 5000;
 /** A server that answers nothing for so long is taken for dead. Longer than any call is allowed to block. */
 const SILENCE_MS = 12_000;
-const FIRST_RETRY_MS = 50;
+const FIRST_RETRY_MS = 10;
 const LONGEST_RETRY_MS = 2000;
 
 /**

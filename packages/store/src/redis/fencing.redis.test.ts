@@ -86,7 +86,7 @@ describe('the lease in Redis', () => {
     const store = await openStore(options('living'));
     const held = await store.lease.acquire('first');
     const other = await openStore(options('living'));
-    await expect(other.lease.acquire('second', { waitMs: 4000 })).rejects.toMatchObject({
+    await expect(other.lease.acquire('second', { waitMs: 2500 })).rejects.toMatchObject({
       message: `Redis at 127.0.0.1:${server.port} is in use by first`,
     });
     expect(await (await store.openLog('tiny-1', held)).append(0, ['a'])).toBe(1);

@@ -81,7 +81,7 @@ describe('when Redis goes away', () => {
   });
 
   it('it says since when and why, keeps the lease of a holder that nobody replaced, and goes on by itself', async () => {
-    const store = await opened();
+    const store = await opened(proxy.port, { leaseMs: 800 });
     const held = await store.lease.acquire('coordinator 1');
     const log = await store.openLog('tiny-1', held);
     const before = Date.now();
@@ -93,11 +93,12 @@ describe('when Redis goes away', () => {
       code: 'unavailable',
       message: expect.stringContaining(`Redis at 127.0.0.1:${proxy.port} cannot be reached`),
     });
-    await pause(2500);
+    // Longer than the lease.
+    await pause(1200);
     proxy.mend();
     expect(await append).toBe(1);
     expect(store.health).toEqual({ answers: true });
-    await pause(1000);
+    await pause(600);
     expect(await log.append(1, ['b'])).toBe(2);
     expect(await Promise.race([held.lost, pause(10)])).toBeUndefined();
   });
@@ -108,7 +109,7 @@ describe('when Redis goes away', () => {
     const log = await store.openLog('tiny-1', held);
     server.freeze();
     const appends = [log.append(0, ['a']), log.append(1, ['b'])];
-    await pause(1000);
+    await pause(500);
     server.thaw();
     expect(await Promise.all(appends)).toEqual([1, 2]);
   });

@@ -26,6 +26,8 @@ export default defineConfig({
         test: {
           name: 'fast',
           pool: 'forks',
+          // Loading the rooms takes longer than testing them: the files of a process share what is loaded.
+          isolate: false,
           testTimeout: 20_000,
           include: [
             '{packages,apps}/*/src/**/*.test.ts',

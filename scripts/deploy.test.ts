@@ -10,7 +10,9 @@ const optionsIn = (text: string) => [...text.matchAll(/(?<![\w-])--([a-z][a-z-]+
 const KNOWN: Record<string, ReadonlySet<string>> = {
   coordinator: new Set(optionsIn(read('apps/coordinator/src/options.ts'))),
   worker: new Set(optionsIn(read('apps/worker/src/options.ts'))),
-  cli: new Set(optionsIn(read('apps/cli/src/main.ts'))),
+  cli: new Set(
+    ['main', 'queue/register', 'learning-rate/register'].flatMap((file) => optionsIn(read(`apps/cli/src/${file}.ts`))),
+  ),
 };
 
 /** Commands of weft in a file, one a line, each with its options. */

@@ -10,7 +10,8 @@ const CONNECT_TIMEOUT_MS = 5000;
 /** A server that answers nothing for so long is taken for dead. Longer than any call is allowed to block. */
 const SILENCE_MS = 12_000;
 const FIRST_RETRY_MS = 10;
-const LONGEST_RETRY_MS = 2000;
+/** Between two attempts to come back. */
+export const LONGEST_RETRY_MS = 2000;
 
 /**
  * A client that is not connected yet and reconnects for ever. It repeats nothing: a command that was under way when the

@@ -1,5 +1,6 @@
 import { systemClock, WeftError } from '@weft/common';
 import type { AcquireOptions, Held, Lease } from '../lease.js';
+import { LONGEST_RETRY_MS, type RedisClient } from './connect-redis.js';
 import { leaseLost } from './redis-errors.js';
 import { type Holder, isDead, parseHolder, thisHolder } from './redis-holder.js';
 import type { RedisKeys } from './redis-keys.js';
@@ -10,6 +11,8 @@ import { runScript } from './run-script.js';
 /** A holder extends its lease this many times before it lapses. */
 const RENEWALS = 3;
 const RETRY_MS = 200;
+/** After Redis was away, a holder that lives is back and has renewed its lease within this time. */
+const RETURN_MS = 1.5 * LONGEST_RETRY_MS;
 
 /**
  * The lease in Redis: a counter, the fencing token, and a key that expires when its holder is not heard of. A holder that
@@ -19,12 +22,17 @@ export class RedisLease implements Lease {
   readonly #link: RedisLink;
   readonly #keys: RedisKeys;
   readonly #leaseMs: number;
+  /** When Redis was back after it had been away, on the monotonic clock. */
+  #backMs = Number.NEGATIVE_INFINITY;
 
   /** @param leaseMs how long it holds without a sign of its holder. */
   constructor(link: RedisLink, keys: RedisKeys, leaseMs: number) {
     this.#link = link;
     this.#keys = keys;
     this.#leaseMs = leaseMs;
+    link.watchHealth(({ answers }) => {
+      if (answers) this.#backMs = systemClock.monotonicMs();
+    });
   }
 
   async acquire(name: string, { signal, onWaiting, waitMs }: AcquireOptions = {}): Promise<Held> {
@@ -32,12 +40,17 @@ export class RedisLease implements Lease {
     const deadlineMs = systemClock.monotonicMs() + (waitMs ?? Number.POSITIVE_INFINITY);
     let gone = '';
     let told = '';
+    let known = '';
+    // A lease that lapsed because Redis was away: its holder is given the time to renew it.
+    const isPatient = () => known !== '' && systemClock.monotonicMs() < this.#backMs + RETURN_MS;
     for (;;) {
-      const [token, text] = await this.#script(ACQUIRE, [JSON.stringify(me), gone, this.#leaseMs], signal);
+      const words = [JSON.stringify(me), gone, this.#leaseMs];
+      const [token, text] = await this.#script(ACQUIRE, words, signal, () => isPatient() && [0, known]);
       if (typeof token === 'number' && token > 0) return this.#hold(me, token);
-      const holder = parseHolder(String(text));
+      known = String(text);
+      const holder = parseHolder(known);
       if (gone === '' && (await isDead(holder))) {
-        gone = String(text);
+        gone = known;
         continue;
       }
       gone = '';
@@ -83,13 +96,16 @@ export class RedisLease implements Lease {
     return undefined;
   }
 
+  /** @param instead looked at before every attempt: an answer for which Redis is not asked. */
   async #script(
     script: typeof ACQUIRE,
     words: readonly (string | number)[],
     signal?: AbortSignal,
+    instead: () => readonly unknown[] | false = () => false,
   ): Promise<readonly unknown[]> {
     const keys = [this.#keys.token, this.#keys.holder];
-    const answer = await this.#link.run((client) => runScript(client, script, keys, words), signal);
+    const ask = async (client: RedisClient) => instead() || runScript(client, script, keys, words);
+    const answer = await this.#link.run(ask, signal);
     return Array.isArray(answer) ? answer : [answer];
   }
 }

@@ -20,7 +20,9 @@ export async function withLogs<T>(
   use: (read: ReadLog) => Promise<T>,
 ): Promise<T> {
   if (redisUrl === undefined) return use(logsInFiles(home));
-  const store = await openStore({ home, redisUrl, ...(keyPrefix === undefined ? {} : { keyPrefix }) });
+  const prefix = keyPrefix === undefined ? {} : { keyPrefix };
+  // A person waits: tried once.
+  const store = await openStore({ home, redisUrl, connectTimeoutMs: 0, ...prefix });
   try {
     return await use((runId) => store.log(runId).read());
   } finally {

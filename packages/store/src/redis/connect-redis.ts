@@ -24,6 +24,8 @@ export function createRedisClient(target: RedisTarget): RedisClient {
     ...{ username, password, db: database, tls: tlsOptions(target), connectionName: 'weft', lazyConnect: true },
     ...{ enableOfflineQueue: false, autoResendUnfulfilledCommands: false, maxRetriesPerRequest: 0 },
     ...{ connectTimeout: CONNECT_TIMEOUT_MS, socketTimeout: SILENCE_MS, retryStrategy: backOffMs },
+    // Of a connection that never came about it waits for the end, and the process with it.
+    disconnectTimeout: 50,
     // After a failover the old master may live on as a replica.
     reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
   } satisfies RedisOptions;

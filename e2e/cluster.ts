@@ -58,7 +58,7 @@ interface Run {
 }
 
 /** A coordinator and workers as processes of their own, on one home. */
-export class Cluster {
+export class Cluster implements AsyncDisposable {
   readonly home: Home;
   readonly #env: Readonly<Record<string, string>>;
   readonly #daemons: Daemon[] = [];
@@ -168,6 +168,10 @@ export class Cluster {
   async remove(): Promise<void> {
     for (const daemon of this.#daemons) await daemon.kill();
     await this.home.remove();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.remove();
   }
 
   #start(...words: string[]): Daemon {

@@ -1,5 +1,5 @@
 import { type RedisServer, redisServer } from '@weft/testing';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Cluster } from './cluster.js';
 import { queueSuite } from './queue-suite.js';
 import { withSettings } from './weft.js';
@@ -24,14 +24,9 @@ const settings = withSettings({ workers: 1, steps: STEPS, 'checkpoint.everySteps
  */
 const AWAY_MS = 1000 * Number(process.env.WEFT_TEST_REDIS_AWAY_SECONDS ?? 15);
 
-describe('coordinators on one Redis', () => {
-  let cluster: Cluster;
-  beforeEach(async () => {
-    cluster = await Cluster.make(await freshUrl());
-  });
-  afterEach(() => cluster.remove());
-
-  async function expectWhole(runId: string): Promise<void> {
+/** Side by side, each with a Redis of its own: they mostly wait for a time to pass. */
+describe.concurrent('coordinators on one Redis', () => {
+  async function expectWhole(cluster: Cluster, runId: string): Promise<void> {
     await cluster.untilPhase(runId, 'finished');
     expect(cluster.home.metrics(runId).map(({ step }) => step)).toEqual(Array.from({ length: STEPS }, (_, i) => i + 1));
     const check = await cluster.weft('data', 'ledger', runId, '--check');
@@ -39,16 +34,18 @@ describe('coordinators on one Redis', () => {
   }
 
   it('go on with everything when Redis was restarted, and wait while it is away, saying so', async () => {
+    await using server = await redisServer();
+    await using cluster = await Cluster.make(server.url);
     const coordinator = cluster.coordinator();
     const worker = await cluster.worker();
     await cluster.ready(1);
     const runId = await cluster.launch(...settings);
     const queued = await cluster.launch(...withSettings({ workers: 1, steps: 3 }));
     await cluster.home.untilStep(runId, 30);
-    await redis.kill();
-    await redis.start();
+    await server.kill();
+    await server.start();
     await cluster.home.untilStep(runId, 60);
-    await redis.kill();
+    await server.kill();
     await coordinator.says('has not answered since');
     const { step, reason } = await cluster.run(runId);
     expect(reason).toContain('nothing is decided until it does');
@@ -58,14 +55,16 @@ describe('coordinators on one Redis', () => {
     expect(await cluster.waiting()).toEqual([queued]);
     const refused = await cluster.weft('stop', queued);
     expect(refused.stderr).toContain('has not answered since');
-    await redis.start();
-    await expectWhole(runId);
+    await server.start();
+    await expectWhole(cluster, runId);
     await cluster.untilPhase(queued, 'finished');
     // Nobody was lost: it is still the first generation.
     expect((await cluster.weft('history', runId)).stdout).not.toContain('generation 2');
   });
 
   it('never act both: the second stands by, takes over from a stopped one, and what that writes afterwards is refused', async () => {
+    await using server = await redisServer();
+    await using cluster = await Cluster.make(server.url);
     const first = cluster.coordinator();
     await cluster.worker();
     await cluster.ready(1);
@@ -81,7 +80,7 @@ describe('coordinators on one Redis', () => {
     expect(await first.ended).toBe(1);
     expect(first.log).toMatch(/lease/);
     expect(cluster.coordinatorProcessId).toBe(second.process.pid);
-    await expectWhole(runId);
+    await expectWhole(cluster, runId);
     expect((await cluster.weft('history', runId)).stdout).toContain('generation 2');
   });
 });

@@ -13,6 +13,7 @@ it('fills in the defaults', () => {
     scales: [{ name: 'small', run: {}, learningRates: [0.01] }],
     seeds: [0],
     metric: 'trainingLoss',
+    higherIsBetter: false,
     lastSteps: 10,
     earlyStop: { afterPart: 0.5, worseBy: 0.1 },
     predict: [],

@@ -7,13 +7,26 @@ import { type ConfigLayer, whereIs } from './layers.js';
 import { type Problem, problemsError } from './problem.js';
 import type { RunConfigInput } from './run-config.js';
 
-/** What a sweep compares its runs by, the lower the better. */
+/**
+ * What a sweep can compare its runs by: all that a line of `metrics.jsonl` measures, under the names it has there but for
+ * `trainingLoss` (`loss`) and `heldOutLoss` (`heldOut`). Those of experts are means over the MoE layers.
+ */
 export const SWEEP_METRICS = [
   'trainingLoss',
   'heldOutLoss',
   'heldOutLoss.captioned',
   'heldOutLoss.interleaved',
   'heldOutLoss.text',
+  'gradNorm',
+  'tokensPerSecond',
+  'seconds.data',
+  'seconds.compute',
+  'seconds.communication',
+  'seconds.apply',
+  'experts.droppedShare',
+  'experts.loadBalanceLoss',
+  'experts.routerZLoss',
+  'experts.routerEntropy',
 ] as const;
 export type SweepMetric = (typeof SWEEP_METRICS)[number];
 
@@ -29,7 +42,8 @@ export interface SweepConfig {
   readonly scales: readonly SweepScale[];
   readonly seeds: readonly number[];
   readonly metric: SweepMetric;
-  /** `trainingLoss` is the mean over this many last steps. */
+  readonly higherIsBetter: boolean;
+  /** Every metric but a held-out loss is the mean over this many last steps. */
   readonly lastSteps: number;
   readonly earlyStop: EarlyStop | null;
   /** Sizes to predict for when all is fitted. */
@@ -81,6 +95,7 @@ const schema = z.strictObject({
   learningRates: rates.optional(),
   seeds: z.array(wholeNumber(0), { error: 'a list of whole numbers' }).min(1).default([0]),
   metric: z.enum(SWEEP_METRICS, { error: `one of ${SWEEP_METRICS.join(', ')}` }).default('trainingLoss'),
+  higherIsBetter: z.boolean({ error: 'true or false' }).default(false),
   lastSteps: wholeNumber(1).default(10),
   earlyStop: z
     .strictObject({

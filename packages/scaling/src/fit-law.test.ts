@@ -52,6 +52,39 @@ describe('a fitted law', () => {
     }
   });
 
+  it('predicts an observation of average weight: a factor common to all weights changes no interval', () => {
+    const noisy = exact.map((point, i) => ({ ...point, value: point.value * (1 + 0.03 * (i - 1)), weight: i + 1 }));
+    const interval = (factor: number) =>
+      predict(
+        reportOnPoints(
+          noisy.map((point) => ({ ...point, weight: factor * point.weight })),
+          options,
+        ).law,
+        {
+          params: 3e10,
+        },
+      ).interval;
+    expect(interval(1000)?.high).toBeCloseTo(interval(1)?.high ?? 0, 12);
+    const alike = reportOnPoints(
+      noisy.map((point) => ({ ...point, weight: 7 })),
+      options,
+    );
+    const plain = reportOnPoints(
+      noisy.map(({ params, value }) => ({ params, value })),
+      options,
+    );
+    expect(predict(alike.law, { params: 3e10 }).interval?.low).toBeCloseTo(
+      predict(plain.law, { params: 3e10 }).interval?.low ?? 0,
+      12,
+    );
+  });
+
+  it('is not followed to where its numbers end', () => {
+    const near = [1e6, 1e6 + 1, 1e6 + 2].map((params, i) => ({ params, value: 1e-3 * (1 + 0.1 * i) }));
+    const { law: steep } = fitLaw(near, options);
+    expect(() => predict(steep, { params: 3e10 })).toThrow('test gives no finite number at N = 30000000000');
+  });
+
   it('recovers Step Law, of two variables, and its batch size, of one', () => {
     const places = [6e7, 2e8, 1e9].flatMap((params) => [2e9, 1e11].map((tokens) => ({ params, tokens })));
     const points = (name: string) => places.map((at) => ({ ...at, value: predict(prior(name), at).value }));
@@ -111,6 +144,16 @@ describe('back-tests', () => {
 });
 
 describe('warnings', () => {
+  it('speak of points that are there twice, and of points without any scatter', () => {
+    const noisy = exact.map((point, i) => ({ ...point, value: point.value * (1 + 0.01 * (i % 2)) }));
+    expect(reportOnPoints([...noisy, ...noisy.slice(1)], options).warnings).toEqual([
+      '3 of 7 points repeat another one, which makes the intervals too narrow',
+    ]);
+    expect(reportOnPoints(exact, options).warnings).toEqual([
+      'the points lie on the law to the last digit: its intervals say nothing about how sure it is',
+    ]);
+  });
+
   it('are not given for points on a law', () => {
     const noisy = exact.map((point, i) => ({ ...point, value: point.value * (1 + 0.01 * (i % 2)) }));
     expect(reportOnPoints(noisy, options).warnings).toEqual([]);
@@ -119,7 +162,8 @@ describe('warnings', () => {
   it('speak of few scales, a narrow span, scatter, and a rate that rises with size', () => {
     const points = [1e6, 2e6, 4e6].map((params, i) => ({ params, value: [1e-3, 3e-3, 2e-3][i] ?? 0 }));
     const { warnings } = reportOnPoints(points, options);
-    expect(warnings).toContain('3 scales leave 1 degree of freedom: the intervals are very wide');
+    expect(warnings).toContain('3 points leave 1 degree of freedom: the intervals are very wide');
+    expect(warnings.join()).toContain('3 scales are the fewest a law can have');
     expect(warnings).toContain('the scales span a factor of 4.0 only: extrapolate with care');
     expect(warnings.join()).toMatch(/the law explains \d+ % of the variation/);
     expect(warnings).toContain('the best learning rate does not fall with size, against every published law');

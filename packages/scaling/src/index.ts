@@ -17,13 +17,14 @@ export {
 } from './law.js';
 export { type LawPicture, lawPicture } from './law-picture.js';
 export { type LinearFit, leastSquares, type Matrix } from './least-squares.js';
+export { bestOf, LOSS, type Metric } from './metric.js';
 export { type Optimum, optimaOfGrid, optimumOfScale } from './optimum.js';
 export { gptParameters, type ParameterCounts, parameterCounts } from './parameter-counts.js';
 export { byScale, type GridPoint, type ScalePoint, scaleName } from './points.js';
-export { DEFAULT_LEVEL, type Outside, type Prediction, predict } from './predict.js';
+export { DEFAULT_LEVEL, levelText, type Outside, type Prediction, predict } from './predict.js';
 export { prior, priors } from './priors.js';
 export { readPoints } from './read-points.js';
 export { studentT, studentTWithin } from './student-t.js';
 export { type HopelessRule, type Losses, whyHopeless } from './sweep/hopeless.js';
 export { middleFirst } from './sweep/middle-first.js';
-export { type HeldOutLoss, scoreOf } from './sweep/score.js';
+export { type Row, scoreOf } from './sweep/score.js';

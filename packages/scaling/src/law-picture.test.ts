@@ -60,3 +60,23 @@ it('an axis labels few values, whatever it spans', () => {
     for (const value of values) expect(place(value) > 0 && place(value) < 100).toBe(true);
   }
 });
+
+it('draws the band at the level asked for', () => {
+  expect(lawPicture({ law, points, level: 0.57 })).toContain('band: 57 % prediction interval');
+});
+
+it('no label of a prediction covers another one, nor a mark', () => {
+  const near = [3e9, 3.5e9, 4e9, 3e10].map((params) => predict(law, { params }));
+  const picture = lawPicture({ law, points, predictions: near });
+  const labels = [
+    ...picture.matchAll(/<text x="([\d.]+)" y="([\d.]+)" text-anchor="(start|end)" fill="#c2410c">([^<]+)</g),
+  ].map(([, x, y, anchor, text = '']) => {
+    const width = 7 * text.length;
+    const left = anchor === 'start' ? Number(x) : Number(x) - width;
+    return { left, right: left + width, top: Number(y) - 10, bottom: Number(y) };
+  });
+  expect(labels).toHaveLength(4);
+  for (const [i, a] of labels.entries())
+    for (const b of labels.slice(0, i))
+      expect(a.left >= b.right || b.left >= a.right || a.top >= b.bottom || b.top >= a.bottom).toBe(true);
+});

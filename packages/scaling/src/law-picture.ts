@@ -1,8 +1,9 @@
 import { formula, type PowerLaw, SYMBOLS, type Variable } from './law.js';
 import { type LogAxis, logAxis } from './log-axis.js';
 import { axes, FRAME, HEIGHT, INK, label, short, WIDTH } from './paper.js';
+import { type Box, placeLabel } from './place-label.js';
 import type { ScalePoint } from './points.js';
-import { DEFAULT_LEVEL, type Prediction, predict } from './predict.js';
+import { DEFAULT_LEVEL, levelText, type Prediction, predict } from './predict.js';
 import { element, escapeXml, pathThrough } from './svg.js';
 
 export interface LawPicture {
@@ -14,6 +15,8 @@ export interface LawPicture {
   /** Drawn as diamonds, with their interval and a label. */
   readonly predictions?: readonly Prediction[];
   readonly title?: string;
+  /** Of the band; default 0.95. */
+  readonly level?: number;
 }
 
 const CURVE_STEPS = 64;
@@ -28,14 +31,21 @@ const AXIS_TITLES: Readonly<Record<Variable | 'learningRate' | 'batchSize', stri
  * Points, line, prediction band and predictions of a law on logarithmic axes, as the text of an SVG.
  * A law of two variables is drawn along its first one; the second is held where the last prediction or point has it.
  */
-export function lawPicture({ law, points = [], bars = [], predictions = [], title }: LawPicture): string {
+export function lawPicture({
+  law,
+  points = [],
+  bars = [],
+  predictions = [],
+  title,
+  level = DEFAULT_LEVEL,
+}: LawPicture): string {
   const variable = law.variables[0] ?? 'params';
   const held = predictions.at(-1)?.at ?? points.at(-1) ?? {};
   const shown = [...points.map((point) => point[variable]), ...predictions.map(({ at }) => at[variable])];
   const range = law.ranges[0];
   const xs = widened([...shown.flatMap((value) => value ?? []), ...(range ? [range.low, range.high] : [])]);
   const x = logAxis(xs, FRAME.left, FRAME.right);
-  const curve = curveOf(law, variable, held, xs);
+  const curve = curveOf(law, variable, held, xs, level);
   const heights = [
     ...points.map(({ value }) => value),
     ...predictions.map(({ value }) => value),
@@ -58,10 +68,13 @@ export function lawPicture({ law, points = [], bars = [], predictions = [], titl
     element('title', {}, escapeXml(title ?? formula(law))),
     element('rect', { width: WIDTH, height: HEIGHT, fill: '#ffffff' }),
     ...axes(x, y, AXIS_TITLES[variable], AXIS_TITLES[law.target]),
-    ...headings(law, title, variable, held),
+    ...headings(law, title, variable, held, level),
     ...curveShapes(curve, x, y),
     ...points.flatMap((point, i) => pointShapes(x.place(point[variable] ?? 1), y, point.value, bars[i] ?? null)),
-    ...predictions.flatMap((prediction) => predictionShapes(x.place(prediction.at[variable] ?? 1), y, prediction)),
+    ...predictionShapes(predictions, variable, x, y, [
+      ...points.map((point) => around(x.place(point[variable] ?? 1), y.place(point.value))),
+      ...curve.map(({ at, value }) => around(x.place(at), y.place(value))),
+    ]),
   )}\n`;
 }
 
@@ -84,11 +97,12 @@ function curveOf(
   variable: Variable,
   held: Readonly<Partial<Record<Variable, number>>>,
   xs: readonly number[],
+  level: number,
 ): CurvePoint[] {
   const [low, high] = [Math.log(Math.min(...xs)), Math.log(Math.max(...xs))];
   return Array.from({ length: CURVE_STEPS + 1 }, (_, i) => {
     const at = Math.exp(low + ((high - low) * i) / CURVE_STEPS);
-    const { value, interval } = predict(law, { ...held, [variable]: at });
+    const { value, interval } = predict(law, { ...held, [variable]: at }, level);
     return { at, value, low: interval?.low ?? value, high: interval?.high ?? value };
   });
 }
@@ -108,23 +122,47 @@ function pointShapes(left: number, y: LogAxis, value: number, bar: { low: number
   return bar === null ? [dot] : [upright(left, y, bar, INK.point), dot];
 }
 
-function predictionShapes(left: number, y: LogAxis, { value, interval }: Prediction): string[] {
-  const [size, top] = [6, y.place(value)];
-  const diamond = `${pathThrough([
-    [left, top - size],
-    [left + size, top],
-    [left, top + size],
-    [left - size, top],
+/** Diamonds with their intervals; where there are several, each label says which is meant. */
+function predictionShapes(
+  predictions: readonly Prediction[],
+  variable: Variable,
+  x: LogAxis,
+  y: LogAxis,
+  taken: Box[],
+): string[] {
+  const marks = predictions
+    .map(({ at, value, interval }) => ({ at: at[variable] ?? 1, value, interval }))
+    .toSorted((left, right) => left.at - right.at)
+    .map((mark) => ({ ...mark, left: x.place(mark.at), top: y.place(mark.value) }));
+  for (const { left, top, interval } of marks) {
+    taken.push(around(left, top));
+    if (interval !== null)
+      taken.push({ left: left - 1, right: left + 1, top: y.place(interval.high), bottom: y.place(interval.low) });
+  }
+  return marks.flatMap(({ at, value, interval, left, top }) => {
+    const text = marks.length === 1 ? short(value) : `${short(at)}: ${short(value)}`;
+    const place = placeLabel(text, left, top, taken);
+    taken.push(place.box);
+    return [
+      ...(interval === null ? [] : [upright(left, y, interval, INK.prediction)]),
+      element('path', { d: diamond(left, top), fill: INK.prediction }),
+      label(text, place.x, place.y, { anchor: place.anchor, fill: INK.prediction }),
+    ];
+  });
+}
+
+/** Half the width of a mark, in pixels. */
+const MARK = 6;
+
+const around = (x: number, y: number): Box => ({ left: x - MARK, right: x + MARK, top: y - MARK, bottom: y + MARK });
+
+function diamond(x: number, y: number): string {
+  return `${pathThrough([
+    [x, y - MARK],
+    [x + MARK, y],
+    [x, y + MARK],
+    [x - MARK, y],
   ])}Z`;
-  const isRight = left > (FRAME.left + FRAME.right) / 2;
-  return [
-    ...(interval === null ? [] : [upright(left, y, interval, INK.prediction)]),
-    element('path', { d: diamond, fill: INK.prediction }),
-    label(short(value), left + (isRight ? -10 : 10), top + (isRight ? 18 : -10), {
-      anchor: isRight ? 'end' : 'start',
-      fill: INK.prediction,
-    }),
-  ];
 }
 
 const upright = (left: number, y: LogAxis, { low, high }: { low: number; high: number }, stroke: string) =>
@@ -135,11 +173,12 @@ function headings(
   title: string | undefined,
   variable: Variable,
   held: Readonly<Partial<Record<Variable, number>>>,
+  level: number,
 ): string[] {
   const fixed = law.variables
     .filter((each) => each !== variable)
     .map((each) => `, at ${SYMBOLS[each]} = ${short(held[each] ?? 0)}`);
-  const sure = law.statistics === null ? '' : `; band: ${100 * DEFAULT_LEVEL} % prediction interval`;
+  const sure = law.statistics === null ? '' : `; band: ${levelText(level)} prediction interval`;
   return [
     label(title ?? law.name, FRAME.left, 24, { size: 16, weight: 600 }),
     label(`${formula(law)}${fixed.join('')}${sure}`, FRAME.left, 44, {}),

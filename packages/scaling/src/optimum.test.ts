@@ -1,17 +1,17 @@
 import { Random } from '@weft/common';
 import { describe, expect, it } from 'vitest';
-import { FORMS, type GridPoint, isGrid, optimaOfGrid, optimumOfScale, reportOnGrid } from './index.js';
+import { FORMS, type GridPoint, isGrid, optimaOfGrid, optimumOfScale, predict, reportOnGrid } from './index.js';
 
 const form = FORMS['eta-n'];
 const rates = [1e-3, 2e-3, 4e-3, 8e-3, 16e-3];
 const bowl = (best: number, params = 1e6, noise: (i: number) => number = () => 0): GridPoint[] =>
-  rates.map((value, i) => ({ params, value, loss: 2 + 0.1 * Math.log(value / best) ** 2 + noise(i) }));
+  rates.map((value, i) => ({ params, value, score: 2 + 0.1 * Math.log(value / best) ** 2 + noise(i) }));
 
 describe('the optimum of a grid', () => {
   it('is the lowest point of the parabola, between the rates', () => {
     const optimum = optimumOfScale(bowl(3.1e-3), form);
     expect(optimum.value).toBeCloseTo(3.1e-3, 10);
-    expect(optimum.loss).toBeCloseTo(2, 10);
+    expect(optimum.score).toBeCloseTo(2, 10);
     expect(optimum.curvature).toBeCloseTo(0.2, 10);
     expect(optimum.standardError).toBeLessThan(1e-9);
     expect(optimum).toMatchObject({ runs: 5, bestTried: { value: 4e-3 }, at: { params: 1e6 } });
@@ -36,7 +36,7 @@ describe('the optimum of a grid', () => {
   });
 
   it('leaves far rates out of the parabola', () => {
-    const far = { params: 1e6, value: 1, loss: 9 };
+    const far = { params: 1e6, value: 1, score: 9 };
     expect(optimumOfScale([...bowl(4e-3), far], form).value).toBeCloseTo(4e-3, 9);
   });
 
@@ -46,7 +46,7 @@ describe('the optimum of a grid', () => {
   });
 
   it('counts a run that diverged as worse than every other', () => {
-    const points = bowl(5e-3).map((point) => (point.value === 16e-3 ? { ...point, loss: null } : point));
+    const points = bowl(5e-3).map((point) => (point.value === 16e-3 ? { ...point, score: null } : point));
     expect(optimumOfScale(points, form)).toMatchObject({ runs: 4, value: expect.closeTo(5e-3, 9) });
   });
 
@@ -59,16 +59,42 @@ describe('the optimum of a grid', () => {
     );
   });
 
+  it('is the highest point where higher is better, in its own numbers', () => {
+    const scores = bowl(3.1e-3).map((point) => ({ ...point, score: 1 - (point.score ?? 0) }));
+    const metric = { name: 'accuracy', better: 'higher' } as const;
+    const optimum = optimumOfScale(scores, form, { metric });
+    expect(optimum.value).toBeCloseTo(3.1e-3, 10);
+    expect(optimum.score).toBeCloseTo(-1, 10);
+    expect(optimum.curvature).toBeCloseTo(-0.2, 10);
+    expect(optimum.bestTried.value).toBe(4e-3);
+    expect(() => optimumOfScale(bowl(3.1e-3), form, { metric })).toThrow('the highest accuracy lies on the edge');
+  });
+
+  it('does not lie beyond a rate of which a run diverged', () => {
+    const points = [3, 2.9, 2.75, null, null].map((score, i) => ({ params: 1e6, value: rates[i] ?? 0, score }));
+    expect(() => optimumOfScale(points, form)).toThrow('N = 1000000: the lowest loss has no clear place');
+    const bent = [3, 2.4, 2.3, null, null].map((score, i) => ({ params: 1e6, value: rates[i] ?? 0, score }));
+    expect(optimumOfScale(bent, form).value).toBeLessThan(8e-3);
+  });
+
+  it('is refused by name where two rates alone have a loss', () => {
+    const points = [null, 2.9, 2.8, null].flatMap((score, i) => [
+      { params: 1e6, value: rates[i] ?? 0, score },
+      { params: 1e6, value: rates[i] ?? 0, score },
+    ]);
+    expect(() => optimumOfScale(points, form)).toThrow('N = 1000000: 2 rates with a loss cannot enclose an optimum');
+  });
+
   it('is refused where the losses do not bend, where there are too few, and where none is a number', () => {
-    const wavy = rates.map((value, i) => ({ params: 1e6, value, loss: [1, 2, 1.1, 0.99, 1.01][i] ?? null }));
-    expect(() => optimumOfScale(bowl(2e-3).slice(0, 2), form)).toThrow('2 rates do not enclose an optimum');
-    const flat = [1, 0.9, 1].map((loss, i) => ({ params: 1e6, value: rates[i] ?? 0, loss }));
+    const wavy = rates.map((value, i) => ({ params: 1e6, value, score: [1, 2, 1.1, 0.99, 1.01][i] ?? null }));
+    expect(() => optimumOfScale(bowl(2e-3).slice(0, 2), form)).toThrow('2 rates with a loss cannot enclose an optimum');
+    const flat = [1, 0.9, 1].map((score, i) => ({ params: 1e6, value: rates[i] ?? 0, score }));
     expect(optimumOfScale(flat, form).value).toBeCloseTo(2e-3, 9);
     expect(() => optimumOfScale(wavy, form)).not.toThrow();
-    const diverged = rates.map((value) => ({ params: 1e6, value, loss: null }));
-    expect(() => optimumOfScale(diverged, form)).toThrow('no rate has a loss');
-    const broken = [{ params: 1e6, value: 1e-3, loss: Number.NaN }];
-    expect(() => optimaOfGrid(broken, form)).toThrow('point 1: the loss is NaN, but must be a number');
+    const diverged = rates.map((value) => ({ params: 1e6, value, score: null }));
+    expect(() => optimumOfScale(diverged, form)).toThrow('nothing that was tried has a loss');
+    const broken = [{ params: 1e6, value: 1e-3, score: Number.NaN }];
+    expect(() => optimaOfGrid(broken, form)).toThrow('point 1: the score is NaN, but must be a number');
   });
 
   it('names every scale that has none', () => {
@@ -86,7 +112,7 @@ describe('a law through the optima of a grid', () => {
     [0.25, 0.5, 1, 2, 4].map((factor, i) => {
       const value = law(params) * factor;
       const noise = 0.001 * Math.sin(7 * scale + 3 * i);
-      return { params, value, loss: 3 + 0.05 * Math.log(factor) ** 2 + noise };
+      return { params, value, score: 3 + 0.05 * Math.log(factor) ** 2 + noise };
     }),
   );
 
@@ -101,10 +127,23 @@ describe('a law through the optima of a grid', () => {
     }
   });
 
+  it('has intervals of one size with either weighting, and no weights where three rates fix an optimum', () => {
+    const width = (weighting: 'equal' | 'uncertainty') => {
+      const { law: fitted } = reportOnGrid(grid, { name: 'test', form, source: 'a test', weighting });
+      const { interval } = predict(fitted, { params: 1e8 });
+      return Math.log((interval?.high ?? 0) / (interval?.low ?? 1));
+    };
+    expect(width('uncertainty') / width('equal')).toBeGreaterThan(0.2);
+    expect(width('uncertainty') / width('equal')).toBeLessThan(5);
+    const three = grid.filter(({ value, params }) => Math.abs(Math.log(value / law(params))) < 1);
+    const options = { name: 'test', form, source: 'a test', weighting: 'uncertainty' } as const;
+    expect(() => reportOnGrid(three, options)).toThrow('N = 100000: three runs say nothing of their own uncertainty');
+  });
+
   it('is no grid when every scale has one rate, or there are no losses', () => {
     expect(
       isGrid(
-        scales.map((params) => ({ params, value: law(params), loss: 3 })),
+        scales.map((params) => ({ params, value: law(params), score: 3 })),
         { form },
       ),
     ).toBe(false);

@@ -1,6 +1,7 @@
 import { WeftError } from '@weft/common';
 import type { At, Interval, LawForm } from './law.js';
 import { leastSquares, quadraticForm } from './least-squares.js';
+import { bestOf, LOSS, type Metric } from './metric.js';
 import { byScale, checkPositive, type GridPoint, groupBy, placeOf, scaleName } from './points.js';
 import { DEFAULT_LEVEL } from './predict.js';
 import { studentT } from './student-t.js';
@@ -13,30 +14,37 @@ export interface Optimum {
   /** Of ln value, from the runs' scatter around the parabola (delta method); null when three runs fix it without scatter. */
   readonly standardError: number | null;
   readonly interval: Interval | null;
-  /** The parabola's lowest value. */
-  readonly loss: number;
-  /** The second derivative of the loss by ln value: how much a wrong rate costs. */
+  /** The metric where the parabola is best. */
+  readonly score: number;
+  /** The second derivative of the metric by ln value: how much a wrong rate costs. Negative where higher is better. */
   readonly curvature: number;
   /** The best rate that was really tried, and what it came to. */
-  readonly bestTried: { readonly value: number; readonly loss: number };
+  readonly bestTried: { readonly value: number; readonly score: number };
   /** How many runs took part. */
   readonly runs: number;
 }
 
-/** Rates on each side of the lowest one that the parabola is fitted to: farther out a loss is no parabola any more. */
+export interface OptimumOptions {
+  /** Of the intervals; default 0.95. */
+  readonly level?: number;
+  /** Default: a loss, the lower the better. */
+  readonly metric?: Metric;
+}
+
+/** Rates on each side of the best one that the parabola is fitted to: farther out a loss is no parabola any more. */
 const REACH = 2;
 
 /**
  * The best rate of every scale of a grid, in rising order of scale.
  *
- * @throws WeftError `failed_precondition` naming every scale whose lowest loss lies on the edge of its grid, or whose
- * losses do not bend.
+ * @throws WeftError `failed_precondition` naming every scale whose best score lies on the edge of its grid, or whose
+ * scores do not bend.
  */
-export function optimaOfGrid(points: readonly GridPoint[], form: LawForm, level = DEFAULT_LEVEL): Optimum[] {
+export function optimaOfGrid(points: readonly GridPoint[], form: LawForm, options: OptimumOptions = {}): Optimum[] {
   checkPositive(points, form);
   const results = [...byScale(points, form).values()].map((scale) => {
     try {
-      return optimumOfScale(scale, form, level);
+      return optimumOfScale(scale, form, options);
     } catch (thrown) {
       return WeftError.from(thrown);
     }
@@ -50,30 +58,39 @@ export function optimaOfGrid(points: readonly GridPoint[], form: LawForm, level 
 }
 
 /**
- * The lowest point of a parabola in ln η, fitted to the runs of one scale around the lowest loss.
- * Runs of one rate and several seeds count as they are.
+ * The lowest point of a parabola in ln η, fitted to the runs of one scale around the best one; the highest where
+ * higher is better. Runs of one rate and several seeds count as they are.
  */
-export function optimumOfScale(points: readonly GridPoint[], form: LawForm, level = DEFAULT_LEVEL): Optimum {
+export function optimumOfScale(
+  points: readonly GridPoint[],
+  form: LawForm,
+  { level = DEFAULT_LEVEL, metric = LOSS }: OptimumOptions = {},
+): Optimum {
   const [first] = points;
   if (first === undefined) throw new WeftError('invalid_argument', 'a grid needs at least one run');
   const where = scaleName(first, form);
-  const rates = meanLosses(points);
-  const lowest = lowestOf(rates, where);
-  refuseEdge(rates, lowest, where);
+  const sign = metric.better === 'lower' ? 1 : -1;
+  const rates = meanCosts(points, sign);
+  const best = bestIndex(rates, where, metric);
+  refuseEdge(rates, best, where, metric, NOUNS[form.target]);
 
-  const near = rates.slice(Math.max(0, lowest - REACH), lowest + REACH + 1).map(({ value }) => value);
-  const runs = points.flatMap(({ value, loss }) => (loss !== null && near.includes(value) ? [{ value, loss }] : []));
-  const centre = Math.log(rates[lowest]?.value ?? 1);
+  const near = rates.slice(Math.max(0, best - REACH), best + REACH + 1).map(({ value }) => value);
+  const runs = points.flatMap(({ value, score }) =>
+    score !== null && near.includes(value) ? [{ value, cost: sign * score }] : [],
+  );
+  refuseTooFew(new Set(runs.map(({ value }) => value)).size, where, metric, NOUNS[form.target]);
+  const centre = Math.log(rates[best]?.value ?? 1);
   const fit = leastSquares(
     runs.map(({ value }) => [1, Math.log(value) - centre, (Math.log(value) - centre) ** 2]),
-    runs.map(({ loss }) => loss),
+    runs.map(({ cost }) => cost),
   );
   const [level0 = 0, slope = 0, bend = 0] = fit.coefficients;
   const offset = -slope / (2 * bend);
   const value = Math.exp(centre + offset);
-  if (!(bend > 0) || value < (rates[0]?.value ?? 0) || value > (rates.at(-1)?.value ?? 0))
-    throw new WeftError('failed_precondition', `${where}: the losses have no lowest point within the grid`, {
-      cure: 'train longer or with more seeds, so that the rates differ by more than their noise',
+  const { low, high } = enclosure(rates, best);
+  if (!(bend > 0) || value < low || value > high)
+    throw new WeftError('failed_precondition', `${where}: the ${bestOf(metric)} has no clear place within the grid`, {
+      cure: `train longer, with more seeds or more ${NOUNS[form.target]}s, so that they differ by more than their noise`,
     });
 
   const gradient = [0, -1 / (2 * bend), slope / (2 * bend ** 2)];
@@ -85,46 +102,70 @@ export function optimumOfScale(points: readonly GridPoint[], form: LawForm, leve
     value,
     standardError,
     interval: reach === null ? null : { low: value * Math.exp(-reach), high: value * Math.exp(reach) },
-    loss: level0 + slope * offset + bend * offset ** 2,
-    curvature: 2 * bend,
-    bestTried: { value: rates[lowest]?.value ?? 0, loss: rates[lowest]?.loss ?? 0 },
+    score: sign * (level0 + slope * offset + bend * offset ** 2),
+    curvature: sign * 2 * bend,
+    bestTried: { value: rates[best]?.value ?? 0, score: sign * (rates[best]?.cost ?? 0) },
     runs: runs.length,
   };
 }
 
+const NOUNS = { learningRate: 'rate', batchSize: 'batch size' } as const;
+type Noun = (typeof NOUNS)[keyof typeof NOUNS];
+
+/** All runs of one rate. */
 interface Rate {
   readonly value: number;
-  /** The mean of its runs; infinite when one of them has none. */
-  readonly loss: number;
+  /** The mean of what they came to, the lower the better; infinite when one of them came to nothing. */
+  readonly cost: number;
 }
 
-function meanLosses(points: readonly GridPoint[]): Rate[] {
+const isWhole = ({ cost }: Rate) => Number.isFinite(cost);
+
+function meanCosts(points: readonly GridPoint[], sign: number): Rate[] {
   const byRate = groupBy(points, ({ value }) => value);
   return [...byRate]
     .map(([value, runs]) => ({
       value,
-      loss: runs.reduce((sum, { loss }) => sum + (loss ?? Number.POSITIVE_INFINITY), 0) / runs.length,
+      cost: runs.reduce((sum, { score }) => sum + costOf(score, sign), 0) / runs.length,
     }))
     .toSorted((left, right) => left.value - right.value);
 }
 
-function lowestOf(rates: readonly Rate[], where: string): number {
-  const lowest = rates.reduce((best, { loss }, i) => (loss < (rates[best]?.loss ?? 0) ? i : best), 0);
-  if (Number.isFinite(rates[lowest]?.loss)) return lowest;
-  throw new WeftError('failed_precondition', `${where}: no rate has a loss`, { cure: 'try lower rates' });
+const costOf = (score: number | null, sign: number) => (score === null ? Number.POSITIVE_INFINITY : sign * score);
+
+function bestIndex(rates: readonly Rate[], where: string, { name }: Metric): number {
+  const best = rates.reduce((lowest, { cost }, i) => (cost < (rates[lowest]?.cost ?? 0) ? i : lowest), 0);
+  if (rates.some(isWhole)) return best;
+  throw new WeftError('failed_precondition', `${where}: nothing that was tried has a ${name}`, {
+    cure: 'try lower rates',
+  });
 }
 
-function refuseEdge(rates: readonly Rate[], lowest: number, where: string): void {
-  const best = rates[lowest]?.value;
-  if (rates.length < 3)
-    throw new WeftError('failed_precondition', `${where}: ${rates.length} rates do not enclose an optimum`, {
-      cure: 'try at least three, better five',
-    });
-  if (lowest > 0 && lowest < rates.length - 1) return;
-  const side = lowest === 0 ? 'lowest' : 'highest';
+/** Where an optimum may lie: within the grid, and not beyond a rate of which a run diverged. */
+function enclosure(rates: readonly Rate[], best: number): Interval {
+  const below = rates.slice(0, best).findLast((rate) => !isWhole(rate)) ?? rates[0];
+  const above = rates.slice(best + 1).find((rate) => !isWhole(rate)) ?? rates.at(-1);
+  return { low: below?.value ?? 0, high: above?.value ?? 0 };
+}
+
+function refuseEdge(rates: readonly Rate[], best: number, where: string, metric: Metric, noun: Noun): void {
+  if (rates.length < FEWEST_RATES) refuseTooFew(rates.filter(isWhole).length, where, metric, noun);
+  if (best > 0 && best < rates.length - 1) return;
+  const { value } = rates[best] ?? { value: 0 };
+  const side = best === 0 ? 'lowest' : 'highest';
   throw new WeftError(
     'failed_precondition',
-    `${where}: the lowest loss lies on the edge of the grid, at its ${side} rate ${best}, so that the optimum may lie beyond`,
-    { cure: `add rates ${lowest === 0 ? 'below' : 'above'} ${best}` },
+    `${where}: the ${bestOf(metric)} lies on the edge of the grid, at its ${side} ${noun} ${value}, so that the optimum may lie beyond`,
+    { cure: `add ${noun}s ${best === 0 ? 'below' : 'above'} ${value}` },
   );
+}
+
+const FEWEST_RATES = 3;
+
+function refuseTooFew(count: number, where: string, { name }: Metric, noun: Noun): void {
+  if (count >= FEWEST_RATES) return;
+  const found = `${count} ${noun}${count === 1 ? ' with a' : 's with a'} ${name}`;
+  throw new WeftError('failed_precondition', `${where}: ${found} cannot enclose an optimum`, {
+    cure: `try at least ${FEWEST_RATES} around the best one, better five`,
+  });
 }

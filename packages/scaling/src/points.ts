@@ -19,8 +19,8 @@ export interface GridPoint {
   readonly tokens?: number;
   /** The rate (or batch size) tried. */
   readonly value: number;
-  /** What it came to, the lower the better; null for a run that diverged or was given up: worse than every other. */
-  readonly loss: number | null;
+  /** What it came to by the metric; null for a run that diverged or was given up: worse than every other. */
+  readonly score: number | null;
 }
 
 /** The variables of a point that the form depends on. */
@@ -71,8 +71,8 @@ export function checkPositive(points: readonly (ScalePoint | GridPoint)[], form:
           `point ${index + 1}: ${name} is ${value}, but must be a number above 0`,
         );
     }
-    if ('loss' in point && point.loss !== null && !Number.isFinite(point.loss))
-      throw new WeftError('invalid_argument', `point ${index + 1}: the loss is ${point.loss}, but must be a number`, {
+    if ('score' in point && point.score !== null && !Number.isFinite(point.score))
+      throw new WeftError('invalid_argument', `point ${index + 1}: the score is ${point.score}, but must be a number`, {
         cure: 'leave it out where a run diverged: it then counts as worse than every other',
       });
   }

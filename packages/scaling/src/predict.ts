@@ -1,10 +1,15 @@
+import { WeftError } from '@weft/common';
 import { type At, designRow, type Interval, type PowerLaw, type Target, type Variable } from './law.js';
 import { quadraticForm } from './least-squares.js';
+import { scaleName } from './points.js';
 import { studentT } from './student-t.js';
 
 /** MM1's rule for every model: λ = 0.1·η, for a fully decoupled AdamW (λ is not multiplied by η again). */
 const WEIGHT_DECAY_PER_LEARNING_RATE = 0.1;
 export const DEFAULT_LEVEL = 0.95;
+
+/** 0.95 → "95 %" */
+export const levelText = (level: number): string => `${Number((100 * level).toPrecision(6))} %`;
 
 /** What a law says about one model. JSON-serialisable. */
 export interface Prediction {
@@ -33,12 +38,17 @@ export interface Outside {
  * The law's value, its prediction interval (Student's t, for one new observation of weight 1), and how far the
  * model lies outside the law's data.
  *
- * @throws WeftError `invalid_argument` when a variable of the law is missing or not above 0.
+ * @throws WeftError `invalid_argument` when a variable of the law is missing or not above 0, `failed_precondition` where
+ * the law leads beyond all numbers.
  */
 export function predict(law: PowerLaw, at: At, level = DEFAULT_LEVEL): Prediction {
   const row = designRow(law, at, law.name);
   const logValue = row.slice(1).reduce((sum, x, k) => sum + x * (law.exponents[k] ?? 0), law.intercept);
   const value = Math.exp(logValue);
+  if (!Number.isFinite(value) || value === 0)
+    throw new WeftError('failed_precondition', `${law.name} gives no finite number at ${scaleName(at, law)}`, {
+      cure: 'fit it to scales that lie farther apart',
+    });
   return {
     law: law.name,
     target: law.target,

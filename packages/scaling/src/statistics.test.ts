@@ -69,13 +69,13 @@ describe(`compared with ${fixture.source}`, () => {
 
   test('the optimum of a grid has the same place, loss, bend and uncertainty', () => {
     const { learningRates, losses, ...wanted } = fixture.parabola;
-    const points = learningRates.map((value, i) => ({ params: 1e6, value, loss: losses[i] ?? null }));
+    const points = learningRates.map((value, i) => ({ params: 1e6, value, score: losses[i] ?? null }));
     const optimum = optimumOfScale(points, FORMS['eta-n']);
     expectClose(optimum.value, wanted.value);
     expectClose(optimum.standardError ?? undefined, wanted.standardError);
     expectClose(optimum.interval?.low, wanted.interval[0]);
     expectClose(optimum.interval?.high, wanted.interval[1]);
-    expectClose(optimum.loss, wanted.loss);
+    expectClose(optimum.score, wanted.loss);
     expectClose(optimum.curvature, wanted.curvature);
   });
 

@@ -1,12 +1,14 @@
-import { writeFile } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { WeftError } from '@weft/common';
+import { UsageError, WeftError } from '@weft/common';
 import {
   type At,
+  type FitReport,
   FORMS,
   type FormName,
   isGrid,
+  LOSS,
   lawPicture,
+  type Metric,
   predict,
   readPoints,
   reportOnGrid,
@@ -18,6 +20,7 @@ import type { CommandContext } from '../context.js';
 import { shortPath } from '../home.js';
 import { readText } from '../learning-rate/load-law.js';
 import { renderFit } from '../learning-rate/render-fit.js';
+import { writeOutput } from '../learning-rate/write-output.js';
 import { EXIT } from '../report-error.js';
 import { paint } from '../spans.js';
 import { say } from '../terminal.js';
@@ -26,7 +29,9 @@ export interface LrFitOptions {
   readonly form: FormName;
   readonly name?: string;
   readonly level: number;
-  readonly weights: Weighting;
+  readonly metric?: string;
+  readonly higherIsBetter?: boolean;
+  readonly weights?: Weighting;
   readonly predict?: readonly number[];
   readonly tokens?: number;
   readonly out?: string;
@@ -35,29 +40,18 @@ export interface LrFitOptions {
 
 /** `weft lr fit`: a law through points, or through the optima of a grid, and what it is worth. */
 export async function lrFit({ terminal, json }: CommandContext, file: string, options: LrFitOptions): Promise<number> {
-  const form = FORMS[options.form];
-  const points = readPoints(await readText(file, 'points file'), file, form);
-  const isOfGrid = isGrid(points, { form });
   const name = options.name ?? basename(file).replace(/\.\w+$/, '');
-  const source = `${points.length} ${isOfGrid ? 'runs' : 'points'} of ${basename(file)}`;
-  const fitOptions = { name, form, source, level: options.level };
-  const report = isOfGrid
-    ? reportOnGrid(points.map(asRun), { ...fitOptions, weighting: options.weights })
-    : reportOnPoints(points, fitOptions);
+  const report = fitOf(await readText(file, 'points file'), file, name, options);
   const predictions = placesOf(options).map((at) => predict(report.law, at, options.level));
   if (options.out !== undefined) {
-    const metric = isOfGrid ? 'the loss in the file' : 'as chosen by who wrote the file';
-    await writeFile(
-      options.out,
-      writeFitFile(report, { createdAt: new Date().toISOString(), metric, file: basename(file) }),
-    );
+    const provenance = { createdAt: new Date().toISOString(), metric: metricWords(report), file: basename(file) };
+    await writeOutput(options.out, writeFitFile(report, provenance));
   }
   if (options.plot !== undefined) {
-    const bars = report.optima?.map(({ interval }) => interval) ?? [];
-    await writeFile(
-      options.plot,
-      lawPicture({ law: report.law, points: report.points, bars, predictions, title: name }),
-    );
+    const { law, points, optima } = report;
+    const bars = optima?.map(({ interval }) => interval) ?? [];
+    const { level } = options;
+    await writeOutput(options.plot, lawPicture({ law, points, bars, predictions, title: name, level }));
   }
   if (json) {
     say(terminal, JSON.stringify({ type: 'fit', ...report, predictions }));
@@ -69,8 +63,36 @@ export async function lrFit({ terminal, json }: CommandContext, file: string, op
   return EXIT.done;
 }
 
-function asRun(point: ReturnType<typeof readPoints>[number]) {
-  return 'loss' in point ? point : { ...point, loss: null };
+function fitOf(text: string, file: string, name: string, options: LrFitOptions): FitReport {
+  const { level, metric: column, higherIsBetter = false, weights } = options;
+  const form = FORMS[options.form];
+  const points = readPoints(text, file, form, column);
+  if (isGrid(points, { form })) {
+    if (points.some((point) => 'weight' in point))
+      throw new WeftError('invalid_argument', `${file}: the runs of a grid have no weights, its optima have`, {
+        cure: 'leave the column weight out; see --weights',
+      });
+    const metric: Metric = { name: column ?? LOSS.name, better: higherIsBetter ? 'higher' : 'lower' };
+    const source = `${points.length} runs of ${basename(file)}, by ${metric.name}`;
+    return reportOnGrid(points, { name, form, source, level, metric, ...(weights ? { weighting: weights } : {}) });
+  }
+  for (const [option, isGiven] of [
+    ['--metric', column !== undefined],
+    ['--higher-is-better', higherIsBetter],
+    ['--weights', weights !== undefined],
+  ] as const)
+    if (isGiven)
+      throw new UsageError(`${option} is about a grid, but no scale of ${file} has several rates with a score`);
+  if (points.some((point) => 'score' in point && point.score === null))
+    throw new WeftError('invalid_argument', `${file}: a scale has one run, and that has no ${LOSS.name}`, {
+      cure: 'leave its line out',
+    });
+  return reportOnPoints(points, { name, form, source: `${points.length} points of ${basename(file)}`, level });
+}
+
+function metricWords({ metric }: FitReport): string {
+  if (metric === null) return 'as chosen by who wrote the file';
+  return `the column ${metric.name}, the ${metric.better} the better`;
 }
 
 /** What to predict for: the sizes given, at the tokens given. */

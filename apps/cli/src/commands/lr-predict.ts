@@ -1,11 +1,23 @@
-import { writeFile } from 'node:fs/promises';
 import { UsageError } from '@weft/common';
-import { type At, formula, lawPicture, type PowerLaw, type Prediction, parameterCounts, predict } from '@weft/scaling';
+import {
+  type At,
+  formula,
+  lawPicture,
+  levelText,
+  type PowerLaw,
+  type Prediction,
+  parameterCounts,
+  predict,
+} from '@weft/scaling';
+
 import type { CommandContext } from '../context.js';
 import { shortPath } from '../home.js';
 import { intervalText, outsideText, placeText, rate, valueText } from '../learning-rate/describe.js';
 import { loadLaw } from '../learning-rate/load-law.js';
+
+import { writeOutput } from '../learning-rate/write-output.js';
 import { EXIT } from '../report-error.js';
+
 import { resolveRun } from '../resolve-run.js';
 import { paint, span } from '../spans.js';
 import { facts } from '../table.js';
@@ -30,7 +42,8 @@ export async function lrPredict(
   const law = await loadLaw(options.fit, home);
   const at = await placeOf(recipe, options, home);
   const prediction = predict(law, at, options.level);
-  if (options.plot !== undefined) await writeFile(options.plot, lawPicture({ law, predictions: [prediction] }));
+  if (options.plot !== undefined)
+    await writeOutput(options.plot, lawPicture({ law, predictions: [prediction], level: options.level }));
   if (json) {
     const { source } = law;
     say(terminal, JSON.stringify({ type: 'prediction', ...prediction, formula: formula(law), source }));
@@ -50,6 +63,8 @@ async function placeOf(recipe: string | undefined, options: LrPredictOptions, ho
   const { params, tokens, set } = options;
   const given = { ...(params === undefined ? {} : { params }), ...(tokens === undefined ? {} : { tokens }) };
   if (recipe === undefined) {
+    if (set !== undefined)
+      throw new UsageError('--set changes fields of a run, but none is named', 'name a recipe or run file');
     if (params === undefined && tokens === undefined)
       throw new UsageError('nothing says how large the model is', 'add --params 30e9, or name a recipe');
     return given;
@@ -67,7 +82,7 @@ function pairsOf(prediction: Prediction, law: PowerLaw): [string, string][] {
     [target === 'learningRate' ? 'η' : 'B', target === 'learningRate' ? rate(value) : value.toPrecision(4)],
     ...(weightDecay === null ? [] : [['λ', `${rate(weightDecay)}  (0.1·η, fully decoupled)`] as [string, string]]),
     [
-      `${100 * level} % interval`,
+      `${levelText(level)} interval`,
       interval !== null ? intervalText(interval) : 'unknown: the scatter around a published law is not published',
     ],
     ['law', formula(law)],

@@ -7,7 +7,7 @@ import { renderFit, renderOptima } from '../learning-rate/render-fit.js';
 import { EXIT } from '../report-error.js';
 import { withAbsolutePaths } from '../resolve-run.js';
 import { type Line, paint, span } from '../spans.js';
-import { conclude, refuseFailures } from '../sweep/conclude.js';
+import { conclude, metricOf, metricWords, refuseFailures } from '../sweep/conclude.js';
 import { followSweep } from '../sweep/follow-sweep.js';
 import { gridTable } from '../sweep/grid-table.js';
 import { launchSweep } from '../sweep/launch-sweep.js';
@@ -58,7 +58,10 @@ async function runSweep(
     const facts = { type: 'sweepSummary', sweepId: plan.id, directory, runs: runs.map(factsOf) };
     say(terminal, JSON.stringify({ ...facts, law: report?.law ?? null, optima: conclusion.optima, predictions }));
   } else {
-    const fit: Line[] = [[], ...(report === null ? renderOptima(conclusion.optima) : renderFit(report, predictions))];
+    const fit: Line[] = [
+      [],
+      ...(report === null ? renderOptima(conclusion.optima, metricOf(plan.sweep)) : renderFit(report, predictions)),
+    ];
     for (const line of [...gridTable(runs), ...fit]) say(terminal, paint(line, terminal.colors));
     say(terminal, `Everything is in ${shortPath(directory)}`);
   }
@@ -83,7 +86,10 @@ function showPlan({ terminal, json }: CommandContext, plan: SweepPlan): number {
       `  ${name}: N ${count(own?.params ?? 0)}, D ${count(own?.tokens ?? 0)}, rates ${learningRates.join(', ')}`,
     );
   }
-  say(terminal, `  seeds ${sweep.seeds.join(', ')}; by ${sweep.metric}; ${earlyStopText(sweep)}`);
+  say(
+    terminal,
+    `  seeds ${sweep.seeds.join(', ')}; by ${metricWords(sweep)}${sweep.higherIsBetter ? ', the higher the better' : ''}; ${earlyStopText(sweep)}`,
+  );
   say(terminal, paint([span('Nothing was started.', 'dim')], terminal.colors));
   return EXIT.done;
 }

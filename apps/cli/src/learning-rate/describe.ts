@@ -1,5 +1,5 @@
 import type { LearningRateSource } from '@weft/config';
-import { type FitReport, type Interval, type PowerLaw, type Prediction, SYMBOLS } from '@weft/scaling';
+import { type FitReport, type Interval, levelText, type PowerLaw, type Prediction, SYMBOLS } from '@weft/scaling';
 import { large } from '../format.js';
 
 /** 2.211e-5: a rate as people compare them. */
@@ -20,7 +20,7 @@ export function outsideText({ outside }: Prediction, law: PowerLaw): string | un
     .map(({ variable, side, factor }) =>
       side === 'above'
         ? `${SYMBOLS[variable]} is ${factorText(factor)} times the largest it was fitted to`
-        : `${SYMBOLS[variable]} is a ${factorText(factor)}th of the smallest it was fitted to`,
+        : `${SYMBOLS[variable]} is ${factorText(factor)} times smaller than the smallest it was fitted to`,
     )
     .join('; ');
 }
@@ -28,7 +28,7 @@ export function outsideText({ outside }: Prediction, law: PowerLaw): string | un
 /** Where an automatic rate came from, in a sentence without a full stop. */
 export function sourceSentence({ value, fit, formula, params, interval, extrapolation }: LearningRateSource): string {
   const where = extrapolation > 1 ? `, ${factorText(extrapolation)} times outside its data` : '';
-  const sure = interval === null ? '' : `, ${100 * interval.level} % interval ${intervalText(interval)}`;
+  const sure = interval === null ? '' : `, ${levelText(interval.level)} interval ${intervalText(interval)}`;
   return `learning rate ${rate(value)} by ${fit} (${formula}) at N = ${large(params)}${sure}${where}`;
 }
 
@@ -41,7 +41,7 @@ export function placeText(at: Prediction['at'], { variables }: Pick<PowerLaw, 'v
 export function estimatePairs({ estimates, level }: FitReport): [string, string][] {
   return estimates.map(({ name, value, interval }) => [
     name,
-    `${signed(value)}  (${100 * level} % interval ${signed(interval.low)} to ${signed(interval.high)})`,
+    `${signed(value)}  (${levelText(level)} interval ${signed(interval.low)} to ${signed(interval.high)})`,
   ]);
 }
 

@@ -1,6 +1,7 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { WeftError } from '@weft/common';
 import { type PowerLaw, prior, readFitFile } from '@weft/scaling';
+import { bytes } from '../format.js';
 import { pathFromHome } from '../home.js';
 
 /**
@@ -13,12 +14,20 @@ export async function loadLaw(nameOrFile: string, home: string): Promise<PowerLa
   return readFitFile(await readText(pathFromHome(nameOrFile, home), 'fit file'), nameOrFile);
 }
 
+/** A fit of the largest sweep has a few megabytes. */
+const MOST_BYTES = 64 * 2 ** 20;
+
 /** @throws WeftError `not_found`, or `invalid_argument` for what cannot be read. */
 export async function readText(path: string, what: string): Promise<string> {
   try {
+    const file = await stat(path);
+    if (file.isFile() && file.size > MOST_BYTES)
+      throw new WeftError('invalid_argument', `the ${what} ${path} is larger than any: it has ${bytes(file.size)}`);
     return await readFile(path, 'utf8');
   } catch (cause) {
     const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'for no known reason';
+    if (cause instanceof WeftError) throw cause;
+    if (code === 'EISDIR') throw new WeftError('invalid_argument', `the ${what} ${path} is a folder`, { cause });
     if (code === 'ENOENT') throw new WeftError('not_found', `there is no ${what} ${path}`, { cause });
     throw new WeftError('invalid_argument', `the ${what} ${path} cannot be read (${code})`, { cause });
   }

@@ -54,6 +54,11 @@ describe('weft lr predict', () => {
     expect(out).toContain('η = 0.5749·N^-0.4214');
   });
 
+  it('says how far below its data a model lies', async () => {
+    const { out } = await weft('lr', 'predict', '--params', '3M');
+    expect(out).toContain('N is 3 times smaller than the smallest it was fitted to');
+  });
+
   it("takes a recipe's own N and D", async () => {
     const { out } = await weft('lr', 'predict', 'mm1-3b', '--fit', 'step-law', '--json');
     expect(JSON.parse(out).at).toEqual({ params: 2_913_900_032, tokens: 200_000 * 512 * 4096 });
@@ -65,6 +70,8 @@ describe('weft lr predict', () => {
     [['lr', 'predict', '--params', '1B', '--fit', 'step-law'], 1, 'step-law depends on tokens (D), which is not given'],
     [['lr', 'predict', '--params', '1B', '--fit', 'mm2'], 1, 'there is no published law "mm2": write mm1,'],
     [['lr', 'predict', '--params', '1B', '--fit', 'no.json'], 1, 'there is no fit file'],
+    [['lr', 'predict', '--params', '1B', '--set', 'steps=3'], 2, '--set changes fields of a run, but none is named'],
+    [['lr', 'predict', '--params', '1B', '--plot', 'nowhere/x.svg'], 1, 'because its folder does not exist'],
   ])('refuses %j', async (argv, exitCode, message) => {
     const result = await weft(...argv);
     expect(result).toMatchObject({ exitCode, out: '' });
@@ -102,6 +109,60 @@ describe('weft lr fit', () => {
     expect((await weft('lr', 'fit', path)).out).toMatch(
       /^scale +best +95 % interval +loss +best tried +law +left out$/m,
     );
+  });
+
+  it("fits by a score of one's own, the higher the better, and says so in the file", async () => {
+    await using directory = await temporaryDirectory();
+    const [path, fit] = ['grid.csv', 'fit.json'].map((name) => join(directory.path, name));
+    const withScores = GRID.replace('loss', 'loss,eight_shot').replaceAll(
+      /^(s\d.*,)([\d.]+)$/gm,
+      (_, rest: string, loss: string) => `${rest}${loss},${4 - Number(loss)}`,
+    );
+    await writeFile(path ?? '', withScores);
+    const by = async (...options: string[]) =>
+      JSON.parse((await weft('lr', 'fit', path ?? '', '--json', '--out', fit ?? '', ...options)).out);
+    const byLoss = await by();
+    const byScore = await by('--metric', 'eight_shot', '--higher-is-better');
+    expect(byScore.law.exponents[0]).toBeCloseTo(byLoss.law.exponents[0], 9);
+    expect(byScore.optima[0].score).toBeCloseTo(4 - byLoss.optima[0].score, 9);
+    expect(JSON.parse(await readFile(fit ?? '', 'utf8'))).toMatchObject({
+      metric: { name: 'eight_shot', better: 'higher' },
+      provenance: { metric: 'the column eight_shot, the higher the better' },
+      law: { source: '15 runs of grid.csv, by eight_shot' },
+    });
+    const { err, exitCode } = await weft('lr', 'fit', path ?? '', '--metric', 'eight_shot');
+    expect(exitCode).toBe(1);
+    expect(err).toContain('3 scales have no optimum');
+    expect(err).toContain('the lowest eight_shot lies on the edge of the grid');
+  });
+
+  it('shows intervals at the level asked for, in table and picture', async () => {
+    await using directory = await temporaryDirectory();
+    const [path, picture] = ['points.csv', 'fit.svg'].map((name) => join(directory.path, name));
+    await writeFile(path ?? '', POINTS);
+    const { out } = await weft('lr', 'fit', path ?? '', '--level', '0.57', '--plot', picture ?? '');
+    expect(out).toContain('(57 % interval');
+    expect(await readFile(picture ?? '', 'utf8')).toContain('band: 57 % prediction interval');
+  });
+
+  it.each([
+    [POINTS, ['--metric', 'loss'], 1, 'the column loss is missing'],
+    [POINTS, ['--weights', 'uncertainty'], 2, '--weights is about a grid, but no scale of'],
+    [POINTS, ['--out', 'nowhere/fit.json'], 1, 'nowhere/fit.json cannot be written, because its folder does not exist'],
+    [
+      `${POINTS.replaceAll(/$/gm, ',')}`.replace('rate,', 'rate,loss'),
+      [],
+      1,
+      'a scale has one run, and that has no loss',
+    ],
+    [GRID.replaceAll(/$/gm, ',1').replace('loss,1', 'loss,weight'), [], 1, 'the runs of a grid have no weights'],
+  ])('refuses what does not fit together (%#)', async (text, options, exitCode, message) => {
+    await using directory = await temporaryDirectory();
+    const path = join(directory.path, 'points.csv');
+    await writeFile(path, text);
+    const result = await weft('lr', 'fit', path, ...options);
+    expect(result).toMatchObject({ exitCode, out: '' });
+    expect(result.err).toContain(message);
   });
 
   it.each([

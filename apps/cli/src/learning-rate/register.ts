@@ -29,12 +29,14 @@ export function addLearningRateCommands(program: Command, run: Run): Command {
 
   lr.command('fit')
     .description('fit a law to points, or to a grid with losses')
-    .argument('<points.csv>', 'columns params,learning_rate[,loss][,tokens][,weight]')
+    .argument('<points.csv>', 'columns params,learning_rate[,loss][,tokens][,weight], and scores of your own')
     .addOption(form())
     .option('--name <name>', 'how the fit is called (default: the name of the file)')
     .option('--level <p>', 'of all intervals', level, 0.95)
+    .option('--metric <column>', 'what the runs of a grid are compared by (default: loss)')
+    .option('--higher-is-better', 'the metric is a score, not a loss')
     .addOption(
-      new Option('--weights <how>', 'of the optima of a grid').choices(['equal', 'uncertainty']).default('equal'),
+      new Option('--weights <how>', 'of the optima of a grid (default: equal)').choices(['equal', 'uncertainty']),
     )
     .option('--predict <N...>', 'predict for these sizes too', quantities)
     .option('--tokens <D>', 'tokens of the run to predict for', quantity)

@@ -1,4 +1,13 @@
-import { type FitReport, formula, type Optimum, type Prediction, predict } from '@weft/scaling';
+import {
+  type FitReport,
+  formula,
+  LOSS,
+  levelText,
+  type Metric,
+  type Optimum,
+  type Prediction,
+  predict,
+} from '@weft/scaling';
 import { decimal, large } from '../format.js';
 import { type Line, type Span, span } from '../spans.js';
 import { type Column, facts, table } from '../table.js';
@@ -17,7 +26,7 @@ export function renderFit(report: FitReport, predictions: readonly Prediction[])
         'scatter',
         `${(100 * Math.expm1(Math.sqrt(residualVariance))).toFixed(1)} % around the law, one standard deviation`,
       ],
-      ['points', `${points}, ${degreesOfFreedom} degrees of freedom`],
+      ['points', `${points}, ${degreesOfFreedom} ${degreesOfFreedom === 1 ? 'degree' : 'degrees'} of freedom`],
     ]),
     [],
     ...scaleTable(report),
@@ -27,13 +36,13 @@ export function renderFit(report: FitReport, predictions: readonly Prediction[])
 }
 
 /** The best rates of a sweep that has too few scales for a law. */
-export function renderOptima(optima: readonly Optimum[]): Line[] {
-  return optima.map(({ at, value, interval, loss }) => {
+export function renderOptima(optima: readonly Optimum[], { name }: Metric): Line[] {
+  return optima.map(({ at, value, interval, score }) => {
     const sure = interval === null ? '' : ` (${intervalText(interval)})`;
     return [
       span(`best at N ${large(at.params ?? 0)}: `),
       span(rate(value), 'bold'),
-      span(`${sure}, loss ${decimal(loss)}`),
+      span(`${sure}, ${name} ${decimal(score)}`),
     ];
   });
 }
@@ -41,7 +50,7 @@ export function renderOptima(optima: readonly Optimum[]): Line[] {
 const number = (title: string): Column => ({ title, align: 'right' });
 
 /** One row for each scale: what was best, how sure, and what the others would have said. */
-function scaleTable({ law, points, optima, leaveOneOut, leaveLargestOut, level }: FitReport): Line[] {
+function scaleTable({ law, points, optima, metric, leaveOneOut, leaveLargestOut, level }: FitReport): Line[] {
   const isGrid = optima !== null;
   const rows = points.map((point, i): (string | Span)[] => {
     const optimum = optima?.[i];
@@ -52,7 +61,7 @@ function scaleTable({ law, points, optima, leaveOneOut, leaveLargestOut, level }
       ...(isGrid
         ? [
             optimum?.interval ? intervalText(optimum.interval) : '-',
-            decimal(optimum?.loss),
+            decimal(optimum?.score),
             rate(optimum?.bestTried.value ?? 0),
           ]
         : []),
@@ -63,7 +72,7 @@ function scaleTable({ law, points, optima, leaveOneOut, leaveLargestOut, level }
   const titles = [
     { title: 'scale' },
     number('best'),
-    ...(isGrid ? [number(`${100 * level} % interval`), number('loss'), number('best tried')] : []),
+    ...(isGrid ? [number(`${levelText(level)} interval`), number((metric ?? LOSS).name), number('best tried')] : []),
     number('law'),
     number('left out'),
   ];
@@ -83,7 +92,7 @@ function scaleTable({ law, points, optima, leaveOneOut, leaveLargestOut, level }
 function predictionLines(predictions: readonly Prediction[], { law }: FitReport): Line[] {
   return predictions.map((prediction) => {
     const { at, interval, level } = prediction;
-    const sure = interval === null ? '' : `, ${100 * level} % interval ${intervalText(interval)}`;
+    const sure = interval === null ? '' : `, ${levelText(level)} interval ${intervalText(interval)}`;
     return [span(`${placeText(at, law)}: `), span(valueText(prediction), 'bold'), span(sure)];
   });
 }

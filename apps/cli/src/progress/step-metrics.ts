@@ -25,6 +25,7 @@ export function parseStepMetrics(line: string): StepMetrics | undefined {
       apply: numberOf(seconds.apply),
     },
     ...(isObject(raw.heldOut) ? { heldOut: heldOutOf(raw.heldOut) } : {}),
+    ...(isObject(raw.experts) ? { experts: expertsOf(raw.experts) } : {}),
     generation: numberOf(raw.generation) ?? 1,
     time: typeof raw.time === 'string' ? raw.time : '',
   };
@@ -36,6 +37,26 @@ function heldOutOf(raw: Record<string, unknown>): NonNullable<StepMetrics['heldO
     loss: numberOf(raw.loss),
     sources: perSource((source) => numberOf(sources[source])),
     seconds: numberOf(raw.seconds) ?? 0,
+  };
+}
+
+function expertsOf(raw: Record<string, unknown>): NonNullable<StepMetrics['experts']> {
+  const measured = (value: unknown) => numberOf(value) ?? Number.NaN;
+  return {
+    layers: listOf(raw.layers)
+      .map(objectOf)
+      .map((layer) => ({
+        layer: measured(layer.layer),
+        routed: listOf(layer.routed).map(measured),
+        droppedShare: measured(layer.droppedShare),
+        loadBalanceLoss: measured(layer.loadBalanceLoss),
+        routerZLoss: measured(layer.routerZLoss),
+        routerEntropy: measured(layer.routerEntropy),
+      })),
+    bytesSent: measured(raw.bytesSent),
+    bytesReceived: measured(raw.bytesReceived),
+    waitingSeconds: measured(raw.waitingSeconds),
+    imbalance: listOf(raw.imbalance).map(measured),
   };
 }
 
@@ -53,5 +74,6 @@ function parseObject(line: string): Record<string, unknown> | undefined {
 
 const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null;
 const objectOf = (value: unknown): Record<string, unknown> => (isObject(value) ? value : {});
+const listOf = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : []);
 const numberOf = (value: unknown): number | null =>
   typeof value === 'number' && Number.isFinite(value) ? value : null;

@@ -5,12 +5,15 @@ import {
   type FitReport,
   FORMS,
   type GridPoint,
+  LOSS,
+  type Metric,
   type Optimum,
   optimaOfGrid,
   type Prediction,
   predict,
   reportOnGrid,
 } from '@weft/scaling';
+import { plural } from '../format.js';
 import type { SweepPlan } from './plan.js';
 import type { SweepRun } from './run-result.js';
 
@@ -31,9 +34,10 @@ export interface Conclusion {
 export function conclude(plan: SweepPlan, runs: readonly SweepRun[]): Conclusion {
   const grid = runs.map(gridPoint);
   try {
-    const optima = optimaOfGrid(grid, form);
+    const metric = metricOf(plan.sweep);
+    const optima = optimaOfGrid(grid, form, { metric });
     if (plan.sweep.scales.length < FEWEST_SCALES) return { report: null, refusal: undefined, optima, predictions: [] };
-    const report = reportOnGrid(grid, { name: plan.sweep.name, form, source: sourceOf(plan) });
+    const report = reportOnGrid(grid, { name: plan.sweep.name, form, source: sourceOf(plan), metric });
     const predictions = plan.predictions.map(({ params, tokens }) => predict(report.law, { params, tokens }));
     return { report, refusal: undefined, optima, predictions };
   } catch (thrown) {
@@ -43,7 +47,7 @@ export function conclude(plan: SweepPlan, runs: readonly SweepRun[]): Conclusion
 
 /** A point of the grid; a run without a score counts as worse than every other. */
 export function gridPoint({ planned: { params, tokens, learningRate }, score }: SweepRun): GridPoint {
-  return { params, tokens, value: learningRate, loss: score };
+  return { params, tokens, value: learningRate, score };
 }
 
 /** Failed runs are nobody's measurement: the sweep waits for them. */
@@ -61,16 +65,29 @@ export function refuseFailures(runs: readonly SweepRun[]): void {
   );
 }
 
-export const METRIC_WORDS: Readonly<Record<SweepConfig['metric'], string>> = {
-  trainingLoss: 'mean training loss of the last steps',
-  heldOutLoss: 'held-out loss, weighted by the mixture',
-  'heldOutLoss.captioned': 'held-out loss of captioned images',
-  'heldOutLoss.interleaved': 'held-out loss of interleaved documents',
-  'heldOutLoss.text': 'held-out loss of text',
+/** What the runs are compared by; all losses are called so, whichever it is. */
+export function metricOf({ metric, higherIsBetter }: Pick<SweepConfig, 'metric' | 'higherIsBetter'>): Metric {
+  const isLoss = metric === 'trainingLoss' || metric.startsWith('heldOutLoss');
+  return { name: isLoss ? LOSS.name : metric, better: higherIsBetter ? 'higher' : 'lower' };
+}
+
+/** "held-out loss of text" */
+export function metricWords({ metric, lastSteps }: Pick<SweepConfig, 'metric' | 'lastSteps'>): string {
+  const [group, field] = metric.split('.');
+  if (group !== 'heldOutLoss')
+    return `mean ${metric === 'trainingLoss' ? 'training loss' : metric} of the last ${plural(lastSteps, 'step')}`;
+  return field === undefined
+    ? 'held-out loss, weighted by the mixture'
+    : `held-out loss of ${SOURCE_WORDS[field] ?? field}`;
+}
+
+const SOURCE_WORDS: Readonly<Record<string, string>> = {
+  captioned: 'captioned images',
+  interleaved: 'interleaved documents',
 };
 
 function sourceOf({ id, sweep, runs }: SweepPlan): string {
-  return `the sweep ${id}: ${sweep.scales.length} scales, ${runs.length} runs, by ${METRIC_WORDS[sweep.metric]}`;
+  return `the sweep ${id}: ${sweep.scales.length} scales, ${runs.length} runs, by ${metricWords(sweep)}`;
 }
 
 function refusalOf(error: WeftError): WeftError {

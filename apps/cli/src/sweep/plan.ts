@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { type ConfigLayer, type RunConfig, type RunConfigInput, resolveLayers, type SweepConfig } from '@weft/config';
 import { middleFirst, parameterCounts } from '@weft/scaling';
 import { baseLayers } from '../resolve-run.js';
+import { checkPlan } from './check-plan.js';
 
 /** One run of a sweep before it is launched. */
 export interface PlannedRun {
@@ -33,7 +34,7 @@ export interface SweepPlan {
   readonly predictions: readonly PlannedPrediction[];
 }
 
-/** Resolves every run of a sweep. Errors as `resolveRun`, naming the scale. */
+/** Resolves every run of a sweep. Errors as `resolveRun`, naming the scale, and as `checkPlan`. */
 export async function planSweep(sweep: SweepConfig, where: string): Promise<SweepPlan> {
   const base = [...(await baseLayers(sweep.recipe)), layerOf(sweep.run, `${where}: run`)];
   const runs = sweep.scales.flatMap((scale) =>
@@ -46,6 +47,7 @@ export async function planSweep(sweep: SweepConfig, where: string): Promise<Swee
       }),
     ),
   );
+  checkPlan(sweep, runs, where);
   const predictions = sweep.predict.map(({ name, run }) => {
     const anyRate = { optimizer: { learningRate: 1 } };
     const config = resolveLayers([...base, layerOf(run, `${where}: the prediction ${name}`), layerOf(anyRate, where)]);

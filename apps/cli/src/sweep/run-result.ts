@@ -1,5 +1,5 @@
 import type { SweepConfig } from '@weft/config';
-import { type HeldOutLoss, type Losses, scoreOf } from '@weft/scaling';
+import { type Losses, scoreOf } from '@weft/scaling';
 import type { StepMetrics } from '../progress/step-metrics.js';
 import { hasEnded, type RunView } from '../runs/run-view.js';
 import type { PlannedRun } from './plan.js';
@@ -24,7 +24,7 @@ export function sweepRun(
 ): SweepRun {
   const losses = metrics.map(({ loss }) => loss);
   const isWhole = view.phase === 'finished' && losses.length >= view.steps;
-  const score = isWhole ? scoreOf(losses, lastHeldOut(metrics), metric, lastSteps) : null;
+  const score = isWhole ? scoreOf(metrics, metric, lastSteps) : null;
   const givenUp = view.phase === 'stopped' ? view.reason : undefined;
   return { planned, view, losses, score, givenUp };
 }
@@ -32,8 +32,4 @@ export function sweepRun(
 /** Whether a run has told all it will: nothing of it has to be read again. */
 export function isSettled({ view, losses }: SweepRun): boolean {
   return hasEnded(view) && (view.phase !== 'finished' || losses.length >= view.steps);
-}
-
-function lastHeldOut(metrics: readonly StepMetrics[]): HeldOutLoss | null {
-  return metrics.findLast(({ heldOut }) => heldOut !== undefined)?.heldOut ?? null;
 }

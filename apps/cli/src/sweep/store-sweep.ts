@@ -1,8 +1,9 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { WEFT_VERSION } from '@weft/common';
 import { lawPicture, writeFitFile } from '@weft/scaling';
-import { type Conclusion, METRIC_WORDS } from './conclude.js';
+import { writeOutput } from '../learning-rate/write-output.js';
+import { type Conclusion, metricOf, metricWords } from './conclude.js';
 import type { SweepPlan } from './plan.js';
 import type { SweepRun } from './run-result.js';
 import { factsOf } from './sweep-display.js';
@@ -22,20 +23,20 @@ export async function storeSweep(
 ): Promise<string> {
   const directory = sweepDirectory(home, plan.id);
   await mkdir(directory, { recursive: true });
-  await writeFile(join(directory, 'runs.csv'), runsTable(plan, runs));
+  await writeOutput(join(directory, 'runs.csv'), runsTable(plan, runs));
   if (report === null) return directory;
   const { sweep } = plan;
   const provenance = {
     createdAt: new Date().toISOString(),
-    metric: METRIC_WORDS[sweep.metric],
+    metric: metricWords(sweep),
     sweepId: plan.id,
     sweep,
     runs: runs.map(factsOf),
   };
-  await writeFile(join(directory, 'fit.json'), writeFitFile(report, provenance));
+  await writeOutput(join(directory, 'fit.json'), writeFitFile(report, provenance));
   const bars = optima.map(({ interval }) => interval);
   const title = `${sweep.name}: η(N) of ${runs.length} runs`;
-  await writeFile(
+  await writeOutput(
     join(directory, 'fit.svg'),
     lawPicture({ law: report.law, points: report.points, bars, predictions, title }),
   );
@@ -48,9 +49,10 @@ function runsTable({ id, sweep }: SweepPlan, runs: readonly SweepRun[]): string 
       ',',
     ),
   );
+  const { name } = metricOf(sweep);
   const head = [
-    `# The sweep ${id} of weft ${WEFT_VERSION}; loss: ${METRIC_WORDS[sweep.metric]}, empty where a run was given up or diverged`,
-    'scale,params,tokens,learning_rate,seed,loss,run',
+    `# The sweep ${id} of weft ${WEFT_VERSION}; ${name}: ${metricWords(sweep)}, empty where a run was given up or diverged`,
+    `scale,params,tokens,learning_rate,seed,${name},run`,
   ];
   return `${[...head, ...rows].join('\n')}\n`;
 }

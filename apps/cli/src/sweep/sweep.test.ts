@@ -1,9 +1,11 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseConfigText, resolveSweep } from '@weft/config';
+import { scoreOf } from '@weft/scaling';
 import { temporaryDirectory } from '@weft/testing';
 import { describe, expect, it } from 'vitest';
 import { main } from '../main.js';
+import { parseStepMetrics } from '../progress/step-metrics.js';
 import type { RunView } from '../runs/run-view.js';
 import { exampleRun, exampleStep, recordedTerminal } from '../testing/fixtures.js';
 import { conclude, refuseFailures } from './conclude.js';
@@ -49,7 +51,7 @@ describe('a plan', () => {
   it('has the same id however its fields are ordered and its runs queue, and another for another run', async () => {
     const { id } = await plan();
     expect((await plan(TEXT.replace('{ steps: 20 }', '{ queue: { priority: 3 }, steps: 20 }'))).id).toBe(id);
-    expect((await plan(`${TEXT}metric: heldOutLoss\n`)).id).toBe(id);
+    expect((await plan(`${TEXT}metric: gradNorm\n`)).id).toBe(id);
     expect((await plan(TEXT.replace('steps: 20', 'steps: 21'))).id).not.toBe(id);
   });
 
@@ -61,6 +63,26 @@ describe('a plan', () => {
     ]);
     const reused = new Map([[more.runs[0]?.key ?? '', 'run-7']]);
     expect(tryReadRecord(JSON.stringify(recordOf(more, reused)))?.runs[0]).toMatchObject({ reusedRunId: 'run-7' });
+  });
+
+  it.each([
+    ['metric: heldOutLoss', 'metric is heldOutLoss, but no sequences are held out in the scale small'],
+    ['metric: experts.droppedShare', 'metric is experts.droppedShare, but there are no experts in the scale small'],
+  ])('is refused when its runs would not measure %s', async (line, message) => {
+    await expect(plan(`${TEXT}${line}\n`)).rejects.toThrow(message);
+  });
+
+  it('is refused when a source that it is judged by takes no part', async () => {
+    const run = 'run: { steps: 20, evaluation: { sequencesPerSource: 4 }, data: { weights: "1:1:0" } }';
+    const text = `${TEXT.replace('run: { steps: 20 }', run)}metric: heldOutLoss.`;
+    await expect(plan(`${text}text\n`)).rejects.toThrow('but the weight of text is 0 in the scale small');
+    expect((await plan(`${text}captioned\n`)).runs).toHaveLength(15);
+  });
+
+  it('is refused when two of its scales are of one size', async () => {
+    await expect(plan(TEXT.replace(scale('large', 64), scale('large', 32)))).rejects.toThrow(
+      /the scales middle and large are one: N is \d+ in both/,
+    );
   });
 
   it('names the scale whose run is refused', async () => {
@@ -92,6 +114,18 @@ describe('a conclusion', () => {
     expect(refusal?.message).toContain('the lowest loss lies on the edge of the grid');
   });
 
+  it('is by the highest score where higher is better', async () => {
+    const whole = await plan(`${TEXT}metric: tokensPerSecond\nhigherIsBetter: true\n`);
+    const runs = whole.runs.map((run) => {
+      const { view, losses } = ended(run, 1);
+      return { planned: run, view, losses, score: 100 - bowl(run), givenUp: undefined };
+    });
+    const { report } = conclude(whole, runs);
+    expect(report?.law.exponents[0]).toBeCloseTo(-0.2, 6);
+    expect(report?.metric).toEqual({ name: 'tokensPerSecond', better: 'higher' });
+    expect(report?.optima?.[0]?.score).toBeCloseTo(98, 6);
+  });
+
   it('is the optima alone where there are too few scales for a law', async () => {
     const two = await plan(TEXT.replace(`${scale('large', 64)}\n`, ''));
     const conclusion = conclude(
@@ -110,6 +144,27 @@ describe('a conclusion', () => {
 });
 
 describe('a run of a sweep', () => {
+  it('is judged by what its metrics file says of experts', () => {
+    const layer = {
+      layer: 1,
+      routed: [3, 5],
+      droppedShare: 0.25,
+      loadBalanceLoss: 1,
+      routerZLoss: 2,
+      routerEntropy: 0.5,
+    };
+    const experts = {
+      layers: [layer, { ...layer, droppedShare: 0.5 }],
+      bytesSent: 1,
+      bytesReceived: 1,
+      waitingSeconds: 0,
+      imbalance: [1, 1],
+    };
+    const metrics = parseStepMetrics(JSON.stringify({ ...exampleStep(1), experts }));
+    expect(metrics?.experts).toEqual(experts);
+    expect(scoreOf(metrics === undefined ? [] : [metrics], 'experts.droppedShare', 1)).toBe(0.375);
+  });
+
   it('has a score once it has finished and all its rows are written', async () => {
     const [planned] = (await plan()).runs;
     if (planned === undefined) return expect.fail('there is no run');

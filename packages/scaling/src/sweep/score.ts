@@ -1,29 +1,41 @@
 import type { SweepMetric } from '@weft/config';
-import type { Losses } from './hopeless.js';
 
-/** What held-out sequences cost: the mean loss of each source's text tokens, and their mean weighted by the mixture. */
-export interface HeldOutLoss {
-  readonly loss: number | null;
-  readonly sources: Readonly<Record<'captioned' | 'interleaved' | 'text', number | null>>;
-}
+/** A line of `metrics.jsonl`, of which nothing is known. */
+export type Row = Readonly<object>;
 
 /**
- * What a finished run comes to, the lower the better: the mean training loss of its last steps, or its last held-out
- * loss. Null when it has none: a loss was not finite, or nothing was held out.
+ * What a finished run comes to by a metric: its last held-out loss, or the mean of another field over its last steps.
+ * Null when it has none: a value was not finite, or nothing was held out.
  */
-export function scoreOf(
-  losses: Losses,
-  heldOut: HeldOutLoss | null,
-  metric: SweepMetric,
-  lastSteps: number,
-): number | null {
-  if (metric === 'trainingLoss') {
-    const last = losses.slice(-lastSteps);
-    if (last.length === 0) return null;
-    const sum = last.reduce<number | null>((total, loss) => (total === null || loss === null ? null : total + loss), 0);
-    return sum === null ? null : sum / last.length;
+export function scoreOf(rows: readonly Row[], metric: SweepMetric, lastSteps: number): number | null {
+  const path = pathOf(metric);
+  if (path[0] === 'heldOut') {
+    const evaluated = rows.findLast((row) => 'heldOut' in row);
+    return evaluated === undefined ? null : numberAt(evaluated, path);
   }
-  const source = metric.split('.')[1];
-  if (source === undefined) return heldOut?.loss ?? null;
-  return Object.entries(heldOut?.sources ?? {}).find(([name]) => name === source)?.[1] ?? null;
+  return meanOf(rows.slice(-lastSteps).map((row) => numberAt(row, path)));
+}
+
+/** The fields of a row that lead to a metric. */
+function pathOf(metric: SweepMetric): readonly string[] {
+  const [group = '', field] = metric.split('.');
+  if (metric === 'trainingLoss') return ['loss'];
+  if (group === 'heldOutLoss') return field === undefined ? ['heldOut', 'loss'] : ['heldOut', 'sources', field];
+  if (group === 'experts') return ['experts', 'layers', field ?? ''];
+  return metric.split('.');
+}
+
+/** The number at the end of a path, the mean of a list's where the path goes through one; null where there is none. */
+function numberAt(value: unknown, path: readonly string[]): number | null {
+  if (Array.isArray(value)) return meanOf(value.map((each) => numberAt(each, path)));
+  const [name, ...rest] = path;
+  if (name === undefined) return typeof value === 'number' && Number.isFinite(value) ? value : null;
+  if (typeof value !== 'object' || value === null) return null;
+  return numberAt(Object.entries(value).find(([key]) => key === name)?.[1], rest);
+}
+
+function meanOf(values: readonly (number | null)[]): number | null {
+  if (values.length === 0) return null;
+  const sum = values.reduce((total, value) => (total === null || value === null ? null : total + value), 0);
+  return sum === null ? null : sum / values.length;
 }

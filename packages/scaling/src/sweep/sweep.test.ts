@@ -43,19 +43,32 @@ describe('a run is hopeless', () => {
 });
 
 describe('what a run comes to', () => {
-  const heldOut = { loss: 2.5, sources: { captioned: 2, interleaved: 3, text: null } };
+  const rows = (losses: readonly (number | null)[]) => losses.map((loss, i) => ({ step: i + 1, loss }));
 
   it('is the mean of its last training losses, or nothing when one was not finite', () => {
-    expect(scoreOf([9, 3, 2, 1], null, 'trainingLoss', 3)).toBe(2);
-    expect(scoreOf([1], null, 'trainingLoss', 3)).toBe(1);
-    expect(scoreOf([9, 3, null, 1], null, 'trainingLoss', 3)).toBeNull();
-    expect(scoreOf([], null, 'trainingLoss', 3)).toBeNull();
+    expect(scoreOf(rows([9, 3, 2, 1]), 'trainingLoss', 3)).toBe(2);
+    expect(scoreOf(rows([1]), 'trainingLoss', 3)).toBe(1);
+    expect(scoreOf(rows([9, 3, null, 1]), 'trainingLoss', 3)).toBeNull();
+    expect(scoreOf([], 'trainingLoss', 3)).toBeNull();
   });
 
-  it('is its held-out loss, of all sources or of one', () => {
-    expect(scoreOf([1], heldOut, 'heldOutLoss', 3)).toBe(2.5);
-    expect(scoreOf([1], heldOut, 'heldOutLoss.interleaved', 3)).toBe(3);
-    expect(scoreOf([1], heldOut, 'heldOutLoss.text', 3)).toBeNull();
-    expect(scoreOf([1], null, 'heldOutLoss', 3)).toBeNull();
+  it('is its last held-out loss, of all sources or of one', () => {
+    const heldOut = { loss: 2.5, sources: { captioned: 2, interleaved: 3, text: null } };
+    const evaluated = [{ heldOut: { loss: 9, sources: {} } }, { loss: 1, heldOut }, { loss: 1 }];
+    expect(scoreOf(evaluated, 'heldOutLoss', 3)).toBe(2.5);
+    expect(scoreOf(evaluated, 'heldOutLoss.interleaved', 3)).toBe(3);
+    expect(scoreOf(evaluated, 'heldOutLoss.text', 3)).toBeNull();
+    expect(scoreOf(rows([1]), 'heldOutLoss', 3)).toBeNull();
+  });
+
+  it('is the mean of any other field over its last steps, and over MoE layers', () => {
+    const layers = [{ droppedShare: 0.1 }, { droppedShare: 0.3 }];
+    const row = (gradNorm: number) => ({ gradNorm, seconds: { compute: 2 * gradNorm }, experts: { layers } });
+    const measured = [row(9), row(1), row(2)];
+    expect(scoreOf(measured, 'gradNorm', 2)).toBe(1.5);
+    expect(scoreOf(measured, 'seconds.compute', 2)).toBe(3);
+    expect(scoreOf(measured, 'experts.droppedShare', 2)).toBeCloseTo(0.2, 12);
+    expect(scoreOf(rows([1]), 'experts.droppedShare', 2)).toBeNull();
+    expect(scoreOf(rows([1]), 'tokensPerSecond', 2)).toBeNull();
   });
 });

@@ -127,6 +127,11 @@ export class Started {
     });
   }
 
+  /** What it has written so far. */
+  get stdout(): string {
+    return this.#stdout;
+  }
+
   /** The run that this launch or resume began. */
   async runId(): Promise<string> {
     for (;;) {

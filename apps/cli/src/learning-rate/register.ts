@@ -50,6 +50,7 @@ export function addLearningRateCommands(program: Command, run: Run): Command {
     .description('train scales × learning rates, then fit; run again, it goes on where it was')
     .argument('<sweep.yaml>', 'scales, rates and what they are compared by')
     .option('--local [N]', 'start a coordinator and N workers on this machine for this sweep', positiveInteger)
+    .option('--redis <url>', 'with --local: keep logs and queue in Redis')
     .option('--dry-run', 'show the runs there would be; start nothing')
     .action((file: string, options: CommonOptions & LrSweepOptions) =>
       run(options, async (context) => {

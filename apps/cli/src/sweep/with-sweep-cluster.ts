@@ -80,7 +80,7 @@ async function open(
   const local = await LocalCluster.start({
     home: context.home,
     workers: workersHere,
-    env: context.terminal.env,
+    env: { ...context.terminal.env, ...(context.redisUrl === undefined ? {} : { WEFT_REDIS_URL: context.redisUrl }) },
     onProgress: (sentence) => display.event(sentence),
     signal: interrupts.first,
     recover: 'auto',

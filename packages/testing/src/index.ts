@@ -3,4 +3,5 @@ export { FakeClock } from './fake-clock.js';
 export { freePort } from './free-port.js';
 export { type RedisServer, type RedisServerOptions, redisServer } from './redis-server.js';
 export { type TemporaryDirectory, temporaryDirectory } from './temporary-directory.js';
+export { tinyRun } from './tiny-run.js';
 export { type WaitOptions, waitFor } from './wait-for.js';

@@ -1,6 +1,7 @@
 import type { RunConfigInput } from '@weft/config';
 import type { StoreOptions } from '@weft/store';
 import { CoordinatorMetrics, createLogger } from '@weft/telemetry';
+import { tinyRun } from '@weft/testing';
 import { Coordinator, type CoordinatorOptions } from '../coordinator.js';
 import { type HeldStore, holdStore } from '../hold-store.js';
 
@@ -40,22 +41,6 @@ export async function openCoordinator(
 
 /** A launch request for the smallest run that passes the rules. */
 export function launchRequest(changes: RunConfigInput = {}) {
-  const config: RunConfigInput = {
-    recipe: 'tiny',
-    steps: 6,
-    workers: 2,
-    globalBatchSize: 9,
-    microbatchSize: 1,
-    model: {
-      sequenceLength: 16,
-      vision: { imageSize: 8, patchSize: 4, width: 8, depth: 1, heads: 2, feedForwardWidth: 8 },
-      connector: { tokensPerImage: 4 },
-      decoder: { width: 8, depth: 1, heads: 2, feedForwardWidth: 8 },
-    },
-    data: { directory: 'data' },
-    optimizer: { learningRate: 1e-3, warmupSteps: 0 },
-    checkpoint: { everySteps: 2, keepLast: 5 },
-    ...changes,
-  };
+  const config: RunConfigInput = { ...tinyRun, ...changes };
   return { configJson: JSON.stringify(config), clientVersion: '0.1.0' };
 }

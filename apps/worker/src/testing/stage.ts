@@ -4,7 +4,7 @@ import { resolveRunConfig } from '@weft/config';
 import { type Assignment, type CoordinatorMessage, Role, type WorkerMessage } from '@weft/proto';
 import { pairedStreams } from '@weft/rpc';
 import { createLogger, WorkerMetrics } from '@weft/telemetry';
-import { FakeClock, waitFor } from '@weft/testing';
+import { FakeClock, tinyRun, waitFor } from '@weft/testing';
 import type { CoordinatorLink, GenerationPlan, SessionOptions, TrainOutcome, TrainSignals } from '@weft/trainer';
 import { timerHeart } from '../heart.js';
 import type { Session } from '../run-on-worker.js';
@@ -194,19 +194,7 @@ export class Stage implements AsyncDisposable {
   }
 }
 
-export const tinyConfig = resolveRunConfig({
-  steps: 6,
-  workers: 2,
-  globalBatchSize: 9,
-  model: {
-    sequenceLength: 16,
-    vision: { imageSize: 8, patchSize: 4, width: 8, depth: 1, heads: 2, feedForwardWidth: 8 },
-    connector: { tokensPerImage: 4 },
-    decoder: { width: 8, depth: 1, heads: 2, feedForwardWidth: 8 },
-  },
-  data: { directory: 'data' },
-  optimizer: { learningRate: 1e-3, warmupSteps: 0 },
-});
+export const tinyConfig = resolveRunConfig(tinyRun);
 
 export const vote = (step: number) =>
   ({ step, loss: 2, gradNorm: 1, finite: true, sequenceDigest: '00', lossTokens: 9 }) as const;

@@ -4,6 +4,6 @@ export type { Destination, Job, JobKind, JobQueue, JobState, NewJob } from './jo
 export type { AcquireOptions, Held, Lease } from './lease.js';
 export { openStore } from './open-store.js';
 export { ProcessLock } from './process-lock.js';
-export { readLogFile } from './scan-log.js';
+export { readLogFile, readLogFileFrom } from './scan-log.js';
 export type { Store, StoreHealth, StoreOptions } from './store.js';
 export { readJsonFile, syncDirectory, writeJsonFile } from './write-json-file.js';

@@ -34,10 +34,22 @@ export async function scanLog(path: string): Promise<SoundPart> {
  * @throws WeftError `corrupt_data` as `scanLog`, `not_found` when there is no such file.
  */
 export async function* readLogFile(path: string): AsyncGenerator<LogEntry> {
-  let append: LogEntry[] = [];
-  for await (const line of logLines(path)) {
+  for await (const { sequence, record } of readLogFileFrom(path, 0, 1)) yield { sequence, record };
+}
+
+/**
+ * As `readLogFile`, from the byte on where the line of sequence `first` begins; what stands before it is not looked at.
+ * Each entry says where the next one begins.
+ */
+export async function* readLogFileFrom(
+  path: string,
+  offset: number,
+  first: number,
+): AsyncGenerator<LogEntry & { readonly end: number }> {
+  let append: (LogEntry & { readonly end: number })[] = [];
+  for await (const line of logLines(path, offset, first)) {
     if (line.torn) return;
-    append.push({ sequence: line.sequence, record: line.record });
+    append.push({ sequence: line.sequence, record: line.record, end: line.end });
     if (line.sequence !== line.last) continue;
     yield* append;
     append = [];

@@ -1,3 +1,5 @@
+import { appendFile, open, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { temporaryDirectory } from '@weft/testing';
 import { describe, expect, it } from 'vitest';
 import { exampleStep, timeMsOfStep } from '../testing/fixtures.js';
@@ -53,6 +55,46 @@ describe('the files of a run', () => {
       failure: { code: 'corrupt_data', cure: 'index the data again' },
     });
     expect(await readRun(home.path, 'finished-run')).toMatchObject({ phase: 'finished', step: 60 });
+  });
+
+  it('of a long log are read to the end once: afterwards only what is new', async () => {
+    await using home = await temporaryDirectory();
+    const log = new RunLog('long').committed(1, 1000);
+    const path = join(await log.write(home.path), 'events.jsonl');
+    const first = await readRun(home.path, 'long');
+    expect(first.step).toBe(1000);
+    // What stands at the beginning is not looked at any more.
+    const file = await open(path, 'r+');
+    await file.write('x', 5);
+    await file.close();
+    expect(await readRun(home.path, 'long')).toEqual(first);
+
+    const [home2, longer] = [await temporaryDirectory(), new RunLog('long').committed(1, 1003)];
+    const whole = await readFile(join(await longer.write(home2.path), 'events.jsonl'), 'utf8');
+    await home2[Symbol.asyncDispose]();
+    // The lines of one append know its end: those of the longer log are an append of their own.
+    const news = whole
+      .trimEnd()
+      .split('\n')
+      .slice(-3)
+      .map((line) => `${line}\n`);
+    await appendFile(path, news.join(''));
+    expect(await readRun(home.path, 'long')).toMatchObject({ step: 1003, steps: 60, createdAtMs: first.createdAtMs });
+    await appendFile(path, '{"sequence": 1005, "rec');
+    expect((await readRun(home.path, 'long')).step).toBe(1003);
+  });
+
+  it('of another log in the same place are read anew', async () => {
+    await using home = await temporaryDirectory();
+    const directory = await new RunLog('long').committed(1, 1000).write(home.path);
+    expect((await readRun(home.path, 'long')).step).toBe(1000);
+    const state = await readFile(join(directory, 'state.json'), 'utf8');
+    await rm(directory, { recursive: true });
+    await new RunLog('long').committed(1, 1100).write(home.path);
+    await writeFile(join(directory, 'state.json'), state);
+    expect((await readRun(home.path, 'long')).step).toBe(1100);
+    await writeFile(join(directory, 'state.json'), '{"weftVersion": 3');
+    expect((await readRun(home.path, 'long')).step).toBe(1100);
   });
 
   it('are read although the last line is torn, and although another run is damaged', async () => {

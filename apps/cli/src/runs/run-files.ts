@@ -1,11 +1,12 @@
 import { open, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isRunId, WeftError } from '@weft/common';
-import { asRunRecord, isEnded, replay } from '@weft/coordination';
+import { asRunRecord, isEnded, type RunState, replay } from '@weft/coordination';
 import { readLogFile } from '@weft/store';
 import { runDirectory, runsDirectory } from '../home.js';
 import { parseStepMetrics, type StepMetrics } from '../progress/step-metrics.js';
-import { eventsFile, logsInFiles, type ReadLog, readRunRecords } from './run-logs.js';
+import { eventsFile, noSuchRun, type ReadLog, readRunRecords } from './run-logs.js';
+import { readRunState } from './run-state-file.js';
 import type { RunView } from './run-view.js';
 
 /** The last lines of `metrics.jsonl` lie within this many bytes. */
@@ -43,8 +44,8 @@ async function launchTime(home: string, runId: string): Promise<string> {
  *
  * @throws `not_found` when the home holds no such run, `corrupt_data` when its log cannot be replayed.
  */
-export async function readRun(home: string, runId: string, read: ReadLog = logsInFiles(home)): Promise<RunView> {
-  const { config, phase, reason, failure, ...state } = replay(await readRunRecords(home, runId, read));
+export async function readRun(home: string, runId: string, read?: ReadLog): Promise<RunView> {
+  const { config, phase, reason, failure, ...state } = await runState(home, runId, read);
   const isInterrupted = !isEnded(phase);
   return {
     runId,
@@ -73,10 +74,15 @@ export async function readRun(home: string, runId: string, read: ReadLog = logsI
   };
 }
 
+function runState(home: string, runId: string, read: ReadLog | undefined): Promise<RunState> {
+  if (read === undefined) return readRunState(home, runId).catch(noSuchRun(home, runId));
+  return readRunRecords(home, runId, read).then(replay);
+}
+
 /** Every run of a home; those that cannot be read are told apart instead of hiding the others. */
 export async function readRuns(
   home: string,
-  read: ReadLog = logsInFiles(home),
+  read?: ReadLog,
 ): Promise<{ runs: RunView[]; unreadable: UnreadableRun[] }> {
   const runs: RunView[] = [];
   const unreadable: UnreadableRun[] = [];

@@ -14,12 +14,12 @@ export function logsInFiles(home: string): ReadLog {
   return (runId) => readLogFile(eventsFile(home, runId));
 }
 
-/** The logs as far as they can be read without a coordinator: in the Redis that was named, else in the files of the home. */
+/** The logs as far as they can be read without a coordinator: in the Redis that was named; undefined: in the files of the home. */
 export async function withLogs<T>(
   { home, redisUrl, keyPrefix }: CommandContext,
-  use: (read: ReadLog) => Promise<T>,
+  use: (read: ReadLog | undefined) => Promise<T>,
 ): Promise<T> {
-  if (redisUrl === undefined) return use(logsInFiles(home));
+  if (redisUrl === undefined) return use(undefined);
   const prefix = keyPrefix === undefined ? {} : { keyPrefix };
   // A person waits: tried once.
   const store = await openStore({ home, redisUrl, connectTimeoutMs: 0, ...prefix });
@@ -50,12 +50,15 @@ export async function readRunRecords(
   runId: string,
   read: ReadLog = logsInFiles(home),
 ): Promise<RunRecord[]> {
-  try {
-    return await readRecords(read, runId);
-  } catch (thrown) {
+  return readRecords(read, runId).catch(noSuchRun(home, runId));
+}
+
+/** For `catch`: a log that is not there is a run that is not there. */
+export function noSuchRun(home: string, runId: string): (thrown: unknown) => never {
+  return (thrown) => {
     if (!WeftError.is(thrown, 'not_found')) throw thrown;
     throw new WeftError('not_found', `there is no run ${runId} in ${runsDirectory(home)}`, { cure: 'see weft ls' });
-  }
+  };
 }
 
 async function readRecords(read: ReadLog, runId: string): Promise<RunRecord[]> {

@@ -70,7 +70,8 @@ function writerOf(stream: NodeJS.WriteStream): Writer {
       return stream.isTTY === true;
     },
     get columns() {
-      return stream.columns ?? 80;
+      // Some pseudo-terminals say 0.
+      return stream.columns || 80;
     },
   };
 }

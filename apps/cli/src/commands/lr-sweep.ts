@@ -45,7 +45,6 @@ async function runSweep(
   else display.event(`The sweep ${plan.id}: ${plural(plan.runs.length, 'run')}${reusedText(launched.reused)}.`);
 
   const runs = await followSweep({ plan, launched, runs: client, display, signal });
-  display.close();
   refuseFailures(runs);
   const conclusion = conclude(plan, runs);
   const directory = await storeSweep(home, plan, runs, conclusion);
@@ -54,6 +53,7 @@ async function runSweep(
     const result = { law: report?.law ?? null, refusal: refusal?.message ?? null, predictions };
     await sweeps.finish(plan.id, JSON.stringify(result));
   }
+  display.clear();
   if (json) {
     const facts = { type: 'sweepSummary', sweepId: plan.id, directory, runs: runs.map(factsOf) };
     say(terminal, JSON.stringify({ ...facts, law: report?.law ?? null, optima: conclusion.optima, predictions }));

@@ -22,6 +22,11 @@ export class RedrawnBlock {
     this.#drawn = [];
   }
 
+  /** Takes away what is drawn. */
+  erase(): void {
+    this.draw([]);
+  }
+
   /** Leaves what is drawn standing. */
   leave(): void {
     this.#drawn = [];

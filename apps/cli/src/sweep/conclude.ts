@@ -91,9 +91,9 @@ function sourceOf({ id, sweep, runs }: SweepPlan): string {
 }
 
 function refusalOf(error: WeftError): WeftError {
-  const cure = error.cure === undefined ? 'change the file' : error.cure;
-  return new WeftError(error.code, error.message, {
-    cure: `${cure}, and run the command again: runs that have finished are not repeated`,
-    cause: error,
-  });
+  const again = 'run the command again: runs that have finished are not repeated';
+  // Several scales have a cure each, in the list that is the message.
+  if (error.cure === undefined)
+    return new WeftError(error.code, `${error.message}\nChange the file, and ${again}.`, { cause: error });
+  return new WeftError(error.code, error.message, { cure: `${error.cure}, and ${again}`, cause: error });
 }

@@ -14,6 +14,8 @@ export interface SweepDisplay {
   ended(run: SweepRun, runs: readonly SweepRun[]): void;
   /** Something moved. */
   refresh(runs: readonly SweepRun[]): void;
+  /** Takes away what is shown of runs at work: the conclusion shows it all. */
+  clear(): void;
   /** Leaves the terminal clean for what is printed next. */
   close(): void;
 }
@@ -30,6 +32,7 @@ function jsonDisplay(terminal: Terminal): SweepDisplay {
     event: (message) => print({ type: 'event', message }),
     ended: (run) => print({ type: 'runEnded', ...factsOf(run) }),
     refresh: () => {},
+    clear: () => {},
     close: () => {},
   };
 }
@@ -40,6 +43,7 @@ function plainDisplay(terminal: Terminal): SweepDisplay {
     event: (text) => say(terminal, text),
     ended: (run, runs) => say(terminal, endSentence(run, runs)),
     refresh: () => {},
+    clear: () => {},
     close: () => {},
   };
 }
@@ -59,6 +63,7 @@ function tableDisplay(terminal: Terminal): SweepDisplay {
       lines = [...gridTable(runs), [span(summary(runs), 'dim')]].map((line) => clip(line, columns));
       block.draw(lines);
     },
+    clear: () => block.erase(),
     close: () => block.leave(),
   };
 }

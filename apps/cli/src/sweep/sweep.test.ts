@@ -112,6 +112,9 @@ describe('a conclusion', () => {
     );
     expect(report).toBeNull();
     expect(refusal?.message).toContain('the lowest loss lies on the edge of the grid');
+    expect(refusal?.sentence).toMatch(
+      /add rates above 0\.016\.\nChange the file, and run the command again: runs that have finished are not repeated\.$/,
+    );
   });
 
   it('is by the highest score where higher is better', async () => {

@@ -67,7 +67,7 @@ export async function expertLoop(options: ExpertLoopOptions): Promise<TrainOutco
 async function expertStep(options: ExpertLoopOptions, desk: RequestDesk, number: number): Promise<ExpertStepResult> {
   const { config, executor, link, plan, program } = options;
   const order = accumulationOrder(config, number, plan.worldSize);
-  const step = new ExpertStep({ executor, program, step: number, order });
+  const step = new ExpertStep({ executor, program, step: number, order, worldSize: plan.worldSize });
   const beganMs = performance.now();
   try {
     const { decision, computeMs } = await untilDecided(step, desk, link, 2 * config.microbatchesInFlight);
@@ -93,9 +93,16 @@ async function untilDecided(step: ExpertStep, desk: RequestDesk, link: ExpertLin
   const decided = link.decision(step.step).then((heard) => {
     decision = heard;
   });
+  // Thrown where it is awaited; when the ranks fail first, nobody awaits it.
+  decided.catch(() => {});
   let computeMs = 0;
   while (decision === undefined) {
     const beganMs = performance.now();
+    // Every rank can vote now: the decision may be on its way, whatever becomes of the ranks meanwhile.
+    if (step.isAnswered) {
+      await decided;
+      continue;
+    }
     const work = nextWork(step, desk, window);
     if (work === undefined) await Promise.race([desk.changed(), decided]);
     else {

@@ -28,6 +28,8 @@ export interface ExpertStepParts {
   readonly step: number;
   /** The order of additions, the same for every layer. */
   readonly order: readonly Turn[];
+  /** The number of ranks. */
+  readonly worldSize: number;
 }
 
 /**
@@ -42,6 +44,7 @@ export class ExpertStep {
   /** By layer: how many contributions are added up. */
   readonly #added: Map<number, number>;
   #squaredNorm: number | undefined;
+  #normsAnswered = 0;
 
   constructor(parts: ExpertStepParts) {
     this.#parts = parts;
@@ -52,6 +55,11 @@ export class ExpertStep {
   /** Whether every layer has the contributions of every microbatch of every rank. */
   get isComplete(): boolean {
     return [...this.#added.values()].every((added) => added === this.#parts.order.length);
+  }
+
+  /** Whether every rank has heard the norm: nothing is left to do before the decision. */
+  get isAnswered(): boolean {
+    return this.#normsAnswered === this.#parts.worldSize;
   }
 
   /** Contributions that wait to be added, whether it is their turn or not. */
@@ -99,6 +107,7 @@ export class ExpertStep {
       release(measured);
     }
     request.answer(this.#squaredNorm);
+    this.#normsAnswered++;
   }
 
   /** Frees what calls that will not be finished have left. */

@@ -172,8 +172,16 @@ function corrupt(what: string): WeftError {
   return new WeftError('corrupt_data', `${what} cannot be`);
 }
 
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
 function faultOf(bytes: Buffer): WeftError {
-  const body: unknown = JSON.parse(bytes.toString('utf8'));
+  const body = parsed(bytes.toString('utf8'));
   if (typeof body !== 'object' || body === null || !('message' in body) || typeof body.message !== 'string')
     throw corrupt('a notice without a message');
   const code = TRAVELLING_CODES.find((known) => 'code' in body && body.code === known) ?? 'unavailable';

@@ -10,6 +10,7 @@ import {
   type ExpertReport,
   ExpertSession,
   type GenerationPlan,
+  type HeldOutLoss,
   type InitialState,
   type StepVote,
   TrainingSession,
@@ -20,6 +21,7 @@ export interface ExpertClusterStep {
   readonly loss: number;
   readonly gradNorm: number;
   readonly experts: ExpertReport | undefined;
+  readonly heldOut: HeldOutLoss | undefined;
 }
 
 /**
@@ -54,9 +56,9 @@ export async function trainWithExperts(
       ...sessions.map((session, rank) => {
         const link: CoordinatorLink = {
           vote: (vote) => poll.vote(vote),
-          report: ({ step, experts }) => {
+          report: ({ step, experts, heldOut }) => {
             const { loss, gradNorm } = poll.decided.get(step)!;
-            steps.set(step, { loss, gradNorm, experts });
+            steps.set(step, { loss, gradNorm, experts, heldOut });
           },
           checkpointPart,
         };

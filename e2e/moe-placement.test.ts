@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { SOURCES } from '@weft/common';
 import type { RunConfig } from '@weft/config';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { checkpoint, type ExpertClusterStep, trainWithExperts } from './expert-cluster.js';
@@ -21,6 +22,8 @@ function moe(...settings: string[]): RunConfig {
     'microbatchSize=2',
     `steps=${STEPS}`,
     'checkpoint.everySteps=10',
+    'evaluation.sequencesPerSource=5',
+    'evaluation.everySteps=8',
     // A router's choice is a step function: larger rates soon turn the last bit into another expert.
     'optimizer.learningRate=3e-4',
     'model.decoder.feedForwardWidth=64',
@@ -32,7 +35,7 @@ function moe(...settings: string[]): RunConfig {
 const fresh = { firstStep: 1, state: { kind: 'fresh' } } as const;
 type Steps = ReadonlyMap<number, ExpertClusterStep>;
 
-/** The same losses, norms and drops, step by step. */
+/** The same losses, norms and drops, step by step, and the same held-out losses. */
 function expectSame(steps: Steps, expected: Steps, from = 1): void {
   for (let step = from; step <= STEPS; step++) {
     const [a, b] = [steps.get(step)!, expected.get(step)!];
@@ -41,6 +44,10 @@ function expectSame(steps: Steps, expected: Steps, from = 1): void {
     const layers = ({ experts }: ExpertClusterStep) =>
       experts!.layers.map(({ dropped, routed }) => ({ dropped, routed }));
     expect(layers(a)).toEqual(layers(b));
+    expect(a.heldOut === undefined).toBe(![8, 16, 20].includes(step));
+    for (const source of SOURCES)
+      if (a.heldOut !== undefined)
+        expect(Math.abs(a.heldOut.sources[source]! / b.heldOut!.sources[source]! - 1)).toBeLessThan(1e-5);
   }
 }
 
@@ -57,13 +64,16 @@ describe('experts in the workers and in 1, 2 and 3 expert workers', () => {
     expect(exchange).toEqual({ bytesSent: 0, bytesReceived: 0, waitingSeconds: 0 });
   });
 
-  it.each([1, 2, 3])('give the same losses and drop the same tokens (%i)', async (expertWorkers) => {
-    const directory = join(home, `${expertWorkers}`);
-    const steps = await trainWithExperts(moe(`expertWorkers=${expertWorkers}`), directory, fresh);
-    expectSame(steps, local);
-    expect(steps.get(2)!.experts!.bytesSent).toBeGreaterThan(0);
-    expect(steps.get(2)!.experts!.waitingSeconds).toBeGreaterThan(0);
-  });
+  it.each([1, 2, 3])(
+    'give the same losses, held-out ones too, and drop the same tokens (%i)',
+    async (expertWorkers) => {
+      const directory = join(home, `${expertWorkers}`);
+      const steps = await trainWithExperts(moe(`expertWorkers=${expertWorkers}`), directory, fresh);
+      expectSame(steps, local);
+      expect(steps.get(2)!.experts!.bytesSent).toBeGreaterThan(0);
+      expect(steps.get(2)!.experts!.waitingSeconds).toBeGreaterThan(0);
+    },
+  );
 
   it('load each other’s checkpoints: 2 → 3 expert workers, and → none', async () => {
     const half = checkpoint(join(home, '2'), 10);

@@ -41,13 +41,7 @@ function* runRules({ steps, workers, globalBatchSize, microbatchSize, data, opti
   }
 }
 
-function* evaluationRules({ evaluation, expertWorkers }: RunConfig) {
-  if (evaluation.sequencesPerSource > 0 && expertWorkers > 0) {
-    yield problem(
-      ['evaluation.sequencesPerSource', 'expertWorkers'],
-      `evaluation.sequencesPerSource is ${evaluation.sequencesPerSource}, but must be 0 with expertWorkers (${expertWorkers}): held-out sequences are evaluated by the ranks alone`,
-    );
-  }
+function* evaluationRules({ evaluation }: RunConfig) {
   if (evaluation.everySteps > 0 && evaluation.sequencesPerSource === 0) {
     yield problem(
       ['evaluation.everySteps', 'evaluation.sequencesPerSource'],

@@ -1,5 +1,5 @@
 export type { BatchArrays } from './batch/batch-arrays.js';
-export { type HeldOutOptions, heldOutBatches } from './batch/held-out-batches.js';
+export { type HeldOutOptions, type HeldOutPart, heldOutBatchCount, heldOutBatches } from './batch/held-out-batches.js';
 export { SliceLoader, type SliceLoaderOptions, type StepSlice } from './batch/slice-loader.js';
 export { Dataset } from './dataset/dataset.js';
 export type { PackedSequence } from './dataset/packed-sequence.js';

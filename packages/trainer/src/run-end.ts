@@ -11,6 +11,13 @@ export function isSaved(config: RunConfig, signals: TrainSignals, done: number):
   return done % config.checkpoint.everySteps === 0 || isOver(config, signals, done);
 }
 
+/** Whether the held-out loss is measured after this step. */
+export function isEvaluated({ evaluation, steps }: RunConfig, step: number): boolean {
+  const { everySteps, sequencesPerSource } = evaluation;
+  if (sequencesPerSource === 0) return false;
+  return step >= steps || (everySteps > 0 && step % everySteps === 0);
+}
+
 export function outcomeOf({ steps }: RunConfig, done: number): TrainOutcome {
   return { outcome: done >= steps ? 'finished' : 'stopped', step: done };
 }

@@ -1,16 +1,16 @@
 import { WeftError } from '@weft/common';
 import type { CheckpointSaver } from './checkpoint-saver.js';
-import { type HeldOutLoss, isEvaluated } from './held-out-loss.js';
+import type { HeldOutLoss } from './held-out-loss.js';
 import type { GenerationPlan, TrainOutcome, TrainSignals } from './ports.js';
-import { isOver, isSaved, outcomeOf } from './run-end.js';
+import { isEvaluated, isOver, isSaved, outcomeOf } from './run-end.js';
 import { type StepParts, type StepResult, trainStep } from './train-step.js';
 
 export interface LoopOptions extends StepParts {
   readonly plan: GenerationPlan;
   readonly signals: TrainSignals;
   readonly saver: CheckpointSaver;
-  /** Measures the held-out loss of the model as it stands; every rank takes part. */
-  readonly heldOut: () => Promise<HeldOutLoss>;
+  /** Measures the held-out loss of the model as it stands after this step; every rank takes part. */
+  readonly heldOut: (step: number) => Promise<HeldOutLoss>;
   /** Told of every decided step, on every rank. */
   readonly onStep: (result: StepResult) => void;
 }
@@ -48,7 +48,7 @@ async function report({ config, plan, link, heldOut }: LoopOptions, { report }: 
   };
   if (!isEvaluated(config, report.step)) return send(undefined);
   try {
-    send(await heldOut());
+    send(await heldOut(report.step));
   } catch (thrown) {
     send(undefined);
     throw thrown;

@@ -97,8 +97,8 @@ export class TrainingSession {
       this.#state.advanced(result.report.step);
       this.#options.onStep?.(result);
     };
-    const heldOut = async () => {
-      const loss = await heldOutLoss({ config, executor, dataset, group, released: signals.released });
+    const heldOut = async (step: number) => {
+      const loss = await heldOutLoss({ config, executor, dataset, group, remote, step, released: signals.released });
       this.#options.onHeldOut?.(loss);
       return loss;
     };

@@ -1,8 +1,11 @@
 import type { WeftError } from '@weft/common';
 import type { Range } from '@weft/topology';
 
-/** `forward`: tokens to experts, outputs back. `backward`: gradients of the outputs there, gradients of the tokens back. */
-export const DIRECTIONS = ['forward', 'backward'] as const;
+/**
+ * `forward`: tokens to experts, outputs back. `backward`: gradients of the outputs there, gradients of the tokens back.
+ * `evaluate`: as forward, but nothing is kept for a way back.
+ */
+export const DIRECTIONS = ['forward', 'backward', 'evaluate'] as const;
 export type Direction = (typeof DIRECTIONS)[number];
 
 /** How rows travel; in memory they are fp32. */
@@ -30,7 +33,7 @@ export interface ExchangeShape {
 export interface ExchangeSubject {
   readonly direction: Direction;
   readonly step: number;
-  /** 0, 1, …: the rank's microbatches of the step. */
+  /** 0, 1, …: the rank's microbatches of the step, or of the evaluation after it. */
   readonly microbatch: number;
   /** The decoder layer. */
   readonly layer: number;

@@ -72,6 +72,12 @@ export function decodeMessageHeader(bytes: Buffer): MessageHeader {
   };
 }
 
+const TRAVELLERS: Readonly<Record<Direction, string>> = {
+  forward: 'tokens',
+  backward: 'output gradients',
+  evaluate: 'held-out tokens',
+};
+
 /** "the tokens of step 5, microbatch 1, layer 2", for messages. */
 export function describeSubject({
   content,
@@ -81,6 +87,5 @@ export function describeSubject({
   layer,
 }: Pick<MessageHeader, 'content' | 'direction' | 'step' | 'microbatch' | 'layer'>): string {
   if (content === 'squaredNorm') return `the gradient norm of step ${step}`;
-  const what = direction === 'forward' ? 'the tokens' : 'the output gradients';
-  return `${what} of step ${step}, microbatch ${microbatch}, layer ${layer}`;
+  return `the ${TRAVELLERS[direction]} of step ${step}, microbatch ${microbatch}, layer ${layer}`;
 }

@@ -5,14 +5,24 @@ import type { Dataset } from '../dataset/dataset.js';
 import type { BatchArrays } from './batch-arrays.js';
 import { emptyBatchOf, fillSequence } from './fill-sequence.js';
 
-export interface HeldOutOptions {
-  readonly dataset: Dataset;
-  readonly source: Source;
+/** A rank's part of the held-out sequences of a source. */
+export interface HeldOutPart {
   /** Held-out sequences of the source. */
   readonly heldOut: number;
   readonly microbatchSize: number;
   readonly rank: number;
   readonly worldSize: number;
+}
+
+export interface HeldOutOptions extends HeldOutPart {
+  readonly dataset: Dataset;
+  readonly source: Source;
+}
+
+/** How many microbatches `heldOutBatches` gives. */
+export function heldOutBatchCount({ heldOut, microbatchSize, rank, worldSize }: HeldOutPart): number {
+  const { first, end } = rankSlice(0, heldOut, rank, worldSize);
+  return Math.ceil((end - first) / microbatchSize);
 }
 
 /**

@@ -4,11 +4,12 @@ import type { RunConfig } from '@weft/config';
 import type { Executor } from '@weft/engine';
 import type { CheckpointSaver } from '../checkpoint-saver.js';
 import type { ExpertDecision, ExpertLink, GenerationPlan, TrainOutcome, TrainSignals } from '../ports.js';
-import { isOver, isSaved, outcomeOf } from '../run-end.js';
+import { isEvaluated, isOver, isSaved, outcomeOf } from '../run-end.js';
 import { accumulationOrder } from './accumulation-order.js';
 import type { ExpertProgram } from './expert-program.js';
 import { ExpertStep } from './expert-step.js';
 import { RequestDesk } from './request-desk.js';
+import { serveEvaluation } from './serve-evaluation.js';
 
 export interface ExpertLoopOptions {
   readonly config: RunConfig;
@@ -53,6 +54,7 @@ export async function expertLoop(options: ExpertLoopOptions): Promise<TrainOutco
     while (!isOver(config, signals, done)) {
       options.onStep(await expertStep(options, desk, done + 1));
       done++;
+      if (isEvaluated(config, done)) await serveEvaluation(options, desk, done);
       if (isSaved(config, signals, done)) await saver.save(done, plan, link);
     }
     await saver.settled();
@@ -121,7 +123,7 @@ function nextWork(step: ExpertStep, desk: RequestDesk, window: number): Promise<
   const mayBegin = ({ direction, microbatch }: RowsRequest) =>
     direction === 'backward' || microbatch < step.wholeMicrobatches + window;
   const isCall = (request: ExpertRequest): request is RowsRequest =>
-    request.kind === 'rows' && request.step === step.step && mayBegin(request);
+    request.kind === 'rows' && request.direction !== 'evaluate' && request.step === step.step && mayBegin(request);
   const call = desk.take(isCall);
   if (call !== undefined) return step.serve(call);
   if (due !== undefined) return step.accumulate(due);

@@ -3,6 +3,8 @@ import type { RunConfig } from '@weft/config';
 import { type Phase, type PhaseContext, type TensorSpec, tf } from '@weft/engine';
 import {
   type ExpertRange,
+  type ExpertWeights,
+  expertForward,
   expertParameters,
   expertWeights,
   moeLayers,
@@ -29,6 +31,7 @@ const MATRICES = ['gate', 'up', 'down'] as const;
  * - `backward/l`: `outputGradients`, `gate`, `up` → `rowGradients`, which leave at once, and `hidden`, `gateGradients`,
  *   `upGradients`.
  * - `accumulate/l`: those, `rows` and `outputGradients` → added to the weights' gradients.
+ * - `evaluate/l`: `rows` → `outputs` and nothing for a way back; only where sequences are held out.
  *
  * For all of them:
  * - `squaredNorm` of the gradients so far.
@@ -42,7 +45,12 @@ export function expertProgram(config: RunConfig, experts: ExpertRange): ExpertPr
   const { slots } = moeShape(model, microbatchSize);
   const rows = spec([experts.end - experts.first, slots, model.decoder.width]);
   const hidden = spec([experts.end - experts.first, slots, model.decoder.feedForwardWidth]);
+  const evaluate = (layer: number): Phase => ({
+    inputs: { rows },
+    run: (context) => ({ outputs: expertForward(weightsOf(context, layer), context.input('rows')) }),
+  });
   const ofLayer = (layer: number): Readonly<Record<string, Phase>> => ({
+    ...(config.evaluation.sequencesPerSource > 0 ? { [`evaluate/${layer}`]: evaluate(layer) } : {}),
     [`forward/${layer}`]: { inputs: { rows }, run: (context) => forward(context, layer) },
     [`backward/${layer}`]: {
       inputs: { outputGradients: rows, gate: hidden, up: hidden },
@@ -81,8 +89,12 @@ function spec(shape: readonly number[]): TensorSpec {
   return { shape, dtype: 'float32' };
 }
 
+function weightsOf(context: PhaseContext, layer: number): ExpertWeights {
+  return expertWeights((name) => context.read(name), layer);
+}
+
 function forward(context: PhaseContext, layer: number): Record<string, tf.Tensor> {
-  const { gate_EDF, up_EDF, down_EFD } = expertWeights((name) => context.read(name), layer);
+  const { gate_EDF, up_EDF, down_EFD } = weightsOf(context, layer);
   const rows_ECD = context.input('rows');
   const gate_ECF = tf.matMul(rows_ECD, gate_EDF);
   const up_ECF = tf.matMul(rows_ECD, up_EDF);
@@ -92,7 +104,7 @@ function forward(context: PhaseContext, layer: number): Record<string, tf.Tensor
 
 /** With g = x·gate, u = x·up, s = sigmoid(g): h = g·s·u, dg = dh·u·s·(1 + g·(1 − s)), du = dh·g·s. */
 function backward(context: PhaseContext, layer: number): Record<string, tf.Tensor> {
-  const { gate_EDF, up_EDF, down_EFD } = expertWeights((name) => context.read(name), layer);
+  const { gate_EDF, up_EDF, down_EFD } = weightsOf(context, layer);
   const [gate_ECF, up_ECF] = [context.input('gate'), context.input('up')];
   const sigmoid_ECF = tf.sigmoid(gate_ECF);
   const silu_ECF = tf.mul(gate_ECF, sigmoid_ECF);

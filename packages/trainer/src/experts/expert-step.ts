@@ -155,7 +155,7 @@ export class ExpertStep {
 }
 
 /** The answer leaves while other work goes on; its memory is freed when it has left. */
-function send(request: RowsRequest, tensor: HostTensor): void {
+export function send(request: RowsRequest, tensor: HostTensor): void {
   void request.answer(tensor.data as Float32Array).finally(() => tensor.dispose());
 }
 

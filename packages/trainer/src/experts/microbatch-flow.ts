@@ -1,6 +1,6 @@
 import type { ExpertExchange, ExpertRows } from '@weft/collectives';
 import { WeftError } from '@weft/common';
-import { type Executor, elementCount, type Fed, type PhaseRun } from '@weft/engine';
+import type { Executor, Fed, HostTensor, PhaseRun } from '@weft/engine';
 import { type Buckets, release } from '../reduce-gradients.js';
 import type { TrainPhase, TrainProgram } from '../train-program.js';
 import { exchangeNames } from './remote-experts.js';
@@ -26,11 +26,15 @@ export function remoteExpertsOf(
   return { exchange, layers, microbatchesInFlight, meter: new WaitMeter() };
 }
 
-export interface MicrobatchFlowParts {
+/** Where a microbatch goes through its layers. */
+interface FlowParts {
   readonly executor: Executor;
-  readonly program: TrainProgram;
   readonly remote: RemoteExperts;
   readonly step: number;
+}
+
+export interface MicrobatchFlowParts extends FlowParts {
+  readonly program: TrainProgram;
 }
 
 /**
@@ -64,6 +68,25 @@ export async function beginRemoteGradients(
   return last;
 }
 
+/**
+ * Takes one microbatch forwards through the phase `evaluate`; the experts keep nothing of it.
+ * @throws WeftError what the exchange met; nothing of the run is left behind.
+ */
+export async function evaluateRemotely(
+  parts: FlowParts,
+  batch: Fed,
+  microbatch: number,
+): Promise<Record<string, HostTensor>> {
+  const run = await parts.executor.begin('evaluate', batch);
+  try {
+    const { late } = await forwards(parts, run, microbatch, 'evaluate');
+    return await run.advance(late, ['lossSum', 'lossTokens']);
+  } catch (thrown) {
+    await run.abandon().catch(() => {});
+    throw thrown;
+  }
+}
+
 /** Gives a run what it still lacks, with the sums of the microbatch before it, and takes what is named. */
 async function toItsEnd(
   run: RunInTurn,
@@ -85,8 +108,8 @@ async function toItsEnd(
 }
 
 /** One microbatch forwards and back through all layers with experts; returns what is still to be given. */
-async function throughLayers(parts: MicrobatchFlowParts, run: PhaseRun, microbatch: number): Promise<Fed> {
-  return backwards(parts, run, microbatch, await forwards(parts, run, microbatch));
+async function throughLayers(parts: FlowParts, run: PhaseRun, microbatch: number): Promise<Fed> {
+  return backwards(parts, run, microbatch, await forwards(parts, run, microbatch, 'forward'));
 }
 
 /** What a layer's way forward leaves for its way back. */
@@ -97,7 +120,12 @@ interface Forward {
   readonly filled: ReadonlyMap<number, Int32Array>;
 }
 
-async function forwards(parts: MicrobatchFlowParts, run: PhaseRun, microbatch: number): Promise<Forward> {
+async function forwards(
+  parts: FlowParts,
+  run: PhaseRun,
+  microbatch: number,
+  direction: 'forward' | 'evaluate',
+): Promise<Forward> {
   const { remote, step } = parts;
   const filled = new Map<number, Int32Array>();
   let late: Fed = {};
@@ -108,7 +136,7 @@ async function forwards(parts: MicrobatchFlowParts, run: PhaseRun, microbatch: n
       const filled_EG = Int32Array.from(left[names.filled]?.data ?? []);
       filled.set(layer, filled_EG);
       const rows = { filled_EG, rows_ECD: left[names.rows]?.data as Float32Array };
-      const answer = await ask(parts, { direction: 'forward', step, microbatch, layer }, rows, names.outputs);
+      const answer = await ask(parts, { direction, step, microbatch, layer }, rows, names.outputs);
       late = answer;
     } finally {
       release(left);
@@ -118,7 +146,7 @@ async function forwards(parts: MicrobatchFlowParts, run: PhaseRun, microbatch: n
 }
 
 /** Returns the last layer's results, which are still to be given. */
-async function backwards(parts: MicrobatchFlowParts, run: PhaseRun, microbatch: number, passed: Forward): Promise<Fed> {
+async function backwards(parts: FlowParts, run: PhaseRun, microbatch: number, passed: Forward): Promise<Fed> {
   const { remote, step } = parts;
   let { late } = passed;
   for (const layer of remote.layers.toReversed()) {
@@ -137,13 +165,12 @@ async function backwards(parts: MicrobatchFlowParts, run: PhaseRun, microbatch: 
 
 /** Asks the experts; resolves with their answer as the late input of that name. */
 async function ask(
-  { program, remote }: MicrobatchFlowParts,
+  { remote }: FlowParts,
   subject: Parameters<ExpertExchange['exchange']>[0],
   rows: Omit<ExpertRows, 'answer_ECD'>,
   name: string,
 ): Promise<Fed> {
-  const spec = program.phases.gradients?.inputs[name];
-  const answer_ECD = new Float32Array(elementCount(spec?.shape ?? []));
+  const answer_ECD = new Float32Array(rows.rows_ECD.length);
   await remote.meter.awaiting(remote.exchange.exchange(subject, { ...rows, answer_ECD }));
   return { [name]: answer_ECD };
 }

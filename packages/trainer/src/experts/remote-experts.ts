@@ -20,13 +20,16 @@ export function exchangeNames(layer: number) {
   } as const;
 }
 
-/** The late inputs of a phase whose experts live elsewhere. */
-export function remoteInputs({ model, microbatchSize }: RunConfig): Readonly<Record<string, TensorSpec>> {
+/** The late inputs of a phase whose experts live elsewhere: on both ways, or of one that goes forwards only. */
+export function remoteInputs(
+  { model, microbatchSize }: RunConfig,
+  kinds: readonly ('outputs' | 'rowGradients')[] = ['outputs', 'rowGradients'],
+): Readonly<Record<string, TensorSpec>> {
   const { experts, slots } = moeShape(model, microbatchSize);
   const rows: TensorSpec = { shape: [experts, slots, model.decoder.width], dtype: 'float32' };
   const ofLayer = (layer: number) => {
-    const { outputs, rowGradients } = exchangeNames(layer);
-    return [outputs, rowGradients].map((name) => [name, rows] as const);
+    const names = exchangeNames(layer);
+    return kinds.map((kind) => [names[kind], rows] as const);
   };
   return Object.fromEntries(moeLayers(model.decoder).flatMap(ofLayer));
 }

@@ -1,7 +1,14 @@
 import type { DataPlane, ExpertHost } from '@weft/collectives';
 import { type RunConfig, resolveRunConfig } from '@weft/config';
 import type { Assignment } from '@weft/proto';
-import { type ExpertSession, type ExpertSessionOptions, exchangeShape, type TrainOutcome } from '@weft/trainer';
+import type { WorkerMetrics } from '@weft/telemetry';
+import {
+  type ExpertSession,
+  type ExpertSessionOptions,
+  type ExpertStepResult,
+  exchangeShape,
+  type TrainOutcome,
+} from '@weft/trainer';
 import type { Generation } from './generation.js';
 
 /** The part of an `ExpertSession` that a worker uses. */
@@ -14,6 +21,7 @@ export interface ExpertDutyOptions {
   readonly threads: number | undefined;
   /** How long to wait for the ranks. */
   readonly joinTimeoutMs: number;
+  readonly metrics: Pick<WorkerMetrics, 'servesRun' | 'stepServed'>;
 }
 
 /** What an expert worker does in a run: holds experts, from generation to generation as long as they stay the same. */
@@ -36,6 +44,8 @@ export class ExpertDuty {
     try {
       const held = await this.#hold(assignment, config, localWorkers);
       onJoined(held.engine);
+      const { runId } = assignment;
+      this.#options.metrics.servesRun({ runId, worldSize: plan.worldSize, generation: plan.generation });
       return await held.serve(plan, host, generation, signals);
     } finally {
       await host.close();
@@ -62,14 +72,15 @@ export class ExpertDuty {
   }
 
   async #hold(assignment: Assignment, config: RunConfig, localWorkers: number): Promise<HeldExperts> {
-    const { openExperts, threads } = this.#options;
+    const { openExperts, metrics, threads } = this.#options;
     const { rank, expertAddresses, runDirectory } = assignment;
     const experts = exchangeShape(config, expertAddresses.length).placement[rank]!;
     const isSame = this.#held?.experts.first === experts.first && this.#held.experts.end === experts.end;
     if (this.#held !== undefined && isSame) return this.#held;
     await this.close();
     const ownThreads = threads === undefined ? {} : { threads };
-    this.#held = await openExperts({ config, experts, runDirectory, localWorkers, ...ownThreads });
+    const onStep = (result: ExpertStepResult) => metrics.stepServed(result);
+    this.#held = await openExperts({ config, experts, runDirectory, localWorkers, onStep, ...ownThreads });
     return this.#held;
   }
 }

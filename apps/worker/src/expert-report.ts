@@ -7,13 +7,6 @@ export function expertReport(report: ExpertReport | undefined): WireReport | und
   const { layers, ...exchange } = report;
   return {
     ...exchange,
-    layers: layers.map(({ layer, routed, droppedShare, loadBalanceLoss, routerZLoss, routerEntropy }) => ({
-      layer,
-      routed: [...routed],
-      droppedShare,
-      loadBalanceLoss,
-      routerZLoss,
-      routerEntropy,
-    })),
+    layers: layers.map(({ routed, dropped, ...means }) => ({ ...means, routed: [...routed], dropped: [...dropped] })),
   };
 }

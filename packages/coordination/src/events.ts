@@ -108,6 +108,9 @@ export interface ExpertLayerReport {
   readonly layer: number;
   /** By expert: choices of the router, before any were dropped. */
   readonly routed: readonly number[];
+  /** By expert: choices that found no room. */
+  readonly dropped: readonly number[];
+  /** Of all choices, 0 to 1. */
   readonly droppedShare: number;
   readonly loadBalanceLoss: number;
   readonly routerZLoss: number;

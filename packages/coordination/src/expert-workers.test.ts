@@ -134,7 +134,7 @@ describe('with all at work', () => {
   it('tells what the experts did in the metrics', () => {
     scene.train(1);
     const seconds = { dataSeconds: 1, computeSeconds: 2, communicationSeconds: 3, applySeconds: 4 };
-    const layer = { layer: 1, routed: [3, 1, 0, 0], droppedShare: 0.25 };
+    const layer = { layer: 1, routed: [3, 1, 0, 0], dropped: [1, 0, 0, 0], droppedShare: 0.25 };
     const losses = { loadBalanceLoss: 1, routerZLoss: 2, routerEntropy: 0.5 };
     const experts = { layers: [{ ...layer, ...losses }], bytesSent: 10, bytesReceived: 20, waitingSeconds: 0.5 };
     const report = { step: 1, learningRate: 1e-3, tokensPerSecond: 50, ...seconds, experts };

@@ -4,6 +4,7 @@ export { redactText } from './redact.js';
 export { type MetricsServer, type ServeMetricsOptions, serveMetrics } from './serve-metrics.js';
 export {
   type ExpertMeasurements,
+  type ServedStep,
   STEP_STAGES,
   type StepMeasurements,
   type StepStage,

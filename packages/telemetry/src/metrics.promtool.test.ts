@@ -30,6 +30,7 @@ describe.skipIf(!promtool)('promtool', () => {
         {
           layer: 1,
           routed: [3, 5],
+          dropped: [0, 1],
           droppedShare: 0,
           imbalance: 1.25,
           routerEntropy: 1,
@@ -42,6 +43,8 @@ describe.skipIf(!promtool)('promtool', () => {
       waitingSeconds: 0,
     },
   });
+
+  worker.stepServed({ step: 1, applied: true, computeSeconds: 1, idleSeconds: 1, applySeconds: 1 });
 
   it.each([
     ['a coordinator', new CoordinatorMetrics().registry],

@@ -39,17 +39,33 @@ describe('the metrics of a worker', () => {
   it('tell what the experts do, by layer, and choices by expert', async () => {
     const metrics = new WorkerMetrics();
     const losses = { routerEntropy: 1.5, loadBalanceLoss: 1.1, routerZLoss: 3 };
-    const layers = [{ layer: 1, routed: [3, 5], droppedShare: 0.25, imbalance: 1.25, ...losses }];
+    const layers = [{ layer: 1, routed: [3, 5], dropped: [0, 2], droppedShare: 0.25, imbalance: 1.25, ...losses }];
     const experts = { layers, bytesSent: 10, bytesReceived: 20, waitingSeconds: 0.5 };
     for (const number of [1, 2]) metrics.stepDone(step({ step: number, experts }));
     expect(Object.fromEntries(await samples(metrics.registry))).toMatchObject({
       'weft_worker_run_expert_choices_total{layer="1",expert="1"}': 10,
+      'weft_worker_run_expert_dropped_choices_total{layer="1",expert="1"}': 4,
       'weft_worker_run_expert_dropped_ratio{layer="1"}': 0.25,
       'weft_worker_run_expert_imbalance_ratio{layer="1"}': 1.25,
       'weft_worker_run_router_entropy_nats{layer="1"}': 1.5,
       weft_worker_expert_sent_bytes_total: 20,
       weft_worker_expert_received_bytes_total: 40,
       weft_worker_expert_waiting_seconds_total: 1,
+    });
+  });
+
+  it('follow the steps of an expert worker, which is no rank', async () => {
+    const metrics = new WorkerMetrics();
+    metrics.servesRun({ runId: 'moe-1', worldSize: 2, generation: 3 });
+    metrics.stepServed({ step: 7, applied: true, computeSeconds: 0.5, idleSeconds: 0.25, applySeconds: 0.1 });
+    expect(Object.fromEntries(await samples(metrics.registry))).toMatchObject({
+      'weft_worker_run_info{run_id="moe-1"}': 1,
+      weft_worker_rank: -1,
+      weft_worker_world_size: 2,
+      weft_worker_step: 7,
+      weft_worker_steps_applied_total: 1,
+      'weft_worker_step_stage_seconds_sum{stage="compute"}': 0.5,
+      weft_worker_expert_idle_seconds_total: 0.25,
     });
   });
 

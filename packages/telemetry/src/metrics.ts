@@ -52,8 +52,8 @@ export function workerSeries(registry: Registry) {
   const { gauge, counter, histogram } = seriesIn(registry);
   return {
     build: gauge('weft_worker_info', 'The build of this worker; always 1.', ['version', 'node_version']),
-    run: gauge('weft_worker_run_info', 'The run this worker holds a rank of; always 1, absent when idle.', ['run_id']),
-    rank: gauge('weft_worker_rank', 'Rank in the ring; -1 when idle.'),
+    run: gauge('weft_worker_run_info', 'The run this worker takes part in; always 1, absent when idle.', ['run_id']),
+    rank: gauge('weft_worker_rank', 'Rank in the ring; -1 when idle, and on an expert worker.'),
     worldSize: gauge('weft_worker_world_size', 'Ranks of the ring; 0 when idle.'),
     generation: gauge('weft_worker_generation', 'Generation of the ring.'),
     step: gauge('weft_worker_step', 'The last step applied or skipped.'),
@@ -96,6 +96,11 @@ export function workerSeries(registry: Registry) {
       'Choices of the routers that fell on an expert, before drops, of the whole run while this worker took part.',
       ['layer', 'expert'],
     ),
+    expertDropped: counter(
+      'weft_worker_run_expert_dropped_choices_total',
+      'Choices that found no room at their expert, of the whole run while this worker took part.',
+      ['layer', 'expert'],
+    ),
     expertDroppedShare: gauge('weft_worker_run_expert_dropped_ratio', 'Choices without room in the last step.', [
       'layer',
     ]),
@@ -114,6 +119,10 @@ export function workerSeries(registry: Registry) {
     expertWaiting: counter(
       'weft_worker_expert_waiting_seconds_total',
       'Time in which nothing was computed because an answer of an expert worker was awaited.',
+    ),
+    expertIdle: counter(
+      'weft_worker_expert_idle_seconds_total',
+      'Time in which an expert worker had nothing to compute in a step.',
     ),
     ringFailures: counter('weft_worker_ring_failures_total', 'Collectives that failed because a peer was gone.'),
     reconnects: counter(

@@ -32,6 +32,8 @@ export interface ExpertMeasurements {
     readonly layer: number;
     /** By expert. */
     readonly routed: readonly number[];
+    /** By expert: those of `routed` that found no room. */
+    readonly dropped: readonly number[];
     readonly droppedShare: number;
     readonly imbalance: number;
     /** Nats. */
@@ -42,6 +44,18 @@ export interface ExpertMeasurements {
   readonly bytesSent: number;
   readonly bytesReceived: number;
   readonly waitingSeconds: number;
+}
+
+/** What an expert worker measured in one step. */
+export interface ServedStep {
+  readonly step: number;
+  /** Whether the gradients were finite and the step was applied. */
+  readonly applied: boolean;
+  /** Spent on answers and gradients. */
+  readonly computeSeconds: number;
+  /** Without anything to do. */
+  readonly idleSeconds: number;
+  readonly applySeconds: number;
 }
 
 /** What a worker tells Prometheus. */
@@ -67,6 +81,11 @@ export class WorkerMetrics {
     this.#series.rank.set(place.rank);
     this.#series.worldSize.set(place.worldSize);
     this.#series.generation.set(place.generation);
+  }
+
+  /** As a holder of experts, not as a rank. */
+  servesRun({ runId, worldSize, generation }: Omit<Parameters<WorkerMetrics['joinedRun']>[0], 'rank'>): void {
+    this.joinedRun({ runId, rank: -1, worldSize, generation });
   }
 
   leftRun(): void {
@@ -102,10 +121,12 @@ export class WorkerMetrics {
 
   #expertsDone({ layers, bytesSent, bytesReceived, waitingSeconds }: ExpertMeasurements): void {
     const series = this.#series;
-    for (const { layer: number, routed, ...measured } of layers) {
+    for (const { layer: number, routed, dropped, ...measured } of layers) {
       const layer = `${number}`;
-      for (const [expert, choices] of routed.entries())
+      for (const [expert, choices] of routed.entries()) {
         series.expertChoices.inc({ layer, expert: `${expert}` }, choices);
+        series.expertDropped.inc({ layer, expert: `${expert}` }, dropped[expert] ?? 0);
+      }
       series.expertDroppedShare.set({ layer }, measured.droppedShare);
       series.expertImbalance.set({ layer }, measured.imbalance);
       series.routerEntropy.set({ layer }, measured.routerEntropy);
@@ -115,6 +136,16 @@ export class WorkerMetrics {
     series.expertSent.inc(bytesSent);
     series.expertReceived.inc(bytesReceived);
     series.expertWaiting.inc(waitingSeconds);
+  }
+
+  /** After every step decided on an expert worker. */
+  stepServed({ step, applied, computeSeconds, idleSeconds, applySeconds }: ServedStep): void {
+    const series = this.#series;
+    series.step.set(step);
+    (applied ? series.stepsApplied : series.stepsSkipped).inc();
+    series.stageDuration.observe({ stage: 'compute' }, computeSeconds);
+    series.stageDuration.observe({ stage: 'apply' }, applySeconds);
+    series.expertIdle.inc(idleSeconds);
   }
 
   ringFailed(): void {

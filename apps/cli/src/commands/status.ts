@@ -2,6 +2,7 @@ import { SOURCES } from '@weft/common';
 import type { CommandContext } from '../context.js';
 import { age, count, decimal, duration, percent } from '../format.js';
 import { shortPath } from '../home.js';
+import { expertFacts } from '../progress/expert-metrics.js';
 import { phaseStyle } from '../progress/render-bar.js';
 import { type ProgressView, RunProgress } from '../progress/run-progress.js';
 import { expectedStart } from '../queue/expected-start.js';
@@ -54,6 +55,7 @@ export function renderStatus(view: ProgressView, nowMs: number, weft: string, co
     pairs.push(['loss', decimal(latest.loss)]);
     if (view.heldOut !== undefined) pairs.push(['held-out loss', heldOutText(view.heldOut)]);
     pairs.push(['speed', `${count(view.tokensPerSecond ?? 0)} tokens/s${perStep(view)}`]);
+    if (latest.experts !== undefined) pairs.push(...expertFacts(latest.experts));
     if (view.sequencesAreWhole)
       pairs.push(['sequences', SOURCES.map((source) => `${source} ${count(view.sequences[source])}`).join(', ')]);
   }

@@ -1,5 +1,6 @@
 import { perSource } from '@weft/common';
 import type { MetricsRow } from '@weft/coordination';
+import { parseExperts } from './expert-metrics.js';
 
 /** One line of `metrics.jsonl`. */
 export type StepMetrics = MetricsRow;
@@ -25,7 +26,7 @@ export function parseStepMetrics(line: string): StepMetrics | undefined {
       apply: numberOf(seconds.apply),
     },
     ...(isObject(raw.heldOut) ? { heldOut: heldOutOf(raw.heldOut) } : {}),
-    ...(isObject(raw.experts) ? { experts: expertsOf(raw.experts) } : {}),
+    ...(isObject(raw.experts) ? { experts: parseExperts(raw.experts) } : {}),
     generation: numberOf(raw.generation) ?? 1,
     time: typeof raw.time === 'string' ? raw.time : '',
   };
@@ -37,26 +38,6 @@ function heldOutOf(raw: Record<string, unknown>): NonNullable<StepMetrics['heldO
     loss: numberOf(raw.loss),
     sources: perSource((source) => numberOf(sources[source])),
     seconds: numberOf(raw.seconds) ?? 0,
-  };
-}
-
-function expertsOf(raw: Record<string, unknown>): NonNullable<StepMetrics['experts']> {
-  const measured = (value: unknown) => numberOf(value) ?? Number.NaN;
-  return {
-    layers: listOf(raw.layers)
-      .map(objectOf)
-      .map((layer) => ({
-        layer: measured(layer.layer),
-        routed: listOf(layer.routed).map(measured),
-        droppedShare: measured(layer.droppedShare),
-        loadBalanceLoss: measured(layer.loadBalanceLoss),
-        routerZLoss: measured(layer.routerZLoss),
-        routerEntropy: measured(layer.routerEntropy),
-      })),
-    bytesSent: measured(raw.bytesSent),
-    bytesReceived: measured(raw.bytesReceived),
-    waitingSeconds: measured(raw.waitingSeconds),
-    imbalance: listOf(raw.imbalance).map(measured),
   };
 }
 
@@ -74,6 +55,5 @@ function parseObject(line: string): Record<string, unknown> | undefined {
 
 const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null;
 const objectOf = (value: unknown): Record<string, unknown> => (isObject(value) ? value : {});
-const listOf = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : []);
 const numberOf = (value: unknown): number | null =>
   typeof value === 'number' && Number.isFinite(value) ? value : null;

@@ -224,6 +224,8 @@ export interface ExpertLayerReport {
   routerZLoss: number;
   /** Mean entropy of the router's distribution, in nats. */
   routerEntropy: number;
+  /** By expert: choices that found no room. */
+  dropped: number[];
 }
 
 export interface CheckpointFile {
@@ -2463,7 +2465,7 @@ export const ExpertReport: MessageFns<ExpertReport> = {
 };
 
 function createBaseExpertLayerReport(): ExpertLayerReport {
-  return { layer: 0, routed: [], droppedShare: 0, loadBalanceLoss: 0, routerZLoss: 0, routerEntropy: 0 };
+  return { layer: 0, routed: [], droppedShare: 0, loadBalanceLoss: 0, routerZLoss: 0, routerEntropy: 0, dropped: [] };
 }
 
 export const ExpertLayerReport: MessageFns<ExpertLayerReport> = {
@@ -2489,6 +2491,13 @@ export const ExpertLayerReport: MessageFns<ExpertLayerReport> = {
     }
     if (message.routerEntropy !== 0) {
       writer.uint32(49).double(message.routerEntropy);
+    }
+    if (message.dropped.length !== 0) {
+      writer.uint32(58).fork();
+      for (const v of message.dropped) {
+        writer.uint64(v);
+      }
+      writer.join();
     }
     return writer;
   },
@@ -2564,6 +2573,24 @@ export const ExpertLayerReport: MessageFns<ExpertLayerReport> = {
             message.routerEntropy = reader.double();
             continue;
           }
+          case 7: {
+            if (tag === 56) {
+              message.dropped.push(longToNumber(reader.uint64()));
+
+              continue;
+            }
+
+            if (tag === 58) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.dropped.push(longToNumber(reader.uint64()));
+              }
+
+              continue;
+            }
+
+            break;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2600,6 +2627,9 @@ export const ExpertLayerReport: MessageFns<ExpertLayerReport> = {
         : isSet(object.router_entropy)
         ? globalThis.Number(object.router_entropy)
         : 0,
+      dropped: globalThis.Array.isArray(object?.dropped)
+        ? object.dropped.map((e: any) => globalThis.Number(e))
+        : [],
     };
   },
 
@@ -2623,6 +2653,9 @@ export const ExpertLayerReport: MessageFns<ExpertLayerReport> = {
     if (message.routerEntropy !== 0) {
       obj.routerEntropy = floatToJson(message.routerEntropy);
     }
+    if (message.dropped?.length) {
+      obj.dropped = message.dropped.map((e) => Math.round(e));
+    }
     return obj;
   },
 
@@ -2637,6 +2670,7 @@ export const ExpertLayerReport: MessageFns<ExpertLayerReport> = {
     message.loadBalanceLoss = object.loadBalanceLoss ?? 0;
     message.routerZLoss = object.routerZLoss ?? 0;
     message.routerEntropy = object.routerEntropy ?? 0;
+    message.dropped = object.dropped?.map((e) => e) || [];
     return message;
   },
 };

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// `npm run bench:moe`: a MoE layer with its experts in this process, forwards and backwards, beside PyTorch.
+// `npm run bench:moe`: a MoE layer beside PyTorch, and runs with their experts in the rank or in processes of their own.
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism, cpus, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -11,6 +11,7 @@ import { LAYER_SIZES, type LayerCase, layerFlops } from './layer-case.js';
 import { writeLayerFixture } from './layer-fixture.js';
 import { LAYER_PEERS, type LayerRow, raceLayers } from './layer-race.js';
 import { type MoeBenchOptions, parseMoeArguments, USAGE } from './moe-arguments.js';
+import { describePlacement, type PlacementRow, racePlacements } from './placement-race.js';
 
 const DEFAULT_OUT = fileURLToPath(new URL('../../results/moe.json', import.meta.url));
 
@@ -25,11 +26,29 @@ try {
 }
 
 async function bench(options: MoeBenchOptions): Promise<void> {
+  const layers = options.parts.includes('layer') ? await benchLayers(options) : [];
+  const onProgress = (what: string) => console.error(what);
+  const placements = options.parts.includes('placement') ? await racePlacements({ ...options, onProgress }) : [];
+  const machine = { processor: cpus()[0]?.model ?? 'unknown', cores: availableParallelism(), node: process.version };
+  const out = options.out ?? DEFAULT_OUT;
+  await mkdir(dirname(out), { recursive: true });
+  await writeFile(out, `${JSON.stringify({ weft: WEFT_VERSION, machine, options, layers, placements }, null, 2)}\n`);
+  console.log(`${machine.processor}, ${machine.cores} cores, Node ${machine.node}`);
+  for (const { case: one, rows } of layers) console.log(`\n${describe(one)}\n${table(one, rows)}`);
+  if (placements.length > 0) console.log(`\nmoeTiny on one rank, 8 microbatches a step\n${placementTable(placements)}`);
+}
+
+interface LayerResult {
+  readonly case: LayerCase;
+  readonly rows: readonly LayerRow[];
+}
+
+async function benchLayers(options: MoeBenchOptions): Promise<readonly LayerResult[]> {
   const { peers: found, missing } = findPeers(['torch-eager']);
   for (const sentence of missing) console.error(sentence);
   const peers = found.length === 0 ? [] : LAYER_PEERS;
   const directory = await mkdtemp(join(tmpdir(), 'weft-bench-moe-'));
-  const results: { readonly case: LayerCase; readonly rows: readonly LayerRow[] }[] = [];
+  const results: LayerResult[] = [];
   try {
     for (const size of LAYER_SIZES.filter(({ name }) => options.sizes.includes(name))) {
       const fixture = await writeLayerFixture(directory, size);
@@ -45,12 +64,7 @@ async function bench(options: MoeBenchOptions): Promise<void> {
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
-  const machine = { processor: cpus()[0]?.model ?? 'unknown', cores: availableParallelism(), node: process.version };
-  const out = options.out ?? DEFAULT_OUT;
-  await mkdir(dirname(out), { recursive: true });
-  await writeFile(out, `${JSON.stringify({ weft: WEFT_VERSION, machine, options, results }, null, 2)}\n`);
-  console.log(`${machine.processor}, ${machine.cores} cores, Node ${machine.node}`);
-  for (const { case: one, rows } of results) console.log(`\n${describe(one)}\n${table(one, rows)}`);
+  return results;
 }
 
 function describe({ size, precision, threads }: LayerCase): string {
@@ -77,6 +91,26 @@ function table({ size }: LayerCase, rows: readonly LayerRow[]): string {
     busyCores.toFixed(2),
     ratio === undefined ? '' : `${ratio.median.toFixed(2)} (${ratio.lowest.toFixed(2)}–${ratio.highest.toFixed(2)})`,
     difference === undefined ? '' : `${difference.difference.toExponential(0)} (${difference.result})`,
+  ]);
+  return formatTable(columns, cells);
+}
+
+function placementTable(rows: readonly PlacementRow[]): string {
+  const columns = [
+    { title: 'experts', align: 'left' },
+    { title: 'ms a step', align: 'right' },
+    { title: 'MiB exchanged', align: 'right' },
+    { title: 'ms waiting', align: 'right' },
+    { title: 'share', align: 'right' },
+    { title: 'of one in flight', align: 'right' },
+  ] as const;
+  const cells = rows.map((row) => [
+    describePlacement(row),
+    (row.stepSeconds * 1e3).toFixed(0),
+    (row.bytesPerStep / 2 ** 20).toFixed(1),
+    (row.waitingSeconds * 1e3).toFixed(1),
+    `${(row.waitingShare * 100).toFixed(0)} %`,
+    row.waitingRatio?.toFixed(2) ?? '',
   ]);
   return formatTable(columns, cells);
 }

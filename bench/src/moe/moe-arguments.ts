@@ -5,20 +5,30 @@ import { LAYER_SIZES } from './layer-case.js';
 
 const NAMES = LAYER_SIZES.map(({ name }) => name);
 
+/** The layer beside PyTorch, and whole runs with their experts in different places. */
+export const PARTS = ['layer', 'placement'] as const;
+
 export const USAGE = `npm run bench:moe -- [options]
 
+  --parts LIST         of ${PARTS.join(', ')} (default: all)
+The layer beside PyTorch:
   --sizes LIST         of ${NAMES.join(', ')} (default: all)
   --precisions LIST    of ${PRECISIONS.join(', ')} (default: all)
   --threads LIST       threads of each process (default: 1,2)
+  --warmup N           steps before the first round, after the very first one (default: 5)
+Whole runs of moeTiny on the demo data, experts in the rank or in processes of their own:
+  --expert-workers LIST  their numbers; 0: experts in the rank (default: 0,1,2,4)
+Both:
   --rounds N           turns that every contestant takes (default: 5)
   --steps N            measured steps of a turn (default: 10)
-  --warmup N           steps before the first round, after the very first one (default: 5)
   --out FILE           where to write the JSON (default: bench/results/moe.json)
   --help
 
 WEFT_BENCH_PYTHON names the Python that has torch (default: python3).`;
 
 export interface MoeBenchOptions {
+  readonly parts: readonly (typeof PARTS)[number][];
+  readonly expertWorkers: readonly number[];
   readonly sizes: readonly string[];
   readonly precisions: readonly Precision[];
   readonly threads: readonly number[];
@@ -33,6 +43,8 @@ export interface MoeBenchOptions {
 export function parseMoeArguments(words: readonly string[]): MoeBenchOptions {
   const values = parsed(words);
   return {
+    parts: choices('--parts', values.parts, PARTS),
+    expertWorkers: values['expert-workers'].split(',').map((word) => wholeNumber('--expert-workers', word, 0)),
     sizes: choices('--sizes', values.sizes, NAMES),
     precisions: choices('--precisions', values.precisions, PRECISIONS),
     threads: values.threads.split(',').map((word) => wholeNumber('--threads', word, 1)),
@@ -49,6 +61,8 @@ function parsed(words: readonly string[]) {
     return parseArgs({
       args: [...words],
       options: {
+        parts: { type: 'string' },
+        'expert-workers': { type: 'string', default: '0,1,2,4' },
         sizes: { type: 'string' },
         precisions: { type: 'string' },
         threads: { type: 'string', default: '1,2' },

@@ -10,6 +10,7 @@ const optionsIn = (text: string) => [...text.matchAll(/(?<![\w-])--([a-z][a-z-]+
 const KNOWN: Record<string, ReadonlySet<string>> = {
   coordinator: new Set(optionsIn(read('apps/coordinator/src/options.ts'))),
   worker: new Set(optionsIn(read('apps/worker/src/options.ts'))),
+  'expert-worker': new Set(optionsIn(read('apps/worker/src/options.ts'))),
   cli: new Set(
     ['main', 'queue/register', 'learning-rate/register'].flatMap((file) => optionsIn(read(`apps/cli/src/${file}.ts`))),
   ),
@@ -17,7 +18,7 @@ const KNOWN: Record<string, ReadonlySet<string>> = {
 
 /** Commands of weft in a file, one a line, each with its options. */
 function commandsIn(text: string): { readonly command: string; readonly options: readonly string[] }[] {
-  return [...text.matchAll(/(?:npx weft|weft\.js) ([a-z]+)(.*)$/gm)].map(([, command = '', rest = '']) => ({
+  return [...text.matchAll(/(?:npx weft|weft\.js) ([a-z-]+)(.*)$/gm)].map(([, command = '', rest = '']) => ({
     command,
     options: optionsIn(rest),
   }));
@@ -26,10 +27,11 @@ function commandsIn(text: string): { readonly command: string; readonly options:
 describe('what is written about running on several machines', () => {
   const files = readFiles((path) => path.startsWith('deploy/') || path === 'README.md' || path === 'docs/tour.md');
 
-  it('starts coordinators and workers', () => {
+  it('starts coordinators, workers and expert workers', () => {
     const commands = files.flatMap(({ text }) => commandsIn(text).map(({ command }) => command));
     expect(commands.filter((command) => command === 'coordinator').length).toBeGreaterThan(2);
     expect(commands.filter((command) => command === 'worker').length).toBeGreaterThan(2);
+    expect(commands.filter((command) => command === 'expert-worker').length).toBeGreaterThan(2);
   });
 
   it.each(files.map(({ path, text }) => [path, text]))('uses options that exist: %s', (_path, text) => {

@@ -151,6 +151,7 @@ describe('a run of a sweep', () => {
     const layer = {
       layer: 1,
       routed: [3, 5],
+      dropped: [1, 1],
       droppedShare: 0.25,
       loadBalanceLoss: 1,
       routerZLoss: 2,

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Home, lossDifference, type Metrics, withSettings } from './weft.js';
 
@@ -69,5 +70,27 @@ describe('an expert worker killed with -9 in the middle of a run', () => {
     expect(requeued?.reason).toMatch(/it lost experts \(expert worker \d .* was lost/);
     const check = await home.weft('data', 'ledger', id, '--check');
     expect(check.code, check.stdout + check.stderr).toBe(0);
+  });
+});
+
+describe('an expert worker that stands still before the first checkpoint', () => {
+  it('is given up, which the log says, and the run begins again from its seed with the others', async () => {
+    const run = launch(home, '--expert-workers', '2');
+    const id = await run.runId();
+    await home.untilStep(id, 3);
+    const [victim = 0] = run.children('expert-worker');
+    process.kill(victim, 'SIGSTOP');
+    try {
+      while (!kinds(id).some(({ kind }) => kind === 'resumed')) await sleep(100);
+    } finally {
+      // It comes back as a stranger, whom nobody waits for.
+      process.kill(victim, 'SIGCONT');
+    }
+    const said = await run.ended;
+    expect(said.code, said.stderr).toBe(0);
+    expect(lossDifference(home.metrics(id), local)).toBeLessThan(1e-5);
+    const reason = (of: string) => kinds(id).find(({ kind }) => kind === of)?.reason;
+    expect(reason('requeued')).toMatch(/it lost experts \(expert worker \d .* it gave no sign of life for 10 s/);
+    expect(reason('resumed')).toBe('it starts again from step 0, for want of a checkpoint');
   });
 });

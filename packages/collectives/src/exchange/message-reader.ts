@@ -13,6 +13,7 @@ const TRAVELLING_CODES: readonly ErrorCode[] = [
   'corrupt_data',
   'failed_precondition',
   'unavailable',
+  'deadline_exceeded',
   'internal',
 ];
 

@@ -51,7 +51,7 @@ afterAll(async () => {
 });
 
 /** An expert worker at work for two ranks, with a coordinator whose words are the test's. */
-function serving() {
+function serving(rankTimeoutMs = 60_000) {
   const exchange = inMemoryExchange({ worldSize: 2, shape });
   const [host] = exchange.hosts;
   const steps: ExpertStepResult[] = [];
@@ -73,6 +73,7 @@ function serving() {
     signals: { released: new AbortController().signal, stop: { afterStep: undefined } },
     saver: new CheckpointSaver({ executor, stored, runDirectory: 'none', shareOf: (of) => expertShare(stored, of) }),
     onStep: (result) => void steps.push(result),
+    rankTimeoutMs,
   }).then(
     () => 'ended',
     (thrown: unknown) => String(thrown),
@@ -81,7 +82,7 @@ function serving() {
   return { ranks, steps, outcome, decide: () => decide(decided), release: () => release(new Error('released')) };
 }
 
-/** Both ranks bring their microbatch through the layer and back, and hear the norm: now they can vote. */
+/** The ranks bring their microbatch through the layer and back, and hear the norm: now they can vote. */
 async function bringToTheVote({ ranks }: Pick<ReturnType<typeof serving>, 'ranks'>, step: number): Promise<void> {
   const length = 2 * slots * config.model.decoder.width;
   const rows = () => ({
@@ -132,4 +133,13 @@ test('a rank that is gone before the vote ends the generation', async () => {
   expect(await at.outcome).toContain('rank 0 of run in-memory, generation 1 is gone');
   expect(at.steps).toHaveLength(1);
   expect(await surprisesOf(at.release)).toEqual([]);
+});
+
+test('a rank that others wait for in vain is named, and they hear it', async () => {
+  const at = serving(50);
+  const waiting = bringToTheVote({ ranks: at.ranks.slice(0, 1) }, 1);
+  await expect(waiting).rejects.toThrow(
+    'rank 1 brought nothing of step 1, microbatch 0 for 0.05 s while others waited',
+  );
+  expect(await at.outcome).toContain('rank 1 brought nothing of step 1');
 });

@@ -20,6 +20,8 @@ export interface ExpertLoopOptions {
   readonly plan: GenerationPlan;
   readonly signals: TrainSignals;
   readonly saver: CheckpointSaver;
+  /** How long others may wait for a rank that brings nothing; default 100 s, which is less than they wait for an answer. */
+  readonly rankTimeoutMs?: number;
   /** Told of every decided step. */
   readonly onStep: (result: ExpertStepResult) => void;
 }
@@ -35,13 +37,15 @@ export interface ExpertStepResult {
   readonly applySeconds: number;
 }
 
+const RANK_TIMEOUT_MS = 100_000;
 /** Contributions to gradients that may wait before answers: each holds the memory of a call. */
 const MAX_BACKLOG = 8;
 
 /**
  * Serves the experts of one worker from the plan's first step until the run's last one, or the one it is asked to stop
  * after, and returns when this worker's last checkpoint part is on disk.
- * @throws WeftError `cancelled` when the generation is released, `unavailable` when a rank is gone.
+ * @throws WeftError `cancelled` when the generation is released, `unavailable` when a rank is gone, `deadline_exceeded`
+ *         naming the rank that keeps the others waiting.
  */
 export async function expertLoop(options: ExpertLoopOptions): Promise<TrainOutcome> {
   const { config, executor, host, link, plan, saver, signals } = options;
@@ -67,12 +71,15 @@ export async function expertLoop(options: ExpertLoopOptions): Promise<TrainOutco
 }
 
 async function expertStep(options: ExpertLoopOptions, desk: RequestDesk, number: number): Promise<ExpertStepResult> {
-  const { config, executor, link, plan, program } = options;
+  const { config, executor, link, plan, program, rankTimeoutMs = RANK_TIMEOUT_MS } = options;
   const order = accumulationOrder(config, number, plan.worldSize);
   const step = new ExpertStep({ executor, program, step: number, order, worldSize: plan.worldSize });
   const beganMs = performance.now();
   try {
-    const { decision, computeMs } = await untilDecided(step, desk, link, 2 * config.microbatchesInFlight);
+    const { decision, computeMs } = await untilDecided(step, desk, link, {
+      window: 2 * config.microbatchesInFlight,
+      rankTimeoutMs,
+    });
     const decidedMs = performance.now();
     if (decision.apply) await executor.run('apply', applyInputs(decision, number));
     await executor.run('clear', {});
@@ -90,7 +97,12 @@ async function expertStep(options: ExpertLoopOptions, desk: RequestDesk, number:
 }
 
 /** Works on the ranks' requests until the step is decided, one piece of work after another. */
-async function untilDecided(step: ExpertStep, desk: RequestDesk, link: ExpertLink, window: number) {
+async function untilDecided(
+  step: ExpertStep,
+  desk: RequestDesk,
+  link: ExpertLink,
+  { window, rankTimeoutMs }: { readonly window: number; readonly rankTimeoutMs: number },
+) {
   let decision: ExpertDecision | undefined;
   const decided = link.decision(step.step).then((heard) => {
     decision = heard;
@@ -106,13 +118,31 @@ async function untilDecided(step: ExpertStep, desk: RequestDesk, link: ExpertLin
       continue;
     }
     const work = nextWork(step, desk, window);
-    if (work === undefined) await Promise.race([desk.changed(), decided]);
+    if (work === undefined) await untilChanged(step, desk, decided, rankTimeoutMs);
     else {
       await work;
       computeMs += performance.now() - beganMs;
     }
   }
   return { decision, computeMs };
+}
+
+/** @throws WeftError `deadline_exceeded` when somebody waits, and the rank whose turn it is brings nothing for too long. */
+async function untilChanged(step: ExpertStep, desk: RequestDesk, decided: Promise<void>, rankTimeoutMs: number) {
+  const change = Promise.race([desk.changed(), decided]);
+  const slow = step.awaited;
+  if (slow === undefined || !desk.holds((request) => request.step === step.step)) return change;
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    const message = `rank ${slow.rank} brought nothing of step ${step.step}, microbatch ${slow.microbatch} for ${rankTimeoutMs / 1000} s while others waited`;
+    const cure = `look at the log of rank ${slow.rank} for the reason`;
+    timer = setTimeout(() => reject(new WeftError('deadline_exceeded', message, { cure })), rankTimeoutMs);
+  });
+  try {
+    await Promise.race([change, late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** Answers come first, because ranks wait for them; what only adds to gradients fills the pauses. */

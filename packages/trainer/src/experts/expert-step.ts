@@ -72,10 +72,14 @@ export class ExpertStep {
     return this.#parts.program.layers.find((layer) => this.#contributions.has(this.#nextKey(layer)));
   }
 
+  /** Whose microbatch the slowest layer has to add next; undefined when it has all. */
+  get awaited(): Turn | undefined {
+    return this.#parts.order[Math.min(...this.#added.values())];
+  }
+
   /** How many microbatches, counted by the slowest rank and layer, are added up whole. */
   get wholeMicrobatches(): number {
-    const turn = this.#parts.order[Math.min(...this.#added.values())];
-    return turn?.microbatch ?? Number.POSITIVE_INFINITY;
+    return this.awaited?.microbatch ?? Number.POSITIVE_INFINITY;
   }
 
   /** Computes a call and answers it; resolves when the answer is on its way. @throws `corrupt_data` for a call out of order. */

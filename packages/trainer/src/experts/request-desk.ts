@@ -21,6 +21,11 @@ export class RequestDesk {
     return found;
   }
 
+  /** Whether such a request waits. */
+  holds(is: (request: ExpertRequest) => boolean): boolean {
+    return this.#waiting.some(is);
+  }
+
   /** Resolves when something has changed since the last call. */
   async changed(): Promise<void> {
     await this.#changed;

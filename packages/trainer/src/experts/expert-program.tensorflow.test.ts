@@ -18,6 +18,7 @@ const config = resolveRunConfig({
   },
   data: { directory: 'none' },
   optimizer: { learningRate: 1e-2, warmupSteps: 0 },
+  evaluation: { sequencesPerSource: 1 },
 });
 const experts = { first: 1, end: 4 };
 const program = expertProgram(config, experts);
@@ -74,6 +75,8 @@ test.each(['graph', 'javascript'] as const)('the phases of a layer are what the 
     await executor.run('accumulate/1', { rows, outputGradients, ...inner });
     const expected = await direct.run('both', { rows, outputGradients });
     expect([...outputs!.data]).toEqual(closeTo(valuesOf(expected, 'outputs')));
+    const evaluated = await executor.run('evaluate/1', { rows });
+    expect([...evaluated.outputs!.data]).toEqual(closeTo(valuesOf(expected, 'outputs')));
     expect([...rowGradients!.data]).toEqual(closeTo(valuesOf(expected, 'rowGradients')));
     const add = (matrix: string) => valuesOf(expected, matrix).map((value, i) => value + (sums[matrix]?.[i] ?? 0));
     sums = { gate: add('gate'), up: add('up'), down: add('down') };

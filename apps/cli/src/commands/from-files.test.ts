@@ -81,6 +81,9 @@ describe('without a coordinator', () => {
     expect((await weft(home.path, 'resume', 'run-a')).err).toMatch(
       /^error: no coordinator is running for .*: weft resume run-a --local 2 to train on this machine, /,
     );
+    expect((await weft(home.path, 'resume', 'run-a', '--local', '--expert-workers', '2')).err).toBe(
+      'error: resume: expertWorkers is 2, but model.decoder.moe is null: there are no experts to hold\n',
+    );
   });
 
   it('resume starts local processes only for a run that trained here', () => {

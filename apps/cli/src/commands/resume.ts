@@ -1,5 +1,6 @@
 import { hostname } from 'node:os';
 import { UsageError, WeftError } from '@weft/common';
+import { type RunConfig, resolveRunConfig } from '@weft/config';
 import { type RunRecord, replay } from '@weft/coordination';
 import type { CommandContext } from '../context.js';
 import { refuseBoth } from '../refuse-both.js';
@@ -87,12 +88,14 @@ async function choose(
   const workersHere = typeof options.local === 'number' ? options.local : asked;
   if (workersHere < asked && options.workers !== undefined)
     throw new UsageError(`--workers asks for ${asked} workers, but --local starts ${workersHere}`);
-  return { run, workersHere, expertWorkersHere: options.expertWorkers ?? expertWorkersOf(records) };
+  return { run, workersHere, expertWorkersHere: resumedConfig(records, options).expertWorkers ?? 0 };
 }
 
-/** As the run was launched or last resumed. */
-function expertWorkersOf(records: readonly RunRecord[]): number {
-  return replay(records).config.expertWorkers ?? 0;
+/** @throws `invalid_argument` for what the coordinator would refuse, before processes are started for it. */
+function resumedConfig(records: readonly RunRecord[], { workers, steps, expertWorkers }: ResumeOptions): RunConfig {
+  const { config } = replay(records);
+  const changes = Object.entries({ workers, steps, expertWorkers }).filter(([, value]) => value !== undefined);
+  return changes.length === 0 ? config : resolveRunConfig({ ...config, ...Object.fromEntries(changes) }, 'resume');
 }
 
 /** Whether every worker of the run's last ring was on this host. */

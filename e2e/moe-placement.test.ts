@@ -75,7 +75,7 @@ describe('experts in the workers and in 1, 2 and 3 expert workers', () => {
     },
   );
 
-  it('load each other’s checkpoints: 2 → 3 expert workers, and → none', async () => {
+  it('load each other’s checkpoints: 2 → 3 expert workers, → none, and → 2 that compute blocks twice', async () => {
     const half = checkpoint(join(home, '2'), 10);
     for (const expertWorkers of [3, 0]) {
       const directory = join(home, `from-2-to-${expertWorkers}`);
@@ -83,7 +83,8 @@ describe('experts in the workers and in 1, 2 and 3 expert workers', () => {
       expectSame(await trainWithExperts(config, directory, { firstStep: 11, state: half }), local, 11);
     }
     const whole = checkpoint(join(home, 'local'), 10);
-    const steps = await trainWithExperts(moe('expertWorkers=2'), join(home, 'to-2'), { firstStep: 11, state: whole });
+    const recomputing = moe('expertWorkers=2', 'activationCheckpointing=full');
+    const steps = await trainWithExperts(recomputing, join(home, 'to-2'), { firstStep: 11, state: whole });
     expectSame(steps, local, 11);
   });
 });

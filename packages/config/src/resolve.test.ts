@@ -88,6 +88,7 @@ describe('resolving', () => {
       expertWorkers: 0,
       initFrom: null,
       microbatchesInFlight: 2,
+      activationCheckpointing: 'none',
       learningRateSource: null,
     });
   });
@@ -255,6 +256,16 @@ describe('refusing what does not fit together', () => {
   it('bf16 in pure JavaScript', () => {
     expect(refusal({ ...smallest, precision: 'bf16', engine: { backend: 'javascript' } })).toBe(
       'precision is bf16, but engine.backend javascript computes in fp32 only',
+    );
+  });
+
+  it('activation checkpointing in pure JavaScript', () => {
+    const javascript = { engine: { backend: 'javascript' } };
+    expect(refusal({ ...smallest, activationCheckpointing: 'full', ...javascript })).toBe(
+      'activationCheckpointing is full, but engine.backend javascript keeps every activation: leave it at none',
+    );
+    expect(refusal({ ...smallest, activationCheckpointing: 'blocks' })).toBe(
+      'activationCheckpointing is "blocks", but must be one of none, selective, full',
     );
   });
 

@@ -16,7 +16,8 @@ export function brokenRules(config: RunConfig): Problem[] {
   ];
 }
 
-function* runRules({ steps, workers, globalBatchSize, microbatchSize, data, optimizer, precision, engine }: RunConfig) {
+function* runRules(config: RunConfig) {
+  const { steps, workers, globalBatchSize, microbatchSize, data, optimizer, precision, engine } = config;
   if (workers > globalBatchSize) {
     yield atMost('workers', workers, 'globalBatchSize', globalBatchSize, 'every worker needs a sequence of each step');
   }
@@ -37,6 +38,12 @@ function* runRules({ steps, workers, globalBatchSize, microbatchSize, data, opti
     yield problem(
       ['precision', 'engine.backend'],
       'precision is bf16, but engine.backend javascript computes in fp32 only',
+    );
+  }
+  if (config.activationCheckpointing !== 'none' && engine.backend === 'javascript') {
+    yield problem(
+      ['activationCheckpointing', 'engine.backend'],
+      `activationCheckpointing is ${config.activationCheckpointing}, but engine.backend javascript keeps every activation: leave it at none`,
     );
   }
 }

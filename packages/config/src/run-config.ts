@@ -32,6 +32,8 @@ export interface RunConfig {
   readonly microbatchSize: number;
   /** The dtype of matrix multiplications; parameters, reductions and the optimizer stay fp32. */
   readonly precision: Precision;
+  /** What the backward pass computes a second time, block by block, to save memory. Changes speed and memory only. */
+  readonly activationCheckpointing: ActivationCheckpointing;
   readonly model: ModelConfig;
   readonly data: DataConfig;
   readonly optimizer: OptimizerConfig;
@@ -45,6 +47,14 @@ export interface RunConfig {
 
 export const PRECISIONS = ['fp32', 'bf16'] as const;
 export type Precision = (typeof PRECISIONS)[number];
+
+/**
+ * What is kept of every block of the decoder and of the vision encoder until the backward pass: `none` keeps all that it
+ * needs; `selective` keeps products with weights and computes norms, activations and attention again; `full` keeps the
+ * block's input alone.
+ */
+export const ACTIVATION_CHECKPOINTING = ['none', 'selective', 'full'] as const;
+export type ActivationCheckpointing = (typeof ACTIVATION_CHECKPOINTING)[number];
 
 export const CONNECTOR_KINDS = ['averagePool', 'cAbstractor'] as const;
 export type ConnectorKind = (typeof CONNECTOR_KINDS)[number];

@@ -4,7 +4,13 @@ import { DEFAULT_EVALUATION } from './evaluation-config.js';
 import { AUTOMATIC_RATE } from './learning-rate-source.js';
 import { DROPLESS } from './moe-config.js';
 import { DEFAULT_QUEUE } from './queue-config.js';
-import { BACKENDS, CONNECTOR_KINDS, MAX_IMAGES_PER_SEQUENCE, PRECISIONS } from './run-config.js';
+import {
+  ACTIVATION_CHECKPOINTING,
+  BACKENDS,
+  CONNECTOR_KINDS,
+  MAX_IMAGES_PER_SEQUENCE,
+  PRECISIONS,
+} from './run-config.js';
 
 /**
  * What a person may write, field by field. Every leaf carries one phrase that completes
@@ -187,6 +193,7 @@ export const runConfigSchema = group({
   globalBatchSize: wholeNumber(1, 1_000_000),
   microbatchSize: wholeNumber(1).optional(),
   precision: oneOf(PRECISIONS).default('fp32'),
+  activationCheckpointing: oneOf(ACTIVATION_CHECKPOINTING).default('none'),
   model: orEmpty(model),
   data: orEmpty(data),
   optimizer: orEmpty(optimizer),

@@ -8,6 +8,7 @@ import type { OpTiming } from './native/step-stats.js';
 import { NativeBackend, useBackend } from './native-backend.js';
 import { nativeLibraryDirectory } from './native-library.js';
 import type { Program } from './program.js';
+import type { Recompute } from './rewrite/recompute.js';
 import type { Precision } from './rewrite/rewrite.js';
 import { tf } from './tf.js';
 
@@ -23,6 +24,8 @@ export interface ExecutorOptions {
   readonly precision: Precision;
   /** Threads inside one op; 0 lets TensorFlow choose. */
   readonly threads: number;
+  /** What the compiled graph computes twice instead of keeping it; the eager engines keep everything. Default: none. */
+  readonly recompute?: Recompute;
   /** With the compiled graph: told how long every op of a phase took, after each run. Slows runs down; default: none. */
   readonly onTrace?: (phase: string, ops: readonly OpTiming[]) => void;
 }
@@ -34,7 +37,7 @@ export interface ExecutorOptions {
 export function createExecutor(program: Program, options: ExecutorOptions): Executor {
   switch (options.kind) {
     case 'graph':
-      return new GraphExecutor(loadCApi(nativeLibraryDirectory()), program, options);
+      return new GraphExecutor(loadCApi(nativeLibraryDirectory()), program, { recompute: 'none', ...options });
     case 'eager':
       return new EagerExecutor(nativeHost(options.threads), program);
     case 'javascript':

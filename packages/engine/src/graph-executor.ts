@@ -13,10 +13,9 @@ import { Session } from './native/session.js';
 import type { OpTiming } from './native/step-stats.js';
 import type { Program, TensorSpec } from './program.js';
 import { recordPhase } from './record.js';
-import { type Precision, rewrite } from './rewrite/rewrite.js';
+import { type RewriteOptions, rewrite } from './rewrite/rewrite.js';
 
-export interface GraphOptions {
-  readonly precision: Precision;
+export interface GraphOptions extends RewriteOptions {
   /** Threads inside one op; 0 lets TensorFlow choose. */
   readonly threads: number;
   /** Told how long every op of a phase took, after each run of it. Tracing slows the run down; default: none. */
@@ -28,7 +27,7 @@ export class GraphExecutor implements Executor {
   readonly description: string;
   readonly #api: CApi;
   readonly #program: Program;
-  readonly #precision: Precision;
+  readonly #rewriting: RewriteOptions;
   readonly #onTrace: GraphOptions['onTrace'];
   readonly #graph: Graph;
   readonly #writer: GraphWriter;
@@ -42,7 +41,7 @@ export class GraphExecutor implements Executor {
   constructor(api: CApi, program: Program, options: GraphOptions) {
     this.#api = api;
     this.#program = program;
-    this.#precision = options.precision;
+    this.#rewriting = { precision: options.precision, recompute: options.recompute };
     this.#onTrace = options.onTrace;
     this.#graph = new Graph(api);
     this.#writer = new GraphWriter(api, this.#graph);
@@ -136,7 +135,7 @@ export class GraphExecutor implements Executor {
   #compiled(phase: string): CompiledPhase {
     let compiled = this.#phases.get(phase);
     if (compiled === undefined) {
-      const recording = rewrite(recordPhase(this.#api, this.#program, phase), this.#precision);
+      const recording = rewrite(recordPhase(this.#api, this.#program, phase), this.#rewriting);
       compiled = compilePhase(this.#writer, recording, this.#variables);
       this.#phases.set(phase, compiled);
     }

@@ -6,5 +6,7 @@ export type { OpTiming } from './native/step-stats.js';
 export { describeNativeLibrary, hasNativeLibrary, nativeLibraryDirectory } from './native-library.js';
 export { preciseMatMul } from './precise-mat-mul.js';
 export { elementCount, type Phase, type PhaseContext, type Program, type TensorSpec } from './program.js';
+export { recomputable } from './recomputable.js';
+export type { Recompute } from './rewrite/recompute.js';
 export type { Precision } from './rewrite/rewrite.js';
 export { tf } from './tf.js';

@@ -18,10 +18,12 @@ export class NativeBackend {
   /** Whether ops are noted instead of executed. */
   readonly isRecording: boolean;
   readonly #backend: NodeJSKernelBackend;
+  readonly #binding: TfjsBinding;
 
   constructor(binding: TfjsBinding, { isRecording }: { readonly isRecording: boolean }) {
     const { Backend } = loadKernels();
     this.isRecording = isRecording;
+    this.#binding = binding;
     this.#backend = new Backend({ ...BINDING_CONSTANTS, ...bound(binding) }, PACKAGE);
   }
 
@@ -55,6 +57,16 @@ export class NativeBackend {
     return (this.#backend as unknown as { createOutputTensor(metadata: object): tf.Tensor }).createOutputTensor(
       metadata,
     );
+  }
+
+  /** Runs a part of the function whose ops are noted as one block, and tells the block's number. Blocks do not nest. */
+  inBlock<T>(body: () => T): { readonly block: number; readonly result: T } {
+    const block = this.#binding.beginBlock?.() ?? 0;
+    try {
+      return { block, result: body() };
+    } finally {
+      this.#binding.endBlock?.();
+    }
   }
 
   /** Runs a TensorFlow op that tfjs has no function for. The tape does not see it: wrap it in `tf.customGrad`. */

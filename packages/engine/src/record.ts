@@ -8,6 +8,7 @@ import { Graph } from './native/handles.js';
 import { NativeBackend } from './native-backend.js';
 import { checkAssignment, known } from './phase-context.js';
 import type { PhaseContext, Program, TensorSpec } from './program.js';
+import { BLOCK_GRADIENT } from './recomputable.js';
 import { tf } from './tf.js';
 import {
   attrsFromTfjs,
@@ -79,12 +80,17 @@ export function recordPhase(api: CApi, program: Program, phaseName: string): Rec
   }
 }
 
+/** Ops of ours that TensorFlow does not know. */
+const PSEUDO_OPS = new Set([ADAM_UPDATE, BLOCK_GRADIENT]);
+
 class Recorder implements TfjsBinding {
   readonly #graph: Graph;
   readonly #writer: GraphWriter;
   readonly #ops: RecordedOp[] = [];
   readonly #values = new Map<ValueId, ValueInfo>();
   readonly #pointers: OutputPointer[] = [];
+  #block: number | undefined;
+  #blocks = 0;
   /** The op being recorded when something went wrong. */
   current: string | undefined;
 
@@ -118,7 +124,17 @@ class Recorder implements TfjsBinding {
     outputs: number,
   ): TfjsTensorMetadata[] {
     const op = { type, attrs: attrsFromTfjs(attrs), inputs };
-    return type === ADAM_UPDATE ? this.#addUpdate(op, outputs) : this.#addMany(op, outputs);
+    return PSEUDO_OPS.has(type) ? this.#addPseudo(op, outputs) : this.#addMany(op, outputs);
+  }
+
+  beginBlock(): number {
+    if (this.#block !== undefined) throw new WeftError('internal', 'a recomputable block lies inside another one');
+    this.#block = this.#blocks++;
+    return this.#block;
+  }
+
+  endBlock(): void {
+    this.#block = undefined;
   }
 
   placeholder(spec: TensorSpec): TfjsTensorMetadata {
@@ -143,15 +159,15 @@ class Recorder implements TfjsBinding {
     return this.#addMany(op, 1, constant)[0] as TfjsTensorMetadata;
   }
 
-  /** TensorFlow has no such op on values: each result looks like the input it replaces. */
-  #addUpdate(op: Omit<RecordedOp, 'outputs'>, outputs: number): TfjsTensorMetadata[] {
+  /** TensorFlow has no such op on values: each result looks like the input in its place. */
+  #addPseudo(op: Omit<RecordedOp, 'outputs'>, outputs: number): TfjsTensorMetadata[] {
     const metadata = op.inputs.slice(0, outputs).map((input) => {
       const info = this.#values.get(input) as ValueInfo;
       const id = this.#pointers.push(this.#pointers[input] as OutputPointer) - 1;
       this.#values.set(id, info);
       return { id, shape: [...info.shape], dtype: info.dataType };
     });
-    this.#ops.push({ ...op, outputs: metadata.map(({ id }) => id) });
+    this.#note(op, metadata);
     return metadata;
   }
 
@@ -167,9 +183,14 @@ class Recorder implements TfjsBinding {
       this.#values.set(id, info);
       return { id, shape: [...info.shape], dtype: info.dataType };
     });
-    this.#ops.push({ ...op, outputs: metadata.map(({ id }) => id) });
+    this.#note(op, metadata);
     this.current = undefined;
     return metadata;
+  }
+
+  #note(op: Omit<RecordedOp, 'outputs'>, outputs: readonly TfjsTensorMetadata[]): void {
+    const block = this.#block === undefined ? {} : { block: this.#block };
+    this.#ops.push({ ...op, ...block, outputs: outputs.map(({ id }) => id) });
   }
 }
 

@@ -42,6 +42,9 @@ export interface TfjsBinding {
   deleteTensor(id: number): void;
   tensorDataSync(id: number): Float32Array | Int32Array | Uint8Array;
   executeOp(type: string, attrs: readonly TfjsAttr[], inputs: readonly number[], outputs: number): TfjsTensorMetadata[];
+  /** What is executed until `endBlock` belongs to a block of its own, whose number it returns; only where ops are noted. */
+  beginBlock?(): number;
+  endBlock?(): void;
 }
 
 /** Attributes in our form; those that a kernel left empty are dropped. */

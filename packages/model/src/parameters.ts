@@ -1,4 +1,4 @@
-import type { tf } from '@weft/engine';
+import { recomputable, type tf } from '@weft/engine';
 
 /** How a parameter starts: seeded normal numbers with mean 0, or one value everywhere. */
 export type Initial =
@@ -74,7 +74,7 @@ export function inLayers(
   return Array.from({ length: depth }, (_, layer) => under(`layers/${layer}`, specsOf(layer))).flat();
 }
 
-/** Passes `x` through `depth` blocks declared with `repeated`. */
+/** Passes `x` through `depth` blocks declared with `repeated` or `inLayers`, each of which may be recomputed. */
 export function throughLayers(
   x: tf.Tensor,
   parameters: Parameters,
@@ -82,6 +82,9 @@ export function throughLayers(
   block: (x: tf.Tensor, parameters: Parameters, layer: number) => tf.Tensor,
 ): tf.Tensor {
   let y = x;
-  for (let layer = 0; layer < depth; layer++) y = block(y, within(parameters, `layers/${layer}`), layer);
+  for (let layer = 0; layer < depth; layer++) {
+    const before = y;
+    y = recomputable(() => block(before, within(parameters, `layers/${layer}`), layer));
+  }
   return y;
 }

@@ -1,7 +1,14 @@
 import type { OptimizerConfig, RunConfig } from '@weft/config';
 
 /** What whoever launches a run decides. */
-type Elsewhere = 'initFrom' | 'expertWorkers' | 'microbatchesInFlight' | 'queue' | 'evaluation' | 'learningRateSource';
+type Elsewhere =
+  | 'initFrom'
+  | 'activationCheckpointing'
+  | 'expertWorkers'
+  | 'microbatchesInFlight'
+  | 'queue'
+  | 'evaluation'
+  | 'learningRateSource';
 
 /**
  * A complete run as a recipe writes it. Two fields may be left to the house rule, so that they follow

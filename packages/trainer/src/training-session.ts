@@ -54,7 +54,8 @@ export class TrainingSession {
     const kind = chooseEngine(config);
     const dataset = await Dataset.open({ data: config.data, model: config.model });
     const program = trainProgram(config);
-    const executor = createExecutor(program, { kind, precision: config.precision, threads: localThreads(options) });
+    const { precision, activationCheckpointing: recompute } = config;
+    const executor = createExecutor(program, { kind, precision, recompute, threads: localThreads(options) });
     return new TrainingSession(options, program, dataset, executor);
   }
 

@@ -23,6 +23,8 @@ export interface RecordedOp {
   readonly variable?: string;
   /** Values whose ops must have run before this one, which does not read them. */
   readonly after?: readonly ValueId[];
+  /** The recomputable block that it belongs to; see `recomputable`. */
+  readonly block?: number;
 }
 
 /** Shape and TensorFlow type of a value. */

@@ -6,7 +6,7 @@ export const dropDeadOps: Pass = (recording) => {
   const needed = new Set<ValueId>([...resultsOf(recording), ...Object.values(recording.inputs)]);
   const kept = recording.ops.toReversed().filter((op) => {
     if (!op.outputs.some((output) => needed.has(output))) return false;
-    for (const input of op.inputs) needed.add(input);
+    for (const input of [...op.inputs, ...(op.after ?? [])]) needed.add(input);
     return true;
   });
   return withOps(recording, kept.reverse(), recording.values);

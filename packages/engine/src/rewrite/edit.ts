@@ -21,8 +21,10 @@ export interface Editor {
   constantInts(value: ValueId): readonly number[] | undefined;
   /** Keeps the visited op as it is. */
   keep(op: RecordedOp): void;
-  /** Adds a new op with one output before the next visited one. */
+  /** Adds a new op with one output before the next visited one, in the block of the visited one. */
   add(type: string, attrs: Attrs, inputs: readonly ValueId[], output: ValueInfo): ValueId;
+  /** Adds an op before the next visited one, outside of all blocks, that yields values like the given ones. */
+  addLike(values: readonly ValueId[], op: Omit<RecordedOp, 'outputs'>): readonly ValueId[];
   /** Adds a constant before the next visited op. */
   constant(values: Float32Array | Int32Array, shape: readonly number[]): ValueId;
   /** Lets all later uses of `value` see `by`. */
@@ -40,10 +42,11 @@ export function editOps(recording: Recording, visit: (op: RecordedOp, editor: Ed
     ops.push(op);
     for (const output of op.outputs) producers.set(output, op);
   };
+  let block: { readonly block?: number } = {};
   const added = (op: Omit<RecordedOp, 'outputs'>, output: ValueInfo) => {
     const id = nextId++;
     values.set(id, output);
-    push({ ...op, outputs: [id] });
+    push({ ...block, ...op, outputs: [id] });
     return id;
   };
   const editor: Editor = {
@@ -64,10 +67,21 @@ export function editOps(recording: Recording, visit: (op: RecordedOp, editor: Ed
         { shape, dataType },
       );
     },
+    addLike(models, op) {
+      const outputs = models.map((model) => {
+        values.set(nextId, values.get(model) as ValueInfo);
+        return nextId++;
+      });
+      push({ ...op, outputs });
+      return outputs;
+    },
     replace: (value, by) => void replacement.set(value, by),
   };
   for (const op of recording.ops) {
-    visit({ ...op, inputs: op.inputs.map((input) => replacement.get(input) ?? input) }, editor);
+    block = op.block === undefined ? {} : { block: op.block };
+    const followed = (values: readonly ValueId[]) => values.map((value) => replacement.get(value) ?? value);
+    const after = op.after === undefined ? {} : { after: followed(op.after) };
+    visit({ ...op, ...after, inputs: followed(op.inputs) }, editor);
   }
   return withOps(recording, ops, values, replacement);
 }

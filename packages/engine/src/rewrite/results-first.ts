@@ -11,7 +11,8 @@ import type { Pass } from './edit.js';
 export const resultsFirst: Pass = (recording) => {
   const { ops } = recording;
   const producer = new Map(ops.flatMap((op, index) => op.outputs.map((value) => [value, index] as const)));
-  const inputsOf = (op: RecordedOp) => op.inputs.map((value) => producer.get(value) as number);
+  const inputsOf = ({ inputs, after = [] }: RecordedOp) =>
+    [...inputs, ...after].map((value) => producer.get(value) as number);
 
   /** By op: the last milestone that it waits for; -1 for none. */
   const readyAfter: number[] = [];
@@ -46,7 +47,7 @@ export const resultsFirst: Pass = (recording) => {
     ops: order.map((index) => {
       const op = ops[index] as RecordedOp;
       const after = held.get(index);
-      return after === undefined ? op : { ...op, after };
+      return after === undefined ? op : { ...op, after: [...(op.after ?? []), ...after] };
     }),
   };
 };

@@ -5,6 +5,7 @@ import { dropDeadOps } from './drop-dead-ops.js';
 import { dropNoOpCasts } from './drop-no-op-casts.js';
 import type { Pass } from './edit.js';
 import { mergeEqualOps } from './merge-equal-ops.js';
+import { type Recompute, recompute } from './recompute.js';
 import { resultsFirst } from './results-first.js';
 import { sigmoidGates } from './sigmoid-gates.js';
 import { sumsOfSquares } from './sums-of-squares.js';
@@ -14,8 +15,13 @@ import { vectorProducts } from './vector-products.js';
 /** Arithmetic of the matrix products: float32, or bfloat16 operands over float32 weights. */
 export type Precision = 'fp32' | 'bf16';
 
+export interface RewriteOptions {
+  readonly precision: Precision;
+  readonly recompute: Recompute;
+}
+
 /** All passes in their order: what removes comes first, so that the later ones see less; what orders comes last. */
-export function rewrite(recording: Recording, precision: Precision): Recording {
+export function rewrite(recording: Recording, { precision, recompute: mode }: RewriteOptions): Recording {
   const passes: readonly Pass[] = [
     dropNoOpCasts,
     sigmoidGates,
@@ -25,6 +31,7 @@ export function rewrite(recording: Recording, precision: Precision): Recording {
     vectorProducts,
     mergeEqualOps,
     dropDeadOps,
+    recompute(mode),
     ...(precision === 'bf16' ? [bf16Matmuls] : []),
     resultsFirst,
   ];

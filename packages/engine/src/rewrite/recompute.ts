@@ -1,0 +1,93 @@
+import type { RecordedOp, ValueId } from '../graph/recording.js';
+import { BLOCK_GRADIENT } from '../recomputable.js';
+import { typeAttr } from './attrs.js';
+import { type Editor, editOps, type Pass } from './edit.js';
+
+/**
+ * What is computed a second time in the backward pass instead of kept for it, of the blocks marked as `recomputable`:
+ * `none`; `selective`, all but products with a weight; `full`, everything, so that of a block its input alone is kept
+ * (Chen et al., 2016; Korthikanti et al., 2022).
+ */
+export type Recompute = 'none' | 'selective' | 'full';
+
+/** Resident or fed: it is there anyway, and costs nothing to read again. */
+const RESIDENT = new Set(['Const', 'Placeholder']);
+
+/**
+ * Where the gradient of a block's result arrives, the ops of the block that the backward pass reads are repeated, on the
+ * values that the block read from outside. These pass a barrier: an identity that waits for the gradient by a control
+ * input, so that nothing is repeated early, and TensorFlow's own optimizer cannot merge it with the forward pass.
+ */
+export function recompute(mode: Recompute): Pass {
+  return (recording) => {
+    const producer = new Map<ValueId, RecordedOp>();
+    /** By block: the gradient of its result, once it has arrived. */
+    const arrived = new Map<number, ValueId>();
+    /** By block: what stands for a value in the repeated pass. */
+    const repeated = new Map<number, Map<ValueId, ValueId>>();
+    return editOps(recording, (op, editor) => {
+      for (const output of op.outputs) producer.set(output, op);
+      if (op.type === BLOCK_GRADIENT) {
+        const [gradient] = op.inputs as readonly [ValueId];
+        if (mode !== 'none') arrived.set(blockNumber(op), firstElement(gradient, editor));
+        repeated.set(blockNumber(op), new Map());
+        return editor.replace(op.outputs[0] as ValueId, gradient);
+      }
+
+      /** The value as the repeated pass of a block sees it. */
+      const within = (block: number, value: ValueId): ValueId => {
+        const source = producer.get(value);
+        const gradient = arrived.get(block);
+        const stands = repeated.get(block);
+        if (source === undefined || gradient === undefined || stands === undefined) return value;
+        if (isResident(value, producer)) return value;
+        if (!stands.has(value)) {
+          const isRepeated = source.block === block && !isKept(source, mode, producer);
+          const again: Omit<RecordedOp, 'outputs'> = isRepeated
+            ? { type: source.type, attrs: source.attrs, inputs: source.inputs.map((input) => within(block, input)) }
+            : { type: 'Identity', attrs: {}, inputs: [value], after: [gradient] };
+          const originals = isRepeated ? source.outputs : [value];
+          const outputs = editor.addLike(originals, again);
+          for (const [i, original] of originals.entries()) stands.set(original, outputs[i] as ValueId);
+        }
+        return stands.get(value) as ValueId;
+      };
+      const late = (value: ValueId): ValueId => {
+        const source = producer.get(value);
+        const isRepeated = source?.block !== undefined && arrived.has(source.block) && !isKept(source, mode, producer);
+        return isRepeated ? within(source.block, value) : value;
+      };
+      editor.keep(mode === 'none' || op.block !== undefined ? op : { ...op, inputs: op.inputs.map(late) });
+    });
+  };
+}
+
+/**
+ * What the barriers wait for instead of the gradient itself: TensorFlow's optimizer does not sum gradients in the same
+ * order where others wait for the sum.
+ */
+function firstElement(value: ValueId, editor: Editor): ValueId {
+  const { shape, dataType } = editor.infoOf(value);
+  const begin = editor.constant(new Int32Array(shape.length), [shape.length]);
+  const size = editor.constant(new Int32Array(shape.length).fill(1), [shape.length]);
+  const attrs = { T: { kind: 'type', value: dataType }, Index: typeAttr('int32') } as const;
+  return editor.add('Slice', attrs, [value, begin, size], { shape: shape.map(() => 1), dataType });
+}
+
+function blockNumber({ attrs: { block } }: RecordedOp): number {
+  return block?.kind === 'int' ? block.value : -1;
+}
+
+function isKept(op: RecordedOp, mode: Recompute, producer: ReadonlyMap<ValueId, RecordedOp>): boolean {
+  const isProduct = op.type.includes('MatMul');
+  const isResidentNow = (value: ValueId) => isResident(value, producer);
+  if (mode === 'selective' && isProduct) return op.inputs.some(isResidentNow);
+  return op.outputs.every(isResidentNow);
+}
+
+/** Whether a value is there anyway: a constant, an input, a variable, or one of these in another shape. */
+function isResident(value: ValueId, producer: ReadonlyMap<ValueId, RecordedOp>): boolean {
+  const op = producer.get(value);
+  if (op === undefined) return false;
+  return RESIDENT.has(op.type) || (op.type === 'Reshape' && isResident(op.inputs[0] as ValueId, producer));
+}

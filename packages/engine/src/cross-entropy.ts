@@ -22,21 +22,21 @@ export function sparseSoftmaxCrossEntropy(logits_NV: tf.Tensor2D, labels_N: tf.T
     return {
       value: loss_N,
       gradFunc: (dLoss_N: tf.Tensor, [probability, places, labels]: tf.Tensor[]) => {
-        const scaled_NV = tf.mul(probability as tf.Tensor, tf.expandDims(dLoss_N, 1));
-        return takeOff(scaled_NV, dLoss_N, places as tf.Tensor, labels as tf.Tensor1D);
+        const behind_NV = lessOne(probability as tf.Tensor, places as tf.Tensor, labels as tf.Tensor1D);
+        return tf.mul(behind_NV, tf.expandDims(dLoss_N, 1));
       },
     };
   })(logits_NV) as tf.Tensor1D;
 }
 
-/** Subtracts an amount per row at the label's place. */
-function takeOff(x_NV: tf.Tensor, amount_N: tf.Tensor, places_N2: tf.Tensor, labels_N: tf.Tensor1D): tf.Tensor {
+/** Subtracts 1 at the label's place of every row. */
+function lessOne(x_NV: tf.Tensor, places_N2: tf.Tensor, labels_N: tf.Tensor1D): tf.Tensor {
   const native = nativeBackend();
   if (native === undefined) {
-    const hot_NV = tf.oneHot(labels_N, x_NV.shape[1] as number);
-    return tf.sub(x_NV, tf.mul(hot_NV, tf.expandDims(amount_N, 1)));
+    return tf.sub(x_NV, tf.oneHot(labels_N, x_NV.shape[1] as number));
   }
   const types = { T: { type: 'float32' }, Tindices: { type: 'int32' } } as const;
-  // TensorScatterSub would copy x; this one works in place.
-  return native.rawOp('ScatterNdNonAliasingAdd', [x_NV, places_N2, tf.neg(amount_N)], 1, types)[0] as tf.Tensor;
+  const less_N = tf.fill([x_NV.shape[0] as number], -1);
+  // TensorScatterSub would copy x; this one works in place, once the engine has seen to it that nobody else reads x.
+  return native.rawOp('ScatterNdNonAliasingAdd', [x_NV, places_N2, less_N], 1, types)[0] as tf.Tensor;
 }

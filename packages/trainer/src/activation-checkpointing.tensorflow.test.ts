@@ -32,12 +32,17 @@ function norm(values: Iterable<number>): number {
   return Math.sqrt(squares);
 }
 
-/** Not bit for bit: TensorFlow fuses an addition into a product, or does not, by who else reads it. */
-function expectSame(actual: ReadonlyMap<string, Float32Array>, expected: ReadonlyMap<string, Float32Array>): void {
+type Gradients = ReadonlyMap<string, Float32Array>;
+
+/**
+ * Not bit for bit: TensorFlow fuses an addition into a product, or does not, by who else reads it. In bf16 the last bit
+ * of a sum may then be another bfloat16, now and then.
+ */
+function expectSame(actual: Gradients, expected: Gradients, tolerance = 5e-6): void {
   expect([...actual.keys()]).toEqual([...expected.keys()]);
   for (const [name, values] of expected) {
     const apart = norm(values.map((x, i) => x - (actual.get(name)?.[i] ?? Number.NaN)));
-    expect.soft(apart, name).toBeLessThan(5e-6 * norm(values));
+    expect.soft(apart, name).toBeLessThan(tolerance * norm(values));
   }
 }
 
@@ -45,7 +50,11 @@ describe.each(['debugTiny', 'moeTiny'] as const)('the blocks of %s, computed twi
   it.each(['fp32', 'bf16'] as const)('give the same loss, signals and every gradient in %s', async (precision) => {
     const kept = await gradients(name, { kind: 'graph', precision });
     for (const recompute of ['selective', 'full'] as const)
-      expectSame(await gradients(name, { kind: 'graph', precision, recompute }), kept);
+      expectSame(
+        await gradients(name, { kind: 'graph', precision, recompute }),
+        kept,
+        { fp32: 5e-6, bf16: 2 ** -8 }[precision],
+      );
   });
 
   it('give the same as the eager engine, which keeps everything', async () => {

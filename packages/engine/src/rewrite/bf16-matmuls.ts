@@ -1,7 +1,8 @@
 import type { Attrs, RecordedOp, ValueId } from '../graph/recording.js';
 import { DataType } from '../native/data-type.js';
 import { isFloat } from './attrs.js';
-import { type Editor, editOps, type Pass } from './edit.js';
+import { castValue } from './cast-value.js';
+import { editOps, type Pass } from './edit.js';
 import { isVectorProduct } from './vector-products.js';
 
 const MATMULS = new Set(['MatMul', 'BatchMatMulV2', '_FusedMatMul']);
@@ -17,18 +18,13 @@ export const bf16Matmuls: Pass = (recording) => {
     const isProduct = MATMULS.has(op.type) && isFloat(op.attrs) && !isVectorProduct(editor.infoOf(product).shape);
     if (!isProduct) return editor.keep(op);
     const operands = op.inputs.map((input) => {
-      const half = halves.get(input) ?? cast(editor, input, DataType.float32, DataType.bfloat16);
+      const half = halves.get(input) ?? castValue(editor, input, 'float32', 'bfloat16');
       halves.set(input, half);
       return half;
     });
     const attrs: Attrs = { ...op.attrs, T: { kind: 'type', value: DataType.bfloat16 } };
     const info = { ...editor.infoOf(product), dataType: DataType.bfloat16 };
     const half: RecordedOp['outputs'][number] = editor.add(op.type, attrs, operands, info);
-    editor.replace(product, cast(editor, half, DataType.bfloat16, DataType.float32));
+    editor.replace(product, castValue(editor, half, 'bfloat16', 'float32'));
   });
 };
-
-function cast(editor: Editor, value: ValueId, from: number, to: number): ValueId {
-  const attrs: Attrs = { SrcT: { kind: 'type', value: from }, DstT: { kind: 'type', value: to } };
-  return editor.add('Cast', attrs, [value], { shape: editor.infoOf(value).shape, dataType: to });
-}

@@ -32,12 +32,12 @@ export const resultsFirst: Pass = (recording) => {
 
   const results = new Set(resultsOf(recording).map((value) => producer.get(value)));
   const held = new Map<number, ValueId[]>();
-  const products = ops.flatMap((op, index) => (isProduct(op) && leadsOn[index] ? [index] : []));
+  const holding = ops.flatMap((op, index) => ((isProduct(op) || isInPlace(op)) && leadsOn[index] ? [index] : []));
   for (const [index, op] of ops.entries()) {
     const ready = readyAfter[index] as number;
     const waitsForOthers = results.has(index) || (readAt[index] as number) > ready;
     if (ready < 0 || leadsOn[index] || !waitsForOthers) continue;
-    const next = products.find((product) => product > ready);
+    const next = holding.find((later) => later > ready);
     if (next !== undefined) held.set(next, [...(held.get(next) ?? []), op.outputs[0] as ValueId]);
   }
 
@@ -54,7 +54,12 @@ export const resultsFirst: Pass = (recording) => {
 
 /** A late input comes when what was recorded before it is computed. */
 function isMilestone(op: RecordedOp): boolean {
-  return isProduct(op) || (op.type === 'Placeholder' && op.variable === undefined);
+  return isProduct(op) || isInPlace(op) || (op.type === 'Placeholder' && op.variable === undefined);
+}
+
+/** Writes over its input if nobody is left to read that, and copies it first otherwise. */
+function isInPlace({ type }: RecordedOp): boolean {
+  return type === 'ScatterNdNonAliasingAdd';
 }
 
 function isProduct({ type }: RecordedOp): boolean {

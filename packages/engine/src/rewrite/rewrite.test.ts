@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Attrs, RecordedOp, Recording, ValueInfo } from '../graph/recording.js';
 import { DataType } from '../native/data-type.js';
 import { bf16Matmuls } from './bf16-matmuls.js';
+import { bf16Softmax } from './bf16-softmax.js';
 import { dropDeadOps } from './drop-dead-ops.js';
 import { dropNoOpCasts } from './drop-no-op-casts.js';
 import { mergeEqualOps } from './merge-equal-ops.js';
@@ -85,5 +86,16 @@ describe('rewriting passes', () => {
     const product = rewritten.ops.at(-1)?.outputs[0] as number;
     expect(rewritten.outputs).toEqual({ y: product });
     expect(rewritten.values.get(product)?.dataType).toBe(DataType.float32);
+  });
+
+  it('take a softmax in bfloat16 where a product reads it, and leave any other alone', () => {
+    const T = { T: type(DataType.float32) };
+    const ops = [op('Placeholder', [], 0), op('Softmax', [0], 1, T), op('MatMul', [1, 0], 2, T)];
+    const { ops: rewritten } = bf16Softmax(bf16Matmuls(recordingOf(ops, 2)));
+    const softmax = rewritten.find((one) => one.type === 'Softmax');
+    expect(softmax?.attrs.T?.value).toBe(DataType.bfloat16);
+    expect(rewritten.find((one) => one.type === 'MatMul')?.inputs[0]).toBe(softmax?.outputs[0]);
+    const alone = bf16Softmax(bf16Matmuls(recordingOf([...ops.slice(0, 2), op('Log', [1], 2, T)], 2)));
+    expect(types(alone)).toEqual(['Placeholder', 'Softmax', 'Log']);
   });
 });

@@ -1,6 +1,8 @@
 import type { Recording } from '../graph/recording.js';
 import { bf16Matmuls } from './bf16-matmuls.js';
+import { bf16Softmax } from './bf16-softmax.js';
 import { columnSums } from './column-sums.js';
+import { decayLate } from './decay-late.js';
 import { dropDeadOps } from './drop-dead-ops.js';
 import { dropNoOpCasts } from './drop-no-op-casts.js';
 import type { Pass } from './edit.js';
@@ -31,8 +33,9 @@ export function rewrite(recording: Recording, { precision, recompute: mode }: Re
     vectorProducts,
     mergeEqualOps,
     dropDeadOps,
+    ...(precision === 'bf16' ? [bf16Matmuls, bf16Softmax] : []),
     recompute(mode),
-    ...(precision === 'bf16' ? [bf16Matmuls] : []),
+    decayLate,
     resultsFirst,
   ];
   return passes.reduce((rewritten, pass) => pass(rewritten), recording);

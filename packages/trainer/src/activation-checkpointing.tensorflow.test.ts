@@ -35,8 +35,8 @@ function norm(values: Iterable<number>): number {
 type Gradients = ReadonlyMap<string, Float32Array>;
 
 /**
- * Not bit for bit: TensorFlow fuses an addition into a product, or does not, by who else reads it. In bf16 the last bit
- * of a sum may then be another bfloat16, now and then.
+ * Not bit for bit: TensorFlow fuses an addition into a product, or does not, by who else reads it. In bf16 that last bit
+ * now and then makes another bfloat16 of a number, and the layers before carry it on.
  */
 function expectSame(actual: Gradients, expected: Gradients, tolerance = 5e-6): void {
   expect([...actual.keys()]).toEqual([...expected.keys()]);
@@ -53,7 +53,7 @@ describe.each(['debugTiny', 'moeTiny'] as const)('the blocks of %s, computed twi
       expectSame(
         await gradients(name, { kind: 'graph', precision, recompute }),
         kept,
-        { fp32: 5e-6, bf16: 2 ** -8 }[precision],
+        { fp32: 5e-6, bf16: 1e-2 }[precision],
       );
   });
 

@@ -86,6 +86,18 @@ describe('recomputation', () => {
     expect(expression(selective, 9)).toContain('TanhGrad(Tanh(Identity(MatMul(');
   });
 
+  it('keeps decisions, which must not fall otherwise the second time', () => {
+    const values = new Map(recording.values).set(3, { shape: [2, 2], dataType: DataType.int32 });
+    expect(count(dropDeadOps(recompute('full')({ ...recording, values })), 'Norm')).toBe(1);
+  });
+
+  it('widens in any mode what a product gave in bfloat16', () => {
+    const attrs: Attrs = { SrcT: { kind: 'type', value: DataType.bfloat16 } };
+    const ops = recording.ops.map((one) => (one.type === 'Tanh' ? { ...one, type: 'Cast', attrs } : one));
+    const { ops: rewritten } = recompute('none')({ ...recording, ops });
+    expect(rewritten.filter(({ type }) => type === 'Cast').map(({ block }) => block)).toEqual([0, undefined]);
+  });
+
   it('reads no constant and no variable through the barrier', () => {
     const { ops } = rewritten('full');
     const resident = new Set(ops.filter(({ type }) => type === 'Placeholder').flatMap(({ outputs }) => outputs));

@@ -48,7 +48,7 @@ export function recompute(mode: Recompute): Pass {
         if (source === undefined || gradient === undefined || stands === undefined) return value;
         if (isResident(value, producer)) return value;
         if (!stands.has(value)) {
-          const isRepeated = source.block === block && !isKept(source, mode, producer);
+          const isRepeated = source.block === block && !isKept(source, mode, producer, editor);
           const again: Omit<RecordedOp, 'outputs'> = isRepeated
             ? { type: source.type, attrs: source.attrs, inputs: source.inputs.map((input) => within(block, input)) }
             : { type: 'Identity', attrs: {}, inputs: [value], after: [gradient] };
@@ -60,7 +60,8 @@ export function recompute(mode: Recompute): Pass {
       };
       const late = (value: ValueId): ValueId => {
         const source = producer.get(value);
-        const isRepeated = source?.block !== undefined && arrived.has(source.block) && !isKept(source, mode, producer);
+        const isRepeated =
+          source?.block !== undefined && arrived.has(source.block) && !isKept(source, mode, producer, editor);
         return isRepeated ? within(source.block, value) : value;
       };
       editor.keep(op.block !== undefined ? op : { ...op, inputs: op.inputs.map(late) });
@@ -85,15 +86,25 @@ function blockNumber({ attrs: { block } }: RecordedOp): number {
 }
 
 /** Whether an op of a block is not computed a second time. */
-function isKept(op: RecordedOp, mode: Recompute, producer: ReadonlyMap<ValueId, RecordedOp>): boolean {
+function isKept(
+  op: RecordedOp,
+  mode: Recompute,
+  producer: ReadonlyMap<ValueId, RecordedOp>,
+  { infoOf }: Editor,
+): boolean {
   const isResidentNow = (value: ValueId) => isResident(value, producer);
-  if (op.outputs.every(isResidentNow)) return true;
+  if (op.outputs.every((output) => isResidentNow(output) || !isReal(infoOf(output).dataType))) return true;
   if (isWidening(op)) return false;
   return mode === 'none' || (mode === 'selective' && op.type.includes('MatMul') && op.inputs.some(isResidentNow));
 }
 
 function isWidening({ type, attrs }: RecordedOp): boolean {
   return type === 'Cast' && attrs.SrcT?.value === DataType.bfloat16;
+}
+
+/** What is not is a decision, such as a router's: small, and the backward pass must know the very same one. */
+function isReal(dataType: number): boolean {
+  return dataType === DataType.float32 || dataType === DataType.bfloat16;
 }
 
 /** Whether a value is there anyway: a constant, an input, a variable, or one of these in another shape or precision. */

@@ -98,6 +98,15 @@ describe('recomputation', () => {
     expect(rewritten.filter(({ type }) => type === 'Cast').map(({ block }) => block)).toEqual([0, undefined]);
   });
 
+  it('takes x·sigmoid(x) of x again in any mode', () => {
+    const ops = recording.ops.flatMap((one) =>
+      one.type === 'Tanh' ? [op('Sigmoid', [4], 13, inBlock), op('Mul', [4, 13], 5, inBlock)] : [one],
+    );
+    const silu = dropDeadOps(recompute('none')({ ...recording, ops, values: new Map(recording.values).set(13, info) }));
+    expect(expression(silu, 9)).toMatch(/^TanhGrad\(Mul\(Identity\(MatMul\(.*\)\), Sigmoid\(Identity\(MatMul/);
+    expect([count(silu, 'MatMul'), count(silu, 'Norm'), count(silu, 'Mul')]).toEqual([3, 1, 2]);
+  });
+
   it('reads no constant and no variable through the barrier', () => {
     const { ops } = rewritten('full');
     const resident = new Set(ops.filter(({ type }) => type === 'Placeholder').flatMap(({ outputs }) => outputs));

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { isInStep } from './dependencies.mjs';
+import { comparePrecisions, isWithinNoise, smoothed } from './precision-curves.mjs';
 import { planQuickstart } from './quickstart.mjs';
 import { skippedTests } from './requirements.mjs';
 
@@ -73,5 +74,34 @@ describe('tests that need more than npm gives', () => {
   it('are not looked into when nothing needs them, and run when everything is there', () => {
     expect(skippedTests(['a/x.test.ts'], [promtool]).sentences).toEqual([]);
     expect(skippedTests(['a/x.promtool.test.ts'], [{ ...promtool, isThere: () => true }]).skipped).toEqual([]);
+  });
+});
+
+describe('loss curves of two precisions', () => {
+  const losses = (shift: number) => Array.from({ length: 60 }, (_, i) => 5 / (i + 1) + shift);
+  const run = (seed: number, shift: number) => ({
+    seed,
+    losses: losses(shift),
+    heldOut: [{ step: 60, loss: 1 + shift }],
+  });
+  const fp32 = [run(1, 0), run(2, 0.1)];
+
+  it('are smoothed about every step, over what there is at the ends', () => {
+    expect(smoothed([3, 3, 3])).toEqual([3, 3, 3]);
+    expect(smoothed(Array.from({ length: 41 }, (_, i) => i))[20]).toBeCloseTo(20);
+  });
+
+  it('agree when they are closer than two seeds, in training and held out', () => {
+    const near = comparePrecisions({ fp32, bf16: [run(1, 0.02), run(2, 0.09)] });
+    expect(near.apart.seeds).toBeCloseTo(0.1);
+    expect(near.apart.precisions).toBeCloseTo(0.015);
+    expect(near.heldOut.seedSpread).toBeCloseTo(0.1);
+    expect(isWithinNoise(near)).toBe(true);
+  });
+
+  it('do not agree when bf16 is worse by more than seeds differ', () => {
+    expect(isWithinNoise(comparePrecisions({ fp32, bf16: [run(1, 0.2), run(2, 0.3)] }))).toBe(false);
+    const heldOutOnly = fp32.map(({ seed, losses }) => ({ seed, losses, heldOut: [{ step: 60, loss: 2 }] }));
+    expect(isWithinNoise(comparePrecisions({ fp32, bf16: heldOutOnly }))).toBe(false);
   });
 });

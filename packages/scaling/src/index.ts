@@ -17,6 +17,7 @@ export {
 } from './law.js';
 export { type LawPicture, lawPicture } from './law-picture.js';
 export { type LinearFit, leastSquares, type Matrix } from './least-squares.js';
+export { type LineGroup, type LinePicture, linePicture } from './line-picture.js';
 export { bestOf, LOSS, type Metric } from './metric.js';
 export { type Optimum, optimaOfGrid, optimumOfScale } from './optimum.js';
 export { gptParameters, type ParameterCounts, parameterCounts } from './parameter-counts.js';

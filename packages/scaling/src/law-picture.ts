@@ -1,10 +1,11 @@
+import type { Axis } from './axis.js';
 import { formula, type PowerLaw, SYMBOLS, type Variable } from './law.js';
-import { type LogAxis, logAxis } from './log-axis.js';
-import { axes, FRAME, HEIGHT, INK, label, short, WIDTH } from './paper.js';
+import { logAxis } from './log-axis.js';
+import { axes, FRAME, headings, INK, label, sheet, short } from './paper.js';
 import { type Box, placeLabel } from './place-label.js';
 import type { ScalePoint } from './points.js';
 import { DEFAULT_LEVEL, levelText, type Prediction, predict } from './predict.js';
-import { element, escapeXml, pathThrough } from './svg.js';
+import { element, pathThrough } from './svg.js';
 
 export interface LawPicture {
   readonly law: PowerLaw;
@@ -54,28 +55,17 @@ export function lawPicture({
   ];
   const y = logAxis(heights, FRAME.bottom, FRAME.top);
 
-  return `${element(
-    'svg',
-    {
-      xmlns: 'http://www.w3.org/2000/svg',
-      viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
-      width: WIDTH,
-      height: HEIGHT,
-      role: 'img',
-      'font-family': 'system-ui, sans-serif',
-      'font-size': 13,
-    },
-    element('title', {}, escapeXml(title ?? formula(law))),
-    element('rect', { width: WIDTH, height: HEIGHT, fill: '#ffffff' }),
+  return sheet(
+    title ?? formula(law),
     ...axes(x, y, AXIS_TITLES[variable], AXIS_TITLES[law.target]),
-    ...headings(law, title, variable, held, level),
+    ...headings(title ?? law.name, subtitleOf(law, variable, held, level)),
     ...curveShapes(curve, x, y),
     ...points.flatMap((point, i) => pointShapes(x.place(point[variable] ?? 1), y, point.value, bars[i] ?? null)),
     ...predictionShapes(predictions, variable, x, y, [
       ...points.map((point) => around(x.place(point[variable] ?? 1), y.place(point.value))),
       ...curve.map(({ at, value }) => around(x.place(at), y.place(value))),
     ]),
-  )}\n`;
+  );
 }
 
 /** A line needs some length, also where there is one prediction only, or nothing but a law. */
@@ -107,7 +97,7 @@ function curveOf(
   });
 }
 
-function curveShapes(curve: readonly CurvePoint[], x: LogAxis, y: LogAxis): string[] {
+function curveShapes(curve: readonly CurvePoint[], x: Axis, y: Axis): string[] {
   const along = (pick: (point: CurvePoint) => number) =>
     curve.map((point) => [x.place(point.at), y.place(pick(point))] as const);
   const band = `${pathThrough([...along(({ low }) => low), ...along(({ high }) => high).toReversed()])}Z`;
@@ -117,7 +107,7 @@ function curveShapes(curve: readonly CurvePoint[], x: LogAxis, y: LogAxis): stri
   ];
 }
 
-function pointShapes(left: number, y: LogAxis, value: number, bar: { low: number; high: number } | null): string[] {
+function pointShapes(left: number, y: Axis, value: number, bar: { low: number; high: number } | null): string[] {
   const dot = element('circle', { cx: left, cy: y.place(value), r: 4.5, fill: INK.point });
   return bar === null ? [dot] : [upright(left, y, bar, INK.point), dot];
 }
@@ -126,8 +116,8 @@ function pointShapes(left: number, y: LogAxis, value: number, bar: { low: number
 function predictionShapes(
   predictions: readonly Prediction[],
   variable: Variable,
-  x: LogAxis,
-  y: LogAxis,
+  x: Axis,
+  y: Axis,
   taken: Box[],
 ): string[] {
   const marks = predictions
@@ -165,22 +155,18 @@ function diamond(x: number, y: number): string {
   ])}Z`;
 }
 
-const upright = (left: number, y: LogAxis, { low, high }: { low: number; high: number }, stroke: string) =>
+const upright = (left: number, y: Axis, { low, high }: { low: number; high: number }, stroke: string) =>
   element('line', { x1: left, x2: left, y1: y.place(low), y2: y.place(high), stroke, 'stroke-width': 1.5 });
 
-function headings(
+function subtitleOf(
   law: PowerLaw,
-  title: string | undefined,
   variable: Variable,
   held: Readonly<Partial<Record<Variable, number>>>,
   level: number,
-): string[] {
+): string {
   const fixed = law.variables
     .filter((each) => each !== variable)
     .map((each) => `, at ${SYMBOLS[each]} = ${short(held[each] ?? 0)}`);
   const sure = law.statistics === null ? '' : `; band: ${levelText(level)} prediction interval`;
-  return [
-    label(title ?? law.name, FRAME.left, 24, { size: 16, weight: 600 }),
-    label(`${formula(law)}${fixed.join('')}${sure}`, FRAME.left, 44, {}),
-  ];
+  return `${formula(law)}${fixed.join('')}${sure}`;
 }

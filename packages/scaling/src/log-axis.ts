@@ -1,12 +1,4 @@
-/** A logarithmic axis between two positions on paper. */
-export interface LogAxis {
-  /** The position of a value. */
-  readonly place: (value: number) => number;
-  /** Values with a label. */
-  readonly ticks: readonly number[];
-  /** Values with a small mark. */
-  readonly smallTicks: readonly number[];
-}
+import type { Axis } from './axis.js';
 
 /** Steps within a decade that get a label, the finest first, until there are few enough. */
 const LABELLED = [[1, 2, 3, 5], [1, 3], [1]] as const;
@@ -14,8 +6,8 @@ const MOST_LABELS = 9;
 /** Room beyond the outermost values, as a part of the whole. */
 const MARGIN = 0.06;
 
-/** An axis that shows all values, from position `start` to position `end`. */
-export function logAxis(values: readonly number[], start: number, end: number): LogAxis {
+/** A logarithmic axis that shows all values, from position `start` to position `end`. */
+export function logAxis(values: readonly number[], start: number, end: number): Axis {
   const [lowest, highest] = [Math.log10(Math.min(...values)), Math.log10(Math.max(...values))];
   const margin = Math.max((highest - lowest) * MARGIN, 0.05);
   const [low, high] = [lowest - margin, highest + margin];

@@ -1,7 +1,7 @@
-import type { LogAxis } from './log-axis.js';
+import type { Axis } from './axis.js';
 import { element, escapeXml } from './svg.js';
 
-export const [WIDTH, HEIGHT] = [720, 460];
+const [WIDTH, HEIGHT] = [720, 460];
 /** Where the axes are, in pixels. */
 export const FRAME = { left: 78, right: 700, top: 56, bottom: 396 } as const;
 export const INK = {
@@ -13,8 +13,32 @@ export const INK = {
   text: '#333c4a',
 };
 
+/** A white sheet with shapes on it, as the text of an SVG. */
+export function sheet(title: string, ...shapes: readonly string[]): string {
+  return `${element(
+    'svg',
+    {
+      xmlns: 'http://www.w3.org/2000/svg',
+      viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
+      width: WIDTH,
+      height: HEIGHT,
+      role: 'img',
+      'font-family': 'system-ui, sans-serif',
+      'font-size': 13,
+    },
+    element('title', {}, escapeXml(title)),
+    element('rect', { width: WIDTH, height: HEIGHT, fill: '#ffffff' }),
+    ...shapes,
+  )}\n`;
+}
+
+/** The title of a picture and the line below it. */
+export function headings(title: string, subtitle: string): string[] {
+  return [label(title, FRAME.left, 24, { size: 16, weight: 600 }), label(subtitle, FRAME.left, 44, {})];
+}
+
 /** The frame with grid lines, marks, numbers and titles. */
-export function axes(x: LogAxis, y: LogAxis, xTitle: string, yTitle: string): string[] {
+export function axes(x: Axis, y: Axis, xTitle: string, yTitle: string): string[] {
   const { left, right, top, bottom } = FRAME;
   const line = (x1: number, y1: number, x2: number, y2: number, stroke: string) =>
     element('line', { x1, y1, x2, y2, stroke });

@@ -9,7 +9,7 @@ export const USAGE = `npm run bench -- [options]
   --models LIST        of ${MODEL_NAMES.join(', ')} (default: all)
   --precisions LIST    of ${PRECISIONS.join(', ')} (default: all)
   --threads LIST       threads of each process (default: 1,2)
-  --processes LIST     data-parallel processes, for mm1-tiny (default: 1,2)
+  --processes LIST     data-parallel processes (default: 1,2)
   --rounds N           turns that every contestant takes (default: 5; with --quick 3)
   --steps N            measured steps of a turn (default: 5; with --quick 2)
   --warmup N           steps before the first round, after the very first one (default: 3; with --quick 1)

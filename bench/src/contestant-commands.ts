@@ -41,7 +41,7 @@ export async function commandsOf(
       precision: benchCase.precision,
       threads,
       rank,
-      worldSize: processes,
+      worldSize: contestant === 'weft-apart' ? 1 : processes,
       startedAtMs: Date.now(),
       mode: contestant === 'torch-compile' ? 'compile' : 'eager',
     };
@@ -58,6 +58,7 @@ export async function commandsOf(
     switch (contestant) {
       case 'weft':
       case 'weft-alone':
+      case 'weft-apart':
       case 'gemm':
         return { program: process.execPath, args: [MEASURED_PROCESS, JSON.stringify(spec)], environment: {} };
       default: {

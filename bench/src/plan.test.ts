@@ -15,13 +15,15 @@ describe('the plan', () => {
     expect(cases[0]).toEqual({ model: 'decoder-5m', precision: 'fp32', threads: 1, processes: 1 });
   });
 
-  test('has data-parallel cases of the multimodal model only, and only where the cores suffice', () => {
+  test('has data-parallel cases of every model, where the cores suffice', () => {
     const parallel = planCases(everything, 2).filter(({ processes }) => processes === 2);
     expect(parallel.map(({ model, threads, precision }) => [model, threads, precision])).toEqual([
+      ['decoder-5m', 1, 'fp32'],
+      ['decoder-5m', 1, 'bf16'],
       ['mm1-tiny', 1, 'fp32'],
       ['mm1-tiny', 1, 'bf16'],
     ]);
-    expect(planCases(everything, 4).filter(({ processes }) => processes === 2)).toHaveLength(4);
+    expect(planCases(everything, 4).filter(({ processes }) => processes === 2)).toHaveLength(8);
   });
 
   test('sets peers only against work that they can do', () => {
@@ -39,6 +41,7 @@ describe('the plan', () => {
     expect(contestantsOf({ ...decoder, model: 'mm1-tiny', processes: 2 }, PEERS)).toEqual([
       'weft',
       'weft-alone',
+      'weft-apart',
       'torch-ddp',
       'gemm',
       'torch-gemm',

@@ -12,12 +12,13 @@ export interface BenchCase {
 }
 
 /**
- * Who takes part: ours; ours in one process, beside data-parallel cases; the peers; and the matrix products that set
- * the scale, our engine's and PyTorch's.
+ * Who takes part: ours; beside data-parallel cases ours in one process, and ours in as many processes that know nothing
+ * of each other, which is the most that the machine allows; the peers; and the matrix products that set the scale, our
+ * engine's and PyTorch's.
  */
 export const PEERS = ['torch-eager', 'torch-compile', 'torch-ddp', 'jax'] as const;
 export type Peer = (typeof PEERS)[number];
-export type ContestantName = 'weft' | 'weft-alone' | Peer | 'gemm' | 'torch-gemm';
+export type ContestantName = 'weft' | 'weft-alone' | 'weft-apart' | Peer | 'gemm' | 'torch-gemm';
 
 export interface PlanOptions {
   readonly models: readonly ModelName[];
@@ -25,9 +26,6 @@ export interface PlanOptions {
   readonly threads: readonly number[];
   readonly processes: readonly number[];
 }
-
-/** What the data-parallel cases train: the model that goes through the trainer's own step. */
-const DATA_PARALLEL_MODEL: ModelName = 'mm1-tiny';
 
 /** All cases, models outermost. Data-parallel ones only where every process has its threads' cores to itself. */
 export function planCases({ models, precisions, threads, processes }: PlanOptions, cores: number): BenchCase[] {
@@ -39,9 +37,7 @@ export function planCases({ models, precisions, threads, processes }: PlanOption
         ),
       ),
     )
-    .filter(({ model, processes, threads }) => {
-      return processes === 1 || (model === DATA_PARALLEL_MODEL && processes * threads <= cores);
-    });
+    .filter(({ processes, threads }) => processes === 1 || processes * threads <= cores);
 }
 
 /** Who runs in a case, ours first. JAX knows the decoder alone. */
@@ -51,11 +47,16 @@ export function contestantsOf({ model, processes }: BenchCase, peers: readonly P
   const invited = fitting.filter((peer) => peers.includes(peer));
   return [
     'weft',
-    ...(processes > 1 ? ['weft-alone' as const] : []),
+    ...(processes > 1 ? (['weft-alone', 'weft-apart'] as const) : []),
     ...invited,
     'gemm',
     ...(invited.some((peer) => peer !== 'jax') ? ['torch-gemm' as const] : []),
   ];
+}
+
+/** Whether a contestant trains through our engine. */
+export function isOurs(contestant: ContestantName): boolean {
+  return contestant === 'weft' || contestant === 'weft-alone' || contestant === 'weft-apart';
 }
 
 /** Whether a contestant only multiplies matrices. */

@@ -2,7 +2,7 @@ import { commandsOf, meansOf, type TeamSpec } from './contestant-commands.js';
 import type { Farewell, Hello, Ready, Start, Turn, TurnResult } from './contestant-spec.js';
 import { gemmFlops } from './gemm-contestant.js';
 import { modelFlops } from './model-flops.js';
-import { type BenchCase, type ContestantName, isGemm, turnOrder } from './plan.js';
+import { type BenchCase, type ContestantName, isGemm, isOurs, turnOrder } from './plan.js';
 import type { CaseResult, Measurement } from './summary.js';
 import { Team } from './team.js';
 
@@ -81,7 +81,7 @@ class Runner {
   }
 
   get isPeer(): boolean {
-    return !['weft', 'weft-alone', 'gemm'].includes(this.contestant);
+    return !isOurs(this.contestant) && this.contestant !== 'gemm';
   }
 
   /** The first step and the warm-up, neither of them measured. */

@@ -1,5 +1,5 @@
 import type { OpProfile } from './contestant-spec.js';
-import { type BenchCase, type ContestantName, isGemm } from './plan.js';
+import { type BenchCase, type ContestantName, isGemm, isOurs } from './plan.js';
 import { median, pairedSpeedup } from './statistics.js';
 
 /** What was seen of one contestant of a case. */
@@ -140,10 +140,6 @@ function compareLosses(ours: Measurement, theirs: Measurement): Agreement {
     lastLossDifference: difference(steps),
     isEqual: difference(1) <= LOSS_TOLERANCE,
   };
-}
-
-function isOurs(contestant: ContestantName): boolean {
-  return contestant === 'weft' || contestant === 'weft-alone';
 }
 
 function find(measurements: readonly Measurement[], name: ContestantName): Measurement {

@@ -1,26 +1,26 @@
 import { DataPlane, inMemoryRing, type ProcessGroup } from '@weft/collectives';
-import { WeftError } from '@weft/common';
 import type { RunConfig } from '@weft/config';
 import { createExecutor, type HostArray } from '@weft/engine';
 import { recipe } from '@weft/recipes';
 import { type StepParts, trainProgram, trainStep } from '@weft/trainer';
 import { type Contestant, type ContestantParts, executorOptions } from './contestant.js';
 import type { ContestantSpec } from './contestant-spec.js';
+import { dataParallelDecoderProgram } from './decoder-program.js';
 import { loadBatch, loadWeights } from './load-fixture.js';
-import { wholeModel } from './models.js';
+import { type BenchModel, wholeModel } from './models.js';
 
 const JOIN_TIMEOUT_MS = 60_000;
 
-/** The multimodal model in the trainer's own step: gradients, ring all-reduce, measure, vote, apply. */
+/** A model in the trainer's own step: gradients, ring all-reduce, measure, vote, apply. */
 export async function openTrainer(parts: ContestantParts): Promise<Contestant> {
   const { spec } = parts;
   const config = runConfig(spec);
   const { group, close } = await joinRing(parts);
-  const program = trainProgram(config);
+  const program = spec.model.images === null ? dataParallelDecoderProgram(spec.model) : trainProgram(config);
   const executor = createExecutor(program, executorOptions(parts));
   await loadWeights(executor, program, spec.fixture);
   const batch = await loadBatch(spec.fixture, spec.rank);
-  const loader = { load: async () => slice(batch) };
+  const loader = { load: async () => slice(batch, spec.model) };
   // The coordinator's part, deciding whether a step is applied, has no share in the measured work.
   const link = { vote: async () => ({ apply: true }), report: () => {}, checkpointPart: () => {} };
   let step = 0;
@@ -38,13 +38,14 @@ export async function openTrainer(parts: ContestantParts): Promise<Contestant> {
   };
 }
 
+/** What the step reads of a run. A decoder alone has none of the recipe's images, but nobody asks for them. */
 function runConfig({ model, optimizer, precision, threads, worldSize }: ContestantSpec): RunConfig {
-  if (model.images === null) throw new WeftError('internal', `${model.name} has no images`);
   const tiny = recipe('mm1Tiny');
+  const images = model.images ?? { ...tiny.model, imagesPerSequence: tiny.data.imagesPerSequence };
   return {
     ...tiny,
-    model: wholeModel(model.images, model.decoder, model.sequenceLength),
-    data: { ...tiny.data, imagesPerSequence: model.images.imagesPerSequence },
+    model: wholeModel(images, model.decoder, model.sequenceLength),
+    data: { ...tiny.data, imagesPerSequence: images.imagesPerSequence },
     optimizer,
     precision,
     workers: worldSize,
@@ -57,21 +58,18 @@ function runConfig({ model, optimizer, precision, threads, worldSize }: Contesta
 type Slice = Awaited<ReturnType<StepParts['loader']['load']>>;
 type Microbatch = Slice['microbatches'][number];
 
-function slice(batch: Readonly<Record<string, HostArray>>): Slice {
-  const ints = (field: string) => batch[field] as Int32Array;
-  const floats = (field: string) => batch[field] as Float32Array;
-  const microbatch: Microbatch = {
-    tokenIds_BT: ints('tokenIds_BT'),
-    targetIds_BT: ints('targetIds_BT'),
-    lossMask_BT: floats('lossMask_BT'),
-    segmentIds_BT: ints('segmentIds_BT'),
-    positions_BT: ints('positions_BT'),
-    imageRows_BT: ints('imageRows_BT'),
-    images_NHWC: floats('images_NHWC'),
-  };
-  const lossTokens = microbatch.lossMask_BT.reduce((sum, mask) => sum + mask, 0);
+function slice(batch: Readonly<Record<string, HostArray>>, { batchSize, sequenceLength }: BenchModel): Slice {
+  // A decoder alone has no mask and no images: every position is a target.
+  const mask = batch.lossMask_BT as Float32Array | undefined;
+  const lossTokens = mask?.reduce((sum, each) => sum + each, 0) ?? batchSize * sequenceLength;
   const sequences = { captioned: 0, interleaved: 0, text: 0 };
-  return { microbatches: [microbatch], lossTokens, digest: '', sequences, readSeconds: 0 };
+  return {
+    microbatches: [batch as Record<string, HostArray> & Microbatch],
+    lossTokens,
+    digest: '',
+    sequences,
+    readSeconds: 0,
+  };
 }
 
 /** A ring over TCP, also between processes of one machine; one process alone needs none. */

@@ -34,9 +34,18 @@ export function microbatchGradients(
   const gradient = new Map(parameters.map(({ name }, i) => [name, grads[i] as tf.Tensor]));
   const totals = [tf.reshape(crossEntropy as tf.Tensor, [1]), tf.reshape(tf.sum(batch.lossMask_BT), [1])];
   if (moeSignals !== undefined) totals.push(moeSignals);
+  return { ...intoBuckets(buckets, (name) => gradient.get(name) as tf.Tensor, totals as tf.Tensor1D[]), ...leaving };
+}
+
+/** Lays gradients into flat buckets. @param totals go behind those of bucket 0, as `TOTALS` names them */
+export function intoBuckets(
+  buckets: readonly GradientBucket[],
+  gradient: (name: string) => tf.Tensor,
+  totals: readonly tf.Tensor1D[],
+): Record<string, tf.Tensor> {
   const flat = buckets.map(({ name, entries }, index) => {
-    const gradients = entries.map((entry) => tf.reshape(gradient.get(entry.name) as tf.Tensor, [-1]));
-    return [name, tf.concat1d([...gradients, ...(index === 0 ? totals : [])] as tf.Tensor1D[])] as const;
+    const gradients = entries.map((entry) => tf.reshape<tf.Rank.R1>(gradient(entry.name), [-1]));
+    return [name, tf.concat1d([...gradients, ...(index === 0 ? totals : [])])] as const;
   });
-  return { ...Object.fromEntries(flat), ...leaving };
+  return Object.fromEntries(flat);
 }

@@ -1,112 +1,35 @@
 import type { RunConfig } from '@weft/config';
-import { elementCount, type Phase, type PhaseContext, type TensorSpec, tf } from '@weft/engine';
-import { batchSpecs, isExpertTensor, modelParameters, moeSignalsLength, type ParameterSpec } from '@weft/model';
-import { adamwApply, adamwState, clipScale, globalNorm, scheduleFactor } from '@weft/optim';
+import { batchSpecs, isExpertTensor, modelParameters, moeSignalsLength } from '@weft/model';
 import { remoteInputs } from './experts/remote-experts.js';
-import { type GradientBucket, gradientBuckets, TOTALS } from './gradient-buckets.js';
 import { evaluatePhase } from './held-out-loss.js';
 import { microbatchGradients } from './microbatch-gradients.js';
-import { isStoredExpert, type StatefulProgram } from './stored-state.js';
+import { stepProgram, type TrainProgram } from './step-program.js';
+import { isStoredExpert } from './stored-state.js';
 
-/** The training of one rank as a program: what it keeps, and the phases of a step. */
-export interface TrainProgram extends StatefulProgram {
-  readonly buckets: readonly GradientBucket[];
-}
-
-/** The phases of a step, in order; `accumulate` is `gradients` of every further microbatch. */
-export type TrainPhase = 'gradients' | 'accumulate' | 'measure' | 'apply' | 'evaluate';
+export type { TrainPhase, TrainProgram } from './step-program.js';
 
 /**
- * - `gradients`: one microbatch → sums of the gradients in flat buckets, with the totals of the step behind bucket 0.
- *   Where the run has expert workers, its MoE layers give out rows and wait for late inputs, see `exchangeNames`.
- * - `accumulate`: the same, added to the buckets of the microbatches before.
- * - `measure`: reduced buckets → loss, gradient norm and MoE signals of the step.
- * - `apply`: reduced buckets → clipped AdamW update under the schedule.
- * - `evaluate`: only where sequences are held out, see `evaluatePhase`.
+ * The training of a run's model, phase by phase as `stepProgram` has it. Where the run has expert workers, the MoE layers
+ * of `gradients` give out rows and wait for late inputs, see `exchangeNames`. Where sequences are held out there is
+ * `evaluate` as well, see `evaluatePhase`.
  */
 export function trainProgram(config: RunConfig): TrainProgram {
-  const { model, data, microbatchSize } = config;
+  const { model, data, microbatchSize, optimizer, steps } = config;
   const hasExperts = config.expertWorkers === 0;
   const parameters = modelParameters(model).filter(({ name }) => hasExperts || !isExpertTensor(name));
-  const buckets = gradientBuckets(parameters, moeSignalsLength(model));
-  const batch = {
-    ...batchSpecs(model, microbatchSize, data.imagesPerSequence),
-    ...(hasExperts ? {} : remoteInputs(config)),
-  };
-  const bucketInputs: Record<string, TensorSpec> = Object.fromEntries(
-    buckets.map(({ name, length }) => [name, { shape: [length], dtype: 'float32' }]),
-  );
-
-  const gradients = (context: PhaseContext) => microbatchGradients(config, parameters, buckets, context);
-  const phases: Record<Exclude<TrainPhase, 'evaluate'>, Phase> & { evaluate?: Phase } = {
-    gradients: { inputs: batch, run: gradients },
-    accumulate: {
-      inputs: { ...batch, ...bucketInputs },
-      run: (context) => {
-        const sums = gradients(context);
-        const added = buckets.map(({ name }) => [name, tf.add(sums[name] as tf.Tensor, context.input(name))] as const);
-        return { ...sums, ...Object.fromEntries(added) };
-      },
+  const program = stepProgram({
+    name: config.recipe,
+    parameters,
+    batch: {
+      ...batchSpecs(model, microbatchSize, data.imagesPerSequence),
+      ...(hasExperts ? {} : remoteInputs(config)),
     },
-    measure: {
-      inputs: bucketInputs,
-      run: (context) => {
-        const { lossSum, lossTokens, moeSignals } = totals(context, buckets);
-        const norm = globalNorm(buckets.map((bucket) => flatGradient(context, bucket)));
-        const signals = moeSignals === undefined ? {} : { moeSignals };
-        return { loss: tf.div(lossSum, lossTokens), gradNorm: tf.div(norm, lossTokens), lossTokens, ...signals };
-      },
-    },
-    apply: {
-      inputs: {
-        ...bucketInputs,
-        gradNorm: { shape: [], dtype: 'float32' },
-        step: { shape: [], dtype: 'float32' },
-      },
-      run: (context) => applyUpdate(config, parameters, buckets, context),
-    },
-    ...(config.evaluation.sequencesPerSource > 0 ? { evaluate: evaluatePhase(config) } : {}),
-  };
-  const weights = Object.fromEntries(parameters.map(({ name, shape }) => [name, { shape, dtype: 'float32' } as const]));
-  const state = { ...weights, ...adamwState(parameters) };
-  const tensors = Object.entries(state).map(([name, { shape }]) => ({ name, shape }));
-  const stored = { tensors, firstExpert: 0, isElsewhere: (name: string) => !hasExperts && isStoredExpert(name) };
-  return { name: config.recipe, state, phases, parameters, stored, buckets };
-}
-
-function applyUpdate(
-  config: RunConfig,
-  parameters: readonly ParameterSpec[],
-  buckets: readonly GradientBucket[],
-  context: PhaseContext,
-): Record<string, tf.Tensor> {
-  const { lossTokens } = totals(context, buckets);
-  const clip = clipScale(context.input('gradNorm') as tf.Scalar, config.optimizer.clipNorm);
-  const scale = tf.div(clip, lossTokens);
-  const located = new Map(
-    buckets.flatMap((bucket) => bucket.entries.map((entry) => [entry.name, { bucket, entry }] as const)),
-  );
-  const gradient = (name: string) => {
-    const { bucket, entry } = located.get(name) as { bucket: GradientBucket; entry: GradientBucket['entries'][number] };
-    const flat = tf.slice1d(context.input(bucket.name) as tf.Tensor1D, entry.offset, elementCount(entry.shape));
-    return tf.mul(tf.reshape(flat, [...entry.shape]), scale);
-  };
-  const step = context.input('step') as tf.Scalar;
-  const factor = scheduleFactor(config.optimizer, config.steps, step);
-  adamwApply(context, config.optimizer, parameters, gradient, step, factor);
-  return { learningRate: tf.mul(factor, config.optimizer.learningRate) };
-}
-
-function totals(context: PhaseContext, buckets: readonly GradientBucket[]) {
-  const bucket = buckets[0] as GradientBucket;
-  const flat = context.input(bucket.name) as tf.Tensor1D;
-  const at = (offset: number) => tf.reshape(tf.slice1d(flat, bucket.gradientLength + offset, 1), []) as tf.Scalar;
-  const signalsAt = bucket.gradientLength + TOTALS.length;
-  const hasSignals = bucket.length > signalsAt;
-  const moeSignals = hasSignals ? tf.slice1d(flat, signalsAt, bucket.length - signalsAt) : undefined;
-  return { lossSum: at(0), lossTokens: at(1), moeSignals };
-}
-
-function flatGradient(context: PhaseContext, bucket: GradientBucket): tf.Tensor {
-  return tf.slice1d(context.input(bucket.name) as tf.Tensor1D, 0, bucket.gradientLength);
+    gradients: (context, buckets) => microbatchGradients(config, parameters, buckets, context),
+    signals: moeSignalsLength(model),
+    optimizer,
+    steps,
+    isElsewhere: (name) => !hasExperts && isStoredExpert(name),
+  });
+  if (config.evaluation.sequencesPerSource === 0) return program;
+  return { ...program, phases: { ...program.phases, evaluate: evaluatePhase(config) } };
 }

@@ -14,7 +14,7 @@ describe('the arguments of the bench', () => {
   });
 
   test('take fewer turns with --quick, unless they are told how many', () => {
-    expect(parseBenchArguments([])).toMatchObject({ rounds: 5, steps: 5, warmup: 3 });
+    expect(parseBenchArguments([])).toMatchObject({ rounds: 5, steps: 3, warmup: 2 });
     expect(parseBenchArguments(['--quick', '--steps', '4'])).toMatchObject({ rounds: 3, steps: 4, warmup: 1 });
   });
 

@@ -11,14 +11,15 @@ export const USAGE = `npm run bench -- [options]
   --threads LIST       threads of each process (default: 1,2)
   --processes LIST     data-parallel processes (default: 1,2)
   --rounds N           turns that every contestant takes (default: 5; with --quick 3)
-  --steps N            measured steps of a turn (default: 5; with --quick 2)
-  --warmup N           steps before the first round, after the very first one (default: 3; with --quick 1)
-  --quick              the whole table in a third of the time, with less certain medians
+  --steps N            measured steps of a turn (default: 3; with --quick 2)
+  --warmup N           steps before the first round, after the very first one (default: 2; with --quick 1)
+  --quick              the whole table in about half the time, with less certain medians
   --peers              let PyTorch and JAX take turns with ours, and print the ratios
   --with LIST          the peers: of ${PEERS.join(', ')} (default: all that Python has); means --peers
   --chip-tflops N      the chip's peak in TFLOP/s, by its maker: adds the column MFU
   --all-reduce         measure the ring all-reduce as well; against gloo with --peers
   --profile            time every op of our step instead, and print the types of ops
+  --resume             keep the cases that the file of --out has, and measure the missing ones
   --json               print JSON instead of the table
   --out FILE           where to write the JSON (default: bench/results/latest.json)
   --help
@@ -35,12 +36,14 @@ export interface BenchOptions extends PlanOptions {
   readonly chipTflops: number | undefined;
   readonly allReduce: boolean;
   readonly profile: boolean;
+  /** Keep what an interrupted run measured. */
+  readonly resume: boolean;
   readonly json: boolean;
   readonly out: string | undefined;
   readonly help: boolean;
 }
 
-const THOROUGH = { rounds: '5', steps: '5', warmup: '3' } as const;
+const THOROUGH = { rounds: '5', steps: '3', warmup: '2' } as const;
 const QUICK = { rounds: '3', steps: '2', warmup: '1' } as const;
 
 /** @throws WeftError `invalid_argument` naming the option, the value and what it may be. */
@@ -59,6 +62,7 @@ export function parseBenchArguments(words: readonly string[]): BenchOptions {
     chipTflops: values['chip-tflops'] === undefined ? undefined : positive('--chip-tflops', values['chip-tflops']),
     allReduce: values['all-reduce'],
     profile: values.profile,
+    resume: values.resume,
     json: values.json,
     out: values.out,
     help: values.help,
@@ -83,6 +87,7 @@ function parsed(words: readonly string[]) {
         'chip-tflops': { type: 'string' },
         'all-reduce': { type: 'boolean', default: false },
         profile: { type: 'boolean', default: false },
+        resume: { type: 'boolean', default: false },
         json: { type: 'boolean', default: false },
         out: { type: 'string' },
         help: { type: 'boolean', default: false },

@@ -1,10 +1,10 @@
 #!/usr/bin/env node
 // `npm run bench`: how fast a training step is, in the units of docs/benchmarks.md.
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { availableParallelism, cpus, tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { availableParallelism, tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { WEFT_VERSION, WeftError } from '@weft/common';
+import { WeftError } from '@weft/common';
 import { measureAllReduce } from './all-reduce.js';
 import { type BenchOptions, parseBenchArguments, USAGE } from './arguments.js';
 import { writeFixture } from './fixture.js';
@@ -13,6 +13,7 @@ import { OPTIMIZER } from './optimizer.js';
 import { findPeers } from './peers.js';
 import { type BenchCase, contestantsOf, type Peer, planCases } from './plan.js';
 import { describeCase, renderProfile, renderResults } from './render.js';
+import { emptyReport, isSameCase, type Report, readResults, writeReport } from './report.js';
 import { runCase } from './run-case.js';
 import { median } from './statistics.js';
 import { type CaseResult, type Measurement, summarise } from './summary.js';
@@ -34,49 +35,61 @@ async function bench(options: BenchOptions): Promise<number> {
   const cases = planCases(options, availableParallelism());
   const { peers, missing } = findPeers(options.profile ? [] : options.peers);
   for (const sentence of missing) console.error(sentence);
-  const machine = { processor: cpus()[0]?.model ?? 'unknown', cores: availableParallelism(), node: process.version };
-  const results: CaseResult[] = [];
-  const broken: string[] = [];
-  const save = (allReduce?: unknown) => writeReport(options, { machine, results, broken, allReduce });
+  const out = options.out ?? DEFAULT_OUT;
+  let report = emptyReport(options);
+  const known = options.resume ? await readResults(out, report) : [];
+  const startedMs = Date.now();
   const directory = await mkdtemp(join(tmpdir(), 'weft-bench-'));
   try {
     for (const [index, benchCase] of cases.entries()) {
+      const kept = known.find((result) => isSameCase(result.case, benchCase));
       const place = `${index + 1}/${cases.length} ${describeCase(benchCase)}`;
       try {
-        const { measurements, failures } = await measure(benchCase, peers, options, directory, place);
-        if (options.profile) printProfile(benchCase, measurements);
-        else results.push(summarise(benchCase, measurements, failures, options.chipTflops));
+        if (kept === undefined) {
+          const say = (what: string) => console.error(`${minutes(Date.now() - startedMs)} ${place}: ${what}`);
+          const { measurements, failures } = await measure(benchCase, peers, options, directory, say);
+          if (options.profile) printProfile(benchCase, measurements);
+          else report = withResult(report, summarise(benchCase, measurements, failures, options.chipTflops));
+        } else report = withResult(report, kept);
       } catch (thrown) {
-        broken.push(`${describeCase(benchCase)}: ${WeftError.from(thrown).message}`);
+        const reason = `${describeCase(benchCase)}: ${WeftError.from(thrown).message}`;
+        report = { ...report, broken: [...report.broken, reason] };
       }
-      // Whoever interrupts a long run keeps what was measured.
-      if (!options.profile) await save();
+      if (!options.profile) await writeReport(out, report);
     }
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
-  for (const sentence of broken) console.error(sentence);
-  const failed = broken.length > 0 ? 1 : 0;
+  for (const sentence of report.broken) console.error(sentence);
+  const failed = report.broken.length > 0 ? 1 : 0;
   if (options.profile) return failed;
 
-  const allReduce = options.allReduce ? await measureAllReduce(peers.includes('torch-ddp')) : undefined;
-  const report = await save(allReduce);
-  if (options.json) console.log(report);
-  else {
-    console.log(`${machine.processor}, ${machine.cores} cores, Node ${machine.node}`);
-    console.log(renderResults(results));
-    if (allReduce !== undefined) console.log(JSON.stringify(allReduce, null, 2));
+  if (options.allReduce) {
+    report = { ...report, allReduce: await measureAllReduce(peers.includes('torch-ddp')) };
+    await writeReport(out, report);
   }
-  return results.some(({ agreement }) => agreement.some(({ isEqual }) => !isEqual)) ? 1 : failed;
+  print(report);
+  return report.results.some(({ agreement }) => agreement.some(({ isEqual }) => !isEqual)) ? 1 : failed;
 }
 
-/** Writes everything measured so far as JSON, and returns it. */
-async function writeReport(options: BenchOptions, measured: object): Promise<string> {
-  const report = JSON.stringify({ weft: WEFT_VERSION, options, ...measured }, null, 2);
-  const out = options.out ?? DEFAULT_OUT;
-  await mkdir(dirname(out), { recursive: true });
-  await writeFile(out, `${report}\n`);
-  return report;
+function print({ options, machine, results, allReduce, ...others }: Report): void {
+  if (options.json) {
+    console.log(JSON.stringify({ ...others, machine, options, results, allReduce }, null, 2));
+    return;
+  }
+  console.log(`${machine.processor}, ${machine.cores} cores, Node ${machine.node}`);
+  console.log(renderResults(results));
+  if (allReduce !== undefined) console.log(JSON.stringify(allReduce, null, 2));
+}
+
+function withResult(report: Report, result: CaseResult): Report {
+  return { ...report, results: [...report.results, result] };
+}
+
+/** 754000 → "12:34" */
+function minutes(ms: number): string {
+  const seconds = Math.round(ms / 1000);
+  return `${String(Math.floor(seconds / 60)).padStart(2, '0')}:${String(seconds % 60).padStart(2, '0')}`;
 }
 
 async function measure(
@@ -84,7 +97,7 @@ async function measure(
   peers: readonly Peer[],
   options: BenchOptions,
   directory: string,
-  place: string,
+  onProgress: (what: string) => void,
 ) {
   const model = benchModel(benchCase.model);
   const where = join(directory, `${benchCase.model}-${benchCase.processes}`);
@@ -94,7 +107,7 @@ async function measure(
     contestants: options.profile ? ['weft'] : contestantsOf(benchCase, peers),
     team: { model, optimizer: OPTIMIZER, fixture, trace: options.profile },
     cacheDirectory: join(directory, 'cache'),
-    onProgress: (what) => console.error(`${place}: ${what}`),
+    onProgress,
   });
 }
 

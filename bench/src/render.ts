@@ -12,6 +12,8 @@ export function describeCase({ model, precision, threads, processes }: BenchCase
 
 /** A matrix product that gets a smaller part of its cores than this runs beside something else. */
 const QUIET = 0.9;
+/** So much of a core may others have, such as the system's own chores. */
+const CHORES = 0.1;
 
 /** One table over all cases. The columns MFU and "weft ×" are there when there is something to put into them. */
 export function renderResults(results: readonly CaseResult[]): string {
@@ -62,15 +64,21 @@ function remarks(result: CaseResult): string[] {
   const failures = result.failures.map(({ contestant, reason }) => `${name}: ${contestant} broke down: ${reason}`);
   const { gemmFlopsPerSecond: peak, torchGemmFlopsPerSecond: torchPeak } = result;
   const ofTorch = torchPeak === undefined ? '' : `, of PyTorch ${(torchPeak / 1e9).toFixed(0)}`;
-  const cores = result.case.threads * result.case.processes;
-  const isQuiet = result.gemmBusyCores >= QUIET * cores;
-  const busy = `${name}: THE MACHINE WAS BUSY, matrix products had ${result.gemmBusyCores.toFixed(2)} of ${cores} cores`;
   return [
     `${name}: GEMM peak ${(peak / 1e9).toFixed(0)} GFLOP/s${ofTorch}`,
-    ...(isQuiet ? [] : [busy]),
+    ...noise(result).map((what) => `${name}: THE MACHINE WAS BUSY, ${what}`),
     ...agreements,
     ...failures,
   ];
+}
+
+/** What others did to the measurement, if they did. */
+function noise({ case: { threads, processes }, gemmBusyCores, othersCores }: CaseResult): string[] {
+  const cores = threads * processes;
+  const starved = `matrix products had ${gemmBusyCores.toFixed(2)} of ${cores} cores`;
+  const { mean = 0, worst = 0 } = othersCores ?? {};
+  const others = `others had ${mean.toFixed(2)} cores on average, ${worst.toFixed(2)} in the turns of one contestant`;
+  return [...(gemmBusyCores < QUIET * cores ? [starved] : []), ...(worst > CHORES ? [others] : [])];
 }
 
 /** The types of ops by time, those under a thousandth of the step left out. */

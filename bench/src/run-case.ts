@@ -1,6 +1,7 @@
 import { commandsOf, meansOf, type TeamSpec } from './contestant-commands.js';
 import type { Farewell, Hello, Ready, Start, Turn, TurnResult } from './contestant-spec.js';
 import { gemmFlops } from './gemm-contestant.js';
+import { takenCoreSeconds } from './host-load.js';
 import { modelFlops } from './model-flops.js';
 import { type BenchCase, type ContestantName, isGemm, isOurs, turnOrder } from './plan.js';
 import type { CaseResult, Measurement } from './summary.js';
@@ -72,6 +73,8 @@ class Runner {
   readonly #losses: number[] = [];
   #cpuSeconds = 0;
   #wallSeconds = 0;
+  #othersSeconds: number | undefined = 0;
+  #watchedSeconds = 0;
 
   constructor(contestant: ContestantName, benchCase: BenchCase, spec: TeamSpec, team: Team) {
     this.contestant = contestant;
@@ -98,7 +101,12 @@ class Runner {
   /** One step brings caches and threads back from the others' turns, then `steps` are measured. */
   async takeTurn(steps: number): Promise<void> {
     const back = await this.#turn(1);
+    const [start, takenBefore] = [performance.now(), takenCoreSeconds()];
     const { stepSeconds, losses, cpuSeconds } = await this.#turn(steps);
+    const takenAfter = takenCoreSeconds();
+    if (takenBefore === undefined || takenAfter === undefined) this.#othersSeconds = undefined;
+    else if (this.#othersSeconds !== undefined) this.#othersSeconds += takenAfter - takenBefore - cpuSeconds;
+    this.#watchedSeconds += (performance.now() - start) / 1000;
     this.#losses.push(...back.losses, ...losses);
     this.#rounds.push([...stepSeconds]);
     this.#cpuSeconds += cpuSeconds;
@@ -119,6 +127,7 @@ class Runner {
       rounds: this.#rounds,
       losses: this.#losses,
       busyCores: this.#cpuSeconds / this.#wallSeconds,
+      othersCores: this.#othersSeconds && Math.max(0, this.#othersSeconds / this.#watchedSeconds),
       peakBytes: farewells.reduce((sum, { peakBytes }) => sum + peakBytes, 0),
       secondsToFirstStep: this.#ready.secondsToFirstStep,
       profile: farewells[0]?.profile,

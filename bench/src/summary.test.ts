@@ -17,6 +17,7 @@ function measured(contestant: Measurement['contestant'], changes: Partial<Measur
     ],
     losses: [8.3, 8.2],
     busyCores: 1,
+    othersCores: 0.02,
     peakBytes: 2 ** 28,
     secondsToFirstStep: 1.5,
     profile: undefined,
@@ -78,6 +79,16 @@ describe('the printed results', () => {
     expect(render(0.97)).not.toContain('BUSY');
     expect(render(0.6)).toContain(
       'decoder-5m fp32, 1 thread: THE MACHINE WAS BUSY, matrix products had 0.60 of 1 cores',
+    );
+  });
+
+  test('warn when others had cores while a single contestant was measured', () => {
+    const render = (othersCores: number | undefined) =>
+      renderResults([summarise(decoder, [measured('weft', { othersCores }), slow, gemm], [], undefined)]);
+    expect(render(0.05)).not.toContain('BUSY');
+    expect(render(undefined)).not.toContain('BUSY');
+    expect(render(0.62)).toContain(
+      'THE MACHINE WAS BUSY, others had 0.22 cores on average, 0.62 in the turns of one contestant',
     );
   });
 

@@ -16,6 +16,8 @@ export interface Measurement {
   readonly losses: readonly number[];
   /** Processor seconds over wall seconds, all processes together. */
   readonly busyCores: number;
+  /** Cores that others had during its turns, whoever they are; undefined where the system does not tell. */
+  readonly othersCores: number | undefined;
   /** Peak resident memory, all processes together. */
   readonly peakBytes: number;
   readonly secondsToFirstStep: number;
@@ -48,6 +50,8 @@ export interface CaseResult {
   readonly torchGemmFlopsPerSecond: number | undefined;
   /** Cores that those products had, of the case's threads: fewer when others used the machine. */
   readonly gemmBusyCores: number;
+  /** Cores that others had while somebody was measured, on average over the contestants; the worst of them. */
+  readonly othersCores: { readonly mean: number; readonly worst: number } | undefined;
   readonly rows: readonly Row[];
   readonly agreement: readonly Agreement[];
   /** Contestants that broke down, and how. */
@@ -83,10 +87,17 @@ export function summarise(
     gemmFlopsPerSecond,
     torchGemmFlopsPerSecond: torchGemm && gemmPeak(torchGemm),
     gemmBusyCores: gemm.busyCores,
+    othersCores: othersCores(measurements),
     rows: trained.map((each) => toRow(each, ours, benchCase, gemmFlopsPerSecond, chipTflops)),
     agreement: trained.filter(({ contestant }) => !isOurs(contestant)).map((theirs) => compareLosses(ours, theirs)),
     failures,
   };
+}
+
+function othersCores(measurements: readonly Measurement[]): CaseResult['othersCores'] {
+  const all = measurements.flatMap(({ othersCores }) => othersCores ?? []);
+  if (all.length === 0) return undefined;
+  return { mean: all.reduce((sum, each) => sum + each, 0) / all.length, worst: Math.max(...all) };
 }
 
 /** FLOP/s of the fastest product of each round, the peak of its moment; their median. */

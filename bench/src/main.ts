@@ -5,7 +5,7 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { WeftError } from '@weft/common';
-import { measureAllReduce } from './all-reduce.js';
+import { measureAllReduce, renderAllReduce } from './all-reduce.js';
 import { type BenchOptions, parseBenchArguments, USAGE } from './arguments.js';
 import { writeFixture } from './fixture.js';
 import { benchModel } from './models.js';
@@ -79,7 +79,7 @@ function print({ options, machine, results, allReduce, ...others }: Report): voi
   }
   console.log(`${machine.processor}, ${machine.cores} cores, Node ${machine.node}`);
   console.log(renderResults(results));
-  if (allReduce !== undefined) console.log(JSON.stringify(allReduce, null, 2));
+  if (allReduce !== undefined) console.log(`\n${renderAllReduce(allReduce)}`);
 }
 
 function withResult(report: Report, result: CaseResult): Report {

@@ -2,6 +2,7 @@ import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { availableParallelism, cpus } from 'node:os';
 import { dirname } from 'node:path';
 import { WEFT_VERSION, WeftError } from '@weft/common';
+import type { AllReduceResult } from './all-reduce.js';
 import type { BenchOptions } from './arguments.js';
 import type { BenchCase } from './plan.js';
 import type { CaseResult } from './summary.js';
@@ -14,7 +15,7 @@ export interface Report {
   readonly results: readonly CaseResult[];
   /** Cases that could not be measured, and why. */
   readonly broken: readonly string[];
-  readonly allReduce?: unknown;
+  readonly allReduce?: readonly AllReduceResult[];
 }
 
 export function emptyReport(options: BenchOptions): Report {

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { renderAllReduce } from './all-reduce.js';
 import { renderProfile, renderResults } from './render.js';
 import { type Measurement, summarise } from './summary.js';
 import { formatTable } from './table.js';
@@ -116,4 +117,11 @@ test('a table aligns words left and numbers right', () => {
     { title: 'n', align: 'right' },
   ] as const;
   expect(formatTable(columns, [['x', '12345']])).toBe('name      n\nx     12345');
+});
+
+test('all-reduces stand beside those of gloo, where it took part', () => {
+  const ours = { processes: 2, mib: 64, gigabytesPerSecond: { weft: 3 } };
+  expect(renderAllReduce([ours]).split('\n')[1]).toMatch(/weft GB\/s$/);
+  const both = { ...ours, gigabytesPerSecond: { weft: 3, gloo: 1.2 } };
+  expect(renderAllReduce([both]).split('\n')[2]).toMatch(/2 +64 +3\.00 +1\.20 +2\.50$/);
 });

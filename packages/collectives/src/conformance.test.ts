@@ -1,16 +1,17 @@
-import { createServer } from 'node:net';
+import { createServer, type Server } from 'node:net';
 import { Random, WeftError } from '@weft/common';
 import { ringChunks } from '@weft/topology';
 import { afterEach, describe, expect, it } from 'vitest';
 import { parseAddress } from './address.js';
 import { connectRing } from './connect-ring.js';
 import type { RingLinks } from './link.js';
+import { localPathOf } from './local-address.js';
 import { memoryLinks } from './memory-ring.js';
 import { Rendezvous } from './rendezvous.js';
 import { RingGroup } from './ring-group.js';
 import { SocketWire } from './socket-wire.js';
 
-/** One suite over both transports: what holds for a ring in memory holds over TCP. */
+/** One suite over all transports: what holds for a ring in memory holds over TCP and over local sockets. */
 interface Ring {
   readonly groups: readonly RingGroup[];
   /** Cuts all connections of one rank, as the end of its process does. */
@@ -28,26 +29,42 @@ afterEach(async () => {
 
 const transports: Record<string, (worldSize: number) => Promise<readonly RingLinks[]>> = {
   memory: async (worldSize) => memoryLinks(worldSize),
-  tcp: async (worldSize) => {
-    const doors = await Promise.all(Array.from({ length: worldSize }, openDoor));
-    return Promise.all(
-      doors.map(({ rendezvous }, rank) => {
-        const place = { runId: 'conformance', generation: 1, rank, worldSize };
-        const previousAddress = parseAddress(doors[(rank + worldSize - 1) % worldSize]!.address);
-        const gate = rendezvous.expect(place, 'token');
-        return connectRing({ place, token: 'token', previousAddress, gate, timeoutMs: 5_000 });
+  tcp: (worldSize) =>
+    connectDoors(worldSize, async (server) => {
+      await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
+      const bound = server.address();
+      return `127.0.0.1:${typeof bound === 'object' ? bound?.port : ''}`;
+    }),
+  ...(process.platform === 'linux' && {
+    'local sockets': (worldSize) =>
+      connectDoors(worldSize, async (server) => {
+        const address = `no-such-host-${++doors}:1`;
+        await new Promise<void>((listening) => server.listen({ path: localPathOf(address) }, listening));
+        return address;
       }),
-    );
-  },
+  }),
 };
+let doors = 0;
 
-async function openDoor(): Promise<{ rendezvous: Rendezvous; address: string }> {
-  const rendezvous = new Rendezvous();
-  const server = createServer((socket) => void rendezvous.receive(SocketWire.accepted(socket)));
-  await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
-  cleanups.push(() => new Promise((closed) => server.close(closed)));
-  const bound = server.address();
-  return { rendezvous, address: `127.0.0.1:${typeof bound === 'object' ? bound?.port : ''}` };
+/** @param open makes a server listen and gives the address at which ranks call it */
+async function connectDoors(worldSize: number, open: (server: Server) => Promise<string>): Promise<RingLinks[]> {
+  const doors = await Promise.all(
+    Array.from({ length: worldSize }, async () => {
+      const rendezvous = new Rendezvous();
+      const server = createServer((socket) => void rendezvous.receive(SocketWire.accepted(socket)));
+      const address = await open(server);
+      cleanups.push(() => new Promise((closed) => server.close(closed)));
+      return { rendezvous, address };
+    }),
+  );
+  return Promise.all(
+    doors.map(({ rendezvous }, rank) => {
+      const place = { runId: 'conformance', generation: 1, rank, worldSize };
+      const previousAddress = parseAddress(doors[(rank + worldSize - 1) % worldSize]!.address);
+      const gate = rendezvous.expect(place, 'token');
+      return connectRing({ place, token: 'token', previousAddress, gate, timeoutMs: 5_000 });
+    }),
+  );
 }
 
 describe.each(Object.entries(transports))('a ring over %s', (_, connect) => {

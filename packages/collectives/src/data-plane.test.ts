@@ -41,6 +41,12 @@ describe('a data plane', () => {
     expect(open.address).toMatch(/^gpu-7:\d+$/);
   });
 
+  it.runIf(process.platform === 'linux')('is reached by its own machine without TCP', async () => {
+    const planes = await Promise.all([0, 1].map(() => DataPlane.listen({ advertisedHost: 'no-such-host' })));
+    for (const plane of planes) cleanups.push(() => plane.close());
+    expect(await sumOfOnes(await joinAll(planes))).toEqual([2, 2]);
+  });
+
   it('needs no connection for a ring of one', async () => {
     const plane = await listen();
     const group = await plane.joinRing({

@@ -1,4 +1,4 @@
-import { createServer, type Server } from 'node:net';
+import { createServer, type Server, type ListenOptions as SocketOptions } from 'node:net';
 import { WeftError } from '@weft/common';
 import { ringNeighbours } from '@weft/topology';
 import { formatAddress, parseAddress } from './address.js';
@@ -8,6 +8,7 @@ import type { ExchangeShape, ExpertExchange, ExpertHost } from './exchange/excha
 import { ExpertCallers } from './exchange/expert-callers.js';
 import { RankConnections } from './exchange/rank-connections.js';
 import { RankGate } from './exchange/rank-gate.js';
+import { localPathOf } from './local-address.js';
 import type { ProcessGroup } from './process-group.js';
 import { Rendezvous } from './rendezvous.js';
 import { RingGroup } from './ring-group.js';
@@ -65,13 +66,13 @@ export interface HostExpertsOptions extends ExchangeOptions {
 }
 
 /**
- * The one listening socket of a process, through which it joins rings and exchanges with
- * experts: one after the other or several at a time.
+ * Where a process is called, over TCP and from its own machine over a local socket: through it the process joins rings and
+ * exchanges with experts, one after the other or several at a time.
  */
 export class DataPlane {
   /** What peers put into their list of addresses: "host:port". */
   readonly address: string;
-  readonly #server: Server;
+  readonly #servers: readonly Server[];
   readonly #rendezvous: Rendezvous;
   /** Rings and exchanges that are open. */
   readonly #open = new Set<{ close(): Promise<void> }>();
@@ -82,25 +83,33 @@ export class DataPlane {
    *
    * @throws `port_in_use` when another process holds the port, `invalid_argument` when the host cannot be listened on.
    */
-  static listen({ host = '127.0.0.1', port = 0, advertisedHost = host }: ListenOptions = {}): Promise<DataPlane> {
+  static async listen({ host = '127.0.0.1', port = 0, advertisedHost = host }: ListenOptions = {}): Promise<DataPlane> {
     const rendezvous = new Rendezvous();
-    const server = createServer((socket) => void rendezvous.receive(SocketWire.accepted(socket)));
-    return new Promise((resolve, reject) => {
-      server.once('error', (cause: NodeJS.ErrnoException) => reject(listenError(host, port, cause)));
-      server.listen({ host, port }, () => {
-        const bound = server.address();
-        const boundPort = typeof bound === 'object' && bound !== null ? bound.port : port;
-        resolve(new DataPlane(server, rendezvous, formatAddress(advertisedHost, boundPort)));
-      });
-    });
+    const serve = () => createServer((socket) => void rendezvous.receive(SocketWire.accepted(socket)));
+    const server = serve();
+    await listening(server, { host, port }, (cause) => listenError(host, port, cause));
+    const bound = server.address();
+    const boundPort = typeof bound === 'object' && bound !== null ? bound.port : port;
+    const address = formatAddress(advertisedHost, boundPort);
+    const path = localPathOf(address);
+    const servers = [server];
+    if (path !== undefined) {
+      const local = serve();
+      try {
+        await listening(local, { path }, (cause) => listenError(advertisedHost, boundPort, cause));
+      } catch (thrown) {
+        server.close();
+        throw thrown;
+      }
+      servers.push(local);
+    }
+    return new DataPlane(servers, rendezvous, address);
   }
 
-  private constructor(server: Server, rendezvous: Rendezvous, address: string) {
-    this.#server = server;
+  private constructor(servers: readonly Server[], rendezvous: Rendezvous, address: string) {
+    this.#servers = servers;
     this.#rendezvous = rendezvous;
     this.address = address;
-    // A connection that breaks while it is being accepted is the caller's concern.
-    server.on('error', () => {});
   }
 
   /**
@@ -169,10 +178,10 @@ export class DataPlane {
   /** Closes all rings and exchanges, stops listening and hangs up on callers. */
   async close(): Promise<void> {
     this.#closed = true;
-    const stopped = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    const stopped = this.#servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve())));
     this.#rendezvous.close();
     await Promise.all([...this.#open].map((each) => each.close()));
-    await stopped;
+    await Promise.all(stopped);
   }
 
   #checkJoining(place: RingPlace, token: string): void {
@@ -201,6 +210,22 @@ async function meet(group: ProcessGroup, place: RingPlace, patienceMs: number): 
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** @param failure says what it means that the server cannot listen */
+function listening(
+  server: Server,
+  options: SocketOptions,
+  failure: (cause: NodeJS.ErrnoException) => WeftError,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (cause: NodeJS.ErrnoException) => reject(failure(cause)));
+    server.listen(options, () => {
+      // A connection that breaks while it is being accepted is the caller's concern.
+      server.on('error', () => {});
+      resolve();
+    });
+  });
 }
 
 function listenError(host: string, port: number, cause: NodeJS.ErrnoException): WeftError {

@@ -3,6 +3,7 @@ import { WeftError } from '@weft/common';
 import type { Address } from './address.js';
 import { type Caller, callPeer } from './handshake.js';
 import type { Wire } from './link.js';
+import { localPathOf } from './local-address.js';
 import { SocketWire } from './socket-wire.js';
 
 const FIRST_RETRY_MS = 20;
@@ -45,8 +46,10 @@ export class PatientCall {
   async connect(caller: Caller): Promise<Wire> {
     const { address, token } = this.#options;
     for (let pauseMs = FIRST_RETRY_MS; ; pauseMs = Math.min(LAST_RETRY_MS, pauseMs * 2)) {
-      const wire = SocketWire.connect(address);
+      const path = localPathOf(address.text);
+      const wire = (path && (await SocketWire.connectLocally(path))) || SocketWire.connect(address);
       this.#wires.add(wire);
+      if (this.#hungUp.signal.aborted) wire.destroy();
       try {
         await callPeer(wire, caller, token);
         this.#answers++;

@@ -6,10 +6,8 @@ import { pour } from './link.js';
 const SCRATCH_BYTES = 4096;
 const KEEP_ALIVE_DELAY_MS = 15_000;
 
-export interface SocketAddress {
-  readonly host: string;
-  readonly port: number;
-}
+/** Of a TCP socket, or the path of a local one. */
+export type SocketAddress = { readonly host: string; readonly port: number } | { readonly path: string };
 
 /**
  * A socket as a wire. On the connecting side bytes are read from the kernel straight to the sink's target; the
@@ -35,8 +33,7 @@ export class SocketWire implements Wire {
       return next !== undefined;
     };
     const socket = connect({
-      host: address.host,
-      port: address.port,
+      ...('path' in address ? { path: address.path } : { host: address.host, port: address.port }),
       noDelay: true,
       keepAlive: true,
       keepAliveInitialDelay: KEEP_ALIVE_DELAY_MS,
@@ -44,6 +41,15 @@ export class SocketWire implements Wire {
     });
     const wire: SocketWire = new SocketWire(socket);
     return wire;
+  }
+
+  /** The connecting side, once it is connected; undefined when nobody listens at the path. */
+  static connectLocally(path: string): Promise<SocketWire | undefined> {
+    const wire = SocketWire.connect({ path });
+    return new Promise((resolve) => {
+      wire.#socket.once('connect', () => resolve(wire));
+      void wire.closed.then(() => resolve(undefined));
+    });
   }
 
   /** The accepting side. */

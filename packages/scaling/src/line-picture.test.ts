@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest';
 import { linePicture } from './index.js';
 import { linearAxis } from './linear-axis.js';
+import { short } from './paper.js';
 
 const falling = [1, 100, 200, 300].map((step) => [step, 6 / Math.sqrt(step)] as const);
 const picture = (yScale: 'linear' | 'logarithmic') =>
@@ -36,4 +37,8 @@ it('labels a linear axis at round values only', () => {
   expect(linearAxis([0, 300], 0, 1).ticks).toEqual([0, 50, 100, 150, 200, 250, 300]);
   expect(linearAxis([-0.013, 0.021], 0, 1).ticks).toEqual([-0.01, -0.005, 0, 0.005, 0.01, 0.015, 0.02]);
   expect(linearAxis([5, 5], 0, 1).ticks).toContain(5);
+});
+
+it('writes zero and values below it as people do', () => {
+  expect([0, -0.05, -20_000, 0.00005].map(short)).toEqual(['0', '−0.05', '−2e4', '5e-5']);
 });

@@ -47,20 +47,21 @@ export function linePicture({ title, subtitle, xTitle, yTitle, yScale, groups }:
     ),
     ...dots.map(placed).map(([cx, cy]) => element('circle', { cx, cy, r: 3.5, fill: 'none', stroke: ink })),
   ]);
-  return sheet(
-    title,
-    ...axes(x, y, xTitle, yTitle),
-    ...headings(title, subtitle),
-    ...shapes,
-    ...groups.flatMap(legend),
-  );
+  return sheet(title, ...axes(x, y, xTitle, yTitle), ...headings(title, subtitle), ...shapes, ...legend(groups));
 }
 
-function legend({ name, ink }: LineGroup, at: number): string[] {
-  const [left, top] = [FRAME.right - 220, FRAME.top + 20 + 20 * at];
+/** In the upper right corner, on white, for lines may pass there. */
+function legend(groups: readonly LineGroup[]): string[] {
+  const [left, top] = [FRAME.right - 190, FRAME.top + 8];
   return [
-    element('line', { x1: left, x2: left + 24, y1: top - 4, y2: top - 4, stroke: ink, 'stroke-width': 3 }),
-    label(name, left + 32, top, {}),
+    element('rect', { x: left, y: top, width: 182, height: 8 + 20 * groups.length, fill: '#ffffff' }),
+    ...groups.flatMap(({ name, ink }, at) => {
+      const y = top + 18 + 20 * at;
+      return [
+        element('line', { x1: left + 8, x2: left + 30, y1: y - 4, y2: y - 4, stroke: ink, 'stroke-width': 3 }),
+        label(name, left + 38, y, {}),
+      ];
+    }),
   ];
 }
 

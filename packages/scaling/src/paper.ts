@@ -77,8 +77,10 @@ export function label(
   );
 }
 
-/** 300000 → "3e5", 0.002 → "0.002", 0.0000715 → "7.15e-5". */
+/** 300000 → "3e5", 0.002 → "0.002", 0.0000715 → "7.15e-5", −0.05 → "−0.05". */
 export function short(value: number): string {
+  if (value < 0) return `−${short(-value)}`;
   const digits = Number(value.toPrecision(3));
-  return digits >= 0.001 && digits < 10_000 ? String(digits) : digits.toExponential().replace('e+', 'e');
+  const isPlain = digits === 0 || (digits >= 0.001 && digits < 10_000);
+  return isPlain ? String(digits) : digits.toExponential().replace('e+', 'e');
 }

@@ -16,7 +16,7 @@ import {
 import { ROOT } from './lib/root.mjs';
 
 const STEPS = 300;
-const SEEDS = [17, 18, 19];
+const SEEDS = [17, 18, 19, 20, 21];
 const PRECISIONS = /** @type {const} */ (['fp32', 'bf16']);
 const INK = { fp32: '#1f5fbf', bf16: '#c2410c', seeds: '#9aa5b5' };
 const HOME = process.env.WEFT_HOME ?? join(ROOT, '.weft');
@@ -100,7 +100,9 @@ console.log(
 console.log(
   `  bf16 over fp32, seed by seed: ${heldOut.shifts.map(signed).join(', ')}; mean ${signed(mean(heldOut.shifts))}`,
 );
-console.log(`  spread of the seeds in fp32: ${nats(heldOut.seedSpread)}`);
+console.log(
+  `  standard deviation over the seeds: fp32 ${nats(heldOut.deviation.fp32)}, bf16 ${nats(heldOut.deviation.bf16)}`,
+);
 console.log(`training losses, means over ${WINDOW_STEPS} steps, apart on average:`);
 console.log(`  bf16 from fp32, same seed: ${nats(apart.precisions)}; fp32 from fp32, other seed: ${nats(apart.seeds)}`);
 

@@ -95,7 +95,7 @@ describe('loss curves of two precisions', () => {
     const near = comparePrecisions({ fp32, bf16: [run(1, 0.02), run(2, 0.09)] });
     expect(near.apart.seeds).toBeCloseTo(0.1);
     expect(near.apart.precisions).toBeCloseTo(0.015);
-    expect(near.heldOut.seedSpread).toBeCloseTo(0.1);
+    expect(near.heldOut.deviation.fp32).toBeCloseTo(0.1 / Math.sqrt(2));
     expect(isWithinNoise(near)).toBe(true);
   });
 

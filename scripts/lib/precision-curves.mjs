@@ -38,19 +38,20 @@ export function comparePrecisions({ fp32, bf16 }) {
       bf16: mean(bf16.map(last)),
       /** Of bf16 over fp32, seed by seed. */
       shifts: heldOutShifts,
-      seedSpread: Math.max(...fp32.map(last)) - Math.min(...fp32.map(last)),
+      /** Standard deviation over the seeds. */
+      deviation: { fp32: deviation(fp32.map(last)), bf16: deviation(bf16.map(last)) },
     },
   };
 }
 
 /**
- * Whether the difference is noise: two precisions of a seed lie closer together than two seeds of fp32, in training and
- * held out, and the held-out losses of all bf16 runs lie on average within the spread of the fp32 ones.
+ * Whether the difference is noise: two precisions of a seed lie closer together than two seeds of fp32 in
+ * training, and what bf16 shifts the held-out loss by, on average, is less than a standard deviation over the seeds.
  *
  * @param {ReturnType<typeof comparePrecisions>} comparison
  */
 export function isWithinNoise({ apart, heldOut }) {
-  return apart.precisions < apart.seeds && Math.abs(mean(heldOut.shifts)) < heldOut.seedSpread;
+  return apart.precisions < apart.seeds && Math.abs(mean(heldOut.shifts)) < heldOut.deviation.fp32;
 }
 
 /**
@@ -65,6 +66,12 @@ export function differences(a, b) {
 /** @param {readonly number[]} values */
 export function mean(values) {
   return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
+/** @param {readonly number[]} values */
+function deviation(values) {
+  const middle = mean(values);
+  return Math.sqrt(values.reduce((sum, value) => sum + (value - middle) ** 2, 0) / (values.length - 1));
 }
 
 /** @param {Run} run */

@@ -42,6 +42,7 @@ export async function commandsOf(
       threads,
       rank,
       worldSize: contestant === 'weft-apart' ? 1 : processes,
+      isDataParallel: benchCase.processes > 1,
       startedAtMs: Date.now(),
       mode: contestant === 'torch-compile' ? 'compile' : 'eager',
     };

@@ -11,6 +11,8 @@ export interface ContestantSpec {
   readonly threads: number;
   readonly rank: number;
   readonly worldSize: number;
+  /** Whether the case has several processes; one of them alone then does its part of the work in the same way. */
+  readonly isDataParallel: boolean;
   /** The safetensors file of weights and batches. */
   readonly fixture: string;
   /** When the process was started, milliseconds since 1970. */

@@ -35,8 +35,8 @@ process.stdin.destroy();
 
 function open(parts: ContestantParts): Promise<Contestant> {
   if (parts.spec.work === 'gemm') return openGemm(parts);
-  const { model, worldSize } = parts.spec;
-  return model.images === null && worldSize === 1 ? openDecoder(parts) : openTrainer(parts);
+  const { model, isDataParallel } = parts.spec;
+  return model.images === null && !isDataParallel ? openDecoder(parts) : openTrainer(parts);
 }
 
 async function take(contestant: Contestant, steps: number): Promise<TurnResult> {

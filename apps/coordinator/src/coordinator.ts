@@ -23,7 +23,7 @@ import { QueueRequests } from './queue-requests.js';
 import { RunFiles } from './run-files.js';
 import { replayRuns } from './run-logs.js';
 import { RunRequests } from './run-requests.js';
-import { storeTrouble } from './store-trouble.js';
+import { storeNotice } from './store-trouble.js';
 import { SweepRequests } from './sweep-requests.js';
 import { Watchers } from './watchers.js';
 import { WorkerStreams } from './worker-streams.js';
@@ -194,11 +194,8 @@ export class Coordinator {
 
   /** While the store is away the decision in hand waits for it, and all others behind that one. */
   #storeChanged(health: StoreHealth): void {
-    const { log, keeper } = this.#options;
-    const { description } = keeper.store;
-    const notice = storeTrouble({ description, health }) ?? `${description} answers again`;
-    if (health.answers) log.info(notice);
-    else log.warn({ error: health.error }, notice);
+    const { description } = this.#options.keeper.store;
+    const notice = storeNotice({ description, health });
     this.#watchers.pushToAll({ body: { $case: 'notice', notice } });
     this.#tellWatchers();
   }

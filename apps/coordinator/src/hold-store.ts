@@ -3,6 +3,7 @@ import { WeftError } from '@weft/common';
 import { type Held, openStore, readJsonFile, type Store, type StoreOptions } from '@weft/store';
 import type { Logger } from '@weft/telemetry';
 import { coordinatorFile } from './home.js';
+import { storeNotice } from './store-trouble.js';
 
 export interface HoldStoreOptions extends StoreOptions {
   readonly log: Logger;
@@ -30,6 +31,11 @@ export async function holdStore({ log, signal, waitMs, ...options }: HoldStoreOp
   const onTrying = ({ message }: WeftError) => log.warn(`${message}; it is tried again`);
   const store = await openStore({ onTrying, ...options });
   for (const warning of store.warnings) log.warn(warning);
+  store.watchHealth((health) => {
+    const notice = storeNotice({ description: store.description, health });
+    if (health.answers) log.info(notice);
+    else log.warn({ error: health.error }, notice);
+  });
   const isStandby = options.redisUrl !== undefined && waitMs === undefined;
   const onWaiting = (holder: string) =>
     log.info(

@@ -6,3 +6,8 @@ export function storeTrouble({ description, health }: Pick<Store, 'description' 
   const since = new Date(health.sinceMs).toISOString();
   return `${description} has not answered since ${since} (${health.error.message}), and nothing is decided until it does`;
 }
+
+/** What changed, one sentence without its full stop. */
+export function storeNotice(store: Pick<Store, 'description' | 'health'>): string {
+  return storeTrouble(store) ?? `${store.description} answers again`;
+}

@@ -6,7 +6,7 @@ import { withSettings } from './weft.js';
 
 let redis: RedisServer;
 beforeAll(async () => {
-  redis = await redisServer();
+  redis = await redisServer({ isLasting: true });
 });
 afterAll(() => redis.remove());
 

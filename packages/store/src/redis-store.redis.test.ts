@@ -9,7 +9,7 @@ import type { StorePlace } from './testing/store-place.js';
 
 let server: RedisServer;
 beforeAll(async () => {
-  server = await redisServer();
+  server = await redisServer({ isLasting: true });
 });
 afterAll(() => server.remove());
 

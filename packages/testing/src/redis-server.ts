@@ -8,6 +8,8 @@ import { temporaryDirectory } from './temporary-directory.js';
 import { waitFor } from './wait-for.js';
 
 export interface RedisServerOptions {
+  /** It outlives the test, so that it need not wait for the disk before every answer. */
+  readonly isLasting?: boolean;
   /** More arguments of `redis-server`, for instance `['--requirepass', 'secret']`. */
   readonly words?: readonly string[];
   /** Makes it a sentinel that watches the Redis on this port under the name `mymaster`. */
@@ -33,13 +35,19 @@ export interface RedisServer extends AsyncDisposable {
 }
 
 /** @throws WeftError `deadline_exceeded` when it does not come up. */
-export async function redisServer({ words = [], sentinelOf }: RedisServerOptions = {}): Promise<RedisServer> {
+export async function redisServer({
+  isLasting = false,
+  words = [],
+  sentinelOf,
+}: RedisServerOptions = {}): Promise<RedisServer> {
   const directory = await temporaryDirectory();
   const port = await freePort();
   let child: ChildProcess | undefined;
   const start = async () => {
     const first = sentinelOf === undefined ? [] : [await sentinelFile(directory.path, sentinelOf), '--sentinel'];
-    child = spawn('redis-server', [...first, ...settings(port, directory.path), ...words], { stdio: 'ignore' });
+    child = spawn('redis-server', [...first, ...settings(port, directory.path, isLasting), ...words], {
+      stdio: 'ignore',
+    });
     await waitFor(`redis-server on port ${port}`, () => answers(port), { timeoutMs: 10_000 });
   };
   const kill = async () => {
@@ -69,9 +77,9 @@ export async function redisServer({ words = [], sentinelOf }: RedisServerOptions
   };
 }
 
-const settings = (port: number, directory: string): string[] => [
+const settings = (port: number, directory: string, isLasting: boolean): string[] => [
   ...['--port', String(port), '--bind', '127.0.0.1', '--dir', directory, '--save', ''],
-  ...['--appendonly', 'yes', '--appendfsync', 'always', '--maxmemory-policy', 'noeviction'],
+  ...['--appendonly', 'yes', '--appendfsync', isLasting ? 'everysec' : 'always', '--maxmemory-policy', 'noeviction'],
 ];
 
 async function sentinelFile(directory: string, port: number): Promise<string> {

@@ -7,7 +7,7 @@ import { openStore } from '../open-store.js';
 let server: RedisServer;
 let proxy: CuttingProxy;
 beforeAll(async () => {
-  server = await redisServer();
+  server = await redisServer({ isLasting: true });
   proxy = await cuttingProxy(server.port);
 });
 afterAll(async () => {

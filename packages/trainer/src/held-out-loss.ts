@@ -60,13 +60,7 @@ export async function heldOutLoss(parts: EvaluationParts): Promise<HeldOutLoss> 
   const { weights } = parts.config.data;
   const isPart = (source: Source) => weights[source] > 0;
   const sums = new Float32Array(2 * SOURCES.length);
-  let microbatches = 0;
-  for (const [i, source] of SOURCES.entries()) {
-    if (!isPart(source)) continue;
-    const { sum, batches } = await sumOf(parts, source, microbatches);
-    sums.set(sum, 2 * i);
-    microbatches += batches;
-  }
+  for (const [i, source] of SOURCES.entries()) if (isPart(source)) sums.set(await sumOf(parts, source), 2 * i);
   await parts.group.allReduceSum(sums);
   const sources = perSource((source, i) => (isPart(source) ? (sums[2 * i] ?? 0) / (sums[2 * i + 1] ?? 0) : null));
   const weightOfAll = SOURCES.reduce((sum, source) => sum + weights[source], 0);
@@ -74,26 +68,21 @@ export async function heldOutLoss(parts: EvaluationParts): Promise<HeldOutLoss> 
   return { loss, sources, seconds: (performance.now() - startedMs) / 1000 };
 }
 
-/** Loss sum and token count of the rank's part of one source. @param before microbatches of the sources before it. */
-async function sumOf(
-  parts: EvaluationParts,
-  source: Source,
-  before: number,
-): Promise<{ readonly sum: readonly [number, number]; readonly batches: number }> {
+/** Loss sum and token count of the rank's part of one source. */
+async function sumOf(parts: EvaluationParts, source: Source): Promise<[number, number]> {
   const { config, dataset, group, released } = parts;
   const { rank, worldSize } = group;
   const { microbatchSize, evaluation } = config;
   const heldOut = evaluation.sequencesPerSource;
   const sum: [number, number] = [0, 0];
-  let batches = 0;
+  let microbatch = 0;
   for await (const batch of heldOutBatches({ dataset, source, heldOut, microbatchSize, rank, worldSize })) {
     if (released.aborted) throw new WeftError('cancelled', 'the evaluation was given up');
-    const [lossSum, lossTokens] = await evaluate(parts, batch, before + batches);
-    batches++;
+    const [lossSum, lossTokens] = await evaluate(parts, batch, microbatch++);
     sum[0] += lossSum;
     sum[1] += lossTokens;
   }
-  return { sum, batches };
+  return sum;
 }
 
 async function evaluate(parts: EvaluationParts, batch: BatchArrays, microbatch: number): Promise<[number, number]> {

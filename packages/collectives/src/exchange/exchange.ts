@@ -33,7 +33,7 @@ export interface ExchangeShape {
 export interface ExchangeSubject {
   readonly direction: Direction;
   readonly step: number;
-  /** 0, 1, …: the rank's microbatches of the step, or of the evaluation after it. */
+  /** 0, 1, …: the rank's microbatches of the step, or of a source in the evaluation after it. */
   readonly microbatch: number;
   /** The decoder layer. */
   readonly layer: number;

@@ -7,22 +7,19 @@ import { Home, lossDifference, type Metrics, withSettings } from './weft.js';
 const STEPS = 24;
 const settings = {
   steps: STEPS,
-  microbatchSize: 2,
   'checkpoint.everySteps': 8,
   'checkpoint.keepLast': 9,
   'optimizer.learningRate': 3e-4,
   'model.decoder.feedForwardWidth': 64,
-  'model.decoder.moe.experts': 8,
-  'model.decoder.moe.everyLayers': 2,
 };
 const launch = (home: Home, ...args: string[]) =>
-  home.start('launch', 'debugTiny', '--local', '2', ...args, ...withSettings(settings));
+  home.start('launch', 'moeTiny', '--local', '2', ...args, ...withSettings(settings));
 
 let home: Home;
 let local: readonly Metrics[];
 beforeAll(async () => {
   home = await Home.make();
-  local = home.metrics(await home.train('debugTiny', 2, settings));
+  local = home.metrics(await home.train('moeTiny', 2, settings));
 });
 afterAll(() => home.remove());
 

@@ -26,6 +26,8 @@ describe('what follows from a configuration', () => {
       weightsBytes: 4000,
       optimizerBytes: 8000,
       residentBytes: 16_000,
+      // 2 sequences: 128 positions in 4 layers of width 128, 8 images of 16 patches in 2 layers of width 96.
+      blockInputBytes: 4 * 2 * (128 * 4 * 128 + 8 * 16 * 2 * 96),
       checkpointBytes: 12_000,
       ringBytesPerStep: 4000,
       decoderFlops: 6 * 500 * 9 * 128 * 10,

@@ -41,6 +41,8 @@ export interface DerivedFacts {
   readonly gradientsBytes: number;
   readonly optimizerBytes: number;
   readonly residentBytes: number;
+  /** Inputs of all blocks of decoder and vision encoder for one microbatch: what full activation checkpointing keeps. */
+  readonly blockInputBytes: number;
   /** Weights and moments, spread over the shards of all ranks. */
   readonly checkpointBytes: number;
   /** What one rank sends per step in the ring all-reduce. */
@@ -75,8 +77,15 @@ export function derivedFacts(config: RunConfig, parameters: ParameterFacts): Der
     gradientsBytes: weightsBytes,
     optimizerBytes: 2 * weightsBytes,
     residentBytes: 4 * weightsBytes,
+    blockInputBytes: blockInputBytes(config),
     checkpointBytes: 3 * parameters.total * FP32_BYTES,
     ringBytesPerStep: workers === 1 ? 0 : Math.round((2 * (workers - 1) * weightsBytes) / workers),
     decoderFlops: 6 * (parameters.decoderNonEmbedding - idle) * tokensPerStep * steps,
   };
+}
+
+function blockInputBytes({ microbatchSize, data, model: { sequenceLength, vision, decoder } }: RunConfig): number {
+  const patches = data.imagesPerSequence * (vision.imageSize / vision.patchSize) ** 2;
+  const perSequence = sequenceLength * decoder.width * decoder.depth + patches * vision.width * vision.depth;
+  return FP32_BYTES * microbatchSize * perSequence;
 }

@@ -1,4 +1,4 @@
-import { SOURCES } from '@weft/common';
+import { assertNever, SOURCES } from '@weft/common';
 import type { RunConfig } from '@weft/config';
 import { countParameters } from '@weft/model';
 import type { CommandContext } from '../context.js';
@@ -73,11 +73,27 @@ function derivedPairs(config: RunConfig, derived: DerivedFacts): (readonly [stri
       'memory per worker',
       `${bytes(derived.residentBytes)} and activations (weights ${bytes(derived.weightsBytes)}, gradients ${bytes(derived.gradientsBytes)}, AdamW ${bytes(derived.optimizerBytes)})`,
     ],
+    ['activations', activations(config, derived)],
     ...hostPairs(config, derived),
     [experts?.hosts ? 'gradients sent per rank' : 'sent per rank and step', bytes(derived.ringBytesPerStep)],
     ['one checkpoint', bytes(derived.checkpointBytes)],
     ['decoder compute', `${derived.decoderFlops.toExponential(1)} FLOPs (6·N·D)`],
   ];
+}
+
+/** What a microbatch adds to the memory above, in words where it depends on the engine. */
+function activations({ activationCheckpointing }: RunConfig, { blockInputBytes }: DerivedFacts): string {
+  const inputs = `the blocks’ inputs (${bytes(blockInputBytes)})`;
+  switch (activationCheckpointing) {
+    case 'none':
+      return `all that the backward pass reads; activationCheckpointing: full would keep ${inputs}`;
+    case 'selective':
+      return `products with weights and ${inputs} are kept, the rest is computed again, block by block`;
+    case 'full':
+      return `${inputs} are kept, the rest is computed again, block by block`;
+    default:
+      return assertNever(activationCheckpointing);
+  }
 }
 
 function expertPairs({ parameters, experts }: DerivedFacts): (readonly [string, string])[] {

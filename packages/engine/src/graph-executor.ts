@@ -48,8 +48,9 @@ export class GraphExecutor implements Executor {
     for (const [name, spec] of Object.entries(program.state)) {
       this.#variables.set(name, addVariable(this.#writer, name, spec));
     }
-    // One op at a time: the ops themselves use all threads, and memory stays lower.
-    this.#session = new Session(api, this.#graph, { intraOpThreads: options.threads, interOpThreads: 1 });
+    // Two ops at a time keep threads busy where one is too small for all of them; with one thread they would need a second.
+    const interOpThreads = options.threads === 1 ? 1 : 2;
+    this.#session = new Session(api, this.#graph, { intraOpThreads: options.threads, interOpThreads });
     const threads = options.threads === 0 ? 'all' : options.threads;
     this.description = `TensorFlow ${api.TF_Version()} graph, ${options.precision}, ${threads} threads`;
   }

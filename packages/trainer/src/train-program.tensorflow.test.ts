@@ -12,8 +12,8 @@ afterAll(async () => {
   for (const one of open) await one.dispose();
 });
 
-async function executor(kind: EngineKind): Promise<Executor> {
-  const made = createExecutor(program, { kind, precision: 'fp32', threads: 1 });
+async function executor(kind: EngineKind, threads = 1): Promise<Executor> {
+  const made = createExecutor(program, { kind, precision: 'fp32', threads });
   open.push(made);
   await made.writeState(
     Object.fromEntries(program.parameters.map((spec) => [spec.name, initialValue(spec, config.seed)])),
@@ -71,8 +71,8 @@ describe('the training program', () => {
     }
   });
 
-  it('is bit for bit the same each time', async () => {
-    const graph = await executor('graph');
+  it.each([1, 2])('is bit for bit the same each time with %i threads', async (threads) => {
+    const graph = await executor('graph', threads);
     const batch = syntheticBatch(config, 3);
     const first = await graph.run('gradients', batch);
     for (let again = 0; again < 5; again++) {

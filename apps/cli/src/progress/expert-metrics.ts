@@ -1,4 +1,5 @@
 import { bytes, duration, percent } from '../format.js';
+import { listOf, numberOf, objectOf } from './raw-fields.js';
 import type { StepMetrics } from './step-metrics.js';
 
 type ExpertMetrics = NonNullable<StepMetrics['experts']>;
@@ -9,19 +10,19 @@ export function parseExperts(raw: Readonly<Record<string, unknown>>): ExpertMetr
     layers: listOf(raw.layers).map((layer) => {
       const of = objectOf(layer);
       return {
-        layer: numberOf(of.layer),
-        routed: listOf(of.routed).map(numberOf),
-        dropped: listOf(of.dropped).map(numberOf),
-        droppedShare: numberOf(of.droppedShare),
-        loadBalanceLoss: numberOf(of.loadBalanceLoss),
-        routerZLoss: numberOf(of.routerZLoss),
-        routerEntropy: numberOf(of.routerEntropy),
+        layer: measure(of.layer),
+        routed: listOf(of.routed).map(measure),
+        dropped: listOf(of.dropped).map(measure),
+        droppedShare: measure(of.droppedShare),
+        loadBalanceLoss: measure(of.loadBalanceLoss),
+        routerZLoss: measure(of.routerZLoss),
+        routerEntropy: measure(of.routerEntropy),
       };
     }),
-    imbalance: listOf(raw.imbalance).map(numberOf),
-    bytesSent: numberOf(raw.bytesSent),
-    bytesReceived: numberOf(raw.bytesReceived),
-    waitingSeconds: numberOf(raw.waitingSeconds),
+    imbalance: listOf(raw.imbalance).map(measure),
+    bytesSent: measure(raw.bytesSent),
+    bytesReceived: measure(raw.bytesReceived),
+    waitingSeconds: measure(raw.waitingSeconds),
   };
 }
 
@@ -39,7 +40,4 @@ export function expertFacts({ layers, imbalance, ...exchange }: ExpertMetrics): 
   return [...ofLayers, ['exchange', text]];
 }
 
-const listOf = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : []);
-const objectOf = (value: unknown): Readonly<Record<string, unknown>> =>
-  typeof value === 'object' && value !== null ? { ...value } : {};
-const numberOf = (value: unknown): number => (typeof value === 'number' && Number.isFinite(value) ? value : 0);
+const measure = (value: unknown): number => numberOf(value) ?? 0;

@@ -1,6 +1,7 @@
 import { perSource } from '@weft/common';
 import type { MetricsRow } from '@weft/coordination';
 import { parseExperts } from './expert-metrics.js';
+import { isObject, numberOf, objectOf } from './raw-fields.js';
 
 /** One line of `metrics.jsonl`. */
 export type StepMetrics = MetricsRow;
@@ -52,8 +53,3 @@ function parseObject(line: string): Record<string, unknown> | undefined {
     return undefined;
   }
 }
-
-const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null;
-const objectOf = (value: unknown): Record<string, unknown> => (isObject(value) ? value : {});
-const numberOf = (value: unknown): number | null =>
-  typeof value === 'number' && Number.isFinite(value) ? value : null;

@@ -1,8 +1,9 @@
 import { WeftError } from '@weft/common';
 import type { HostArray, HostTensor } from '../executor.js';
 import type { TensorSpec } from '../program.js';
-import { type CApi, type Pointer, viewMemory } from './c-api.js';
+import type { CApi, Pointer } from './c-api.js';
 import { byteSize, DataType } from './data-type.js';
+import { nativeBytes } from './memory-windows.js';
 
 /** A native object with one owner: freed exactly once, and an error instead of a crash when used afterwards. */
 export abstract class Handle {
@@ -77,8 +78,8 @@ export class NativeTensor extends Handle implements HostTensor {
     this.spec = { shape, dtype: dataType === DataType.float32 ? 'float32' : 'int32' };
   }
 
-  get bytes(): Uint8Array {
-    return new Uint8Array(this.#memory());
+  get bytes(): Uint8Array<ArrayBuffer> {
+    return nativeBytes(this.#api.TF_TensorData(this.pointer), Number(this.#api.TF_TensorByteSize(this.pointer)));
   }
 
   get data(): HostArray {
@@ -87,19 +88,15 @@ export class NativeTensor extends Handle implements HostTensor {
   }
 
   #view(): HostArray {
+    const { buffer, byteOffset, byteLength } = this.bytes;
     switch (this.dataType) {
       case DataType.float32:
-        return new Float32Array(this.#memory());
+        return new Float32Array(buffer, byteOffset, byteLength / Float32Array.BYTES_PER_ELEMENT);
       case DataType.int32:
-        return new Int32Array(this.#memory());
+        return new Int32Array(buffer, byteOffset, byteLength / Int32Array.BYTES_PER_ELEMENT);
       default:
         throw new WeftError('internal', `a tensor of TensorFlow type ${this.dataType} has no host form`);
     }
-  }
-
-  #memory(): ArrayBuffer {
-    const bytes = Number(this.#api.TF_TensorByteSize(this.pointer));
-    return bytes === 0 ? new ArrayBuffer(0) : viewMemory(this.#api.TF_TensorData(this.pointer), bytes);
   }
 
   protected free(pointer: Pointer): void {

@@ -19,10 +19,13 @@ describe('bytes in native memory', () => {
     expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(200 * MIB);
   });
 
-  test.each([1, 64 * MIB - 1, 64 * MIB, 64 * MIB + 1, 500 * MIB])('lie whole in a window wherever they begin: %i', (length) => {
-    for (const offset of [0n, 1n, 2n ** 26n - 1n, 2n ** 26n, 2n ** 29n - 1n])
-      expect(nativeBytes(SOMEWHERE + offset, length).length).toBe(length);
-  });
+  test.each([1, 64 * MIB - 1, 64 * MIB, 64 * MIB + 1, 500 * MIB])(
+    'lie whole in a window wherever they begin: %i',
+    (length) => {
+      for (const offset of [0n, 1n, 2n ** 26n - 1n, 2n ** 26n, 2n ** 29n - 1n])
+        expect(nativeBytes(SOMEWHERE + offset, length).length).toBe(length);
+    },
+  );
 
   test('may be none', () => {
     expect(nativeBytes(0n, 0).length).toBe(0);

@@ -4,6 +4,7 @@ import type { Executor, Fed, HostArray, HostTensor, PhaseRun } from './executor.
 import { FinishedRun } from './finished-run.js';
 import { addAssign, addRead, addVariable, type CompiledPhase, compilePhase } from './graph/compile-phase.js';
 import { GraphWriter } from './graph/graph-writer.js';
+import { LoopFunctions } from './graph/loop-functions.js';
 import { GraphPhaseRun } from './graph-phase-run.js';
 import { asNative } from './native/as-native.js';
 import type { CApi, OutputPointer, Pointer } from './native/c-api.js';
@@ -15,7 +16,7 @@ import type { Program, TensorSpec } from './program.js';
 import { recordPhase } from './record.js';
 import { type RewriteOptions, rewrite } from './rewrite/rewrite.js';
 
-export interface GraphOptions extends RewriteOptions {
+export interface GraphOptions extends Omit<RewriteOptions, 'hasLoops'> {
   /** Threads inside one op; 0 lets TensorFlow choose. */
   readonly threads: number;
   /** Told how long every op of a phase took, after each run of it. Tracing slows the run down; default: none. */
@@ -31,6 +32,7 @@ export class GraphExecutor implements Executor {
   readonly #onTrace: GraphOptions['onTrace'];
   readonly #graph: Graph;
   readonly #writer: GraphWriter;
+  readonly #loops: LoopFunctions;
   readonly #session: Session;
   readonly #variables = new Map<string, OutputPointer>();
   readonly #phases = new Map<string, CompiledPhase>();
@@ -41,16 +43,18 @@ export class GraphExecutor implements Executor {
   constructor(api: CApi, program: Program, options: GraphOptions) {
     this.#api = api;
     this.#program = program;
-    this.#rewriting = { precision: options.precision, recompute: options.recompute };
     this.#onTrace = options.onTrace;
     this.#graph = new Graph(api);
     this.#writer = new GraphWriter(api, this.#graph);
+    this.#loops = new LoopFunctions(api, this.#graph);
     for (const [name, spec] of Object.entries(program.state)) {
       this.#variables.set(name, addVariable(this.#writer, name, spec));
     }
     // Two ops at a time keep threads busy where one is too small for all of them; with one thread they would need a second.
     const interOpThreads = options.threads === 1 ? 1 : 2;
     this.#session = new Session(api, this.#graph, { intraOpThreads: options.threads, interOpThreads });
+    const hasLoops = this.#session.devices().every((name) => name.includes(':CPU:'));
+    this.#rewriting = { precision: options.precision, recompute: options.recompute, hasLoops };
     const threads = options.threads === 0 ? 'all' : options.threads;
     this.description = `TensorFlow ${api.TF_Version()} graph, ${options.precision}, ${threads} threads`;
   }
@@ -137,7 +141,7 @@ export class GraphExecutor implements Executor {
     let compiled = this.#phases.get(phase);
     if (compiled === undefined) {
       const recording = rewrite(recordPhase(this.#api, this.#program, phase), this.#rewriting);
-      compiled = compilePhase(this.#writer, recording, this.#variables);
+      compiled = compilePhase(this.#writer, recording, this.#variables, this.#loops);
       this.#phases.set(phase, compiled);
     }
     return compiled;

@@ -4,6 +4,7 @@ import { DataType } from '../native/data-type.js';
 import type { TensorSpec } from '../program.js';
 import { adamUpdates, addAdam, neededValues } from './adam-in-place.js';
 import type { GraphWriter } from './graph-writer.js';
+import type { LoopFunctions } from './loop-functions.js';
 import type { Attrs, RecordedOp, Recording, ValueId } from './recording.js';
 
 /** A phase inside the program's graph: what to feed, fetch and run. */
@@ -23,6 +24,7 @@ export function compilePhase(
   writer: GraphWriter,
   recording: Recording,
   variables: ReadonlyMap<string, OutputPointer>,
+  loops: LoopFunctions,
 ): CompiledPhase {
   const pointers = new Map<ValueId, OutputPointer>();
   const at = (id: ValueId) => pointers.get(id) as OutputPointer;
@@ -40,7 +42,7 @@ export function compilePhase(
       op.variable === undefined
         ? writer.add(
             name,
-            describe(op, recording),
+            op.body === undefined ? describe(op, recording) : loop(loops.nameOf(op.body, recording.values)),
             op.inputs.map(at),
             op.after?.map((value) => at(value).operation),
           )
@@ -113,6 +115,10 @@ export function addAssign(
 ): Pointer {
   const attrs: Attrs = { dtype: options.dtype };
   return writer.add(name, { type: 'AssignVariableOp', attrs }, [handle, value], options.after);
+}
+
+function loop(type: string) {
+  return { type, attrs: { _XlaMustCompile: { kind: 'bool', value: true } } } as const;
 }
 
 function describe(op: RecordedOp, recording: Recording) {

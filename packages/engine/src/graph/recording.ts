@@ -25,6 +25,18 @@ export interface RecordedOp {
   readonly after?: readonly ValueId[];
   /** The recomputable block that it belongs to; see `recomputable`. */
   readonly block?: number;
+  /** Of a `LOOP`: what it computes. */
+  readonly body?: LoopBody;
+}
+
+/** The type of an op that computes a chain of elementwise ops in one loop over memory. */
+export const LOOP = 'Loop';
+
+/** The ops of a loop in an order of execution. Their values are those of the recording; only the outputs leave. */
+export interface LoopBody {
+  readonly ops: readonly RecordedOp[];
+  readonly inputs: readonly ValueId[];
+  readonly outputs: readonly ValueId[];
 }
 
 /** Shape and TensorFlow type of a value. */

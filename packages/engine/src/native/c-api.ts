@@ -33,6 +33,10 @@ const GRAPH = [
   'int TF_GraphGetTensorNumDims(void*, TF_Output, void*)',
   'void TF_GraphGetTensorShape(void*, TF_Output, _Out_ int64_t*, int, void*)',
   'int TF_OperationOutputType(TF_Output)',
+  'void* TF_GraphToFunction(void*, const char*, uchar, int, void*, int, TF_Output*, int, TF_Output*, void*, void*, const char*, void*)',
+  'void TF_FunctionSetAttrValueProto(void*, const char*, void*, size_t, void*)',
+  'void TF_GraphCopyFunction(void*, void*, void*, void*)',
+  'void TF_DeleteFunction(void*)',
 ] as const;
 
 const RUNTIME = [

@@ -12,3 +12,8 @@ export const FLOAT: Attrs = { T: typeAttr('float32') };
 export function isFloat({ T }: Attrs): boolean {
   return T?.value === DataType.float32;
 }
+
+/** Whether it is the type of real numbers in one of the two precisions. */
+export function isRealType(dataType: number | undefined): boolean {
+  return dataType === DataType.float32 || dataType === DataType.bfloat16;
+}

@@ -1,5 +1,6 @@
 import type { RecordedOp, Recording, ValueId } from '../graph/recording.js';
-import { DataType } from '../native/data-type.js';
+import { isRealType } from './attrs.js';
+import { isWidening } from './loop-of.js';
 import type { Recompute } from './recompute.js';
 
 const RESIDENT = new Set(['Const', 'Placeholder']);
@@ -35,12 +36,7 @@ export function repetition({ ops, values }: Recording, mode: Recompute): Repetit
 
 /** Not a real number, such as a router's choice: small, and the backward pass must know the very same one. */
 function isDecision(dataType: number | undefined): boolean {
-  return dataType !== DataType.float32 && dataType !== DataType.bfloat16;
-}
-
-/** What a bfloat16 product gave, in float32: twice as large. */
-function isWidening({ type, attrs }: RecordedOp): boolean {
-  return type === 'Cast' && attrs.SrcT?.value === DataType.bfloat16;
+  return !isRealType(dataType);
 }
 
 /** Every x·sigmoid(x) with its sigmoid: the library computes both in one kernel. */

@@ -6,7 +6,9 @@ import { decayLate } from './decay-late.js';
 import { dropDeadOps } from './drop-dead-ops.js';
 import { dropNoOpCasts } from './drop-no-op-casts.js';
 import type { Pass } from './edit.js';
+import { loops } from './loops.js';
 import { mergeEqualOps } from './merge-equal-ops.js';
+import { movesInBf16 } from './moves-in-bf16.js';
 import { type Recompute, recompute } from './recompute.js';
 import { resultsFirst } from './results-first.js';
 import { sigmoidGates } from './sigmoid-gates.js';
@@ -20,10 +22,12 @@ export type Precision = 'fp32' | 'bf16';
 export interface RewriteOptions {
   readonly precision: Precision;
   readonly recompute: Recompute;
+  /** Whether the device computes loops that XLA compiles. Only in bfloat16, as float32 gains nothing by them. */
+  readonly hasLoops: boolean;
 }
 
 /** All passes in their order: what removes comes first, so that the later ones see less; what orders comes last. */
-export function rewrite(recording: Recording, { precision, recompute: mode }: RewriteOptions): Recording {
+export function rewrite(recording: Recording, { precision, recompute: mode, hasLoops }: RewriteOptions): Recording {
   const passes: readonly Pass[] = [
     dropNoOpCasts,
     sigmoidGates,
@@ -33,9 +37,10 @@ export function rewrite(recording: Recording, { precision, recompute: mode }: Re
     vectorProducts,
     mergeEqualOps,
     dropDeadOps,
-    ...(precision === 'bf16' ? [bf16Matmuls, bf16Softmax] : []),
+    ...(precision === 'bf16' ? [bf16Matmuls, bf16Softmax, movesInBf16] : []),
     recompute(mode),
     decayLate,
+    ...(hasLoops && precision === 'bf16' ? [loops] : []),
     resultsFirst,
   ];
   return passes.reduce((rewritten, pass) => pass(rewritten), recording);

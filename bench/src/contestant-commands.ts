@@ -1,6 +1,7 @@
 import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import type { ContestantSpec } from './contestant-spec.js';
+import { onOwnCores } from './own-cores.js';
 import { pythonOf } from './peers.js';
 import { type BenchCase, type ContestantName, isGemm, type Peer } from './plan.js';
 import type { Command } from './team.js';
@@ -61,13 +62,18 @@ export async function commandsOf(
       case 'weft-alone':
       case 'weft-apart':
       case 'gemm':
-        return { program: process.execPath, args: [MEASURED_PROCESS, JSON.stringify(spec)], environment: {} };
+        return { ...bound(process.execPath, [MEASURED_PROCESS, JSON.stringify(spec)], spec), environment: {} };
       default: {
         const peer = contestant === 'torch-gemm' ? 'torch-eager' : contestant;
-        return { program: pythonOf(peer), args: [peerScript(SCRIPT[contestant]), JSON.stringify(spec)], environment };
+        const args = [peerScript(SCRIPT[contestant]), JSON.stringify(spec)];
+        return { ...bound(pythonOf(peer), args, spec), environment };
       }
     }
   });
+}
+
+function bound(program: string, args: readonly string[], { rank, threads }: ContestantSpec) {
+  return onOwnCores({ program, args }, rank, threads);
 }
 
 async function freePort(): Promise<number> {

@@ -22,7 +22,7 @@ export type Precision = 'fp32' | 'bf16';
 export interface RewriteOptions {
   readonly precision: Precision;
   readonly recompute: Recompute;
-  /** Whether the device computes loops that XLA compiles. Only in bfloat16, as float32 gains nothing by them. */
+  /** Whether the device computes loops that XLA compiles. */
   readonly hasLoops: boolean;
 }
 
@@ -40,7 +40,7 @@ export function rewrite(recording: Recording, { precision, recompute: mode, hasL
     ...(precision === 'bf16' ? [bf16Matmuls, bf16Softmax, movesInBf16] : []),
     recompute(mode),
     decayLate,
-    ...(hasLoops && precision === 'bf16' ? [loops] : []),
+    ...(hasLoops ? [loops] : []),
     resultsFirst,
   ];
   return passes.reduce((rewritten, pass) => pass(rewritten), recording);

@@ -16,7 +16,7 @@ import {
 import { ROOT } from './lib/root.mjs';
 
 const STEPS = 300;
-const SEEDS = [17, 18, 19];
+const SEEDS = [17, 18, 19, 20, 21, 22];
 const PRECISIONS = /** @type {const} */ (['fp32', 'bf16']);
 const INK = { fp32: '#1f5fbf', bf16: '#c2410c', seeds: '#9aa5b5' };
 const HOME = process.env.WEFT_HOME ?? join(ROOT, '.weft');

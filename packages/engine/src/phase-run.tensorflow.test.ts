@@ -21,6 +21,7 @@ const program: Program = {
   },
 };
 
+const GRAPH = { kind: 'graph', precision: 'fp32', threads: 1 } as const;
 const open = (kind: 'graph' | 'eager' | 'javascript') => {
   const executor = createExecutor(program, { kind, precision: 'fp32', threads: 1 });
   executors.push(executor);
@@ -47,6 +48,24 @@ test('an output leaves before a late input comes, and several runs are under way
     [30, 10, 5],
   ]);
   expect((await executor.readState()).runs?.data[0]).toBe(2);
+});
+
+test('a loop over large tensors gives out what a late input is the answer to', async () => {
+  const large = { shape: [512, 512], dtype: 'float32' } as const;
+  const ask: Program['phases'][string] = {
+    inputs: { x: large, answer: large },
+    run: ({ input }) => {
+      const before = tf.neg(tf.mul(input('x'), 2));
+      const sent = tf.matMul(before, tf.eye(512));
+      return { sent, y: tf.neg(tf.add(before, input('answer'))) };
+    },
+  };
+  const executor = createExecutor({ name: 'loops', state: {}, phases: { ask } }, GRAPH);
+  executors.push(executor);
+  const run = await executor.begin('ask', { x: new Float32Array(512 * 512).fill(3) });
+  const { sent } = await run.advance({}, ['sent']);
+  expect(sent?.data[0]).toBe(-6);
+  expect(first(await run.advance({ answer: sent as HostTensor }, ['y']), 'y')).toBe(12);
 });
 
 test('names that are unknown or used before are refused, and the run goes on', async () => {

@@ -89,6 +89,29 @@ test('a product between two ops of a chain keeps them apart', () => {
   ]);
 });
 
+test('a loop does not wait for the answer to what it gives out', () => {
+  const recording = recordingOf(
+    [
+      op('Placeholder', [], 0),
+      op('Mul', [0, 0], 1),
+      op('Neg', [1], 2),
+      op('MatMul', [2, 2], 3),
+      op('Placeholder', [], 4),
+      op('Add', [2, 4], 5),
+      op('Neg', [5], 6),
+    ],
+    { rows: 3, y: 6 },
+  );
+  const { ops } = loops({ ...recording, inputs: { x: 0, answer: 4 } });
+  expect(ops.map(({ type, outputs }) => [type, ...outputs])).toEqual([
+    ['Placeholder', 0],
+    [LOOP, 2],
+    ['MatMul', 3],
+    ['Placeholder', 4],
+    [LOOP, 6],
+  ]);
+});
+
 test('every value is made before it is read, also where a loop moves ops past others', () => {
   const recording = recordingOf(
     [

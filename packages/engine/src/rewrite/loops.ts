@@ -36,7 +36,8 @@ export const loops: Pass = (recording) => {
   const producerOf = (value: ValueId) => producer.get(value) as number;
   const sourceOf = (value: ValueId) => ops[producerOf(value)] as RecordedOp;
   const isLink = linksOf(recording);
-  const chains = chainsOf(recording, producerOf, isLink);
+  const sources = sourcesOf(recording, producerOf);
+  const chains = chainsOf(recording, sources, isLink);
   const leaves = leavingOf(recording, chains);
 
   const rewritten: RecordedOp[] = [];
@@ -48,7 +49,7 @@ export const loops: Pass = (recording) => {
     const chain = chains.membersOf(index);
     for (const member of chain) written.add(member);
     const members = chain.map((member) => ops[member] as RecordedOp);
-    for (const { inputs, after = [] } of members) for (const value of [...inputs, ...after]) write(producerOf(value));
+    for (const member of chain) for (const source of sources[member] as readonly number[]) write(source);
     const outputs = members.flatMap((op) => op.outputs.filter(leaves));
     const loop = members.every(isLink) ? loopOf(members, outputs, sourceOf) : undefined;
     rewritten.push(...(loop === undefined ? members : [loop]));
@@ -69,18 +70,30 @@ function linksOf({ values }: Recording): (op: RecordedOp) => boolean {
     op.outputs.every(isLarge);
 }
 
+/** By op: the ops that must be done before it. An input may come late, as the answer to results recorded before it. */
+function sourcesOf(
+  { ops, outputs }: Recording,
+  producerOf: (value: ValueId) => number,
+): readonly (readonly number[])[] {
+  const results = Object.values(outputs).map(producerOf);
+  return ops.map(({ type, variable, inputs, after = [] }, index) => {
+    const isInput = type === 'Placeholder' && variable === undefined;
+    return isInput ? results.filter((result) => result < index) : [...inputs, ...after].map(producerOf);
+  });
+}
+
 function chainsOf(
   { ops, values }: Recording,
-  producerOf: (value: ValueId) => number,
+  sources: readonly (readonly number[])[],
   isLink: (op: RecordedOp) => boolean,
 ): Clusters {
-  const sizeOf = (value: ValueId) => elementCount(values.get(value)?.shape ?? []);
-  const clusters = new Clusters(ops.map(({ inputs, after = [] }) => [...inputs, ...after].map(producerOf)));
+  const sizeOf = (op: RecordedOp) => elementCount(values.get(op.outputs[0] as ValueId)?.shape ?? []);
+  const clusters = new Clusters(sources);
   for (const [index, op] of ops.entries()) {
     if (!isLink(op)) continue;
-    for (const value of op.inputs) {
-      const isOfSize = sizeOf(value) === sizeOf(op.outputs[0] as ValueId);
-      if (isOfSize && isLink(ops[producerOf(value)] as RecordedOp)) clusters.merge(producerOf(value), index);
+    for (const source of sources[index] as readonly number[]) {
+      const from = ops[source] as RecordedOp;
+      if (isLink(from) && sizeOf(from) === sizeOf(op)) clusters.merge(source, index);
     }
   }
   return clusters;

@@ -110,7 +110,7 @@ const byStep = (/** @type {readonly number[]} */ values) =>
   values.map((value, i) => /** @type {const} */ ([i + 1, value]));
 const points = (/** @type {readonly { step: number; loss: number }[]} */ each) =>
   each.map(({ step, loss }) => /** @type {const} */ ([step, loss]));
-const subtitle = `debugTiny on the demo data, seeds ${SEEDS.join(', ')}; means over ${WINDOW_STEPS} steps`;
+const subtitle = `debugTiny on the demo data, seeds ${SEEDS[0]} to ${SEEDS.at(-1)}; means over ${WINDOW_STEPS} steps`;
 writeFileSync(
   picture('precision-losses.svg'),
   linePicture({

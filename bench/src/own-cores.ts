@@ -13,8 +13,8 @@ interface Call {
  * ranks the same way. Where `taskset` is missing, the call is as it was.
  */
 export function onOwnCores(call: Call, rank: number, threads: number): Call {
-  const cores = threads === 0 ? [] : allowedCores().slice(rank * threads, (rank + 1) * threads);
-  if (cores.length < threads || threads === 0 || !hasTaskset()) return call;
+  const cores = allowedCores().slice(rank * threads, (rank + 1) * threads);
+  if (cores.length === 0 || cores.length < threads || !hasTaskset()) return call;
   return { program: 'taskset', args: ['--cpu-list', cores.join(), call.program, ...call.args] };
 }
 

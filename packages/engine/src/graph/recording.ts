@@ -59,6 +59,11 @@ export interface Recording {
   readonly assignments: Readonly<Record<string, ValueId>>;
 }
 
+/** The elements of a constant of int32. */
+export function intsIn(payload: Uint8Array): readonly number[] {
+  return [...new Int32Array(payload.slice().buffer)];
+}
+
 /** Everything the phase must compute. */
 export function resultsOf(recording: Recording): readonly ValueId[] {
   return [...Object.values(recording.outputs), ...Object.values(recording.assignments)];

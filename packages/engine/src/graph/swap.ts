@@ -1,14 +1,14 @@
 import type { OutputPointer, Pointer } from '../native/c-api.js';
 import { DataType } from '../native/data-type.js';
 import type { GraphWriter } from './graph-writer.js';
-import type { RecordedOp, ValueInfo } from './recording.js';
+import { intsIn, type RecordedOp, type ValueInfo } from './recording.js';
 
 /** Whether an op of a loop rolls the last axis by half of it. */
 export function isSwap({ type, inputs }: RecordedOp, ops: readonly RecordedOp[], { shape }: ValueInfo): boolean {
   const [, shift, axis] = inputs;
   const constant = (value: number | undefined) => {
     const payload = ops.find(({ outputs }) => outputs[0] === value)?.payload;
-    return payload === undefined ? Number.NaN : new Int32Array(payload.slice().buffer)[0];
+    return payload === undefined ? Number.NaN : intsIn(payload)[0];
   };
   const [last, length] = [shape.length - 1, shape.at(-1) ?? 0];
   return type === 'Roll' && constant(shift) === length / 2 && [last, -1].includes(constant(axis) ?? Number.NaN);

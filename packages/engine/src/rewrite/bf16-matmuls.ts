@@ -1,7 +1,7 @@
 import type { Attrs, RecordedOp, ValueId } from '../graph/recording.js';
 import { DataType } from '../native/data-type.js';
 import { isFloat } from './attrs.js';
-import { castValue } from './cast-value.js';
+import { castValue } from './casts.js';
 import { editOps, type Pass } from './edit.js';
 import { isVectorProduct } from './vector-products.js';
 

@@ -1,7 +1,7 @@
-import type { RecordedOp, ValueId } from '../graph/recording.js';
+import type { ValueId } from '../graph/recording.js';
 import { DataType } from '../native/data-type.js';
 import { isFloat, typeAttr } from './attrs.js';
-import { castValue } from './cast-value.js';
+import { castValue, isNarrowing } from './casts.js';
 import { editOps, type Pass } from './edit.js';
 
 /**
@@ -27,7 +27,3 @@ export const bf16Softmax: Pass = (recording) => {
     else editor.keep(op);
   });
 };
-
-function isNarrowing({ type, attrs }: RecordedOp): boolean {
-  return type === 'Cast' && attrs.DstT?.value === DataType.bfloat16;
-}

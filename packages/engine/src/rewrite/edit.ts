@@ -1,5 +1,6 @@
 import {
   type Attrs,
+  intsIn,
   type RecordedOp,
   type Recording,
   resultsOf,
@@ -55,7 +56,7 @@ export function editOps(recording: Recording, visit: (op: RecordedOp, editor: Ed
     constantInts(value) {
       const { type, payload } = producers.get(value) ?? {};
       if (type !== 'Const' || payload === undefined || values.get(value)?.dataType !== DataType.int32) return undefined;
-      return [...new Int32Array(payload.slice().buffer)];
+      return intsIn(payload);
     },
     keep: push,
     add: (type, attrs, inputs, output) => added({ type, attrs, inputs }, output),

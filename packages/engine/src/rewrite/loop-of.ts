@@ -1,13 +1,8 @@
 import { LOOP, type RecordedOp, type ValueId } from '../graph/recording.js';
-import { DataType } from '../native/data-type.js';
+import { isWidening } from './casts.js';
 
 /** Constants of at most so many bytes, such as shapes and single factors, become part of a loop. */
 const SMALL_CONSTANT_BYTES = 64;
-
-/** What a bfloat16 value is in float32. */
-export function isWidening({ type, attrs }: RecordedOp): boolean {
-  return type === 'Cast' && attrs.SrcT?.value === DataType.bfloat16;
-}
 
 /**
  * Ops as one loop, with the small constants and the widened bfloat16 values that they read; undefined where that saves

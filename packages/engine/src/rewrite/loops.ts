@@ -1,10 +1,11 @@
 import { type RecordedOp, type Recording, resultsOf, type ValueId } from '../graph/recording.js';
 import { elementCount } from '../program.js';
 import { isRealType } from './attrs.js';
+import { isWidening } from './casts.js';
 import { Clusters } from './clusters.js';
 import { dropDeadOps } from './drop-dead-ops.js';
 import type { Pass } from './edit.js';
-import { isWidening, loopOf } from './loop-of.js';
+import { loopOf } from './loop-of.js';
 
 /** Elements. In smaller tensors nothing is won, and every loop takes XLA some 40 ms to compile. */
 const SMALLEST = 2 ** 18;

@@ -1,8 +1,7 @@
 import type { RecordedOp, ValueId } from '../graph/recording.js';
 import { DataType } from '../native/data-type.js';
-import { castValue } from './cast-value.js';
+import { castValue, isNarrowing, isWidening } from './casts.js';
 import { countUses, type Editor, editOps, type Pass } from './edit.js';
-import { isWidening } from './loop-of.js';
 
 const MOVES = new Set(['Reshape', 'Transpose']);
 
@@ -48,8 +47,4 @@ function moved({ type, attrs, inputs, outputs }: RecordedOp, half: ValueId, edit
 
 function isMove({ type, after }: RecordedOp): boolean {
   return MOVES.has(type) && after === undefined;
-}
-
-function isNarrowing({ type, attrs }: RecordedOp): boolean {
-  return type === 'Cast' && attrs.DstT?.value === DataType.bfloat16;
 }

@@ -1,6 +1,6 @@
 import type { RecordedOp, Recording, ValueId } from '../graph/recording.js';
 import { isRealType } from './attrs.js';
-import { isWidening } from './loop-of.js';
+import { isWidening } from './casts.js';
 import type { Recompute } from './recompute.js';
 
 const RESIDENT = new Set(['Const', 'Placeholder']);

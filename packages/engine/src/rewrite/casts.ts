@@ -1,4 +1,4 @@
-import type { ValueId } from '../graph/recording.js';
+import type { RecordedOp, ValueId } from '../graph/recording.js';
 import { DataType, type DataTypeName } from '../native/data-type.js';
 import { typeAttr } from './attrs.js';
 import type { Editor } from './edit.js';
@@ -7,4 +7,14 @@ import type { Editor } from './edit.js';
 export function castValue(editor: Editor, value: ValueId, from: DataTypeName, to: DataTypeName): ValueId {
   const attrs = { SrcT: typeAttr(from), DstT: typeAttr(to) };
   return editor.add('Cast', attrs, [value], { shape: editor.infoOf(value).shape, dataType: DataType[to] });
+}
+
+/** Whether an op yields what a bfloat16 value is in float32. */
+export function isWidening({ type, attrs }: RecordedOp): boolean {
+  return type === 'Cast' && attrs.SrcT?.value === DataType.bfloat16;
+}
+
+/** Whether an op rounds its input to bfloat16. */
+export function isNarrowing({ type, attrs }: RecordedOp): boolean {
+  return type === 'Cast' && attrs.DstT?.value === DataType.bfloat16;
 }

@@ -8,7 +8,7 @@ import { dirname, join, normalize } from 'node:path';
 /** From below to above. Rooms of one floor do not import each other. */
 export const FLOORS = [
   ['common', 'proto'],
-  ['telemetry', 'topology', 'engine'],
+  ['telemetry', 'topology', 'shared-memory', 'engine'],
   ['config', 'rpc', 'store', 'mixture'],
   ['model', 'optim', 'data', 'checkpoint', 'collectives', 'coordination', 'scaling', 'recipes'],
   ['trainer'],
@@ -21,7 +21,7 @@ const TESTS_ONLY = 'testing';
 /** Which room alone may import a package; a prefix ending in `/` stands for a scope. */
 const OWNERS = Object.entries({
   '@tensorflow/': ['engine'],
-  koffi: ['engine'],
+  koffi: ['engine', 'shared-memory'],
   pino: ['telemetry'],
   'prom-client': ['telemetry'],
   zod: ['config'],

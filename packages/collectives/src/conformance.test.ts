@@ -11,7 +11,7 @@ import { Rendezvous } from './rendezvous.js';
 import { RingGroup } from './ring-group.js';
 import { SocketWire } from './socket-wire.js';
 
-/** One suite over all transports: what holds for a ring in memory holds over TCP and over local sockets. */
+/** One suite over all transports: what holds for a ring in memory holds over TCP and through shared memory. */
 interface Ring {
   readonly groups: readonly RingGroup[];
   /** Cuts all connections of one rank, as the end of its process does. */
@@ -36,7 +36,7 @@ const transports: Record<string, (worldSize: number) => Promise<readonly RingLin
       return `127.0.0.1:${typeof bound === 'object' ? bound?.port : ''}`;
     }),
   ...(process.platform === 'linux' && {
-    'local sockets': (worldSize) =>
+    'shared memory': (worldSize) =>
       connectDoors(worldSize, async (server) => {
         const address = `no-such-host-${++doors}:1`;
         await new Promise<void>((listening) => server.listen({ path: localPathOf(address) }, listening));

@@ -41,8 +41,11 @@ export async function connectRing(options: ConnectRingOptions): Promise<RingLink
       nextCame = true;
       return wires;
     });
-    const to = (link: 'data' | 'control') => call.connect({ ...place, link, expertWorker: 0 });
-    const connected = Promise.all([to('data'), to('control'), coming]);
+    const connected = Promise.all([
+      call.connectInlet({ ...place, link: 'data', expertWorker: 0 }),
+      call.connect({ ...place, link: 'control', expertWorker: 0 }),
+      coming,
+    ]);
     const doing = `joining the ring of ${ringName(place)}`;
     const [data, control, wires] = await withPatience(connected, { timeoutMs, signal, late, doing });
     return { data: { previous: data, next: wires.data }, control: { previous: control, next: wires.control } };

@@ -1,7 +1,9 @@
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { encodeFrame } from './frame.js';
+import { callPeer } from './handshake.js';
 import { DataPlane, type JoinRingOptions, type ProcessGroup } from './index.js';
+import { SocketWire } from './socket-wire.js';
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
@@ -45,6 +47,27 @@ describe('a data plane', () => {
     const planes = await Promise.all([0, 1].map(() => DataPlane.listen({ advertisedHost: 'no-such-host' })));
     for (const plane of planes) cleanups.push(() => plane.close());
     expect(await sumOfOnes(await joinAll(planes))).toEqual([2, 2]);
+  });
+
+  it('sends over the connection to a caller whose memory it cannot reach', async () => {
+    const plane = await listen();
+    const timeoutMs = 1_000;
+    const joining = plane.joinRing({
+      runId: 'r',
+      generation: 1,
+      rank: 0,
+      addresses: [plane.address, 'x:1'],
+      token: 't',
+      timeoutMs,
+    });
+    joining.catch(() => {});
+    const [host = '', port] = plane.address.split(':');
+    const wire = SocketWire.connect({ host, port: Number(port) });
+    const memory = `${process.pid}/999999/${'0'.repeat(32)}`;
+    const caller = { runId: 'r', generation: 1, rank: 1, worldSize: 2, link: 'data', expertWorker: 0, memory } as const;
+    expect(await callPeer(wire, caller, 't')).toBe(false);
+    wire.destroy();
+    await expect(joining).rejects.toMatchObject({ code: 'deadline_exceeded' });
   });
 
   it('needs no connection for a ring of one', async () => {
@@ -233,14 +256,14 @@ describe('strangers', () => {
 
   it('cannot make a worker take memory by announcing a large message', async () => {
     const plane = await listen();
-    const addresses = [await strangerThatSays(frame(1, 0xffffffff)), plane.address];
+    const addresses = [await strangerThatSays(frame(2, 0xffffffff)), plane.address];
     await expect(plane.joinRing({ ...usual, addresses })).rejects.toThrow('4294967295 bytes is over the limit');
   });
 
   it('are hung up on when they talk nonsense, and disturb nobody', async () => {
     const planes = [await listen(), await listen()];
     const [host, port] = planes[0]!.address.split(':');
-    const answers = [Buffer.from('GET / HTTP/1.1\r\n\r\n'), Buffer.concat([frame(1, 2), Buffer.from('{}')])].map(
+    const answers = [Buffer.from('GET / HTTP/1.1\r\n\r\n'), Buffer.concat([frame(2, 2), Buffer.from('{}')])].map(
       (bytes) =>
         new Promise<string>((resolve) => {
           let heard = '';

@@ -2,7 +2,7 @@ import { WeftError } from '@weft/common';
 import type { Inlet, Sink } from './link.js';
 
 /** Raised when the bytes between two data planes change their meaning. */
-export const DATA_PLANE_PROTOCOL = 1;
+export const DATA_PLANE_PROTOCOL = 2;
 
 /** The largest body of a frame; a peer that announces more is refused before memory is taken. */
 export const MAX_FRAME_BYTES = 4096;

@@ -9,8 +9,8 @@ import type { RingPlace } from './ring-place.js';
  *
  *     accepting side                      connecting side
  *        ── greeting { nonce } ───────────▶
- *        ◀── hello { who, nonce, proof } ──
- *        ── welcome { proof } ────────────▶     or refusal { code, message, cure }
+ *        ◀── hello { who, memory, nonce, proof } ──
+ *        ── welcome { proof, usesMemory } ▶     or refusal { code, message, cure }
  *
  * A proof is an HMAC-SHA256 under the ring's token of both nonces and everything the hello says. So both sides show
  * that they know the token, the token itself never travels, and a recorded handshake is of no use.
@@ -25,6 +25,8 @@ export interface Caller extends RingPlace {
   readonly link: LinkKind;
   /** Which expert worker is called; 0 in the ring. */
   readonly expertWorker: number;
+  /** The shared memory in which the caller would rather find its bytes; empty for none. */
+  readonly memory: string;
 }
 
 /** A hello whose proof is not checked yet: the token is only known once the run is. */
@@ -34,17 +36,23 @@ export interface Hello extends Caller {
   readonly proof: string;
 }
 
-/** The connecting side. Throws what the other side refuses with, or `failed_precondition` when it is not our peer. */
-export async function callPeer(wire: Wire, caller: Caller, token: string): Promise<void> {
+/**
+ * The connecting side. Returns whether the other side will use the caller's memory.
+ *
+ * @throws WeftError what the other side refuses with, or `failed_precondition` when it is not our peer.
+ */
+export async function callPeer(wire: Wire, caller: Caller, token: string): Promise<boolean> {
   const acceptorNonce = text(await readFrame(wire), 'nonce');
   const nonce = randomBytes(16).toString('hex');
   send(wire, { ...caller, nonce, proof: proofOf('hello', token, caller, acceptorNonce, nonce) });
   const answer = await readFrame(wire);
   if (answer.refused !== undefined) throw refusalFrom(answer);
-  if (!sameProof(text(answer, 'proof'), proofOf('welcome', token, caller, acceptorNonce, nonce)))
+  const usesMemory = answer.usesMemory === true;
+  if (!sameProof(text(answer, 'proof'), proofOf(welcomeLabel(usesMemory), token, caller, acceptorNonce, nonce)))
     throw new WeftError('failed_precondition', 'the peer does not know the token of this ring', {
       cure: 'check that all workers talk to the same coordinator',
     });
+  return usesMemory;
 }
 
 /** The accepting side's first half: greets, and returns what the caller says about itself. */
@@ -63,6 +71,7 @@ export async function greet(wire: Wire): Promise<Hello> {
     worldSize: whole(body, 'worldSize'),
     link,
     expertWorker: whole(body, 'expertWorker'),
+    memory: text(body, 'memory'),
     acceptorNonce,
     nonce: text(body, 'nonce'),
     proof: text(body, 'proof'),
@@ -74,8 +83,13 @@ export function knowsToken(hello: Hello, token: string): boolean {
   return sameProof(hello.proof, proofOf('hello', token, hello, hello.acceptorNonce, hello.nonce));
 }
 
-export function welcome(wire: Wire, hello: Hello, token: string): void {
-  send(wire, { proof: proofOf('welcome', token, hello, hello.acceptorNonce, hello.nonce) });
+export function welcome(wire: Wire, hello: Hello, token: string, usesMemory = false): void {
+  const proof = proofOf(welcomeLabel(usesMemory), token, hello, hello.acceptorNonce, hello.nonce);
+  send(wire, { proof, usesMemory });
+}
+
+function welcomeLabel(usesMemory: boolean): string {
+  return usesMemory ? 'welcome, by memory' : 'welcome';
 }
 
 /** Says no, with the reason, and closes. */
@@ -93,8 +107,8 @@ function send(wire: Wire, body: FrameBody): void {
 }
 
 function proofOf(label: string, token: string, caller: Caller, acceptorNonce: string, nonce: string): string {
-  const { runId, generation, rank, worldSize, link, expertWorker } = caller;
-  const place = [runId, generation, rank, worldSize, link, expertWorker];
+  const { runId, generation, rank, worldSize, link, expertWorker, memory } = caller;
+  const place = [runId, generation, rank, worldSize, link, expertWorker, memory];
   const said = JSON.stringify([label, acceptorNonce, nonce, ...place]);
   return createHmac('sha256', token).update(said).digest('hex');
 }

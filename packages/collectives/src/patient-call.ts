@@ -2,8 +2,10 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { WeftError } from '@weft/common';
 import type { Address } from './address.js';
 import { type Caller, callPeer } from './handshake.js';
-import type { Wire } from './link.js';
+import type { Inlet, Wire } from './link.js';
 import { localPathOf } from './local-address.js';
+import { SharedInlet } from './shared-inlet.js';
+import { SharedPipe } from './shared-pipe.js';
 import { SocketWire } from './socket-wire.js';
 
 const FIRST_RETRY_MS = 20;
@@ -18,10 +20,16 @@ export interface PatientCallOptions {
   readonly connections: number;
 }
 
+interface Reached {
+  readonly wire: Wire;
+  /** The memory through which the peer's bytes arrive, where it uses it. */
+  readonly pipe: SharedPipe | undefined;
+}
+
 /** Calls to one peer, repeated for as long as it cannot be reached. */
 export class PatientCall {
   readonly #options: PatientCallOptions;
-  readonly #wires = new Set<Wire>();
+  readonly #connections = new Set<{ destroy(): void }>();
   readonly #hungUp = new AbortController();
   #failure: WeftError | undefined;
   #answers = 0;
@@ -43,20 +51,27 @@ export class PatientCall {
   }
 
   /** @throws WeftError what the peer refuses with, naming it; `cancelled` after `hangUp`. */
-  async connect(caller: Caller): Promise<Wire> {
-    const { address, token } = this.#options;
+  async connect(caller: Omit<Caller, 'memory'>): Promise<Wire> {
+    const { wire } = await this.#reach(caller, false);
+    return wire;
+  }
+
+  /** A connection on which bytes only arrive, through memory where the peer is on this machine. @throws as `connect` */
+  async connectInlet(caller: Omit<Caller, 'memory'>): Promise<Inlet> {
+    const { wire, pipe } = await this.#reach(caller, true);
+    if (pipe === undefined) return wire;
+    const inlet = new SharedInlet(wire, pipe);
+    this.#connections.add(inlet);
+    return inlet;
+  }
+
+  async #reach(caller: Omit<Caller, 'memory'>, offersMemory: boolean): Promise<Reached> {
     for (let pauseMs = FIRST_RETRY_MS; ; pauseMs = Math.min(LAST_RETRY_MS, pauseMs * 2)) {
-      const path = localPathOf(address.text);
-      const wire = (path && (await SocketWire.connectLocally(path))) || SocketWire.connect(address);
-      this.#wires.add(wire);
-      if (this.#hungUp.signal.aborted) wire.destroy();
       try {
-        await callPeer(wire, caller, token);
+        const reached = await this.#try(caller, offersMemory);
         this.#answers++;
-        return wire;
+        return reached;
       } catch (thrown) {
-        wire.destroy();
-        this.#wires.delete(wire);
         this.#failure = WeftError.from(thrown);
         // Not there yet, or not yet in this generation: it may still come.
         if (this.#failure.code !== 'unavailable' || this.#hungUp.signal.aborted) throw this.#named(this.#failure);
@@ -65,10 +80,32 @@ export class PatientCall {
     }
   }
 
+  async #try(caller: Omit<Caller, 'memory'>, offersMemory: boolean): Promise<Reached> {
+    const { address, token } = this.#options;
+    const path = localPathOf(address.text);
+    const local = path === undefined ? undefined : await SocketWire.connectLocally(path);
+    const wire = local ?? SocketWire.connect(address);
+    const pipe = offersMemory && local !== undefined ? SharedPipe.create() : undefined;
+    this.#connections.add(wire);
+    if (this.#hungUp.signal.aborted) wire.destroy();
+    try {
+      const usesMemory = await callPeer(wire, { ...caller, memory: pipe?.name ?? '' }, token);
+      pipe?.hide();
+      if (usesMemory) return { wire, pipe };
+      pipe?.close();
+      return { wire, pipe: undefined };
+    } catch (thrown) {
+      pipe?.close();
+      wire.destroy();
+      this.#connections.delete(wire);
+      throw thrown;
+    }
+  }
+
   /** Gives up, and closes what was connected. */
   hangUp(): void {
     this.#hungUp.abort();
-    for (const wire of this.#wires) wire.destroy();
+    for (const connection of this.#connections) connection.destroy();
   }
 
   #named(failure: WeftError): WeftError {

@@ -1,9 +1,11 @@
 import { WeftError } from '@weft/common';
 import { ringNeighbours } from '@weft/topology';
-import { greet, type Hello, knowsToken, type LinkKind, refuse, welcome } from './handshake.js';
-import type { Wire } from './link.js';
+import { greet, type Hello, knowsToken, refuse, welcome } from './handshake.js';
+import type { Outlet, Wire } from './link.js';
 import { type RingPlace, ringName } from './ring-place.js';
 import { settledWithin } from './settled-within.js';
+import { SharedOutlet } from './shared-outlet.js';
+import { SharedPipe } from './shared-pipe.js';
 
 const HANDSHAKE_MS = 10_000;
 /** How long a caller may wait for this process to hear of its generation. */
@@ -13,7 +15,10 @@ const HANG_UP_MS = 1_000;
 const MAX_CALLERS = 256;
 
 /** The two connections that the next rank makes to this one. */
-export type NextWires = Readonly<Record<'data' | 'control', Wire>>;
+export interface NextWires {
+  readonly data: Outlet;
+  readonly control: Wire;
+}
 
 /** Where one generation lets its callers in. */
 export interface Door {
@@ -116,7 +121,7 @@ export class Gate implements Door {
   readonly #place: RingPlace;
   readonly #token: string;
   readonly #onClose: () => void;
-  readonly #admitted = new Map<LinkKind, Wire>();
+  readonly #admitted: Partial<{ data: Outlet; control: Wire }> = {};
   #complete: (wires: NextWires) => void = () => {};
   #done = false;
 
@@ -143,14 +148,17 @@ export class Gate implements Door {
       );
     if (hello.rank !== next)
       refuse('invalid_argument', `rank ${hello.rank} called rank ${rank}, which waits for rank ${next}`);
-    if (this.#done || this.#admitted.has(hello.link))
-      refuse('already_exists', `rank ${hello.rank} has its ${hello.link} connection already`);
-    welcome(wire, hello, this.#token);
-    this.#admitted.set(hello.link, wire);
+    const link = hello.link === 'data' ? 'data' : 'control';
+    if (this.#done || this.#admitted[link] !== undefined)
+      refuse('already_exists', `rank ${hello.rank} has its ${link} connection already`);
+    const pipe = link === 'control' || hello.memory === '' ? undefined : SharedPipe.open(hello.memory);
+    welcome(wire, hello, this.#token, pipe !== undefined);
+    if (link === 'control') this.#admitted.control = wire;
+    else this.#admitted.data = pipe === undefined ? wire : new SharedOutlet(wire, pipe);
     void wire.closed.then(() => {
-      if (!this.#done && this.#admitted.get(hello.link) === wire) this.#admitted.delete(hello.link);
+      if (!this.#done) delete this.#admitted[link];
     });
-    const [data, control] = [this.#admitted.get('data'), this.#admitted.get('control')];
+    const { data, control } = this.#admitted;
     if (data === undefined || control === undefined) return;
     this.#done = true;
     this.#complete({ data, control });
@@ -158,7 +166,7 @@ export class Gate implements Door {
 
   /** Lets nobody in any more, and hangs up on those who came when the ring was not completed. */
   close(): void {
-    if (!this.#done) for (const wire of this.#admitted.values()) wire.destroy();
+    if (!this.#done) for (const wire of Object.values(this.#admitted)) wire.destroy();
     this.#done = true;
     this.#onClose();
   }

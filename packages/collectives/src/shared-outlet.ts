@@ -1,0 +1,73 @@
+import type { Outlet, Wire } from './link.js';
+import type { SharedPipe } from './shared-pipe.js';
+
+/** What is said over the wire beside the memory: look again. Only that it comes counts. */
+export const BELL = Uint8Array.of(1);
+
+interface Parcel {
+  rest: Uint8Array;
+  readonly flushed: () => void;
+}
+
+/**
+ * Where bytes leave for a process of the same machine: through memory both see, which takes a third of the processor time of a
+ * local socket. The wire wakes whoever waits, and its end is the end of both.
+ */
+export class SharedOutlet implements Outlet {
+  readonly closed: Promise<Error | undefined>;
+  readonly #wire: Wire;
+  readonly #parcels: Parcel[] = [];
+  #pipe: SharedPipe | undefined;
+  #ending = false;
+
+  constructor(wire: Wire, pipe: SharedPipe) {
+    this.#wire = wire;
+    this.#pipe = pipe;
+    this.closed = wire.closed.then((cause) => {
+      this.#release();
+      return cause;
+    });
+    const scratch = new Uint8Array(BELL.length);
+    wire.pull({ target: () => scratch, landed: () => this.#move() });
+  }
+
+  write(bytes: Uint8Array, flushed: () => void): void {
+    if (this.#pipe === undefined || this.#ending) return;
+    this.#parcels.push({ rest: bytes, flushed });
+    if (this.#parcels.length === 1) this.#move();
+  }
+
+  end(): void {
+    this.#ending = true;
+    this.#move();
+  }
+
+  destroy(): void {
+    this.#release();
+    this.#wire.destroy();
+  }
+
+  #release(): void {
+    this.#parcels.length = 0;
+    this.#pipe?.close();
+    this.#pipe = undefined;
+  }
+
+  #move(): void {
+    const pipe = this.#pipe;
+    if (pipe === undefined) return;
+    for (let parcel = this.#parcels[0]; parcel !== undefined; parcel = this.#parcels[0]) {
+      const count = pipe.put(parcel.rest);
+      if (count > 0 && pipe.isAwaited('reader')) this.#wire.write(BELL, () => {});
+      parcel.rest = parcel.rest.subarray(count);
+      if (parcel.rest.length > 0) {
+        pipe.announce('writer');
+        if (pipe.room === 0) return;
+        continue;
+      }
+      this.#parcels.shift();
+      queueMicrotask(parcel.flushed);
+    }
+    if (this.#ending) this.#wire.end();
+  }
+}

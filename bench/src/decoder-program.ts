@@ -18,11 +18,12 @@ export function decoderProgram(model: BenchModel): Program {
         inputs: { ...batchOf(model), step: { shape: [], dtype: 'float32' } },
         run: (context) => {
           const { value, grads } = lossAndGradients(model, context, tf.mean);
-          const clip = clipScale(globalNorm(Object.values(grads)), OPTIMIZER.clipNorm);
-          const gradient = Object.fromEntries(Object.entries(grads).map(([name, each]) => [name, tf.mul(each, clip)]));
-          const clipped = (name: string) => gradient[name] as tf.Tensor;
-          const step = context.input('step') as tf.Scalar;
-          adamwApply(context, OPTIMIZER, parameters, clipped, step, tf.scalar(1));
+          adamwApply(context, OPTIMIZER, parameters, {
+            gradient: (name) => grads[name] as tf.Tensor,
+            gradientScale: clipScale(globalNorm(Object.values(grads)), OPTIMIZER.clipNorm),
+            step: context.input('step') as tf.Scalar,
+            factor: tf.scalar(1),
+          });
           return { loss: value };
         },
       },

@@ -2,9 +2,10 @@ import { WeftError } from '@weft/common';
 import { checkInputs, checkValue } from './check-inputs.js';
 import type { Executor, Fed, HostArray, HostTensor, PhaseRun } from './executor.js';
 import { FinishedRun } from './finished-run.js';
-import { addAssign, addRead, addVariable, type CompiledPhase, compilePhase } from './graph/compile-phase.js';
+import { type CompiledPhase, compilePhase } from './graph/compile-phase.js';
 import { GraphWriter } from './graph/graph-writer.js';
 import { LoopFunctions } from './graph/loop-functions.js';
+import { addAssign, addRead, addVariable } from './graph/variables.js';
 import { GraphPhaseRun } from './graph-phase-run.js';
 import { asNative } from './native/as-native.js';
 import type { CApi, OutputPointer, Pointer } from './native/c-api.js';
@@ -150,9 +151,9 @@ export class GraphExecutor implements Executor {
   #read(name: string): OutputPointer {
     let read = this.#reads.get(name);
     if (read === undefined) {
-      const dtype = { kind: 'type', value: DataType[this.#spec(name).dtype] } as const;
       const handle = this.#variables.get(name) as OutputPointer;
-      read = { operation: addRead(this.#writer, `state/${name}/read`, handle, { dtype }), index: 0 };
+      const dataType = DataType[this.#spec(name).dtype];
+      read = addRead(this.#writer, `state/${name}/read`, handle, { dataType });
       this.#reads.set(name, read);
     }
     return read;
@@ -162,11 +163,11 @@ export class GraphExecutor implements Executor {
     let write = this.#writes.get(name);
     if (write === undefined) {
       const spec = this.#spec(name);
-      const dtype = { kind: 'type', value: DataType[spec.dtype] } as const;
-      const attrs = { dtype, shape: { kind: 'shape', value: spec.shape } } as const;
+      const dataType = DataType[spec.dtype];
+      const attrs = { dtype: { kind: 'type', value: dataType }, shape: { kind: 'shape', value: spec.shape } } as const;
       const value = { operation: this.#writer.add(`state/${name}/new`, { type: 'Placeholder', attrs }, []), index: 0 };
       const handle = this.#variables.get(name) as OutputPointer;
-      write = { value, assign: addAssign(this.#writer, `state/${name}/write`, handle, value, { dtype, after: [] }) };
+      write = { value, assign: addAssign(this.#writer, `state/${name}/write`, handle, value, { dataType }) };
       this.#writes.set(name, write);
     }
     return write;

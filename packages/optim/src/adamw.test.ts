@@ -87,14 +87,20 @@ describe('AdamW', () => {
           // Sizes over seven orders of magnitude, and zeros: where epsilon shows.
           const values = (references.get(name) ?? []).map((_, i) => (i === 0 ? 0 : random.normal() * 10 ** (i - 6)));
           for (const [i, scalar] of references.get(name)?.entries() ?? []) {
-            scalar.step(values[i] ?? Number.NaN, t, factor);
+            scalar.step((values[i] ?? Number.NaN) * 0.5, t, factor);
           }
           return [name, tf.tensor(values, [...shape])];
         }),
       );
       const { context, commit } = stateContext(state);
       const gradient = (name: string) => gradients.get(name) ?? expect.fail(name);
-      adamwApply(context, config, parameters, gradient, tf.scalar(t), tf.scalar(factor));
+      const gradientScale = tf.scalar(0.5);
+      adamwApply(context, config, parameters, {
+        gradient,
+        gradientScale,
+        step: tf.scalar(t),
+        factor: tf.scalar(factor),
+      });
       commit();
       for (const { name } of parameters) {
         const expected = references.get(name) ?? [];
@@ -104,13 +110,15 @@ describe('AdamW', () => {
     }
   });
 
+  const firstStep = { gradientScale: tf.scalar(1), step: tf.scalar(1) };
+
   test('decays by the schedule times λ, not by the learning rate times λ', () => {
     const state = initialState();
     const before = valuesOf(state, 'decoder/head');
     const untouched = valuesOf(state, 'decoder/norm');
     const { context, commit } = stateContext(state);
     const zero = (name: string) => tf.zerosLike(context.read(name));
-    adamwApply(context, config, parameters, zero, tf.scalar(1), tf.scalar(0.5));
+    adamwApply(context, config, parameters, { ...firstStep, gradient: zero, factor: tf.scalar(0.5) });
     commit();
     for (const [i, p] of valuesOf(state, 'decoder/head').entries()) {
       expect(p).toBeCloseTo((before[i] ?? Number.NaN) * (1 - 0.5 * config.weightDecay), 6);
@@ -123,7 +131,7 @@ describe('AdamW', () => {
     const before = valuesOf(state, 'decoder/norm');
     const { context, commit } = stateContext(state);
     const tiny = (name: string) => tf.mul(tf.onesLike(context.read(name)), 1e-4);
-    adamwApply(context, config, parameters, tiny, tf.scalar(1), tf.scalar(1));
+    adamwApply(context, config, parameters, { ...firstStep, gradient: tiny, factor: tf.scalar(1) });
     commit();
     for (const [i, p] of valuesOf(state, 'decoder/norm').entries()) {
       expect((before[i] ?? Number.NaN) - p).toBeCloseTo(config.learningRate, 4);

@@ -85,18 +85,17 @@ function applyUpdate(
 ): Record<string, tf.Tensor> {
   const { lossTokens } = totals(context, buckets);
   const clip = clipScale(context.input('gradNorm') as tf.Scalar, optimizer.clipNorm);
-  const scale = tf.div(clip, lossTokens);
   const located = new Map(
     buckets.flatMap((bucket) => bucket.entries.map((entry) => [entry.name, { bucket, entry }] as const)),
   );
   const gradient = (name: string) => {
     const { bucket, entry } = located.get(name) as { bucket: GradientBucket; entry: GradientBucket['entries'][number] };
     const flat = tf.slice1d(context.input(bucket.name) as tf.Tensor1D, entry.offset, elementCount(entry.shape));
-    return tf.mul(tf.reshape(flat, [...entry.shape]), scale);
+    return tf.reshape(flat, [...entry.shape]);
   };
   const step = context.input('step') as tf.Scalar;
   const factor = scheduleFactor(optimizer, steps, step);
-  adamwApply(context, optimizer, parameters, gradient, step, factor);
+  adamwApply(context, optimizer, parameters, { gradient, gradientScale: tf.div(clip, lossTokens), step, factor });
   return { learningRate: tf.mul(factor, optimizer.learningRate) };
 }
 

@@ -1,11 +1,10 @@
 import { ADAM_UPDATE } from '../adam-update.js';
 import type { OutputPointer, Pointer } from '../native/c-api.js';
-import { DataType } from '../native/data-type.js';
-import type { TensorSpec } from '../program.js';
 import { adamUpdates, addAdam, neededValues } from './adam-in-place.js';
 import type { GraphWriter } from './graph-writer.js';
 import type { LoopFunctions } from './loop-functions.js';
-import type { Attrs, RecordedOp, Recording, ValueId } from './recording.js';
+import type { Recording, ValueId, ValueInfo } from './recording.js';
+import { addAssign, addRead } from './variables.js';
 
 /** A phase inside the program's graph: what to feed, fetch and run. */
 export interface CompiledPhase {
@@ -28,33 +27,37 @@ export function compilePhase(
 ): CompiledPhase {
   const pointers = new Map<ValueId, OutputPointer>();
   const at = (id: ValueId) => pointers.get(id) as OutputPointer;
+  const infoOf = (id: ValueId) => recording.values.get(id) as ValueInfo;
   const handleOf = (variable: string) => variables.get(variable) as OutputPointer;
   const updates = adamUpdates(recording);
-  const updated = new Set(updates.flatMap(({ slots }) => slots.map(({ variable }) => variable)));
+  const updated = new Set(updates.flatMap(({ variables }) => variables));
   const needed = neededValues(recording, updates);
   const reads = new Map<string, Pointer>();
   const after = (variable: string) => [reads.get(variable)].filter((read) => read !== undefined);
 
+  const read = (variable: string, value: ValueId) => {
+    const pointer = addRead(writer, `${recording.phase}/${variable}`, handleOf(variable), infoOf(value));
+    reads.set(variable, pointer.operation);
+    pointers.set(value, pointer);
+  };
   for (const [index, op] of recording.ops.entries()) {
-    if (op.type === ADAM_UPDATE || (op.variable !== undefined && !needed.has(op.outputs[0] as ValueId))) continue;
-    const name = `${recording.phase}/${op.variable ?? `${index}_${op.type}`}`;
-    const operation =
-      op.variable === undefined
-        ? writer.add(
-            name,
-            op.body === undefined ? describe(op, recording) : loop(loops.nameOf(op.body, recording.values)),
-            op.inputs.map(at),
-            op.after?.map((value) => at(value).operation),
-          )
-        : addRead(writer, name, handleOf(op.variable), op.attrs);
-    if (op.variable !== undefined) reads.set(op.variable, operation);
-    for (const [outputIndex, output] of op.outputs.entries()) pointers.set(output, { operation, index: outputIndex });
+    const [output] = op.outputs as readonly [ValueId];
+    if (op.type === ADAM_UPDATE || (op.variable !== undefined && !needed.has(output))) continue;
+    if (op.variable !== undefined) {
+      read(op.variable, output);
+      continue;
+    }
+    const described =
+      op.body === undefined ? { ...op, output: infoOf(output) } : loop(loops.nameOf(op.body, recording.values));
+    const after = op.after?.map((value) => at(value).operation);
+    const operation = writer.add(`${recording.phase}/${index}_${op.type}`, described, op.inputs.map(at), after);
+    for (const [outputIndex, value] of op.outputs.entries()) pointers.set(value, { operation, index: outputIndex });
   }
 
   const assign = (variable: string, value: ValueId) => {
-    const dtype = { kind: 'type', value: recording.values.get(value)?.dataType ?? DataType.float32 } as const;
     const name = `${recording.phase}/${variable}/assign`;
-    return addAssign(writer, name, handleOf(variable), at(value), { dtype, after: after(variable) });
+    const options = { dataType: infoOf(value).dataType, after: after(variable) };
+    return addAssign(writer, name, handleOf(variable), at(value), options);
   };
   const assignments = Object.entries(recording.assignments).filter(([variable]) => !updated.has(variable));
   return {
@@ -63,12 +66,13 @@ export function compilePhase(
     outputs: fetchable(writer, recording, at),
     targets: [
       ...assignments.map(([variable, value]) => assign(variable, value)),
-      ...updates.map(({ op, slots }) => {
-        const first = slots.flatMap(({ variable, input, isRead }) =>
-          isRead ? after(variable) : [assign(variable, input)],
-        );
-        const inputs = [...slots.map(({ variable }) => handleOf(variable)), ...op.inputs.slice(slots.length).map(at)];
-        return addAdam(writer, `${recording.phase}/${slots[0]?.variable}/adam`, inputs, first);
+      ...updates.map(({ op, variables: [parameter = '', ...moments] }) => {
+        const variables = [parameter, ...moments];
+        const inputs = [...variables.map(handleOf), ...op.inputs.slice(variables.length).map(at)];
+        const name = `${recording.phase}/${parameter}/adam`;
+        if (op.body === undefined) return addAdam(writer, name, inputs, variables.flatMap(after));
+        const type = loops.nameOf(op.body, recording.values, variables.length);
+        return writer.add(name, loop(type), inputs, variables.flatMap(after));
       }),
     ],
   };
@@ -91,37 +95,6 @@ function fetchable(
   });
 }
 
-/** A resident variable. */
-export function addVariable(writer: GraphWriter, name: string, spec: TensorSpec): OutputPointer {
-  const attrs: Attrs = {
-    dtype: { kind: 'type', value: DataType[spec.dtype] },
-    shape: { kind: 'shape', value: spec.shape },
-    shared_name: { kind: 'string', value: name },
-  };
-  return { operation: writer.add(`variables/${name}`, { type: 'VarHandleOp', attrs }, []), index: 0 };
-}
-
-/** Reads a variable: a view on its present value that later assignments leave alone. */
-export function addRead(writer: GraphWriter, name: string, handle: OutputPointer, { dtype }: Attrs): Pointer {
-  return writer.add(name, { type: 'ReadVariableOp', attrs: dtype === undefined ? {} : { dtype } }, [handle]);
-}
-
-export function addAssign(
-  writer: GraphWriter,
-  name: string,
-  handle: OutputPointer,
-  value: OutputPointer,
-  options: { readonly dtype: Attrs[string]; readonly after: readonly Pointer[] },
-): Pointer {
-  const attrs: Attrs = { dtype: options.dtype };
-  return writer.add(name, { type: 'AssignVariableOp', attrs }, [handle, value], options.after);
-}
-
 function loop(type: string) {
   return { type, attrs: { _XlaMustCompile: { kind: 'bool', value: true } } } as const;
-}
-
-function describe(op: RecordedOp, recording: Recording) {
-  const info = recording.values.get(op.outputs[0] as ValueId);
-  return info === undefined ? op : { ...op, output: info };
 }

@@ -45,25 +45,33 @@ export class GraphWriter {
 
   /** Shape and type of an output. @throws WeftError `internal` when the shape is not static. */
   infoOf(output: OutputPointer): ValueInfo {
-    const api = this.#api;
-    const rank = api.TF_GraphGetTensorNumDims(this.#graph.pointer, output, this.#status.pointer) as number;
-    this.#status.check('reading a shape');
-    if (rank < 0) throw new WeftError('internal', 'the rank is not known before the run');
-    const shape: number[] = new Array(rank).fill(0);
-    if (rank > 0) api.TF_GraphGetTensorShape(this.#graph.pointer, output, shape, rank, this.#status.pointer);
-    this.#status.check('reading a shape');
+    const shape = this.#shapeOf(output);
+    if (shape === undefined) throw new WeftError('internal', 'the rank is not known before the run');
     if (shape.some((dimension) => dimension < 0)) {
       throw new WeftError('internal', `the shape [${shape.join(', ')}] is not known before the run`);
     }
-    return { shape: shape.map(Number), dataType: api.TF_OperationOutputType(output) as number };
+    return { shape, dataType: this.#api.TF_OperationOutputType(output) as number };
   }
 
   dispose(): void {
     this.#status.dispose();
   }
 
+  /** Sizes that are not known before the run are −1; undefined when not even their number is known. */
+  #shapeOf(output: OutputPointer): readonly number[] | undefined {
+    const api = this.#api;
+    const rank = api.TF_GraphGetTensorNumDims(this.#graph.pointer, output, this.#status.pointer) as number;
+    this.#status.check('reading a shape');
+    if (rank < 0) return undefined;
+    const shape: number[] = new Array(rank).fill(0);
+    if (rank > 0) api.TF_GraphGetTensorShape(this.#graph.pointer, output, shape, rank, this.#status.pointer);
+    this.#status.check('reading a shape');
+    return shape.map(Number);
+  }
+
   #describe(input: OutputPointer): string {
-    const { shape, dataType } = this.infoOf(input);
+    const shape = this.#shapeOf(input) ?? ['?'];
+    const dataType = this.#api.TF_OperationOutputType(input) as number;
     const name = Object.entries(DataType).find(([, number]) => number === dataType)?.[0] ?? `type ${dataType}`;
     return `${name}[${shape.join(',')}]`;
   }

@@ -1,8 +1,10 @@
 import type { CApi, OutputPointer, Pointer } from '../native/c-api.js';
+import { DataType } from '../native/data-type.js';
 import { Graph, Status } from '../native/handles.js';
 import { GraphWriter } from './graph-writer.js';
 import type { LoopBody, Recording, ValueId, ValueInfo } from './recording.js';
 import { addSwappedHalves, isSwap } from './swap.js';
+import { addAssign, addRead } from './variables.js';
 
 /** `AttrValue { b: true }` in protobuf wire format. */
 const TRUE = Uint8Array.of(0x28, 1);
@@ -20,27 +22,29 @@ export class LoopFunctions {
     this.#graph = graph;
   }
 
-  /** The function with this body, as the type of the ops that call it: `Loop3_Mul_Sigmoid`. */
-  nameOf(body: LoopBody, values: Recording['values']): string {
-    const key = canonical(body, values);
+  /**
+   * The function with this body, as the type of the ops that call it: `Loop3_Mul_Sigmoid`.
+   *
+   * @param variables so many of the first inputs are variables, and the outputs are written into them instead of given back
+   */
+  nameOf(body: LoopBody, values: Recording['values'], variables = 0): string {
+    const key = `${variables} ${canonical(body, values)}`;
     const known = this.#names.get(key);
     if (known !== undefined) return known;
     const types = new Set(body.ops.map(({ type }) => type).filter((type) => type !== 'Const'));
     const name = [`Loop${this.#names.size}`, ...types].join('_');
-    this.#add(name, body, values);
+    this.#add(name, body, values, variables);
     this.#names.set(key, name);
     return name;
   }
 
-  #add(name: string, body: LoopBody, values: Recording['values']): void {
+  #add(name: string, body: LoopBody, values: Recording['values'], variables: number): void {
     const api = this.#api;
     const graph = new Graph(api);
     const writer = new GraphWriter(api, graph);
     const status = new Status(api);
     try {
-      const pointers = writeBody(writer, body, values);
-      const at = (value: ValueId) => pointers.get(value) as OutputPointer;
-      const [inputs, outputs] = [body.inputs.map(at), body.outputs.map(at)];
+      const { inputs, outputs } = writeBody(writer, body, values, variables);
       // All ops of the graph, outputs under their own names, no options.
       const call = [graph.pointer, name, 0, -1, null, inputs.length, inputs, outputs.length, outputs, null, null, null];
       const made: Pointer = api.TF_GraphToFunction(...call, status.pointer);
@@ -57,27 +61,36 @@ export class LoopFunctions {
   }
 }
 
-function writeBody(
-  writer: GraphWriter,
-  { ops, inputs }: LoopBody,
-  values: Recording['values'],
-): ReadonlyMap<ValueId, OutputPointer> {
+/** Returns the arguments and results of the function. */
+function writeBody(writer: GraphWriter, body: LoopBody, values: Recording['values'], variables: number) {
   const pointers = new Map<ValueId, OutputPointer>();
+  const at = (value: ValueId) => pointers.get(value) as OutputPointer;
   const infoOf = (value: ValueId) => values.get(value) as ValueInfo;
-  for (const [i, value] of inputs.entries()) {
+  const inputs = body.inputs.map((value, i) => {
     const { dataType, shape } = infoOf(value);
-    const attrs = { dtype: { kind: 'type', value: dataType }, shape: { kind: 'shape', value: shape } } as const;
-    pointers.set(value, { operation: writer.add(`in${i}`, { type: 'Placeholder', attrs }, []), index: 0 });
-  }
-  for (const [i, op] of ops.entries()) {
+    const isVariable = i < variables;
+    const type = isVariable ? DataType.resource : dataType;
+    const attrs = {
+      dtype: { kind: 'type', value: type },
+      shape: { kind: 'shape', value: isVariable ? [] : shape },
+    } as const;
+    const input = { operation: writer.add(`in${i}`, { type: 'Placeholder', attrs }, []), index: 0 };
+    pointers.set(value, isVariable ? addRead(writer, `in${i}/read`, input, { dataType }) : input);
+    return input;
+  });
+  for (const [i, op] of body.ops.entries()) {
     const [name, output] = [`${i}_${op.type}`, infoOf(op.outputs[0] as ValueId)];
-    const read = op.inputs.map((value) => pointers.get(value) as OutputPointer);
-    const operation = isSwap(op, ops, output)
+    const read = op.inputs.map(at);
+    const operation = isSwap(op, body.ops, output)
       ? addSwappedHalves(writer, name, read[0] as OutputPointer, output)
       : writer.add(name, { ...op, output }, read);
     for (const [index, value] of op.outputs.entries()) pointers.set(value, { operation, index });
   }
-  return pointers;
+  const outputs = body.outputs.map(at);
+  if (variables === 0) return { inputs, outputs };
+  for (const [i, value] of body.outputs.entries())
+    addAssign(writer, `in${i}/assign`, inputs[i] as OutputPointer, at(value), infoOf(value));
+  return { inputs, outputs: [] };
 }
 
 /** The same text for bodies that compute the same from other values. */

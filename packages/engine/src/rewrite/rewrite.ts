@@ -1,8 +1,8 @@
 import type { Recording } from '../graph/recording.js';
+import { adamLoops } from './adam-loops.js';
 import { bf16Matmuls } from './bf16-matmuls.js';
 import { bf16Softmax } from './bf16-softmax.js';
 import { columnSums } from './column-sums.js';
-import { decayLate } from './decay-late.js';
 import { dropDeadOps } from './drop-dead-ops.js';
 import { dropNoOpCasts } from './drop-no-op-casts.js';
 import type { Pass } from './edit.js';
@@ -39,8 +39,7 @@ export function rewrite(recording: Recording, { precision, recompute: mode, hasL
     dropDeadOps,
     ...(precision === 'bf16' ? [bf16Matmuls, bf16Softmax, movesInBf16] : []),
     recompute(mode),
-    decayLate,
-    ...(hasLoops ? [loops] : []),
+    ...(hasLoops ? [loops, adamLoops] : []),
     resultsFirst,
   ];
   return passes.reduce((rewritten, pass) => pass(rewritten), recording);

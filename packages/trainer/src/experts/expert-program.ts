@@ -144,10 +144,13 @@ function applyUpdate(
   parameters: readonly ParameterSpec[],
 ): Record<string, tf.Tensor> {
   const clip = clipScale(context.input('gradNorm') as tf.Scalar, optimizer.clipNorm);
-  const scale = tf.div(clip, context.input('lossTokens'));
   const step = context.input('step') as tf.Scalar;
-  const gradient = (name: string) => tf.mul(context.read(gradientOf(name)), scale);
-  adamwApply(context, optimizer, parameters, gradient, step, scheduleFactor(optimizer, steps, step));
+  adamwApply(context, optimizer, parameters, {
+    gradient: (name) => context.read(gradientOf(name)),
+    gradientScale: tf.div(clip, context.input('lossTokens')),
+    step,
+    factor: scheduleFactor(optimizer, steps, step),
+  });
   return {};
 }
 

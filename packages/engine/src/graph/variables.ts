@@ -1,0 +1,39 @@
+import type { OutputPointer, Pointer } from '../native/c-api.js';
+import { DataType } from '../native/data-type.js';
+import type { TensorSpec } from '../program.js';
+import type { GraphWriter } from './graph-writer.js';
+import type { Attrs } from './recording.js';
+
+interface Options {
+  readonly dataType: number;
+  /** What must be done before. */
+  readonly after?: readonly Pointer[];
+}
+
+/** A resident variable; returns its handle. */
+export function addVariable(writer: GraphWriter, name: string, spec: TensorSpec): OutputPointer {
+  const attrs: Attrs = {
+    dtype: { kind: 'type', value: DataType[spec.dtype] },
+    shape: { kind: 'shape', value: spec.shape },
+    shared_name: { kind: 'string', value: name },
+  };
+  return { operation: writer.add(`variables/${name}`, { type: 'VarHandleOp', attrs }, []), index: 0 };
+}
+
+/** Reads a variable: a view on its present value that later assignments leave alone. */
+export function addRead(writer: GraphWriter, name: string, handle: OutputPointer, options: Options): OutputPointer {
+  const attrs: Attrs = { dtype: { kind: 'type', value: options.dataType } };
+  return { operation: writer.add(name, { type: 'ReadVariableOp', attrs }, [handle], options.after), index: 0 };
+}
+
+/** Gives a variable another value, by exchanging its buffer. */
+export function addAssign(
+  writer: GraphWriter,
+  name: string,
+  handle: OutputPointer,
+  value: OutputPointer,
+  options: Options,
+): Pointer {
+  const attrs: Attrs = { dtype: { kind: 'type', value: options.dataType } };
+  return writer.add(name, { type: 'AssignVariableOp', attrs }, [handle, value], options.after);
+}

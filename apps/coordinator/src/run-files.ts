@@ -53,10 +53,10 @@ export class RunFiles {
     return (await this.metrics.read()).filter((row) => row.step > step);
   }
 
-  /** Lets go of the log; the next append opens it again. */
+  /** Lets go of log and metrics; the next append opens them again. */
   async close(): Promise<void> {
     const log = this.#log;
     this.#log = undefined;
-    await log?.close();
+    await Promise.all([log?.close(), this.metrics.close()]);
   }
 }

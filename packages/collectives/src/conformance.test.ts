@@ -11,7 +11,7 @@ import { Rendezvous } from './rendezvous.js';
 import { RingGroup } from './ring-group.js';
 import { SocketWire } from './socket-wire.js';
 
-/** One suite over all transports: what holds for a ring in memory holds over TCP and through shared memory. */
+/** One suite over all transports: what holds within a process holds over sockets and through shared memory. */
 interface Ring {
   readonly groups: readonly RingGroup[];
   /** Cuts all connections of one rank, as the end of its process does. */
@@ -30,28 +30,38 @@ afterEach(async () => {
 const transports: Record<string, (worldSize: number) => Promise<readonly RingLinks[]>> = {
   memory: async (worldSize) => memoryLinks(worldSize),
   tcp: (worldSize) =>
-    connectDoors(worldSize, async (server) => {
+    connectDoors(worldSize, false, async (server) => {
       await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
       const bound = server.address();
       return `127.0.0.1:${typeof bound === 'object' ? bound?.port : ''}`;
     }),
   ...(process.platform === 'linux' && {
-    'shared memory': (worldSize) =>
-      connectDoors(worldSize, async (server) => {
-        const address = `no-such-host-${++doors}:1`;
-        await new Promise<void>((listening) => server.listen({ path: localPathOf(address) }, listening));
-        return address;
-      }),
+    // Callers offer memory to a server that does not take them for neighbours.
+    'local sockets': (worldSize) => connectDoors(worldSize, false, listenLocally),
+    'shared memory': (worldSize) => connectDoors(worldSize, true, listenLocally),
   }),
 };
 let doors = 0;
 
-/** @param open makes a server listen and gives the address at which ranks call it */
-async function connectDoors(worldSize: number, open: (server: Server) => Promise<string>): Promise<RingLinks[]> {
+async function listenLocally(server: Server): Promise<string> {
+  const address = `no-such-host-${++doors}:1`;
+  await new Promise<void>((listening) => server.listen({ path: localPathOf(address) }, listening));
+  return address;
+}
+
+/**
+ * @param isLocal whether callers are taken for processes of this machine
+ * @param open makes a server listen and gives the address at which ranks call it
+ */
+async function connectDoors(
+  worldSize: number,
+  isLocal: boolean,
+  open: (server: Server) => Promise<string>,
+): Promise<RingLinks[]> {
   const doors = await Promise.all(
     Array.from({ length: worldSize }, async () => {
       const rendezvous = new Rendezvous();
-      const server = createServer((socket) => void rendezvous.receive(SocketWire.accepted(socket)));
+      const server = createServer((socket) => void rendezvous.receive(SocketWire.accepted(socket), isLocal));
       const address = await open(server);
       cleanups.push(() => new Promise((closed) => server.close(closed)));
       return { rendezvous, address };

@@ -3,6 +3,8 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { encodeFrame } from './frame.js';
 import { callPeer } from './handshake.js';
 import { DataPlane, type JoinRingOptions, type ProcessGroup } from './index.js';
+import { localPathOf } from './local-address.js';
+import { SharedPipe } from './shared-pipe.js';
 import { SocketWire } from './socket-wire.js';
 
 const cleanups: (() => unknown)[] = [];
@@ -49,25 +51,41 @@ describe('a data plane', () => {
     expect(await sumOfOnes(await joinAll(planes))).toEqual([2, 2]);
   });
 
-  it('sends over the connection to a caller whose memory it cannot reach', async () => {
-    const plane = await listen();
-    const timeoutMs = 1_000;
-    const joining = plane.joinRing({
-      runId: 'r',
-      generation: 1,
-      rank: 0,
-      addresses: [plane.address, 'x:1'],
-      token: 't',
-      timeoutMs,
+  describe.runIf(process.platform === 'linux')('takes the memory that a caller offers', () => {
+    /** Whether rank 0 takes what a caller of its data connection offers. */
+    async function takes(memory: string, connectTo: (address: string) => Promise<SocketWire>): Promise<boolean> {
+      const plane = await listen();
+      const ring = { runId: 'r', generation: 1, worldSize: 2 };
+      const addresses = [plane.address, 'nobody:1'];
+      const joining = plane.joinRing({ ...ring, rank: 0, addresses, token: 't', timeoutMs: 300 });
+      joining.catch(() => {});
+      const wire = await connectTo(plane.address);
+      const taken = await callPeer(wire, { ...ring, rank: 1, link: 'data', expertWorker: 0, memory }, 't');
+      wire.destroy();
+      await expect(joining).rejects.toMatchObject({ code: 'deadline_exceeded' });
+      return taken;
+    }
+    const locally = async (address: string) => (await SocketWire.connectLocally(localPathOf(address)!))!;
+    const overTcp = async (address: string) => {
+      const [host = '', port] = address.split(':');
+      return SocketWire.connect({ host, port: Number(port) });
+    };
+
+    it('where it is of the same machine and can be reached', async () => {
+      const pipe = SharedPipe.create()!;
+      cleanups.push(() => pipe.close());
+      expect(await takes(pipe.name, locally)).toBe(true);
     });
-    joining.catch(() => {});
-    const [host = '', port] = plane.address.split(':');
-    const wire = SocketWire.connect({ host, port: Number(port) });
-    const memory = `${process.pid}/999999/${'0'.repeat(32)}`;
-    const caller = { runId: 'r', generation: 1, rank: 1, worldSize: 2, link: 'data', expertWorker: 0, memory } as const;
-    expect(await callPeer(wire, caller, 't')).toBe(false);
-    wire.destroy();
-    await expect(joining).rejects.toMatchObject({ code: 'deadline_exceeded' });
+
+    it('not where it cannot be reached', async () => {
+      expect(await takes(`${process.pid}/999999/${'0'.repeat(32)}`, locally)).toBe(false);
+    });
+
+    it('not from another machine', async () => {
+      const pipe = SharedPipe.create()!;
+      cleanups.push(() => pipe.close());
+      expect(await takes(pipe.name, overTcp)).toBe(false);
+    });
   });
 
   it('needs no connection for a ring of one', async () => {

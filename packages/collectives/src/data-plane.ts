@@ -85,8 +85,9 @@ export class DataPlane {
    */
   static async listen({ host = '127.0.0.1', port = 0, advertisedHost = host }: ListenOptions = {}): Promise<DataPlane> {
     const rendezvous = new Rendezvous();
-    const serve = () => createServer((socket) => void rendezvous.receive(SocketWire.accepted(socket)));
-    const server = serve();
+    const serve = (isLocal: boolean) =>
+      createServer((socket) => void rendezvous.receive(SocketWire.accepted(socket), isLocal));
+    const server = serve(false);
     await listening(server, { host, port }, (cause) => listenError(host, port, cause));
     const bound = server.address();
     const boundPort = typeof bound === 'object' && bound !== null ? bound.port : port;
@@ -94,7 +95,7 @@ export class DataPlane {
     const path = localPathOf(address);
     const servers = [server];
     if (path !== undefined) {
-      const local = serve();
+      const local = serve(true);
       try {
         await listening(local, { path }, (cause) => listenError(advertisedHost, boundPort, cause));
       } catch (thrown) {

@@ -1,6 +1,7 @@
 /**
  * What a ring is made of: bytes leave at an outlet and arrive, in order, at the inlet at the other end.
- * Over TCP (`socket-wire.ts`) and in memory (`memory-wire.ts`).
+ * Over sockets (`socket-wire.ts`), through memory that two processes see (`shared-outlet.ts`, `shared-inlet.ts`) and within a
+ * process (`memory-wire.ts`).
  */
 
 /** Takes bytes as they arrive, at the place it names. */

@@ -85,10 +85,11 @@ export class PatientCall {
     const path = localPathOf(address.text);
     const local = path === undefined ? undefined : await SocketWire.connectLocally(path);
     const wire = local ?? SocketWire.connect(address);
-    const pipe = offersMemory && local !== undefined ? SharedPipe.create() : undefined;
     this.#connections.add(wire);
     if (this.#hungUp.signal.aborted) wire.destroy();
+    let pipe: SharedPipe | undefined;
     try {
+      if (offersMemory && local !== undefined) pipe = SharedPipe.create();
       const usesMemory = await callPeer(wire, { ...caller, memory: pipe?.name ?? '' }, token);
       pipe?.hide();
       if (usesMemory) return { wire, pipe };

@@ -22,8 +22,11 @@ export interface NextWires {
 
 /** Where one generation lets its callers in. */
 export interface Door {
-  /** @throws WeftError the refusal, when the caller is not who is waited for. */
-  admit(hello: Hello, wire: Wire): void;
+  /**
+   * @param isLocal the caller is a process of this machine
+   * @throws WeftError the refusal, when the caller is not who is waited for.
+   */
+  admit(hello: Hello, wire: Wire, isLocal: boolean): void;
   /** Lets nobody in any more. */
   close(): void;
 }
@@ -66,8 +69,11 @@ export class Rendezvous {
     return door;
   }
 
-  /** Leads one arriving connection through the handshake to its gate, or refuses it. */
-  async receive(wire: Wire): Promise<void> {
+  /**
+   * Leads one arriving connection through the handshake to its gate, or refuses it.
+   * @param isLocal it comes over a socket that only this machine reaches
+   */
+  async receive(wire: Wire, isLocal: boolean): Promise<void> {
     if (this.#callers.size >= MAX_CALLERS) return wire.destroy();
     this.#callers.add(wire);
     const timer = setTimeout(() => wire.destroy(), HANDSHAKE_MS);
@@ -75,7 +81,7 @@ export class Rendezvous {
       const hello = await greet(wire);
       clearTimeout(timer);
       const door = await this.#doorFor(hello, wire);
-      door.admit(hello, wire);
+      door.admit(hello, wire, isLocal);
     } catch (thrown) {
       refuse(wire, WeftError.from(thrown));
       await settledWithin(wire.closed, HANG_UP_MS);
@@ -134,7 +140,7 @@ export class Gate implements Door {
     });
   }
 
-  admit(hello: Hello, wire: Wire): void {
+  admit(hello: Hello, wire: Wire, isLocal: boolean): void {
     const { rank, worldSize } = this.#place;
     const { next } = ringNeighbours(rank, worldSize);
     const refuse = (code: 'failed_precondition' | 'invalid_argument' | 'already_exists', message: string) => {
@@ -151,7 +157,8 @@ export class Gate implements Door {
     const link = hello.link === 'data' ? 'data' : 'control';
     if (this.#done || this.#admitted[link] !== undefined)
       refuse('already_exists', `rank ${hello.rank} has its ${link} connection already`);
-    const pipe = link === 'control' || hello.memory === '' ? undefined : SharedPipe.open(hello.memory);
+    const offersMemory = isLocal && link === 'data' && hello.memory !== '';
+    const pipe = offersMemory ? SharedPipe.open(hello.memory) : undefined;
     welcome(wire, hello, this.#token, pipe !== undefined);
     if (link === 'control') this.#admitted.control = wire;
     else this.#admitted.data = pipe === undefined ? wire : new SharedOutlet(wire, pipe);

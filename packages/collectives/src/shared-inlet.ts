@@ -53,7 +53,7 @@ export class SharedInlet implements Inlet {
       const pipe = this.#pipe;
       const bytes = pipe.peek();
       if (bytes.length === 0) {
-        if (this.#isDry(pipe)) return;
+        if (this.#settleEmpty(pipe)) return;
         continue;
       }
       if (moved > TURN_BYTES) {
@@ -66,13 +66,13 @@ export class SharedInlet implements Inlet {
       target.set(bytes.subarray(0, count));
       pipe.take(count);
       moved += count;
-      if (pipe.isAwaited('writer')) this.#wire.write(BELL, () => {});
+      if (pipe.takeAnnouncement('writer')) this.#wire.write(BELL, () => {});
       this.#sink?.landed(count);
     }
   }
 
-  /** Whether an empty pipe stays so: for good, or until the wire says otherwise. */
-  #isDry(pipe: SharedPipe): boolean {
+  /** Closes when an empty pipe stays so, else asks to be woken; false when bytes have come meanwhile. */
+  #settleEmpty(pipe: SharedPipe): boolean {
     if (this.#ended !== undefined) {
       this.#release(this.#ended.cause);
       return true;

@@ -19,6 +19,7 @@ export class SharedOutlet implements Outlet {
   readonly #parcels: Parcel[] = [];
   #pipe: SharedPipe | undefined;
   #ending = false;
+  #moving = false;
 
   constructor(wire: Wire, pipe: SharedPipe) {
     this.#wire = wire;
@@ -34,7 +35,7 @@ export class SharedOutlet implements Outlet {
   write(bytes: Uint8Array, flushed: () => void): void {
     if (this.#pipe === undefined || this.#ending) return;
     this.#parcels.push({ rest: bytes, flushed });
-    if (this.#parcels.length === 1) this.#move();
+    this.#move();
   }
 
   end(): void {
@@ -54,20 +55,27 @@ export class SharedOutlet implements Outlet {
   }
 
   #move(): void {
-    const pipe = this.#pipe;
-    if (pipe === undefined) return;
-    for (let parcel = this.#parcels[0]; parcel !== undefined; parcel = this.#parcels[0]) {
-      const count = pipe.put(parcel.rest);
-      if (count > 0 && pipe.isAwaited('reader')) this.#wire.write(BELL, () => {});
-      parcel.rest = parcel.rest.subarray(count);
-      if (parcel.rest.length > 0) {
-        pipe.announce('writer');
-        if (pipe.room === 0) return;
-        continue;
-      }
-      this.#parcels.shift();
-      queueMicrotask(parcel.flushed);
+    // `flushed` may write again, whose bytes then leave from here.
+    if (this.#moving) return;
+    this.#moving = true;
+    while (this.#moveParcel());
+    this.#moving = false;
+    if (this.#ending && this.#parcels.length === 0) this.#wire.end();
+  }
+
+  /** Moves the oldest parcel, or as much of it as there is room for; false when there is nothing more to be done. */
+  #moveParcel(): boolean {
+    const [pipe, parcel] = [this.#pipe, this.#parcels[0]];
+    if (pipe === undefined || parcel === undefined) return false;
+    const count = pipe.put(parcel.rest);
+    if (count > 0 && pipe.takeAnnouncement('reader')) this.#wire.write(BELL, () => {});
+    parcel.rest = parcel.rest.subarray(count);
+    if (parcel.rest.length > 0) {
+      pipe.announce('writer');
+      return pipe.room > 0;
     }
-    if (this.#ending) this.#wire.end();
+    this.#parcels.shift();
+    parcel.flushed();
+    return true;
   }
 }

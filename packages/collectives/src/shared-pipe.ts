@@ -1,3 +1,4 @@
+import { WeftError } from '@weft/common';
 import { SharedMemory } from '@weft/shared-memory';
 
 /** A power of two, so that the counts may run over; small enough to stay in the cache. 1 to 8 MiB measured alike. */
@@ -14,8 +15,9 @@ type End = keyof typeof WAITING;
  * A pipe of bytes in memory that two processes see, with one writer and one reader. Neither waits in it: whoever finds no room, or
  * no bytes, says that it waits and is to be called, by other means, when the other end has moved on.
  *
- * Of `announce` and `isAwaited` on one side and moving bytes on the other, at least one sees the other's: all four go through
- * sequentially consistent atomics. So nobody waits for a call that does not come.
+ * An end that announces itself and then looks at the counts, and one that moves a count and then looks for an announcement, cannot
+ * both miss the other: all of it goes through `Atomics`, which V8 makes sequentially consistent in any memory. So nobody waits for a
+ * call that does not come.
  */
 export class SharedPipe {
   readonly #memory: SharedMemory;
@@ -32,8 +34,9 @@ export class SharedPipe {
   static open(name: string): SharedPipe | undefined {
     try {
       return new SharedPipe(SharedMemory.open(name, FIRST_BYTE + CAPACITY));
-    } catch {
-      return undefined;
+    } catch (thrown) {
+      if (WeftError.from(thrown).code === 'unavailable') return undefined;
+      throw thrown;
     }
   }
 
@@ -89,8 +92,8 @@ export class SharedPipe {
     Atomics.store(this.#numbers, WAITING[end], 1);
   }
 
-  /** Whether an end waits to be called; true once for each announcement. */
-  isAwaited(end: End): boolean {
+  /** Takes an end's announcement away, and says whether there was one: then it is to be called. */
+  takeAnnouncement(end: End): boolean {
     return Atomics.exchange(this.#numbers, WAITING[end], 0) === 1;
   }
 

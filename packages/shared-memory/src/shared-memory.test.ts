@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { closeSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -55,7 +55,18 @@ describe.runIf(process.platform === 'linux')('shared memory', () => {
     );
   });
 
-  it('is not mistaken for another file that has its number', () => {
+  it('keeps its size: a part that is cut off would end the process that touches it', () => {
+    const { name } = create(100);
+    const [owner, file] = name.split('/');
+    expect(() => truncateSync(`/proc/${owner}/fd/${file}`, 50)).toThrow('EPERM');
+  });
+
+  it('is not mistaken for other memory that has its number', () => {
+    const [owner, file] = create(100).name.split('/');
+    expect(() => SharedMemory.open(`${owner}/${file}/${'0'.repeat(31)}1`, 100)).toThrow('other memory has its number');
+  });
+
+  it('is not mistaken for a file', () => {
     const path = join(tmpdir(), `weft-${randomBytes(8).toString('hex')}`);
     writeFileSync(path, new Uint8Array(4096 + 100));
     const file = openSync(path, 'r+');
@@ -63,8 +74,7 @@ describe.runIf(process.platform === 'linux')('shared memory', () => {
       closeSync(file);
       rmSync(path);
     });
-    const name = `${process.pid}/${file}/${'0'.repeat(31)}1`;
-    expect(() => SharedMemory.open(name, 100)).toThrow('another file has its name');
+    expect(() => SharedMemory.open(`${process.pid}/${file}/${'0'.repeat(32)}`, 100)).toThrow('it is something else');
   });
 
   it.each(['', 'x', '1/2', `../../etc/passwd/${'0'.repeat(32)}`, `1/2/${'0'.repeat(31)}`])(

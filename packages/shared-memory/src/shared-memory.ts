@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { closeSync, fstatSync, openSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { WeftError } from '@weft/common';
-import { createMemoryFile, type Mapping, mapFile } from './memory-file.js';
+import { createMemoryFile, hasFixedSize, type Mapping, mapFile } from './memory-file.js';
 
 /** At the start of the memory, so that nobody takes another file for it; a page, to keep what follows aligned. */
 const IDENTITY_BYTES = 16;
@@ -17,7 +17,7 @@ export class SharedMemory {
   #mapping: Mapping | undefined;
   #file: number | undefined;
 
-  /** New memory, all zeros; `undefined` where the system has none. */
+  /** New memory, all zeros; `undefined` where the system has none to share. */
   static create(bytes: number): SharedMemory | undefined {
     const file = createMemoryFile(FIRST_PAGE_BYTES + bytes);
     if (file === undefined) return undefined;
@@ -44,12 +44,13 @@ export class SharedMemory {
     };
     const file = openFile(`/proc/${owner}/fd/${number}`) ?? refuse('its process is not to be seen from here');
     try {
+      if (!hasFixedSize(file)) refuse('it is something else');
       if (fstatSync(file).size !== FIRST_PAGE_BYTES + bytes) refuse(`it does not hold ${bytes} bytes`);
+      const found = Buffer.alloc(IDENTITY_BYTES);
+      readSync(file, found, 0, IDENTITY_BYTES, 0);
+      if (found.toString('hex') !== identity) refuse('other memory has its number');
       const mapping = mapFile(file, FIRST_PAGE_BYTES + bytes) ?? refuse('the system does not map it');
-      const found = Buffer.from(mapping.bytes.subarray(0, IDENTITY_BYTES)).toString('hex');
-      if (found === identity) return new SharedMemory(name, mapping, undefined);
-      mapping.unmap();
-      return refuse('another file has its name');
+      return new SharedMemory(name, mapping, undefined);
     } finally {
       closeSync(file);
     }
@@ -80,9 +81,12 @@ export class SharedMemory {
   }
 }
 
+/** Whatever the path leads to, opening it neither waits nor does anything else. */
+const OPENING = constants.O_RDWR | constants.O_NONBLOCK | constants.O_NOCTTY;
+
 function openFile(path: string): number | undefined {
   try {
-    return openSync(path, 'r+');
+    return openSync(path, OPENING);
   } catch {
     return undefined;
   }

@@ -30,7 +30,7 @@ export function compilePhase(
   const infoOf = (id: ValueId) => recording.values.get(id) as ValueInfo;
   const handleOf = (variable: string) => variables.get(variable) as OutputPointer;
   const updates = adamUpdates(recording);
-  const updated = new Set(updates.flatMap(({ variables }) => variables));
+  const inPlace = new Set(updates.flatMap(({ variables }) => variables));
   const needed = neededValues(recording, updates);
   const reads = new Map<string, Pointer>();
   const after = (variable: string) => [reads.get(variable)].filter((read) => read !== undefined);
@@ -49,8 +49,8 @@ export function compilePhase(
     }
     const described =
       op.body === undefined ? { ...op, output: infoOf(output) } : loop(loops.nameOf(op.body, recording.values));
-    const after = op.after?.map((value) => at(value).operation);
-    const operation = writer.add(`${recording.phase}/${index}_${op.type}`, described, op.inputs.map(at), after);
+    const earlier = op.after?.map((value) => at(value).operation);
+    const operation = writer.add(`${recording.phase}/${index}_${op.type}`, described, op.inputs.map(at), earlier);
     for (const [outputIndex, value] of op.outputs.entries()) pointers.set(value, { operation, index: outputIndex });
   }
 
@@ -59,20 +59,19 @@ export function compilePhase(
     const options = { dataType: infoOf(value).dataType, after: after(variable) };
     return addAssign(writer, name, handleOf(variable), at(value), options);
   };
-  const assignments = Object.entries(recording.assignments).filter(([variable]) => !updated.has(variable));
+  const assignments = Object.entries(recording.assignments).filter(([variable]) => !inPlace.has(variable));
   return {
     inputs: new Map(Object.entries(recording.inputs).map(([name, id]) => [name, at(id)])),
     outputNames: Object.keys(recording.outputs),
     outputs: fetchable(writer, recording, at),
     targets: [
       ...assignments.map(([variable, value]) => assign(variable, value)),
-      ...updates.map(({ op, variables: [parameter = '', ...moments] }) => {
-        const variables = [parameter, ...moments];
-        const inputs = [...variables.map(handleOf), ...op.inputs.slice(variables.length).map(at)];
-        const name = `${recording.phase}/${parameter}/adam`;
-        if (op.body === undefined) return addAdam(writer, name, inputs, variables.flatMap(after));
-        const type = loops.nameOf(op.body, recording.values, variables.length);
-        return writer.add(name, loop(type), inputs, variables.flatMap(after));
+      ...updates.map(({ op, variables: updated }) => {
+        const inputs = [...updated.map(handleOf), ...op.inputs.slice(updated.length).map(at)];
+        const name = `${recording.phase}/${updated[0]}/adam`;
+        if (op.body === undefined) return addAdam(writer, name, inputs, updated.flatMap(after));
+        const type = loops.nameOf(op.body, recording.values, updated.length);
+        return writer.add(name, loop(type), inputs, updated.flatMap(after));
       }),
     ],
   };

@@ -25,7 +25,7 @@ export interface RecordedOp {
   readonly after?: readonly ValueId[];
   /** The recomputable block that it belongs to; see `recomputable`. */
   readonly block?: number;
-  /** Of a `LOOP`: what it computes. */
+  /** Of a `LOOP`, or of an update that becomes one: what it computes. */
   readonly body?: LoopBody;
 }
 

@@ -36,7 +36,7 @@ function bodyOf({ inputs }: RecordedOp, values: Values): LoopBody {
   return { ops, inputs, outputs: [newP, newM, newV] };
 }
 
-/** Adds float32 ops, of which at most one operand is no scalar's shape, to `ops`. */
+/** Adds float32 ops to `ops`, over operands of one shape or scalars. */
 function arithmetic(ops: RecordedOp[], values: Values) {
   let next = Math.max(...values.keys()) + 1;
   const put = (op: Omit<RecordedOp, 'outputs'>, info: ValueInfo): ValueId => {

@@ -19,12 +19,11 @@ export class MetricsFile {
 
   async append(row: MetricsRow): Promise<void> {
     this.#file ??= open(this.path, 'a');
-    const opening = this.#file;
     try {
-      await (await opening).appendFile(`${JSON.stringify(row)}\n`);
+      await (await this.#file).appendFile(`${JSON.stringify(row)}\n`);
     } catch (thrown) {
       // The next row tries again, where opening failed.
-      if (this.#file === opening) await this.close();
+      await this.close();
       throw thrown;
     }
   }

@@ -60,7 +60,7 @@ describe('a data plane', () => {
       const joining = plane.joinRing({ ...ring, rank: 0, addresses, token: 't', timeoutMs: 300 });
       joining.catch(() => {});
       const wire = await connectTo(plane.address);
-      const taken = await callPeer(wire, { ...ring, rank: 1, link: 'data', expertWorker: 0, memory }, 't');
+      const taken = await callPeer(wire, { ...ring, rank: 1, link: 'data', expertWorker: 0 }, 't', memory);
       wire.destroy();
       await expect(joining).rejects.toMatchObject({ code: 'deadline_exceeded' });
       return taken;

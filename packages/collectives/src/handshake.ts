@@ -25,12 +25,16 @@ export interface Caller extends RingPlace {
   readonly link: LinkKind;
   /** Which expert worker is called; 0 in the ring. */
   readonly expertWorker: number;
+}
+
+/** What a caller says, and proves to have said. */
+interface Said extends Caller {
   /** The shared memory in which the caller would rather find its bytes; empty for none. */
   readonly memory: string;
 }
 
 /** A hello whose proof is not checked yet: the token is only known once the run is. */
-export interface Hello extends Caller {
+export interface Hello extends Said {
   readonly acceptorNonce: string;
   readonly nonce: string;
   readonly proof: string;
@@ -41,14 +45,15 @@ export interface Hello extends Caller {
  *
  * @throws WeftError what the other side refuses with, or `failed_precondition` when it is not our peer.
  */
-export async function callPeer(wire: Wire, caller: Caller, token: string): Promise<boolean> {
+export async function callPeer(wire: Wire, caller: Caller, token: string, memory = ''): Promise<boolean> {
+  const said: Said = { ...caller, memory };
   const acceptorNonce = text(await readFrame(wire), 'nonce');
   const nonce = randomBytes(16).toString('hex');
-  send(wire, { ...caller, nonce, proof: proofOf('hello', token, caller, acceptorNonce, nonce) });
+  send(wire, { ...said, nonce, proof: proofOf('hello', token, said, acceptorNonce, nonce) });
   const answer = await readFrame(wire);
   if (answer.refused !== undefined) throw refusalFrom(answer);
   const usesMemory = answer.usesMemory === true;
-  if (!sameProof(text(answer, 'proof'), proofOf(welcomeLabel(usesMemory), token, caller, acceptorNonce, nonce)))
+  if (!sameProof(text(answer, 'proof'), proofOf(welcomeLabel(usesMemory), token, said, acceptorNonce, nonce)))
     throw new WeftError('failed_precondition', 'the peer does not know the token of this ring', {
       cure: 'check that all workers talk to the same coordinator',
     });
@@ -106,11 +111,11 @@ function send(wire: Wire, body: FrameBody): void {
   wire.write(encodeFrame(body), () => {});
 }
 
-function proofOf(label: string, token: string, caller: Caller, acceptorNonce: string, nonce: string): string {
-  const { runId, generation, rank, worldSize, link, expertWorker, memory } = caller;
+function proofOf(label: string, token: string, said: Said, acceptorNonce: string, nonce: string): string {
+  const { runId, generation, rank, worldSize, link, expertWorker, memory } = said;
   const place = [runId, generation, rank, worldSize, link, expertWorker, memory];
-  const said = JSON.stringify([label, acceptorNonce, nonce, ...place]);
-  return createHmac('sha256', token).update(said).digest('hex');
+  const proven = JSON.stringify([label, acceptorNonce, nonce, ...place]);
+  return createHmac('sha256', token).update(proven).digest('hex');
 }
 
 function sameProof(given: string, expected: string): boolean {

@@ -12,6 +12,12 @@ export interface Sink {
   landed(bytes: number): void;
 }
 
+/** Bytes on their way out, and whom to tell when they have left. */
+export interface Parcel {
+  rest: Uint8Array;
+  readonly flushed: () => void;
+}
+
 export interface Inlet {
   /** Lands what arrives in `sink` for as long as it names a target; call it again, but not from within `landed`, to go on. */
   pull(sink: Sink): void;

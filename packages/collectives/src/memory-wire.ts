@@ -1,10 +1,5 @@
-import type { Sink, Wire } from './link.js';
+import type { Parcel, Sink, Wire } from './link.js';
 import { pour } from './link.js';
-
-interface Parcel {
-  rest: Uint8Array;
-  readonly flushed: () => void;
-}
 
 /** The in-memory twin of a socket: two ends, each an inlet and an outlet. */
 export function memoryWires(): readonly [Wire, Wire] {

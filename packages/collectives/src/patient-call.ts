@@ -51,13 +51,13 @@ export class PatientCall {
   }
 
   /** @throws WeftError what the peer refuses with, naming it; `cancelled` after `hangUp`. */
-  async connect(caller: Omit<Caller, 'memory'>): Promise<Wire> {
+  async connect(caller: Caller): Promise<Wire> {
     const { wire } = await this.#reach(caller, false);
     return wire;
   }
 
   /** A connection on which bytes only arrive, through memory where the peer is on this machine. @throws as `connect` */
-  async connectInlet(caller: Omit<Caller, 'memory'>): Promise<Inlet> {
+  async connectInlet(caller: Caller): Promise<Inlet> {
     const { wire, pipe } = await this.#reach(caller, true);
     if (pipe === undefined) return wire;
     const inlet = new SharedInlet(wire, pipe);
@@ -65,7 +65,7 @@ export class PatientCall {
     return inlet;
   }
 
-  async #reach(caller: Omit<Caller, 'memory'>, offersMemory: boolean): Promise<Reached> {
+  async #reach(caller: Caller, offersMemory: boolean): Promise<Reached> {
     for (let pauseMs = FIRST_RETRY_MS; ; pauseMs = Math.min(LAST_RETRY_MS, pauseMs * 2)) {
       try {
         const reached = await this.#try(caller, offersMemory);
@@ -80,7 +80,7 @@ export class PatientCall {
     }
   }
 
-  async #try(caller: Omit<Caller, 'memory'>, offersMemory: boolean): Promise<Reached> {
+  async #try(caller: Caller, offersMemory: boolean): Promise<Reached> {
     const { address, token } = this.#options;
     const path = localPathOf(address.text);
     const local = path === undefined ? undefined : await SocketWire.connectLocally(path);
@@ -90,7 +90,7 @@ export class PatientCall {
     let pipe: SharedPipe | undefined;
     try {
       if (offersMemory && local !== undefined) pipe = SharedPipe.create();
-      const usesMemory = await callPeer(wire, { ...caller, memory: pipe?.name ?? '' }, token);
+      const usesMemory = await callPeer(wire, caller, token, pipe?.name);
       pipe?.hide();
       if (usesMemory) return { wire, pipe };
       pipe?.close();

@@ -1,5 +1,5 @@
+import { Bell } from './bell.js';
 import type { Inlet, Sink, Wire } from './link.js';
-import { BELL } from './shared-outlet.js';
 import type { SharedPipe } from './shared-pipe.js';
 
 /** After so many bytes the event loop has its turn. */
@@ -9,6 +9,7 @@ const TURN_BYTES = 2 ** 22;
 export class SharedInlet implements Inlet {
   readonly closed: Promise<Error | undefined>;
   readonly #wire: Wire;
+  readonly #bell: Bell;
   #pipe: SharedPipe | undefined;
   #sink: Sink | undefined;
   #ended: { readonly cause: Error | undefined } | undefined;
@@ -20,8 +21,7 @@ export class SharedInlet implements Inlet {
     this.closed = new Promise((resolve) => {
       this.#close = resolve;
     });
-    const scratch = new Uint8Array(BELL.length);
-    wire.pull({ target: () => scratch, landed: () => this.#move() });
+    this.#bell = new Bell(wire, () => this.#move());
     void wire.closed.then((cause) => {
       // What the other end left in the pipe still arrives.
       this.#ended = { cause };
@@ -66,7 +66,7 @@ export class SharedInlet implements Inlet {
       target.set(bytes.subarray(0, count));
       pipe.take(count);
       moved += count;
-      if (pipe.takeAnnouncement('writer')) this.#wire.write(BELL, () => {});
+      if (pipe.takeAnnouncement('writer')) this.#bell.ring();
       this.#sink?.landed(count);
     }
   }

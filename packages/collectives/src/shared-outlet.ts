@@ -1,13 +1,6 @@
-import type { Outlet, Wire } from './link.js';
+import { Bell } from './bell.js';
+import type { Outlet, Parcel, Wire } from './link.js';
 import type { SharedPipe } from './shared-pipe.js';
-
-/** What is said over the wire beside the memory: look again. Only that it comes counts. */
-export const BELL = Uint8Array.of(1);
-
-interface Parcel {
-  rest: Uint8Array;
-  readonly flushed: () => void;
-}
 
 /**
  * Where bytes leave for a process of the same machine: through memory both see, which takes a third of the processor time of a
@@ -16,6 +9,7 @@ interface Parcel {
 export class SharedOutlet implements Outlet {
   readonly closed: Promise<Error | undefined>;
   readonly #wire: Wire;
+  readonly #bell: Bell;
   readonly #parcels: Parcel[] = [];
   #pipe: SharedPipe | undefined;
   #ending = false;
@@ -28,8 +22,7 @@ export class SharedOutlet implements Outlet {
       this.#release();
       return cause;
     });
-    const scratch = new Uint8Array(BELL.length);
-    wire.pull({ target: () => scratch, landed: () => this.#move() });
+    this.#bell = new Bell(wire, () => this.#move());
   }
 
   write(bytes: Uint8Array, flushed: () => void): void {
@@ -68,7 +61,7 @@ export class SharedOutlet implements Outlet {
     const [pipe, parcel] = [this.#pipe, this.#parcels[0]];
     if (pipe === undefined || parcel === undefined) return false;
     const count = pipe.put(parcel.rest);
-    if (count > 0 && pipe.takeAnnouncement('reader')) this.#wire.write(BELL, () => {});
+    if (count > 0 && pipe.takeAnnouncement('reader')) this.#bell.ring();
     parcel.rest = parcel.rest.subarray(count);
     if (parcel.rest.length > 0) {
       pipe.announce('writer');

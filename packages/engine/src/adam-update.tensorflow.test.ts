@@ -101,7 +101,7 @@ describe.each(SIZES)('adamUpdate of %i elements', (size) => {
   });
 
   it('lets the rest of its phase see the variables as they were', async () => {
-    const executor = start('graph', { ...withCopy(program(size)) });
+    const executor = start('graph', withCopy(program(size)));
     await executor.writeState({ p: wave(0, size), m: new Float32Array(size), v: new Float32Array(size) });
     const { before } = await executor.run('update', { g: wave(1, size), step: Float32Array.of(1) });
     const expected = wave(0, size).map((value) => value * 2);

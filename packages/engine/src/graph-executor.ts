@@ -164,8 +164,7 @@ export class GraphExecutor implements Executor {
     if (write === undefined) {
       const spec = this.#spec(name);
       const dataType = DataType[spec.dtype];
-      const attrs = { dtype: { kind: 'type', value: dataType }, shape: { kind: 'shape', value: spec.shape } } as const;
-      const value = { operation: this.#writer.add(`state/${name}/new`, { type: 'Placeholder', attrs }, []), index: 0 };
+      const value = this.#writer.placeholder(`state/${name}/new`, { shape: spec.shape, dataType });
       const handle = this.#variables.get(name) as OutputPointer;
       write = { value, assign: addAssign(this.#writer, `state/${name}/write`, handle, value, { dataType }) };
       this.#writes.set(name, write);

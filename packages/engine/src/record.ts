@@ -1,7 +1,7 @@
 import { WeftError } from '@weft/common';
 import { ADAM_UPDATE } from './adam-update.js';
 import { GraphWriter } from './graph/graph-writer.js';
-import type { RecordedOp, Recording, ValueId, ValueInfo } from './graph/recording.js';
+import { infoAttrs, type RecordedOp, type Recording, type ValueId, type ValueInfo } from './graph/recording.js';
 import type { CApi, OutputPointer } from './native/c-api.js';
 import { DataType } from './native/data-type.js';
 import { Graph } from './native/handles.js';
@@ -194,9 +194,6 @@ class Recorder implements TfjsBinding {
   }
 }
 
-function specAttrs(spec: TensorSpec): RecordedOp['attrs'] {
-  return {
-    dtype: { kind: 'type', value: DataType[spec.dtype] },
-    shape: { kind: 'shape', value: spec.shape },
-  };
+function specAttrs({ shape, dtype }: TensorSpec): RecordedOp['attrs'] {
+  return infoAttrs({ shape, dataType: DataType[dtype] });
 }

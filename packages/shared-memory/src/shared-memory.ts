@@ -39,8 +39,8 @@ export class SharedMemory {
   static open(name: string, bytes: number): SharedMemory {
     const [, owner, number, identity] = /^(\d{1,10})\/(\d{1,10})\/([0-9a-f]{32})$/.exec(name) ?? [];
     if (identity === undefined) throw new WeftError('unavailable', `"${name}" is no name of shared memory`);
-    const refuse = (why: string, cause?: unknown): never => {
-      throw new WeftError('unavailable', `the memory ${name} cannot be shared: ${why}`, { cause });
+    const refuse = (why: string): never => {
+      throw new WeftError('unavailable', `the memory ${name} cannot be shared: ${why}`);
     };
     const file = openFile(`/proc/${owner}/fd/${number}`) ?? refuse('its process is not to be seen from here');
     try {

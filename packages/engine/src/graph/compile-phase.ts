@@ -35,16 +35,13 @@ export function compilePhase(
   const reads = new Map<string, Pointer>();
   const after = (variable: string) => [reads.get(variable)].filter((read) => read !== undefined);
 
-  const read = (variable: string, value: ValueId) => {
-    const pointer = addRead(writer, `${recording.phase}/${variable}`, handleOf(variable), infoOf(value));
-    reads.set(variable, pointer.operation);
-    pointers.set(value, pointer);
-  };
   for (const [index, op] of recording.ops.entries()) {
     const [output] = op.outputs as readonly [ValueId];
     if (op.type === ADAM_UPDATE || (op.variable !== undefined && !needed.has(output))) continue;
     if (op.variable !== undefined) {
-      read(op.variable, output);
+      const read = addRead(writer, `${recording.phase}/${op.variable}`, handleOf(op.variable), infoOf(output));
+      reads.set(op.variable, read.operation);
+      pointers.set(output, read);
       continue;
     }
     const described =

@@ -3,7 +3,7 @@ import type { CApi, OutputPointer, Pointer } from '../native/c-api.js';
 import { DataType } from '../native/data-type.js';
 import { type Graph, NativeTensor, Status } from '../native/handles.js';
 import { isInferredAttr, opArguments } from './op-inputs.js';
-import type { AttrValue, RecordedOp, ValueInfo } from './recording.js';
+import { type AttrValue, infoAttrs, type RecordedOp, type ValueInfo } from './recording.js';
 
 /** Adds operations to a TensorFlow graph and asks its shape functions what they yield. */
 export class GraphWriter {
@@ -41,6 +41,11 @@ export class GraphWriter {
     const operation: Pointer = api.TF_FinishOperation(description, this.#status.pointer);
     this.#status.check(`op ${op.type} over [${inputs.map((input) => this.#describe(input)).join('; ')}]`);
     return operation;
+  }
+
+  /** Adds a value that is given from outside. */
+  placeholder(name: string, info: ValueInfo): OutputPointer {
+    return { operation: this.add(name, { type: 'Placeholder', attrs: infoAttrs(info) }, []), index: 0 };
   }
 
   /** Shape and type of an output. @throws WeftError `internal` when the shape is not static. */

@@ -11,6 +11,8 @@ const TRUE = Uint8Array.of(0x28, 1);
 /** XLA compiles the function as it is, and TensorFlow leaves it whole until then. */
 const COMPILED = ['_XlaMustCompile', '_noinline'];
 
+const HANDLE: ValueInfo = { shape: [], dataType: DataType.resource };
+
 /** The functions of a graph that XLA compiles. Equal bodies, such as those of all layers, share one. */
 export class LoopFunctions {
   readonly #api: CApi;
@@ -67,15 +69,9 @@ function writeBody(writer: GraphWriter, body: LoopBody, values: Recording['value
   const at = (value: ValueId) => pointers.get(value) as OutputPointer;
   const infoOf = (value: ValueId) => values.get(value) as ValueInfo;
   const inputs = body.inputs.map((value, i) => {
-    const { dataType, shape } = infoOf(value);
     const isVariable = i < variables;
-    const type = isVariable ? DataType.resource : dataType;
-    const attrs = {
-      dtype: { kind: 'type', value: type },
-      shape: { kind: 'shape', value: isVariable ? [] : shape },
-    } as const;
-    const input = { operation: writer.add(`in${i}`, { type: 'Placeholder', attrs }, []), index: 0 };
-    pointers.set(value, isVariable ? addRead(writer, `in${i}/read`, input, { dataType }) : input);
+    const input = writer.placeholder(`in${i}`, isVariable ? HANDLE : infoOf(value));
+    pointers.set(value, isVariable ? addRead(writer, `in${i}/read`, input, infoOf(value)) : input);
     return input;
   });
   for (const [i, op] of body.ops.entries()) {

@@ -45,6 +45,11 @@ export interface ValueInfo {
   readonly dataType: number;
 }
 
+/** The attributes of a value that stands for itself, such as a placeholder. */
+export function infoAttrs({ dataType, shape }: ValueInfo): Attrs {
+  return { dtype: { kind: 'type', value: dataType }, shape: { kind: 'shape', value: shape } };
+}
+
 /** A phase as a list of ops in the order of the recording, which is an order of execution. */
 export interface Recording {
   readonly program: string;

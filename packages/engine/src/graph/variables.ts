@@ -2,7 +2,7 @@ import type { OutputPointer, Pointer } from '../native/c-api.js';
 import { DataType } from '../native/data-type.js';
 import type { TensorSpec } from '../program.js';
 import type { GraphWriter } from './graph-writer.js';
-import type { Attrs } from './recording.js';
+import { type Attrs, infoAttrs } from './recording.js';
 
 interface Options {
   readonly dataType: number;
@@ -13,8 +13,7 @@ interface Options {
 /** A resident variable; returns its handle. */
 export function addVariable(writer: GraphWriter, name: string, spec: TensorSpec): OutputPointer {
   const attrs: Attrs = {
-    dtype: { kind: 'type', value: DataType[spec.dtype] },
-    shape: { kind: 'shape', value: spec.shape },
+    ...infoAttrs({ shape: spec.shape, dataType: DataType[spec.dtype] }),
     shared_name: { kind: 'string', value: name },
   };
   return { operation: writer.add(`variables/${name}`, { type: 'VarHandleOp', attrs }, []), index: 0 };

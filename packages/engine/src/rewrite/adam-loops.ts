@@ -8,19 +8,31 @@ import type { Pass } from './edit.js';
 /** Elements. For smaller parameters TensorFlow's own kernel is as fast, and needs no compilation. */
 const SMALLEST = 2 ** 16;
 
-type Values = Map<ValueId, ValueInfo>;
-
 /** The updates of large parameters become loops that XLA compiles, with clipping and weight decay inside. */
 export const adamLoops: Pass = (recording) => {
   const values = new Map(recording.values);
+  let last = Math.max(...values.keys());
+  const newValue = (info: ValueInfo): ValueId => {
+    values.set(++last, info);
+    return last;
+  };
+  const infoOf = (value: ValueId) => values.get(value) as ValueInfo;
   const isLarge = (value: ValueId) => elementCount(values.get(value)?.shape ?? []) >= SMALLEST;
   const ops = recording.ops.map((op) =>
-    op.type === ADAM_UPDATE && isLarge(op.inputs[0] as ValueId) ? { ...op, body: bodyOf(op, values) } : op,
+    op.type === ADAM_UPDATE && isLarge(op.inputs[0] as ValueId)
+      ? { ...op, body: bodyOf(op, { infoOf, newValue }) }
+      : op,
   );
   return withOps(recording, ops, values);
 };
 
-/** The arithmetic of TensorFlow's kernel. @param values gets those of the body */
+interface Values {
+  readonly infoOf: (value: ValueId) => ValueInfo;
+  /** Another value, like `info`. */
+  readonly newValue: (info: ValueInfo) => ValueId;
+}
+
+/** The arithmetic of TensorFlow's kernel. */
 function bodyOf({ inputs }: RecordedOp, values: Values): LoopBody {
   const ops: RecordedOp[] = [];
   const { mul, sub, add, div, sqrt, one } = arithmetic(ops, values);
@@ -37,14 +49,12 @@ function bodyOf({ inputs }: RecordedOp, values: Values): LoopBody {
 }
 
 /** Adds float32 ops to `ops`, over operands of one shape or scalars. */
-function arithmetic(ops: RecordedOp[], values: Values) {
-  let next = Math.max(...values.keys()) + 1;
+function arithmetic(ops: RecordedOp[], { infoOf, newValue }: Values) {
   const put = (op: Omit<RecordedOp, 'outputs'>, info: ValueInfo): ValueId => {
-    values.set(next, info);
-    ops.push({ ...op, outputs: [next] });
-    return next++;
+    const output = newValue(info);
+    ops.push({ ...op, outputs: [output] });
+    return output;
   };
-  const infoOf = (value: ValueId) => values.get(value) as ValueInfo;
   const binary = (type: string) => (a: ValueId, b: ValueId) =>
     put({ type, attrs: FLOAT, inputs: [a, b] }, infoOf(infoOf(a).shape.length > 0 ? a : b));
   return {

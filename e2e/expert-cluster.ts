@@ -14,7 +14,7 @@ import {
   type InitialState,
   type StepVote,
   TrainingSession,
-} from '@weft/trainer';
+} from '@weft/training';
 
 /** What a step gave, on rank 0. */
 export interface ExpertClusterStep {

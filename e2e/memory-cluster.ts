@@ -11,7 +11,7 @@ import {
   type StepVote,
   TrainingSession,
   type TrainOutcome,
-} from '@weft/trainer';
+} from '@weft/training';
 import { repository } from './weft.js';
 
 /** `debugTiny` on the demo data, one thread a rank, with settings. */

@@ -1,8 +1,15 @@
 // Legend: B sequences, T positions, R = B·T rows, D width, V vocabulary.
 import { type PhaseContext, type Program, sparseSoftmaxCrossEntropy, type TensorSpec, tf } from '@weft/engine';
 import { decoder, decoderParameters, takeRows } from '@weft/model';
-import { adamwApply, adamwState, clipScale, globalNorm } from '@weft/optim';
-import { intoBuckets, stepProgram, type TrainProgram } from '@weft/trainer';
+import {
+  adamwApply,
+  adamwState,
+  clipScale,
+  globalNorm,
+  intoBuckets,
+  stepProgram,
+  type TrainProgram,
+} from '@weft/training';
 import type { BenchModel } from './models.js';
 import { OPTIMIZER } from './optimizer.js';
 

@@ -2,7 +2,7 @@ import { DataPlane, inMemoryRing, type ProcessGroup } from '@weft/collectives';
 import type { RunConfig } from '@weft/config';
 import { createExecutor, type HostArray } from '@weft/engine';
 import { recipe } from '@weft/recipes';
-import { type StepParts, trainProgram, trainStep } from '@weft/trainer';
+import { type StepParts, trainProgram, trainStep } from '@weft/training';
 import { type Contestant, type ContestantParts, executorOptions } from './contestant.js';
 import type { ContestantSpec } from './contestant-spec.js';
 import { dataParallelDecoderProgram } from './decoder-program.js';

@@ -32,8 +32,8 @@ describe('the import rule', () => {
     expect(inModel("import { x } from '@weft/data';")).toEqual([
       'packages/model/src/a.ts imports @weft/data, which is not on a floor below model',
     ]);
-    expect(inModel("export * from '@weft/trainer';")[0]).toMatch(/not on a floor below model/);
-    expect(inModel("const x = await import('@weft/optim');")[0]).toMatch(/not on a floor below model/);
+    expect(inModel("export * from '@weft/training';")[0]).toMatch(/not on a floor below model/);
+    expect(inModel("const x = await import('@weft/training');")[0]).toMatch(/not on a floor below model/);
     expect(inModel("import type {\n  A,\n} from '@weft/worker';")[0]).toMatch(/not on a floor below model/);
   });
 

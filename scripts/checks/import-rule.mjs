@@ -7,12 +7,14 @@ import { dirname, join, normalize } from 'node:path';
 
 /** From below to above. Rooms of one floor do not import each other. */
 export const FLOORS = [
-  ['common', 'proto'],
-  ['telemetry', 'topology', 'shared-memory', 'engine'],
-  ['config', 'rpc', 'store', 'mixture'],
-  ['model', 'optim', 'data', 'checkpoint', 'collectives', 'coordination', 'scaling', 'recipes'],
-  ['trainer'],
-  ['coordinator', 'worker', 'expert-worker', 'cli', 'dashboard'],
+  ['common', 'proto', 'topology', 'tensorflow-setup'],
+  ['contracts', 'files', 'mixture', 'tensor', 'engine'],
+  ['config', 'rpc', 'store', 'telemetry'],
+  ['model', 'backend-tensorflow', 'scaling', 'recipes', 'collectives', 'coordination', 'checkpoint', 'data'],
+  ['tasks', 'client', 'sweeps', 'demo-data'],
+  ['evaluation', 'launch', 'simulation'],
+  ['training'],
+  ['coordinator', 'worker', 'cli'],
 ];
 
 /** Beside the floors: imported by tests only. */
@@ -20,8 +22,8 @@ const TESTS_ONLY = 'testing';
 
 /** Which room alone may import a package; a prefix ending in `/` stands for a scope. */
 const OWNERS = Object.entries({
-  '@tensorflow/': ['engine'],
-  koffi: ['engine', 'shared-memory'],
+  '@tensorflow/': ['engine', 'tensor', 'backend-tensorflow'],
+  koffi: ['engine', 'backend-tensorflow', 'collectives'],
   pino: ['telemetry'],
   'prom-client': ['telemetry'],
   zod: ['config'],

@@ -1,6 +1,7 @@
 import { hostname } from 'node:os';
 import { WeftError } from '@weft/common';
-import { type Held, openStore, readJsonFile, type Store, type StoreOptions } from '@weft/store';
+import { readJsonFile } from '@weft/files';
+import { type Held, openStore, type Store, type StoreOptions } from '@weft/store';
 import type { Logger } from '@weft/telemetry';
 import { coordinatorFile } from './home.js';
 import { storeNotice } from './store-trouble.js';

@@ -1,7 +1,7 @@
 import { type FileHandle, open, readFile, rename } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { MetricsRow } from '@weft/coordination';
-import { syncDirectory } from '@weft/store';
+import { syncDirectory } from '@weft/files';
 
 /**
  * `metrics.jsonl` of a run: one row per step, in the order of the steps.

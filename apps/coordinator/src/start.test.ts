@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { readJsonFile } from '@weft/files';
 import { RunsService, WorkersService } from '@weft/proto';
 import { channel, isServing } from '@weft/rpc';
-import { readJsonFile } from '@weft/store';
 import { createLogger } from '@weft/telemetry';
 import { temporaryDirectory } from '@weft/testing';
 import { describe, expect, it } from 'vitest';

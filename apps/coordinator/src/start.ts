@@ -1,7 +1,7 @@
 import { rm } from 'node:fs/promises';
 import { formatAddress, WEFT_VERSION, type WeftError } from '@weft/common';
+import { readJsonFile, writeJsonFile } from '@weft/files';
 import { serve } from '@weft/rpc';
-import { readJsonFile, writeJsonFile } from '@weft/store';
 import { CoordinatorMetrics, type Logger, serveMetrics } from '@weft/telemetry';
 import { Coordinator } from './coordinator.js';
 import { holdStore } from './hold-store.js';

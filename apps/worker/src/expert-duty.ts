@@ -8,7 +8,7 @@ import {
   type ExpertStepResult,
   exchangeShape,
   type TrainOutcome,
-} from '@weft/trainer';
+} from '@weft/training';
 import type { Generation } from './generation.js';
 
 /** The part of an `ExpertSession` that a worker uses. */

@@ -1,5 +1,5 @@
 import type { ExpertReport as WireReport } from '@weft/proto';
-import type { ExpertReport } from '@weft/trainer';
+import type { ExpertReport } from '@weft/training';
 
 /** What the MoE layers did, for the wire; undefined for dense models. */
 export function expertReport(report: ExpertReport | undefined): WireReport | undefined {

@@ -9,7 +9,7 @@ import type {
   StepReport,
   StepVote,
   TrainSignals,
-} from '@weft/trainer';
+} from '@weft/training';
 import { expertReport } from './expert-report.js';
 import { heldOutReport } from './held-out-report.js';
 import type { Place, Send } from './messages.js';

@@ -1,5 +1,5 @@
 import type { HeldOutReport } from '@weft/proto';
-import type { HeldOutLoss } from '@weft/trainer';
+import type { HeldOutLoss } from '@weft/training';
 
 /** The held-out loss as it goes over the wire; absent where a step was not evaluated. */
 export function heldOutReport(heldOut: HeldOutLoss | undefined): HeldOutReport | undefined {

@@ -1,6 +1,6 @@
 import type { WeftError } from '@weft/common';
 import { type Failure, RunEnded_Outcome, type WorkerMessage } from '@weft/proto';
-import type { TrainOutcome } from '@weft/trainer';
+import type { TrainOutcome } from '@weft/training';
 
 /** Sends one message to the coordinator; after the end of the stream it is dropped. */
 export type Send = (body: NonNullable<WorkerMessage['body']>) => void;

@@ -1,5 +1,5 @@
 import type { Logger } from '@weft/telemetry';
-import type { CoordinatorLink } from '@weft/trainer';
+import type { CoordinatorLink } from '@weft/training';
 
 /** Ranks vote within moments of each other, and a decision is one write to a disk: longer than this, something is away. */
 const FIRST_WORD_MS = 5000;

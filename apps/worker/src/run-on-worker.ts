@@ -3,7 +3,7 @@ import { WeftError } from '@weft/common';
 import { type RunConfig, resolveRunConfig } from '@weft/config';
 import { type Assignment, Role, type WriteManifest } from '@weft/proto';
 import type { Logger, WorkerMetrics } from '@weft/telemetry';
-import { exchangeShape, type SessionOptions, type TrainingSession, type TrainOutcome } from '@weft/trainer';
+import { exchangeShape, type SessionOptions, type TrainingSession, type TrainOutcome } from '@weft/training';
 import { ExpertDuty, type ExpertDutyOptions } from './expert-duty.js';
 import { Generation } from './generation.js';
 import { ended, failed, type Send } from './messages.js';

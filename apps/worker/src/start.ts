@@ -47,7 +47,7 @@ export async function startWorker(options: WorkerProcessOptions, log: Logger): P
   // Late, because they bring TensorFlow's bindings with them; and before attending, so that the first step is near.
   const [{ describeNativeLibrary }, { ExpertSession, TrainingSession }] = await Promise.all([
     import('@weft/engine'),
-    import('@weft/trainer'),
+    import('@weft/training'),
   ]);
   const device = describeDevice(describeNativeLibrary(), process.env.CUDA_VISIBLE_DEVICES, options.threads);
   const worker = new Worker({

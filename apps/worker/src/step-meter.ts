@@ -3,7 +3,7 @@ import { perSource } from '@weft/common';
 import type { RunConfig } from '@weft/config';
 import { MixtureSchedule, stepRanges } from '@weft/mixture';
 import type { WorkerMetrics } from '@weft/telemetry';
-import type { HeldOutLoss, StepResult } from '@weft/trainer';
+import type { HeldOutLoss, StepResult } from '@weft/training';
 
 /** Turns what the trainer tells of its steps into metrics. */
 export class StepMeter {

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { WeftError } from '@weft/common';
-import type { BlobStore } from './blob-store.js';
+import type { BlobStore } from '@weft/files';
 import { MANIFEST_NAME } from './manifest.js';
 
 const STEP_DIGITS = 8;

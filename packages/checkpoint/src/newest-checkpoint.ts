@@ -1,7 +1,7 @@
 import { WeftError } from '@weft/common';
-import type { BlobStore } from './blob-store.js';
+import type { BlobStore } from '@weft/files';
+import { diskStore } from '@weft/files';
 import { checkpointsFolder, type StepDirectory, stepDirectories } from './directories.js';
-import { fileStore } from './file-store.js';
 import type { Manifest } from './manifest.js';
 import { manifestSha256, readManifest, verifyCheckpoint } from './read-checkpoint.js';
 
@@ -13,7 +13,7 @@ export interface NewestCheckpoint {
 }
 
 /** Finds the newest checkpoint of a run of which every byte verifies. */
-export async function newestCheckpoint(runDirectory: string, store: BlobStore = fileStore): Promise<NewestCheckpoint> {
+export async function newestCheckpoint(runDirectory: string, store: BlobStore = diskStore): Promise<NewestCheckpoint> {
   const skipped: { directory: string; reason: string }[] = [];
   const links = new Map<number, Link>();
   for (const candidate of await stepDirectories(store, checkpointsFolder(runDirectory))) {

@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { WeftError } from '@weft/common';
-import type { BlobStore } from './blob-store.js';
+import type { BlobStore } from '@weft/files';
+import { diskStore } from '@weft/files';
 import { checkpointsFolder, completeCheckpoints, stepDirectories } from './directories.js';
-import { fileStore } from './file-store.js';
 import { MANIFEST_NAME } from './manifest.js';
 import { newestCheckpoint } from './newest-checkpoint.js';
 
@@ -16,7 +16,7 @@ import { newestCheckpoint } from './newest-checkpoint.js';
 export async function pruneCheckpoints(
   runDirectory: string,
   keepLast: number,
-  store: BlobStore = fileStore,
+  store: BlobStore = diskStore,
 ): Promise<string[]> {
   if (!Number.isSafeInteger(keepLast) || keepLast < 1)
     throw new WeftError('invalid_argument', `keepLast must be a positive integer, not ${keepLast}`);

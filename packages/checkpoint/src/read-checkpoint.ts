@@ -1,8 +1,7 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { WeftError } from '@weft/common';
-import { type Blob, type BlobStore, withBlob } from './blob-store.js';
-import { fileStore } from './file-store.js';
+import { type Blob, type BlobStore, diskStore, withBlob } from '@weft/files';
 import { type CheckpointFile, MANIFEST_NAME, type Manifest, parseManifest } from './manifest.js';
 import { type NamedTensor, readIndex, readTensor, type SafetensorsIndex, sha256Of } from './safetensors-file.js';
 import { formatShape } from './safetensors-header.js';
@@ -14,12 +13,12 @@ const MAX_MANIFEST_BYTES = 256 * 2 ** 20;
  *
  * @throws `not_found` when the folder is no checkpoint, `corrupt_data` or `version_mismatch` for a bad manifest.
  */
-export async function readManifest(directory: string, store: BlobStore = fileStore): Promise<Manifest> {
+export async function readManifest(directory: string, store: BlobStore = diskStore): Promise<Manifest> {
   return parseManifest(await readManifestBytes(directory, store), join(directory, MANIFEST_NAME));
 }
 
 /** The SHA-256 of a manifest as it lies on disk, by which the next checkpoint refers to it. */
-export async function manifestSha256(directory: string, store: BlobStore = fileStore): Promise<string> {
+export async function manifestSha256(directory: string, store: BlobStore = diskStore): Promise<string> {
   return createHash('sha256')
     .update(await readManifestBytes(directory, store))
     .digest('hex');
@@ -31,7 +30,7 @@ export async function manifestSha256(directory: string, store: BlobStore = fileS
  *
  * @throws `not_found` when the folder is no checkpoint, `corrupt_data` naming the file and what is wrong with it.
  */
-export async function verifyCheckpoint(directory: string, store: BlobStore = fileStore): Promise<Manifest> {
+export async function verifyCheckpoint(directory: string, store: BlobStore = diskStore): Promise<Manifest> {
   const manifest = await readManifest(directory, store);
   for (const file of manifest.files) {
     const where = join(directory, file.name);
@@ -55,7 +54,7 @@ export async function* readTensors(
   directory: string,
   manifest: Manifest,
   isWanted: (name: string) => boolean = () => true,
-  store: BlobStore = fileStore,
+  store: BlobStore = diskStore,
 ): AsyncGenerator<NamedTensor, void> {
   const wanted = new Set(manifest.tensors.filter(({ name }) => isWanted(name)).map(({ file }) => file));
   for (const file of manifest.files) {

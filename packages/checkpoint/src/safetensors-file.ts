@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { WEFT_VERSION, WeftError } from '@weft/common';
-import type { Blob, BlobStore } from './blob-store.js';
+import type { Blob, BlobStore } from '@weft/files';
 import {
   elementCount,
   encodeHeader,

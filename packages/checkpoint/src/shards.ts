@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { WeftError } from '@weft/common';
+import type { BlobStore } from '@weft/files';
+import { diskStore } from '@weft/files';
 import { assignShards } from '@weft/topology';
-import type { BlobStore } from './blob-store.js';
-import { fileStore } from './file-store.js';
 import { type CheckpointFile, MANIFEST_NAME } from './manifest.js';
 import { encodeTensors, type NamedTensor, writeSafetensors } from './safetensors-file.js';
 import { elementCount } from './safetensors-header.js';
@@ -46,7 +46,7 @@ export function shardTensors(
  *
  * @throws `invalid_argument` for tensors that contradict themselves, `failed_precondition` when the disk is full.
  */
-export async function writeShard(options: WriteShardOptions, store: BlobStore = fileStore): Promise<CheckpointFile> {
+export async function writeShard(options: WriteShardOptions, store: BlobStore = diskStore): Promise<CheckpointFile> {
   const { directory, rank, worldSize, tensors } = options;
   if (!Number.isSafeInteger(rank) || rank < 0 || !(rank < worldSize))
     throw new WeftError('invalid_argument', `rank ${rank} is not one of the ranks 0 to ${worldSize - 1}`);

@@ -1,8 +1,7 @@
 import { dirname, join } from 'node:path';
 import { WEFT_VERSION, WeftError } from '@weft/common';
-import { type BlobStore, withBlob } from './blob-store.js';
+import { type BlobStore, diskStore, withBlob } from '@weft/files';
 import { checkpointsFolder, completeCheckpoints, type StepDirectory } from './directories.js';
-import { fileStore } from './file-store.js';
 import { type CheckpointTensor, encodeManifest, MANIFEST_NAME, type Manifest, parseManifest } from './manifest.js';
 import { manifestSha256, readManifest } from './read-checkpoint.js';
 import { readIndex } from './safetensors-file.js';
@@ -27,7 +26,7 @@ export type ManifestDraft = Pick<Manifest, 'runId' | 'step' | 'nextSequence' | '
 export async function writeManifest(
   directory: string,
   draft: ManifestDraft,
-  store: BlobStore = fileStore,
+  store: BlobStore = diskStore,
 ): Promise<Manifest> {
   const { runId, step, nextSequence, config, files } = draft;
   const tensors = await collectTensors(directory, files, store);
@@ -93,7 +92,7 @@ function missingShard(path: string, what: string): WeftError {
 export async function newestManifestSha256(
   runDirectory: string,
   beforeStep: number,
-  store: BlobStore = fileStore,
+  store: BlobStore = diskStore,
 ): Promise<string | null> {
   for (const { step, directory } of await completeCheckpoints(checkpointsFolder(runDirectory), store))
     if (step < beforeStep) return await manifestSha256(directory, store);

@@ -1,5 +1,5 @@
 import { WeftError } from '@weft/common';
-import { SharedMemory } from '@weft/shared-memory';
+import { SharedMemory } from './shared-memory.js';
 
 /** A power of two, so that the counts may run over; small enough to stay in the cache. 1 to 8 MiB measured alike. */
 const CAPACITY = 2 ** 21;

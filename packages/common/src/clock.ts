@@ -1,6 +1,6 @@
-import { WeftError } from './error.js';
+import { sleep } from './async.js';
 
-/** Time as a dependency, so that tests can turn the hands. */
+/** Time as a dependency, so that tests can control it. */
 export interface Clock {
   /** Milliseconds since the Unix epoch. */
   nowMs(): number;
@@ -10,20 +10,4 @@ export interface Clock {
   sleep(durationMs: number, signal?: AbortSignal): Promise<void>;
 }
 
-export const systemClock: Clock = {
-  nowMs: () => Date.now(),
-  monotonicMs: () => performance.now(),
-  sleep: (durationMs, signal) =>
-    new Promise((resolve, reject) => {
-      const cancelled = () => {
-        clearTimeout(timer);
-        reject(new WeftError('cancelled', 'the wait was cancelled'));
-      };
-      const timer = setTimeout(() => {
-        signal?.removeEventListener('abort', cancelled);
-        resolve();
-      }, durationMs);
-      if (signal?.aborted) cancelled();
-      else signal?.addEventListener('abort', cancelled, { once: true });
-    }),
-};
+export const systemClock: Clock = { nowMs: () => Date.now(), monotonicMs: () => performance.now(), sleep };

@@ -1,5 +1,6 @@
+import { setTimeout as wait } from 'node:timers/promises';
 import { expect, it } from 'vitest';
-import { assertNever, errorCode, WeftError } from './error.js';
+import { assertNever, errorCode, refuse, WeftError } from './error.js';
 
 it('the sentence joins message and cure', () => {
   expect(new WeftError('not_found', 'recipe "x" is unknown').sentence).toBe('recipe "x" is unknown');
@@ -20,6 +21,20 @@ it('whatever was thrown becomes a WeftError once', () => {
   expect(wrapped).toMatchObject({ code: 'internal', message: 'x is undefined', name: 'WeftError' });
   expect(wrapped.cause).toBeInstanceOf(TypeError);
   expect(WeftError.from('a string', 'unavailable')).toMatchObject({ code: 'unavailable', message: 'a string' });
+});
+
+it("knows what Node's aborted signals and timeouts throw", async () => {
+  const aborted = await wait(1000, undefined, { signal: AbortSignal.abort() }).catch((thrown: unknown) => thrown);
+  expect(WeftError.from(aborted)).toMatchObject({ code: 'cancelled', cause: aborted });
+  const late = await wait(1000, undefined, { signal: AbortSignal.timeout(1) }).catch((thrown: unknown) => thrown);
+  expect(WeftError.from((late as Error).cause)).toMatchObject({ code: 'deadline_exceeded' });
+});
+
+it('is thrown in one line, with or without a cure', () => {
+  expect(() => refuse('not_found', 'there is no run x', 'run weft ls')).toThrow(
+    new WeftError('not_found', 'there is no run x', { cure: 'run weft ls' }),
+  );
+  expect(() => refuse('internal', 'lost')).toThrow('lost');
 });
 
 it('is recognised by class and, when asked, by code', () => {

@@ -46,16 +46,35 @@ export class WeftError extends Error {
     return this.cure === undefined ? this.message : `${this.message}: ${this.cure}.`;
   }
 
-  /** The one funnel from whatever was thrown: a WeftError stays itself, all else becomes `code`. */
+  /**
+   * The one funnel from whatever was thrown: a WeftError stays itself, Node's AbortError becomes `cancelled` and its
+   * TimeoutError `deadline_exceeded`, all else `code`.
+   */
   static from(thrown: unknown, code: ErrorCode = 'internal'): WeftError {
     if (thrown instanceof WeftError) return thrown;
-    const message = thrown instanceof Error ? thrown.message : String(thrown);
-    return new WeftError(code, message, { cause: thrown });
+    if (!(thrown instanceof Error)) return new WeftError(code, String(thrown), { cause: thrown });
+    return new WeftError(CODES_BY_NAME[thrown.name] ?? code, thrown.message, { cause: thrown });
   }
 
   static is(thrown: unknown, code?: ErrorCode): thrown is WeftError {
     return thrown instanceof WeftError && (code === undefined || thrown.code === code);
   }
+}
+
+/** What aborted signals and `AbortSignal.timeout` throw, by the name of the error. */
+const CODES_BY_NAME: Readonly<Record<string, ErrorCode>> = {
+  AbortError: 'cancelled',
+  TimeoutError: 'deadline_exceeded',
+};
+
+/** Throws a WeftError: `refuse('invalid_argument', 'steps must be positive, not 0', 'set steps to 1 or more')`. */
+export function refuse(code: ErrorCode, message: string, cure?: string): never {
+  throw new WeftError(code, message, cure === undefined ? {} : { cure });
+}
+
+/** The code of an error of the operating system, `ENOENT` and the like. */
+export function systemErrorCode(thrown: unknown): string | undefined {
+  return thrown instanceof Error && 'code' in thrown && typeof thrown.code === 'string' ? thrown.code : undefined;
 }
 
 /** Closes a switch: the compiler objects when a case is missing. */

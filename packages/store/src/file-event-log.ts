@@ -1,13 +1,12 @@
 import { type FileHandle, mkdir, open } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { WeftError } from '@weft/common';
+import { ProcessLock, syncDirectory } from '@weft/files';
 import { type Append, AppendQueue } from './append-queue.js';
 import type { EventLog, LogEntry } from './event-log.js';
 import { followLogFile } from './follow-log.js';
 import { formatLines } from './log-line.js';
-import { ProcessLock } from './process-lock.js';
 import { readLogFile, type SoundPart, scanLog } from './scan-log.js';
-import { syncDirectory } from './write-json-file.js';
 
 export interface FileEventLogOptions {
   /** Asked before every write; throws when this process may not write any more. */

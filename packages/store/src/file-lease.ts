@@ -1,9 +1,8 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemClock, WeftError } from '@weft/common';
+import { ProcessLock, readJsonFile, writeJsonFile } from '@weft/files';
 import type { AcquireOptions, Held, Lease } from './lease.js';
-import { ProcessLock } from './process-lock.js';
-import { readJsonFile, writeJsonFile } from './write-json-file.js';
 
 const DEFAULT_WAIT_MS = 2000;
 const RETRY_MS = 100;

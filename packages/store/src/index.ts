@@ -3,7 +3,5 @@ export { FileEventLog } from './file-event-log.js';
 export type { Destination, Job, JobKind, JobQueue, JobState, NewJob } from './job-queue.js';
 export type { AcquireOptions, Held, Lease } from './lease.js';
 export { openStore } from './open-store.js';
-export { ProcessLock } from './process-lock.js';
 export { readLogFile, readLogFileFrom } from './scan-log.js';
 export type { Store, StoreHealth, StoreOptions } from './store.js';
-export { readJsonFile, syncDirectory, writeJsonFile } from './write-json-file.js';

@@ -5,7 +5,7 @@ import { type Assignment, type CoordinatorMessage, Role, type WorkerMessage } fr
 import { pairedStreams } from '@weft/rpc';
 import { createLogger, WorkerMetrics } from '@weft/telemetry';
 import { FakeClock, tinyRun, waitFor } from '@weft/testing';
-import type { CoordinatorLink, GenerationPlan, SessionOptions, TrainOutcome, TrainSignals } from '@weft/trainer';
+import type { CoordinatorLink, GenerationPlan, SessionOptions, TrainOutcome, TrainSignals } from '@weft/training';
 import { timerHeart } from '../heart.js';
 import type { Session } from '../run-on-worker.js';
 import { Worker } from '../worker.js';

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { readFile, readlink } from 'node:fs/promises';
-import { isProcessAlive, startTicks } from '../process-identity.js';
+import { isProcessAlive, startTicks } from '@weft/files';
 
 /** Who has the lease, as it stands in Redis. */
 export interface Holder {

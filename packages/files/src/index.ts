@@ -1,0 +1,20 @@
+export {
+  buildDirectory,
+  type FileContent,
+  makeDirectory,
+  syncDirectory,
+  withTemporaryDirectory,
+  writeFileAtomically,
+} from './atomic-file.js';
+export { type Blob, type BlobStore, readText, withBlob } from './blob-store.js';
+export {
+  type CoordinatorFile,
+  readCoordinatorFile,
+  removeCoordinatorFile,
+  writeCoordinatorFile,
+} from './coordinator-file.js';
+export { diskStore } from './disk-store.js';
+export { Home } from './home.js';
+export { readJsonFile, writeJsonFile } from './json-file.js';
+export { isProcessAlive, startTicks } from './process-identity.js';
+export { ProcessLock } from './process-lock.js';

@@ -1,1 +1,0 @@
-export { SharedMemory } from './shared-memory.js';

@@ -87,7 +87,7 @@ describe('bad input gets one clear sentence, a non-zero exit, and nothing half-w
     await run.runId();
     const { address } = await home.coordinator();
     const connection = await channel(address);
-    const stream = connection.bidi(WorkersService.attend);
+    const stream = connection.bidi(WorkersService.connect);
     const hello = {
       workerId: 'old',
       hostName: 'elsewhere',

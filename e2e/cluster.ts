@@ -52,7 +52,7 @@ export class Daemon {
 
 interface Run {
   readonly runId: string;
-  readonly phase: string;
+  readonly status: string;
   readonly step: number;
   readonly reason: string;
 }
@@ -93,7 +93,7 @@ export class Cluster implements AsyncDisposable {
       () => `a coordinator with its workers: ${logs()}`,
       async () => {
         const { code, stdout } = await this.weft('queue', '--json');
-        return code === 0 && (JSON.parse(stdout) as { workersAttending: number }).workersAttending >= workers;
+        return code === 0 && (JSON.parse(stdout) as { workersConnected: number }).workersConnected >= workers;
       },
     );
   }
@@ -141,10 +141,10 @@ export class Cluster implements AsyncDisposable {
     return JSON.parse(stdout) as Run;
   }
 
-  async untilPhase(runId: string, phase: string): Promise<void> {
+  async untilStatus(runId: string, status: string): Promise<void> {
     await until(
-      () => `${runId} to be ${phase}`,
-      async () => (await this.run(runId)).phase === phase,
+      () => `${runId} to be ${status}`,
+      async () => (await this.run(runId)).status === status,
     );
   }
 

@@ -1,18 +1,16 @@
 import { join } from 'node:path';
-import { type CheckpointFile, checkpointDirectory } from '@weft/checkpoint';
+import { checkpointDirectory } from '@weft/checkpoint';
 import { inMemoryExchange, inMemoryRing } from '@weft/collectives';
 import type { RunConfig } from '@weft/config';
+import type { CheckpointFile, HeldOutLoss, MoeReport, StepVote } from '@weft/contracts';
 import { moeShape } from '@weft/model';
 import { placeExperts } from '@weft/topology';
 import {
   type CoordinatorLink,
   type ExpertDecision,
-  type ExpertReport,
   ExpertSession,
   type GenerationPlan,
-  type HeldOutLoss,
   type InitialState,
-  type StepVote,
   TrainingSession,
 } from '@weft/training';
 
@@ -20,7 +18,7 @@ import {
 export interface ExpertClusterStep {
   readonly loss: number;
   readonly gradNorm: number;
-  readonly experts: ExpertReport | undefined;
+  readonly experts: MoeReport | undefined;
   readonly heldOut: HeldOutLoss | undefined;
 }
 
@@ -56,7 +54,7 @@ export async function trainWithExperts(
       ...sessions.map((session, rank) => {
         const link: CoordinatorLink = {
           vote: (vote) => poll.vote(vote),
-          report: ({ step, experts, heldOut }) => {
+          report: ({ step, moe: experts, heldOut }) => {
             const { loss, gradNorm } = poll.decided.get(step)!;
             steps.set(step, { loss, gradNorm, experts, heldOut });
           },

@@ -1,14 +1,13 @@
 import { join } from 'node:path';
-import { type CheckpointFile, checkpointDirectory } from '@weft/checkpoint';
+import { checkpointDirectory } from '@weft/checkpoint';
 import { inMemoryRing } from '@weft/collectives';
 import { applySettings, type RunConfig, resolveRunConfig } from '@weft/config';
+import type { CheckpointFile, HeldOutLoss, StepVote } from '@weft/contracts';
 import { recipe } from '@weft/recipes';
 import {
   type CoordinatorLink,
   type GenerationPlan,
-  type HeldOutLoss,
   type InitialState,
-  type StepVote,
   TrainingSession,
   type TrainOutcome,
 } from '@weft/training';

@@ -31,8 +31,8 @@ export function queueSuite(place: string, redisUrl: () => Promise<string>): void
       await cluster.ready(1);
       await cluster.home.untilStep(running, 60);
       expect(await cluster.waiting()).toEqual(before);
-      await cluster.untilPhase(running, 'finished');
-      for (const runId of queued) await cluster.untilPhase(runId, 'finished');
+      await cluster.untilStatus(running, 'finished');
+      for (const runId of queued) await cluster.untilStatus(runId, 'finished');
       const check = await cluster.weft('data', 'ledger', running, '--check');
       expect(check.code, check.stdout + check.stderr).toBe(0);
       expect(cluster.home.metrics(running).map(({ step }) => step)).toEqual(
@@ -46,12 +46,12 @@ export function queueSuite(place: string, redisUrl: () => Promise<string>): void
       await cluster.worker();
       await cluster.ready(2);
       const alone = await cluster.launch(...one({ steps: 120, workers: 2 }));
-      await cluster.untilPhase(alone, 'finished');
+      await cluster.untilStatus(alone, 'finished');
       const patient = await cluster.launch(...one({ steps: 120, workers: 2 }));
       await cluster.home.untilStep(patient, 5);
       const urgent = await cluster.launch('--priority', '5', ...one({ steps: 20, workers: 2 }));
-      await cluster.untilPhase(urgent, 'finished');
-      await cluster.untilPhase(patient, 'finished');
+      await cluster.untilStatus(urgent, 'finished');
+      await cluster.untilStatus(patient, 'finished');
       const { stdout } = await cluster.weft('history', patient);
       expect(stdout).toContain(`queued: it left its workers to run ${urgent} after step`);
       expect(cluster.losses(patient)).toEqual(cluster.losses(alone));

@@ -27,7 +27,7 @@ const AWAY_MS = 1000 * Number(process.env.WEFT_TEST_REDIS_AWAY_SECONDS ?? 15);
 /** Side by side, each with a Redis of its own: they mostly wait for a time to pass. */
 describe.concurrent('coordinators on one Redis', () => {
   async function expectWhole(cluster: Cluster, runId: string): Promise<void> {
-    await cluster.untilPhase(runId, 'finished');
+    await cluster.untilStatus(runId, 'finished');
     expect(cluster.home.metrics(runId).map(({ step }) => step)).toEqual(Array.from({ length: STEPS }, (_, i) => i + 1));
     const check = await cluster.weft('data', 'ledger', runId, '--check');
     expect(check.code, check.stdout + check.stderr).toBe(0);
@@ -57,7 +57,7 @@ describe.concurrent('coordinators on one Redis', () => {
     expect(refused.stderr).toContain('has not answered since');
     await server.start();
     await expectWhole(cluster, runId);
-    await cluster.untilPhase(queued, 'finished');
+    await cluster.untilStatus(queued, 'finished');
     // Nobody was lost: it is still the first generation.
     expect((await cluster.weft('history', runId)).stdout).not.toContain('generation 2');
   });

@@ -32,7 +32,7 @@ const ANOTHER_SCALE = '  - { name: e, run: { model: { decoder: { width: 24, dept
 /** What `weft lr sweep --json` says of a run that has ended. */
 interface Facts {
   readonly runId: string;
-  readonly phase: string;
+  readonly status: string;
   readonly step: number;
   readonly learningRate: number;
   readonly score: number | null;
@@ -91,7 +91,7 @@ export function sweepSuite(place: string, redisUrl?: () => string): void {
 
       const summary = lines(said.stdout).find(({ type }) => type === 'sweepSummary');
       const runs: Facts[] = summary.runs;
-      expect(runs.map(({ phase }) => phase)).toEqual(Array(9).fill('finished'));
+      expect(runs.map(({ status }) => status)).toEqual(Array(9).fill('finished'));
       for (const { score } of runs) expect(score).toBeGreaterThan(0);
       expect(summary.law.statistics.points).toBe(3);
       expect(summary.predictions).toHaveLength(1);
@@ -128,10 +128,10 @@ export function sweepSuite(place: string, redisUrl?: () => string): void {
       await writeFile(file, one.replace('name: tiny', 'name: hopeless'));
       const said = await start(1).ended;
       const [best, ...others] = endedRuns(said.stdout);
-      expect(best).toMatchObject({ learningRate: 3e-2, phase: 'finished', step: 400 });
+      expect(best).toMatchObject({ learningRate: 3e-2, status: 'finished', step: 400 });
       expect(others.map(({ learningRate }) => learningRate)).toEqual([5, 1e-9]);
-      for (const { phase, step, score, givenUp } of others) {
-        expect({ phase, score }).toEqual({ phase: 'stopped', score: null });
+      for (const { status, step, score, givenUp } of others) {
+        expect({ status, score }).toEqual({ status: 'stopped', score: null });
         expect(step).toBeGreaterThanOrEqual(5);
         expect(step).toBeLessThan(400);
         expect(givenUp).not.toBeNull();

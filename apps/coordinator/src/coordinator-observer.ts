@@ -1,4 +1,5 @@
-import type { ClusterEvent, ClusterState, Command, Decision, RunPhase, RunRecord } from '@weft/coordination';
+import type { RunStatus } from '@weft/contracts';
+import type { ClusterEvent, ClusterState, Command, Decision, RunRecord } from '@weft/coordination';
 import type { CoordinatorMetrics, Logger } from '@weft/telemetry';
 
 /** Turns decisions into log lines and numbers. */
@@ -66,8 +67,8 @@ export class CoordinatorObserver {
   #gauge({ workers, runs }: ClusterState): void {
     const busy = [...workers.values()].filter(({ runId }) => runId !== undefined).length;
     this.#metrics.setWorkers({ attending: workers.size, busy });
-    const phases: Partial<Record<RunPhase, number>> = {};
-    for (const { durable } of runs.values()) phases[durable.phase] = (phases[durable.phase] ?? 0) + 1;
+    const phases: Partial<Record<RunStatus, number>> = {};
+    for (const { durable } of runs.values()) phases[durable.status] = (phases[durable.status] ?? 0) + 1;
     this.#metrics.setRuns(phases);
   }
 }

@@ -1,9 +1,10 @@
 import { appendFile, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { WEFT_VERSION, WeftError } from '@weft/common';
-import { ledgerRecords, type MetricsRow } from '@weft/coordination';
+import type { MetricsRow } from '@weft/contracts';
+import { ledgerRecords } from '@weft/coordination';
 import { Ledger } from '@weft/mixture';
-import { RunPhase, type RunSummary } from '@weft/proto';
+import { RunStatus, type RunSummary } from '@weft/proto';
 import { openStore } from '@weft/store';
 import { FakeClock, type TemporaryDirectory, temporaryDirectory, waitFor } from '@weft/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -20,11 +21,11 @@ beforeEach(async () => {
 });
 afterEach(() => directory.remove());
 
-const ended = [RunPhase.RUN_PHASE_FINISHED, RunPhase.RUN_PHASE_STOPPED, RunPhase.RUN_PHASE_FAILED];
+const ended = [RunStatus.RUN_STATUS_FINISHED, RunStatus.RUN_STATUS_STOPPED, RunStatus.RUN_STATUS_FAILED];
 const untilEnd = (coordinator: Coordinator, runId: string): Promise<RunSummary> =>
   waitFor(`the end of ${runId}`, () => {
     const run = coordinator.runs.get(runId);
-    return ended.includes(run.phase) && run;
+    return ended.includes(run.status) && run;
   });
 
 const workers = (coordinator: Coordinator, ids: readonly string[], options: Partial<ScriptOptions> = {}) =>
@@ -52,12 +53,12 @@ describe('a coordinator', () => {
   it('trains a run to its end and keeps config, log, metrics and checkpoints of it', async () => {
     await using opened = await openCoordinator(home);
     const { coordinator } = opened;
-    const { runId, reason, phase } = await coordinator.runs.launch(launchRequest());
-    expect(phase).toBe(RunPhase.RUN_PHASE_QUEUED);
+    const { runId, reason, status } = await coordinator.runs.launch(launchRequest());
+    expect(status).toBe(RunStatus.RUN_STATUS_QUEUED);
     expect(reason).toBe('it was launched; it waits for 2 more workers: it needs 2, 0 attend and 0 of them are idle');
     const [a] = workers(coordinator, ['a', 'b']);
     const run = await untilEnd(coordinator, runId);
-    expect(run).toMatchObject({ phase: RunPhase.RUN_PHASE_FINISHED, step: 6, checkpointStep: 6, recipe: 'tiny' });
+    expect(run).toMatchObject({ status: RunStatus.RUN_STATUS_FINISHED, step: 6, checkpointStep: 6, recipe: 'tiny' });
     await expectWhole(run);
     expect((await rowsOf(run))[0]).toMatchObject({ tokensPerSecond: 100, seconds: { data: 0.1, apply: 0.4 } });
     expect(await readdir(join(run.directory, 'checkpoints'))).toEqual([2, 4, 6].map((step) => `step-0000000${step}`));
@@ -86,7 +87,7 @@ describe('a coordinator', () => {
     const { runId } = await coordinator.runs.launch(launchRequest({ workers: 3 }));
     workers(coordinator, ['a', 'b', 'c'], { beforeStep: dying });
     const run = await untilEnd(coordinator, runId);
-    expect(run).toMatchObject({ phase: RunPhase.RUN_PHASE_FINISHED, generation: 2 });
+    expect(run).toMatchObject({ status: RunStatus.RUN_STATUS_FINISHED, generation: 2 });
     await expectWhole(run);
     const losses = (rows: MetricsRow[]) => rows.map(({ loss }) => loss);
     expect(losses(await rowsOf(run))).toEqual(losses(await rowsOf(undisturbed)));
@@ -218,7 +219,7 @@ describe('a coordinator that comes back', () => {
     const runId = await interrupted();
     await using opened = await openCoordinator(home);
     const { coordinator } = opened;
-    expect(coordinator.runs.get(runId)).toMatchObject({ phase: RunPhase.RUN_PHASE_QUEUED });
+    expect(coordinator.runs.get(runId)).toMatchObject({ status: RunStatus.RUN_STATUS_QUEUED });
     const [c] = workers(coordinator, ['c', 'd']);
     await expectWhole(await untilEnd(coordinator, runId));
     expect(c?.assignments[0]).toMatchObject({ firstStep: 5, generation: 2 });
@@ -228,12 +229,12 @@ describe('a coordinator that comes back', () => {
     const runId = await interrupted();
     await using opened = await openCoordinator(home, { recover: 'manual' });
     const { coordinator } = opened;
-    expect(coordinator.runs.get(runId)).toMatchObject({ phase: RunPhase.RUN_PHASE_STOPPED, step: 5 });
+    expect(coordinator.runs.get(runId)).toMatchObject({ status: RunStatus.RUN_STATUS_STOPPED, step: 5 });
     expect(coordinator.runs.get(runId).reason).toContain(`weft resume ${runId}`);
     await coordinator.runs.resume({ runId, workers: 1, steps: 8 });
     workers(coordinator, ['c']);
     const run = await untilEnd(coordinator, runId);
-    expect(run).toMatchObject({ phase: RunPhase.RUN_PHASE_FINISHED, step: 8, steps: 8, workers: 1 });
+    expect(run).toMatchObject({ status: RunStatus.RUN_STATUS_FINISHED, step: 8, steps: 8, workers: 1 });
     await expectWhole(run);
     expect(JSON.parse(await readFile(join(run.directory, 'config.json'), 'utf8'))).toMatchObject({ workers: 1 });
   });
@@ -288,13 +289,13 @@ describe('watching a run', () => {
     const seen: string[] = [];
     const steps: number[] = [];
     for await (const { body } of coordinator.runs.watch({ runId, afterStep: 1 })) {
-      if (body?.$case === 'summary') seen.push(`${body.summary.phase}/${body.summary.step}`);
+      if (body?.$case === 'summary') seen.push(`${body.summary.status}/${body.summary.step}`);
       if (body?.$case === 'metricsJson') steps.push((JSON.parse(body.metricsJson) as MetricsRow).step);
       if (steps.length === 2) goOn();
     }
     expect(steps).toEqual([2, 3, 4, 5, 6]);
-    expect(seen[0]).toBe(`${RunPhase.RUN_PHASE_RUNNING}/3`);
-    expect(seen.at(-1)).toBe(`${RunPhase.RUN_PHASE_FINISHED}/6`);
+    expect(seen[0]).toBe(`${RunStatus.RUN_STATUS_RUNNING}/3`);
+    expect(seen.at(-1)).toBe(`${RunStatus.RUN_STATUS_FINISHED}/6`);
     expect(new Set(seen).size).toBeGreaterThanOrEqual(4);
     const after: string[] = [];
     for await (const { body } of coordinator.runs.watch({ runId })) after.push(body?.$case ?? '');
@@ -332,7 +333,7 @@ describe('stopping a run', () => {
     };
     workers(coordinator, ['a', 'b'], { beforeStep });
     const stopped = await untilEnd(coordinator, runId);
-    expect(stopped).toMatchObject({ phase: RunPhase.RUN_PHASE_STOPPED, step: 3, checkpointStep: 3 });
+    expect(stopped).toMatchObject({ status: RunStatus.RUN_STATUS_STOPPED, step: 3, checkpointStep: 3 });
     await coordinator.runs.resume({ runId, workers: 0, steps: 0 });
     await expectWhole(await untilEnd(coordinator, runId));
   });

@@ -180,7 +180,7 @@ export class Coordinator {
     for (const command of decision.commands) await this.#effects.carryOut(command);
     this.#tellWatchers();
     for (const runId of new Set(decision.records.map((record) => record.runId))) {
-      const phase = decision.state.runs.get(runId)?.durable.phase;
+      const phase = decision.state.runs.get(runId)?.durable.status;
       if (phase === undefined || !isEnded(phase)) continue;
       this.#watchers.end(runId);
       await this.#filesOf(runId).close();

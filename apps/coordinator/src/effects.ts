@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { assertNever, WeftError } from '@weft/common';
-import type { Assign, ClusterEvent, Command, MetricsRow } from '@weft/coordination';
+import type { MetricsRow } from '@weft/contracts';
+import type { Assign, ClusterEvent, Command } from '@weft/coordination';
 import type { JobQueue } from '@weft/store';
 import type { Logger } from '@weft/telemetry';
 import { carryOutInQueue } from './queue-effects.js';

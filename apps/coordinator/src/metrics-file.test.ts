@@ -1,7 +1,7 @@
 import { appendFile, mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { MetricsRow } from '@weft/coordination';
+import type { MetricsRow } from '@weft/contracts';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { MetricsFile } from './metrics-file.js';
 

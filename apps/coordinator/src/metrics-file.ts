@@ -1,6 +1,6 @@
 import { type FileHandle, open, readFile, rename } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { MetricsRow } from '@weft/coordination';
+import { type MetricsRow, parseMetricsRow } from '@weft/contracts';
 import { syncDirectory } from '@weft/files';
 
 /**
@@ -38,7 +38,7 @@ export class MetricsFile {
 
   /** The rows; a last line that a crash tore is left out, and so is what is no row. */
   async read(): Promise<readonly MetricsRow[]> {
-    return (await this.#text()).split('\n').flatMap(parseRow);
+    return (await this.#text()).split('\n').flatMap((line) => parseMetricsRow(line) ?? []);
   }
 
   /** Replaces the file: a reader, and a machine that loses power, sees the old rows or the new ones. */
@@ -63,14 +63,5 @@ export class MetricsFile {
       if (thrown instanceof Error && 'code' in thrown && thrown.code === 'ENOENT') return '';
       throw thrown;
     }
-  }
-}
-
-function parseRow(line: string): MetricsRow[] {
-  try {
-    const row: unknown = JSON.parse(line);
-    return typeof row === 'object' && row !== null && 'step' in row ? [row as MetricsRow] : [];
-  } catch {
-    return [];
   }
 }

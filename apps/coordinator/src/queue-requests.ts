@@ -39,7 +39,7 @@ export class QueueRequests {
       entries: page.flatMap((job) => this.#entryOf(job) ?? []),
       nextPageToken,
       paused: state.queue.isPaused,
-      workersAttending: state.workers.size,
+      workersConnected: state.workers.size,
       workersIdle: idle,
     };
   }
@@ -79,8 +79,8 @@ export class QueueRequests {
     }
     const children = queue.state.queue.jobs.filter(({ parent }) => parent === id).map(({ runId }) => runId);
     for (const runId of children) {
-      const phase = queue.state.runs.get(runId)?.durable.phase;
-      if (phase !== undefined && !isEnded(phase)) await queue.take({ kind: 'stop', runId, saveCheckpoint: false });
+      const status = queue.state.runs.get(runId)?.durable.status;
+      if (status !== undefined && !isEnded(status)) await queue.take({ kind: 'stop', runId, saveCheckpoint: false });
     }
     await this.#change(async () => {
       await jobs.cancel(job.id, 'cancelled as asked');
@@ -117,9 +117,9 @@ export class QueueRequests {
     const { runs } = this.#options.queue.state;
     const job = outlookOf(this.#options.queue.state).jobs.get(id);
     if (job !== undefined) return job;
-    const phase = runs.get(id)?.durable.phase;
-    if (phase !== undefined && isEnded(phase))
-      throw new WeftError('failed_precondition', `run ${id} is not in the queue: it is ${phase}`, {
+    const status = runs.get(id)?.durable.status;
+    if (status !== undefined && isEnded(status))
+      throw new WeftError('failed_precondition', `run ${id} is not in the queue: it is ${status}`, {
         cure: `queue it again with \`weft resume ${id}\``,
       });
     throw new WeftError('not_found', `${JSON.stringify(id)} is not in the queue`, { cure: 'see `weft queue`' });

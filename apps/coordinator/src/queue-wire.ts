@@ -1,4 +1,4 @@
-import type { QueuedJob, RunView } from '@weft/coordination';
+import type { QueuedJob, RunDescription } from '@weft/coordination';
 import { JobKind, JobState, type QueueEntry } from '@weft/proto';
 
 const STATES: Readonly<Record<QueuedJob['state'], JobState>> = {
@@ -9,13 +9,13 @@ const STATES: Readonly<Record<QueuedJob['state'], JobState>> = {
   active: JobState.JOB_STATE_RUNNING,
 };
 
-export function runEntry({ state, priority, notBeforeMs, parent }: QueuedJob, view: RunView): QueueEntry {
+export function runEntry({ state, priority, notBeforeMs, parent }: QueuedJob, view: RunDescription): QueueEntry {
   const { runId, recipe, workers, reason, step, steps, failedAttempts, maxAttempts } = view;
   return {
     id: runId,
     kind: JobKind.JOB_KIND_RUN,
     state: STATES[state],
-    place: view.place ?? 0,
+    position: view.queuePosition ?? 0,
     recipe,
     priority,
     workers,
@@ -34,7 +34,7 @@ export function runEntry({ state, priority, notBeforeMs, parent }: QueuedJob, vi
 export function sweepEntry({ runId, state, priority }: QueuedJob): QueueEntry {
   const isDone = state !== 'waitingForChildren';
   const reason = isDone ? 'all its runs have ended: its result is awaited' : 'some of its runs have not ended';
-  const none = { place: 0, workers: 0, expectedStartMs: 0, notBeforeMs: 0, step: 0, steps: 0, launchedAtMs: 0 };
+  const none = { position: 0, workers: 0, expectedStartMs: 0, notBeforeMs: 0, step: 0, steps: 0, launchedAtMs: 0 };
   return {
     ...none,
     id: runId,

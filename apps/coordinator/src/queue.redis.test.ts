@@ -28,8 +28,8 @@ describe('a coordinator on Redis', () => {
     const pauses = new Map<number, () => Promise<void>>([[3, () => redis.kill()]]);
     const { runId } = await coordinator.runs.launch(launchRequest({ workers: 1 }));
     const trouble = await waitFor('the trouble', () => {
-      const { storeTrouble } = coordinator.runs.cluster();
-      return storeTrouble !== '' && storeTrouble;
+      const { storeError } = coordinator.runs.cluster();
+      return storeError !== '' && storeError;
     });
     expect(trouble).toMatch(/^Redis .* has not answered since .*, and nothing is decided until it does$/);
     expect(coordinator.runs.get(runId).reason).toContain(`${trouble}; it trains step 3 of 6`);

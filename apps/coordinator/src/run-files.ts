@@ -1,7 +1,8 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { RunConfig } from '@weft/config';
-import { type MetricsRow, mendMetrics, type RunRecord } from '@weft/coordination';
+import type { MetricsRow } from '@weft/contracts';
+import { mendMetrics, type RunRecord } from '@weft/coordination';
 import { writeJsonFile } from '@weft/files';
 import type { EventLog } from '@weft/store';
 import type { HeldStore } from './hold-store.js';

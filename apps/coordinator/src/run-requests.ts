@@ -1,6 +1,7 @@
 import { type Clock, newRunId, type Random, WEFT_VERSION, WeftError } from '@weft/common';
 import { resolveRunConfig } from '@weft/config';
-import { describeRun, type FoundCheckpoint, isEnded, type RunView } from '@weft/coordination';
+import { runViewToProto } from '@weft/contracts';
+import { describeRun, type FoundCheckpoint, isEnded, type RunDescription } from '@weft/coordination';
 import type {
   ClusterSummary,
   LaunchRequest,
@@ -23,7 +24,6 @@ import { findCheckpoint } from './run-checkpoints.js';
 import type { RunFiles } from './run-files.js';
 import { storeTrouble } from './store-trouble.js';
 import { Watcher, type Watchers } from './watchers.js';
-import { summaryOf } from './wire.js';
 
 export interface RunRequestsOptions {
   readonly queue: DecisionQueue;
@@ -87,7 +87,7 @@ export class RunRequests {
   get(runId: string): RunSummary {
     const { filesOf, queue } = this.#options;
     const view = describeRun(queue.state, runId);
-    if (view !== undefined) return summaryOf(this.#withTrouble(view), filesOf(runId).directory);
+    if (view !== undefined) return runViewToProto({ ...this.#withTrouble(view), directory: filesOf(runId).directory });
     throw new WeftError('not_found', `there is no run ${JSON.stringify(runId)}`, {
       cure: 'list the runs with `weft ls`',
     });
@@ -115,7 +115,7 @@ export class RunRequests {
       watcher.push({ body: { $case: 'summary', summary: this.get(runId) } });
       const rows = afterStep === undefined ? [] : await filesOf(runId).rowsAfter(afterStep);
       for (const row of rows) watcher.push({ body: { $case: 'metricsJson', metricsJson: JSON.stringify(row) } });
-      const phase = queue.state.runs.get(runId)?.durable.phase;
+      const phase = queue.state.runs.get(runId)?.durable.status;
       if (signal?.aborted || closing.aborted || phase === undefined || isEnded(phase)) watcher.end();
       else watchers.add(runId, watcher);
     });
@@ -133,7 +133,7 @@ export class RunRequests {
     return {
       coordinatorVersion: WEFT_VERSION,
       store: store.description,
-      storeTrouble: storeTrouble(store) ?? '',
+      storeError: storeTrouble(store) ?? '',
       workers: [...workers.values()].map(({ workerId, hostName, device, runId = '' }) => {
         const live = runs.get(runId)?.live;
         const rank = live?.stage === 'training' ? Math.max(0, live.members.indexOf(workerId)) : 0;
@@ -156,9 +156,9 @@ export class RunRequests {
   }
 
   /** Says why nothing goes on, while it does not. */
-  #withTrouble(view: RunView): RunView {
+  #withTrouble(view: RunDescription): RunDescription {
     const trouble = storeTrouble(this.#options.store);
-    if (trouble === undefined || isEnded(view.phase)) return view;
+    if (trouble === undefined || isEnded(view.status)) return view;
     return { ...view, reason: `${trouble}; ${view.reason}` };
   }
 
@@ -166,7 +166,7 @@ export class RunRequests {
   async #lookUp(runId: string): Promise<FoundCheckpoint> {
     const { filesOf, queue } = this.#options;
     const state = queue.state.runs.get(runId)?.durable;
-    if (state === undefined || state.phase === 'running' || state.phase === 'stopping')
+    if (state === undefined || state.status === 'running' || state.status === 'stopping')
       return { checkpoint: undefined, skipped: [] };
     return findCheckpoint(filesOf(runId).directory, state.step);
   }

@@ -29,8 +29,8 @@ export function coordinatorServices({ attendance, queue, runs, sweeps }: Coordin
       finish: (request) => sweeps.finish(request),
     }),
     service(WorkersService, {
-      attend: (stream) => attendance.attend(stream),
-      beat: ({ workerId }) => {
+      connect: (stream) => attendance.attend(stream),
+      sendHeartbeat: ({ workerId }) => {
         attendance.beat(workerId);
         return {};
       },

@@ -41,7 +41,9 @@ describe('a coordinator on its sockets', () => {
       expect(run.reason).toContain('it waits for 2 more workers');
       const { runs } = await open.unary(RunsService.list, {});
       expect(runs.map(({ runId }) => runId)).toEqual([run.runId]);
-      await expect(open.unary(WorkersService.beat, { workerId: 'x' })).rejects.toMatchObject({ code: 'not_found' });
+      await expect(open.unary(WorkersService.sendHeartbeat, { workerId: 'x' })).rejects.toMatchObject({
+        code: 'not_found',
+      });
       const page = await (await fetch(`http://${running.metricsAddress}/metrics`)).text();
       expect(page).toContain('weft_coordinator_runs{phase="queued"} 1');
       open.close();

@@ -131,7 +131,7 @@ export class SweepRequests {
     const { runs } = this.#options.queue.state;
     const ended = job.children.filter((id) => {
       const run = runs.get(ownerOf(id));
-      return run !== undefined && isEnded(run.durable.phase);
+      return run !== undefined && isEnded(run.durable.status);
     });
     const isReady = ended.length === job.children.length;
     return {

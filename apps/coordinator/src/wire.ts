@@ -1,24 +1,14 @@
 import { assertNever, errorCode, WEFT_VERSION, type WeftError } from '@weft/common';
-import type {
-  Assign,
-  ClusterEvent,
-  Command,
-  Outcome,
-  RunFailure,
-  RunPhase,
-  RunView,
-  WorkerIdentity,
-} from '@weft/coordination';
+import { type RunFailure, stepReportFromProto } from '@weft/contracts';
+import type { Assign, ClusterEvent, Command, Outcome, WorkerIdentity } from '@weft/coordination';
 import {
   type Assignment,
   type CoordinatorMessage,
   type Failure,
   type Hello,
-  RunPhase as Phase,
   Role,
   type RunEnded,
   RunEnded_Outcome,
-  type RunSummary,
   type WorkerMessage,
 } from '@weft/proto';
 
@@ -32,8 +22,8 @@ export function eventOf(workerId: string, { body }: WorkerMessage): ClusterEvent
       return { kind: 'voted', workerId, runId, generation, vote };
     }
     case 'stepReport': {
-      const { runId, generation, ...report } = body.stepReport;
-      return { kind: 'reported', workerId, runId, generation, report };
+      const { runId, generation } = body.stepReport;
+      return { kind: 'reported', workerId, runId, generation, report: stepReportFromProto(body.stepReport) };
     }
     case 'checkpointPart': {
       const { runId, generation, step, files } = body.checkpointPart;
@@ -143,33 +133,9 @@ export function messageOf(command: MessageCommand): CoordinatorMessage {
     }
     case 'release': {
       const { forget, reason } = command;
-      return { body: { $case: 'release', release: { runId, generation, forget, reason } } };
+      return { body: { $case: 'release', release: { runId, generation, discardState: forget, reason } } };
     }
     default:
       return assertNever(command);
   }
-}
-
-const PHASES: Readonly<Record<RunPhase, Phase>> = {
-  queued: Phase.RUN_PHASE_QUEUED,
-  running: Phase.RUN_PHASE_RUNNING,
-  stopping: Phase.RUN_PHASE_STOPPING,
-  finished: Phase.RUN_PHASE_FINISHED,
-  stopped: Phase.RUN_PHASE_STOPPED,
-  failed: Phase.RUN_PHASE_FAILED,
-};
-
-export function summaryOf(view: RunView, directory: string): RunSummary {
-  const { failure, phase, place, expectedStartMs, parent, loss, ...rest } = view;
-  return {
-    ...rest,
-    phase: PHASES[phase],
-    directory,
-    failureCode: failure?.code ?? '',
-    failureCure: failure?.cure ?? '',
-    queuePlace: place ?? 0,
-    expectedStartMs: Math.round(expectedStartMs ?? 0),
-    parent: parent ?? '',
-    loss: loss ?? undefined,
-  };
 }

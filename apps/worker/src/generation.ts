@@ -1,4 +1,6 @@
 import { WeftError } from '@weft/common';
+import type { RunGeneration } from '@weft/contracts';
+import { type StepReport, type StepVote, stepReportToProto } from '@weft/contracts';
 import type { Assignment, StepDecision } from '@weft/proto';
 import type {
   CoordinatorLink,
@@ -6,13 +8,9 @@ import type {
   ExpertLink,
   GenerationPlan,
   InitialState,
-  StepReport,
-  StepVote,
   TrainSignals,
 } from '@weft/training';
-import { expertReport } from './expert-report.js';
-import { heldOutReport } from './held-out-report.js';
-import type { Place, Send } from './messages.js';
+import type { Send } from './messages.js';
 
 interface Awaited {
   readonly step: number;
@@ -26,7 +24,7 @@ interface Awaited {
  */
 export class Generation implements CoordinatorLink, ExpertLink {
   readonly assignment: Assignment;
-  readonly place: Place;
+  readonly place: RunGeneration;
   readonly plan: GenerationPlan;
   readonly signals: TrainSignals;
   readonly #send: Send;
@@ -71,15 +69,7 @@ export class Generation implements CoordinatorLink, ExpertLink {
   }
 
   report(report: StepReport): void {
-    this.#send({
-      $case: 'stepReport',
-      stepReport: {
-        ...this.place,
-        ...report,
-        experts: expertReport(report.experts),
-        heldOut: heldOutReport(report.heldOut),
-      },
-    });
+    this.#send({ $case: 'stepReport', stepReport: stepReportToProto(this.place, report) });
   }
 
   checkpointPart({ step, files }: Parameters<CoordinatorLink['checkpointPart']>[0]): void {

@@ -26,7 +26,7 @@ async function beat(): Promise<void> {
   try {
     channel ??= open();
     const { WorkersService } = await import('@weft/proto');
-    await (await channel).unary(WorkersService.beat, { workerId }, { deadlineMs: DEADLINE_MS });
+    await (await channel).unary(WorkersService.sendHeartbeat, { workerId }, { deadlineMs: DEADLINE_MS });
   } catch {
     (await channel?.catch(() => undefined))?.close();
     channel = undefined;

@@ -1,18 +1,13 @@
 import type { WeftError } from '@weft/common';
+import type { RunGeneration } from '@weft/contracts';
 import { type Failure, RunEnded_Outcome, type WorkerMessage } from '@weft/proto';
 import type { TrainOutcome } from '@weft/training';
 
 /** Sends one message to the coordinator; after the end of the stream it is dropped. */
 export type Send = (body: NonNullable<WorkerMessage['body']>) => void;
 
-/** Which generation of which run a message is about. */
-export interface Place {
-  readonly runId: string;
-  readonly generation: number;
-}
-
 export function ended(
-  { runId, generation }: Place,
+  { runId, generation }: RunGeneration,
   { outcome, step }: TrainOutcome,
 ): NonNullable<WorkerMessage['body']> {
   const how = outcome === 'finished' ? RunEnded_Outcome.OUTCOME_FINISHED : RunEnded_Outcome.OUTCOME_STOPPED;
@@ -20,7 +15,7 @@ export function ended(
 }
 
 export function failed(
-  { runId, generation }: Place,
+  { runId, generation }: RunGeneration,
   step: number,
   error: WeftError,
 ): NonNullable<WorkerMessage['body']> {

@@ -91,7 +91,7 @@ async function connect(options: WorkerProcessOptions, log: Logger): Promise<Conn
   const address = await findCoordinator(options);
   const open = await channel(address);
   return {
-    stream: open.bidi(WorkersService.attend),
+    stream: open.bidi(WorkersService.connect),
     startHeart: threadHeart(address, log, HEART_THREAD),
     address,
     close: () => open.close(),

@@ -16,7 +16,7 @@ describe('the meter of steps', () => {
     const seconds = { dataSeconds: 1, computeSeconds: 2, communicationSeconds: 3, applySeconds: 4 };
     const stepDone = (step: number) =>
       meter.stepDone(tinyConfig, {
-        report: { step, learningRate: 1e-3, tokensPerSecond: 50, ...seconds, experts: undefined },
+        report: { step, learningRate: 1e-3, tokensPerSecond: 50, ...seconds, moe: undefined },
         vote: vote(step),
         applied: true,
         sequences: { captioned: 1, interleaved: 0, text: 0 },

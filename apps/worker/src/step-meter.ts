@@ -1,9 +1,10 @@
 import type { ProcessGroup } from '@weft/collectives';
 import { perSource } from '@weft/common';
 import type { RunConfig } from '@weft/config';
+import type { HeldOutLoss } from '@weft/contracts';
 import { MixtureSchedule, stepRanges } from '@weft/mixture';
 import type { WorkerMetrics } from '@weft/telemetry';
-import type { HeldOutLoss, StepResult } from '@weft/training';
+import type { StepResult } from '@weft/training';
 
 /** Turns what the trainer tells of its steps into metrics. */
 export class StepMeter {
@@ -45,7 +46,7 @@ export class StepMeter {
         apply: report.applySeconds,
       },
       ringBytes: { sent: bytesSent - this.#sent, received: bytesReceived - this.#received },
-      experts: report.experts,
+      moe: report.moe,
     });
     this.#sent = bytesSent;
     this.#received = bytesReceived;

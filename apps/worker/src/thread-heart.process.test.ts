@@ -16,7 +16,7 @@ const script = `
   let onStream = 0;
   const log = { warn: (fields, message) => console.error(message, fields.error) };
   const start = threadHeart(process.env.ADDRESS, log, new URL(${JSON.stringify(built('heart-thread.js'))}));
-  const heart = start({ workerId: 'w1', intervalMs: ${INTERVAL_MS}, beat: () => onStream++ });
+  const heart = start({ workerId: 'w1', intervalMs: ${INTERVAL_MS}, sendHeartbeat: () => onStream++ });
   setTimeout(() => {
     console.log(onStream);
     const until = performance.now() + ${BUSY_MS};
@@ -34,8 +34,8 @@ describe('the heart of a worker', () => {
     const server = await serve({
       services: [
         service(WorkersService, {
-          attend: async () => {},
-          beat: ({ workerId }) => {
+          connect: async () => {},
+          sendHeartbeat: ({ workerId }) => {
             expect(workerId).toBe('w1');
             besideMs.push(performance.now());
             return {};

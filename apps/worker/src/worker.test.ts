@@ -7,8 +7,8 @@ import { RUN, Stage, tinyConfig, vote } from './testing/stage.js';
 const place = { runId: RUN, generation: 1 };
 /** What a decision carries for expert workers. */
 const norms = { gradNorm: 1, lossTokens: 9 };
-const release = (changes: { generation?: number; forget?: boolean } = {}) =>
-  ({ $case: 'release', release: { ...place, forget: false, reason: 'test', ...changes } }) as const;
+const release = (changes: { generation?: number; discardState?: boolean } = {}) =>
+  ({ $case: 'release', release: { ...place, discardState: false, reason: 'test', ...changes } }) as const;
 
 describe('a worker', () => {
   it('says who it is and beats at the interval it is told', async () => {
@@ -43,7 +43,7 @@ describe('a worker', () => {
     desk.say({ $case: 'stepDecision', stepDecision: { ...place, step: 1, apply: false, ...norms } });
     expect(await decision).toEqual({ apply: false });
     const seconds = { dataSeconds: 1, computeSeconds: 2, communicationSeconds: 3, applySeconds: 4 };
-    link.report({ step: 1, learningRate: 1e-3, tokensPerSecond: 5, ...seconds, experts: undefined });
+    link.report({ step: 1, learningRate: 1e-3, tokensPerSecond: 5, ...seconds, moe: undefined });
     expect((await desk.hear('stepReport')).stepReport).toMatchObject({ ...place, step: 1, computeSeconds: 2 });
     link.checkpointPart({ step: 1, files: [{ name: 'a', bytes: 1, sha256: 'b' }] });
     expect((await desk.hear('checkpointPart')).checkpointPart.files).toHaveLength(1);
@@ -148,12 +148,12 @@ describe('a worker', () => {
     const desk = await stage.desk();
     desk.say(stage.assignment());
     await stage.call();
-    desk.say(release({ forget: true }));
+    desk.say(release({ discardState: true }));
     await waitFor('the end of the first session', () => stage.sessions[0]?.isClosed);
     desk.say(stage.assignment({ runId: 'tiny-2' }));
     await stage.call(0, 1);
     stage.sessions[1]!.closing = new Promise((resolve) => setTimeout(resolve, 50));
-    desk.say({ $case: 'release', release: { runId: 'tiny-2', generation: 1, forget: true, reason: '' } });
+    desk.say({ $case: 'release', release: { runId: 'tiny-2', generation: 1, discardState: true, reason: '' } });
     desk.say(stage.assignment({ runId: 'tiny-3' }));
     await stage.call(0, 2);
     expect(stage.openAtOnce).toBe(1);

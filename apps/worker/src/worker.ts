@@ -117,13 +117,13 @@ export class Worker {
   }
 
   #released(release: Release): void {
-    const { runId, forget, reason } = release;
+    const { runId, discardState, reason } = release;
     this.#options.log.info(
       { ...release },
-      `${forget ? 'let go of' : 'released from a generation of'} run ${runId}: ${reason}`,
+      `${discardState ? 'let go of' : 'released from a generation of'} run ${runId}: ${reason}`,
     );
     this.#generation(release)?.release();
-    if (forget && this.#runOf(runId) !== undefined) void this.#drop();
+    if (discardState && this.#runOf(runId) !== undefined) void this.#drop();
   }
 
   #begin(runId: string, send: RunOnWorkerOptions['send']): void {

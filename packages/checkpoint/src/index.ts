@@ -1,5 +1,5 @@
 export { checkpointDirectory } from './directories.js';
-export type { CheckpointFile, CheckpointTensor, Manifest } from './manifest.js';
+export type { CheckpointTensor, Manifest } from './manifest.js';
 export { type NewestCheckpoint, newestCheckpoint } from './newest-checkpoint.js';
 export { pruneCheckpoints } from './prune-checkpoints.js';
 export { manifestSha256, readManifest, readTensors, verifyCheckpoint } from './read-checkpoint.js';

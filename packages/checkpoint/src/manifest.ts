@@ -1,16 +1,8 @@
 import { WeftError } from '@weft/common';
+import type { CheckpointFile } from '@weft/contracts';
 
 export const MANIFEST_NAME = 'manifest.json';
 const FORMAT_VERSION = 1;
-
-/** A file of a checkpoint. */
-export interface CheckpointFile {
-  /** Without folder. */
-  readonly name: string;
-  readonly bytes: number;
-  /** Hexadecimal. */
-  readonly sha256: string;
-}
 
 /** Where a tensor lies. */
 export interface CheckpointTensor {

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { WeftError } from '@weft/common';
+import type { CheckpointFile } from '@weft/contracts';
 import { type Blob, type BlobStore, diskStore, withBlob } from '@weft/files';
-import { type CheckpointFile, MANIFEST_NAME, type Manifest, parseManifest } from './manifest.js';
+import { MANIFEST_NAME, type Manifest, parseManifest } from './manifest.js';
 import { type NamedTensor, readIndex, readTensor, type SafetensorsIndex, sha256Of } from './safetensors-file.js';
 import { formatShape } from './safetensors-header.js';
 

@@ -1,9 +1,10 @@
 import { join } from 'node:path';
 import { WeftError } from '@weft/common';
+import type { CheckpointFile } from '@weft/contracts';
 import type { BlobStore } from '@weft/files';
 import { diskStore } from '@weft/files';
 import { assignShards } from '@weft/topology';
-import { type CheckpointFile, MANIFEST_NAME } from './manifest.js';
+import { MANIFEST_NAME } from './manifest.js';
 import { encodeTensors, type NamedTensor, writeSafetensors } from './safetensors-file.js';
 import { elementCount } from './safetensors-header.js';
 

@@ -23,10 +23,10 @@ export const SWEEP_METRICS = [
   'seconds.compute',
   'seconds.communication',
   'seconds.apply',
-  'experts.droppedShare',
-  'experts.loadBalanceLoss',
-  'experts.routerZLoss',
-  'experts.routerEntropy',
+  'moe.droppedShare',
+  'moe.loadBalanceLoss',
+  'moe.routerZLoss',
+  'moe.routerEntropy',
 ] as const;
 export type SweepMetric = (typeof SWEEP_METRICS)[number];
 

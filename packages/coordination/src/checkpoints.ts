@@ -43,7 +43,7 @@ export function manifestWritten(draft: Draft, event: MemberEventOf<'manifestWrit
   draft.record(runId, { kind: 'checkpointWritten', step, directory });
   if (step === state.config.steps) return finish(draft, runId);
   if (live.stage !== 'training' || step !== live.stopAfterStep) return `checkpoint ${step} of run ${runId} is written`;
-  if (live.yieldsTo !== undefined && state.phase === 'running')
+  if (live.yieldsTo !== undefined && state.status === 'running')
     return leaveWorkers(draft, runId, { to: live.yieldsTo, directory });
   return stopNow(draft, runId, `it was asked to stop and did so after step ${step}, with a checkpoint`);
 }

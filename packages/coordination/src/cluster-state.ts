@@ -1,4 +1,5 @@
 import type { PerSource } from '@weft/common';
+import type { CheckpointFile, StepVote } from '@weft/contracts';
 import type { Paces } from './pace.js';
 import { EMPTY_QUEUE, type QueueState } from './queue-state.js';
 import type { Role } from './roles.js';
@@ -153,26 +154,6 @@ export interface Reforming extends Memory {
   readonly unheard: ReadonlySet<string>;
   /** What ended the last generation, one clause. */
   readonly cause: string;
-}
-
-/** What a rank saw of a step once its gradients are reduced. Every number is global, so all ranks send the same. */
-export interface StepVote {
-  readonly step: number;
-  /** Mean over the step's text tokens, in nats. */
-  readonly loss: number;
-  /** Of the mean gradient, before clipping. */
-  readonly gradNorm: number;
-  /** Whether loss and gradients are free of NaN and infinity. */
-  readonly finite: boolean;
-  /** Digest of the sequences this rank consumed, as `digestOf` of `@weft/mixture` makes it. */
-  readonly sequenceDigest: string;
-  readonly lossTokens: number;
-}
-
-export interface CheckpointFile {
-  readonly name: string;
-  readonly bytes: number;
-  readonly sha256: string;
 }
 
 /** What a line of `metrics.jsonl` takes from the commit. */

@@ -1,7 +1,6 @@
-import type { ErrorCode, PerSource } from '@weft/common';
+import type { ErrorCode } from '@weft/common';
 import type { RunConfig } from '@weft/config';
-import type { CheckpointFile } from './cluster-state.js';
-import type { ExpertReport } from './events.js';
+import type { CheckpointFile, MetricsRow } from '@weft/contracts';
 import type { NewRunJob } from './queue-state.js';
 
 /** What the coordinator does after its records are on disk. */
@@ -89,38 +88,4 @@ export interface Release extends ToMembers {
   readonly kind: 'release';
   readonly forget: boolean;
   readonly reason: string;
-}
-
-/** One line of `metrics.jsonl`. What rank 0 measured is null where its report was lost with it. */
-export interface MetricsRow {
-  readonly step: number;
-  /** Null where it was not finite. */
-  readonly loss: number | null;
-  readonly learningRate: number | null;
-  readonly gradNorm: number | null;
-  readonly tokensPerSecond: number | null;
-  /** Sequences this step consumed. */
-  readonly sequences: PerSource<number>;
-  readonly seconds: {
-    readonly data: number | null;
-    readonly compute: number | null;
-    readonly communication: number | null;
-    readonly apply: number | null;
-  };
-  /** Only in the rows of steps after which the held-out sequences were evaluated. */
-  readonly heldOut?: {
-    /** The mean of the sources, weighted by the mixture, in nats per text token; null where it was not finite. */
-    readonly loss: number | null;
-    /** Null for a source that takes no part. */
-    readonly sources: PerSource<number | null>;
-    readonly seconds: number;
-  };
-  /** Of models with MoE layers. */
-  readonly experts?: ExpertReport & {
-    /** By MoE layer: choices of the most wanted expert over those of the average one. */
-    readonly imbalance: readonly number[];
-  };
-  readonly generation: number;
-  /** When the step was committed, ISO 8601 in UTC. */
-  readonly time: string;
 }

@@ -24,7 +24,7 @@ describe('a checkpoint', () => {
     ]);
     expect(scene.view().checkpointStep).toBe(0);
     scene.written('a', 2);
-    expect(scene.view()).toMatchObject({ checkpointStep: 2, phase: 'running' });
+    expect(scene.view()).toMatchObject({ checkpointStep: 2, status: 'running' });
     expect(scene.log.at(-1)).toMatchObject({ kind: 'checkpointWritten', step: 2, directory: '/step-2' });
   });
 
@@ -62,18 +62,18 @@ describe('a checkpoint', () => {
 describe('the end of a run', () => {
   it('comes with the last checkpoint, not with the last step', () => {
     scene.train(4);
-    expect(scene.view()).toMatchObject({ phase: 'running', step: 4, reason: 'its last checkpoint is being written' });
+    expect(scene.view()).toMatchObject({ status: 'running', step: 4, reason: 'its last checkpoint is being written' });
     scene.save('a', 4);
     end('a', 4);
     scene.save('b', 4);
     end('b', 4);
-    expect(scene.view().phase).toBe('running');
+    expect(scene.view().status).toBe('running');
     scene.written('a', 4);
-    expect(scene.view()).toMatchObject({ phase: 'finished', checkpointStep: 4, worldSize: 0 });
+    expect(scene.view()).toMatchObject({ status: 'finished', checkpointStep: 4, worldSize: 0 });
     expect(scene.view().reason).toBe('all 4 steps are trained and their checkpoint is written');
     expect(scene.lastCommand('release')).toMatchObject({ workerIds: ['a', 'b'], forget: true });
     scene.launch({ workers: 2 }, 'next');
-    expect(scene.view('next').phase).toBe('running');
+    expect(scene.view('next').status).toBe('running');
   });
 
   it('needs only rank 0 once every part of the last checkpoint is on disk', () => {
@@ -82,9 +82,9 @@ describe('the end of a run', () => {
     scene.save('b', 4);
     scene.leave('b');
     scene.pass(500, 'a');
-    expect(scene.view()).toMatchObject({ phase: 'running', generation: 1 });
+    expect(scene.view()).toMatchObject({ status: 'running', generation: 1 });
     scene.written('a', 4);
-    expect(scene.view().phase).toBe('finished');
+    expect(scene.view().status).toBe('finished');
   });
 
   it('is tried again by the others when rank 0 is lost before the manifest', () => {
@@ -95,7 +95,7 @@ describe('the end of a run', () => {
     scene.pass(500, 'b');
     expect(scene.lastCommand('assign')).toMatchObject({ generation: 2, firstStep: 5, state: { kind: 'keep' } });
     scene.checkpoint(4);
-    expect(scene.view().phase).toBe('finished');
+    expect(scene.view().status).toBe('finished');
   });
 
   it('is a failure when a rank ends early or without its part of the checkpoint', () => {
@@ -114,7 +114,7 @@ describe('a failure that a worker reports', () => {
     const failure = { code: 'corrupt_data', message: 'x.tar is truncated', cure: 'fetch it again' } as const;
     const outcome = { kind: 'failed', step: 1, failure } as const;
     scene.on({ kind: 'ended', workerId: 'b', runId: RUN, generation: 1, outcome });
-    expect(scene.view()).toMatchObject({ phase: 'failed', reason: 'rank 1: x.tar is truncated' });
+    expect(scene.view()).toMatchObject({ status: 'failed', reason: 'rank 1: x.tar is truncated' });
     expect(scene.view().failure).toEqual({ ...failure, message: 'rank 1: x.tar is truncated' });
     expect(scene.lastCommand('release')).toMatchObject({ workerIds: ['a', 'b'], forget: true });
   });
@@ -127,7 +127,7 @@ describe('a failure that a worker reports', () => {
       failure: { code: 'internal', message: 'no', cure: null },
     } as const;
     scene.on({ kind: 'ended', workerId: 'c', runId: RUN, generation: 1, outcome });
-    expect(scene.view().phase).toBe('running');
+    expect(scene.view().status).toBe('running');
     expect(scene.reason).toBe(`worker c is not a member of run ${RUN}`);
   });
 });

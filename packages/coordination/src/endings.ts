@@ -1,8 +1,8 @@
+import type { RunFailure } from '@weft/contracts';
 import type { Training } from './cluster-state.js';
 import type { Draft } from './draft.js';
 import type { MemberEventOf } from './events.js';
 import { flushMetrics } from './metrics.js';
-import type { RunFailure } from './records.js';
 import { mayRetry, retry } from './retry.js';
 import { participants, placeOf } from './roles.js';
 import { isEnded, type RunState } from './run-state.js';
@@ -45,8 +45,8 @@ export function fail(draft: Draft, runId: string, failure: RunFailure): string {
 
 /** An effect failed that a run cannot do without. */
 export function effectFailed(draft: Draft, runId: string, failure: RunFailure): string {
-  const { phase } = draft.run(runId).state;
-  return isEnded(phase) ? `run ${runId} has ${phase} already: ${failure.message}` : fail(draft, runId, failure);
+  const { status } = draft.run(runId).state;
+  return isEnded(status) ? `run ${runId} has ${status} already: ${failure.message}` : fail(draft, runId, failure);
 }
 
 /** A rank's training ended by itself. */

@@ -1,7 +1,7 @@
 import type { RunConfig } from '@weft/config';
-import type { CheckpointFile, StepVote, WorkerIdentity } from './cluster-state.js';
+import type { CheckpointFile, RunFailure, StepReport, StepVote } from '@weft/contracts';
+import type { WorkerIdentity } from './cluster-state.js';
 import type { QueueState } from './queue-state.js';
-import type { RunFailure } from './records.js';
 
 /** Everything that can happen to a coordinator. */
 export type ClusterEvent =
@@ -79,50 +79,4 @@ export type RecoveryPolicy = 'auto' | 'manual';
 export interface FoundCheckpoint {
   readonly checkpoint: { readonly step: number; readonly directory: string } | undefined;
   readonly skipped: readonly { readonly directory: string; readonly reason: string }[];
-}
-
-/** Rank 0's account of a step. */
-export interface StepReport {
-  readonly step: number;
-  readonly learningRate: number;
-  readonly tokensPerSecond: number;
-  readonly dataSeconds: number;
-  readonly computeSeconds: number;
-  readonly communicationSeconds: number;
-  readonly applySeconds: number;
-  /** Absent after steps that were not evaluated. */
-  readonly heldOut?: HeldOutReport | undefined;
-  /** Absent for models without experts. */
-  readonly experts?: ExpertReport | undefined;
-}
-
-/** What the MoE layers did in a step, over all ranks; the exchange with the expert workers as rank 0 saw it. */
-export interface ExpertReport {
-  readonly layers: readonly ExpertLayerReport[];
-  readonly bytesSent: number;
-  readonly bytesReceived: number;
-  readonly waitingSeconds: number;
-}
-
-export interface ExpertLayerReport {
-  readonly layer: number;
-  /** By expert: choices of the router, before any were dropped. */
-  readonly routed: readonly number[];
-  /** By expert: choices that found no room. */
-  readonly dropped: readonly number[];
-  /** Of all choices, 0 to 1. */
-  readonly droppedShare: number;
-  readonly loadBalanceLoss: number;
-  readonly routerZLoss: number;
-  /** Nats. */
-  readonly routerEntropy: number;
-}
-
-/** What held-out sequences cost, in nats per text token; a source that takes no part is absent. */
-export interface HeldOutReport {
-  readonly loss: number;
-  readonly captioned?: number | undefined;
-  readonly interleaved?: number | undefined;
-  readonly text?: number | undefined;
-  readonly seconds: number;
 }

@@ -27,7 +27,7 @@ describe('a run with expert workers', () => {
   it('waits for them, says so, and tells everybody where they are', () => {
     expect(scene.view().reason).toBe('it was launched; it waits for 2 more expert workers: it needs 2, and 0 attend');
     scene.attendExperts('x');
-    expect(scene.view().phase).toBe('queued');
+    expect(scene.view().status).toBe('queued');
     scene.attendExperts('y');
     expect(scene.lastCommand('assign')).toMatchObject({
       generation: 1,
@@ -44,7 +44,7 @@ describe('a run with expert workers', () => {
   it('does not take them for ranks, nor keeps others waiting for those that do not attend', () => {
     scene.attendExperts('x');
     scene.launch({ workers: 2 }, 'dense');
-    expect(scene.view('dense').phase).toBe('running');
+    expect(scene.view('dense').status).toBe('running');
     expect(scene.membersOf('dense')).toEqual(['a', 'b']);
   });
 });
@@ -134,11 +134,18 @@ describe('with all at work', () => {
   it('tells what the experts did in the metrics', () => {
     scene.train(1);
     const seconds = { dataSeconds: 1, computeSeconds: 2, communicationSeconds: 3, applySeconds: 4 };
-    const layer = { layer: 1, routed: [3, 1, 0, 0], dropped: [1, 0, 0, 0], droppedShare: 0.25 };
+    const layer = {
+      layer: 1,
+      tokens: 2,
+      routed: [3, 1, 0, 0],
+      dropped: [1, 0, 0, 0],
+      droppedShare: 0.25,
+      imbalance: 3,
+    };
     const losses = { loadBalanceLoss: 1, routerZLoss: 2, routerEntropy: 0.5 };
-    const experts = { layers: [{ ...layer, ...losses }], bytesSent: 10, bytesReceived: 20, waitingSeconds: 0.5 };
-    const report = { step: 1, learningRate: 1e-3, tokensPerSecond: 50, ...seconds, experts };
+    const moe = { layers: [{ ...layer, ...losses }], bytesSent: 10, bytesReceived: 20, waitingSeconds: 0.5 };
+    const report = { step: 1, learningRate: 1e-3, tokensPerSecond: 50, ...seconds, moe };
     scene.on({ kind: 'reported', workerId: 'a', runId: RUN, generation: 1, report });
-    expect(scene.lastCommand('appendMetrics')?.row.experts).toEqual({ ...experts, imbalance: [3] });
+    expect(scene.lastCommand('appendMetrics')?.row.moe).toEqual(moe);
   });
 });

@@ -5,7 +5,7 @@ describe('forming the first ring', () => {
   it('waits until enough workers are idle, and says for how many', () => {
     const scene = new Scene();
     scene.launch({ workers: 3 });
-    expect(scene.view()).toMatchObject({ phase: 'queued', worldSize: 0 });
+    expect(scene.view()).toMatchObject({ status: 'queued', worldSize: 0 });
     expect(scene.view().reason).toBe(
       'it was launched; it waits for 3 more workers: it needs 3, 0 attend and 0 of them are idle',
     );
@@ -13,7 +13,7 @@ describe('forming the first ring', () => {
     expect(scene.view().reason).toContain('waits for 1 more worker: it needs 3, 2 attend and 2 of them are idle');
     expect(scene.commandsOf('assign')).toEqual([]);
     scene.attend('c');
-    expect(scene.view()).toMatchObject({ phase: 'running', worldSize: 3, generation: 1 });
+    expect(scene.view()).toMatchObject({ status: 'running', worldSize: 3, generation: 1 });
     expect(scene.view().reason).toBe('it trains step 1 of 6 on 3 workers');
   });
 
@@ -43,11 +43,11 @@ describe('forming the first ring', () => {
     scene.launch({ workers: 1 }, 'small');
     scene.launch({ workers: 1 }, 'last');
     scene.attend('a');
-    expect(scene.view('small').phase).toBe('running');
+    expect(scene.view('small').status).toBe('running');
     expect(scene.view('big').reason).toContain('it needs 3, 1 attend and 0 of them are idle');
     scene.attend('b');
-    expect(scene.view('last').phase).toBe('running');
-    expect(scene.view('big').phase).toBe('queued');
+    expect(scene.view('last').status).toBe('running');
+    expect(scene.view('big').status).toBe('queued');
   });
 
   it('lets an idle worker wait while a run at work lacks one', () => {

@@ -85,7 +85,7 @@ function formRing(draft: Draft, state: RunState, memory: Memory, workers: readon
   });
   for (const workerId of workerIds) draft.changeWorker(workerId, { runId });
   // One more step for a run that is stopping: every rank then learns of the stop before that step's decision.
-  const stopAfterStep = state.phase === 'stopping' ? Math.min(firstStep, config.steps) : undefined;
+  const stopAfterStep = state.status === 'stopping' ? Math.min(firstStep, config.steps) : undefined;
   draft.setLive(runId, {
     stage: 'training',
     generation,

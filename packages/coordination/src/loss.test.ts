@@ -64,11 +64,11 @@ describe('a worker that is lost', () => {
     scene.checkpoint(2);
     scene.train(1);
     scene.leave('a', 'b', 'c');
-    expect(scene.view()).toMatchObject({ phase: 'queued', step: 3 });
+    expect(scene.view()).toMatchObject({ status: 'queued', step: 3 });
     expect(scene.view().reason).toContain('it lost its last worker (rank 0 (c on host) was lost: its stream ended)');
     expect(scene.lastCommand('findCheckpoint')).toEqual({ kind: 'findCheckpoint', runId: RUN, notAfterStep: 3 });
     scene.attend('d', 'e', 'f');
-    expect(scene.view().phase).toBe('queued');
+    expect(scene.view().status).toBe('queued');
     const checkpoint = { step: 2, directory: '/step-2' };
     scene.on({ kind: 'checkpointFound', runId: RUN, found: { checkpoint, skipped: [] } });
     expect(scene.lastCommand('mendMetrics')).toEqual({ kind: 'mendMetrics', runId: RUN });
@@ -87,7 +87,7 @@ describe('a worker that is lost', () => {
     scene.train(1);
     scene.leave('a', 'b', 'c');
     scene.on({ kind: 'checkpointFound', runId: RUN, found: NOTHING });
-    expect(scene.view()).toMatchObject({ phase: 'queued', step: 0 });
+    expect(scene.view()).toMatchObject({ status: 'queued', step: 0 });
     scene.attend('d', 'e', 'f');
     expect(scene.lastCommand('assign')).toMatchObject({ firstStep: 1, state: { kind: 'fresh' } });
   });
@@ -138,13 +138,13 @@ describe('a broken ring', () => {
       scene.breakRing('a');
       scene.pass(500, 'a', 'b', 'c');
     }
-    expect(scene.view()).toMatchObject({ phase: 'running', generation: 5 });
+    expect(scene.view()).toMatchObject({ status: 'running', generation: 5 });
     scene.train(1);
     for (let i = 0; i < 5; i++) {
       scene.breakRing('b');
       scene.pass(500, 'a', 'b', 'c');
     }
-    expect(scene.view()).toMatchObject({ phase: 'failed', step: 1, failure: { code: 'unavailable' } });
+    expect(scene.view()).toMatchObject({ status: 'failed', step: 1, failure: { code: 'unavailable' } });
     expect(scene.view().reason).toBe(
       'the ring broke 5 times in a row without a step between; the last time, the ring broke at rank 1 in step 2: peer gone',
     );

@@ -44,7 +44,7 @@ function abandon(draft: Draft, runId: string, live: Training | Reforming, why: s
   const { state } = draft.run(runId);
   flushMetrics(draft, runId, live.unreported);
   release(draft, runId, { forget: true, reason: why });
-  if (state.phase === 'stopping') {
+  if (state.status === 'stopping') {
     const reason = `${why} before its checkpoint was written; go on from the newest checkpoint with \`weft resume ${runId}\``;
     draft.setLive(runId, { stage: 'ended' });
     draft.record(runId, { kind: 'stopped', step: state.step, reason });

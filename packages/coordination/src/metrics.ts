@@ -1,8 +1,8 @@
 import { perSource } from '@weft/common';
+import type { HeldOutLoss, MetricsRow, StepReport } from '@weft/contracts';
 import type { CommittedStep } from './cluster-state.js';
-import type { MetricsRow } from './commands.js';
 import type { Draft } from './draft.js';
-import type { ExpertReport, HeldOutReport, MemberEventOf, StepReport } from './events.js';
+import type { MemberEventOf } from './events.js';
 import type { Committed, RunRecord } from './records.js';
 
 /** Rank 0's report completes a committed step: its row can be written. */
@@ -62,21 +62,13 @@ function row(committed: CommittedStep, report: StepReport | undefined): MetricsR
       apply: report?.applySeconds ?? null,
     },
     ...(report?.heldOut === undefined ? {} : { heldOut: heldOutOf(report.heldOut) }),
-    ...(report?.experts === undefined ? {} : { experts: expertsOf(report.experts) }),
+    ...(report?.moe === undefined ? {} : { moe: report.moe }),
     generation,
     time,
   };
 }
 
-function heldOutOf(report: HeldOutReport): NonNullable<MetricsRow['heldOut']> {
-  const finite = (loss: number | undefined) => (loss !== undefined && Number.isFinite(loss) ? loss : null);
-  return { loss: finite(report.loss), sources: perSource((source) => finite(report[source])), seconds: report.seconds };
-}
-
-function expertsOf({ layers, ...exchange }: ExpertReport): NonNullable<MetricsRow['experts']> {
-  const imbalance = layers.map(({ routed }) => {
-    const choices = routed.reduce((sum, each) => sum + each, 0);
-    return choices === 0 ? 0 : (Math.max(...routed) * routed.length) / choices;
-  });
-  return { layers, imbalance, ...exchange };
+function heldOutOf({ loss, sources, seconds }: HeldOutLoss): NonNullable<MetricsRow['heldOut']> {
+  const finite = (value: number | null) => (value !== null && Number.isFinite(value) ? value : null);
+  return { loss: finite(loss), sources: perSource((source) => finite(sources[source])), seconds };
 }

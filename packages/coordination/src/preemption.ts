@@ -43,7 +43,7 @@ function workforce({ queue, runs, ...cluster }: ClusterState): { soonFree: numbe
   for (const { runId } of workers) if (runId !== undefined) held.set(runId, (held.get(runId) ?? 0) + 1);
   const victims = queue.jobs.flatMap(({ runId, priority, state }, order): Victim[] => {
     const run = state === 'active' ? runs.get(runId) : undefined;
-    if (run === undefined || run.durable.phase !== 'running') return [];
+    if (run === undefined || run.durable.status !== 'running') return [];
     const { durable, live } = run;
     if (live.stage === 'training' && live.stopAfterStep !== undefined) return [];
     if (durable.step === durable.config.steps) return [];

@@ -6,7 +6,7 @@ beforeEach(() => {
   scene = new Scene();
 });
 
-const phases = (...runIds: string[]) => runIds.map((runId) => scene.view(runId).phase);
+const phases = (...runIds: string[]) => runIds.map((runId) => scene.view(runId).status);
 const at = (step: number) => ({ checkpoint: { step, directory: `/step-${step}` }, skipped: [] });
 const priority = (value: number) => ({ queue: { priority: value } });
 const finish = (runId: string) => {
@@ -27,7 +27,7 @@ describe('the queue', () => {
     scene.attend('a', 'b');
     for (const runId of ['first', 'second', 'third']) scene.launch({}, runId);
     scene.launch(priority(1), 'urgent');
-    expect(['second', 'third', 'urgent'].map((runId) => scene.view(runId).place)).toEqual([2, 3, 1]);
+    expect(['second', 'third', 'urgent'].map((runId) => scene.view(runId).queuePosition)).toEqual([2, 3, 1]);
     finish('first');
     expect(phases('urgent', 'second')).toEqual(['running', 'queued']);
     finish('urgent');
@@ -69,18 +69,18 @@ describe('the queue', () => {
     scene.launch({ queue: { notBefore } });
     expect(scene.view().reason).toBe(`it was launched; it waits until ${notBefore}`);
     scene.pass(59_000, 'a', 'b');
-    expect(scene.view().phase).toBe('queued');
+    expect(scene.view().status).toBe('queued');
     scene.pass(2000, 'a', 'b');
-    expect(scene.view().phase).toBe('running');
+    expect(scene.view().status).toBe('running');
   });
 
   it('does not count a run whose time has not come among those in front of another', () => {
     scene.launch({ queue: { notBefore: new Date(scene.nowMs + 60_000).toISOString() } }, 'later');
     scene.launch({}, 'next');
-    expect([scene.view('later').place, scene.view('next').place]).toEqual([undefined, 1]);
+    expect([scene.view('later').queuePosition, scene.view('next').queuePosition]).toEqual([null, 1]);
     expect(scene.view('next').reason).toContain('it waits for 2 more workers');
     scene.pass(61_000);
-    expect([scene.view('later').place, scene.view('next').place]).toEqual([1, 2]);
+    expect([scene.view('later').queuePosition, scene.view('next').queuePosition]).toEqual([1, 2]);
   });
 
   it('starts nothing that a person paused, and nothing at all while it is paused itself', () => {
@@ -92,16 +92,20 @@ describe('the queue', () => {
     scene.queue.pause(`run.${RUN}`);
     scene.queue.isPaused = false;
     scene.listQueue();
-    expect(scene.view()).toMatchObject({ phase: 'queued', reason: 'it was launched; it is paused', place: undefined });
+    expect(scene.view()).toMatchObject({
+      status: 'queued',
+      reason: 'it was launched; it is paused',
+      queuePosition: null,
+    });
     scene.queue.resume(`run.${RUN}`);
     scene.listQueue();
-    expect(scene.view().phase).toBe('running');
+    expect(scene.view().status).toBe('running');
   });
 
   it('says when a run is expected to start, once the speed of those before it is known', () => {
     scene.attend('a', 'b');
     for (const runId of ['first', 'second', 'third']) scene.launch({}, runId);
-    expect(scene.view('second').expectedStartMs).toBeUndefined();
+    expect(scene.view('second').expectedStartMs).toBeNull();
     for (let step = 0; step < 3; step++) {
       scene.pass(10_000, 'a', 'b');
       scene.train(1, 'first');
@@ -132,7 +136,7 @@ describe('a run of a higher priority', () => {
     expect(scene.lastCommand('stopRun')).toMatchObject({ runId: 'patient', afterStep: 2 });
     scene.checkpoint(2, 'patient');
     expect(phases('patient', 'urgent')).toEqual(['queued', 'running']);
-    expect(scene.view('patient')).toMatchObject({ step: 2, place: 1 });
+    expect(scene.view('patient')).toMatchObject({ step: 2, queuePosition: 1 });
     expect(scene.view('patient').reason).toContain('it left its workers to run urgent after step 2');
     finish('urgent');
     expect(scene.lastCommand('assign')).toMatchObject({
@@ -171,7 +175,7 @@ describe('a run of a higher priority', () => {
     scene.launch(priority(5), 'urgent');
     scene.on({ kind: 'stop', runId: 'urgent', saveCheckpoint: true });
     finish('patient');
-    expect(scene.view('patient')).toMatchObject({ phase: 'finished', generation: 1 });
+    expect(scene.view('patient')).toMatchObject({ status: 'finished', generation: 1 });
   });
 
   it('does not take what a stop gives back anyway', () => {
@@ -208,34 +212,34 @@ describe('a run that fails', () => {
     scene.train(3);
     breakDown();
     scene.on({ kind: 'checkpointFound', runId: RUN, found: at(2) });
-    expect(scene.view()).toMatchObject({ phase: 'queued', step: 2, failedAttempts: 1, maxAttempts: 3 });
+    expect(scene.view()).toMatchObject({ status: 'queued', step: 2, failedAttempts: 1, maxAttempts: 3 });
     expect(scene.view().reason).toMatch(/^attempt 1 of 3 failed: rank 0: the engine choked; it waits until .*T/);
     scene.pass(9000, 'a', 'b');
-    expect(scene.view().phase).toBe('queued');
+    expect(scene.view().status).toBe('queued');
     scene.pass(2000, 'a', 'b');
-    expect(scene.view()).toMatchObject({ phase: 'running', generation: 2 });
+    expect(scene.view()).toMatchObject({ status: 'running', generation: 2 });
     breakDown();
     scene.on({ kind: 'checkpointFound', runId: RUN, found: at(2) });
     scene.pass(19_000, 'a', 'b');
-    expect(scene.view().phase).toBe('queued');
+    expect(scene.view().status).toBe('queued');
     scene.pass(2000, 'a', 'b');
     breakDown();
-    expect(scene.view()).toMatchObject({ phase: 'failed', failedAttempts: 3, reason: 'rank 0: the engine choked' });
+    expect(scene.view()).toMatchObject({ status: 'failed', failedAttempts: 3, reason: 'rank 0: the engine choked' });
     expect(scene.queue.endOf(RUN)).toBe('failed');
   });
 
   it('is not tried again when only a person can help', () => {
     scene.launch({ queue: { maxAttempts: 3 } });
     breakDown({ code: 'invalid_argument', message: 'no such field', cure: null });
-    expect(scene.view().phase).toBe('failed');
+    expect(scene.view().status).toBe('failed');
   });
 
   it('has all its attempts again when it is resumed by hand, as another job', () => {
     scene.launch({ queue: { maxAttempts: 1 } });
     breakDown();
-    expect(scene.view().phase).toBe('failed');
+    expect(scene.view().status).toBe('failed');
     scene.resume(NOTHING);
-    expect(scene.view()).toMatchObject({ phase: 'running', failedAttempts: 0 });
+    expect(scene.view()).toMatchObject({ status: 'running', failedAttempts: 0 });
     expect(scene.state.queue.jobs.map(({ id }) => id)).toEqual([`run.${RUN}.2`]);
   });
 
@@ -245,9 +249,9 @@ describe('a run that fails', () => {
     scene.restart('auto');
     scene.on({ kind: 'checkpointFound', runId: RUN, found: NOTHING });
     scene.attend('a', 'b');
-    expect(scene.view()).toMatchObject({ phase: 'queued', failedAttempts: 1 });
+    expect(scene.view()).toMatchObject({ status: 'queued', failedAttempts: 1 });
     scene.pass(11_000, 'a', 'b');
-    expect(scene.view().phase).toBe('running');
+    expect(scene.view().status).toBe('running');
   });
 });
 
@@ -263,7 +267,7 @@ describe('a coordinator that comes back to a queue', () => {
   });
 
   it('finds it as it was, and keeps the workers of the run at work for it until they are back', () => {
-    expect(['urgent', 'x', 'y'].map((runId) => scene.view(runId).place)).toEqual([2, 3, 4]);
+    expect(['urgent', 'x', 'y'].map((runId) => scene.view(runId).queuePosition)).toEqual([2, 3, 4]);
     scene.attend('a');
     expect(phases(RUN, 'urgent', 'x')).toEqual(['queued', 'queued', 'queued']);
     scene.attend('b');
@@ -280,7 +284,7 @@ describe('a coordinator that comes back to a queue', () => {
     // As if the coordinator had died between the records of these decisions and their commands.
     scene.queue.cancel('run.x');
     scene.restart('auto');
-    expect(scene.view('x')).toMatchObject({ phase: 'stopped' });
+    expect(scene.view('x')).toMatchObject({ status: 'stopped' });
     expect(scene.view('x').reason).toContain('its job was cancelled');
     expect(scene.state.queue.jobs.map(({ runId }) => runId)).toEqual(['urgent', RUN, 'y']);
   });

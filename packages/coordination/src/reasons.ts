@@ -28,7 +28,7 @@ export function reasonOf(cluster: ClusterState, { durable: state, live }: Run): 
       if (state.step === steps) return 'its last checkpoint is being written';
       if (live.stopAfterStep === undefined)
         return `it trains step ${state.step + 1} of ${steps} on ${on}${yields(cluster, state)}`;
-      if (live.yieldsTo !== undefined && state.phase === 'running')
+      if (live.yieldsTo !== undefined && state.status === 'running')
         return `it leaves its workers to run ${live.yieldsTo} once its checkpoint of step ${live.stopAfterStep} is written`;
       return `${state.reason}: it ends after step ${live.stopAfterStep} and its checkpoint`;
     }

@@ -1,5 +1,5 @@
-import type { ErrorCode } from '@weft/common';
 import type { RunConfig } from '@weft/config';
+import type { RunFailure } from '@weft/contracts';
 import type { LedgerEntry } from '@weft/mixture';
 
 /**
@@ -132,11 +132,4 @@ export interface Finished extends Line<'finished'> {
 export interface Failed extends Line<'failed'> {
   readonly step: number;
   readonly failure: RunFailure;
-}
-
-/** A `WeftError` as a run keeps it. */
-export interface RunFailure {
-  readonly code: ErrorCode;
-  readonly message: string;
-  readonly cure: string | null;
 }

@@ -15,7 +15,7 @@ beforeEach(() => {
 describe('a coordinator that comes back', () => {
   it('lets its runs go on from their newest checkpoints when told so', () => {
     scene.restart('auto');
-    expect(scene.view().phase).toBe('queued');
+    expect(scene.view().status).toBe('queued');
     expect(scene.view().reason).toBe(
       'the coordinator went away while the run was running at step 3; its newest checkpoint is being looked up',
     );
@@ -25,13 +25,13 @@ describe('a coordinator that comes back', () => {
     expect(scene.lastCommand('assign')).toMatchObject({ generation: 2, firstStep: 3 });
     scene.train(4);
     scene.checkpoint(6);
-    expect(scene.view().phase).toBe('finished');
+    expect(scene.view().status).toBe('finished');
   });
 
   it('leaves them to a person otherwise, and says how', () => {
     scene.launch({}, 'queued');
     scene.restart('manual');
-    for (const runId of [RUN, 'queued']) expect(scene.view(runId).phase).toBe('stopped');
+    for (const runId of [RUN, 'queued']) expect(scene.view(runId).status).toBe('stopped');
     expect(scene.view().reason).toBe(
       `the coordinator went away while the run was running at step 3; go on from its newest checkpoint with \`weft resume ${RUN}\``,
     );
@@ -42,7 +42,7 @@ describe('a coordinator that comes back', () => {
   it('does not start again what was being stopped', () => {
     scene.stop();
     scene.restart('auto');
-    expect(scene.view().phase).toBe('stopped');
+    expect(scene.view().status).toBe('stopped');
   });
 
   it('leaves ended runs alone, and queued ones that never trained as they were', () => {
@@ -50,19 +50,19 @@ describe('a coordinator that comes back', () => {
     scene.checkpoint(6);
     scene.launch({ workers: 3 }, 'queued');
     scene.restart('auto');
-    expect(scene.view().phase).toBe('finished');
+    expect(scene.view().status).toBe('finished');
     expect(scene.commandsOf('findCheckpoint').map(({ runId }) => runId)).toEqual(['queued']);
     scene.on({ kind: 'checkpointFound', runId: 'queued', found: NOTHING });
     expect(scene.logs.get('queued')?.map(({ kind }) => kind)).toEqual(['launched']);
     scene.attend('a', 'b', 'c');
-    expect(scene.view('queued').phase).toBe('running');
+    expect(scene.view('queued').status).toBe('running');
   });
 
   it('fails a run whose checkpoints cannot be looked up', () => {
     scene.restart('auto');
     const failure = { code: 'internal', message: 'the disk is gone', cure: null } as const;
     scene.on({ kind: 'runFailed', runId: RUN, failure });
-    expect(scene.view()).toMatchObject({ phase: 'failed', reason: 'the disk is gone' });
+    expect(scene.view()).toMatchObject({ status: 'failed', reason: 'the disk is gone' });
   });
 });
 

@@ -17,7 +17,7 @@ export function recovered(draft: Draft, event: Recovered): string {
   draft.queue.replace(event.queue);
   const reasons = draft.runIds.map((runId) => {
     const { state } = draft.run(runId);
-    if (!isEnded(state.phase)) return recover(draft, state, event);
+    if (!isEnded(state.status)) return recover(draft, state, event);
     endJob(draft, state);
     return '';
   });
@@ -25,13 +25,13 @@ export function recovered(draft: Draft, event: Recovered): string {
 }
 
 function recover(draft: Draft, state: RunState, { policy, endedJobIds }: Recovered): string {
-  const { runId, phase, step } = state;
+  const { runId, status, step } = state;
   if (draft.queue.jobOf(runId) === undefined && endedJobIds.has(jobIdOf(state)))
     return stopNow(draft, runId, 'its job was cancelled before the coordinator went away');
-  const cause = `the coordinator went away while the run was ${phase} at step ${step}`;
-  if (policy === 'manual' || phase === 'stopping')
+  const cause = `the coordinator went away while the run was ${status} at step ${step}`;
+  if (policy === 'manual' || status === 'stopping')
     return stopNow(draft, runId, `${cause}; go on from its newest checkpoint with \`weft resume ${runId}\``);
-  if (phase === 'running') draft.record(runId, { kind: 'requeued', reason: cause });
+  if (status === 'running') draft.record(runId, { kind: 'requeued', reason: cause });
   const { isInterrupted } = draft.run(runId).state;
   const claimsUntilMs = isInterrupted ? draft.nowMs + draft.settings.reclaimMs : undefined;
   draft.setLive(runId, { stage: 'waiting', origin: undefined, claimsUntilMs });
@@ -42,8 +42,8 @@ function recover(draft: Draft, state: RunState, { policy, endedJobIds }: Recover
 
 /** Its job waits, or is delayed after a failure that the queue had not heard of. */
 function queueAgain(draft: Draft, state: RunState): void {
-  const { runId, phase, failure, failedAttempts, config } = state;
-  if (phase === 'queued' && failure !== undefined) {
+  const { runId, status, failure, failedAttempts, config } = state;
+  if (status === 'queued' && failure !== undefined) {
     draft.queue.retry(runId, failure.message, draft.nowMs + backoffMs(config, failedAttempts));
   }
   draft.queue.requeue(runId);
@@ -51,11 +51,11 @@ function queueAgain(draft: Draft, state: RunState): void {
 }
 
 /** The run's end had not reached the queue. */
-function endJob(draft: Draft, { runId, phase, reason, step, loss, failedAttempts, config }: RunState): void {
-  if (phase === 'finished') draft.queue.end(runId, { kind: 'completed', result: { step, loss } });
+function endJob(draft: Draft, { runId, status, reason, step, loss, failedAttempts, config }: RunState): void {
+  if (status === 'finished') draft.queue.end(runId, { kind: 'completed', result: { step, loss } });
   const isLastAttempt = failedAttempts >= config.queue.maxAttempts;
-  if (phase === 'failed') draft.queue.end(runId, { kind: 'failed', reason, isLastAttempt });
-  if (phase === 'stopped') draft.queue.end(runId, { kind: 'cancelled', reason });
+  if (status === 'failed') draft.queue.end(runId, { kind: 'failed', reason, isLastAttempt });
+  if (status === 'stopped') draft.queue.end(runId, { kind: 'cancelled', reason });
 }
 
 /** The answer to `findCheckpoint`: the run can start from there. */

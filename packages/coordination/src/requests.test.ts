@@ -15,13 +15,13 @@ describe('stop', () => {
     scene.train(2);
     scene.vote('a');
     scene.stop();
-    expect(scene.view().phase).toBe('stopping');
+    expect(scene.view().status).toBe('stopping');
     expect(scene.lastCommand('stopRun')).toMatchObject({ workerIds: ['a', 'b'], generation: 1, afterStep: 3 });
     scene.vote('b');
-    expect(scene.view()).toMatchObject({ step: 3, phase: 'stopping' });
+    expect(scene.view()).toMatchObject({ step: 3, status: 'stopping' });
     expect(scene.view().reason).toBe('it was asked to stop: it ends after step 3 and its checkpoint');
     scene.checkpoint(3);
-    expect(scene.view()).toMatchObject({ phase: 'stopped', step: 3, checkpointStep: 3 });
+    expect(scene.view()).toMatchObject({ status: 'stopped', step: 3, checkpointStep: 3 });
     expect(scene.lastCommand('release')).toMatchObject({ forget: true });
   });
 
@@ -36,7 +36,7 @@ describe('stop', () => {
     scene.train(2);
     scene.stop();
     scene.stop(false);
-    expect(scene.view()).toMatchObject({ phase: 'stopped', step: 2, worldSize: 0 });
+    expect(scene.view()).toMatchObject({ status: 'stopped', step: 2, worldSize: 0 });
     expect(scene.lastCommand('release')).toMatchObject({ workerIds: ['a', 'b'], forget: true });
   });
 
@@ -48,14 +48,14 @@ describe('stop', () => {
     expect(scene.lastCommand('stopRun')).toMatchObject({ workerIds: ['b'], generation: 2, afterStep: 3 });
     scene.train(1);
     scene.checkpoint(3);
-    expect(scene.view()).toMatchObject({ phase: 'stopped', step: 3 });
+    expect(scene.view()).toMatchObject({ status: 'stopped', step: 3 });
   });
 
   it('ends without a checkpoint when nobody is left to write it', () => {
     scene.train(2);
     scene.stop();
     scene.leave('a', 'b');
-    expect(scene.view().phase).toBe('stopped');
+    expect(scene.view().status).toBe('stopped');
     expect(scene.view().reason).toContain(`go on from the newest checkpoint with \`weft resume ${RUN}\``);
   });
 
@@ -74,13 +74,13 @@ describe('stop', () => {
     scene.stop();
     scene.train(1);
     scene.checkpoint(6);
-    expect(scene.view().phase).toBe('finished');
+    expect(scene.view().status).toBe('finished');
   });
 
   it('takes a queued run off the queue, and is refused for one that has ended', () => {
     scene.launch({}, 'queued');
     scene.on({ kind: 'stop', runId: 'queued', saveCheckpoint: true });
-    expect(scene.view('queued').phase).toBe('stopped');
+    expect(scene.view('queued').status).toBe('stopped');
     scene.on({ kind: 'stop', runId: 'queued', saveCheckpoint: true });
     scene.train(6);
     scene.checkpoint(6);
@@ -102,10 +102,10 @@ describe('resume', () => {
     scene.resume(at(3), { workers: 1, steps: 9 });
     expect(scene.lastCommand('writeConfig')?.config).toMatchObject({ workers: 1, steps: 9 });
     expect(scene.lastCommand('assign')).toMatchObject({ generation: 2, firstStep: 4, config: { steps: 9 } });
-    expect(scene.view()).toMatchObject({ phase: 'running', steps: 9, workers: 1, worldSize: 1 });
+    expect(scene.view()).toMatchObject({ status: 'running', steps: 9, workers: 1, worldSize: 1 });
     scene.train(6);
     scene.checkpoint(9);
-    expect(scene.view().phase).toBe('finished');
+    expect(scene.view().status).toBe('finished');
   });
 
   it('rolls back the steps after the checkpoint', () => {
@@ -121,7 +121,7 @@ describe('resume', () => {
     });
     scene.train(4);
     scene.checkpoint(6);
-    expect(scene.view()).toMatchObject({ phase: 'finished', step: 6 });
+    expect(scene.view()).toMatchObject({ status: 'finished', step: 6 });
   });
 
   it('of a queued run only changes what it asks for', () => {
@@ -131,7 +131,7 @@ describe('resume', () => {
     resume(undefined);
     expect(scene.logs.get('other')?.map(({ kind }) => kind)).toEqual(['launched']);
     resume(4);
-    expect(scene.view('other')).toMatchObject({ phase: 'queued', workers: 4, step: 0 });
+    expect(scene.view('other')).toMatchObject({ status: 'queued', workers: 4, step: 0 });
   });
 
   it('of a run at work does nothing, or refuses to change it', () => {
@@ -145,7 +145,7 @@ describe('resume', () => {
     scene.checkpoint(6);
     expect(() => scene.resume(at(6))).toThrow(`run ${RUN} has finished all its 6 steps`);
     scene.resume(at(6), { steps: 8 });
-    expect(scene.view()).toMatchObject({ phase: 'running', steps: 8 });
+    expect(scene.view()).toMatchObject({ status: 'running', steps: 8 });
   });
 
   it('refuses workers and steps that cannot be', () => {
@@ -154,19 +154,19 @@ describe('resume', () => {
     expect(() => scene.resume(at(3), { steps: 2 })).toThrow(
       `steps 2 lies before the newest checkpoint of run ${RUN}, step 3`,
     );
-    expect(scene.view().phase).toBe('stopped');
+    expect(scene.view().status).toBe('stopped');
   });
 
   it('has nothing to do where the checkpoint holds all steps', () => {
     stopAt(3);
     scene.resume(at(3), { steps: 3 });
-    expect(scene.view()).toMatchObject({ phase: 'finished', step: 3, steps: 3 });
+    expect(scene.view()).toMatchObject({ status: 'finished', step: 3, steps: 3 });
   });
 
   it('fails where the checkpoint is newer than the log', () => {
     stopAt(3);
     scene.resume(at(5));
-    expect(scene.view()).toMatchObject({ phase: 'failed', failure: { code: 'corrupt_data' } });
+    expect(scene.view()).toMatchObject({ status: 'failed', failure: { code: 'corrupt_data' } });
   });
 });
 

@@ -32,13 +32,13 @@ export function resume(draft: Draft, event: ClusterEvent & { kind: 'resume' }): 
   const config = changedConfig(state, event);
   const isSame = (field: 'workers' | 'steps' | 'expertWorkers') => config[field] === state.config[field];
   const changed = !isSame('workers') || !isSame('steps') || !isSame('expertWorkers');
-  if (state.phase === 'running' && !changed) return `run ${runId} is already running`;
-  if (state.phase === 'running' || state.phase === 'stopping')
-    throw new WeftError('failed_precondition', `run ${runId} is ${state.phase}`, {
+  if (state.status === 'running' && !changed) return `run ${runId} is already running`;
+  if (state.status === 'running' || state.status === 'stopping')
+    throw new WeftError('failed_precondition', `run ${runId} is ${state.status}`, {
       cure: `stop it with \`weft stop ${runId}\`, wait until it has stopped, and resume then`,
     });
-  if (state.phase === 'queued' && !changed) return `run ${runId} is already queued`;
-  if (state.phase === 'finished' && config.steps <= state.step)
+  if (state.status === 'queued' && !changed) return `run ${runId} is already queued`;
+  if (state.status === 'finished' && config.steps <= state.step)
     throw new WeftError('failed_precondition', `run ${runId} has finished all its ${state.step} steps`, {
       cure: `give a larger total with \`weft resume ${runId} --steps N\``,
     });
@@ -67,13 +67,13 @@ function changedConfig({ config }: RunState, event: ClusterEvent & { kind: 'resu
  */
 export function stop(draft: Draft, { runId, saveCheckpoint }: ClusterEvent & { kind: 'stop' }): string {
   const { state, live } = draft.run(runId);
-  if (state.phase === 'stopped') return `run ${runId} is already stopped`;
-  if (isEnded(state.phase))
-    throw new WeftError('failed_precondition', `run ${runId} has already ${state.phase}: there is nothing to stop`);
+  if (state.status === 'stopped') return `run ${runId} is already stopped`;
+  if (isEnded(state.status))
+    throw new WeftError('failed_precondition', `run ${runId} has already ${state.status}: there is nothing to stop`);
   if (live.stage === 'waiting' || live.stage === 'ended')
     return stopNow(draft, runId, 'stopped as asked while it was queued');
   if (!saveCheckpoint) return stopNow(draft, runId, `stopped as asked at step ${state.step}, without a checkpoint`);
-  if (state.phase === 'stopping') return `run ${runId} is already stopping`;
+  if (state.status === 'stopping') return `run ${runId} is already stopping`;
   if (live.stage === 'training' && live.yieldsTo !== undefined) {
     draft.record(runId, { kind: 'stopRequested' });
     return `run ${runId} was about to leave its workers to ${live.yieldsTo}, and will stop instead`;

@@ -1,16 +1,16 @@
 import type { RunConfig } from '@weft/config';
+import type { RunFailure } from '@weft/contracts';
 import type { Draft } from './draft.js';
-import type { RunFailure } from './records.js';
 import type { RunState } from './run-state.js';
 
 /** Whether the run is tried again: attempts are left, nobody wants it to stop, and another attempt may go well. */
 export function mayRetry(
   draft: Draft,
-  { runId, phase, failedAttempts, config }: RunState,
+  { runId, status, failedAttempts, config }: RunState,
   failure: RunFailure,
 ): boolean {
   const wasAtWork = draft.queue.jobOf(runId)?.state === 'active';
-  return wasAtWork && phase === 'running' && failedAttempts + 1 < config.queue.maxAttempts && mayPass(failure);
+  return wasAtWork && status === 'running' && failedAttempts + 1 < config.queue.maxAttempts && mayPass(failure);
 }
 
 /** These two stay as they are until a person does something. */

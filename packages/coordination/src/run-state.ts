@@ -1,17 +1,15 @@
 import { WeftError } from '@weft/common';
 import { DEFAULT_QUEUE, type RunConfig } from '@weft/config';
+import type { RunFailure, RunStatus } from '@weft/contracts';
 import type { LedgerRecord } from '@weft/mixture';
-import type { Resumed, RunFailure, RunRecord } from './records.js';
-
-/** Where a run stands. `finished`, `stopped` and `failed` are ends; the last two can be resumed. */
-export type RunPhase = 'queued' | 'running' | 'stopping' | 'finished' | 'stopped' | 'failed';
+import type { Resumed, RunRecord } from './records.js';
 
 /** The part of a run that its log holds: all that a restarted coordinator knows. */
 export interface RunState {
   readonly runId: string;
   /** `workers` and `steps` as the last resume left them. */
   readonly config: RunConfig;
-  readonly phase: RunPhase;
+  readonly status: RunStatus;
   /** Why it is in this phase, one sentence without its full stop. */
   readonly reason: string;
   /** The last committed step; 0 before the first. */
@@ -39,7 +37,7 @@ export interface RunState {
 }
 
 /** Whether nothing more happens in this phase until somebody asks. */
-export function isEnded(phase: RunPhase): boolean {
+export function isEnded(phase: RunStatus): boolean {
   return phase === 'finished' || phase === 'stopped' || phase === 'failed';
 }
 
@@ -57,7 +55,7 @@ export function evolve(state: RunState | undefined, record: RunRecord): RunState
       runId: record.runId,
       // A log of an older version says nothing of the queue.
       config: { ...record.config, queue: record.config.queue ?? DEFAULT_QUEUE },
-      phase: 'queued',
+      status: 'queued',
       reason: 'it was launched',
       step: 0,
       generation: 0,
@@ -83,7 +81,7 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
     case 'assigned':
       return {
         generation: record.generation,
-        phase: state.phase === 'stopping' ? 'stopping' : 'running',
+        status: state.status === 'stopping' ? 'stopping' : 'running',
         failure: undefined,
         isInterrupted: false,
       };
@@ -102,10 +100,10 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
     case 'ringBroke':
       return {};
     case 'requeued':
-      return { phase: 'queued', reason: record.reason, isInterrupted: record.yieldedTo === undefined };
+      return { status: 'queued', reason: record.reason, isInterrupted: record.yieldedTo === undefined };
     case 'attemptFailed':
       return {
-        phase: 'queued',
+        status: 'queued',
         reason: `attempt ${record.attempt} of ${record.maxAttempts} failed`,
         failure: record.failure,
         failedAttempts: record.attempt,
@@ -113,17 +111,17 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
     case 'resumed':
       return resumed(state, record);
     case 'stopRequested':
-      return { phase: 'stopping', reason: 'it was asked to stop' };
+      return { status: 'stopping', reason: 'it was asked to stop' };
     case 'stopped':
-      return { phase: 'stopped', reason: record.reason, isInterrupted: false };
+      return { status: 'stopped', reason: record.reason, isInterrupted: false };
     case 'finished': {
       const reason = `all ${record.step} steps are trained and their checkpoint is written`;
-      return { phase: 'finished', reason, failure: undefined, isInterrupted: false };
+      return { status: 'finished', reason, failure: undefined, isInterrupted: false };
     }
     case 'failed': {
       const { failure } = record;
       const failedAttempts = state.failedAttempts + 1;
-      return { phase: 'failed', reason: failure.message, failure, failedAttempts, isInterrupted: false };
+      return { status: 'failed', reason: failure.message, failure, failedAttempts, isInterrupted: false };
     }
   }
 }
@@ -136,9 +134,9 @@ function resumed(state: RunState, record: Resumed): Partial<RunState> {
     );
   const { workers, steps, expertWorkers = state.config.expertWorkers } = record;
   return {
-    phase: 'queued',
+    status: 'queued',
     reason: record.reason,
-    ...(isEnded(state.phase) ? { resubmissions: state.resubmissions + 1, failedAttempts: 0, failure: undefined } : {}),
+    ...(isEnded(state.status) ? { resubmissions: state.resubmissions + 1, failedAttempts: 0, failure: undefined } : {}),
     step: record.fromStep,
     loss: record.fromStep === state.step ? state.loss : null,
     checkpointStep: record.fromStep,

@@ -94,7 +94,7 @@ describe('a cluster to which anything may happen', () => {
         cluster.launch({ workers, steps });
         play(cluster, happenings);
         const [run] = cluster.runs;
-        expect(cluster.view(run!)).toMatchObject({ phase: 'finished', step: steps, checkpointStep: steps });
+        expect(cluster.view(run!)).toMatchObject({ status: 'finished', step: steps, checkpointStep: steps });
         expect(run!.rows).toHaveLength(steps);
       }),
       { numRuns: 200 },
@@ -109,7 +109,7 @@ describe('a cluster to which anything may happen', () => {
         for (let i = 0; i < 3; i++) cluster.bear();
         cluster.launch({ workers: 2, steps: 6, maxAttempts: 2 });
         play(cluster, happenings);
-        for (const run of cluster.runs) expect(cluster.view(run).phase).toBe('finished');
+        for (const run of cluster.runs) expect(cluster.view(run).status).toBe('finished');
       }),
       { numRuns: 60 },
     );

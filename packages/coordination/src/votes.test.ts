@@ -57,7 +57,7 @@ describe('the vote on a step', () => {
   it('ends the run when ranks disagree by a single bit, and names them', () => {
     scene.vote('a', { loss: 1 });
     scene.vote('b', { loss: 1 + Number.EPSILON });
-    expect(scene.view()).toMatchObject({ phase: 'failed', step: 0, failure: { code: 'internal' } });
+    expect(scene.view()).toMatchObject({ status: 'failed', step: 0, failure: { code: 'internal' } });
     expect(scene.view().reason).toBe('the ranks disagree on loss in step 1: 1 on rank 0, 1.0000000000000002 on rank 1');
     expect(scene.lastCommand('release')).toMatchObject({ workerIds: ['a', 'b'], forget: true });
   });
@@ -65,7 +65,7 @@ describe('the vote on a step', () => {
   it('takes 0 and −0 for different gradient norms', () => {
     scene.vote('a', { gradNorm: 0 });
     scene.vote('b', { gradNorm: -0 });
-    expect(scene.view().phase).toBe('failed');
+    expect(scene.view().status).toBe('failed');
   });
 
   it('counts but does not apply a step that is not finite for any rank', () => {
@@ -73,7 +73,7 @@ describe('the vote on a step', () => {
     scene.vote('b');
     expect(scene.lastCommand('decideStep')).toMatchObject({ step: 1, apply: false });
     expect(scene.log.at(-1)).toMatchObject({ gradNorm: null, entry: { loss: null, applied: false } });
-    expect(scene.view()).toMatchObject({ phase: 'running', step: 1 });
+    expect(scene.view()).toMatchObject({ status: 'running', step: 1 });
   });
 
   it('ends the run after ten refused steps in a row, not after nine and one good one', () => {
@@ -83,9 +83,9 @@ describe('the vote on a step', () => {
     refuse(9);
     scene.train(1);
     refuse(9);
-    expect(scene.view().phase).toBe('running');
+    expect(scene.view().status).toBe('running');
     refuse(1);
-    expect(scene.view()).toMatchObject({ phase: 'failed', step: 20, failure: { code: 'failed_precondition' } });
+    expect(scene.view()).toMatchObject({ status: 'failed', step: 20, failure: { code: 'failed_precondition' } });
     expect(scene.view().reason).toBe('the gradients were not finite in 10 steps in a row, 11 to 20');
   });
 

@@ -1,11 +1,11 @@
+import type { RunFailure, StepVote } from '@weft/contracts';
 import { combineDigests, ledgerEntry, MixtureSchedule } from '@weft/mixture';
-import type { StepVote, Training } from './cluster-state.js';
+import type { Training } from './cluster-state.js';
 import type { Draft } from './draft.js';
 import { fail, lastStepOf } from './endings.js';
 import type { MemberEventOf } from './events.js';
 import { committedStep, flushMetrics } from './metrics.js';
 import { learnPace, paceAfter } from './pace.js';
-import type { RunFailure } from './records.js';
 import { participants } from './roles.js';
 import type { RunState } from './run-state.js';
 import { yieldWorkers } from './yielding.js';

@@ -9,8 +9,8 @@ import { participants } from './roles.js';
  */
 export function yieldWorkers(draft: Draft, runId: string): void {
   const { live, state } = draft.run(runId);
-  const { step, config, phase } = state;
-  if (live.stage !== 'training' || live.stopAfterStep !== undefined || phase !== 'running') return;
+  const { step, config, status } = state;
+  if (live.stage !== 'training' || live.stopAfterStep !== undefined || status !== 'running') return;
   if (step === config.steps || step % config.checkpoint.everySteps !== 0) return;
   const to = yieldingRuns(draft.state, draft.nowMs).get(runId);
   if (to === undefined) return;

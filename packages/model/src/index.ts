@@ -15,7 +15,7 @@ export {
 } from './moe/experts.js';
 export { withoutJitter } from './moe/jitter.js';
 export { type MoeShape, moeLayers, moeShape } from './moe/moe-shape.js';
-export { decodeMoeSignals, type MoeLayerSignals, moeSignalsLength } from './moe/moe-signals.js';
+export { decodeMoeSignals, moeSignalsLength } from './moe/moe-signals.js';
 export { SparseLayers } from './moe/sparse-layers.js';
 export { isExpertTensor, type StoredTensor, stackOf, storedTensors } from './moe/stored-tensors.js';
 export { denseTwin, isRouter } from './moe/upcycling.js';

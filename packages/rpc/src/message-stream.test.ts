@@ -26,15 +26,15 @@ async function calledStreams(): Promise<Pair> {
   const accepted = new Promise<Pair['server']>((resolve) => {
     accept = resolve;
   });
-  const attend = async (stream: Pair['server']) => {
+  const connect = async (stream: Pair['server']) => {
     accept(stream);
     await stream.closed;
   };
-  const server = await serve({ services: [service(WorkersService, { attend, beat: () => ({}) })] });
+  const server = await serve({ services: [service(WorkersService, { connect, sendHeartbeat: () => ({}) })] });
   cleanUps.push(() => server.close(0));
   const connection = await channel(server.address);
   cleanUps.push(() => connection.close());
-  const client = connection.bidi(WorkersService.attend);
+  const client = connection.bidi(WorkersService.connect);
   return { client, server: await accepted };
 }
 

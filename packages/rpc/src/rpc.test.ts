@@ -51,9 +51,9 @@ async function open(address: string): Promise<Channel> {
 }
 
 async function attended(
-  attend: (stream: MessageStream<WorkerMessage, CoordinatorMessage>, context: CallContext) => Promise<void>,
+  connect: (stream: MessageStream<WorkerMessage, CoordinatorMessage>, context: CallContext) => Promise<void>,
 ) {
-  const server = await serve({ services: [service(WorkersService, { attend, beat: () => ({}) })] });
+  const server = await serve({ services: [service(WorkersService, { connect, sendHeartbeat: () => ({}) })] });
   cleanUps.push(() => server.close(0));
   return server;
 }
@@ -290,13 +290,13 @@ describe('a bidirectional stream', () => {
     const server = await attended(async (stream) => {
       for await (const _ of stream.messages) throw new WeftError('version_mismatch', 'too old', { cure: 'update' });
     });
-    const stream = (await open(server.address)).bidi(WorkersService.attend);
+    const stream = (await open(server.address)).bidi(WorkersService.connect);
     stream.send(hello);
     expect(await stream.closed).toMatchObject({ code: 'version_mismatch', message: 'too old', cure: 'update' });
   });
 
   it('nobody there shows as unavailable', async () => {
-    const stream = (await open(`127.0.0.1:${await freePort()}`)).bidi(WorkersService.attend);
+    const stream = (await open(`127.0.0.1:${await freePort()}`)).bidi(WorkersService.connect);
     stream.send(hello);
     expect(await stream.closed).toMatchObject({
       code: 'unavailable',
@@ -312,7 +312,7 @@ describe('a bidirectional stream', () => {
       expect(signal.aborted).toBe(true);
     });
     const wire = await wireTo(server);
-    const stream = (await open(wire.address)).bidi(WorkersService.attend);
+    const stream = (await open(wire.address)).bidi(WorkersService.connect);
     for await (const _ of stream.messages) break;
     wire.cut();
     expect(await stream.closed).toMatchObject({ code: 'unavailable' });
@@ -322,16 +322,16 @@ describe('a bidirectional stream', () => {
   it('can be cancelled from outside', async () => {
     const server = await attended((stream) => stream.closed.then(() => {}));
     const controller = new AbortController();
-    const stream = (await open(server.address)).bidi(WorkersService.attend, { signal: controller.signal });
+    const stream = (await open(server.address)).bidi(WorkersService.connect, { signal: controller.signal });
     controller.abort();
     expect(await stream.closed).toMatchObject({ code: 'cancelled' });
-    const late = (await open(server.address)).bidi(WorkersService.attend, { signal: controller.signal });
+    const late = (await open(server.address)).bidi(WorkersService.connect, { signal: controller.signal });
     expect(await late.closed).toMatchObject({ code: 'cancelled' });
   });
 
   it('refuses a message above the cap and says so', async () => {
     const server = await attended((stream) => stream.closed.then(() => {}));
-    const stream = (await open(server.address)).bidi(WorkersService.attend);
+    const stream = (await open(server.address)).bidi(WorkersService.connect);
     stream.send(WorkerMessage.fromPartial({ body: { $case: 'hello', hello: { workerId: 'x'.repeat(5_000_000) } } }));
     expect(await stream.closed).toMatchObject({
       code: 'invalid_argument',
@@ -398,7 +398,7 @@ describe('a server', () => {
 
   it('tells attending workers that it shuts down', async () => {
     const server = await attended((stream) => stream.closed.then(() => {}));
-    const stream = (await open(server.address)).bidi(WorkersService.attend);
+    const stream = (await open(server.address)).bidi(WorkersService.connect);
     stream.send(WorkerMessage.fromPartial({ body: { $case: 'heartbeat', heartbeat: {} } }));
     await new Promise((resolve) => setTimeout(resolve, 50));
     await server.close();

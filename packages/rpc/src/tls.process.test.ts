@@ -87,7 +87,10 @@ describe.skipIf(!openssl)('TLS', () => {
       cluster: asked,
       readLog: asked,
     });
-    const workers = service(WorkersService, { attend: (stream) => stream.closed.then(() => {}), beat: () => ({}) });
+    const workers = service(WorkersService, {
+      connect: (stream) => stream.closed.then(() => {}),
+      sendHeartbeat: () => ({}),
+    });
     server = await serve({ services: [runs, workers], tls: serverTls });
     const client = await channel(server.address, clientTls === undefined ? {} : { tls: clientTls });
     try {

@@ -3,7 +3,6 @@ export { createLogger, LOG_LEVELS, type Logger, type LoggerOptions, type LogLeve
 export { redactText } from './redact.js';
 export { type MetricsServer, type ServeMetricsOptions, serveMetrics } from './serve-metrics.js';
 export {
-  type ExpertMeasurements,
   type ServedStep,
   STEP_STAGES,
   type StepMeasurements,

@@ -25,10 +25,11 @@ describe.skipIf(!promtool)('promtool', () => {
     sequences: { captioned: 4, interleaved: 4, text: 1 },
     seconds: { data: 0.1, compute: 1, communication: 0, apply: 0.1 },
     ringBytes: { sent: 0, received: 0 },
-    experts: {
+    moe: {
       layers: [
         {
           layer: 1,
+          tokens: 4,
           routed: [3, 5],
           dropped: [0, 1],
           droppedShare: 0,

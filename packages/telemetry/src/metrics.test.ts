@@ -39,9 +39,11 @@ describe('the metrics of a worker', () => {
   it('tell what the experts do, by layer, and choices by expert', async () => {
     const metrics = new WorkerMetrics();
     const losses = { routerEntropy: 1.5, loadBalanceLoss: 1.1, routerZLoss: 3 };
-    const layers = [{ layer: 1, routed: [3, 5], dropped: [0, 2], droppedShare: 0.25, imbalance: 1.25, ...losses }];
+    const layers = [
+      { layer: 1, tokens: 4, routed: [3, 5], dropped: [0, 2], droppedShare: 0.25, imbalance: 1.25, ...losses },
+    ];
     const experts = { layers, bytesSent: 10, bytesReceived: 20, waitingSeconds: 0.5 };
-    for (const number of [1, 2]) metrics.stepDone(step({ step: number, experts }));
+    for (const number of [1, 2]) metrics.stepDone(step({ step: number, moe: experts }));
     expect(Object.fromEntries(await samples(metrics.registry))).toMatchObject({
       'weft_worker_run_expert_choices_total{layer="1",expert="1"}': 10,
       'weft_worker_run_expert_dropped_choices_total{layer="1",expert="1"}': 4,

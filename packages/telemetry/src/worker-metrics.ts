@@ -1,4 +1,5 @@
 import { type PerSource, SOURCES, WEFT_VERSION } from '@weft/common';
+import type { MoeReport } from '@weft/contracts';
 import { Registry } from 'prom-client';
 import { workerSeries } from './metrics.js';
 
@@ -23,27 +24,7 @@ export interface StepMeasurements {
   readonly seconds: Readonly<Record<StepStage, number>>;
   readonly ringBytes: { readonly sent: number; readonly received: number };
   /** Of models with MoE layers. */
-  readonly experts?: ExpertMeasurements | undefined;
-}
-
-/** What the MoE layers did in one step, over the whole run; the exchange is this worker's own. */
-export interface ExpertMeasurements {
-  readonly layers: readonly {
-    readonly layer: number;
-    /** By expert. */
-    readonly routed: readonly number[];
-    /** By expert: those of `routed` that found no room. */
-    readonly dropped: readonly number[];
-    readonly droppedShare: number;
-    readonly imbalance: number;
-    /** Nats. */
-    readonly routerEntropy: number;
-    readonly loadBalanceLoss: number;
-    readonly routerZLoss: number;
-  }[];
-  readonly bytesSent: number;
-  readonly bytesReceived: number;
-  readonly waitingSeconds: number;
+  readonly moe?: MoeReport | undefined;
 }
 
 /** What an expert worker measured in one step. */
@@ -107,7 +88,7 @@ export class WorkerMetrics {
     for (const stage of STEP_STAGES) series.stageDuration.observe({ stage }, measured.seconds[stage]);
     series.ringSent.inc(measured.ringBytes.sent);
     series.ringReceived.inc(measured.ringBytes.received);
-    if (measured.experts !== undefined) this.#expertsDone(measured.experts);
+    if (measured.moe !== undefined) this.#expertsDone(measured.moe);
   }
 
   /** After every evaluation of the held-out sequences; a source that takes no part is null. */
@@ -119,7 +100,7 @@ export class WorkerMetrics {
     }
   }
 
-  #expertsDone({ layers, bytesSent, bytesReceived, waitingSeconds }: ExpertMeasurements): void {
+  #expertsDone({ layers, bytesSent, bytesReceived, waitingSeconds }: MoeReport): void {
     const series = this.#series;
     for (const { layer: number, routed, dropped, ...measured } of layers) {
       const layer = `${number}`;

@@ -1,4 +1,5 @@
-import { type CheckpointFile, checkpointDirectory, shardTensors, writeShard } from '@weft/checkpoint';
+import { checkpointDirectory, shardTensors, writeShard } from '@weft/checkpoint';
+import type { CheckpointFile } from '@weft/contracts';
 import { type Executor, elementCount } from '@weft/engine';
 import { storedTensors } from '@weft/model';
 import type { GenerationPlan } from './ports.js';

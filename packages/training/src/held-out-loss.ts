@@ -1,21 +1,13 @@
 import type { ProcessGroup } from '@weft/collectives';
-import { type PerSource, perSource, SOURCES, type Source, WeftError } from '@weft/common';
+import { perSource, SOURCES, type Source, WeftError } from '@weft/common';
 import type { RunConfig } from '@weft/config';
+import type { HeldOutLoss } from '@weft/contracts';
 import { type BatchArrays, type Dataset, heldOutBatches } from '@weft/data';
 import { type Executor, type Phase, tf } from '@weft/engine';
 import { BATCH_FIELDS, type Batch, batchSpecs, lossParts, withoutJitter } from '@weft/model';
 import { Beside } from './beside.js';
 import { evaluateRemotely, type RemoteExperts } from './experts/microbatch-flow.js';
 import { remoteExperts, remoteInputs } from './experts/remote-experts.js';
-
-/** What sequences that are never trained on cost. Every number is global, the same on all ranks. */
-export interface HeldOutLoss {
-  /** The mean of the sources' losses, weighted by the mixture; nats per text token. */
-  readonly loss: number;
-  /** Mean over the text tokens of each source; null for a source that takes no part. */
-  readonly sources: PerSource<number | null>;
-  readonly seconds: number;
-}
 
 /**
  * `evaluate`: one microbatch → the sum of its cross-entropies and the number of its text targets. No gradients. Where the

@@ -2,7 +2,6 @@ export { exchangeShape } from './experts/exchange-shape.js';
 export type { ExpertStepResult } from './experts/expert-loop.js';
 export { ExpertSession, type ExpertSessionOptions } from './experts/expert-session.js';
 export { type RemoteExperts, remoteExpertsOf } from './experts/microbatch-flow.js';
-export type { HeldOutLoss } from './held-out-loss.js';
 export { intoBuckets } from './microbatch-gradients.js';
 export { adamwApply, adamwState, clipScale, globalNorm } from './optimizer/index.js';
 export * from './ports.js';

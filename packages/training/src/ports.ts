@@ -1,35 +1,6 @@
-import type { CheckpointFile } from '@weft/checkpoint';
-import type { StepVote } from '@weft/coordination';
-import type { MoeLayerSignals } from '@weft/model';
-import type { HeldOutLoss } from './held-out-loss.js';
+import type { CheckpointFile, StepReport, StepVote } from '@weft/contracts';
 
 export type { StepVote };
-
-/** One line of metrics.jsonl, as far as a rank knows it. */
-export interface StepReport {
-  readonly step: number;
-  readonly learningRate: number;
-  readonly tokensPerSecond: number;
-  readonly dataSeconds: number;
-  readonly computeSeconds: number;
-  /** Waiting for the all-reduce once the gradients are computed, and for the decision. */
-  readonly communicationSeconds: number;
-  readonly applySeconds: number;
-  /** Of models with MoE layers. */
-  readonly experts: ExpertReport | undefined;
-  /** Where the step was evaluated. */
-  readonly heldOut?: HeldOutLoss | undefined;
-}
-
-/** What the MoE layers did in a step, over all ranks, and what this rank's exchange with the experts took. */
-export interface ExpertReport {
-  readonly layers: readonly MoeLayerSignals[];
-  /** To the expert workers; 0 where experts are local. */
-  readonly bytesSent: number;
-  readonly bytesReceived: number;
-  /** Time in which nothing could be computed because an answer of an expert worker was awaited; not in `computeSeconds`. */
-  readonly waitingSeconds: number;
-}
 
 /** The way to the coordinator, for one generation of one run. */
 export interface CoordinatorLink {

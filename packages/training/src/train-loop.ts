@@ -1,6 +1,6 @@
 import { WeftError } from '@weft/common';
+import type { HeldOutLoss } from '@weft/contracts';
 import type { CheckpointSaver } from './checkpoint-saver.js';
-import type { HeldOutLoss } from './held-out-loss.js';
 import type { GenerationPlan, TrainOutcome, TrainSignals } from './ports.js';
 import { isEvaluated, isOver, isSaved, outcomeOf } from './run-end.js';
 import { type StepParts, type StepResult, trainStep } from './train-step.js';

@@ -1,12 +1,13 @@
 import type { ProcessGroup } from '@weft/collectives';
 import { WeftError } from '@weft/common';
 import type { RunConfig } from '@weft/config';
+import type { MoeReport, StepReport, StepVote } from '@weft/contracts';
 import type { BatchArrays, SliceLoader, StepSlice } from '@weft/data';
 import type { Executor, PhaseRun } from '@weft/engine';
 import { decodeMoeSignals } from '@weft/model';
 import { beginRemoteGradients, type RemoteExperts } from './experts/microbatch-flow.js';
 import { scheduleFactorAt } from './optimizer/index.js';
-import type { CoordinatorLink, ExpertReport, StepReport, StepVote } from './ports.js';
+import type { CoordinatorLink } from './ports.js';
 import { type Buckets, reduceGradients, release } from './reduce-gradients.js';
 import { Stopwatch } from './stopwatch.js';
 import type { TrainPhase, TrainProgram } from './train-program.js';
@@ -74,9 +75,9 @@ export async function trainStep(parts: StepParts, step: number): Promise<StepRes
     computeSeconds -= waitingSeconds;
     const seconds = { dataSeconds, computeSeconds, communicationSeconds, applySeconds };
     const layers = decodeMoeSignals(config.model, moeSignals, vote.lossTokens);
-    const experts: ExpertReport | undefined = layers.length === 0 ? undefined : { layers, ...bytes, waitingSeconds };
+    const experts: MoeReport | undefined = layers.length === 0 ? undefined : { layers, ...bytes, waitingSeconds };
     return {
-      report: { step, learningRate, tokensPerSecond, ...seconds, experts },
+      report: { step, learningRate, tokensPerSecond, ...seconds, moe: experts },
       vote,
       applied: apply,
       sequences: slice.sequences,

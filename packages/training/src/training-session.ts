@@ -1,13 +1,8 @@
-import {
-  type CheckpointFile,
-  checkpointDirectory,
-  type Manifest,
-  pruneCheckpoints,
-  writeManifest,
-} from '@weft/checkpoint';
+import { checkpointDirectory, type Manifest, pruneCheckpoints, writeManifest } from '@weft/checkpoint';
 import type { ExpertExchange, ProcessGroup } from '@weft/collectives';
 import { WeftError } from '@weft/common';
 import type { RunConfig } from '@weft/config';
+import type { CheckpointFile, HeldOutLoss } from '@weft/contracts';
 import { Dataset, SliceLoader } from '@weft/data';
 import { createExecutor, type Executor } from '@weft/engine';
 import { MixtureSchedule } from '@weft/mixture';
@@ -16,7 +11,7 @@ import { stepSequences } from '@weft/topology';
 import { CheckpointSaver, rankShare } from './checkpoint-saver.js';
 import { chooseEngine } from './choose-engine.js';
 import { remoteExpertsOf } from './experts/microbatch-flow.js';
-import { type HeldOutLoss, heldOutLoss } from './held-out-loss.js';
+import { heldOutLoss } from './held-out-loss.js';
 import { localThreads } from './local-threads.js';
 import type { CoordinatorLink, GenerationPlan, TrainOutcome, TrainSignals } from './ports.js';
 import { ResidentState } from './resident-state.js';

@@ -33,7 +33,7 @@ describe('without a coordinator', () => {
     const { runs } = JSON.parse((await weft(home.path, 'ls', '--json')).out);
     expect(runs).toMatchObject([
       { runId: 'run-b', loss: 1.5 },
-      { runId: 'run-a', phase: 'interrupted' },
+      { runId: 'run-a', status: 'interrupted' },
     ]);
   });
 
@@ -43,7 +43,7 @@ describe('without a coordinator', () => {
     const { exitCode, out } = await weft(home.path, 'status', 'run-a');
     expect(exitCode).toBe(0);
     for (const fact of [
-      /phase +interrupted/,
+      /status +interrupted/,
       /because +it was running when its coordinator ended/,
       /step +23 of 60 \(38 %\)/,
       /sequences +captioned 92, interleaved 69, text 23/,
@@ -52,7 +52,7 @@ describe('without a coordinator', () => {
     ])
       expect(out).toMatch(fact);
     const status = JSON.parse((await weft(home.path, 'status', 'run-a', '--json')).out);
-    expect(status).toMatchObject({ phase: 'interrupted', step: 23, tokensPerSecond: 512, etaSeconds: null });
+    expect(status).toMatchObject({ status: 'interrupted', step: 23, tokensPerSecond: 512, etaSeconds: null });
   });
 
   it('watch tells how a run ended, with the exit code that fits', async () => {
@@ -65,7 +65,7 @@ describe('without a coordinator', () => {
     });
     const { exitCode, out } = await weft(home.path, 'watch', 'run-a', '--json');
     expect(exitCode).toBe(1);
-    expect(JSON.parse(out)).toMatchObject({ type: 'summary', runId: 'run-a', phase: 'interrupted', step: 23 });
+    expect(JSON.parse(out)).toMatchObject({ type: 'summary', runId: 'run-a', status: 'interrupted', step: 23 });
   });
 
   it('stop and resume say why they cannot, and what can be done', async () => {

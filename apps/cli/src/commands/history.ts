@@ -1,11 +1,11 @@
+import { hasEnded, type RunView } from '@weft/contracts';
 import type { CommandContext } from '../context.js';
 import { age, decimal, duration } from '../format.js';
 import { storyOf } from '../history/story.js';
-import { phaseStyle } from '../progress/render-bar.js';
+import { statusStyle } from '../progress/render-bar.js';
 import { EXIT } from '../report-error.js';
 import { allRuns, withRun } from '../runs/look-up.js';
 import { recordsOf } from '../runs/run-logs.js';
-import { hasEnded, type RunView } from '../runs/run-view.js';
 import { clip, type Line, paint, span } from '../spans.js';
 import { table } from '../table.js';
 import { say, type Terminal } from '../terminal.js';
@@ -39,10 +39,10 @@ export function renderEnded(runs: readonly RunView[], nowMs: number): Line[] {
     ],
     runs.map((run) => [
       span(run.runId, 'bold'),
-      span(run.phase, phaseStyle(run.phase)),
+      span(run.status, statusStyle(run.status)),
       `${run.step}/${run.steps}`,
       decimal(run.loss),
-      `${run.failedAttempts + (run.phase === 'failed' ? 0 : 1)}`,
+      `${run.failedAttempts + (run.status === 'failed' ? 0 : 1)}`,
       age(nowMs - run.updatedAtMs),
       duration((run.updatedAtMs - run.createdAtMs) / 1000),
       run.reason,

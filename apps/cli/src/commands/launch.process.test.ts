@@ -35,7 +35,7 @@ describe('a run on this machine', () => {
     expect(await run.ended).toBe(0);
     expect(run.lines.filter(({ type }) => type === 'step').map(({ step }) => step)).toEqual([1, 2, 3, 4, 5, 6]);
     const summary = run.lines.at(-1);
-    expect(summary).toMatchObject({ type: 'summary', runId, phase: 'finished', step: 6, checkpointStep: 6 });
+    expect(summary).toMatchObject({ type: 'summary', runId, status: 'finished', step: 6, checkpointStep: 6 });
     expect(existsSync(join(String(summary?.checkpoint), 'manifest.json'))).toBe(true);
     expect(children.filter(lives)).toEqual([]);
     expect(await answer('data', 'ledger', String(runId), '--check')).toMatchObject({ exitCode: 0 });
@@ -52,13 +52,13 @@ describe('a run on this machine', () => {
     run.signal('SIGINT');
     expect(await run.ended).toBe(130);
     const stopped = run.lines.at(-1);
-    expect(stopped).toMatchObject({ type: 'summary', phase: 'stopped' });
+    expect(stopped).toMatchObject({ type: 'summary', status: 'stopped' });
     const step = Number(stopped?.step);
     expect(stopped?.checkpointStep).toBe(step);
     const resumed = weft('resume', String(runId), '--steps', `${step + 3}`);
     expect(await resumed.ended, JSON.stringify(resumed.error)).toBe(0);
     expect(resumed.lines.find(({ type }) => type === 'step')?.step).toBe(step + 1);
-    expect(resumed.lines.at(-1)).toMatchObject({ phase: 'finished', step: step + 3 });
+    expect(resumed.lines.at(-1)).toMatchObject({ status: 'finished', step: step + 3 });
   });
 
   it('leaves at once at the second Ctrl-C', async () => {
@@ -92,11 +92,11 @@ describe('a run on this machine', () => {
     await run.ended;
     await waitFor('the children to be gone', () => !children.some(lives), { timeoutMs: 15_000 });
     const { answer: status } = await answer('status', String(runId));
-    expect(['interrupted', 'stopped']).toContain(status?.phase);
+    expect(['interrupted', 'stopped']).toContain(status?.status);
     const resumed = weft('resume', 'last', '--workers', '1');
     expect(await resumed.ended, JSON.stringify(resumed.error)).toBe(0);
     expect(resumed.lines.find(({ type }) => type === 'resumed')).toMatchObject({ runId });
-    expect(resumed.lines.at(-1)).toMatchObject({ phase: 'finished', step: 30, workers: 1 });
+    expect(resumed.lines.at(-1)).toMatchObject({ status: 'finished', step: 30, workers: 1 });
     expect(await answer('data', 'ledger', String(runId), '--check')).toMatchObject({ exitCode: 0 });
   });
 
@@ -121,11 +121,11 @@ describe('a run on this machine', () => {
     await watching.line('step');
     const second = await answer('launch', 'debugNano', '--local', '1', ...settings);
     expect(second).toMatchObject({ exitCode: 1, error: { code: 'already_exists' } });
-    expect(await answer('stop', runId)).toMatchObject({ exitCode: 0, answer: { phase: 'stopped' } });
+    expect(await answer('stop', runId)).toMatchObject({ exitCode: 0, answer: { status: 'stopped' } });
     expect(await watching.ended).toBe(130);
     await waitFor('the coordinator to be gone', () => !existsSync(join(home.path, 'coordinator.json')));
     expect(await answer('status', runId)).toMatchObject({
-      answer: { phase: 'stopped', checkpointStep: expect.any(Number) },
+      answer: { status: 'stopped', checkpointStep: expect.any(Number) },
     });
   });
 

@@ -48,10 +48,10 @@ export async function launch(context: CommandContext, recipe: string, options: L
       const { terminal, json } = context;
       const run = await client.launch(isHere ? configHere : config);
       const { runId, directory } = run;
-      const queued = run.phase === 'queued' ? { place: run.queuePlace, startsAtMs: run.expectedStartMs || null } : {};
+      const queued = run.status === 'queued' ? { position: run.queuePosition, startsAtMs: run.expectedStartMs } : {};
       if (json) say(terminal, JSON.stringify({ type: 'launched', runId, directory, ...queued }));
       else display.event(`Launched ${runId}.`);
-      if (run.phase === 'queued' && !json) display.event(queueSentence(run, Date.now()));
+      if (run.status === 'queued' && !json) display.event(queueSentence(run, Date.now()));
       if (config.learningRateSource !== null && !json) {
         const { sourceSentence } = await import('../learning-rate/describe.js');
         display.event(`It trains at a ${sourceSentence(config.learningRateSource)}.`);

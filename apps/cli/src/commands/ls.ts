@@ -1,18 +1,17 @@
+import type { MetricsRow, RunView } from '@weft/contracts';
 import type { CommandContext } from '../context.js';
 import { age, decimal } from '../format.js';
-import { phaseStyle } from '../progress/render-bar.js';
-import type { StepMetrics } from '../progress/step-metrics.js';
+import { statusStyle } from '../progress/render-bar.js';
 import { EXIT } from '../report-error.js';
 import { allRuns } from '../runs/look-up.js';
 import { readMetrics } from '../runs/run-files.js';
-import type { RunView } from '../runs/run-view.js';
 import { clip, type Line, paint, span } from '../spans.js';
 import { table } from '../table.js';
 import { say } from '../terminal.js';
 
 interface Row {
   readonly run: RunView;
-  readonly latest: StepMetrics | undefined;
+  readonly latest: MetricsRow | undefined;
 }
 
 /** `weft ls`: every run, the newest first. */
@@ -53,7 +52,7 @@ export function renderRuns(rows: readonly Row[], nowMs: number): Line[] {
     rows.map(({ run, latest }) => [
       span(run.runId, 'bold'),
       run.recipe,
-      span(run.phase, phaseStyle(run.phase)),
+      span(run.status, statusStyle(run.status)),
       `${run.step}/${run.steps}`,
       decimal(latest?.loss ?? run.loss),
       age(nowMs - run.updatedAtMs),

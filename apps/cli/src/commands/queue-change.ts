@@ -13,7 +13,7 @@ export interface MoveOptions {
   readonly first?: boolean;
 }
 
-/** `weft queue move`: gives a waiting run another place, or another priority. */
+/** `weft queue move`: gives a waiting run another position, or another priority. */
 export async function moveInQueue(context: CommandContext, text: string, options: MoveOptions): Promise<number> {
   const { priority, before, after, first } = options;
   if ([priority, before, after, first].filter((way) => way !== undefined).length !== 1)
@@ -23,7 +23,7 @@ export async function moveInQueue(context: CommandContext, text: string, options
     );
   return change(context, text, async (client, id = '', jobs) => {
     const moved = await client.move(id, destinationOf(options, id, jobs));
-    return `${moved.id} is number ${moved.place ?? '-'} in the queue now, at priority ${moved.priority}.`;
+    return `${moved.id} is number ${moved.position ?? '-'} in the queue now, at priority ${moved.priority}.`;
   });
 }
 

@@ -25,7 +25,7 @@ export async function queue(context: CommandContext): Promise<number> {
 }
 
 export function renderQueue(
-  { isPaused, workersAttending, workersIdle, jobs }: QueueView,
+  { isPaused, workersConnected, workersIdle, jobs }: QueueView,
   nowMs: number,
   weft: string,
 ): Line[] {
@@ -33,7 +33,7 @@ export function renderQueue(
     ? [[span('The queue is paused: nothing starts until ', 'yellow'), span(`${weft} queue resume`, 'bold')]]
     : [];
   const waiting = jobs.filter(({ kind, state }) => kind === 'run' && state !== 'running').length;
-  const summary = `${plural(workersAttending, 'worker')}, ${workersIdle} idle; ${plural(waiting, 'run')} ${waiting === 1 ? 'waits' : 'wait'}.`;
+  const summary = `${plural(workersConnected, 'worker')}, ${workersIdle} idle; ${plural(waiting, 'run')} ${waiting === 1 ? 'waits' : 'wait'}.`;
   const rows =
     jobs.length === 0
       ? []
@@ -45,7 +45,7 @@ export function renderQueue(
 }
 
 const COLUMNS = [
-  { title: 'place', align: 'right' },
+  { title: 'position', align: 'right' },
   { title: 'run' },
   { title: 'recipe' },
   { title: 'priority', align: 'right' },
@@ -65,10 +65,10 @@ const STYLES: Readonly<Record<QueuedView['state'], Style>> = {
 };
 
 function rowOf(job: QueuedView, nowMs: number) {
-  const { id, kind, place, recipe, priority, workers, state, reason, step, steps, expectedStartMs } = job;
+  const { id, kind, position, recipe, priority, workers, state, reason, step, steps, expectedStartMs } = job;
   const isRun = kind === 'run';
   return [
-    place === null ? '' : `${place}`,
+    position === null ? '' : `${position}`,
     span(id, 'bold'),
     recipe,
     `${priority}`,

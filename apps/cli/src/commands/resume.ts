@@ -1,6 +1,7 @@
 import { hostname } from 'node:os';
 import { UsageError, WeftError } from '@weft/common';
 import { type RunConfig, resolveRunConfig } from '@weft/config';
+import type { RunView } from '@weft/contracts';
 import { type RunRecord, replay } from '@weft/coordination';
 import type { CommandContext } from '../context.js';
 import { refuseBoth } from '../refuse-both.js';
@@ -8,7 +9,6 @@ import { chooseRun } from '../runs/choose-run.js';
 import { findCoordinator, noCoordinator } from '../runs/find-coordinator.js';
 import { readRun, runIdsOf } from '../runs/run-files.js';
 import { readRunRecords, withLogs } from '../runs/run-logs.js';
-import type { RunView } from '../runs/run-view.js';
 import { withCluster } from '../runs/with-cluster.js';
 import { say } from '../terminal.js';
 
@@ -104,8 +104,8 @@ export function trainedOn(host: string, records: readonly RunRecord[]): boolean 
   return last?.kind === 'assigned' && last.workers.every(({ hostName }) => hostName === host);
 }
 
-function refuseFinished({ runId, phase, steps }: RunView, wanted: number | undefined): void {
-  if (phase !== 'finished' || (wanted !== undefined && wanted > steps)) return;
+function refuseFinished({ runId, status, steps }: RunView, wanted: number | undefined): void {
+  if (status !== 'finished' || (wanted !== undefined && wanted > steps)) return;
   throw new WeftError('failed_precondition', `run ${runId} is finished: all of its ${steps} steps are trained`, {
     cure: `train it further with weft resume ${runId} --steps ${steps * 2}, the new total`,
   });

@@ -1,16 +1,16 @@
 import { SOURCES } from '@weft/common';
+import type { RunView } from '@weft/contracts';
 import type { CommandContext } from '../context.js';
 import { age, count, decimal, duration, percent } from '../format.js';
 import { shortPath } from '../home.js';
 import { expertFacts } from '../progress/expert-metrics.js';
-import { phaseStyle } from '../progress/render-bar.js';
+import { statusStyle } from '../progress/render-bar.js';
 import { type ProgressView, RunProgress } from '../progress/run-progress.js';
 import { expectedStart } from '../queue/expected-start.js';
 import { EXIT } from '../report-error.js';
 import { withRun } from '../runs/look-up.js';
 import { recentMetrics } from '../runs/recent-metrics.js';
 import { checkpointPath, nextSteps } from '../runs/render-summary.js';
-import type { RunView } from '../runs/run-view.js';
 import { type Line, paint, type Span, span } from '../spans.js';
 import { facts } from '../table.js';
 import { asTyped, say } from '../terminal.js';
@@ -25,7 +25,7 @@ export async function status(context: CommandContext, text: string): Promise<num
     if (json) {
       const { latest, tokensPerSecond, etaSeconds, sequences, sequencesAreWhole } = view;
       const known = { loss: latest?.loss ?? null, tokensPerSecond: tokensPerSecond ?? null };
-      const eta = run.phase === 'running' ? (etaSeconds ?? null) : null;
+      const eta = run.status === 'running' ? (etaSeconds ?? null) : null;
       const checkpoint = run.checkpointStep > 0 ? checkpointPath(run) : null;
       const consumed = sequencesAreWhole ? sequences : null;
       say(terminal, JSON.stringify({ ...run, ...known, etaSeconds: eta, sequences: consumed, checkpoint, latest }));
@@ -41,34 +41,34 @@ export function renderStatus(view: ProgressView, nowMs: number, weft: string, co
   const { run, latest } = view;
   const pairs: [string, string | Span][] = [
     ['recipe', run.recipe],
-    ['phase', span(run.phase, phaseStyle(run.phase))],
+    ['status', span(run.status, statusStyle(run.status))],
   ];
   if (run.reason !== '') pairs.push(['because', run.reason]);
-  if (run.failure?.cure !== undefined) pairs.push(['cure', asTyped(run.failure.cure, { commandName: weft })]);
-  if (run.phase === 'queued') pairs.push(['place', placeOf(run, nowMs)]);
+  if (run.failure?.cure) pairs.push(['cure', asTyped(run.failure.cure, { commandName: weft })]);
+  if (run.status === 'queued') pairs.push(['position', positionOf(run, nowMs)]);
   if (run.priority !== 0) pairs.push(['priority', `${run.priority}`]);
   if (run.maxAttempts > 1) pairs.push(['attempts', `${run.failedAttempts} of ${run.maxAttempts} failed`]);
-  if (run.parent !== '') pairs.push(['sweep', run.parent]);
+  if (run.parent !== null) pairs.push(['sweep', run.parent]);
   pairs.push(['step', `${run.step} of ${run.steps} (${percent(run.steps === 0 ? 0 : run.step / run.steps)})`]);
   pairs.push(['workers', workersOf(view)]);
   if (latest !== undefined) {
     pairs.push(['loss', decimal(latest.loss)]);
     if (view.heldOut !== undefined) pairs.push(['held-out loss', heldOutText(view.heldOut)]);
     pairs.push(['speed', `${count(view.tokensPerSecond ?? 0)} tokens/s${perStep(view)}`]);
-    if (latest.experts !== undefined) pairs.push(...expertFacts(latest.experts));
+    if (latest.moe !== undefined) pairs.push(...expertFacts(latest.moe));
     if (view.sequencesAreWhole)
       pairs.push(['sequences', SOURCES.map((source) => `${source} ${count(view.sequences[source])}`).join(', ')]);
   }
-  if (run.phase === 'running' && view.etaSeconds !== undefined) pairs.push(['time left', duration(view.etaSeconds)]);
+  if (run.status === 'running' && view.etaSeconds !== undefined) pairs.push(['time left', duration(view.etaSeconds)]);
   pairs.push(['checkpoint', run.checkpointStep > 0 ? shortPath(checkpointPath(run)) : 'none yet']);
   pairs.push(['directory', shortPath(run.directory)]);
   pairs.push(['launched', age(nowMs - run.createdAtMs)], ['last change', age(nowMs - run.updatedAtMs)]);
   return [[span(run.runId, 'bold')], ...facts(pairs), ...nextSteps(run, weft, coordinator)];
 }
 
-function placeOf({ queuePlace, expectedStartMs }: RunView, nowMs: number): string {
-  if (queuePlace === 0) return 'none: it is paused';
-  return `${queuePlace}${expectedStartMs === 0 ? '' : `, starts ${expectedStart(expectedStartMs, nowMs)}`}`;
+function positionOf({ queuePosition, expectedStartMs }: RunView, nowMs: number): string {
+  if (queuePosition === null) return 'none: it is paused';
+  return `${queuePosition}${expectedStartMs === null ? '' : `, starts ${expectedStart(expectedStartMs, nowMs)}`}`;
 }
 
 function workersOf({ run }: ProgressView): string {

@@ -1,8 +1,8 @@
 import { WeftError } from '@weft/common';
+import { hasEnded, type RunView } from '@weft/contracts';
 import type { CommandContext } from '../context.js';
 import { EXIT } from '../report-error.js';
 import { withRun } from '../runs/look-up.js';
-import { hasEnded, type RunView } from '../runs/run-view.js';
 import { say } from '../terminal.js';
 
 /** `weft stop`: asks for the end of a run and waits until it has come. */
@@ -16,22 +16,22 @@ export async function stop(context: CommandContext, text: string, options: { che
     }
     if (context.json) say(context.terminal, JSON.stringify(latest));
     else say(context.terminal, farewell(latest, context.terminal.commandName));
-    return latest.phase === 'failed' ? EXIT.failed : EXIT.done;
+    return latest.status === 'failed' ? EXIT.failed : EXIT.done;
   });
 }
 
-function notRunning({ runId, phase, step, steps }: RunView): WeftError {
-  const cure = phase === 'finished' ? undefined : `weft resume ${runId} goes on with it`;
+function notRunning({ runId, status, step, steps }: RunView): WeftError {
+  const cure = status === 'finished' ? undefined : `weft resume ${runId} goes on with it`;
   return new WeftError(
     'failed_precondition',
-    `run ${runId} is not running: it is ${phase} at step ${step} of ${steps}`,
+    `run ${runId} is not running: it is ${status} at step ${step} of ${steps}`,
     cure === undefined ? {} : { cure },
   );
 }
 
-function farewell({ runId, phase, step, checkpointStep, reason }: RunView, weft: string): string {
-  if (phase === 'failed') return `${runId} failed while it was stopping: ${reason}`;
-  if (phase === 'finished') return `${runId} had already reached its last step: it is finished.`;
+function farewell({ runId, status, step, checkpointStep, reason }: RunView, weft: string): string {
+  if (status === 'failed') return `${runId} failed while it was stopping: ${reason}`;
+  if (status === 'finished') return `${runId} had already reached its last step: it is finished.`;
   const saved = checkpointStep === 0 ? 'without a checkpoint' : `the newest checkpoint is of step ${checkpointStep}`;
   return `${runId} stopped at step ${step}; ${saved}. Go on with ${weft} resume ${runId}`;
 }

@@ -1,3 +1,4 @@
+import { hasEnded, type RunView } from '@weft/contracts';
 import type { CommandContext } from '../context.js';
 import { Interrupts } from '../interrupts.js';
 import { createDisplay } from '../progress/display.js';
@@ -7,7 +8,6 @@ import { followRun, runSentence } from '../runs/follow-run.js';
 import { withRun } from '../runs/look-up.js';
 import { recentMetrics } from '../runs/recent-metrics.js';
 import { exitCodeOf, renderSummary, summaryOf } from '../runs/render-summary.js';
-import { hasEnded, type RunView } from '../runs/run-view.js';
 import { paint } from '../spans.js';
 import { asTyped, say } from '../terminal.js';
 
@@ -49,7 +49,7 @@ function tellEnd({ terminal, json }: CommandContext, progress: RunProgress): voi
     return;
   }
   for (const line of renderSummary(outcome, terminal.commandName)) say(terminal, paint(line, terminal.colors));
-  if (run.reason !== '' && run.phase !== 'finished') say(terminal, `\nIt is ${run.phase} because: ${run.reason}.`);
+  if (run.reason !== '' && run.status !== 'finished') say(terminal, `\nIt is ${run.status} because: ${run.reason}.`);
   if (run.failure?.cure !== undefined) say(terminal, asTyped(`Cure: ${run.failure.cure}.`, terminal));
 }
 

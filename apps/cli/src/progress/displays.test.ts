@@ -91,7 +91,7 @@ describe('a log', () => {
 });
 
 describe('a log of a run that waits', () => {
-  const waiting = (reason: string) => new RunProgress(exampleRun({ phase: 'queued', reason }));
+  const waiting = (reason: string) => new RunProgress(exampleRun({ status: 'queued', reason }));
   const setUp = () => {
     const terminal = recordedTerminal();
     const clock = new FakeClock();

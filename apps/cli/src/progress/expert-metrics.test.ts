@@ -1,13 +1,15 @@
+import { parseMetricsRow } from '@weft/contracts';
 import { expect, it } from 'vitest';
 import { renderStatus } from '../commands/status.js';
 import type { Line } from '../spans.js';
 import { exampleRun, exampleStep } from '../testing/fixtures.js';
 import { RunProgress } from './run-progress.js';
-import { parseStepMetrics } from './step-metrics.js';
 
 const textOf = (line: Line) => line.map(({ text }) => text).join('');
-const layer = (number: number) => ({
+const layer = (number: number, imbalance: number) => ({
   layer: number,
+  tokens: 20,
+  imbalance,
   routed: [30, 10],
   dropped: [5, 0],
   droppedShare: 0.125,
@@ -15,11 +17,11 @@ const layer = (number: number) => ({
   routerZLoss: 2,
   routerEntropy: 0.5,
 });
-const experts = { layers: [layer(1), layer(3)], imbalance: [1.5, 1.25], bytesSent: 2048, bytesReceived: 1024 };
+const experts = { layers: [layer(1, 1.5), layer(3, 1.25)], bytesSent: 2048, bytesReceived: 1024 };
 
-function statusOf(ofExperts: object): readonly string[] {
+function statusOf(moe: object): readonly string[] {
   const progress = new RunProgress(exampleRun());
-  progress.addStep(parseStepMetrics(JSON.stringify({ ...exampleStep(1), experts: ofExperts }))!);
+  progress.addStep(parseMetricsRow(JSON.stringify({ ...exampleStep(1), moe }))!);
   return renderStatus(progress.view(0), 0, 'weft').map((line) => textOf(line).trim());
 }
 
@@ -37,10 +39,4 @@ it('status says nothing about an exchange where experts are local, nor about exp
   expect(statusOf({ ...experts, bytesSent: 0 }).filter((line) => line.startsWith('exchange'))).toEqual([]);
   const dense = renderStatus(new RunProgress(exampleRun()).view(0), 0, 'weft').map(textOf);
   expect(dense.filter((line) => line.includes('experts'))).toEqual([]);
-});
-
-it('a line of metrics keeps what every expert got and dropped', () => {
-  const metrics = parseStepMetrics(JSON.stringify({ step: 1, experts: { ...experts, waitingSeconds: 0 } }));
-  expect(metrics?.experts?.layers[1]).toEqual(layer(3));
-  expect(parseStepMetrics('{"step":1,"experts":{"layers":[7]}}')?.experts?.layers[0]?.routed).toEqual([]);
 });

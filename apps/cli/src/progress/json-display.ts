@@ -1,7 +1,7 @@
+import type { MetricsRow } from '@weft/contracts';
 import { say, type Terminal } from '../terminal.js';
 import type { Display } from './display.js';
 import type { RunProgress } from './run-progress.js';
-import type { StepMetrics } from './step-metrics.js';
 
 /** One JSON object per line: `{type: 'step', …}`, `{type: 'event', …}`; the caller adds the first and the last. */
 export class JsonDisplay implements Display {
@@ -15,7 +15,7 @@ export class JsonDisplay implements Display {
     this.#print({ type: 'event', message });
   }
 
-  step({ run }: RunProgress, metrics: StepMetrics): void {
+  step({ run }: RunProgress, metrics: MetricsRow): void {
     this.#print({ type: 'step', runId: run.runId, steps: run.steps, ...metrics });
   }
 

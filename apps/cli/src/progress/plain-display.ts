@@ -1,9 +1,9 @@
 import { type Clock, systemClock } from '@weft/common';
+import type { MetricsRow } from '@weft/contracts';
 import { say, type Terminal } from '../terminal.js';
 import type { Display } from './display.js';
 import { plainInterval, renderPlainStep } from './render-plain.js';
 import type { RunProgress } from './run-progress.js';
-import type { StepMetrics } from './step-metrics.js';
 
 /** A slow run still says something this often. */
 const LONGEST_SILENCE_MS = 30_000;
@@ -27,7 +27,7 @@ export class PlainDisplay implements Display {
     say(this.#terminal, text);
   }
 
-  step(progress: RunProgress, { step }: StepMetrics): void {
+  step(progress: RunProgress, { step }: MetricsRow): void {
     const { steps } = progress.run;
     const isFirst = this.#lastLineMs === undefined;
     const silentMs = this.#clock.monotonicMs() - (this.#lastLineMs ?? 0);
@@ -36,11 +36,11 @@ export class PlainDisplay implements Display {
     say(this.#terminal, renderPlainStep(progress.view(this.#clock.nowMs())));
   }
 
-  refresh({ run: { phase, reason } }: RunProgress): void {
-    if (phase === 'queued' && reason === this.#waiting?.reason) return;
+  refresh({ run: { status, reason } }: RunProgress): void {
+    if (status === 'queued' && reason === this.#waiting?.reason) return;
     this.#waiting?.given.abort();
     this.#waiting = undefined;
-    if (phase !== 'queued' || reason === '') return;
+    if (status !== 'queued' || reason === '') return;
     const given = new AbortController();
     this.#waiting = { reason, given };
     this.#clock.sleep(LONGEST_WAIT_MS, given.signal).then(

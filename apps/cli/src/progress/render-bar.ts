@@ -1,6 +1,6 @@
 import { SOURCES } from '@weft/common';
+import type { RunView } from '@weft/contracts';
 import { count, decimal, duration, percent, plural } from '../format.js';
-import type { Phase, RunView } from '../runs/run-view.js';
 import type { Line, Span, Style } from '../spans.js';
 import { clip, span, widthOf } from '../spans.js';
 import type { ProgressView } from './run-progress.js';
@@ -18,8 +18,8 @@ export function renderBlock(view: ProgressView, columns: number): Line[] {
 function headLine({ run }: ProgressView): Line {
   const head = [span(run.runId, 'bold'), workersSpan(run)];
   if (run.generation > 1) head.push(span(`  generation ${run.generation}`, 'yellow'));
-  if (run.phase !== 'running') head.push(span(`  ${run.phase}`, phaseStyle(run.phase)));
-  if (run.phase === 'queued' && run.reason !== '') head.push(span(`  ${run.reason}`, 'dim'));
+  if (run.status !== 'running') head.push(span(`  ${run.status}`, statusStyle(run.status)));
+  if (run.status === 'queued' && run.reason !== '') head.push(span(`  ${run.reason}`, 'dim'));
   return head;
 }
 
@@ -85,8 +85,8 @@ export function sparkline(values: readonly number[], width: number): string {
     .join('');
 }
 
-export function phaseStyle(phase: Phase): Style {
-  switch (phase) {
+export function statusStyle(status: RunView['status']): Style {
+  switch (status) {
     case 'finished':
       return 'green';
     case 'running':

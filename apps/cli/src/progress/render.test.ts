@@ -33,7 +33,7 @@ describe('the block a terminal redraws', () => {
   });
 
   it('says why a queued run waits, before there is any step', () => {
-    const run = exampleRun({ phase: 'queued', reason: 'waiting for 1 more worker' });
+    const run = exampleRun({ status: 'queued', reason: 'waiting for 1 more worker' });
     expect(text(renderBlock(new RunProgress(run).view(0), 80))).toEqual([
       'debug-tiny-20261123-0558-k3f9  2 workers  queued  waiting for 1 more worker',
       '░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░  0/60  0 %',

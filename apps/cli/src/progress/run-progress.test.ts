@@ -1,7 +1,7 @@
+import { parseMetricsRow } from '@weft/contracts';
 import { describe, expect, it } from 'vitest';
 import { exampleRun, exampleStep, timeMsOfStep } from '../testing/fixtures.js';
 import { endsOfLoss, RunProgress } from './run-progress.js';
-import { parseStepMetrics } from './step-metrics.js';
 
 describe('the progress of a run', () => {
   it('forgets steps that were rolled back, with their sequences', () => {
@@ -65,12 +65,12 @@ describe('the progress of a run', () => {
 describe('a line of metrics.jsonl', () => {
   it('is read as it was written, with what rank 0 could not report', () => {
     const step = exampleStep(7, { tokensPerSecond: null, learningRate: null });
-    expect(parseStepMetrics(JSON.stringify(step))).toEqual(step);
+    expect(parseMetricsRow(JSON.stringify(step))).toEqual(step);
   });
 
   it('is skipped when it is torn', () => {
-    expect(parseStepMetrics('{"step": 3, "lo')).toBeUndefined();
-    expect(parseStepMetrics('[]')).toBeUndefined();
+    expect(parseMetricsRow('{"step": 3, "lo')).toBeUndefined();
+    expect(parseMetricsRow('[]')).toBeUndefined();
   });
 
   it('tells of every evaluation, and keeps the last', () => {

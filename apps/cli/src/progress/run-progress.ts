@@ -1,19 +1,18 @@
 import { type PerSource, perSource } from '@weft/common';
+import { committedAtMs, hasEnded, type MetricsRow, type RunView } from '@weft/contracts';
 import { decimal, plural } from '../format.js';
-import { hasEnded, type RunView } from '../runs/run-view.js';
-import { type StepMetrics, timeMsOf } from './step-metrics.js';
 
 /** Steps averaged for the speed, the time left and the trend of the loss. */
 const WINDOW = 10;
 /** Losses kept for the small chart. */
 const CHART_POINTS = 400;
 
-type HeldOut = NonNullable<StepMetrics['heldOut']> & { readonly step: number };
+type HeldOut = NonNullable<MetricsRow['heldOut']> & { readonly step: number };
 
 /** What the displays draw: one moment of a run. */
 export interface ProgressView {
   readonly run: RunView;
-  readonly latest: StepMetrics | undefined;
+  readonly latest: MetricsRow | undefined;
   /** The last evaluation of held-out sequences, and the step after which it was made. */
   readonly heldOut: HeldOut | undefined;
   /** Mean loss of the last steps minus that of the steps before them; undefined before there are enough. */
@@ -33,7 +32,7 @@ export interface ProgressView {
 export class RunProgress {
   #run: RunView;
   #lastWorldSize: number;
-  readonly #metrics: StepMetrics[] = [];
+  readonly #metrics: MetricsRow[] = [];
   #sequences: PerSource<number> = perSource(() => 0);
 
   constructor(run: RunView) {
@@ -46,7 +45,7 @@ export class RunProgress {
   }
 
   /** Every step heard of and not rolled back, in order. */
-  get metrics(): readonly StepMetrics[] {
+  get metrics(): readonly MetricsRow[] {
     return this.#metrics;
   }
 
@@ -59,7 +58,7 @@ export class RunProgress {
   }
 
   /** Takes one step; returns the events worth a line of their own. */
-  addStep(metrics: StepMetrics): string[] {
+  addStep(metrics: MetricsRow): string[] {
     this.#rollBackTo(metrics.step - 1);
     this.#metrics.push(metrics);
     this.#sequences = perSource((source) => this.#sequences[source] + metrics.sequences[source]);
@@ -95,7 +94,7 @@ export class RunProgress {
     const steps = this.#run.steps - this.#run.step;
     if (latest === undefined || secondsPerStep === undefined || steps <= 0 || hasEnded(this.#run)) return undefined;
     const left = steps * secondsPerStep;
-    const sinceLatest = Math.min(Math.max(0, (nowMs - timeMsOf(latest)) / 1000), secondsPerStep);
+    const sinceLatest = Math.min(Math.max(0, (nowMs - committedAtMs(latest)) / 1000), secondsPerStep);
     return Math.max(0, left - sinceLatest);
   }
 
@@ -115,26 +114,26 @@ export class RunProgress {
  */
 function eventsBetween(before: RunView, after: RunView, lastWorldSize: number): string[] {
   const events: string[] = [];
-  if (after.phase === 'running' && before.worldSize > 0 && after.worldSize === 0) events.push(after.reason);
+  if (after.status === 'running' && before.worldSize > 0 && after.worldSize === 0) events.push(after.reason);
   if (after.generation > before.generation && before.generation > 0) {
     const change = lastWorldSize === 0 ? 0 : after.worldSize - lastWorldSize;
     const what = change < 0 ? 'worker lost, ' : change > 0 ? 'worker joined, ' : '';
     events.push(`${what}generation ${after.generation} with ${plural(after.worldSize, 'worker')}`);
   }
-  if (after.phase !== before.phase && (after.phase === 'queued' || after.phase === 'stopping'))
-    events.push(after.reason === '' ? after.phase : `${after.phase}, ${after.reason}`);
+  if (after.status !== before.status && (after.status === 'queued' || after.status === 'stopping'))
+    events.push(after.reason === '' ? after.status : `${after.status}, ${after.reason}`);
   if (after.checkpointStep > before.checkpointStep) events.push(`checkpoint of step ${after.checkpointStep} saved`);
   return events;
 }
 
 /** The mean of the last losses and of the first ones, `count` steps each; undefined where no loss is finite. */
-export function endsOfLoss(metrics: readonly StepMetrics[], count = 5): { first?: number; last?: number } {
+export function endsOfLoss(metrics: readonly MetricsRow[], count = 5): { first?: number; last?: number } {
   const first = mean(finiteLosses(metrics.slice(0, count)));
   const last = mean(finiteLosses(metrics.slice(-count)));
   return { ...(first === undefined ? {} : { first }), ...(last === undefined ? {} : { last }) };
 }
 
-function trend(metrics: readonly StepMetrics[]): number | undefined {
+function trend(metrics: readonly MetricsRow[]): number | undefined {
   const size = Math.min(WINDOW, Math.floor(metrics.length / 2));
   if (size === 0) return undefined;
   const after = mean(finiteLosses(metrics.slice(-size)));
@@ -143,17 +142,17 @@ function trend(metrics: readonly StepMetrics[]): number | undefined {
 }
 
 /** The median, because a run that was resumed or lost a worker has a pause among its steps. */
-function typicalStepSeconds(metrics: readonly StepMetrics[]): number | undefined {
-  const seconds = metrics.slice(1).map((each, at) => (timeMsOf(each) - timeMsOf(metrics[at] ?? each)) / 1000);
+function typicalStepSeconds(metrics: readonly MetricsRow[]): number | undefined {
+  const seconds = metrics.slice(1).map((each, at) => (committedAtMs(each) - committedAtMs(metrics[at] ?? each)) / 1000);
   return median(seconds);
 }
 
-function thinned(metrics: readonly StepMetrics[]): number[] {
+function thinned(metrics: readonly MetricsRow[]): number[] {
   const stride = Math.max(1, Math.ceil(metrics.length / CHART_POINTS));
   return finiteLosses(metrics.filter((_, at) => (metrics.length - 1 - at) % stride === 0));
 }
 
-function finiteLosses(metrics: readonly StepMetrics[]): number[] {
+function finiteLosses(metrics: readonly MetricsRow[]): number[] {
   return metrics.flatMap(({ loss }) => loss ?? []);
 }
 
@@ -168,7 +167,7 @@ export function median(values: readonly number[]): number | undefined {
   return mean(sorted.length % 2 === 1 ? sorted.slice(half, half + 1) : sorted.slice(Math.max(0, half - 1), half + 1));
 }
 
-function lastHeldOut(metrics: readonly StepMetrics[]): HeldOut | undefined {
+function lastHeldOut(metrics: readonly MetricsRow[]): HeldOut | undefined {
   const last = metrics.findLast(({ heldOut }) => heldOut !== undefined);
   return last?.heldOut === undefined ? undefined : { ...last.heldOut, step: last.step };
 }

@@ -7,8 +7,8 @@ export interface QueuedView {
   readonly id: string;
   readonly kind: 'run' | 'sweep';
   readonly state: 'waiting' | 'delayed' | 'paused' | 'waiting for its runs' | 'running';
-  /** Among those that wait, from 1; null for the others. */
-  readonly place: number | null;
+  /** Among the waiting jobs, from 1; null for the others. */
+  readonly position: number | null;
   readonly recipe: string;
   readonly priority: number;
   readonly workers: number;
@@ -27,9 +27,9 @@ export interface QueuedView {
 
 export interface QueueView {
   readonly isPaused: boolean;
-  readonly workersAttending: number;
+  readonly workersConnected: number;
   readonly workersIdle: number;
-  /** Those at work, then those that wait, in the order they would start. */
+  /** First the running ones, then the waiting ones in the order they would start. */
   readonly jobs: readonly QueuedView[];
 }
 
@@ -53,8 +53,8 @@ export class QueueClient {
       const page = await this.#channel.unary(QueueService.show, { pageToken }, { idempotent: true });
       jobs.push(...page.entries.map(viewOf));
       pageToken = page.nextPageToken;
-      const { paused: isPaused, workersAttending, workersIdle } = page;
-      if (pageToken === undefined) return { isPaused, workersAttending, workersIdle, jobs };
+      const { paused: isPaused, workersConnected, workersIdle } = page;
+      if (pageToken === undefined) return { isPaused, workersConnected, workersIdle, jobs };
     }
   }
 
@@ -93,12 +93,12 @@ const STATES: Readonly<Record<JobState, QueuedView['state']>> = {
 };
 
 function viewOf({ notBeforeMs: _, ...entry }: QueueEntry): QueuedView {
-  const { kind, state, place, expectedStartMs, parent, launchedAtMs } = entry;
+  const { kind, state, position, expectedStartMs, parent, launchedAtMs } = entry;
   return {
     ...entry,
     kind: kind === JobKind.JOB_KIND_SWEEP ? 'sweep' : 'run',
     state: STATES[state],
-    place: place === 0 ? null : place,
+    position: position === 0 ? null : position,
     expectedStartMs: expectedStartMs === 0 ? null : expectedStartMs,
     parent: parent === '' ? null : parent,
     launchedAtMs: launchedAtMs === 0 ? null : launchedAtMs,

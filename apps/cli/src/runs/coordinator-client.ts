@@ -1,9 +1,8 @@
 import { WEFT_VERSION } from '@weft/common';
 import type { RunConfig } from '@weft/config';
-import { type ClusterSummary, RunPhase, type RunSummary, RunsService } from '@weft/proto';
+import { type MetricsRow, parseMetricsRow, type RunView, runViewFromProto } from '@weft/contracts';
+import { type ClusterSummary, RunsService } from '@weft/proto';
 import { type Channel, channel } from '@weft/rpc';
-import { parseStepMetrics, type StepMetrics } from '../progress/step-metrics.js';
-import type { Phase, RunView } from './run-view.js';
 
 /** A coordinator that does not answer so soon is taken for absent. */
 const GREETING_MS = 3000;
@@ -11,7 +10,7 @@ const GREETING_MS = 3000;
 /** What a coordinator reports of a run that is watched. */
 export type RunNews =
   | { readonly kind: 'run'; readonly run: RunView }
-  | { readonly kind: 'metrics'; readonly metrics: StepMetrics }
+  | { readonly kind: 'metrics'; readonly metrics: MetricsRow }
   /** Something about the cluster that a watcher should know. */
   | { readonly kind: 'notice'; readonly sentence: string };
 
@@ -41,7 +40,7 @@ export class CoordinatorClient {
 
   async launch(config: RunConfig): Promise<RunView> {
     const request = { configJson: JSON.stringify(config), clientVersion: WEFT_VERSION };
-    return viewOf(await this.#channel.unary(RunsService.launch, request));
+    return runViewFromProto(await this.#channel.unary(RunsService.launch, request));
   }
 
   /** What is left out stays as it was. `steps` is the new total. */
@@ -50,22 +49,22 @@ export class CoordinatorClient {
     change: { readonly [Field in 'workers' | 'steps' | 'expertWorkers']?: number | undefined },
   ): Promise<RunView> {
     const { workers = 0, steps = 0, expertWorkers } = change;
-    return viewOf(await this.#channel.unary(RunsService.resume, { runId, workers, steps, expertWorkers }));
+    return runViewFromProto(await this.#channel.unary(RunsService.resume, { runId, workers, steps, expertWorkers }));
   }
 
   async stop(runId: string, { saveCheckpoint }: { saveCheckpoint: boolean }): Promise<RunView> {
-    return viewOf(await this.#channel.unary(RunsService.stop, { runId, saveCheckpoint }));
+    return runViewFromProto(await this.#channel.unary(RunsService.stop, { runId, saveCheckpoint }));
   }
 
   async get(runId: string): Promise<RunView> {
-    return viewOf(await this.#channel.unary(RunsService.get, { runId }, { idempotent: true }));
+    return runViewFromProto(await this.#channel.unary(RunsService.get, { runId }, { idempotent: true }));
   }
 
   async list(): Promise<RunView[]> {
     const all: RunView[] = [];
     for (let pageToken: string | undefined; ; ) {
       const { runs, nextPageToken } = await this.#channel.unary(RunsService.list, { pageToken }, { idempotent: true });
-      all.push(...runs.map(viewOf));
+      all.push(...runs.map(runViewFromProto));
       if (nextPageToken === undefined) return all;
       pageToken = nextPageToken;
     }
@@ -85,9 +84,9 @@ export class CoordinatorClient {
   async *watch(runId: string, afterStep: number, signal?: AbortSignal): AsyncGenerator<RunNews, void, undefined> {
     const options = signal === undefined ? {} : { signal };
     for await (const { body } of this.#channel.serverStream(RunsService.watch, { runId, afterStep }, options)) {
-      if (body?.$case === 'summary') yield { kind: 'run', run: viewOf(body.summary) };
+      if (body?.$case === 'summary') yield { kind: 'run', run: runViewFromProto(body.summary) };
       if (body?.$case === 'notice') yield { kind: 'notice', sentence: body.notice };
-      const metrics = body?.$case === 'metricsJson' ? parseStepMetrics(body.metricsJson) : undefined;
+      const metrics = body?.$case === 'metricsJson' ? parseMetricsRow(body.metricsJson) : undefined;
       if (metrics !== undefined) yield { kind: 'metrics', metrics };
     }
   }
@@ -95,22 +94,4 @@ export class CoordinatorClient {
   close(): void {
     this.#channel.close();
   }
-}
-
-const PHASES: Readonly<Record<RunPhase, Phase>> = {
-  [RunPhase.RUN_PHASE_QUEUED]: 'queued',
-  [RunPhase.RUN_PHASE_RUNNING]: 'running',
-  [RunPhase.RUN_PHASE_STOPPING]: 'stopping',
-  [RunPhase.RUN_PHASE_FINISHED]: 'finished',
-  [RunPhase.RUN_PHASE_STOPPED]: 'stopped',
-  [RunPhase.RUN_PHASE_FAILED]: 'failed',
-  // A coordinator of a later version may know more phases; none of them is an end we know.
-  [RunPhase.RUN_PHASE_UNSPECIFIED]: 'running',
-  [RunPhase.UNRECOGNIZED]: 'running',
-};
-
-export function viewOf(summary: RunSummary): RunView {
-  const { failureCode, failureCure, phase, ...rest } = summary;
-  const cure = failureCure === '' ? {} : { cure: failureCure };
-  return { ...rest, phase: PHASES[phase], ...(failureCode === '' ? {} : { failure: { code: failureCode, ...cure } }) };
 }

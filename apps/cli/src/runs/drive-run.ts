@@ -1,4 +1,5 @@
 import { errorCode, systemClock, WeftError } from '@weft/common';
+import type { RunView } from '@weft/contracts';
 import type { CommandContext } from '../context.js';
 import type { Interrupts } from '../interrupts.js';
 import type { LocalCluster } from '../local/local-cluster.js';
@@ -8,7 +9,6 @@ import { say } from '../terminal.js';
 import type { CoordinatorClient } from './coordinator-client.js';
 import { followRun } from './follow-run.js';
 import { exitCodeOf, type Outcome, renderSummary, summaryOf } from './render-summary.js';
-import type { RunView } from './run-view.js';
 
 export interface DriveOptions {
   readonly context: CommandContext;
@@ -47,7 +47,7 @@ export async function driveRun(options: DriveOptions): Promise<number> {
     elapsedSeconds: (systemClock.monotonicMs() - beganMs) / 1000,
     ...(cluster === undefined ? {} : { logDirectory: cluster.logDirectory }),
   });
-  if (progress.run.phase === 'failed') throw failureOf(progress.run);
+  if (progress.run.status === 'failed') throw failureOf(progress.run);
   return exitCodeOf(progress.run);
 }
 
@@ -76,7 +76,7 @@ function report({ terminal, json }: CommandContext, outcome: Outcome): void {
 
 /** The error of a run that failed is the error of the command that drove it. */
 function failureOf({ reason, failure }: RunView): WeftError {
-  const cure = failure?.cure === undefined ? {} : { cure: failure.cure };
+  const cure = failure?.cure ? { cure: failure.cure } : {};
   return new WeftError(errorCode(failure?.code ?? 'internal'), `the run failed: ${reason}`, cure);
 }
 

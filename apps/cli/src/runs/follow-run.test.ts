@@ -1,4 +1,4 @@
-import { RunPhase } from '@weft/proto';
+import { RunStatus } from '@weft/proto';
 import { describe, expect, it } from 'vitest';
 import { createDisplay } from '../progress/display.js';
 import { recordedTerminal } from '../testing/fixtures.js';
@@ -21,7 +21,7 @@ async function follow(script: Script) {
   }
 }
 
-const finished = told(summaryAt(60, { phase: RunPhase.RUN_PHASE_FINISHED, worldSize: 0 }));
+const finished = told(summaryAt(60, { status: RunStatus.RUN_STATUS_FINISHED, worldSize: 0 }));
 
 describe('following a run', () => {
   it('shows what is new, counts what was before, and ends with the run', async () => {
@@ -31,7 +31,7 @@ describe('following a run', () => {
     });
     expect(shown.map(({ type, step }) => [type, step])).toEqual([['step', 3]]);
     expect(progress.metrics.map(({ step }) => step)).toEqual([1, 2, 3]);
-    expect(progress.run).toMatchObject({ phase: 'finished', step: 60 });
+    expect(progress.run).toMatchObject({ status: 'finished', step: 60 });
   });
 
   it('bears a coordinator that goes away and comes back, and misses no step', async () => {

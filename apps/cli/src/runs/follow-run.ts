@@ -1,8 +1,8 @@
 import { systemClock, WeftError } from '@weft/common';
+import { hasEnded, type RunView } from '@weft/contracts';
 import type { Display } from '../progress/display.js';
 import { RunProgress } from '../progress/run-progress.js';
 import type { CoordinatorClient, RunNews } from './coordinator-client.js';
-import { hasEnded, type RunView } from './run-view.js';
 
 /** A coordinator that restarts replays its log and is back long before this. */
 const PATIENCE_MS = 60_000;
@@ -77,6 +77,6 @@ function goneForGood(cause: WeftError, address: string, runId: string): WeftErro
 }
 
 /** A run in a sentence, for the moment a command begins to follow it. */
-export function runSentence({ runId, phase, step, steps, reason }: RunView): string {
-  return `${runId} is ${phase} at step ${step} of ${steps}${reason === '' ? '' : ` (${reason})`}.`;
+export function runSentence({ runId, status, step, steps, reason }: RunView): string {
+  return `${runId} is ${status} at step ${step} of ${steps}${reason === '' ? '' : ` (${reason})`}.`;
 }

@@ -1,10 +1,10 @@
+import type { RunView } from '@weft/contracts';
 import type { CommandContext } from '../context.js';
 import { chooseRun } from './choose-run.js';
 import type { CoordinatorClient } from './coordinator-client.js';
 import { findCoordinator } from './find-coordinator.js';
 import { readRun, readRuns, runIdsOf, type UnreadableRun } from './run-files.js';
 import { withLogs } from './run-logs.js';
-import type { RunView } from './run-view.js';
 
 /** A run and the coordinator that knows it; without a coordinator, the run is what its files say. */
 export interface FoundRun {

@@ -1,16 +1,24 @@
+import type { RunView } from '@weft/contracts';
 import picocolors from 'picocolors';
 import { describe, expect, it } from 'vitest';
 import { RunProgress } from '../progress/run-progress.js';
 import { paint } from '../spans.js';
 import { exampleRun, exampleStep } from '../testing/fixtures.js';
 import { exitCodeOf, renderSummary, suggestions, summaryOf } from './render-summary.js';
-import type { Phase } from './run-view.js';
 
 const plain = picocolors.createColors(false);
-const PHASES: readonly Phase[] = ['queued', 'running', 'stopping', 'finished', 'stopped', 'failed', 'interrupted'];
+const STATUSES: readonly RunView['status'][] = [
+  'queued',
+  'running',
+  'stopping',
+  'finished',
+  'stopped',
+  'failed',
+  'interrupted',
+];
 
-function outcome(phase: Phase) {
-  const progress = new RunProgress(exampleRun({ phase, step: 60, checkpointStep: 60, directory: '/srv/runs/x' }));
+function outcome(status: RunView['status']) {
+  const progress = new RunProgress(exampleRun({ status, step: 60, checkpointStep: 60, directory: '/srv/runs/x' }));
   for (let step = 1; step <= 60; step++) progress.addStep(exampleStep(step));
   return { view: progress.view(0), metrics: progress.metrics, elapsedSeconds: 134, logDirectory: '/srv/logs/1' };
 }
@@ -37,7 +45,7 @@ describe('the last words of a launch', () => {
   it('say the same to programs', () => {
     expect(summaryOf(outcome('finished'))).toMatchObject({
       type: 'summary',
-      phase: 'finished',
+      status: 'finished',
       loss: 1.5,
       tokensPerSecond: 512,
       sequences: { captioned: 240, interleaved: 180, text: 60 },
@@ -45,9 +53,9 @@ describe('the last words of a launch', () => {
     });
   });
 
-  it('have something to suggest in every phase, and an exit code that tells success from the rest', () => {
-    for (const phase of PHASES) expect(suggestions(exampleRun({ phase })).length, phase).toBeGreaterThan(0);
-    expect(PHASES.filter((phase) => exitCodeOf(exampleRun({ phase })) === 0)).toEqual(['finished']);
-    expect(exitCodeOf(exampleRun({ phase: 'stopped' }))).toBe(130);
+  it('have something to suggest in every status, and an exit code that tells success from the rest', () => {
+    for (const status of STATUSES) expect(suggestions(exampleRun({ status })).length, status).toBeGreaterThan(0);
+    expect(STATUSES.filter((status) => exitCodeOf(exampleRun({ status })) === 0)).toEqual(['finished']);
+    expect(exitCodeOf(exampleRun({ status: 'stopped' }))).toBe(130);
   });
 });

@@ -1,19 +1,18 @@
 import { join } from 'node:path';
 import { SOURCES } from '@weft/common';
+import type { MetricsRow, RunView } from '@weft/contracts';
 import { count, decimal, duration, plural } from '../format.js';
 import { shortPath } from '../home.js';
-import { phaseStyle } from '../progress/render-bar.js';
+import { statusStyle } from '../progress/render-bar.js';
 import { endsOfLoss, median, type ProgressView } from '../progress/run-progress.js';
-import type { StepMetrics } from '../progress/step-metrics.js';
 import { EXIT } from '../report-error.js';
 import { type Line, type Span, span } from '../spans.js';
 import { facts } from '../table.js';
-import type { RunView } from './run-view.js';
 
 /** What is known when a command has followed a run to its end. */
 export interface Outcome {
   readonly view: ProgressView;
-  readonly metrics: readonly StepMetrics[];
+  readonly metrics: readonly MetricsRow[];
   /** Seconds since the command began to follow it. */
   readonly elapsedSeconds: number;
   /** Where the logs of local processes lie. */
@@ -36,7 +35,7 @@ export function renderSummary({ view, metrics, elapsedSeconds, logDirectory }: O
   return [
     [],
     [
-      span(`${run.runId} ${run.phase}`, phaseStyle(run.phase)),
+      span(`${run.runId} ${run.status}`, statusStyle(run.status)),
       span(
         ` at step ${run.step} of ${run.steps}, on ${plural(run.workers, 'worker')}, in ${duration(elapsedSeconds)}.`,
       ),
@@ -65,13 +64,13 @@ export function summaryOf({ view, metrics, elapsedSeconds, logDirectory }: Outco
 }
 
 /**
- * What a person can do with a run in this phase; each a command and what it does.
+ * What a person can do with a run with this status; each a command and what it does.
  *
  * @param coordinator its address, where one is known.
  */
 export function suggestions(run: RunView, coordinator = '<host:port>'): [command: string, effect: string][] {
   const id = run.runId;
-  switch (run.phase) {
+  switch (run.status) {
     case 'finished':
       return [
         [`resume ${id} --steps ${run.steps * 2}`, 'train it further'],
@@ -118,9 +117,9 @@ export function nextSteps(run: RunView, weft: string, coordinator?: string): Lin
 }
 
 /** 130 for a run that was stopped before its last step, as for any command that Ctrl-C ended. */
-export function exitCodeOf({ phase }: RunView): number {
-  if (phase === 'finished') return EXIT.done;
-  return phase === 'failed' || phase === 'interrupted' ? EXIT.failed : EXIT.stopped;
+export function exitCodeOf({ status }: RunView): number {
+  if (status === 'finished') return EXIT.done;
+  return status === 'failed' || status === 'interrupted' ? EXIT.failed : EXIT.stopped;
 }
 
 export function checkpointPath({ directory, checkpointStep }: RunView): string {
@@ -133,6 +132,6 @@ function meansOfLoss({ first, last }: { first?: number; last?: number }, steps: 
 }
 
 /** The median: the first steps compile the graph, and a pause is not a speed. */
-function typicalSpeed(metrics: readonly StepMetrics[]): number {
+function typicalSpeed(metrics: readonly MetricsRow[]): number {
   return median(metrics.flatMap(({ tokensPerSecond }) => tokensPerSecond ?? [])) ?? 0;
 }

@@ -14,7 +14,7 @@ describe('the files of a run', () => {
     expect(await readRun(home.path, log.runId)).toEqual({
       runId: log.runId,
       recipe: 'debugTiny',
-      phase: 'interrupted',
+      status: 'interrupted',
       reason: 'it was running when its coordinator ended',
       step: 23,
       steps: 60,
@@ -27,9 +27,10 @@ describe('the files of a run', () => {
       updatedAtMs: timeMsOfStep(23),
       loss: exampleStep(23).loss,
       priority: 0,
-      queuePlace: 0,
-      expectedStartMs: 0,
-      parent: '',
+      queuePosition: null,
+      expectedStartMs: null,
+      parent: null,
+      failure: null,
       failedAttempts: 0,
       maxAttempts: 1,
     });
@@ -50,11 +51,11 @@ describe('the files of a run', () => {
       .add({ kind: 'finished', time: timeAt(60), step: 60 })
       .write(home.path);
     expect(await readRun(home.path, 'failed-run')).toMatchObject({
-      phase: 'failed',
+      status: 'failed',
       reason: 'a shard is torn',
       failure: { code: 'corrupt_data', cure: 'index the data again' },
     });
-    expect(await readRun(home.path, 'finished-run')).toMatchObject({ phase: 'finished', step: 60 });
+    expect(await readRun(home.path, 'finished-run')).toMatchObject({ status: 'finished', step: 60 });
   });
 
   it('of a long log are read to the end once: afterwards only what is new', async () => {

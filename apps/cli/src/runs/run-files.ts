@@ -1,13 +1,12 @@
 import { open, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isRunId, WeftError } from '@weft/common';
+import { type MetricsRow, parseMetricsRow, type RunView } from '@weft/contracts';
 import { asRunRecord, isEnded, type RunState, replay } from '@weft/coordination';
 import { readLogFile } from '@weft/store';
 import { runDirectory, runsDirectory } from '../home.js';
-import { parseStepMetrics, type StepMetrics } from '../progress/step-metrics.js';
 import { eventsFile, noSuchRun, type ReadLog, readRunRecords } from './run-logs.js';
 import { readRunState } from './run-state-file.js';
-import type { RunView } from './run-view.js';
 
 /** The last lines of `metrics.jsonl` lie within this many bytes. */
 const TAIL_BYTES = 64 * 1024;
@@ -45,13 +44,13 @@ async function launchTime(home: string, runId: string): Promise<string> {
  * @throws `not_found` when the home holds no such run, `corrupt_data` when its log cannot be replayed.
  */
 export async function readRun(home: string, runId: string, read?: ReadLog): Promise<RunView> {
-  const { config, phase, reason, failure, ...state } = await runState(home, runId, read);
-  const isInterrupted = !isEnded(phase);
+  const { config, status, reason, failure, ...state } = await runState(home, runId, read);
+  const isInterrupted = !isEnded(status);
   return {
     runId,
     recipe: config.recipe,
-    phase: isInterrupted ? 'interrupted' : phase,
-    reason: isInterrupted ? `it was ${phase} when its coordinator ended` : reason,
+    status: isInterrupted ? 'interrupted' : status,
+    reason: isInterrupted ? `it was ${status} when its coordinator ended` : reason,
     step: state.step,
     steps: config.steps,
     workers: config.workers,
@@ -62,15 +61,13 @@ export async function readRun(home: string, runId: string, read?: ReadLog): Prom
     createdAtMs: state.createdAtMs,
     updatedAtMs: state.updatedAtMs,
     priority: config.queue.priority,
-    queuePlace: 0,
-    expectedStartMs: 0,
-    parent: state.parent ?? '',
+    queuePosition: null,
+    expectedStartMs: null,
+    parent: state.parent,
+    loss: state.loss,
+    failure: failure ?? null,
     failedAttempts: state.failedAttempts,
     maxAttempts: config.queue.maxAttempts,
-    ...(state.loss === null ? {} : { loss: state.loss }),
-    ...(failure === undefined
-      ? {}
-      : { failure: { code: failure.code, ...(failure.cure === null ? {} : { cure: failure.cure }) } }),
   };
 }
 
@@ -97,7 +94,7 @@ export async function readRuns(
 }
 
 /** The metrics of every step, or of the last ones where that is enough. */
-export async function readMetrics(directory: string, { onlyTail }: { onlyTail: boolean }): Promise<StepMetrics[]> {
+export async function readMetrics(directory: string, { onlyTail }: { onlyTail: boolean }): Promise<MetricsRow[]> {
   const file = await open(join(directory, 'metrics.jsonl')).catch(absent(undefined));
   if (file === undefined) return [];
   try {
@@ -106,7 +103,7 @@ export async function readMetrics(directory: string, { onlyTail }: { onlyTail: b
     const { buffer } = await file.read(Buffer.alloc(size - start), 0, size - start, start);
     const lines = buffer.toString('utf8').split('\n');
     // The first line of a tail may be the end of a longer one; the parser then finds no step in it.
-    return lines.flatMap((line) => parseStepMetrics(line) ?? []);
+    return lines.flatMap((line) => parseMetricsRow(line) ?? []);
   } finally {
     await file.close();
   }

@@ -1,4 +1,5 @@
 import { WeftError } from '@weft/common';
+import type { RunView } from '@weft/contracts';
 import type { CommandContext } from '../context.js';
 import { Interrupts } from '../interrupts.js';
 import { LocalCluster } from '../local/local-cluster.js';
@@ -7,7 +8,6 @@ import { EXIT } from '../report-error.js';
 import type { CoordinatorClient } from './coordinator-client.js';
 import { driveRun } from './drive-run.js';
 import { requireCoordinator } from './find-coordinator.js';
-import type { RunView } from './run-view.js';
 
 export interface BeginOptions {
   readonly context: CommandContext;

@@ -33,6 +33,6 @@ function refuseUnmeasured({ metric }: SweepConfig, { scale, config }: PlannedRun
     const weight = Object.entries(config.data.weights).find(([source]) => source === field)?.[1];
     if (weight === 0) refuse(`the weight of ${field} is 0`, 'change data.weights, or compare by another metric');
   }
-  if (group === 'experts' && config.model.decoder.moe === null)
+  if (group === 'moe' && config.model.decoder.moe === null)
     refuse('there are no experts', 'set model.decoder.moe, or compare by another metric');
 }

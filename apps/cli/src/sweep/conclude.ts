@@ -52,7 +52,7 @@ export function gridPoint({ planned: { params, tokens, learningRate }, score }: 
 
 /** Failed runs are nobody's measurement: the sweep waits for them. */
 export function refuseFailures(runs: readonly SweepRun[]): void {
-  const failed = runs.filter(({ view }) => view.phase === 'failed');
+  const failed = runs.filter(({ view }) => view.status === 'failed');
   const [first] = failed;
   if (first === undefined) return;
   const { runId, reason } = first.view;

@@ -1,7 +1,7 @@
 import { systemClock, WeftError } from '@weft/common';
+import type { RunView } from '@weft/contracts';
 import { whyHopeless } from '@weft/scaling';
 import type { CoordinatorClient } from '../runs/coordinator-client.js';
-import type { RunView } from '../runs/run-view.js';
 import { allMetrics } from './all-metrics.js';
 import type { LaunchedSweep } from './launch-sweep.js';
 import type { PlannedRun, SweepPlan } from './plan.js';
@@ -70,7 +70,7 @@ async function giveUpHopeless({ plan, runs: client, display }: FollowSweepOption
   const { earlyStop } = plan.sweep;
   if (earlyStop === null) return;
   for (const { planned, view, losses } of runs) {
-    if (view.phase !== 'running') continue;
+    if (view.status !== 'running') continue;
     const siblings = runs.filter((other) => isSibling(other.planned, planned)).map((other) => other.losses);
     const reason = whyHopeless(losses, view.steps, siblings, earlyStop);
     if (reason === undefined) continue;

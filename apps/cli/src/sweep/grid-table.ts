@@ -38,8 +38,8 @@ function cellSpan(cell: readonly SweepRun[], mean: number | null, isBest: boolea
   if (cell.length === 0) return span('');
   if (mean !== null) return isBest ? span(`${mean.toFixed(4)}*`, 'green') : span(mean.toFixed(4));
   if (cell.some(({ givenUp }) => givenUp !== undefined)) return span('given up', 'yellow');
-  if (cell.some(({ view }) => view.phase === 'failed')) return span('failed', 'red');
-  if (cell.every(({ view }) => view.phase === 'finished')) return span('diverged', 'yellow');
+  if (cell.some(({ view }) => view.status === 'failed')) return span('failed', 'red');
+  if (cell.every(({ view }) => view.status === 'finished')) return span('diverged', 'yellow');
   const [done, all] = cell.reduce(([done, all], { view }) => [done + view.step, all + view.steps], [0, 0]);
   return done === 0 ? span('·', 'dim') : span(percent(done / all), 'cyan');
 }

@@ -1,6 +1,6 @@
 import type { RunConfig } from '@weft/config';
+import type { RunView } from '@weft/contracts';
 import type { CoordinatorClient } from '../runs/coordinator-client.js';
-import type { RunView } from '../runs/run-view.js';
 import type { SweepPlan } from './plan.js';
 import type { SweepClient } from './sweep-client.js';
 import { readRecord, recordOf, type SweepRecord, tryReadRecord } from './sweep-record.js';
@@ -69,7 +69,8 @@ async function runsMadeBefore({ sweep }: SweepPlan, sweeps: SweepClient): Promis
     const children = [...(await sweeps.get(sweepId)).children];
     for (const { key, reusedRunId } of record.runs) {
       const child = reusedRunId === null ? children.shift() : undefined;
-      if (child !== undefined && (child.phase === 'finished' || child.phase === 'stopped')) made.set(key, child.runId);
+      if (child !== undefined && (child.status === 'finished' || child.status === 'stopped'))
+        made.set(key, child.runId);
     }
   }
   return made;

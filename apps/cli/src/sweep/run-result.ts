@@ -1,7 +1,6 @@
 import type { SweepConfig } from '@weft/config';
+import { hasEnded, type MetricsRow, type RunView } from '@weft/contracts';
 import { type Losses, scoreOf } from '@weft/scaling';
-import type { StepMetrics } from '../progress/step-metrics.js';
-import { hasEnded, type RunView } from '../runs/run-view.js';
 import type { PlannedRun } from './plan.js';
 
 /** A run of a sweep as it stands. */
@@ -19,17 +18,17 @@ export interface SweepRun {
 export function sweepRun(
   planned: PlannedRun,
   view: RunView,
-  metrics: readonly StepMetrics[],
+  metrics: readonly MetricsRow[],
   { metric, lastSteps }: Pick<SweepConfig, 'metric' | 'lastSteps'>,
 ): SweepRun {
   const losses = metrics.map(({ loss }) => loss);
-  const isWhole = view.phase === 'finished' && losses.length >= view.steps;
+  const isWhole = view.status === 'finished' && losses.length >= view.steps;
   const score = isWhole ? scoreOf(metrics, metric, lastSteps) : null;
-  const givenUp = view.phase === 'stopped' ? view.reason : undefined;
+  const givenUp = view.status === 'stopped' ? view.reason : undefined;
   return { planned, view, losses, score, givenUp };
 }
 
 /** Whether a run has told all it will: nothing of it has to be read again. */
 export function isSettled({ view, losses }: SweepRun): boolean {
-  return hasEnded(view) && (view.phase !== 'finished' || losses.length >= view.steps);
+  return hasEnded(view) && (view.status !== 'finished' || losses.length >= view.steps);
 }

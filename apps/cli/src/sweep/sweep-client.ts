@@ -1,8 +1,8 @@
 import { WEFT_VERSION } from '@weft/common';
+import type { RunView } from '@weft/contracts';
+import { runViewFromProto } from '@weft/contracts';
 import { SweepState, type SweepSummary, SweepsService } from '@weft/proto';
 import { type Channel, channel } from '@weft/rpc';
-import { viewOf } from '../runs/coordinator-client.js';
-import type { RunView } from '../runs/run-view.js';
 
 /** A sweep as the coordinator keeps it. */
 export interface SweepView {
@@ -64,5 +64,5 @@ const STATES: Readonly<Record<SweepState, SweepView['state']>> = {
 };
 
 function viewOfSweep({ sweepId, state, sweepJson, resultJson, children }: SweepSummary): SweepView {
-  return { sweepId, state: STATES[state], sweepJson, resultJson, children: children.map(viewOf) };
+  return { sweepId, state: STATES[state], sweepJson, resultJson, children: children.map(runViewFromProto) };
 }

@@ -1,6 +1,6 @@
+import { hasEnded } from '@weft/contracts';
 import { plural } from '../format.js';
 import { RedrawnBlock } from '../progress/redrawn-block.js';
-import { hasEnded } from '../runs/run-view.js';
 import { clip, type Line, span } from '../spans.js';
 import { say, type Terminal } from '../terminal.js';
 import { gridTable } from './grid-table.js';
@@ -70,20 +70,20 @@ function tableDisplay(terminal: Terminal): SweepDisplay {
 
 export function factsOf({ planned, view, score, givenUp }: SweepRun) {
   const { scale, params, tokens, learningRate, seed } = planned;
-  const { runId, phase, step } = view;
-  return { runId, scale, params, tokens, learningRate, seed, phase, step, score, givenUp: givenUp ?? null };
+  const { runId, status, step } = view;
+  return { runId, scale, params, tokens, learningRate, seed, status, step, score, givenUp: givenUp ?? null };
 }
 
 function endSentence(run: SweepRun, runs: readonly SweepRun[]): string {
   const { planned, view, score, givenUp } = run;
   const what =
-    givenUp ?? (score === null ? `${view.phase}${view.reason === '' ? '' : `, ${view.reason}`}` : score.toFixed(4));
+    givenUp ?? (score === null ? `${view.status}${view.reason === '' ? '' : `, ${view.reason}`}` : score.toFixed(4));
   const done = runs.filter((each) => hasEnded(each.view)).length;
   return `${done}/${runs.length}  ${planned.scale} at ${planned.learningRate}, seed ${planned.seed}: ${what}`;
 }
 
 function summary(runs: readonly SweepRun[]): string {
-  const count = (phase: SweepRun['view']['phase']) => runs.filter(({ view }) => view.phase === phase).length;
+  const count = (status: SweepRun['view']['status']) => runs.filter(({ view }) => view.status === status).length;
   const done = runs.filter(({ view }) => hasEnded(view)).length;
   return `${done} of ${plural(runs.length, 'run')} ended, ${count('running')} running, ${count('queued')} waiting`;
 }

@@ -1,12 +1,11 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseConfigText, resolveSweep } from '@weft/config';
+import { parseMetricsRow, type RunView } from '@weft/contracts';
 import { scoreOf } from '@weft/scaling';
 import { temporaryDirectory } from '@weft/testing';
 import { describe, expect, it } from 'vitest';
 import { main } from '../main.js';
-import { parseStepMetrics } from '../progress/step-metrics.js';
-import type { RunView } from '../runs/run-view.js';
 import { exampleRun, exampleStep, recordedTerminal } from '../testing/fixtures.js';
 import { conclude, refuseFailures } from './conclude.js';
 import { gridTable } from './grid-table.js';
@@ -24,7 +23,7 @@ const plan = (text = TEXT) => planSweep(resolveSweep(parseConfigText(text, 'swee
 
 /** A run of the plan that came to a loss. */
 function ended(planned: SweepPlan['runs'][number], loss: number | null, changes: Partial<RunView> = {}): SweepRun {
-  const view = exampleRun({ phase: 'finished', step: 20, steps: 20, runId: `run-${planned.key}`, ...changes });
+  const view = exampleRun({ status: 'finished', step: 20, steps: 20, runId: `run-${planned.key}`, ...changes });
   const metrics = Array.from({ length: view.step }, (_, i) => exampleStep(i + 1, { loss }));
   return sweepRun(planned, view, metrics, { metric: 'trainingLoss', lastSteps: 1 });
 }
@@ -67,7 +66,7 @@ describe('a plan', () => {
 
   it.each([
     ['metric: heldOutLoss', 'metric is heldOutLoss, but no sequences are held out in the scale small'],
-    ['metric: experts.droppedShare', 'metric is experts.droppedShare, but there are no experts in the scale small'],
+    ['metric: moe.droppedShare', 'metric is moe.droppedShare, but there are no experts in the scale small'],
   ])('is refused when its runs would not measure %s', async (line, message) => {
     await expect(plan(`${TEXT}${line}\n`)).rejects.toThrow(message);
   });
@@ -141,7 +140,7 @@ describe('a conclusion', () => {
 
   it('waits for runs that failed', async () => {
     const { runs } = await plan();
-    const broken = runs.map((run, i) => ended(run, 2, i === 3 ? { phase: 'failed', reason: 'the disk is full' } : {}));
+    const broken = runs.map((run, i) => ended(run, 2, i === 3 ? { status: 'failed', reason: 'the disk is full' } : {}));
     expect(() => refuseFailures(broken)).toThrow('1 of 15 runs failed');
   });
 });
@@ -150,6 +149,8 @@ describe('a run of a sweep', () => {
   it('is judged by what its metrics file says of experts', () => {
     const layer = {
       layer: 1,
+      tokens: 4,
+      imbalance: 1.25,
       routed: [3, 5],
       dropped: [1, 1],
       droppedShare: 0.25,
@@ -157,16 +158,15 @@ describe('a run of a sweep', () => {
       routerZLoss: 2,
       routerEntropy: 0.5,
     };
-    const experts = {
+    const moe = {
       layers: [layer, { ...layer, droppedShare: 0.5 }],
       bytesSent: 1,
       bytesReceived: 1,
       waitingSeconds: 0,
-      imbalance: [1, 1],
     };
-    const metrics = parseStepMetrics(JSON.stringify({ ...exampleStep(1), experts }));
-    expect(metrics?.experts).toEqual(experts);
-    expect(scoreOf(metrics === undefined ? [] : [metrics], 'experts.droppedShare', 1)).toBe(0.375);
+    const metrics = parseMetricsRow(JSON.stringify({ ...exampleStep(1), moe }));
+    expect(metrics?.moe).toEqual(moe);
+    expect(scoreOf(metrics === undefined ? [] : [metrics], 'moe.droppedShare', 1)).toBe(0.375);
   });
 
   it('has a score once it has finished and all its rows are written', async () => {
@@ -174,9 +174,9 @@ describe('a run of a sweep', () => {
     if (planned === undefined) return expect.fail('there is no run');
     expect(ended(planned, 2.5)).toMatchObject({ score: 2.5, givenUp: undefined });
     expect(ended(planned, null).score).toBeNull();
-    const stopped = ended(planned, 2.5, { phase: 'stopped', step: 12, reason: 'stopped as asked' });
+    const stopped = ended(planned, 2.5, { status: 'stopped', step: 12, reason: 'stopped as asked' });
     expect(stopped).toMatchObject({ score: null, givenUp: 'stopped as asked' });
-    expect([isSettled(stopped), isSettled(ended(planned, 2, { phase: 'running', step: 3 }))]).toEqual([true, false]);
+    expect([isSettled(stopped), isSettled(ended(planned, 2, { status: 'running', step: 3 }))]).toEqual([true, false]);
   });
 });
 
@@ -184,9 +184,9 @@ it('the table shows losses, the best of each scale, and what has none', async ()
   const { runs } = await plan();
   const cells = runs.map((run, i) =>
     i === 3
-      ? ended(run, 2, { phase: 'stopped', step: 9 })
+      ? ended(run, 2, { status: 'stopped', step: 9 })
       : i === 4
-        ? ended(run, 2, { phase: 'running', step: 5 })
+        ? ended(run, 2, { status: 'running', step: 5 })
         : ended(run, bowl(run)),
   );
   const [title, small] = gridTable(cells).map((line) => line.map(({ text }) => text).join(''));

@@ -1,6 +1,5 @@
+import type { MetricsRow, RunView } from '@weft/contracts';
 import picocolors from 'picocolors';
-import type { StepMetrics } from '../progress/step-metrics.js';
-import type { RunView } from '../runs/run-view.js';
 import type { Terminal } from '../terminal.js';
 
 /** A run in the middle of its life; tests change what they are about. */
@@ -8,7 +7,7 @@ export function exampleRun(changes: Partial<RunView> = {}): RunView {
   return {
     runId: 'debug-tiny-20261123-0558-k3f9',
     recipe: 'debugTiny',
-    phase: 'running',
+    status: 'running',
     reason: 'every worker is ready',
     step: 0,
     steps: 60,
@@ -20,9 +19,11 @@ export function exampleRun(changes: Partial<RunView> = {}): RunView {
     createdAtMs: 1_000_000,
     updatedAtMs: 1_000_000,
     priority: 0,
-    queuePlace: 0,
-    expectedStartMs: 0,
-    parent: '',
+    queuePosition: null,
+    expectedStartMs: null,
+    parent: null,
+    failure: null,
+    loss: null,
     failedAttempts: 0,
     maxAttempts: 1,
     ...changes,
@@ -33,7 +34,7 @@ export function exampleRun(changes: Partial<RunView> = {}): RunView {
 export const timeMsOfStep = (step: number) => 1_000_000 + step * 2000;
 
 /** Step `step` of a run whose loss falls and whose steps take two seconds each. */
-export function exampleStep(step: number, changes: Partial<StepMetrics> = {}): StepMetrics {
+export function exampleStep(step: number, changes: Partial<MetricsRow> = {}): MetricsRow {
   return {
     step,
     loss: 6 / (1 + step / 20),

@@ -1,5 +1,5 @@
 import { WeftError } from '@weft/common';
-import { RunPhase, type RunSummary, RunsService, type RunUpdate } from '@weft/proto';
+import { RunStatus, type RunSummary, RunsService, type RunUpdate } from '@weft/proto';
 import { type RpcServer, serve, service } from '@weft/rpc';
 import { exampleStep } from './fixtures.js';
 
@@ -23,7 +23,7 @@ export async function scriptedCoordinator({ summary, watches }: Script): Promise
     stop: () => summary,
     get: () => summary,
     list: () => ({ runs: [summary] }),
-    cluster: () => ({ coordinatorVersion: '0.1.0', workers: [], store: 'a script', storeTrouble: '' }),
+    cluster: () => ({ coordinatorVersion: '0.1.0', workers: [], store: 'a script', storeError: '' }),
     readLog: () => {
       throw new WeftError('internal', 'the script has no log');
     },
@@ -42,7 +42,7 @@ export function summaryAt(step: number, changes: Partial<RunSummary> = {}): RunS
   return {
     runId: 'run-a',
     recipe: 'debugTiny',
-    phase: RunPhase.RUN_PHASE_RUNNING,
+    status: RunStatus.RUN_STATUS_RUNNING,
     step,
     steps: 60,
     workers: 2,
@@ -55,7 +55,8 @@ export function summaryAt(step: number, changes: Partial<RunSummary> = {}): RunS
     updatedAtMs: 1_000_000,
     failureCode: '',
     failureCure: '',
-    queuePlace: 0,
+    failureMessage: '',
+    queuePosition: 0,
     priority: 0,
     expectedStartMs: 0,
     parent: '',

@@ -1,8 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type RunConfigInput, resolveRunConfig } from '@weft/config';
-import { type MetricsRow, newJobOf, sweepJobId } from '@weft/coordination';
-import { RunPhase, type RunSummary, SweepState } from '@weft/proto';
+import type { MetricsRow } from '@weft/contracts';
+import { newJobOf, sweepJobId } from '@weft/coordination';
+import { RunStatus, type RunSummary, SweepState } from '@weft/proto';
 import type { StoreOptions } from '@weft/store';
 import { createLogger } from '@weft/telemetry';
 import { waitFor } from '@weft/testing';
@@ -19,17 +20,17 @@ export interface Place extends AsyncDisposable {
   readonly store: Omit<StoreOptions, 'home'>;
 }
 
-const ENDED = [RunPhase.RUN_PHASE_FINISHED, RunPhase.RUN_PHASE_STOPPED, RunPhase.RUN_PHASE_FAILED];
-const RUNNING = RunPhase.RUN_PHASE_RUNNING;
-const QUEUED = RunPhase.RUN_PHASE_QUEUED;
-const FINISHED = RunPhase.RUN_PHASE_FINISHED;
+const ENDED = [RunStatus.RUN_STATUS_FINISHED, RunStatus.RUN_STATUS_STOPPED, RunStatus.RUN_STATUS_FAILED];
+const RUNNING = RunStatus.RUN_STATUS_RUNNING;
+const QUEUED = RunStatus.RUN_STATUS_QUEUED;
+const FINISHED = RunStatus.RUN_STATUS_FINISHED;
 
 export function untilEnd(coordinator: Coordinator, runId: string): Promise<RunSummary> {
   return waitFor(
     `the end of ${runId}`,
     () => {
       const run = coordinator.runs.get(runId);
-      return ENDED.includes(run.phase) && run;
+      return ENDED.includes(run.status) && run;
     },
     { timeoutMs: 15_000 },
   );
@@ -45,22 +46,22 @@ export async function lossesOf({ directory }: RunSummary): Promise<(number | nul
 
 /** What people and sweeps may expect of a coordinator's queue, wherever it is kept. */
 export function queueSuite(name: string, makePlace: () => Promise<Place>): void {
-  let place: Place;
+  let position: Place;
   let opened: OpenedCoordinator;
   const open = async () => {
-    opened = await openCoordinator(place.home, {}, place.store);
+    opened = await openCoordinator(position.home, {}, position.store);
   };
   const reopen = async () => {
     await opened.close();
     await open();
   };
   beforeEach(async () => {
-    place = await makePlace();
+    position = await makePlace();
     await open();
   });
   afterEach(async () => {
     await opened.close();
-    await place[Symbol.asyncDispose]();
+    await position[Symbol.asyncDispose]();
   });
 
   const launch = (changes: RunConfigInput = {}) => opened.coordinator.runs.launch(launchRequest(changes));
@@ -69,8 +70,9 @@ export function queueSuite(name: string, makePlace: () => Promise<Place>): void 
       workerId,
       beforeStep: (step, self) => beforeStep(step, self.assignments.at(-1)?.runId ?? ''),
     });
-  const waitingIds = () => opened.coordinator.queue.show({}).entries.flatMap(({ id, place: at }) => (at > 0 ? id : []));
-  const phaseOf = (runId: string) => opened.coordinator.runs.get(runId).phase;
+  const waitingIds = () =>
+    opened.coordinator.queue.show({}).entries.flatMap(({ id, position: at }) => (at > 0 ? id : []));
+  const phaseOf = (runId: string) => opened.coordinator.runs.get(runId).status;
 
   describe(`a queue in ${name}`, () => {
     it('is after a restart as it was before: order, priorities, pauses; the run at work goes on', async () => {
@@ -90,7 +92,7 @@ export function queueSuite(name: string, makePlace: () => Promise<Place>): void 
       expect(waitingIds()).toEqual([running.runId, ...before]);
       worker('a');
       const runs = [running, urgent, first].map(({ runId }) => runId);
-      for (const runId of runs) expect(await untilEnd(opened.coordinator, runId)).toMatchObject({ phase: FINISHED });
+      for (const runId of runs) expect(await untilEnd(opened.coordinator, runId)).toMatchObject({ status: FINISHED });
       expect(phaseOf(second.runId)).toBe(QUEUED);
       await opened.coordinator.queue.resume({ id: second.runId });
       await untilEnd(opened.coordinator, second.runId);
@@ -105,17 +107,17 @@ export function queueSuite(name: string, makePlace: () => Promise<Place>): void 
       ];
       expect(waitingIds()).toEqual([a, b, c]);
       expect(await queue.move({ id: c, to: { $case: 'priority', priority: 3 } })).toMatchObject({
-        place: 1,
+        position: 1,
         priority: 3,
       });
       expect(waitingIds()).toEqual([c, a, b]);
       expect(await queue.pause({ id: '' })).toEqual({ ids: [], paused: true });
-      expect(queue.show({})).toMatchObject({ paused: true, workersAttending: 0, workersIdle: 0 });
+      expect(queue.show({})).toMatchObject({ paused: true, workersConnected: 0, workersIdle: 0 });
       expect(opened.coordinator.runs.get(c).reason).toBe('it was launched; the queue is paused');
       expect(await queue.resume({ id: '' })).toEqual({ ids: [], paused: false });
       await queue.cancel({ id: a });
       expect(waitingIds()).toEqual([c, b]);
-      expect(opened.coordinator.runs.get(a)).toMatchObject({ phase: RunPhase.RUN_PHASE_STOPPED });
+      expect(opened.coordinator.runs.get(a)).toMatchObject({ status: RunStatus.RUN_STATUS_STOPPED });
       await expect(queue.pause({ id: a })).rejects.toMatchObject({
         code: 'failed_precondition',
         cure: expect.stringContaining('weft resume'),
@@ -144,9 +146,9 @@ export function queueSuite(name: string, makePlace: () => Promise<Place>): void 
       // The worker that came first has an ordinary script: the urgent launch comes from the side.
       await waitFor('a step', () => opened.coordinator.runs.get(patient.runId).step >= 1);
       await arrive(2);
-      expect(await untilEnd(opened.coordinator, urgent?.runId ?? '')).toMatchObject({ phase: FINISHED });
+      expect(await untilEnd(opened.coordinator, urgent?.runId ?? '')).toMatchObject({ status: FINISHED });
       const finished = await untilEnd(opened.coordinator, patient.runId);
-      expect(finished.phase).toBe(FINISHED);
+      expect(finished.status).toBe(FINISHED);
       expect(await lossesOf(finished)).toEqual(await lossesOf(alone));
     });
   });
@@ -163,7 +165,7 @@ export function queueSuite(name: string, makePlace: () => Promise<Place>): void 
       const { children, state } = await opened.coordinator.sweeps.launch(request(20));
       expect(state).toBe(SweepState.SWEEP_STATE_RUNNING);
       expect(children.map(({ runId }) => runId).slice(0, 2)).toEqual(['lr-sweep-1-01', 'lr-sweep-1-02']);
-      expect(children[0]).toMatchObject({ parent: 'lr-sweep-1', queuePlace: 1 });
+      expect(children[0]).toMatchObject({ parent: 'lr-sweep-1', queuePosition: 1 });
       await expect(opened.coordinator.sweeps.finish({ sweepId: 'lr-sweep-1', resultJson: '1' })).rejects.toMatchObject({
         message: '20 of 20 runs of sweep lr-sweep-1 have not ended',
       });
@@ -176,7 +178,7 @@ export function queueSuite(name: string, makePlace: () => Promise<Place>): void 
       );
       await reopen();
       const finished = (await opened.coordinator.sweeps.get({ sweepId: 'lr-sweep-1' })).children.filter(
-        ({ phase }) => phase === FINISHED,
+        ({ status }) => status === FINISHED,
       );
       expect(finished.length).toBeGreaterThanOrEqual(10);
       const before = trained.splice(0);
@@ -191,7 +193,7 @@ export function queueSuite(name: string, makePlace: () => Promise<Place>): void 
       expect(before.length).toBeGreaterThanOrEqual(20);
       const { runs } = opened.coordinator.runs.list();
       expect(runs).toHaveLength(20);
-      for (const run of runs) expect(run).toMatchObject({ phase: FINISHED, step: 2, loss: expect.any(Number) });
+      for (const run of runs) expect(run).toMatchObject({ status: FINISHED, step: 2, loss: expect.any(Number) });
       const done = { sweepId: 'lr-sweep-1', resultJson: '{"best":3}' };
       expect(await opened.coordinator.sweeps.finish(done)).toMatchObject({
         state: SweepState.SWEEP_STATE_FINISHED,
@@ -218,7 +220,7 @@ export function queueSuite(name: string, makePlace: () => Promise<Place>): void 
         newRunJob(newJobOf({ runId, config, resubmissions: 0 }), { config, weftVersion: '0.1.0' });
       await opened.close();
       const log = createLogger({ role: 'coordinator', level: 'silent' });
-      const half = await holdStore({ home: place.home, ...place.store, log });
+      const half = await holdStore({ home: position.home, ...position.store, log });
       const jobs = await half.store.openQueue(half.held);
       await jobs.addFlow({ id: sweepJobId('half'), kind: 'sweep', data: { sweep: null } }, [
         job('half-1'),

@@ -143,7 +143,7 @@ export class ScriptedWorker {
       computeSeconds: 0.2,
       communicationSeconds: 0.3,
       applySeconds: 0.4,
-      experts: undefined,
+      moe: undefined,
       heldOut: undefined,
     };
     const stepReport = { runId, generation, step, learningRate: 1e-3, tokensPerSecond: 100, ...seconds };

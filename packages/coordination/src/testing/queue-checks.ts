@@ -18,7 +18,7 @@ export function checkQueue(cluster: ClusterState, stored: QueueState, nowMs: num
     expect(job?.state === 'active', `${runId} is ${live.stage}, its job ${job?.state}`).toBe(isAtWork);
     if (live.stage === 'training')
       for (const workerId of live.members) expect([undefined, runId]).toContain(workers.get(workerId)?.runId);
-    if (durable.phase === 'queued') expect(job).toBeDefined();
+    if (durable.status === 'queued') expect(job).toBeDefined();
   }
   const idle = [...workers.values()].filter(({ runId }) => runId === undefined).length;
   for (const waiting of isSame ? waitingRuns(cluster, nowMs) : []) {

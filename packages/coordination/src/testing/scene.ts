@@ -1,3 +1,4 @@
+import type { StepVote } from '@weft/contracts';
 import { EMPTY_DIGEST, Ledger } from '@weft/mixture';
 import { expect } from 'vitest';
 import { defaultSettings } from '../cluster-state.js';
@@ -11,11 +12,10 @@ import {
   type FoundCheckpoint,
   initialCluster,
   ledgerRecords,
+  type RunDescription,
   type RunRecord,
-  type RunView,
   replay,
   type Settings,
-  type StepVote,
   type WorkerIdentity,
 } from '../index.js';
 import { ModelQueue } from './model-queue.js';
@@ -163,7 +163,7 @@ export class Scene {
     this.on({ kind: 'reported', workerId, runId: RUN, generation, report });
   }
 
-  view(runId = RUN): RunView {
+  view(runId = RUN): RunDescription {
     const view = describeRun(this.state, runId);
     if (view === undefined) throw new Error(`no run ${runId}`);
     return view;

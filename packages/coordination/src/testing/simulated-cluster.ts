@@ -12,7 +12,7 @@ import {
   initialCluster,
   isEnded,
   ledgerRecords,
-  type RunView,
+  type RunDescription,
   replay,
 } from '../index.js';
 import { ModelQueue } from './model-queue.js';
@@ -47,7 +47,7 @@ export class SimulatedCluster {
   #afterwards: ClusterEvent[] = [];
   readonly #rings = new Map<string, Ring>();
 
-  view({ runId }: SimulatedRun): RunView {
+  view({ runId }: SimulatedRun): RunDescription {
     return describeRun(this.#state, runId)!;
   }
 
@@ -133,12 +133,12 @@ export class SimulatedCluster {
   }
 
   stop(run: SimulatedRun | undefined, saveCheckpoint: boolean): void {
-    if (run !== undefined && !['finished', 'failed'].includes(this.view(run).phase))
+    if (run !== undefined && !['finished', 'failed'].includes(this.view(run).status))
       this.on({ kind: 'stop', runId: run.runId, saveCheckpoint });
   }
 
   resume(run: SimulatedRun | undefined): void {
-    if (run === undefined || !['stopped', 'failed'].includes(this.view(run).phase)) return;
+    if (run === undefined || !['stopped', 'failed'].includes(this.view(run).status)) return;
     this.on({ kind: 'resume', runId: run.runId, workers: undefined, steps: undefined, found: this.#newest(run) });
   }
 
@@ -158,7 +158,7 @@ export class SimulatedCluster {
     this.queue.isPaused = false;
     for (const { id } of this.queue.list(this.#nowMs).jobs) this.queue.resume(id);
     const wanted = Math.max(...this.runs.map(({ workers }) => workers));
-    for (let turns = 0; this.runs.some((run) => this.view(run).phase !== 'finished'); turns++) {
+    for (let turns = 0; this.runs.some((run) => this.view(run).status !== 'finished'); turns++) {
       if (turns > 4000) throw new Error(`stuck: ${this.runs.map((run) => this.view(run).reason).join('; ')}`);
       while (this.workers.length < wanted) this.bear();
       for (const run of this.runs) this.resume(run);
@@ -185,8 +185,8 @@ export class SimulatedCluster {
     }
     expect(rows.map(({ step }) => step)).toEqual(rows.map((_, index) => index + 1));
     const ends = { finished: ['completed', 'cancelled'], stopped: ['cancelled'], failed: ['failed', 'cancelled'] };
-    const { phase = 'queued' } = durable ?? {};
-    if (isEnded(phase)) expect(ends[phase as keyof typeof ends]).toContain(this.queue.endOf(runId));
+    const { status = 'queued' } = durable ?? {};
+    if (isEnded(status)) expect(ends[status as keyof typeof ends]).toContain(this.queue.endOf(runId));
     else expect(this.queue.endOf(runId)).toBeUndefined();
   }
 

@@ -1,4 +1,5 @@
-import { type FoundCheckpoint, type MetricsRow, mendMetrics, type RunRecord } from '../index.js';
+import type { MetricsRow } from '@weft/contracts';
+import { type FoundCheckpoint, mendMetrics, type RunRecord } from '../index.js';
 import type { Disk } from './simulated-worker.js';
 
 /** What lies on disks of a run. */

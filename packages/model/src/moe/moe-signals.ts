@@ -1,28 +1,7 @@
 import { WeftError } from '@weft/common';
 import type { ModelConfig } from '@weft/config';
+import type { MoeLayerStats } from '@weft/contracts';
 import { moeLayers } from './moe-shape.js';
-
-/** What one MoE layer did in one step. */
-export interface MoeLayerSignals {
-  /** The decoder layer, from 0. */
-  readonly layer: number;
-  /** Tokens that were routed; padding is not. Each makes two choices. */
-  readonly tokens: number;
-  /** Choices that fell on every expert, before drops. */
-  readonly routed: readonly number[];
-  /** Choices that found no room at their expert. */
-  readonly dropped: readonly number[];
-  /** Dropped choices as a part of all choices, 0 to 1. */
-  readonly droppedShare: number;
-  /** Choices of the most wanted expert over those of the average one: 1 when even, E/2 at worst. */
-  readonly imbalance: number;
-  /** The mean entropy of the router's distributions, nats; ln E when it is undecided. */
-  readonly routerEntropy: number;
-  /** Unweighed; 1 when even. */
-  readonly loadBalanceLoss: number;
-  /** Unweighed. */
-  readonly routerZLoss: number;
-}
 
 const SCALARS = ['tokens', 'entropy', 'loadBalance', 'z'] as const;
 
@@ -42,7 +21,7 @@ export function decodeMoeSignals(
   model: ModelConfig,
   flat: ArrayLike<number>,
   lossTokens: number,
-): readonly MoeLayerSignals[] {
+): readonly MoeLayerStats[] {
   const expected = moeSignalsLength(model);
   if (flat.length !== expected) {
     throw new WeftError('internal', `MoE signals have ${flat.length} elements instead of ${expected}`);

@@ -21,7 +21,7 @@ function pathOf(metric: SweepMetric): readonly string[] {
   const [group = '', field] = metric.split('.');
   if (metric === 'trainingLoss') return ['loss'];
   if (group === 'heldOutLoss') return field === undefined ? ['heldOut', 'loss'] : ['heldOut', 'sources', field];
-  if (group === 'experts') return ['experts', 'layers', field ?? ''];
+  if (group === 'moe') return ['moe', 'layers', field ?? ''];
   return metric.split('.');
 }
 

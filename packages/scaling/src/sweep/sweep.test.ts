@@ -63,12 +63,12 @@ describe('what a run comes to', () => {
 
   it('is the mean of any other field over its last steps, and over MoE layers', () => {
     const layers = [{ droppedShare: 0.1 }, { droppedShare: 0.3 }];
-    const row = (gradNorm: number) => ({ gradNorm, seconds: { compute: 2 * gradNorm }, experts: { layers } });
+    const row = (gradNorm: number) => ({ gradNorm, seconds: { compute: 2 * gradNorm }, moe: { layers } });
     const measured = [row(9), row(1), row(2)];
     expect(scoreOf(measured, 'gradNorm', 2)).toBe(1.5);
     expect(scoreOf(measured, 'seconds.compute', 2)).toBe(3);
-    expect(scoreOf(measured, 'experts.droppedShare', 2)).toBeCloseTo(0.2, 12);
-    expect(scoreOf(rows([1]), 'experts.droppedShare', 2)).toBeNull();
+    expect(scoreOf(measured, 'moe.droppedShare', 2)).toBeCloseTo(0.2, 12);
+    expect(scoreOf(rows([1]), 'moe.droppedShare', 2)).toBeNull();
     expect(scoreOf(rows([1]), 'tokensPerSecond', 2)).toBeNull();
   });
 });

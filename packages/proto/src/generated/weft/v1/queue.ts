@@ -119,11 +119,11 @@ export function jobStateToJSON(object: JobState): string {
 }
 
 export interface ShowQueueRequest {
-  /** Absent: from the beginning; otherwise what the page before ended with. */
+  /** Absent: from the beginning; otherwise the `next_page_token` of the page before. */
   pageToken?: string | undefined;
 }
 
-/** A page of the jobs that have not ended: first those at work, then those that wait, in the order they would start. */
+/** A page of the jobs that have not ended: first the running ones, then the waiting ones, in the order they would start. */
 export interface QueuePage {
   entries: QueueEntry[];
   /** Absent on the last page. */
@@ -132,7 +132,7 @@ export interface QueuePage {
     | undefined;
   /** Nothing starts until the queue is resumed. */
   paused: boolean;
-  workersAttending: number;
+  workersConnected: number;
   workersIdle: number;
 }
 
@@ -141,8 +141,8 @@ export interface QueueEntry {
   id: string;
   kind: JobKind;
   state: JobState;
-  /** Among those that wait, from 1; 0 for the others. */
-  place: number;
+  /** Among the waiting jobs, from 1; 0 for the others. */
+  position: number;
   recipe: string;
   /** Higher starts first. */
   priority: number;
@@ -270,7 +270,7 @@ export const ShowQueueRequest: MessageFns<ShowQueueRequest> = {
 };
 
 function createBaseQueuePage(): QueuePage {
-  return { entries: [], nextPageToken: undefined, paused: false, workersAttending: 0, workersIdle: 0 };
+  return { entries: [], nextPageToken: undefined, paused: false, workersConnected: 0, workersIdle: 0 };
 }
 
 export const QueuePage: MessageFns<QueuePage> = {
@@ -284,8 +284,8 @@ export const QueuePage: MessageFns<QueuePage> = {
     if (message.paused !== false) {
       writer.uint32(24).bool(message.paused);
     }
-    if (message.workersAttending !== 0) {
-      writer.uint32(32).uint32(message.workersAttending);
+    if (message.workersConnected !== 0) {
+      writer.uint32(32).uint32(message.workersConnected);
     }
     if (message.workersIdle !== 0) {
       writer.uint32(40).uint32(message.workersIdle);
@@ -335,7 +335,7 @@ export const QueuePage: MessageFns<QueuePage> = {
               break;
             }
 
-            message.workersAttending = reader.uint32();
+            message.workersConnected = reader.uint32();
             continue;
           }
           case 5: {
@@ -367,10 +367,10 @@ export const QueuePage: MessageFns<QueuePage> = {
         ? globalThis.String(object.next_page_token)
         : undefined,
       paused: isSet(object.paused) ? globalThis.Boolean(object.paused) : false,
-      workersAttending: isSet(object.workersAttending)
-        ? globalThis.Number(object.workersAttending)
-        : isSet(object.workers_attending)
-        ? globalThis.Number(object.workers_attending)
+      workersConnected: isSet(object.workersConnected)
+        ? globalThis.Number(object.workersConnected)
+        : isSet(object.workers_connected)
+        ? globalThis.Number(object.workers_connected)
         : 0,
       workersIdle: isSet(object.workersIdle)
         ? globalThis.Number(object.workersIdle)
@@ -391,8 +391,8 @@ export const QueuePage: MessageFns<QueuePage> = {
     if (message.paused !== false) {
       obj.paused = message.paused;
     }
-    if (message.workersAttending !== 0) {
-      obj.workersAttending = Math.round(message.workersAttending);
+    if (message.workersConnected !== 0) {
+      obj.workersConnected = Math.round(message.workersConnected);
     }
     if (message.workersIdle !== 0) {
       obj.workersIdle = Math.round(message.workersIdle);
@@ -408,7 +408,7 @@ export const QueuePage: MessageFns<QueuePage> = {
     message.entries = object.entries?.map((e) => QueueEntry.fromPartial(e)) || [];
     message.nextPageToken = object.nextPageToken ?? undefined;
     message.paused = object.paused ?? false;
-    message.workersAttending = object.workersAttending ?? 0;
+    message.workersConnected = object.workersConnected ?? 0;
     message.workersIdle = object.workersIdle ?? 0;
     return message;
   },
@@ -419,7 +419,7 @@ function createBaseQueueEntry(): QueueEntry {
     id: "",
     kind: 0,
     state: 0,
-    place: 0,
+    position: 0,
     recipe: "",
     priority: 0,
     workers: 0,
@@ -446,8 +446,8 @@ export const QueueEntry: MessageFns<QueueEntry> = {
     if (message.state !== 0) {
       writer.uint32(24).int32(message.state);
     }
-    if (message.place !== 0) {
-      writer.uint32(32).uint32(message.place);
+    if (message.position !== 0) {
+      writer.uint32(32).uint32(message.position);
     }
     if (message.recipe !== "") {
       writer.uint32(42).string(message.recipe);
@@ -530,7 +530,7 @@ export const QueueEntry: MessageFns<QueueEntry> = {
               break;
             }
 
-            message.place = reader.uint32();
+            message.position = reader.uint32();
             continue;
           }
           case 5: {
@@ -646,7 +646,7 @@ export const QueueEntry: MessageFns<QueueEntry> = {
       id: isSet(object.id) ? globalThis.String(object.id) : "",
       kind: isSet(object.kind) ? jobKindFromJSON(object.kind) : 0,
       state: isSet(object.state) ? jobStateFromJSON(object.state) : 0,
-      place: isSet(object.place) ? globalThis.Number(object.place) : 0,
+      position: isSet(object.position) ? globalThis.Number(object.position) : 0,
       recipe: isSet(object.recipe) ? globalThis.String(object.recipe) : "",
       priority: isSet(object.priority) ? globalThis.Number(object.priority) : 0,
       workers: isSet(object.workers) ? globalThis.Number(object.workers) : 0,
@@ -693,8 +693,8 @@ export const QueueEntry: MessageFns<QueueEntry> = {
     if (message.state !== 0) {
       obj.state = jobStateToJSON(message.state);
     }
-    if (message.place !== 0) {
-      obj.place = Math.round(message.place);
+    if (message.position !== 0) {
+      obj.position = Math.round(message.position);
     }
     if (message.recipe !== "") {
       obj.recipe = message.recipe;
@@ -743,7 +743,7 @@ export const QueueEntry: MessageFns<QueueEntry> = {
     message.id = object.id ?? "";
     message.kind = object.kind ?? 0;
     message.state = object.state ?? 0;
-    message.place = object.place ?? 0;
+    message.position = object.position ?? 0;
     message.recipe = object.recipe ?? "";
     message.priority = object.priority ?? 0;
     message.workers = object.workers ?? 0;
@@ -1205,7 +1205,7 @@ export const QueueService = {
     responseSerialize: (value: QueueEntry): Buffer => Buffer.from(QueueEntry.encode(value).finish()),
     responseDeserialize: (value: Buffer): QueueEntry => QueueEntry.decode(value),
   },
-  /** A job that has not started waits until it is resumed; without an id, nothing starts any more. What runs goes on. */
+  /** A job that has not started waits until it is resumed. Without an id, no job starts any more. Running jobs go on. */
   pause: {
     path: "/weft.v1.Queue/Pause" as const,
     requestStream: false as const,
@@ -1224,7 +1224,7 @@ export const QueueService = {
     responseSerialize: (value: QueueChanged): Buffer => Buffer.from(QueueChanged.encode(value).finish()),
     responseDeserialize: (value: Buffer): QueueChanged => QueueChanged.decode(value),
   },
-  /** A run leaves the queue or, at work, ends after the step in hand with a checkpoint; a sweep with all its children. */
+  /** A waiting run leaves the queue; a running one ends after its current step, with a checkpoint. A sweep is cancelled with all its children. */
   cancel: {
     path: "/weft.v1.Queue/Cancel" as const,
     requestStream: false as const,
@@ -1239,10 +1239,10 @@ export const QueueService = {
 export interface QueueServer extends UntypedServiceImplementation {
   show: handleUnaryCall<ShowQueueRequest, QueuePage>;
   move: handleUnaryCall<MoveInQueueRequest, QueueEntry>;
-  /** A job that has not started waits until it is resumed; without an id, nothing starts any more. What runs goes on. */
+  /** A job that has not started waits until it is resumed. Without an id, no job starts any more. Running jobs go on. */
   pause: handleUnaryCall<PauseQueueRequest, QueueChanged>;
   resume: handleUnaryCall<ResumeQueueRequest, QueueChanged>;
-  /** A run leaves the queue or, at work, ends after the step in hand with a checkpoint; a sweep with all its children. */
+  /** A waiting run leaves the queue; a running one ends after its current step, with a checkpoint. A sweep is cancelled with all its children. */
   cancel: handleUnaryCall<CancelJobRequest, QueueChanged>;
 }
 
@@ -1274,7 +1274,7 @@ export interface QueueClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: QueueEntry) => void,
   ): ClientUnaryCall;
-  /** A job that has not started waits until it is resumed; without an id, nothing starts any more. What runs goes on. */
+  /** A job that has not started waits until it is resumed. Without an id, no job starts any more. Running jobs go on. */
   pause(
     request: PauseQueueRequest,
     callback: (error: ServiceError | null, response: QueueChanged) => void,
@@ -1305,7 +1305,7 @@ export interface QueueClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: QueueChanged) => void,
   ): ClientUnaryCall;
-  /** A run leaves the queue or, at work, ends after the step in hand with a checkpoint; a sweep with all its children. */
+  /** A waiting run leaves the queue; a running one ends after its current step, with a checkpoint. A sweep is cancelled with all its children. */
   cancel(
     request: CancelJobRequest,
     callback: (error: ServiceError | null, response: QueueChanged) => void,

@@ -21,65 +21,65 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 
-export enum RunPhase {
-  RUN_PHASE_UNSPECIFIED = 0,
-  /** RUN_PHASE_QUEUED - Waiting for its turn, for workers, or for a time. */
-  RUN_PHASE_QUEUED = 1,
-  RUN_PHASE_RUNNING = 2,
-  RUN_PHASE_STOPPING = 3,
-  RUN_PHASE_FINISHED = 4,
-  RUN_PHASE_STOPPED = 5,
-  RUN_PHASE_FAILED = 6,
+export enum RunStatus {
+  RUN_STATUS_UNSPECIFIED = 0,
+  /** RUN_STATUS_QUEUED - Waiting for its position in the queue, for workers, or for a time. */
+  RUN_STATUS_QUEUED = 1,
+  RUN_STATUS_RUNNING = 2,
+  RUN_STATUS_STOPPING = 3,
+  RUN_STATUS_FINISHED = 4,
+  RUN_STATUS_STOPPED = 5,
+  RUN_STATUS_FAILED = 6,
   UNRECOGNIZED = -1,
 }
 
-export function runPhaseFromJSON(object: any): RunPhase {
+export function runStatusFromJSON(object: any): RunStatus {
   switch (object) {
     case 0:
-    case "RUN_PHASE_UNSPECIFIED":
-      return RunPhase.RUN_PHASE_UNSPECIFIED;
+    case "RUN_STATUS_UNSPECIFIED":
+      return RunStatus.RUN_STATUS_UNSPECIFIED;
     case 1:
-    case "RUN_PHASE_QUEUED":
-      return RunPhase.RUN_PHASE_QUEUED;
+    case "RUN_STATUS_QUEUED":
+      return RunStatus.RUN_STATUS_QUEUED;
     case 2:
-    case "RUN_PHASE_RUNNING":
-      return RunPhase.RUN_PHASE_RUNNING;
+    case "RUN_STATUS_RUNNING":
+      return RunStatus.RUN_STATUS_RUNNING;
     case 3:
-    case "RUN_PHASE_STOPPING":
-      return RunPhase.RUN_PHASE_STOPPING;
+    case "RUN_STATUS_STOPPING":
+      return RunStatus.RUN_STATUS_STOPPING;
     case 4:
-    case "RUN_PHASE_FINISHED":
-      return RunPhase.RUN_PHASE_FINISHED;
+    case "RUN_STATUS_FINISHED":
+      return RunStatus.RUN_STATUS_FINISHED;
     case 5:
-    case "RUN_PHASE_STOPPED":
-      return RunPhase.RUN_PHASE_STOPPED;
+    case "RUN_STATUS_STOPPED":
+      return RunStatus.RUN_STATUS_STOPPED;
     case 6:
-    case "RUN_PHASE_FAILED":
-      return RunPhase.RUN_PHASE_FAILED;
+    case "RUN_STATUS_FAILED":
+      return RunStatus.RUN_STATUS_FAILED;
     case -1:
     case "UNRECOGNIZED":
     default:
-      return RunPhase.UNRECOGNIZED;
+      return RunStatus.UNRECOGNIZED;
   }
 }
 
-export function runPhaseToJSON(object: RunPhase): string {
+export function runStatusToJSON(object: RunStatus): string {
   switch (object) {
-    case RunPhase.RUN_PHASE_UNSPECIFIED:
-      return "RUN_PHASE_UNSPECIFIED";
-    case RunPhase.RUN_PHASE_QUEUED:
-      return "RUN_PHASE_QUEUED";
-    case RunPhase.RUN_PHASE_RUNNING:
-      return "RUN_PHASE_RUNNING";
-    case RunPhase.RUN_PHASE_STOPPING:
-      return "RUN_PHASE_STOPPING";
-    case RunPhase.RUN_PHASE_FINISHED:
-      return "RUN_PHASE_FINISHED";
-    case RunPhase.RUN_PHASE_STOPPED:
-      return "RUN_PHASE_STOPPED";
-    case RunPhase.RUN_PHASE_FAILED:
-      return "RUN_PHASE_FAILED";
-    case RunPhase.UNRECOGNIZED:
+    case RunStatus.RUN_STATUS_UNSPECIFIED:
+      return "RUN_STATUS_UNSPECIFIED";
+    case RunStatus.RUN_STATUS_QUEUED:
+      return "RUN_STATUS_QUEUED";
+    case RunStatus.RUN_STATUS_RUNNING:
+      return "RUN_STATUS_RUNNING";
+    case RunStatus.RUN_STATUS_STOPPING:
+      return "RUN_STATUS_STOPPING";
+    case RunStatus.RUN_STATUS_FINISHED:
+      return "RUN_STATUS_FINISHED";
+    case RunStatus.RUN_STATUS_STOPPED:
+      return "RUN_STATUS_STOPPED";
+    case RunStatus.RUN_STATUS_FAILED:
+      return "RUN_STATUS_FAILED";
+    case RunStatus.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";
   }
@@ -118,7 +118,7 @@ export interface WatchRequest {
 }
 
 export interface ListRequest {
-  /** Absent: from the first run on; otherwise what the page before ended with. */
+  /** Absent: from the first run on; otherwise the `next_page_token` of the page before. */
   pageToken?: string | undefined;
 }
 
@@ -132,14 +132,14 @@ export interface ListResponse {
 export interface RunSummary {
   runId: string;
   recipe: string;
-  phase: RunPhase;
+  status: RunStatus;
   /** The last step applied; 0 before the first. */
   step: number;
   steps: number;
   /** What the run asks for. */
   workers: number;
   generation: number;
-  /** Why the run is in this phase, one sentence. */
+  /** Why the run has this status, one sentence. */
   reason: string;
   /** Newest checkpoint: its step, 0 when there is none. */
   checkpointStep: number;
@@ -150,8 +150,8 @@ export interface RunSummary {
   failureCure: string;
   /** What it trains on now; 0 while it does not. */
   worldSize: number;
-  /** Its place among those that wait, from 1; 0 when it does not wait. */
-  queuePlace: number;
+  /** Its position among the waiting jobs, from 1; 0 when it does not wait. */
+  queuePosition: number;
   priority: number;
   /** When it is expected to start; 0 when that cannot be known. */
   expectedStartMs: number;
@@ -161,14 +161,18 @@ export interface RunSummary {
   failedAttempts: number;
   maxAttempts: number;
   /** Of the last committed step; absent before the first, and where it was not finite. */
-  loss?: number | undefined;
+  loss?:
+    | number
+    | undefined;
+  /** Of a failed run: what went wrong, one sentence. */
+  failureMessage: string;
 }
 
 export interface RunUpdate {
   body: { $case: "summary"; summary: RunSummary } | //
   /** One line of metrics.jsonl. */
   { $case: "metricsJson"; metricsJson: string } | //
-  /** What else a watcher should know, one sentence: the store is away, or back. */
+  /** One sentence for the watcher: the store is unavailable, or available again. */
   { $case: "notice"; notice: string } | undefined;
 }
 
@@ -189,8 +193,8 @@ export interface ClusterSummary {
   workers: WorkerSummary[];
   /** Where logs and queue are kept, for people: "files in /srv/weft", "Redis 7.0.15 at 10.0.0.5:6379". */
   store: string;
-  /** Empty while the store answers; otherwise since when it does not, and why. */
-  storeTrouble: string;
+  /** Empty while the store is available; otherwise since when it is not, and why. */
+  storeError: string;
 }
 
 export interface ReadLogRequest {
@@ -847,7 +851,7 @@ function createBaseRunSummary(): RunSummary {
   return {
     runId: "",
     recipe: "",
-    phase: 0,
+    status: 0,
     step: 0,
     steps: 0,
     workers: 0,
@@ -860,13 +864,14 @@ function createBaseRunSummary(): RunSummary {
     failureCode: "",
     failureCure: "",
     worldSize: 0,
-    queuePlace: 0,
+    queuePosition: 0,
     priority: 0,
     expectedStartMs: 0,
     parent: "",
     failedAttempts: 0,
     maxAttempts: 0,
     loss: undefined,
+    failureMessage: "",
   };
 }
 
@@ -878,8 +883,8 @@ export const RunSummary: MessageFns<RunSummary> = {
     if (message.recipe !== "") {
       writer.uint32(18).string(message.recipe);
     }
-    if (message.phase !== 0) {
-      writer.uint32(24).int32(message.phase);
+    if (message.status !== 0) {
+      writer.uint32(24).int32(message.status);
     }
     if (message.step !== 0) {
       writer.uint32(32).uint32(message.step);
@@ -917,8 +922,8 @@ export const RunSummary: MessageFns<RunSummary> = {
     if (message.worldSize !== 0) {
       writer.uint32(120).uint32(message.worldSize);
     }
-    if (message.queuePlace !== 0) {
-      writer.uint32(128).uint32(message.queuePlace);
+    if (message.queuePosition !== 0) {
+      writer.uint32(128).uint32(message.queuePosition);
     }
     if (message.priority !== 0) {
       writer.uint32(136).int32(message.priority);
@@ -937,6 +942,9 @@ export const RunSummary: MessageFns<RunSummary> = {
     }
     if (message.loss !== undefined) {
       writer.uint32(177).double(message.loss);
+    }
+    if (message.failureMessage !== "") {
+      writer.uint32(186).string(message.failureMessage);
     }
     return writer;
   },
@@ -975,7 +983,7 @@ export const RunSummary: MessageFns<RunSummary> = {
               break;
             }
 
-            message.phase = reader.int32() as any;
+            message.status = reader.int32() as any;
             continue;
           }
           case 4: {
@@ -1079,7 +1087,7 @@ export const RunSummary: MessageFns<RunSummary> = {
               break;
             }
 
-            message.queuePlace = reader.uint32();
+            message.queuePosition = reader.uint32();
             continue;
           }
           case 17: {
@@ -1130,6 +1138,14 @@ export const RunSummary: MessageFns<RunSummary> = {
             message.loss = reader.double();
             continue;
           }
+          case 23: {
+            if (tag !== 186) {
+              break;
+            }
+
+            message.failureMessage = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1150,7 +1166,7 @@ export const RunSummary: MessageFns<RunSummary> = {
         ? globalThis.String(object.run_id)
         : "",
       recipe: isSet(object.recipe) ? globalThis.String(object.recipe) : "",
-      phase: isSet(object.phase) ? runPhaseFromJSON(object.phase) : 0,
+      status: isSet(object.status) ? runStatusFromJSON(object.status) : 0,
       step: isSet(object.step) ? globalThis.Number(object.step) : 0,
       steps: isSet(object.steps) ? globalThis.Number(object.steps) : 0,
       workers: isSet(object.workers) ? globalThis.Number(object.workers) : 0,
@@ -1187,10 +1203,10 @@ export const RunSummary: MessageFns<RunSummary> = {
         : isSet(object.world_size)
         ? globalThis.Number(object.world_size)
         : 0,
-      queuePlace: isSet(object.queuePlace)
-        ? globalThis.Number(object.queuePlace)
-        : isSet(object.queue_place)
-        ? globalThis.Number(object.queue_place)
+      queuePosition: isSet(object.queuePosition)
+        ? globalThis.Number(object.queuePosition)
+        : isSet(object.queue_position)
+        ? globalThis.Number(object.queue_position)
         : 0,
       priority: isSet(object.priority) ? globalThis.Number(object.priority) : 0,
       expectedStartMs: isSet(object.expectedStartMs)
@@ -1210,6 +1226,11 @@ export const RunSummary: MessageFns<RunSummary> = {
         ? globalThis.Number(object.max_attempts)
         : 0,
       loss: isSet(object.loss) ? globalThis.Number(object.loss) : undefined,
+      failureMessage: isSet(object.failureMessage)
+        ? globalThis.String(object.failureMessage)
+        : isSet(object.failure_message)
+        ? globalThis.String(object.failure_message)
+        : "",
     };
   },
 
@@ -1221,8 +1242,8 @@ export const RunSummary: MessageFns<RunSummary> = {
     if (message.recipe !== "") {
       obj.recipe = message.recipe;
     }
-    if (message.phase !== 0) {
-      obj.phase = runPhaseToJSON(message.phase);
+    if (message.status !== 0) {
+      obj.status = runStatusToJSON(message.status);
     }
     if (message.step !== 0) {
       obj.step = Math.round(message.step);
@@ -1260,8 +1281,8 @@ export const RunSummary: MessageFns<RunSummary> = {
     if (message.worldSize !== 0) {
       obj.worldSize = Math.round(message.worldSize);
     }
-    if (message.queuePlace !== 0) {
-      obj.queuePlace = Math.round(message.queuePlace);
+    if (message.queuePosition !== 0) {
+      obj.queuePosition = Math.round(message.queuePosition);
     }
     if (message.priority !== 0) {
       obj.priority = Math.round(message.priority);
@@ -1281,6 +1302,9 @@ export const RunSummary: MessageFns<RunSummary> = {
     if (message.loss !== undefined) {
       obj.loss = floatToJson(message.loss);
     }
+    if (message.failureMessage !== "") {
+      obj.failureMessage = message.failureMessage;
+    }
     return obj;
   },
 
@@ -1291,7 +1315,7 @@ export const RunSummary: MessageFns<RunSummary> = {
     const message = createBaseRunSummary();
     message.runId = object.runId ?? "";
     message.recipe = object.recipe ?? "";
-    message.phase = object.phase ?? 0;
+    message.status = object.status ?? 0;
     message.step = object.step ?? 0;
     message.steps = object.steps ?? 0;
     message.workers = object.workers ?? 0;
@@ -1304,13 +1328,14 @@ export const RunSummary: MessageFns<RunSummary> = {
     message.failureCode = object.failureCode ?? "";
     message.failureCure = object.failureCure ?? "";
     message.worldSize = object.worldSize ?? 0;
-    message.queuePlace = object.queuePlace ?? 0;
+    message.queuePosition = object.queuePosition ?? 0;
     message.priority = object.priority ?? 0;
     message.expectedStartMs = object.expectedStartMs ?? 0;
     message.parent = object.parent ?? "";
     message.failedAttempts = object.failedAttempts ?? 0;
     message.maxAttempts = object.maxAttempts ?? 0;
     message.loss = object.loss ?? undefined;
+    message.failureMessage = object.failureMessage ?? "";
     return message;
   },
 };
@@ -1637,7 +1662,7 @@ export const WorkerSummary: MessageFns<WorkerSummary> = {
 };
 
 function createBaseClusterSummary(): ClusterSummary {
-  return { coordinatorVersion: "", workers: [], store: "", storeTrouble: "" };
+  return { coordinatorVersion: "", workers: [], store: "", storeError: "" };
 }
 
 export const ClusterSummary: MessageFns<ClusterSummary> = {
@@ -1651,8 +1676,8 @@ export const ClusterSummary: MessageFns<ClusterSummary> = {
     if (message.store !== "") {
       writer.uint32(26).string(message.store);
     }
-    if (message.storeTrouble !== "") {
-      writer.uint32(34).string(message.storeTrouble);
+    if (message.storeError !== "") {
+      writer.uint32(34).string(message.storeError);
     }
     return writer;
   },
@@ -1699,7 +1724,7 @@ export const ClusterSummary: MessageFns<ClusterSummary> = {
               break;
             }
 
-            message.storeTrouble = reader.string();
+            message.storeError = reader.string();
             continue;
           }
         }
@@ -1725,10 +1750,10 @@ export const ClusterSummary: MessageFns<ClusterSummary> = {
         ? object.workers.map((e: any) => WorkerSummary.fromJSON(e))
         : [],
       store: isSet(object.store) ? globalThis.String(object.store) : "",
-      storeTrouble: isSet(object.storeTrouble)
-        ? globalThis.String(object.storeTrouble)
-        : isSet(object.store_trouble)
-        ? globalThis.String(object.store_trouble)
+      storeError: isSet(object.storeError)
+        ? globalThis.String(object.storeError)
+        : isSet(object.store_error)
+        ? globalThis.String(object.store_error)
         : "",
     };
   },
@@ -1744,8 +1769,8 @@ export const ClusterSummary: MessageFns<ClusterSummary> = {
     if (message.store !== "") {
       obj.store = message.store;
     }
-    if (message.storeTrouble !== "") {
-      obj.storeTrouble = message.storeTrouble;
+    if (message.storeError !== "") {
+      obj.storeError = message.storeError;
     }
     return obj;
   },
@@ -1758,7 +1783,7 @@ export const ClusterSummary: MessageFns<ClusterSummary> = {
     message.coordinatorVersion = object.coordinatorVersion ?? "";
     message.workers = object.workers?.map((e) => WorkerSummary.fromPartial(e)) || [];
     message.store = object.store ?? "";
-    message.storeTrouble = object.storeTrouble ?? "";
+    message.storeError = object.storeError ?? "";
     return message;
   },
 };
@@ -2012,7 +2037,7 @@ export const RunsService = {
     responseSerialize: (value: ClusterSummary): Buffer => Buffer.from(ClusterSummary.encode(value).finish()),
     responseDeserialize: (value: Buffer): ClusterSummary => ClusterSummary.decode(value),
   },
-  /** The run's log as it is now, wherever it is kept; for the ledger and the story of a run. */
+  /** The run's log as it is now, wherever it is kept; for the ledger and the history of a run. */
   readLog: {
     path: "/weft.v1.Runs/ReadLog" as const,
     requestStream: false as const,
@@ -2033,7 +2058,7 @@ export interface RunsServer extends UntypedServiceImplementation {
   /** The run as it is, the metrics asked for, then every change, until it ends or the caller leaves. */
   watch: handleServerStreamingCall<WatchRequest, RunUpdate>;
   cluster: handleUnaryCall<ClusterRequest, ClusterSummary>;
-  /** The run's log as it is now, wherever it is kept; for the ledger and the story of a run. */
+  /** The run's log as it is now, wherever it is kept; for the ledger and the history of a run. */
   readLog: handleServerStreamingCall<ReadLogRequest, LogLine>;
 }
 
@@ -2116,7 +2141,7 @@ export interface RunsClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ClusterSummary) => void,
   ): ClientUnaryCall;
-  /** The run's log as it is now, wherever it is kept; for the ledger and the story of a run. */
+  /** The run's log as it is now, wherever it is kept; for the ledger and the history of a run. */
   readLog(request: ReadLogRequest, options?: Partial<CallOptions>): ClientReadableStream<LogLine>;
   readLog(request: ReadLogRequest, metadata?: Metadata, options?: Partial<CallOptions>): ClientReadableStream<LogLine>;
 }

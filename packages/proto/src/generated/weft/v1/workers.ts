@@ -106,15 +106,15 @@ export interface Welcome {
 export interface Heartbeat {
 }
 
-export interface BeatRequest {
+export interface HeartbeatRequest {
   workerId: string;
 }
 
-export interface BeatReply {
+export interface HeartbeatReply {
 }
 
 /**
- * One worker's place in one generation of one run. A rank answers with votes for
+ * What one worker does in one generation of one run. A rank answers with votes for
  * first_step, first_step + 1, …; an expert worker serves the ranks and waits for the decisions.
  */
 export interface Assignment {
@@ -148,8 +148,8 @@ export interface Assignment {
 }
 
 /**
- * "My part of step's gradients is reduced; this is what I saw." Every number is global
- * (after the all-reduce), so all ranks must send the same.
+ * A rank's report that its reduced gradients for a step are ready. Every number is global (after the
+ * all-reduce), so all ranks must send the same.
  */
 export interface StepVote {
   runId: string;
@@ -186,15 +186,15 @@ export interface StepReport {
   communicationSeconds: number;
   applySeconds: number;
   /** Absent for models without experts. */
-  experts:
-    | ExpertReport
+  moe:
+    | MoeReport
     | undefined;
   /** Absent after steps that were not evaluated. */
-  heldOut: HeldOutReport | undefined;
+  heldOut: HeldOutLoss | undefined;
 }
 
-/** What sequences that are never trained on cost, in nats per text token. */
-export interface HeldOutReport {
+/** The loss on sequences that are never trained on, in nats per text token. */
+export interface HeldOutLoss {
   /** The mean of the sources, weighted by the mixture. */
   loss: number;
   /** Absent for a source that takes no part. */
@@ -205,8 +205,8 @@ export interface HeldOutReport {
 }
 
 /** What the MoE layers did in a step, over all ranks; the exchange as rank 0 saw it. */
-export interface ExpertReport {
-  layers: ExpertLayerReport[];
+export interface MoeReport {
+  layers: MoeLayerStats[];
   /** Bytes to and from the expert workers; 0 where experts are local. */
   bytesSent: number;
   bytesReceived: number;
@@ -214,18 +214,22 @@ export interface ExpertReport {
   waitingSeconds: number;
 }
 
-export interface ExpertLayerReport {
+export interface MoeLayerStats {
   layer: number;
-  /** By expert: choices of the router, before any were dropped. */
+  /** By expert: assignments of the router, before any were dropped. */
   routed: number[];
-  /** Share of all choices that found no room, 0 to 1. */
+  /** Share of all assignments that were dropped because their expert was over capacity, 0 to 1. */
   droppedShare: number;
   loadBalanceLoss: number;
   routerZLoss: number;
   /** Mean entropy of the router's distribution, in nats. */
   routerEntropy: number;
-  /** By expert: choices that found no room. */
+  /** By expert: assignments dropped because the expert was over capacity. */
   dropped: number[];
+  /** Tokens that were routed; padding is not. */
+  tokens: number;
+  /** Assignments of the most wanted expert over those of the average one. */
+  imbalance: number;
 }
 
 export interface CheckpointFile {
@@ -283,7 +287,7 @@ export interface StopRun {
 export interface Release {
   runId: string;
   generation: number;
-  forget: boolean;
+  discardState: boolean;
   reason: string;
 }
 
@@ -1116,19 +1120,19 @@ export const Heartbeat: MessageFns<Heartbeat> = {
   },
 };
 
-function createBaseBeatRequest(): BeatRequest {
+function createBaseHeartbeatRequest(): HeartbeatRequest {
   return { workerId: "" };
 }
 
-export const BeatRequest: MessageFns<BeatRequest> = {
-  encode(message: BeatRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const HeartbeatRequest: MessageFns<HeartbeatRequest> = {
+  encode(message: HeartbeatRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.workerId !== "") {
       writer.uint32(10).string(message.workerId);
     }
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): BeatRequest {
+  decode(input: BinaryReader | Uint8Array, length?: number): HeartbeatRequest {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -1137,7 +1141,7 @@ export const BeatRequest: MessageFns<BeatRequest> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseBeatRequest();
+      const message = createBaseHeartbeatRequest();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -1161,7 +1165,7 @@ export const BeatRequest: MessageFns<BeatRequest> = {
     }
   },
 
-  fromJSON(object: any): BeatRequest {
+  fromJSON(object: any): HeartbeatRequest {
     return {
       workerId: isSet(object.workerId)
         ? globalThis.String(object.workerId)
@@ -1171,7 +1175,7 @@ export const BeatRequest: MessageFns<BeatRequest> = {
     };
   },
 
-  toJSON(message: BeatRequest): unknown {
+  toJSON(message: HeartbeatRequest): unknown {
     const obj: any = {};
     if (message.workerId !== "") {
       obj.workerId = message.workerId;
@@ -1179,26 +1183,26 @@ export const BeatRequest: MessageFns<BeatRequest> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<BeatRequest>, I>>(base?: I): BeatRequest {
-    return BeatRequest.fromPartial(base ?? ({} as any));
+  create<I extends Exact<DeepPartial<HeartbeatRequest>, I>>(base?: I): HeartbeatRequest {
+    return HeartbeatRequest.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<BeatRequest>, I>>(object: I): BeatRequest {
-    const message = createBaseBeatRequest();
+  fromPartial<I extends Exact<DeepPartial<HeartbeatRequest>, I>>(object: I): HeartbeatRequest {
+    const message = createBaseHeartbeatRequest();
     message.workerId = object.workerId ?? "";
     return message;
   },
 };
 
-function createBaseBeatReply(): BeatReply {
+function createBaseHeartbeatReply(): HeartbeatReply {
   return {};
 }
 
-export const BeatReply: MessageFns<BeatReply> = {
-  encode(_: BeatReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const HeartbeatReply: MessageFns<HeartbeatReply> = {
+  encode(_: HeartbeatReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): BeatReply {
+  decode(input: BinaryReader | Uint8Array, length?: number): HeartbeatReply {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -1207,7 +1211,7 @@ export const BeatReply: MessageFns<BeatReply> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseBeatReply();
+      const message = createBaseHeartbeatReply();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -1223,20 +1227,20 @@ export const BeatReply: MessageFns<BeatReply> = {
     }
   },
 
-  fromJSON(_: any): BeatReply {
+  fromJSON(_: any): HeartbeatReply {
     return {};
   },
 
-  toJSON(_: BeatReply): unknown {
+  toJSON(_: HeartbeatReply): unknown {
     const obj: any = {};
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<BeatReply>, I>>(base?: I): BeatReply {
-    return BeatReply.fromPartial(base ?? ({} as any));
+  create<I extends Exact<DeepPartial<HeartbeatReply>, I>>(base?: I): HeartbeatReply {
+    return HeartbeatReply.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<BeatReply>, I>>(_: I): BeatReply {
-    const message = createBaseBeatReply();
+  fromPartial<I extends Exact<DeepPartial<HeartbeatReply>, I>>(_: I): HeartbeatReply {
+    const message = createBaseHeartbeatReply();
     return message;
   },
 };
@@ -1934,7 +1938,7 @@ function createBaseStepReport(): StepReport {
     computeSeconds: 0,
     communicationSeconds: 0,
     applySeconds: 0,
-    experts: undefined,
+    moe: undefined,
     heldOut: undefined,
   };
 }
@@ -1968,11 +1972,11 @@ export const StepReport: MessageFns<StepReport> = {
     if (message.applySeconds !== 0) {
       writer.uint32(73).double(message.applySeconds);
     }
-    if (message.experts !== undefined) {
-      ExpertReport.encode(message.experts, writer.uint32(82).fork()).join();
+    if (message.moe !== undefined) {
+      MoeReport.encode(message.moe, writer.uint32(82).fork()).join();
     }
     if (message.heldOut !== undefined) {
-      HeldOutReport.encode(message.heldOut, writer.uint32(90).fork()).join();
+      HeldOutLoss.encode(message.heldOut, writer.uint32(90).fork()).join();
     }
     return writer;
   },
@@ -2067,7 +2071,7 @@ export const StepReport: MessageFns<StepReport> = {
               break;
             }
 
-            message.experts = ExpertReport.decode(reader, reader.uint32());
+            message.moe = MoeReport.decode(reader, reader.uint32());
             continue;
           }
           case 11: {
@@ -2075,7 +2079,7 @@ export const StepReport: MessageFns<StepReport> = {
               break;
             }
 
-            message.heldOut = HeldOutReport.decode(reader, reader.uint32());
+            message.heldOut = HeldOutLoss.decode(reader, reader.uint32());
             continue;
           }
         }
@@ -2129,11 +2133,11 @@ export const StepReport: MessageFns<StepReport> = {
         : isSet(object.apply_seconds)
         ? globalThis.Number(object.apply_seconds)
         : 0,
-      experts: isSet(object.experts) ? ExpertReport.fromJSON(object.experts) : undefined,
+      moe: isSet(object.moe) ? MoeReport.fromJSON(object.moe) : undefined,
       heldOut: isSet(object.heldOut)
-        ? HeldOutReport.fromJSON(object.heldOut)
+        ? HeldOutLoss.fromJSON(object.heldOut)
         : isSet(object.held_out)
-        ? HeldOutReport.fromJSON(object.held_out)
+        ? HeldOutLoss.fromJSON(object.held_out)
         : undefined,
     };
   },
@@ -2167,11 +2171,11 @@ export const StepReport: MessageFns<StepReport> = {
     if (message.applySeconds !== 0) {
       obj.applySeconds = floatToJson(message.applySeconds);
     }
-    if (message.experts !== undefined) {
-      obj.experts = ExpertReport.toJSON(message.experts);
+    if (message.moe !== undefined) {
+      obj.moe = MoeReport.toJSON(message.moe);
     }
     if (message.heldOut !== undefined) {
-      obj.heldOut = HeldOutReport.toJSON(message.heldOut);
+      obj.heldOut = HeldOutLoss.toJSON(message.heldOut);
     }
     return obj;
   },
@@ -2190,22 +2194,20 @@ export const StepReport: MessageFns<StepReport> = {
     message.computeSeconds = object.computeSeconds ?? 0;
     message.communicationSeconds = object.communicationSeconds ?? 0;
     message.applySeconds = object.applySeconds ?? 0;
-    message.experts = (object.experts !== undefined && object.experts !== null)
-      ? ExpertReport.fromPartial(object.experts)
-      : undefined;
+    message.moe = (object.moe !== undefined && object.moe !== null) ? MoeReport.fromPartial(object.moe) : undefined;
     message.heldOut = (object.heldOut !== undefined && object.heldOut !== null)
-      ? HeldOutReport.fromPartial(object.heldOut)
+      ? HeldOutLoss.fromPartial(object.heldOut)
       : undefined;
     return message;
   },
 };
 
-function createBaseHeldOutReport(): HeldOutReport {
+function createBaseHeldOutLoss(): HeldOutLoss {
   return { loss: 0, captioned: undefined, interleaved: undefined, text: undefined, seconds: 0 };
 }
 
-export const HeldOutReport: MessageFns<HeldOutReport> = {
-  encode(message: HeldOutReport, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const HeldOutLoss: MessageFns<HeldOutLoss> = {
+  encode(message: HeldOutLoss, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.loss !== 0) {
       writer.uint32(9).double(message.loss);
     }
@@ -2224,7 +2226,7 @@ export const HeldOutReport: MessageFns<HeldOutReport> = {
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): HeldOutReport {
+  decode(input: BinaryReader | Uint8Array, length?: number): HeldOutLoss {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -2233,7 +2235,7 @@ export const HeldOutReport: MessageFns<HeldOutReport> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseHeldOutReport();
+      const message = createBaseHeldOutLoss();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -2289,7 +2291,7 @@ export const HeldOutReport: MessageFns<HeldOutReport> = {
     }
   },
 
-  fromJSON(object: any): HeldOutReport {
+  fromJSON(object: any): HeldOutLoss {
     return {
       loss: isSet(object.loss) ? globalThis.Number(object.loss) : 0,
       captioned: isSet(object.captioned) ? globalThis.Number(object.captioned) : undefined,
@@ -2299,7 +2301,7 @@ export const HeldOutReport: MessageFns<HeldOutReport> = {
     };
   },
 
-  toJSON(message: HeldOutReport): unknown {
+  toJSON(message: HeldOutLoss): unknown {
     const obj: any = {};
     if (message.loss !== 0) {
       obj.loss = floatToJson(message.loss);
@@ -2319,11 +2321,11 @@ export const HeldOutReport: MessageFns<HeldOutReport> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<HeldOutReport>, I>>(base?: I): HeldOutReport {
-    return HeldOutReport.fromPartial(base ?? ({} as any));
+  create<I extends Exact<DeepPartial<HeldOutLoss>, I>>(base?: I): HeldOutLoss {
+    return HeldOutLoss.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<HeldOutReport>, I>>(object: I): HeldOutReport {
-    const message = createBaseHeldOutReport();
+  fromPartial<I extends Exact<DeepPartial<HeldOutLoss>, I>>(object: I): HeldOutLoss {
+    const message = createBaseHeldOutLoss();
     message.loss = object.loss ?? 0;
     message.captioned = object.captioned ?? undefined;
     message.interleaved = object.interleaved ?? undefined;
@@ -2333,14 +2335,14 @@ export const HeldOutReport: MessageFns<HeldOutReport> = {
   },
 };
 
-function createBaseExpertReport(): ExpertReport {
+function createBaseMoeReport(): MoeReport {
   return { layers: [], bytesSent: 0, bytesReceived: 0, waitingSeconds: 0 };
 }
 
-export const ExpertReport: MessageFns<ExpertReport> = {
-  encode(message: ExpertReport, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const MoeReport: MessageFns<MoeReport> = {
+  encode(message: MoeReport, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.layers) {
-      ExpertLayerReport.encode(v!, writer.uint32(10).fork()).join();
+      MoeLayerStats.encode(v!, writer.uint32(10).fork()).join();
     }
     if (message.bytesSent !== 0) {
       writer.uint32(16).uint64(message.bytesSent);
@@ -2354,7 +2356,7 @@ export const ExpertReport: MessageFns<ExpertReport> = {
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): ExpertReport {
+  decode(input: BinaryReader | Uint8Array, length?: number): MoeReport {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -2363,7 +2365,7 @@ export const ExpertReport: MessageFns<ExpertReport> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseExpertReport();
+      const message = createBaseMoeReport();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -2372,7 +2374,7 @@ export const ExpertReport: MessageFns<ExpertReport> = {
               break;
             }
 
-            message.layers.push(ExpertLayerReport.decode(reader, reader.uint32()));
+            message.layers.push(MoeLayerStats.decode(reader, reader.uint32()));
             continue;
           }
           case 2: {
@@ -2411,11 +2413,9 @@ export const ExpertReport: MessageFns<ExpertReport> = {
     }
   },
 
-  fromJSON(object: any): ExpertReport {
+  fromJSON(object: any): MoeReport {
     return {
-      layers: globalThis.Array.isArray(object?.layers)
-        ? object.layers.map((e: any) => ExpertLayerReport.fromJSON(e))
-        : [],
+      layers: globalThis.Array.isArray(object?.layers) ? object.layers.map((e: any) => MoeLayerStats.fromJSON(e)) : [],
       bytesSent: isSet(object.bytesSent)
         ? globalThis.Number(object.bytesSent)
         : isSet(object.bytes_sent)
@@ -2434,10 +2434,10 @@ export const ExpertReport: MessageFns<ExpertReport> = {
     };
   },
 
-  toJSON(message: ExpertReport): unknown {
+  toJSON(message: MoeReport): unknown {
     const obj: any = {};
     if (message.layers?.length) {
-      obj.layers = message.layers.map((e) => ExpertLayerReport.toJSON(e));
+      obj.layers = message.layers.map((e) => MoeLayerStats.toJSON(e));
     }
     if (message.bytesSent !== 0) {
       obj.bytesSent = Math.round(message.bytesSent);
@@ -2451,12 +2451,12 @@ export const ExpertReport: MessageFns<ExpertReport> = {
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<ExpertReport>, I>>(base?: I): ExpertReport {
-    return ExpertReport.fromPartial(base ?? ({} as any));
+  create<I extends Exact<DeepPartial<MoeReport>, I>>(base?: I): MoeReport {
+    return MoeReport.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<ExpertReport>, I>>(object: I): ExpertReport {
-    const message = createBaseExpertReport();
-    message.layers = object.layers?.map((e) => ExpertLayerReport.fromPartial(e)) || [];
+  fromPartial<I extends Exact<DeepPartial<MoeReport>, I>>(object: I): MoeReport {
+    const message = createBaseMoeReport();
+    message.layers = object.layers?.map((e) => MoeLayerStats.fromPartial(e)) || [];
     message.bytesSent = object.bytesSent ?? 0;
     message.bytesReceived = object.bytesReceived ?? 0;
     message.waitingSeconds = object.waitingSeconds ?? 0;
@@ -2464,12 +2464,22 @@ export const ExpertReport: MessageFns<ExpertReport> = {
   },
 };
 
-function createBaseExpertLayerReport(): ExpertLayerReport {
-  return { layer: 0, routed: [], droppedShare: 0, loadBalanceLoss: 0, routerZLoss: 0, routerEntropy: 0, dropped: [] };
+function createBaseMoeLayerStats(): MoeLayerStats {
+  return {
+    layer: 0,
+    routed: [],
+    droppedShare: 0,
+    loadBalanceLoss: 0,
+    routerZLoss: 0,
+    routerEntropy: 0,
+    dropped: [],
+    tokens: 0,
+    imbalance: 0,
+  };
 }
 
-export const ExpertLayerReport: MessageFns<ExpertLayerReport> = {
-  encode(message: ExpertLayerReport, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const MoeLayerStats: MessageFns<MoeLayerStats> = {
+  encode(message: MoeLayerStats, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.layer !== 0) {
       writer.uint32(8).uint32(message.layer);
     }
@@ -2499,10 +2509,16 @@ export const ExpertLayerReport: MessageFns<ExpertLayerReport> = {
       }
       writer.join();
     }
+    if (message.tokens !== 0) {
+      writer.uint32(64).uint64(message.tokens);
+    }
+    if (message.imbalance !== 0) {
+      writer.uint32(73).double(message.imbalance);
+    }
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): ExpertLayerReport {
+  decode(input: BinaryReader | Uint8Array, length?: number): MoeLayerStats {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -2511,7 +2527,7 @@ export const ExpertLayerReport: MessageFns<ExpertLayerReport> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseExpertLayerReport();
+      const message = createBaseMoeLayerStats();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -2591,6 +2607,22 @@ export const ExpertLayerReport: MessageFns<ExpertLayerReport> = {
 
             break;
           }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.tokens = longToNumber(reader.uint64());
+            continue;
+          }
+          case 9: {
+            if (tag !== 73) {
+              break;
+            }
+
+            message.imbalance = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2603,7 +2635,7 @@ export const ExpertLayerReport: MessageFns<ExpertLayerReport> = {
     }
   },
 
-  fromJSON(object: any): ExpertLayerReport {
+  fromJSON(object: any): MoeLayerStats {
     return {
       layer: isSet(object.layer) ? globalThis.Number(object.layer) : 0,
       routed: globalThis.Array.isArray(object?.routed) ? object.routed.map((e: any) => globalThis.Number(e)) : [],
@@ -2630,10 +2662,12 @@ export const ExpertLayerReport: MessageFns<ExpertLayerReport> = {
       dropped: globalThis.Array.isArray(object?.dropped)
         ? object.dropped.map((e: any) => globalThis.Number(e))
         : [],
+      tokens: isSet(object.tokens) ? globalThis.Number(object.tokens) : 0,
+      imbalance: isSet(object.imbalance) ? globalThis.Number(object.imbalance) : 0,
     };
   },
 
-  toJSON(message: ExpertLayerReport): unknown {
+  toJSON(message: MoeLayerStats): unknown {
     const obj: any = {};
     if (message.layer !== 0) {
       obj.layer = Math.round(message.layer);
@@ -2656,14 +2690,20 @@ export const ExpertLayerReport: MessageFns<ExpertLayerReport> = {
     if (message.dropped?.length) {
       obj.dropped = message.dropped.map((e) => Math.round(e));
     }
+    if (message.tokens !== 0) {
+      obj.tokens = Math.round(message.tokens);
+    }
+    if (message.imbalance !== 0) {
+      obj.imbalance = floatToJson(message.imbalance);
+    }
     return obj;
   },
 
-  create<I extends Exact<DeepPartial<ExpertLayerReport>, I>>(base?: I): ExpertLayerReport {
-    return ExpertLayerReport.fromPartial(base ?? ({} as any));
+  create<I extends Exact<DeepPartial<MoeLayerStats>, I>>(base?: I): MoeLayerStats {
+    return MoeLayerStats.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<ExpertLayerReport>, I>>(object: I): ExpertLayerReport {
-    const message = createBaseExpertLayerReport();
+  fromPartial<I extends Exact<DeepPartial<MoeLayerStats>, I>>(object: I): MoeLayerStats {
+    const message = createBaseMoeLayerStats();
     message.layer = object.layer ?? 0;
     message.routed = object.routed?.map((e) => e) || [];
     message.droppedShare = object.droppedShare ?? 0;
@@ -2671,6 +2711,8 @@ export const ExpertLayerReport: MessageFns<ExpertLayerReport> = {
     message.routerZLoss = object.routerZLoss ?? 0;
     message.routerEntropy = object.routerEntropy ?? 0;
     message.dropped = object.dropped?.map((e) => e) || [];
+    message.tokens = object.tokens ?? 0;
+    message.imbalance = object.imbalance ?? 0;
     return message;
   },
 };
@@ -3386,7 +3428,7 @@ export const StopRun: MessageFns<StopRun> = {
 };
 
 function createBaseRelease(): Release {
-  return { runId: "", generation: 0, forget: false, reason: "" };
+  return { runId: "", generation: 0, discardState: false, reason: "" };
 }
 
 export const Release: MessageFns<Release> = {
@@ -3397,8 +3439,8 @@ export const Release: MessageFns<Release> = {
     if (message.generation !== 0) {
       writer.uint32(16).uint32(message.generation);
     }
-    if (message.forget !== false) {
-      writer.uint32(24).bool(message.forget);
+    if (message.discardState !== false) {
+      writer.uint32(24).bool(message.discardState);
     }
     if (message.reason !== "") {
       writer.uint32(34).string(message.reason);
@@ -3440,7 +3482,7 @@ export const Release: MessageFns<Release> = {
               break;
             }
 
-            message.forget = reader.bool();
+            message.discardState = reader.bool();
             continue;
           }
           case 4: {
@@ -3471,7 +3513,11 @@ export const Release: MessageFns<Release> = {
         ? globalThis.String(object.run_id)
         : "",
       generation: isSet(object.generation) ? globalThis.Number(object.generation) : 0,
-      forget: isSet(object.forget) ? globalThis.Boolean(object.forget) : false,
+      discardState: isSet(object.discardState)
+        ? globalThis.Boolean(object.discardState)
+        : isSet(object.discard_state)
+        ? globalThis.Boolean(object.discard_state)
+        : false,
       reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
     };
   },
@@ -3484,8 +3530,8 @@ export const Release: MessageFns<Release> = {
     if (message.generation !== 0) {
       obj.generation = Math.round(message.generation);
     }
-    if (message.forget !== false) {
-      obj.forget = message.forget;
+    if (message.discardState !== false) {
+      obj.discardState = message.discardState;
     }
     if (message.reason !== "") {
       obj.reason = message.reason;
@@ -3500,7 +3546,7 @@ export const Release: MessageFns<Release> = {
     const message = createBaseRelease();
     message.runId = object.runId ?? "";
     message.generation = object.generation ?? 0;
-    message.forget = object.forget ?? false;
+    message.discardState = object.discardState ?? false;
     message.reason = object.reason ?? "";
     return message;
   },
@@ -3747,13 +3793,13 @@ export const Failure: MessageFns<Failure> = {
 };
 
 /**
- * One stream for the life of a worker: it says hello, then beats, votes and reports;
- * the coordinator answers with assignments and decisions. The stream's end is the worker's end.
+ * One stream for the life of a worker. The worker sends a hello, then heartbeats, votes and reports;
+ * the coordinator answers with assignments and decisions. When the stream ends, the worker is gone.
  */
 export type WorkersService = typeof WorkersService;
 export const WorkersService = {
-  attend: {
-    path: "/weft.v1.Workers/Attend" as const,
+  connect: {
+    path: "/weft.v1.Workers/Connect" as const,
     requestStream: true as const,
     responseStream: true as const,
     requestSerialize: (value: WorkerMessage): Buffer => Buffer.from(WorkerMessage.encode(value).finish()),
@@ -3761,40 +3807,43 @@ export const WorkersService = {
     responseSerialize: (value: CoordinatorMessage): Buffer => Buffer.from(CoordinatorMessage.encode(value).finish()),
     responseDeserialize: (value: Buffer): CoordinatorMessage => CoordinatorMessage.decode(value),
   },
-  /** A sign of life from a thread of its own, for the time the worker's event loop is busy and its stream silent. */
-  beat: {
-    path: "/weft.v1.Workers/Beat" as const,
+  /** A heartbeat from a thread of its own, while the event loop of the worker is busy and its stream silent. */
+  sendHeartbeat: {
+    path: "/weft.v1.Workers/SendHeartbeat" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: BeatRequest): Buffer => Buffer.from(BeatRequest.encode(value).finish()),
-    requestDeserialize: (value: Buffer): BeatRequest => BeatRequest.decode(value),
-    responseSerialize: (value: BeatReply): Buffer => Buffer.from(BeatReply.encode(value).finish()),
-    responseDeserialize: (value: Buffer): BeatReply => BeatReply.decode(value),
+    requestSerialize: (value: HeartbeatRequest): Buffer => Buffer.from(HeartbeatRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): HeartbeatRequest => HeartbeatRequest.decode(value),
+    responseSerialize: (value: HeartbeatReply): Buffer => Buffer.from(HeartbeatReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): HeartbeatReply => HeartbeatReply.decode(value),
   },
 } as const;
 
 export interface WorkersServer extends UntypedServiceImplementation {
-  attend: handleBidiStreamingCall<WorkerMessage, CoordinatorMessage>;
-  /** A sign of life from a thread of its own, for the time the worker's event loop is busy and its stream silent. */
-  beat: handleUnaryCall<BeatRequest, BeatReply>;
+  connect: handleBidiStreamingCall<WorkerMessage, CoordinatorMessage>;
+  /** A heartbeat from a thread of its own, while the event loop of the worker is busy and its stream silent. */
+  sendHeartbeat: handleUnaryCall<HeartbeatRequest, HeartbeatReply>;
 }
 
 export interface WorkersClient extends Client {
-  attend(): ClientDuplexStream<WorkerMessage, CoordinatorMessage>;
-  attend(options: Partial<CallOptions>): ClientDuplexStream<WorkerMessage, CoordinatorMessage>;
-  attend(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<WorkerMessage, CoordinatorMessage>;
-  /** A sign of life from a thread of its own, for the time the worker's event loop is busy and its stream silent. */
-  beat(request: BeatRequest, callback: (error: ServiceError | null, response: BeatReply) => void): ClientUnaryCall;
-  beat(
-    request: BeatRequest,
-    metadata: Metadata,
-    callback: (error: ServiceError | null, response: BeatReply) => void,
+  connect(): ClientDuplexStream<WorkerMessage, CoordinatorMessage>;
+  connect(options: Partial<CallOptions>): ClientDuplexStream<WorkerMessage, CoordinatorMessage>;
+  connect(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<WorkerMessage, CoordinatorMessage>;
+  /** A heartbeat from a thread of its own, while the event loop of the worker is busy and its stream silent. */
+  sendHeartbeat(
+    request: HeartbeatRequest,
+    callback: (error: ServiceError | null, response: HeartbeatReply) => void,
   ): ClientUnaryCall;
-  beat(
-    request: BeatRequest,
+  sendHeartbeat(
+    request: HeartbeatRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: HeartbeatReply) => void,
+  ): ClientUnaryCall;
+  sendHeartbeat(
+    request: HeartbeatRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: BeatReply) => void,
+    callback: (error: ServiceError | null, response: HeartbeatReply) => void,
   ): ClientUnaryCall;
 }
 

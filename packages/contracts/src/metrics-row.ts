@@ -1,0 +1,116 @@
+import { type PerSource, perSource } from '@weft/common';
+import type { HeldOutLoss } from './held-out-loss.js';
+import { expertImbalance, type MoeLayerStats, type MoeReport } from './moe-report.js';
+
+/** One line of `metrics.jsonl`: a committed step. What rank 0 measured is null where its report was lost with it. */
+export interface MetricsRow {
+  readonly step: number;
+  /** Null where it was not finite. */
+  readonly loss: number | null;
+  readonly learningRate: number | null;
+  readonly gradNorm: number | null;
+  readonly tokensPerSecond: number | null;
+  /** Sequences this step consumed. */
+  readonly sequences: PerSource<number>;
+  readonly seconds: {
+    readonly data: number | null;
+    readonly compute: number | null;
+    readonly communication: number | null;
+    readonly apply: number | null;
+  };
+  /** Only after steps that were followed by an evaluation. A loss is null where it was not finite. */
+  readonly heldOut?: Omit<HeldOutLoss, 'loss'> & { readonly loss: number | null };
+  /** Only of models with MoE layers. */
+  readonly moe?: MoeReport;
+  readonly generation: number;
+  /** When the step was committed, ISO 8601 in UTC. */
+  readonly time: string;
+}
+
+/**
+ * Reads a line of `metrics.jsonl`. Fields that an older version did not write have neutral values.
+ *
+ * @returns undefined for a line that is torn or not a row.
+ */
+export function parseMetricsRow(line: string): MetricsRow | undefined {
+  const raw = parseObject(line);
+  const step = numberOrNull(raw?.step);
+  if (raw === undefined || step === null) return undefined;
+  const sequences = asObject(raw.sequences);
+  const seconds = asObject(raw.seconds);
+  const moe = raw.moe ?? raw.experts;
+  return {
+    step,
+    loss: numberOrNull(raw.loss),
+    learningRate: numberOrNull(raw.learningRate),
+    gradNorm: numberOrNull(raw.gradNorm),
+    tokensPerSecond: numberOrNull(raw.tokensPerSecond),
+    sequences: perSource((source) => number(sequences[source])),
+    seconds: {
+      data: numberOrNull(seconds.data),
+      compute: numberOrNull(seconds.compute),
+      communication: numberOrNull(seconds.communication),
+      apply: numberOrNull(seconds.apply),
+    },
+    ...(isObject(raw.heldOut) ? { heldOut: parseHeldOut(raw.heldOut) } : {}),
+    ...(isObject(moe) ? { moe: parseMoe(moe) } : {}),
+    generation: numberOrNull(raw.generation) ?? 1,
+    time: typeof raw.time === 'string' ? raw.time : '',
+  };
+}
+
+/** When the step was committed, milliseconds since the Unix epoch; 0 where the row does not say. */
+export const committedAtMs = ({ time }: Pick<MetricsRow, 'time'>): number => Date.parse(time) || 0;
+
+function parseHeldOut(raw: RawObject): NonNullable<MetricsRow['heldOut']> {
+  const sources = asObject(raw.sources);
+  return {
+    loss: numberOrNull(raw.loss),
+    sources: perSource((source) => numberOrNull(sources[source])),
+    seconds: number(raw.seconds),
+  };
+}
+
+function parseMoe(raw: RawObject): MoeReport {
+  return {
+    layers: asList(raw.layers).map((layer) => parseMoeLayer(asObject(layer))),
+    bytesSent: number(raw.bytesSent),
+    bytesReceived: number(raw.bytesReceived),
+    waitingSeconds: number(raw.waitingSeconds),
+  };
+}
+
+function parseMoeLayer(raw: RawObject): MoeLayerStats {
+  const routed = asList(raw.routed).map(number);
+  return {
+    layer: number(raw.layer),
+    tokens: number(raw.tokens),
+    routed,
+    dropped: asList(raw.dropped).map(number),
+    droppedShare: number(raw.droppedShare),
+    imbalance: numberOrNull(raw.imbalance) ?? expertImbalance(routed),
+    routerEntropy: number(raw.routerEntropy),
+    loadBalanceLoss: number(raw.loadBalanceLoss),
+    routerZLoss: number(raw.routerZLoss),
+  };
+}
+
+type RawObject = Readonly<Record<string, unknown>>;
+
+function parseObject(line: string): RawObject | undefined {
+  try {
+    const value: unknown = JSON.parse(line);
+    return isObject(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function isObject(value: unknown): value is RawObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+const asObject = (value: unknown): RawObject => (isObject(value) ? value : {});
+const asList = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : []);
+const numberOrNull = (value: unknown): number | null => (typeof value === 'number' ? value : null);
+const number = (value: unknown): number => numberOrNull(value) ?? 0;

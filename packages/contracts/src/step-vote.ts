@@ -1,0 +1,17 @@
+/**
+ * A rank's report that its reduced gradients for a step are ready. Every number is global, that is after the all-reduce,
+ * so the votes of all ranks agree except for the digest.
+ */
+export interface StepVote {
+  readonly step: number;
+  /** Mean over the text tokens of the global batch, nats. */
+  readonly loss: number;
+  /** L2 norm of the mean gradient, before clipping. */
+  readonly gradNorm: number;
+  /** Whether all gradients are finite; a step with others is counted but not applied. */
+  readonly finite: boolean;
+  /** SHA-256 over the identities of the sequences this rank consumed, hexadecimal. */
+  readonly sequenceDigest: string;
+  /** Text tokens that the loss is the mean of. */
+  readonly lossTokens: number;
+}

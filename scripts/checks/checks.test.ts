@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest';
+import { findingsOfKnip } from './dead-code.mjs';
 import { findBrokenPaths } from './doc-paths.mjs';
-import { findLongFiles } from './file-length.mjs';
+import { findCrumbs, findLongFiles } from './file-size.mjs';
 import { FLOORS, findForbiddenImports, importsOf } from './import-rule.mjs';
 import { findAddresses } from './lockfile.mjs';
+import { findRetiredWords } from './retired-words.mjs';
 import { readRooms } from './rooms.mjs';
 import { findingsOfBiome, findingsOfOxlint } from './tools.mjs';
 
@@ -118,9 +120,58 @@ describe('paths in documents', () => {
   });
 });
 
-it('a file of 500 lines is let through, one of 501 is not', () => {
-  expect(findLongFiles([{ path: 'a.ts', text: 'x\n'.repeat(500) }])).toEqual([]);
-  expect(findLongFiles([{ path: 'a.ts', text: 'x\n'.repeat(501) }])).toEqual(['a.ts has 501 lines']);
+it('a file of 450 lines is let through, one of 451 is not', () => {
+  expect(findLongFiles([{ path: 'a.ts', text: 'x\n'.repeat(450) }])).toEqual([]);
+  expect(findLongFiles([{ path: 'a.ts', text: 'x\n'.repeat(451) }])).toEqual(['a.ts has 451 lines']);
+});
+
+describe('a small file', () => {
+  const small = { path: 'packages/a/src/small.ts', text: 'export const small = 1;\n' };
+  const importer = (name: string) => ({
+    path: `packages/a/src/${name}`,
+    text: "import { small } from './small.js';\n",
+  });
+
+  it('is found when one other file imports it, or none but tests', () => {
+    expect(findCrumbs([small, importer('main.ts'), importer('small.test.ts')])).toEqual([
+      'packages/a/src/small.ts has 1 lines, and packages/a/src/main.ts alone imports it',
+    ]);
+    expect(findCrumbs([small, importer('small.test.ts')])).toEqual([
+      'packages/a/src/small.ts has 1 lines, and nothing but tests alone imports it',
+    ]);
+  });
+
+  it('may stay when two import it, or from 30 lines on', () => {
+    expect(findCrumbs([small, importer('main.ts'), importer('other.ts')])).toEqual([]);
+    const index = { path: 'packages/a/src/index.ts', text: "export { small } from './small.js';\n" };
+    const user = (name: string) => ({
+      path: `packages/${name}/src/main.ts`,
+      text: "import { small } from '@weft/a';\n",
+    });
+    expect(findCrumbs([small, index, user('b'), user('c')])).toEqual([]);
+    expect(findCrumbs([small, index, user('b')])).toHaveLength(1);
+    expect(findCrumbs([{ ...small, text: 'x\n'.repeat(30) }, importer('main.ts')])).toEqual([]);
+  });
+});
+
+it('a retired word is found where it stands as a word of its own, with the one that is used now', () => {
+  const retired = { Bell: 'Notifier', 'held out by': 'kept by' };
+  const text = 'class Bell {}\n// Belling is fine, doorBell too\nit is held out by nobody';
+  expect(findRetiredWords([{ path: 'a.ts', text }], retired)).toEqual([
+    'a.ts:1 says Bell; the word is Notifier',
+    'a.ts:3 says held out by; the word is kept by',
+  ]);
+});
+
+it('what knip finds becomes a sentence each', () => {
+  const issue = { file: 'a.ts', exports: [{ name: 'x' }], duplicates: [[{ name: 'b' }, { name: 'c' }]], files: [] };
+  const unlisted = { file: 'package.json', dependencies: [{ name: 'left-pad' }], files: [{ name: 'package.json' }] };
+  expect(findingsOfKnip(JSON.stringify({ issues: [issue, unlisted] }))).toEqual([
+    'a.ts exports for nobody x',
+    'a.ts exports twice b and c',
+    'package.json is not reached from anywhere',
+    'package.json lists the dependency left-pad',
+  ]);
 });
 
 it('a lockfile may link to a workspace, but not to an address', () => {

@@ -7,8 +7,8 @@ import { dirname, join, normalize } from 'node:path';
 
 /** From below to above. Rooms of one floor do not import each other. */
 export const FLOORS = [
-  ['common', 'proto', 'topology', 'tensorflow-setup'],
-  ['contracts', 'files', 'mixture', 'tensor', 'engine'],
+  ['common', 'proto', 'tensorflow-setup'],
+  ['contracts', 'topology', 'files', 'mixture', 'tensor', 'engine'],
   ['config', 'rpc', 'store', 'telemetry'],
   ['model', 'backend-tensorflow', 'scaling', 'recipes', 'collectives', 'coordination', 'checkpoint', 'data'],
   ['tasks', 'client', 'sweeps', 'demo-data'],

@@ -3,11 +3,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ROOT } from '../lib/root.mjs';
 import { capture, seconds } from '../lib/stage.mjs';
+import { findDeadCode } from './dead-code.mjs';
 import { findBrokenPaths } from './doc-paths.mjs';
-import { findLongFiles, isCounted, MAX_LINES } from './file-length.mjs';
+import { findCrumbs, findLongFiles, isCounted, MAX_LINES, MIN_LINES } from './file-size.mjs';
 import { listFiles, readFiles } from './files.mjs';
 import { findForbiddenImports } from './import-rule.mjs';
 import { findAddresses } from './lockfile.mjs';
+import { findRetiredWords } from './retired-words.mjs';
 import { readRooms } from './rooms.mjs';
 import { runBiome, runOxlint } from './tools.mjs';
 
@@ -47,6 +49,21 @@ const CHECKS = [
     name: `no file over ${MAX_LINES} lines`,
     cure: 'split the file by its thoughts',
     run: () => findLongFiles(readFiles(isCounted)),
+  },
+  {
+    name: `no file under ${MIN_LINES} lines that one other file imports`,
+    cure: 'merge it into the file that imports it, or with its neighbours of one thought',
+    run: () => findCrumbs(readFiles((path) => /^(packages|apps)\/.*\.ts$/.test(path) && !path.includes('/generated/'))),
+  },
+  {
+    name: 'no dead exports, files and dependencies',
+    cure: 'delete it, or drop the word export where its own file uses it; `npx knip` explains itself',
+    run: findDeadCode,
+  },
+  {
+    name: 'one word for one thing',
+    cure: 'use the word of docs/glossary.md (the retired ones: scripts/checks/retired-words.mjs)',
+    run: () => findRetiredWords(readFiles(mayHoldWords)),
   },
   {
     name: 'paths in documents exist',
@@ -91,6 +108,16 @@ export async function runChecks() {
   }
   return counts;
 }
+
+/**
+ * Code, protos and documents; not what is generated, nor the list of the retired words and its test.
+ *
+ * @param {string} path
+ */
+const mayHoldWords = (path) =>
+  /\.(ts|mjs|proto|md|py|yaml|yml|sh)$/.test(path) &&
+  !path.includes('/generated/') &&
+  !path.startsWith('scripts/checks/');
 
 function checkDocuments() {
   const documents = readFiles((path) => /^(docs\/.*|deploy\/.*|README|CONTRIBUTING)\.?md$/.test(path));

@@ -129,7 +129,7 @@ describe('a small file', () => {
   const small = { path: 'packages/a/src/small.ts', text: 'export const small = 1;\n' };
   const importer = (name: string) => ({
     path: `packages/a/src/${name}`,
-    text: "import { small } from './small.js';\n",
+    text: `import { small } from './small.js';\n${'more();\n'.repeat(30)}`,
   });
 
   it('is found when one other file imports it, or none but tests', () => {

@@ -16,7 +16,7 @@ export const RETIRED_WORDS = {
  * @returns {string[]} one sentence a finding
  */
 export function findRetiredWords(files, retired = RETIRED_WORDS) {
-  const pattern = new RegExp(`(?<![\\w$])(?:${Object.keys(retired).map(escape).join('|')})(?![\\w$])`, 'g');
+  const pattern = new RegExp(`(?<![\\w$])(?:${Object.keys(retired).map(quoted).join('|')})(?![\\w$])`, 'g');
   return files.flatMap(({ path, text }) =>
     text.split('\n').flatMap((line, index) => {
       const words = new Set([...line.matchAll(pattern)].map(([word]) => word));
@@ -26,4 +26,4 @@ export function findRetiredWords(files, retired = RETIRED_WORDS) {
 }
 
 /** @param {string} text */
-const escape = (text) => text.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&');
+const quoted = (text) => text.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&');

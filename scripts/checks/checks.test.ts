@@ -2,10 +2,10 @@ import { describe, expect, it } from 'vitest';
 import { findingsOfKnip } from './dead-code.mjs';
 import { findBrokenPaths } from './doc-paths.mjs';
 import { findCrumbs, findLongFiles } from './file-size.mjs';
-import { FLOORS, findForbiddenImports, importsOf } from './import-rule.mjs';
+import { findForbiddenImports, importsOf, LAYERS } from './layers.mjs';
 import { findAddresses } from './lockfile.mjs';
+import { readPackages } from './packages.mjs';
 import { findRetiredWords } from './retired-words.mjs';
-import { readRooms } from './rooms.mjs';
 import { findingsOfBiome, findingsOfOxlint } from './tools.mjs';
 
 const engine = {
@@ -23,20 +23,20 @@ const model = {
 const inModel = (text: string, path = 'packages/model/src/a.ts') =>
   findForbiddenImports([engine, model], [{ path, text }]);
 
-describe('the import rule', () => {
-  it('lets a room import from a floor below that it lists', () => {
+describe('the rule of layers', () => {
+  it('lets a package import from a layer below that it lists', () => {
     expect(inModel("import { tf } from '@weft/engine';\nimport './b.js';\nimport { join } from 'node:path';")).toEqual(
       [],
     );
   });
 
-  it('finds imports of rooms beside or above', () => {
+  it('finds imports of packages of the same layer or above', () => {
     expect(inModel("import { x } from '@weft/data';")).toEqual([
-      'packages/model/src/a.ts imports @weft/data, which is not on a floor below model',
+      'packages/model/src/a.ts imports @weft/data, which is not in a layer below model',
     ]);
-    expect(inModel("export * from '@weft/training';")[0]).toMatch(/not on a floor below model/);
-    expect(inModel("const x = await import('@weft/training');")[0]).toMatch(/not on a floor below model/);
-    expect(inModel("import type {\n  A,\n} from '@weft/worker';")[0]).toMatch(/not on a floor below model/);
+    expect(inModel("export * from '@weft/training';")[0]).toMatch(/not in a layer below model/);
+    expect(inModel("const x = await import('@weft/training');")[0]).toMatch(/not in a layer below model/);
+    expect(inModel("import type {\n  A,\n} from '@weft/worker';")[0]).toMatch(/not in a layer below model/);
   });
 
   it('finds imports that package.json or tsconfig.json do not list', () => {
@@ -49,18 +49,18 @@ describe('the import rule', () => {
   it('finds lists that name what must not be imported', () => {
     const wrong = { ...engine, dependencies: ['@weft/model'], references: ['common'] };
     expect(findForbiddenImports([wrong], [])).toEqual([
-      'packages/engine/package.json lists @weft/model, which is not on a floor below engine',
+      'packages/engine/package.json lists @weft/model, which is not in a layer below engine',
       'packages/engine/tsconfig.json refers to common, which its package.json does not list',
     ]);
   });
 
-  it('finds paths into another room, by name or relative', () => {
-    expect(inModel("import { x } from '@weft/engine/src/tf.js';")[0]).toMatch(/from inside another room/);
-    expect(inModel("import { x } from '../../engine/src/tf.js';")[0]).toMatch(/lies in another room/);
-    expect(inModel("import { x } from '../../../scripts/lib/root.mjs';")[0]).toMatch(/lies in another room/);
+  it('finds paths into another owner, by name or relative', () => {
+    expect(inModel("import { x } from '@weft/engine/src/tf.js';")[0]).toMatch(/from inside another package/);
+    expect(inModel("import { x } from '../../engine/src/tf.js';")[0]).toMatch(/lies in another package/);
+    expect(inModel("import { x } from '../../../scripts/lib/root.mjs';")[0]).toMatch(/lies in another package/);
   });
 
-  it('keeps a package to the room that owns it', () => {
+  it('keeps a package of the registry to the package that owns it', () => {
     for (const name of [
       'koffi',
       '@tensorflow/tfjs',
@@ -78,7 +78,7 @@ describe('the import rule', () => {
 
   it('keeps @weft/testing to tests', () => {
     expect(inModel("import { x } from '@weft/testing';", 'packages/model/src/a.test.ts')).toEqual([]);
-    expect(inModel("import { x } from '@weft/testing';")[0]).toMatch(/not on a floor below/);
+    expect(inModel("import { x } from '@weft/testing';")[0]).toMatch(/not in a layer below/);
   });
 
   it('reads imports, and not what comments and texts say of them', () => {
@@ -87,9 +87,9 @@ const message = "text from 'f'";\nrequire('g'); // import('h')\nimport z,\n{ w }
     expect(importsOf(text).sort()).toEqual(['c', 'd', 'e', 'g', 'h', 'i']);
   });
 
-  it('knows the floor of every room there is', () => {
-    const known = new Set([...FLOORS.flat(), 'testing']);
-    expect(readRooms().filter(({ name }) => !known.has(name))).toEqual([]);
+  it('knows the layer of every package there is', () => {
+    const known = new Set([...LAYERS.flat(), 'testing']);
+    expect(readPackages().filter(({ name }) => !known.has(name))).toEqual([]);
   });
 });
 
@@ -108,7 +108,7 @@ describe('paths in documents', () => {
   });
 
   it('may hold patterns, whose beginning must exist, and words that are no paths of ours', () => {
-    expect(find('`packages/*/src`, `packages/<room>`, `a/b.ts`, `x.y`, `4:4:1`')).toEqual([]);
+    expect(find('`packages/*/src`, `packages/<owner>`, `a/b.ts`, `x.y`, `4:4:1`')).toEqual([]);
     expect(find('`docs/nowhere/*.md`')).toHaveLength(1);
   });
 

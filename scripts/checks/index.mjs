@@ -7,10 +7,10 @@ import { findDeadCode } from './dead-code.mjs';
 import { findBrokenPaths } from './doc-paths.mjs';
 import { findCrumbs, findLongFiles, isCounted, MAX_LINES, MIN_LINES } from './file-size.mjs';
 import { listFiles, readFiles } from './files.mjs';
-import { findForbiddenImports } from './import-rule.mjs';
+import { findForbiddenImports } from './layers.mjs';
 import { findAddresses } from './lockfile.mjs';
+import { readPackages } from './packages.mjs';
 import { findRetiredWords } from './retired-words.mjs';
-import { readRooms } from './rooms.mjs';
 import { runBiome, runOxlint } from './tools.mjs';
 
 /**
@@ -35,11 +35,11 @@ const CHECKS = [
     run: runOxlint,
   },
   {
-    name: 'rooms import only from below',
-    cure: 'move the code to the room that may know it, or list the room in package.json and tsconfig.json (floors: scripts/checks/import-rule.mjs)',
+    name: 'packages import only from lower layers',
+    cure: 'move the code to a package that may know it, or list the package in package.json and tsconfig.json (layers: scripts/checks/layers.mjs)',
     run: () =>
       findForbiddenImports(
-        readRooms(),
+        readPackages(),
         readFiles(
           (path) => /^(packages|apps|e2e)\/.*\.(ts|mts|mjs|js|tsx)$/.test(path) && !path.includes('/generated/'),
         ),

@@ -1,12 +1,12 @@
-// The import rule of docs/design: a room imports only from floors below its own, by the name @weft/<room>, and some
-// packages have one room that may import them.
+// The layers of docs/design/house.md: a package imports only from lower layers, by the name @weft/<package>; and some
+// packages of the registry belong to one of ours, which alone may import them.
 
 import { dirname, join, normalize } from 'node:path';
 
 /** @import { SourceFile } from './files.mjs' */
 
-/** From below to above. Rooms of one floor do not import each other. */
-export const FLOORS = [
+/** From the lowest up. Packages of one layer do not import each other. */
+export const LAYERS = [
   ['common', 'proto', 'tensorflow-setup'],
   ['contracts', 'topology', 'files', 'mixture', 'tensor', 'engine'],
   ['config', 'rpc', 'store', 'telemetry'],
@@ -17,10 +17,10 @@ export const FLOORS = [
   ['coordinator', 'worker', 'cli'],
 ];
 
-/** Beside the floors: imported by tests only. */
+/** Beside the layers; only tests import it. */
 const TESTS_ONLY = 'testing';
 
-/** Which room alone may import a package; a prefix ending in `/` stands for a scope. */
+/** Which of our packages alone may import one of the registry; a prefix ending in `/` stands for a scope. */
 const OWNERS = Object.entries({
   '@tensorflow/': ['engine', 'tensor', 'backend-tensorflow'],
   koffi: ['engine', 'backend-tensorflow', 'collectives'],
@@ -38,33 +38,33 @@ const OWNERS = Object.entries({
 });
 
 /**
- * A room as its own files describe it.
+ * A package as its own files describe it.
  *
- * @typedef {object} Room
+ * @typedef {object} Package
  * @property {string} name `engine`
  * @property {string} folder `packages/engine`
  * @property {readonly string[]} dependencies names in its package.json, of every kind
- * @property {readonly string[]} references names of the rooms its tsconfig.json refers to
+ * @property {readonly string[]} references names of the packages its tsconfig.json refers to
  */
 
 /**
- * @param {readonly Room[]} rooms
- * @param {readonly SourceFile[]} files sources of rooms and of the whole-run tests
+ * @param {readonly Package[]} packages
+ * @param {readonly SourceFile[]} files sources of packages and of the whole-run tests
  * @returns {string[]} one sentence a finding
  */
-export function findForbiddenImports(rooms, files) {
-  return [...rooms.flatMap(findForbiddenDependencies), ...files.flatMap((file) => findInFile(rooms, file))];
+export function findForbiddenImports(packages, files) {
+  return [...packages.flatMap(findForbiddenDependencies), ...files.flatMap((file) => findInFile(packages, file))];
 }
 
 /**
- * @param {Room} room
+ * @param {Package} importer
  * @returns {string[]}
  */
 function findForbiddenDependencies({ name, folder, dependencies, references }) {
   const listed = dependencies.flatMap((each) => (each.startsWith('@weft/') ? [each.slice('@weft/'.length)] : []));
   const wrong = listed.filter((each) => each !== TESTS_ONLY && !mayImport(name, each));
   return [
-    ...wrong.map((each) => `${folder}/package.json lists @weft/${each}, which is not on a floor below ${name}`),
+    ...wrong.map((each) => `${folder}/package.json lists @weft/${each}, which is not in a layer below ${name}`),
     ...references
       .filter((each) => !listed.includes(each))
       .map((each) => `${folder}/tsconfig.json refers to ${each}, which its package.json does not list`),
@@ -72,21 +72,21 @@ function findForbiddenDependencies({ name, folder, dependencies, references }) {
 }
 
 /**
- * @param {readonly Room[]} rooms
+ * @param {readonly Package[]} packages
  * @param {SourceFile} file
  * @returns {string[]}
  */
-function findInFile(rooms, { path, text }) {
-  const room = rooms.find(({ folder }) => path.startsWith(`${folder}/`));
+function findInFile(packages, { path, text }) {
+  const importer = packages.find(({ folder }) => path.startsWith(`${folder}/`));
   const isTest =
-    /\.test\.ts$|\.child\.m?[jt]s$|\/testing\//.test(path) || room === undefined || room.name === TESTS_ONLY;
+    /\.test\.ts$|\.child\.m?[jt]s$|\/testing\//.test(path) || importer === undefined || importer.name === TESTS_ONLY;
   return importsOf(text).flatMap((specifier) => {
-    if (specifier.startsWith('.')) return relative(path, specifier, room);
-    if (room === undefined) return [];
+    if (specifier.startsWith('.')) return relative(path, specifier, importer);
+    if (importer === undefined) return [];
     const weft = /^@weft\/([^/]+)(\/.*)?$/.exec(specifier);
-    if (weft?.[1] !== undefined) return internal(path, room, weft[1], weft[2], isTest);
+    if (weft?.[1] !== undefined) return internal(path, importer, weft[1], weft[2], isTest);
     const owners = OWNERS.find(([name]) => specifier === name || specifier.startsWith(withSlash(name)))?.[1];
-    return owners === undefined || owners.includes(room.name)
+    return owners === undefined || owners.includes(importer.name)
       ? []
       : [`${path} imports ${specifier}, which only ${owners[0]} may import`];
   });
@@ -98,49 +98,49 @@ const withSlash = (name) => (name.endsWith('/') ? name : `${name}/`);
 /**
  * @param {string} path
  * @param {string} specifier
- * @param {Room | undefined} room
+ * @param {Package | undefined} importer
  */
-function relative(path, specifier, room) {
+function relative(path, specifier, importer) {
   const target = normalize(join(dirname(path), specifier));
-  if (room === undefined ? !/^(packages|apps)\//.test(target) : target.startsWith(`${room.folder}/`)) return [];
-  return [`${path} imports ${specifier}, which lies in another room`];
+  if (importer === undefined ? !/^(packages|apps)\//.test(target) : target.startsWith(`${importer.folder}/`)) return [];
+  return [`${path} imports ${specifier}, which lies in another package`];
 }
 
 /**
  * @param {string} path
- * @param {Room} room
+ * @param {Package} importer
  * @param {string} other
  * @param {string | undefined} inside
  * @param {boolean} isTest
  */
-function internal(path, room, other, inside, isTest) {
-  if (other === room.name) return isTest ? [] : [`${path} imports its own room by name`];
-  if (inside !== undefined) return [`${path} imports @weft/${other}${inside}, from inside another room`];
+function internal(path, importer, other, inside, isTest) {
+  if (other === importer.name) return isTest ? [] : [`${path} imports its own package by name`];
+  if (inside !== undefined) return [`${path} imports @weft/${other}${inside}, from inside another package`];
   if (isTest && other === TESTS_ONLY) return [];
-  if (!mayImport(room.name, other)) {
-    return [`${path} imports @weft/${other}, which is not on a floor below ${room.name}`];
+  if (!mayImport(importer.name, other)) {
+    return [`${path} imports @weft/${other}, which is not in a layer below ${importer.name}`];
   }
-  if (!room.dependencies.includes(`@weft/${other}`)) {
-    return [`${path} imports @weft/${other}, which ${room.folder}/package.json does not list`];
+  if (!importer.dependencies.includes(`@weft/${other}`)) {
+    return [`${path} imports @weft/${other}, which ${importer.folder}/package.json does not list`];
   }
-  if (!isTest && !room.references.includes(other)) {
-    return [`${path} imports @weft/${other}, to which ${room.folder}/tsconfig.json does not refer`];
+  if (!isTest && !importer.references.includes(other)) {
+    return [`${path} imports @weft/${other}, to which ${importer.folder}/tsconfig.json does not refer`];
   }
   return [];
 }
 
 /**
- * @param {string} room
+ * @param {string} importer
  * @param {string} other
  * @returns {boolean}
  */
-function mayImport(room, other) {
-  if (room === TESTS_ONLY) return true;
-  return floorOf(other) !== -1 && floorOf(other) < floorOf(room);
+function mayImport(importer, other) {
+  if (importer === TESTS_ONLY) return true;
+  return layerOf(other) !== -1 && layerOf(other) < layerOf(importer);
 }
 
-/** @param {string} room */
-const floorOf = (room) => FLOORS.findIndex((rooms) => rooms.includes(room));
+/** @param {string} importer */
+const layerOf = (importer) => LAYERS.findIndex((packages) => packages.includes(importer));
 
 /**
  * The module names of static and dynamic imports, re-exports and require calls.

@@ -2,11 +2,13 @@ import { describe, expect, it } from 'vitest';
 import { findingsOfKnip } from './dead-code.mjs';
 import { findBrokenPaths } from './doc-paths.mjs';
 import { findCrumbs, findLongFiles } from './file-size.mjs';
-import { findForbiddenImports, importsOf, LAYERS } from './layers.mjs';
+import { importsOf } from './imports.mjs';
+import { findForbiddenImports, LAYERS } from './layers.mjs';
 import { findAddresses } from './lockfile.mjs';
 import { readPackages } from './packages.mjs';
 import { findRetiredWords } from './retired-words.mjs';
 import { findingsOfBiome, findingsOfOxlint } from './tools.mjs';
+import { findBrokenWalks } from './walks.mjs';
 
 const engine = {
   name: 'engine',
@@ -172,6 +174,38 @@ it('what knip finds becomes a sentence each', () => {
     'package.json is not reached from anywhere',
     'package.json lists the dependency left-pad',
   ]);
+});
+
+describe('a walk of the tour', () => {
+  const code = [
+    { path: 'apps/a/src/main.ts', text: "import { b } from '@weft/b';" },
+    { path: 'packages/b/src/index.ts', text: "export { b } from './b.js';" },
+    { path: 'packages/b/src/b.ts', text: "import type { C } from './c.js';" },
+    { path: 'packages/b/src/c.ts', text: '' },
+  ];
+  const tour = (...lines: string[]) => ({ path: 'docs/tour.md', text: `# Tour\n\n## Down\n\n${lines.join('\n')}\n` });
+  const find = (...lines: string[]) => findBrokenWalks(tour(...lines), code, { Down: 3 });
+  const [first, second, third] = [
+    '1. `apps/a/src/main.ts`: a',
+    '2. `packages/b/src/b.ts`: b',
+    '3. `packages/b/src/c.ts`',
+  ];
+
+  it('goes from a file to one that it imports, through an index or not', () => {
+    expect(find(first, second, third)).toEqual([]);
+    expect(find(first, third)).toEqual([
+      'docs/tour.md, "Down": apps/a/src/main.ts does not import packages/b/src/c.ts',
+    ]);
+    expect(find(first, `${third}, on the wire: c`)).toEqual([]);
+  });
+
+  it('is found when it is missing, empty or too long', () => {
+    expect(findBrokenWalks(tour(), code, { Up: 3 })).toEqual(['docs/tour.md has no section "Up"']);
+    expect(find()).toEqual(['docs/tour.md, "Down": 0 files, of 1 to 3']);
+    expect(findBrokenWalks(tour(first, second, third), code, { Down: 2 })).toEqual([
+      'docs/tour.md, "Down": 3 files, of 1 to 2',
+    ]);
+  });
 });
 
 it('a lockfile may link to a workspace, but not to an address', () => {

@@ -12,6 +12,7 @@ import { findAddresses } from './lockfile.mjs';
 import { readPackages } from './packages.mjs';
 import { findRetiredWords } from './retired-words.mjs';
 import { runBiome, runOxlint } from './tools.mjs';
+import { findBrokenWalks } from './walks.mjs';
 
 /**
  * A check: what it found, one sentence each, or why it was skipped.
@@ -53,7 +54,7 @@ const CHECKS = [
   {
     name: `no file under ${MIN_LINES} lines that one other file imports`,
     cure: 'merge it into the file that imports it, or with its neighbours of one thought',
-    run: () => findCrumbs(readFiles((path) => /^(packages|apps)\/.*\.ts$/.test(path) && !path.includes('/generated/'))),
+    run: () => findCrumbs(readFiles(isCode)),
   },
   {
     name: 'no dead exports, files and dependencies',
@@ -69,6 +70,14 @@ const CHECKS = [
     name: 'paths in documents exist',
     cure: 'correct the document',
     run: checkDocuments,
+  },
+  {
+    name: 'the walks of the tour follow the imports',
+    cure: 'correct the list in docs/tour.md, or shorten the way through the code',
+    run: () => {
+      const [tour] = readFiles((path) => path === 'docs/tour.md');
+      return tour === undefined ? ['docs/tour.md is missing'] : findBrokenWalks(tour, readFiles(isCode));
+    },
   },
   {
     name: 'generated code is in step with proto/',
@@ -108,6 +117,9 @@ export async function runChecks() {
   }
   return counts;
 }
+
+/** @param {string} path */
+const isCode = (path) => /^(packages|apps)\/.*\.ts$/.test(path) && !path.includes('/generated/');
 
 /**
  * Code, protos and documents; not what is generated, nor the list of the retired words and its test.

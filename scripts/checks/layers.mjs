@@ -2,6 +2,7 @@
 // packages of the registry belong to one of ours, which alone may import them.
 
 import { dirname, join, normalize } from 'node:path';
+import { importsOf } from './imports.mjs';
 
 /** @import { SourceFile } from './files.mjs' */
 
@@ -141,16 +142,3 @@ function mayImport(importer, other) {
 
 /** @param {string} importer */
 const layerOf = (importer) => LAYERS.findIndex((packages) => packages.includes(importer));
-
-/**
- * The module names of static and dynamic imports, re-exports and require calls.
- *
- * @param {string} text of a source
- * @returns {string[]}
- */
-export function importsOf(text) {
-  const code = text.replaceAll(/^\s*(\/\/|\*|\/\*).*$/gm, '');
-  const statements = /(?:^|[;}\s])(?:import|export)\s[^'"();]*?from\s*['"]([^'"]+)['"]|^\s*import\s*['"]([^'"]+)['"]/gm;
-  const calls = /\b(?:import|require|require\.resolve)\(\s*['"]([^'"]+)['"]/g;
-  return [...code.matchAll(statements), ...code.matchAll(calls)].map(([, from, bare]) => from ?? bare ?? '');
-}

@@ -1,5 +1,11 @@
-// Legend: B sequences, T positions, R = B·T rows, D width, V vocabulary.
-import { type PhaseContext, type Program, sparseSoftmaxCrossEntropy, type TensorSpec, tf } from '@weft/engine';
+import {
+  createExecutor,
+  type PhaseContext,
+  type Program,
+  sparseSoftmaxCrossEntropy,
+  type TensorSpec,
+  tf,
+} from '@weft/engine';
 import { decoder, decoderParameters, takeRows } from '@weft/model';
 import {
   adamwApply,
@@ -10,8 +16,33 @@ import {
   stepProgram,
   type TrainProgram,
 } from '@weft/training';
-import type { BenchModel } from './models.js';
-import { OPTIMIZER } from './optimizer.js';
+import { type Candidate, type CandidateParts, executorOptions } from './candidate.js';
+import { loadBatch, loadWeights } from './fixture.js';
+import { type BenchModel, OPTIMIZER } from './models.js';
+
+/** The decoder alone in one process. */
+export async function openDecoder(parts: CandidateParts): Promise<Candidate> {
+  const { spec } = parts;
+  await parts.exchangeAddresses(undefined);
+  const program = decoderProgram(spec.model);
+  const executor = createExecutor(program, executorOptions(parts));
+  await loadWeights(executor, program, spec.fixture);
+  const batch = await loadBatch(spec.fixture, spec.rank);
+  let step = 0;
+  return {
+    engine: executor.description,
+    step: async () => {
+      step += 1;
+      const { loss } = await executor.run('step', { ...batch, step: Float32Array.of(step) });
+      const value = loss?.data[0] ?? Number.NaN;
+      loss?.dispose();
+      return value;
+    },
+    close: () => executor.dispose(),
+  };
+}
+
+// Legend: B sequences, T positions, R = B·T rows, D width, V vocabulary.
 
 /** The decoder alone, trained in one process: forward, backward, clipping and AdamW are one phase, `step`. */
 export function decoderProgram(model: BenchModel): Program {

@@ -1,4 +1,4 @@
-"""One rank of PyTorch's gloo all-reduce, in turns with bench/all-reduce.mjs, which starts it.
+"""One rank of PyTorch's gloo all-reduce, in round with bench/all-reduce.mjs, which starts it.
 
 Answers each line {"mib": n, "rounds": n} of its input with the seconds of every round.
 """
@@ -14,14 +14,14 @@ except ImportError:
     sys.exit(f"bench/all-reduce.mjs --peers needs PyTorch: run `{sys.executable} -m pip install torch`, or set PYTHON")
 
 
-def say(message):
+def send(message):
     print(json.dumps(message), flush=True)
 
 
 def main():
     dist.init_process_group("gloo")
     rank, world_size = dist.get_rank(), dist.get_world_size()
-    say({"version": torch.__version__})
+    send({"version": torch.__version__})
     for line in sys.stdin:
         task = json.loads(line)
         if "mib" not in task:
@@ -36,7 +36,7 @@ def main():
             start = time.perf_counter()
             dist.all_reduce(values)
             seconds.append(time.perf_counter() - start)
-        say({"seconds": seconds})
+        send({"seconds": seconds})
     dist.destroy_process_group()
 
 

@@ -5,13 +5,13 @@ Legend: B sequences, T positions, D width, H heads, C width of one head.
 
 import os
 
-from contestant import SPEC, decays, load, meet, serve
+from candidate import SPEC, decays, load, exchange_addresses, serve
 
 # XLA's CPU backend takes a thread for every core that it may run on, and has no other dependable switch.
 if hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: SPEC["threads"]])
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-meet()
+exchange_addresses()
 
 import jax
 import jax.numpy as jnp

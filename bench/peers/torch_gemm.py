@@ -1,12 +1,12 @@
 """A measured process that does nothing but large matrix products in PyTorch: the peak of its own library."""
 
-from contestant import SPEC, meet, serve
+from candidate import SPEC, exchange_addresses, serve
 
-meet()
+exchange_addresses()
 
 import torch
 
-# As in bench/src/gemm-contestant.ts.
+# As in bench/src/gemm-candidate.ts.
 SIDE = {"fp32": 2048, "bf16": 4096}
 
 torch.set_num_threads(SPEC["threads"])

@@ -14,7 +14,7 @@ import time
 
 import torch
 import torch.nn.functional as F
-from contestant import SPEC, cpu_seconds, read_tensors, say
+from candidate import SPEC, cpu_seconds, read_tensors, send
 from torch import nn
 
 GATE_EPSILON = 1e-9
@@ -102,8 +102,8 @@ def fingerprint(tensor):
     """See bench/src/moe/fingerprint.ts."""
     values = tensor.detach().double().flatten()
     i = torch.arange(values.numel(), dtype=torch.float64)
-    shadows = [(values * (frequency * i).cos()).sum().item() for frequency in (0.7, 1.3)]
-    return {"norm": values.norm().item(), "shadows": shadows}
+    projections = [(values * (frequency * i).cos()).sum().item() for frequency in (0.7, 1.3)]
+    return {"norm": values.norm().item(), "projections": projections}
 
 
 def main():
@@ -139,23 +139,23 @@ def main():
         "up": up,
         "down": layer.experts.down.grad,
     }
-    say(
+    send(
         {
             "engine": f"PyTorch {torch.__version__} {mode}, {SPEC['precision']}, {SPEC['threads']} threads",
             "results": {name: fingerprint(tensor) for name, tensor in results.items()},
         }
     )
     for line in sys.stdin:
-        turn = json.loads(line)
-        if "steps" not in turn:
+        round = json.loads(line)
+        if "steps" not in round:
             break
         step_seconds, losses = [], []
         cpu_before = cpu_seconds()
-        for _ in range(turn["steps"]):
+        for _ in range(round["steps"]):
             start = time.perf_counter()
             losses.append(step())
             step_seconds.append(time.perf_counter() - start)
-        say({"stepSeconds": step_seconds, "losses": losses, "cpuSeconds": cpu_seconds() - cpu_before})
+        send({"stepSeconds": step_seconds, "losses": losses, "cpuSeconds": cpu_seconds() - cpu_before})
     # Threads of the inductor's compiler would hold the process back.
     sys.stdout.flush()
     os._exit(0)

@@ -3,9 +3,9 @@
 import os
 import re
 
-from contestant import SPEC, load, meet, serve
+from candidate import SPEC, load, exchange_addresses, serve
 
-meet()
+exchange_addresses()
 
 import torch
 import torch.distributed as dist

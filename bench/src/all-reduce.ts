@@ -1,8 +1,8 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import { pythonOf } from './peers.js';
-import { formatTable } from './table.js';
+import { pythonOf } from './candidates.js';
+import { formatTable } from './render.js';
 
 const SCRIPT = fileURLToPath(new URL('../all-reduce.mjs', import.meta.url));
 

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import { parseBenchArguments } from './arguments.js';
+import { parseMoeArguments, parseStepArguments } from './arguments.js';
 
 describe('the arguments of the bench', () => {
   test('measure every model on one and two threads by default, without peers', () => {
-    expect(parseBenchArguments([])).toMatchObject({
+    expect(parseStepArguments([])).toMatchObject({
       models: ['decoder-5m', 'decoder-34m', 'mm1-tiny'],
       precisions: ['fp32', 'bf16'],
       threads: [1, 2],
@@ -13,14 +13,14 @@ describe('the arguments of the bench', () => {
     });
   });
 
-  test('take fewer turns with --quick, unless they are told how many', () => {
-    expect(parseBenchArguments([])).toMatchObject({ rounds: 5, steps: 3, warmup: 2 });
-    expect(parseBenchArguments(['--quick', '--steps', '4'])).toMatchObject({ rounds: 3, steps: 4, warmup: 1 });
+  test('run fewer rounds with --quick, unless they are told how many', () => {
+    expect(parseStepArguments([])).toMatchObject({ rounds: 5, steps: 3, warmup: 2 });
+    expect(parseStepArguments(['--quick', '--steps', '4'])).toMatchObject({ rounds: 3, steps: 4, warmup: 1 });
   });
 
   test('choose models, threads, precisions, steps and rounds', () => {
     const words = '--models decoder-5m --threads 4 --precisions bf16 --steps 3 --rounds 2 --chip-tflops 0.4'.split(' ');
-    expect(parseBenchArguments(words)).toMatchObject({
+    expect(parseStepArguments(words)).toMatchObject({
       models: ['decoder-5m'],
       threads: [4],
       precisions: ['bf16'],
@@ -31,8 +31,8 @@ describe('the arguments of the bench', () => {
   });
 
   test('name peers one by one, which invites them', () => {
-    expect(parseBenchArguments(['--peers']).peers).toEqual(['torch-eager', 'torch-compile', 'torch-ddp', 'jax']);
-    expect(parseBenchArguments(['--with', 'jax']).peers).toEqual(['jax']);
+    expect(parseStepArguments(['--peers']).peers).toEqual(['torch-eager', 'torch-compile', 'torch-ddp', 'jax']);
+    expect(parseStepArguments(['--with', 'jax']).peers).toEqual(['jax']);
   });
 
   test.each([
@@ -42,6 +42,28 @@ describe('the arguments of the bench', () => {
     [['--chip-tflops', 'many'], '--chip-tflops is "many"'],
     [['--model', 'x'], "Unknown option '--model'"],
   ])('are refused with the option and the value: %j', (words, ...messages) => {
-    for (const message of messages) expect(() => parseBenchArguments(words)).toThrow(message);
+    for (const message of messages) expect(() => parseStepArguments(words)).toThrow(message);
+  });
+});
+
+describe('the arguments of bench moe', () => {
+  test('measure everything by default', () => {
+    expect(parseMoeArguments([])).toMatchObject({
+      parts: ['layer', 'placement'],
+      expertWorkers: [0, 1, 2, 4],
+      sizes: ['moe-256', 'moe-512'],
+      precisions: ['fp32', 'bf16'],
+      threads: [1, 2],
+    });
+  });
+
+  test.each([
+    [['--sizes', 'moe-3'], '--sizes has "moe-3", which is none of moe-256, moe-512'],
+    [['--parts', 'experts'], '--parts has "experts", which is none of layer, placement'],
+    [['--expert-workers', '1,x'], '--expert-workers is "x", not a whole number from 0'],
+    [['--rounds', '0'], '--rounds is "0", not a whole number from 1'],
+    [['--cores', '2'], "Unknown option '--cores'"],
+  ])('refuses %s', (words, message) => {
+    expect(() => parseMoeArguments(words)).toThrow(message);
   });
 });

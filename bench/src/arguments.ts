@@ -1,20 +1,22 @@
-import { parseArgs } from 'node:util';
+import { type ParseArgsConfig, parseArgs } from 'node:util';
 import { didYouMean, WeftError } from '@weft/common';
-import { PRECISIONS } from '@weft/config';
+import { PRECISIONS, type Precision } from '@weft/config';
 import { MODEL_NAMES } from './models.js';
+import { LAYER_SIZES } from './moe/layer.js';
 import { PEERS, type Peer, type PlanOptions } from './plan.js';
 
-export const USAGE = `npm run bench -- [options]
+export const STEP_USAGE = `npm run bench -- [options]          how fast a training step is
+npm run bench -- moe [options]      the MoE layer and expert workers: npm run bench -- moe --help
 
   --models LIST        of ${MODEL_NAMES.join(', ')} (default: all)
   --precisions LIST    of ${PRECISIONS.join(', ')} (default: all)
   --threads LIST       threads of each process (default: 1,2)
   --processes LIST     data-parallel processes (default: 1,2)
-  --rounds N           turns that every contestant takes (default: 5; with --quick 3)
-  --steps N            measured steps of a turn (default: 3; with --quick 2)
+  --rounds N           rounds that every candidate runs (default: 5; with --quick 3)
+  --steps N            measured steps of a round (default: 3; with --quick 2)
   --warmup N           steps before the first round, after the very first one (default: 2; with --quick 1)
   --quick              the whole table in about half the time, with less certain medians
-  --peers              let PyTorch and JAX take turns with ours, and print the ratios
+  --peers              run PyTorch and JAX in the same rounds, and print the ratios
   --with LIST          the peers: of ${PEERS.join(', ')} (default: all that Python has); means --peers
   --chip-tflops N      the chip's peak in TFLOP/s, by its maker: adds the column MFU
   --all-reduce         measure the ring all-reduce as well; against gloo with --peers
@@ -26,7 +28,7 @@ export const USAGE = `npm run bench -- [options]
 
 WEFT_BENCH_PYTHON names the Python that has torch, WEFT_BENCH_JAX_PYTHON the one that has jax (default: python3).`;
 
-export interface BenchOptions extends PlanOptions {
+export interface StepBenchOptions extends PlanOptions {
   readonly rounds: number;
   readonly steps: number;
   readonly warmup: number;
@@ -46,18 +48,38 @@ export interface BenchOptions extends PlanOptions {
 const THOROUGH = { rounds: '5', steps: '3', warmup: '2' } as const;
 const QUICK = { rounds: '3', steps: '2', warmup: '1' } as const;
 
+const STEP_OPTIONS = {
+  models: { type: 'string' },
+  precisions: { type: 'string' },
+  threads: { type: 'string', default: '1,2' },
+  processes: { type: 'string', default: '1,2' },
+  rounds: { type: 'string' },
+  steps: { type: 'string' },
+  warmup: { type: 'string' },
+  quick: { type: 'boolean', default: false },
+  peers: { type: 'boolean', default: false },
+  with: { type: 'string' },
+  'chip-tflops': { type: 'string' },
+  'all-reduce': { type: 'boolean', default: false },
+  profile: { type: 'boolean', default: false },
+  resume: { type: 'boolean', default: false },
+  json: { type: 'boolean', default: false },
+  out: { type: 'string' },
+  help: { type: 'boolean', default: false },
+} as const;
+
 /** @throws WeftError `invalid_argument` naming the option, the value and what it may be. */
-export function parseBenchArguments(words: readonly string[]): BenchOptions {
-  const values = parsed(words);
-  const turns = values.quick ? QUICK : THOROUGH;
+export function parseStepArguments(words: readonly string[]): StepBenchOptions {
+  const values = parse(words, STEP_OPTIONS);
+  const defaults = values.quick ? QUICK : THOROUGH;
   return {
     models: choices('--models', values.models, MODEL_NAMES),
     precisions: choices('--precisions', values.precisions, PRECISIONS),
     threads: list(values.threads).map((word) => wholeNumber('--threads', word, 1)),
     processes: list(values.processes).map((word) => wholeNumber('--processes', word, 1)),
-    rounds: wholeNumber('--rounds', values.rounds ?? turns.rounds, 1),
-    steps: wholeNumber('--steps', values.steps ?? turns.steps, 1),
-    warmup: wholeNumber('--warmup', values.warmup ?? turns.warmup, 0),
+    rounds: wholeNumber('--rounds', values.rounds ?? defaults.rounds, 1),
+    steps: wholeNumber('--steps', values.steps ?? defaults.steps, 1),
+    warmup: wholeNumber('--warmup', values.warmup ?? defaults.warmup, 0),
     peers: values.peers || values.with !== undefined ? choices('--with', values.with, PEERS) : [],
     chipTflops: values['chip-tflops'] === undefined ? undefined : positive('--chip-tflops', values['chip-tflops']),
     allReduce: values['all-reduce'],
@@ -69,33 +91,79 @@ export function parseBenchArguments(words: readonly string[]): BenchOptions {
   };
 }
 
-function parsed(words: readonly string[]) {
+const SIZE_NAMES = LAYER_SIZES.map(({ name }) => name);
+
+/** The layer beside PyTorch, and whole runs with their experts in the rank or in other processes. */
+const MOE_PARTS = ['layer', 'placement'] as const;
+
+export const MOE_USAGE = `npm run bench -- moe [options]
+
+  --parts LIST         of ${MOE_PARTS.join(', ')} (default: all)
+The layer beside PyTorch:
+  --sizes LIST         of ${SIZE_NAMES.join(', ')} (default: all)
+  --precisions LIST    of ${PRECISIONS.join(', ')} (default: all)
+  --threads LIST       threads of each process (default: 1,2)
+  --warmup N           steps before the first round, after the very first one (default: 5)
+Whole runs of moeTiny on the demo data, experts in the rank or in processes of their own:
+  --expert-workers LIST  their numbers; 0: experts in the rank (default: 0,1,2,4)
+Both:
+  --rounds N           rounds that every candidate runs (default: 5)
+  --steps N            measured steps of a round (default: 10)
+  --out FILE           where to write the JSON (default: bench/results/moe.json)
+  --help
+
+WEFT_BENCH_PYTHON names the Python that has torch (default: python3).`;
+
+export interface MoeBenchOptions {
+  readonly parts: readonly (typeof MOE_PARTS)[number][];
+  readonly expertWorkers: readonly number[];
+  readonly sizes: readonly string[];
+  readonly precisions: readonly Precision[];
+  readonly threads: readonly number[];
+  readonly rounds: number;
+  readonly steps: number;
+  readonly warmup: number;
+  readonly out: string | undefined;
+  readonly help: boolean;
+}
+
+const MOE_OPTIONS = {
+  parts: { type: 'string' },
+  'expert-workers': { type: 'string', default: '0,1,2,4' },
+  sizes: { type: 'string' },
+  precisions: { type: 'string' },
+  threads: { type: 'string', default: '1,2' },
+  rounds: { type: 'string', default: '5' },
+  steps: { type: 'string', default: '10' },
+  warmup: { type: 'string', default: '5' },
+  out: { type: 'string' },
+  help: { type: 'boolean', default: false },
+} as const;
+
+/** @throws WeftError `invalid_argument` naming the option, the value and what it may be. */
+export function parseMoeArguments(words: readonly string[]): MoeBenchOptions {
+  const values = parse(words, MOE_OPTIONS);
+  return {
+    parts: choices('--parts', values.parts, MOE_PARTS),
+    expertWorkers: list(values['expert-workers']).map((word) => wholeNumber('--expert-workers', word, 0)),
+    sizes: choices('--sizes', values.sizes, SIZE_NAMES),
+    precisions: choices('--precisions', values.precisions, PRECISIONS),
+    threads: list(values.threads).map((word) => wholeNumber('--threads', word, 1)),
+    rounds: wholeNumber('--rounds', values.rounds, 1),
+    steps: wholeNumber('--steps', values.steps, 1),
+    warmup: wholeNumber('--warmup', values.warmup, 0),
+    out: values.out,
+    help: values.help,
+  };
+}
+
+/** @throws WeftError `invalid_argument` for an option that is not in the list. */
+function parse<Options extends NonNullable<ParseArgsConfig['options']>>(words: readonly string[], options: Options) {
   try {
-    return parseArgs({
-      args: [...words],
-      options: {
-        models: { type: 'string' },
-        precisions: { type: 'string' },
-        threads: { type: 'string', default: '1,2' },
-        processes: { type: 'string', default: '1,2' },
-        rounds: { type: 'string' },
-        steps: { type: 'string' },
-        warmup: { type: 'string' },
-        quick: { type: 'boolean', default: false },
-        peers: { type: 'boolean', default: false },
-        with: { type: 'string' },
-        'chip-tflops': { type: 'string' },
-        'all-reduce': { type: 'boolean', default: false },
-        profile: { type: 'boolean', default: false },
-        resume: { type: 'boolean', default: false },
-        json: { type: 'boolean', default: false },
-        out: { type: 'string' },
-        help: { type: 'boolean', default: false },
-      },
-    }).values;
+    return parseArgs({ args: [...words], options }).values;
   } catch (cause) {
     const message = cause instanceof Error ? cause.message : String(cause);
-    throw new WeftError('invalid_argument', message, { cause, cure: 'run `npm run bench -- --help`' });
+    throw new WeftError('invalid_argument', message, { cause, cure: 'run the same command with --help alone' });
   }
 }
 

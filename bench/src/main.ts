@@ -1,118 +1,27 @@
 #!/usr/bin/env node
-// `npm run bench`: how fast a training step is, in the units of docs/benchmarks.md.
-import { mkdtemp, rm } from 'node:fs/promises';
-import { availableParallelism, tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+// `npm run bench`: measures training steps, or with the word moe MoE layers and expert workers.
 import { WeftError } from '@weft/common';
-import { measureAllReduce, renderAllReduce } from './all-reduce.js';
-import { type BenchOptions, parseBenchArguments, USAGE } from './arguments.js';
-import { writeFixture } from './fixture.js';
-import { benchModel } from './models.js';
-import { OPTIMIZER } from './optimizer.js';
-import { findPeers } from './peers.js';
-import { type BenchCase, contestantsOf, type Peer, planCases } from './plan.js';
-import { describeCase, renderProfile, renderResults } from './render.js';
-import { emptyReport, isSameCase, type Report, readResults, writeReport } from './report.js';
-import { runCase } from './run-case.js';
-import { median } from './statistics.js';
-import { type CaseResult, type Measurement, summarise } from './summary.js';
-
-const DEFAULT_OUT = fileURLToPath(new URL('../results/latest.json', import.meta.url));
+import { MOE_USAGE, parseMoeArguments, parseStepArguments, STEP_USAGE } from './arguments.js';
+import { benchSteps } from './bench-steps.js';
+import { benchMoe } from './moe/bench-moe.js';
 
 try {
-  const options = parseBenchArguments(process.argv.slice(2));
-  if (options.help) console.log(USAGE);
-  else process.exitCode = await bench(options);
+  process.exitCode = await bench(process.argv.slice(2));
 } catch (thrown) {
   const error = WeftError.from(thrown);
   console.error(error.cure === undefined ? error.message : `${error.message}\n${error.cure}`);
   process.exitCode = 1;
 }
 
-/** Returns the exit code: 1 when a peer's model turned out to be another one, or ours broke down. */
-async function bench(options: BenchOptions): Promise<number> {
-  const cases = planCases(options, availableParallelism());
-  const { peers, missing } = findPeers(options.profile ? [] : options.peers);
-  for (const sentence of missing) console.error(sentence);
-  const out = options.out ?? DEFAULT_OUT;
-  let report = emptyReport(options);
-  const known = options.resume ? await readResults(out, report) : [];
-  const startedMs = Date.now();
-  const directory = await mkdtemp(join(tmpdir(), 'weft-bench-'));
-  try {
-    for (const [index, benchCase] of cases.entries()) {
-      const kept = known.find((result) => isSameCase(result.case, benchCase));
-      const place = `${index + 1}/${cases.length} ${describeCase(benchCase)}`;
-      try {
-        if (kept === undefined) {
-          const say = (what: string) => console.error(`${minutes(Date.now() - startedMs)} ${place}: ${what}`);
-          const { measurements, failures } = await measure(benchCase, peers, options, directory, say);
-          if (options.profile) printProfile(benchCase, measurements);
-          else report = withResult(report, summarise(benchCase, measurements, failures, options.chipTflops));
-        } else report = withResult(report, kept);
-      } catch (thrown) {
-        const reason = `${describeCase(benchCase)}: ${WeftError.from(thrown).message}`;
-        report = { ...report, broken: [...report.broken, reason] };
-      }
-      if (!options.profile) await writeReport(out, report);
-    }
-  } finally {
-    await rm(directory, { recursive: true, force: true });
+async function bench(words: readonly string[]): Promise<number> {
+  if (words[0] === 'moe') {
+    const options = parseMoeArguments(words.slice(1));
+    if (options.help) console.log(MOE_USAGE);
+    else await benchMoe(options);
+    return 0;
   }
-  for (const sentence of report.broken) console.error(sentence);
-  const failed = report.broken.length > 0 ? 1 : 0;
-  if (options.profile) return failed;
-
-  if (options.allReduce) {
-    report = { ...report, allReduce: await measureAllReduce(peers.includes('torch-ddp')) };
-    await writeReport(out, report);
-  }
-  print(report);
-  return report.results.some(({ agreement }) => agreement.some(({ isEqual }) => !isEqual)) ? 1 : failed;
-}
-
-function print({ options, machine, results, allReduce, ...others }: Report): void {
-  if (options.json) {
-    console.log(JSON.stringify({ ...others, machine, options, results, allReduce }, null, 2));
-    return;
-  }
-  console.log(`${machine.processor}, ${machine.cores} cores, Node ${machine.node}`);
-  console.log(renderResults(results));
-  if (allReduce !== undefined) console.log(`\n${renderAllReduce(allReduce)}`);
-}
-
-function withResult(report: Report, result: CaseResult): Report {
-  return { ...report, results: [...report.results, result] };
-}
-
-/** 754000 → "12:34" */
-function minutes(ms: number): string {
-  const seconds = Math.round(ms / 1000);
-  return `${String(Math.floor(seconds / 60)).padStart(2, '0')}:${String(seconds % 60).padStart(2, '0')}`;
-}
-
-async function measure(
-  benchCase: BenchCase,
-  peers: readonly Peer[],
-  options: BenchOptions,
-  directory: string,
-  onProgress: (what: string) => void,
-) {
-  const model = benchModel(benchCase.model);
-  const where = join(directory, `${benchCase.model}-${benchCase.processes}`);
-  const fixture = await writeFixture(where, model, benchCase.processes);
-  return runCase(benchCase, {
-    ...options,
-    contestants: options.profile ? ['weft'] : contestantsOf(benchCase, peers),
-    team: { model, optimizer: OPTIMIZER, fixture, trace: options.profile },
-    cacheDirectory: join(directory, 'cache'),
-    onProgress,
-  });
-}
-
-function printProfile(benchCase: BenchCase, measurements: readonly Measurement[]): void {
-  for (const { rounds, profile = [] } of measurements) {
-    console.log(renderProfile(benchCase, median(rounds.flat()), profile));
-  }
+  const options = parseStepArguments(words);
+  if (!options.help) return benchSteps(options);
+  console.log(STEP_USAGE);
+  return 0;
 }

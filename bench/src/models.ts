@@ -1,4 +1,4 @@
-import type { ConnectorConfig, DecoderConfig, ModelConfig, VisionConfig } from '@weft/config';
+import type { ConnectorConfig, DecoderConfig, ModelConfig, OptimizerConfig, VisionConfig } from '@weft/config';
 import { decoderParameters, modelParameters, type ParameterSpec } from '@weft/model';
 import { recipe } from '@weft/recipes';
 
@@ -71,3 +71,15 @@ function decoderOnly(
   const decoder = { ...sizes, ropeTheta: 10_000, qkNorm: false, normEpsilon: 1e-5, moe: null };
   return { name, batchSize: BATCH_SIZE, sequenceLength, decoder, images: null };
 }
+
+/** AdamW, fully decoupled, clipped at 1, at a constant rate, so that losses can be compared step by step. */
+export const OPTIMIZER: OptimizerConfig = {
+  learningRate: 1e-3,
+  weightDecay: 1e-4,
+  beta1: 0.9,
+  beta2: 0.95,
+  epsilon: 1e-8,
+  clipNorm: 1,
+  warmupSteps: 0,
+  finalLearningRateRatio: 1,
+};

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { contestantsOf, PEERS, planCases, turnOrder } from './plan.js';
+import { candidatesOf, PEERS, planCases, rotated } from './plan.js';
 
 const everything = {
   models: ['decoder-5m', 'mm1-tiny'],
@@ -28,17 +28,10 @@ describe('the plan', () => {
 
   test('sets peers only against work that they can do', () => {
     const decoder = { model: 'decoder-5m', precision: 'fp32', threads: 1, processes: 1 } as const;
-    expect(contestantsOf(decoder, PEERS)).toEqual([
-      'weft',
-      'torch-eager',
-      'torch-compile',
-      'jax',
-      'gemm',
-      'torch-gemm',
-    ]);
-    expect(contestantsOf(decoder, [])).toEqual(['weft', 'gemm']);
-    expect(contestantsOf({ ...decoder, model: 'mm1-tiny' }, ['jax', 'torch-eager'])).not.toContain('jax');
-    expect(contestantsOf({ ...decoder, model: 'mm1-tiny', processes: 2 }, PEERS)).toEqual([
+    expect(candidatesOf(decoder, PEERS)).toEqual(['weft', 'torch-eager', 'torch-compile', 'jax', 'gemm', 'torch-gemm']);
+    expect(candidatesOf(decoder, [])).toEqual(['weft', 'gemm']);
+    expect(candidatesOf({ ...decoder, model: 'mm1-tiny' }, ['jax', 'torch-eager'])).not.toContain('jax');
+    expect(candidatesOf({ ...decoder, model: 'mm1-tiny', processes: 2 }, PEERS)).toEqual([
       'weft',
       'weft-alone',
       'weft-apart',
@@ -49,11 +42,6 @@ describe('the plan', () => {
   });
 
   test('lets everybody begin a round in turn', () => {
-    expect([0, 1, 2, 3].map((round) => turnOrder(['a', 'b', 'c'], round).join(''))).toEqual([
-      'abc',
-      'bca',
-      'cab',
-      'abc',
-    ]);
+    expect([0, 1, 2, 3].map((round) => rotated(['a', 'b', 'c'], round).join(''))).toEqual(['abc', 'bca', 'cab', 'abc']);
   });
 });

@@ -18,7 +18,7 @@ export interface BenchCase {
  */
 export const PEERS = ['torch-eager', 'torch-compile', 'torch-ddp', 'jax'] as const;
 export type Peer = (typeof PEERS)[number];
-export type ContestantName = 'weft' | 'weft-alone' | 'weft-apart' | Peer | 'gemm' | 'torch-gemm';
+export type CandidateName = 'weft' | 'weft-alone' | 'weft-apart' | Peer | 'gemm' | 'torch-gemm';
 
 export interface PlanOptions {
   readonly models: readonly ModelName[];
@@ -41,7 +41,7 @@ export function planCases({ models, precisions, threads, processes }: PlanOption
 }
 
 /** Who runs in a case, ours first. JAX knows the decoder alone. */
-export function contestantsOf({ model, processes }: BenchCase, peers: readonly Peer[]): ContestantName[] {
+export function candidatesOf({ model, processes }: BenchCase, peers: readonly Peer[]): CandidateName[] {
   const fitting: readonly Peer[] =
     processes > 1 ? ['torch-ddp'] : ['torch-eager', 'torch-compile', ...(model === 'mm1-tiny' ? [] : ['jax' as const])];
   const invited = fitting.filter((peer) => peers.includes(peer));
@@ -54,18 +54,18 @@ export function contestantsOf({ model, processes }: BenchCase, peers: readonly P
   ];
 }
 
-/** Whether a contestant trains through our engine. */
-export function isOurs(contestant: ContestantName): boolean {
-  return contestant === 'weft' || contestant === 'weft-alone' || contestant === 'weft-apart';
+/** Whether a candidate trains through our engine. */
+export function isOurs(candidate: CandidateName): boolean {
+  return candidate === 'weft' || candidate === 'weft-alone' || candidate === 'weft-apart';
 }
 
-/** Whether a contestant only multiplies matrices. */
-export function isGemm(contestant: ContestantName): boolean {
-  return contestant === 'gemm' || contestant === 'torch-gemm';
+/** Whether a candidate only multiplies matrices. */
+export function isGemm(candidate: CandidateName): boolean {
+  return candidate === 'gemm' || candidate === 'torch-gemm';
 }
 
-/** The order of turns: A B C, then B C A, and so on, so that nobody always follows the same neighbour at an edge. */
-export function turnOrder<T>(contestants: readonly T[], round: number): readonly T[] {
-  const shift = round % Math.max(1, contestants.length);
-  return [...contestants.slice(shift), ...contestants.slice(0, shift)];
+/** The order within a round: A B C, then B C A, and so on, so that none always runs after the same neighbour. */
+export function rotated<T>(candidates: readonly T[], round: number): readonly T[] {
+  const shift = round % Math.max(1, candidates.length);
+  return [...candidates.slice(shift), ...candidates.slice(0, shift)];
 }

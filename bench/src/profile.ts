@@ -1,5 +1,5 @@
 import type { OpTiming } from '@weft/engine';
-import type { OpProfile } from './contestant-spec.js';
+import type { OpProfile } from './candidate-spec.js';
 
 /** Sums traced ops by phase and type. */
 export class Profile {

@@ -1,8 +1,6 @@
-import type { OpProfile } from './contestant-spec.js';
+import type { OpProfile } from './candidate-spec.js';
 import type { BenchCase } from './plan.js';
-import type { CaseResult, Row } from './summary.js';
-import { LOSS_TOLERANCE } from './summary.js';
-import { type Column, formatTable } from './table.js';
+import { type CaseResult, LOSS_TOLERANCE, type Row } from './summary.js';
 
 /** "decoder-5m fp32, 1 thread" */
 export function describeCase({ model, precision, threads, processes }: BenchCase): string {
@@ -35,9 +33,9 @@ const COLUMNS: readonly ResultColumn[] = [
   left('model', (_, result) => result.case.model),
   left('precision', (_, result) => result.case.precision),
   left('threads', (row, { case: { processes, threads } }) =>
-    processes === 1 || row.contestant === 'weft-alone' ? `${threads}` : `${processes}×${threads}`,
+    processes === 1 || row.candidate === 'weft-alone' ? `${threads}` : `${processes}×${threads}`,
   ),
-  left('contestant', (row) => row.contestant),
+  left('candidate', (row) => row.candidate),
   right('tokens/s', (row) => row.tokensPerSecond.toFixed(0)),
   right('GFLOP/s', (row) => (row.modelFlopsPerSecond / 1e9).toFixed(1)),
   right('of GEMM peak', (row) => percent(row.shareOfGemmPeak)),
@@ -56,12 +54,12 @@ const COLUMNS: readonly ResultColumn[] = [
 
 function remarks(result: CaseResult): string[] {
   const name = describeCase(result.case);
-  const agreements = result.agreement.map(({ contestant, firstLossDifference, steps, lastLossDifference, isEqual }) => {
-    const first = `${name}: first loss of ${contestant} differs by ${small(firstLossDifference)}`;
+  const agreements = result.agreement.map(({ candidate, firstLossDifference, steps, lastLossDifference, isEqual }) => {
+    const first = `${name}: first loss of ${candidate} differs by ${small(firstLossDifference)}`;
     const last = steps > 1 ? `, loss of step ${steps} by ${small(lastLossDifference)}` : '';
     return isEqual ? `${first}${last}` : `${first}, more than ${LOSS_TOLERANCE}: THE MODELS ARE NOT EQUAL`;
   });
-  const failures = result.failures.map(({ contestant, reason }) => `${name}: ${contestant} broke down: ${reason}`);
+  const failures = result.failures.map(({ candidate, reason }) => `${name}: ${candidate} broke down: ${reason}`);
   const { gemmFlopsPerSecond: peak, torchGemmFlopsPerSecond: torchPeak } = result;
   const ofTorch = torchPeak === undefined ? '' : `, of PyTorch ${(torchPeak / 1e9).toFixed(0)}`;
   return [
@@ -73,11 +71,11 @@ function remarks(result: CaseResult): string[] {
 }
 
 /** What others did to the measurement, if they did. */
-function noise({ case: { threads, processes }, gemmBusyCores, othersCores }: CaseResult): string[] {
+function noise({ case: { threads, processes }, gemmBusyCores, backgroundCores }: CaseResult): string[] {
   const cores = threads * processes;
   const starved = `matrix products had ${gemmBusyCores.toFixed(2)} of ${cores} cores`;
-  const { mean = 0, worst = 0 } = othersCores ?? {};
-  const others = `others had ${mean.toFixed(2)} cores on average, ${worst.toFixed(2)} in the turns of one contestant`;
+  const { mean = 0, worst = 0 } = backgroundCores ?? {};
+  const others = `others had ${mean.toFixed(2)} cores on average, ${worst.toFixed(2)} while one candidate ran`;
   return [...(gemmBusyCores < QUIET * cores ? [starved] : []), ...(worst > CHORES ? [others] : [])];
 }
 
@@ -109,4 +107,27 @@ function percent(share: number): string {
 
 function small(difference: number): string {
   return difference.toExponential(1);
+}
+
+/** A column: its title, and whether its cells are numbers, which stand right. */
+export interface Column {
+  readonly title: string;
+  readonly align: 'left' | 'right';
+}
+
+/** Lays rows out in columns two blanks apart, titles first. */
+export function formatTable(columns: readonly Column[], rows: readonly (readonly string[])[]): string {
+  const lines = [columns.map(({ title }) => title), ...rows];
+  const widths = columns.map((_, at) => Math.max(...lines.map((line) => (line[at] ?? '').length)));
+  return lines
+    .map((line) =>
+      columns
+        .map(({ align }, at) => {
+          const cell = line[at] ?? '';
+          return align === 'right' ? cell.padStart(widths[at] ?? 0) : cell.padEnd(widths[at] ?? 0);
+        })
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n');
 }

@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { parseBenchArguments } from './arguments.js';
+import { parseStepArguments } from './arguments.js';
 import { emptyReport, readResults, resultsOf, writeReport } from './report.js';
 import type { CaseResult } from './summary.js';
 
@@ -11,12 +11,12 @@ const result: CaseResult = {
   gemmFlopsPerSecond: 1e11,
   torchGemmFlopsPerSecond: undefined,
   gemmBusyCores: 1,
-  othersCores: undefined,
+  backgroundCores: undefined,
   rows: [],
   agreement: [],
   failures: [],
 };
-const report = (...words: string[]) => emptyReport(parseBenchArguments(words));
+const report = (...words: string[]) => emptyReport(parseStepArguments(words));
 
 describe('a run that goes on', () => {
   let directory: string;

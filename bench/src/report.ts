@@ -3,7 +3,7 @@ import { availableParallelism, cpus } from 'node:os';
 import { dirname } from 'node:path';
 import { WEFT_VERSION, WeftError } from '@weft/common';
 import type { AllReduceResult } from './all-reduce.js';
-import type { BenchOptions } from './arguments.js';
+import type { StepBenchOptions } from './arguments.js';
 import type { BenchCase } from './plan.js';
 import type { CaseResult } from './summary.js';
 
@@ -11,14 +11,14 @@ import type { CaseResult } from './summary.js';
 export interface Report {
   readonly weft: string;
   readonly machine: { readonly processor: string; readonly cores: number; readonly node: string };
-  readonly options: BenchOptions;
+  readonly options: StepBenchOptions;
   readonly results: readonly CaseResult[];
   /** Cases that could not be measured, and why. */
   readonly broken: readonly string[];
   readonly allReduce?: readonly AllReduceResult[];
 }
 
-export function emptyReport(options: BenchOptions): Report {
+export function emptyReport(options: StepBenchOptions): Report {
   const machine = { processor: cpus()[0]?.model ?? 'unknown', cores: availableParallelism(), node: process.version };
   return { weft: WEFT_VERSION, machine, options, results: [], broken: [] };
 }

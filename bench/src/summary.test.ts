@@ -1,15 +1,14 @@
 import { describe, expect, test } from 'vitest';
 import { renderAllReduce } from './all-reduce.js';
-import { renderProfile, renderResults } from './render.js';
+import { formatTable, renderProfile, renderResults } from './render.js';
 import { type Measurement, summarise } from './summary.js';
-import { formatTable } from './table.js';
 
 const decoder = { model: 'decoder-5m', precision: 'fp32', threads: 1, processes: 1 } as const;
 
-function measured(contestant: Measurement['contestant'], changes: Partial<Measurement> = {}): Measurement {
+function measured(candidate: Measurement['candidate'], changes: Partial<Measurement> = {}): Measurement {
   return {
-    contestant,
-    engine: contestant,
+    candidate: candidate,
+    engine: candidate,
     tokensPerStep: 1000,
     flopsPerStep: 8e9,
     rounds: [
@@ -18,7 +17,7 @@ function measured(contestant: Measurement['contestant'], changes: Partial<Measur
     ],
     losses: [8.3, 8.2],
     busyCores: 1,
-    othersCores: 0.02,
+    backgroundCores: 0.02,
     peakBytes: 2 ** 28,
     secondsToFirstStep: 1.5,
     profile: undefined,
@@ -51,7 +50,7 @@ describe('a summary', () => {
     const same = measured('torch-eager', { losses: [8.3004, 8.3] });
     const other = measured('jax', { losses: [8.31] });
     const { agreement } = summarise(decoder, [measured('weft'), same, other, gemm], [], undefined);
-    expect(agreement.map(({ contestant, steps, isEqual }) => [contestant, steps, isEqual])).toEqual([
+    expect(agreement.map(({ candidate, steps, isEqual }) => [candidate, steps, isEqual])).toEqual([
       ['torch-eager', 2, true],
       ['jax', 1, false],
     ]);
@@ -60,12 +59,12 @@ describe('a summary', () => {
 
 describe('the printed results', () => {
   const slow = measured('torch-eager', { rounds: [[0.15], [0.3]] });
-  const broken = { contestant: 'jax', reason: 'no memory' } as const;
+  const broken = { candidate: 'jax', reason: 'no memory' } as const;
 
   test('have ratios only beside peers, and MFU only for a given chip', () => {
     const alone = renderResults([summarise(decoder, [measured('weft'), gemm], [], undefined)]);
     expect(alone).not.toMatch(/weft ×|MFU/);
-    const torchGemm = { ...gemm, contestant: 'torch-gemm', flopsPerStep: 5e8 } as const;
+    const torchGemm = { ...gemm, candidate: 'torch-gemm', flopsPerStep: 5e8 } as const;
     const compared = renderResults([summarise(decoder, [measured('weft'), slow, gemm, torchGemm], [broken], 1)]);
     expect(compared.split('\n')[0]).toMatch(/MFU.*weft ×$/);
     expect(compared.split('\n')[2]).toMatch(/torch-eager.* 1\.75$/);
@@ -83,13 +82,15 @@ describe('the printed results', () => {
     );
   });
 
-  test('warn when others had cores while a single contestant was measured', () => {
-    const render = (othersCores: number | undefined) =>
-      renderResults([summarise(decoder, [measured('weft', { othersCores }), slow, gemm], [], undefined)]);
+  test('warn when others had cores while a single candidate was measured', () => {
+    const render = (backgroundCores: number | undefined) =>
+      renderResults([
+        summarise(decoder, [measured('weft', { backgroundCores: backgroundCores }), slow, gemm], [], undefined),
+      ]);
     expect(render(0.05)).not.toContain('BUSY');
     expect(render(undefined)).not.toContain('BUSY');
     expect(render(0.62)).toContain(
-      'THE MACHINE WAS BUSY, others had 0.22 cores on average, 0.62 in the turns of one contestant',
+      'THE MACHINE WAS BUSY, others had 0.22 cores on average, 0.62 while one candidate ran',
     );
   });
 

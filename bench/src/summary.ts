@@ -1,10 +1,10 @@
-import type { OpProfile } from './contestant-spec.js';
-import { type BenchCase, type ContestantName, isGemm, isOurs } from './plan.js';
+import type { OpProfile } from './candidate-spec.js';
+import { type BenchCase, type CandidateName, isGemm, isOurs } from './plan.js';
 import { median, pairedSpeedup } from './statistics.js';
 
-/** What was seen of one contestant of a case. */
+/** What was seen of one candidate of a case. */
 export interface Measurement {
-  readonly contestant: ContestantName;
+  readonly candidate: CandidateName;
   readonly engine: string;
   /** Sequences·positions of one step, over all its processes. */
   readonly tokensPerStep: number;
@@ -16,17 +16,17 @@ export interface Measurement {
   readonly losses: readonly number[];
   /** Processor seconds over wall seconds, all processes together. */
   readonly busyCores: number;
-  /** Cores that others had during its turns, whoever they are; undefined where the system does not tell. */
-  readonly othersCores: number | undefined;
+  /** Cores that other processes used during its rounds; undefined where the system does not report it. */
+  readonly backgroundCores: number | undefined;
   /** Peak resident memory, all processes together. */
   readonly peakBytes: number;
   readonly secondsToFirstStep: number;
   readonly profile: readonly OpProfile[] | undefined;
 }
 
-/** A contestant's result. */
+/** A candidate's result. */
 export interface Row {
-  readonly contestant: ContestantName;
+  readonly candidate: CandidateName;
   readonly engine: string;
   readonly tokensPerSecond: number;
   readonly modelFlopsPerSecond: number;
@@ -50,17 +50,17 @@ export interface CaseResult {
   readonly torchGemmFlopsPerSecond: number | undefined;
   /** Cores that those products had, of the case's threads: fewer when others used the machine. */
   readonly gemmBusyCores: number;
-  /** Cores that others had while somebody was measured, on average over the contestants; the worst of them. */
-  readonly othersCores: { readonly mean: number; readonly worst: number } | undefined;
+  /** Cores that others had while somebody was measured, on average over the candidates; the worst of them. */
+  readonly backgroundCores: { readonly mean: number; readonly worst: number } | undefined;
   readonly rows: readonly Row[];
   readonly agreement: readonly Agreement[];
-  /** Contestants that broke down, and how. */
-  readonly failures: readonly { readonly contestant: ContestantName; readonly reason: string }[];
+  /** Candidates that broke down, and how. */
+  readonly failures: readonly { readonly candidate: CandidateName; readonly reason: string }[];
 }
 
 /** Whether a peer's model is ours: same weights and batch give the same loss. */
 export interface Agreement {
-  readonly contestant: ContestantName;
+  readonly candidate: CandidateName;
   readonly firstLossDifference: number;
   /** The step after which the last losses are compared, and their difference: the optimizers are equal, too. */
   readonly steps: number;
@@ -80,22 +80,22 @@ export function summarise(
   const ours = find(measurements, 'weft');
   const gemm = find(measurements, 'gemm');
   const gemmFlopsPerSecond = gemmPeak(gemm);
-  const torchGemm = measurements.find(({ contestant }) => contestant === 'torch-gemm');
-  const trained = measurements.filter(({ contestant }) => !isGemm(contestant));
+  const torchGemm = measurements.find(({ candidate }) => candidate === 'torch-gemm');
+  const trained = measurements.filter(({ candidate }) => !isGemm(candidate));
   return {
     case: benchCase,
     gemmFlopsPerSecond,
     torchGemmFlopsPerSecond: torchGemm && gemmPeak(torchGemm),
     gemmBusyCores: gemm.busyCores,
-    othersCores: othersCores(measurements),
+    backgroundCores: backgroundCores(measurements),
     rows: trained.map((each) => toRow(each, ours, benchCase, gemmFlopsPerSecond, chipTflops)),
-    agreement: trained.filter(({ contestant }) => !isOurs(contestant)).map((theirs) => compareLosses(ours, theirs)),
+    agreement: trained.filter(({ candidate }) => !isOurs(candidate)).map((theirs) => compareLosses(ours, theirs)),
     failures,
   };
 }
 
-function othersCores(measurements: readonly Measurement[]): CaseResult['othersCores'] {
-  const all = measurements.flatMap(({ othersCores }) => othersCores ?? []);
+function backgroundCores(measurements: readonly Measurement[]): CaseResult['backgroundCores'] {
+  const all = measurements.flatMap(({ backgroundCores }) => backgroundCores ?? []);
   if (all.length === 0) return undefined;
   return { mean: all.reduce((sum, each) => sum + each, 0) / all.length, worst: Math.max(...all) };
 }
@@ -112,13 +112,13 @@ function toRow(
   gemmFlopsPerSecond: number,
   chipTflops: number | undefined,
 ): Row {
-  const { contestant, engine, tokensPerStep, flopsPerStep, peakBytes, secondsToFirstStep, busyCores } = measurement;
+  const { candidate, engine, tokensPerStep, flopsPerStep, peakBytes, secondsToFirstStep, busyCores } = measurement;
   const stepSeconds = median(measurement.rounds.flat());
   const modelFlopsPerSecond = flopsPerStep / stepSeconds;
   // The peak is that of all the case's threads; a process alone has its part of them.
-  const peak = contestant === 'weft-alone' ? gemmFlopsPerSecond / processes : gemmFlopsPerSecond;
+  const peak = candidate === 'weft-alone' ? gemmFlopsPerSecond / processes : gemmFlopsPerSecond;
   return {
-    contestant,
+    candidate,
     engine,
     tokensPerSecond: tokensPerStep / stepSeconds,
     modelFlopsPerSecond,
@@ -128,7 +128,7 @@ function toRow(
     secondsToFirstStep,
     busyCores,
     firstLoss: measurement.losses[0] ?? Number.NaN,
-    weftSpeedup: contestant === 'weft' ? undefined : speedup(ours, measurement),
+    weftSpeedup: candidate === 'weft' ? undefined : speedup(ours, measurement),
   };
 }
 
@@ -141,11 +141,11 @@ function speedup(ours: Measurement, theirs: Measurement): ReturnType<typeof pair
 
 function compareLosses(ours: Measurement, theirs: Measurement): Agreement {
   // DDP tells the loss of all ranks only at the first step.
-  const steps = theirs.contestant === 'torch-ddp' ? 1 : Math.min(ours.losses.length, theirs.losses.length);
+  const steps = theirs.candidate === 'torch-ddp' ? 1 : Math.min(ours.losses.length, theirs.losses.length);
   const difference = (step: number) =>
     Math.abs((ours.losses[step - 1] ?? Number.NaN) - (theirs.losses[step - 1] ?? Number.NaN));
   return {
-    contestant: theirs.contestant,
+    candidate: theirs.candidate,
     firstLossDifference: difference(1),
     steps,
     lastLossDifference: difference(steps),
@@ -153,8 +153,8 @@ function compareLosses(ours: Measurement, theirs: Measurement): Agreement {
   };
 }
 
-function find(measurements: readonly Measurement[], name: ContestantName): Measurement {
-  const found = measurements.find(({ contestant }) => contestant === name);
+function find(measurements: readonly Measurement[], name: CandidateName): Measurement {
+  const found = measurements.find(({ candidate }) => candidate === name);
   if (found === undefined) throw new Error(`${name} was not measured`);
   return found;
 }

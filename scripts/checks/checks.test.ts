@@ -1,10 +1,14 @@
 import { describe, expect, it } from 'vitest';
+import { findingsOfKnip } from './dead-code.mjs';
 import { findBrokenPaths } from './doc-paths.mjs';
-import { findLongFiles } from './file-length.mjs';
-import { FLOORS, findForbiddenImports, importsOf } from './import-rule.mjs';
+import { findCrumbs, findLongFiles } from './file-size.mjs';
+import { importsOf } from './imports.mjs';
+import { findForbiddenImports, LAYERS } from './layers.mjs';
 import { findAddresses } from './lockfile.mjs';
-import { readRooms } from './rooms.mjs';
+import { readPackages } from './packages.mjs';
+import { findRetiredWords } from './retired-words.mjs';
 import { findingsOfBiome, findingsOfOxlint } from './tools.mjs';
+import { findBrokenWalks } from './walks.mjs';
 
 const engine = {
   name: 'engine',
@@ -21,20 +25,20 @@ const model = {
 const inModel = (text: string, path = 'packages/model/src/a.ts') =>
   findForbiddenImports([engine, model], [{ path, text }]);
 
-describe('the import rule', () => {
-  it('lets a room import from a floor below that it lists', () => {
+describe('the rule of layers', () => {
+  it('lets a package import from a layer below that it lists', () => {
     expect(inModel("import { tf } from '@weft/engine';\nimport './b.js';\nimport { join } from 'node:path';")).toEqual(
       [],
     );
   });
 
-  it('finds imports of rooms beside or above', () => {
+  it('finds imports of packages of the same layer or above', () => {
     expect(inModel("import { x } from '@weft/data';")).toEqual([
-      'packages/model/src/a.ts imports @weft/data, which is not on a floor below model',
+      'packages/model/src/a.ts imports @weft/data, which is not in a layer below model',
     ]);
-    expect(inModel("export * from '@weft/training';")[0]).toMatch(/not on a floor below model/);
-    expect(inModel("const x = await import('@weft/training');")[0]).toMatch(/not on a floor below model/);
-    expect(inModel("import type {\n  A,\n} from '@weft/worker';")[0]).toMatch(/not on a floor below model/);
+    expect(inModel("export * from '@weft/training';")[0]).toMatch(/not in a layer below model/);
+    expect(inModel("const x = await import('@weft/training');")[0]).toMatch(/not in a layer below model/);
+    expect(inModel("import type {\n  A,\n} from '@weft/worker';")[0]).toMatch(/not in a layer below model/);
   });
 
   it('finds imports that package.json or tsconfig.json do not list', () => {
@@ -47,18 +51,18 @@ describe('the import rule', () => {
   it('finds lists that name what must not be imported', () => {
     const wrong = { ...engine, dependencies: ['@weft/model'], references: ['common'] };
     expect(findForbiddenImports([wrong], [])).toEqual([
-      'packages/engine/package.json lists @weft/model, which is not on a floor below engine',
+      'packages/engine/package.json lists @weft/model, which is not in a layer below engine',
       'packages/engine/tsconfig.json refers to common, which its package.json does not list',
     ]);
   });
 
-  it('finds paths into another room, by name or relative', () => {
-    expect(inModel("import { x } from '@weft/engine/src/tf.js';")[0]).toMatch(/from inside another room/);
-    expect(inModel("import { x } from '../../engine/src/tf.js';")[0]).toMatch(/lies in another room/);
-    expect(inModel("import { x } from '../../../scripts/lib/root.mjs';")[0]).toMatch(/lies in another room/);
+  it('finds paths into another owner, by name or relative', () => {
+    expect(inModel("import { x } from '@weft/engine/src/tf.js';")[0]).toMatch(/from inside another package/);
+    expect(inModel("import { x } from '../../engine/src/tf.js';")[0]).toMatch(/lies in another package/);
+    expect(inModel("import { x } from '../../../scripts/lib/root.mjs';")[0]).toMatch(/lies in another package/);
   });
 
-  it('keeps a package to the room that owns it', () => {
+  it('keeps a package of the registry to the package that owns it', () => {
     for (const name of [
       'koffi',
       '@tensorflow/tfjs',
@@ -76,7 +80,7 @@ describe('the import rule', () => {
 
   it('keeps @weft/testing to tests', () => {
     expect(inModel("import { x } from '@weft/testing';", 'packages/model/src/a.test.ts')).toEqual([]);
-    expect(inModel("import { x } from '@weft/testing';")[0]).toMatch(/not on a floor below/);
+    expect(inModel("import { x } from '@weft/testing';")[0]).toMatch(/not in a layer below/);
   });
 
   it('reads imports, and not what comments and texts say of them', () => {
@@ -85,9 +89,9 @@ const message = "text from 'f'";\nrequire('g'); // import('h')\nimport z,\n{ w }
     expect(importsOf(text).sort()).toEqual(['c', 'd', 'e', 'g', 'h', 'i']);
   });
 
-  it('knows the floor of every room there is', () => {
-    const known = new Set([...FLOORS.flat(), 'testing']);
-    expect(readRooms().filter(({ name }) => !known.has(name))).toEqual([]);
+  it('knows the layer of every package there is', () => {
+    const known = new Set([...LAYERS.flat(), 'testing']);
+    expect(readPackages().filter(({ name }) => !known.has(name))).toEqual([]);
   });
 });
 
@@ -106,7 +110,7 @@ describe('paths in documents', () => {
   });
 
   it('may hold patterns, whose beginning must exist, and words that are no paths of ours', () => {
-    expect(find('`packages/*/src`, `packages/<room>`, `a/b.ts`, `x.y`, `4:4:1`')).toEqual([]);
+    expect(find('`packages/*/src`, `packages/<owner>`, `a/b.ts`, `x.y`, `4:4:1`')).toEqual([]);
     expect(find('`docs/nowhere/*.md`')).toHaveLength(1);
   });
 
@@ -118,9 +122,90 @@ describe('paths in documents', () => {
   });
 });
 
-it('a file of 500 lines is let through, one of 501 is not', () => {
-  expect(findLongFiles([{ path: 'a.ts', text: 'x\n'.repeat(500) }])).toEqual([]);
-  expect(findLongFiles([{ path: 'a.ts', text: 'x\n'.repeat(501) }])).toEqual(['a.ts has 501 lines']);
+it('a file of 450 lines is let through, one of 451 is not', () => {
+  expect(findLongFiles([{ path: 'a.ts', text: 'x\n'.repeat(450) }])).toEqual([]);
+  expect(findLongFiles([{ path: 'a.ts', text: 'x\n'.repeat(451) }])).toEqual(['a.ts has 451 lines']);
+});
+
+describe('a small file', () => {
+  const small = { path: 'packages/a/src/small.ts', text: 'export const small = 1;\n' };
+  const importer = (name: string) => ({
+    path: `packages/a/src/${name}`,
+    text: `import { small } from './small.js';\n${'more();\n'.repeat(30)}`,
+  });
+
+  it('is found when one other file imports it, or none but tests', () => {
+    expect(findCrumbs([small, importer('main.ts'), importer('small.test.ts')])).toEqual([
+      'packages/a/src/small.ts has 1 lines, and packages/a/src/main.ts alone imports it',
+    ]);
+    expect(findCrumbs([small, importer('small.test.ts')])).toEqual([
+      'packages/a/src/small.ts has 1 lines, and nothing but tests alone imports it',
+    ]);
+  });
+
+  it('may stay when two import it, or from 30 lines on', () => {
+    expect(findCrumbs([small, importer('main.ts'), importer('other.ts')])).toEqual([]);
+    const index = { path: 'packages/a/src/index.ts', text: "export { small } from './small.js';\n" };
+    const user = (name: string) => ({
+      path: `packages/${name}/src/main.ts`,
+      text: "import { small } from '@weft/a';\n",
+    });
+    expect(findCrumbs([small, index, user('b'), user('c')])).toEqual([]);
+    expect(findCrumbs([small, index, user('b')])).toHaveLength(1);
+    expect(findCrumbs([{ ...small, text: 'x\n'.repeat(30) }, importer('main.ts')])).toEqual([]);
+  });
+});
+
+it('a retired word is found where it stands as a word of its own, with the one that is used now', () => {
+  const retired = { Bell: 'Notifier', 'held out by': 'kept by' };
+  const text = 'class Bell {}\n// Belling is fine, doorBell too\nit is held out by nobody';
+  expect(findRetiredWords([{ path: 'a.ts', text }], retired)).toEqual([
+    'a.ts:1 says Bell; the word is Notifier',
+    'a.ts:3 says held out by; the word is kept by',
+  ]);
+});
+
+it('what knip finds becomes a sentence each', () => {
+  const issue = { file: 'a.ts', exports: [{ name: 'x' }], duplicates: [[{ name: 'b' }, { name: 'c' }]], files: [] };
+  const unlisted = { file: 'package.json', dependencies: [{ name: 'left-pad' }], files: [{ name: 'package.json' }] };
+  expect(findingsOfKnip(JSON.stringify({ issues: [issue, unlisted] }))).toEqual([
+    'a.ts exports for nobody x',
+    'a.ts exports twice b and c',
+    'package.json is not reached from anywhere',
+    'package.json lists the dependency left-pad',
+  ]);
+});
+
+describe('a walk of the tour', () => {
+  const code = [
+    { path: 'apps/a/src/main.ts', text: "import { b } from '@weft/b';" },
+    { path: 'packages/b/src/index.ts', text: "export { b } from './b.js';" },
+    { path: 'packages/b/src/b.ts', text: "import type { C } from './c.js';" },
+    { path: 'packages/b/src/c.ts', text: '' },
+  ];
+  const tour = (...lines: string[]) => ({ path: 'docs/tour.md', text: `# Tour\n\n## Down\n\n${lines.join('\n')}\n` });
+  const find = (...lines: string[]) => findBrokenWalks(tour(...lines), code, { Down: 3 });
+  const [first, second, third] = [
+    '1. `apps/a/src/main.ts`: a',
+    '2. `packages/b/src/b.ts`: b',
+    '3. `packages/b/src/c.ts`',
+  ];
+
+  it('goes from a file to one that it imports, through an index or not', () => {
+    expect(find(first, second, third)).toEqual([]);
+    expect(find(first, third)).toEqual([
+      'docs/tour.md, "Down": apps/a/src/main.ts does not import packages/b/src/c.ts',
+    ]);
+    expect(find(first, `${third}, on the wire: c`)).toEqual([]);
+  });
+
+  it('is found when it is missing, empty or too long', () => {
+    expect(findBrokenWalks(tour(), code, { Up: 3 })).toEqual(['docs/tour.md has no section "Up"']);
+    expect(find()).toEqual(['docs/tour.md, "Down": 0 files, of 1 to 3']);
+    expect(findBrokenWalks(tour(first, second, third), code, { Down: 2 })).toEqual([
+      'docs/tour.md, "Down": 3 files, of 1 to 2',
+    ]);
+  });
 });
 
 it('a lockfile may link to a workspace, but not to an address', () => {

@@ -43,7 +43,7 @@ function pathsInBackticks(text, topLevel) {
 }
 
 /**
- * `packages/<room>/src` stands for many paths: what comes before the first pattern must exist.
+ * `packages/<package>/src` stands for many paths: what comes before the first pattern must exist.
  *
  * @param {string} path
  */

@@ -3,13 +3,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ROOT } from '../lib/root.mjs';
 import { capture, seconds } from '../lib/stage.mjs';
+import { findDeadCode } from './dead-code.mjs';
 import { findBrokenPaths } from './doc-paths.mjs';
-import { findLongFiles, isCounted, MAX_LINES } from './file-length.mjs';
+import { findCrumbs, findLongFiles, isCounted, MAX_LINES, MIN_LINES } from './file-size.mjs';
 import { listFiles, readFiles } from './files.mjs';
-import { findForbiddenImports } from './import-rule.mjs';
+import { findForbiddenImports } from './layers.mjs';
 import { findAddresses } from './lockfile.mjs';
-import { readRooms } from './rooms.mjs';
+import { readPackages } from './packages.mjs';
+import { findRetiredWords } from './retired-words.mjs';
 import { runBiome, runOxlint } from './tools.mjs';
+import { findBrokenWalks } from './walks.mjs';
 
 /**
  * A check: what it found, one sentence each, or why it was skipped.
@@ -33,11 +36,11 @@ const CHECKS = [
     run: runOxlint,
   },
   {
-    name: 'rooms import only from below',
-    cure: 'move the code to the room that may know it, or list the room in package.json and tsconfig.json (floors: scripts/checks/import-rule.mjs)',
+    name: 'packages import only from lower layers',
+    cure: 'move the code to a package that may know it, or list the package in package.json and tsconfig.json (layers: scripts/checks/layers.mjs)',
     run: () =>
       findForbiddenImports(
-        readRooms(),
+        readPackages(),
         readFiles(
           (path) => /^(packages|apps|e2e)\/.*\.(ts|mts|mjs|js|tsx)$/.test(path) && !path.includes('/generated/'),
         ),
@@ -49,9 +52,32 @@ const CHECKS = [
     run: () => findLongFiles(readFiles(isCounted)),
   },
   {
+    name: `no file under ${MIN_LINES} lines that one other file imports`,
+    cure: 'merge it into the file that imports it, or with its neighbours of one thought',
+    run: () => findCrumbs(readFiles(isCode)),
+  },
+  {
+    name: 'no dead exports, files and dependencies',
+    cure: 'delete it, or drop the word export where its own file uses it; `npx knip` explains itself',
+    run: findDeadCode,
+  },
+  {
+    name: 'one word for one thing',
+    cure: 'use the word of docs/glossary.md (the retired ones: scripts/checks/retired-words.mjs)',
+    run: () => findRetiredWords(readFiles(mayHoldWords)),
+  },
+  {
     name: 'paths in documents exist',
     cure: 'correct the document',
     run: checkDocuments,
+  },
+  {
+    name: 'the walks of the tour follow the imports',
+    cure: 'correct the list in docs/tour.md, or shorten the way through the code',
+    run: () => {
+      const [tour] = readFiles((path) => path === 'docs/tour.md');
+      return tour === undefined ? ['docs/tour.md is missing'] : findBrokenWalks(tour, readFiles(isCode));
+    },
   },
   {
     name: 'generated code is in step with proto/',
@@ -91,6 +117,19 @@ export async function runChecks() {
   }
   return counts;
 }
+
+/** @param {string} path */
+const isCode = (path) => /^(packages|apps)\/.*\.ts$/.test(path) && !path.includes('/generated/');
+
+/**
+ * Code, protos and documents; not what is generated, nor the list of the retired words and its test.
+ *
+ * @param {string} path
+ */
+const mayHoldWords = (path) =>
+  /\.(ts|mjs|proto|md|py|yaml|yml|sh)$/.test(path) &&
+  !path.includes('/generated/') &&
+  !path.startsWith('scripts/checks/');
 
 function checkDocuments() {
   const documents = readFiles((path) => /^(docs\/.*|deploy\/.*|README|CONTRIBUTING)\.?md$/.test(path));

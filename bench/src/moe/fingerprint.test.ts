@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { fingerprint, largestDifference } from './fingerprint.js';
-import type { LayerReady } from './layer-spec.js';
+import type { LayerReady } from './layer.js';
 
 const tensor = (shift = 0) => Float64Array.from({ length: 50 }, (_, i) => Math.sin(3 * i + shift));
 const everything = (values: ArrayLike<number>): LayerReady['results'] => {

@@ -1,18 +1,18 @@
-import { type Fingerprint, RESULTS, type Result } from './layer-spec.js';
+import { type Fingerprint, RESULTS, type Result } from './layer.js';
 
 const FREQUENCIES = [0.7, 1.3] as const;
 
 /** Takes the fingerprint of a tensor's elements, in double precision. */
 export function fingerprint(values: ArrayLike<number>): Fingerprint {
   let square = 0;
-  const shadows: [number, number] = [0, 0];
+  const projections: [number, number] = [0, 0];
   for (let i = 0; i < values.length; i++) {
     const value = values[i] ?? Number.NaN;
     square += value * value;
-    shadows[0] += value * Math.cos(FREQUENCIES[0] * i);
-    shadows[1] += value * Math.cos(FREQUENCIES[1] * i);
+    projections[0] += value * Math.cos(FREQUENCIES[0] * i);
+    projections[1] += value * Math.cos(FREQUENCIES[1] * i);
   }
-  return { norm: Math.sqrt(square), shadows };
+  return { norm: Math.sqrt(square), projections: projections };
 }
 
 /**
@@ -25,7 +25,7 @@ export function largestDifference(
 ): { readonly result: Result; readonly difference: number } {
   const differences = RESULTS.map((result) => {
     const [a, b] = [ours[result], theirs[result]];
-    const numbers = ({ norm, shadows }: Fingerprint) => [norm, ...shadows];
+    const numbers = ({ norm, projections }: Fingerprint) => [norm, ...projections];
     const others = numbers(b);
     const difference = Math.max(...numbers(a).map((value, i) => Math.abs(value - (others[i] ?? Number.NaN))));
     return { result, difference: difference / a.norm };

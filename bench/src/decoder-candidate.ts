@@ -1,10 +1,33 @@
 // Legend: B sequences, T positions, R = B·T rows, D width, V vocabulary.
-import { type Program, sparseSoftmaxCrossEntropy, type TensorSpec, tf } from '@weft/engine';
+import { createExecutor, type Program, sparseSoftmaxCrossEntropy, type TensorSpec, tf } from '@weft/engine';
 import { decoder, decoderParameters, takeRows } from '@weft/model';
 import { type TaskBatch, type TrainTask, taskParameter } from '@weft/tasks';
 import { adamwApply, adamwState, clipScale, globalNorm } from '@weft/training';
-import type { BenchModel } from './models.js';
-import { OPTIMIZER } from './optimizer.js';
+import { type Candidate, type CandidateParts, executorOptions } from './candidate.js';
+import { loadBatch, loadWeights } from './fixture.js';
+import { type BenchModel, OPTIMIZER } from './models.js';
+
+/** The decoder alone in one process. */
+export async function openDecoder(parts: CandidateParts): Promise<Candidate> {
+  const { spec } = parts;
+  await parts.exchangeAddresses(undefined);
+  const program = decoderProgram(spec.model);
+  const executor = createExecutor(program, executorOptions(parts));
+  await loadWeights(executor, program, spec.fixture);
+  const batch = await loadBatch(spec.fixture, spec.rank);
+  let step = 0;
+  return {
+    engine: executor.description,
+    step: async () => {
+      step += 1;
+      const { loss } = await executor.run('step', { ...batch, step: Float32Array.of(step) });
+      const value = loss?.data[0] ?? Number.NaN;
+      loss?.dispose();
+      return value;
+    },
+    close: () => executor.dispose(),
+  };
+}
 
 /** The decoder alone, trained in one process: forward, backward, clipping and AdamW are one phase, `step`. */
 export function decoderProgram(model: BenchModel): Program {

@@ -2,13 +2,13 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { ROOT } from '../lib/root.mjs';
 
-/** @import { Room } from './import-rule.mjs' */
+/** @import { Package } from './layers.mjs' */
 
-/** @returns {Room[]} */
-export function readRooms() {
-  return ['packages', 'apps'].flatMap((floor) =>
-    readdirSync(join(ROOT, floor)).flatMap((name) => {
-      const folder = `${floor}/${name}`;
+/** @returns {Package[]} */
+export function readPackages() {
+  return ['packages', 'apps'].flatMap((layer) =>
+    readdirSync(join(ROOT, layer)).flatMap((name) => {
+      const folder = `${layer}/${name}`;
       if (!existsSync(join(ROOT, folder, 'package.json'))) return [];
       const { dependencies = {}, devDependencies = {}, optionalDependencies = {} } = readJson(`${folder}/package.json`);
       /** @type {{ references?: { path: string }[] }} */

@@ -4,16 +4,16 @@ import { createExecutor } from '@weft/engine';
 import { recipe } from '@weft/recipes';
 import { type RankBatch, taskOf } from '@weft/tasks';
 import { trainProgram, trainStep } from '@weft/training';
-import { type Contestant, type ContestantParts, executorOptions } from './contestant.js';
-import type { ContestantSpec } from './contestant-spec.js';
-import { decoderTask } from './decoder-program.js';
-import { loadBatch, loadWeights } from './load-fixture.js';
+import { type Candidate, type CandidateParts, executorOptions } from './candidate.js';
+import type { CandidateSpec } from './candidate-spec.js';
+import { decoderTask } from './decoder-candidate.js';
+import { loadBatch, loadWeights } from './fixture.js';
 import { wholeModel } from './models.js';
 
 const JOIN_TIMEOUT_MS = 60_000;
 
 /** A model in the trainer's own step: gradients, ring all-reduce, measure, vote, apply. */
-export async function openTrainer(parts: ContestantParts): Promise<Contestant> {
+export async function openTraining(parts: CandidateParts): Promise<Candidate> {
   const { spec } = parts;
   const config = runConfig(spec);
   const { group, close } = await joinRing(parts);
@@ -42,7 +42,7 @@ export async function openTrainer(parts: ContestantParts): Promise<Contestant> {
 }
 
 /** What the step reads of a run. A decoder alone has none of the recipe's images, but nobody asks for them. */
-function runConfig({ model, optimizer, precision, threads, worldSize }: ContestantSpec): RunConfig {
+function runConfig({ model, optimizer, precision, threads, worldSize }: CandidateSpec): RunConfig {
   const tiny = recipe('mm1Tiny');
   const images = model.images ?? { ...tiny.model, imagesPerSequence: tiny.data.imagesPerSequence };
   return {
@@ -59,17 +59,20 @@ function runConfig({ model, optimizer, precision, threads, worldSize }: Contesta
 }
 
 /** A ring over TCP, also between processes of one machine; one process alone needs none. */
-async function joinRing({ spec, meet }: ContestantParts): Promise<{ group: ProcessGroup; close(): Promise<void> }> {
+async function joinRing({
+  spec,
+  exchangeAddresses,
+}: CandidateParts): Promise<{ group: ProcessGroup; close(): Promise<void> }> {
   const { rank, worldSize } = spec;
   if (worldSize === 1) {
-    await meet(undefined);
+    await exchangeAddresses(undefined);
     const [group] = inMemoryRing(1);
     return { group: group as ProcessGroup, close: async () => {} };
   }
   const plane = await DataPlane.listen();
-  const met = await meet(plane.address);
+  const met = await exchangeAddresses(plane.address);
   const addresses = met.filter((address) => address !== undefined);
-  const place = { runId: 'bench', generation: 1, rank, addresses, token: 'bench' };
-  const group = await plane.joinRing({ ...place, timeoutMs: JOIN_TIMEOUT_MS });
+  const membership = { runId: 'bench', generation: 1, rank, addresses, token: 'bench' };
+  const group = await plane.joinRing({ ...membership, timeoutMs: JOIN_TIMEOUT_MS });
   return { group, close: () => plane.close() };
 }

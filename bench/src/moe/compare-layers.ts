@@ -1,17 +1,16 @@
 import { fileURLToPath } from 'node:url';
-import type { TurnResult } from '../contestant-spec.js';
-import { turnOrder } from '../plan.js';
+import { CandidateProcesses, type Command } from '../candidate-processes.js';
+import type { RoundResult } from '../candidate-spec.js';
+import { rotated } from '../plan.js';
 import { median, pairedSpeedup } from '../statistics.js';
-import { type Command, Team } from '../team.js';
 import { largestDifference } from './fingerprint.js';
-import { type LayerCase, moeConfig } from './layer-case.js';
-import type { LayerReady, LayerSpec, Result } from './layer-spec.js';
+import { type LayerCase, type LayerReady, type LayerSpec, moeConfig, type Result } from './layer.js';
 
 /** Ours, and the ways to write the layer in PyTorch. */
 export const LAYER_PEERS = ['torch-loop', 'torch-batched', 'torch-compiled'] as const;
-export type LayerContestant = 'weft' | (typeof LAYER_PEERS)[number];
+export type LayerCandidate = 'weft' | (typeof LAYER_PEERS)[number];
 
-export interface RaceOptions {
+export interface CompareLayersOptions {
   readonly peers: readonly (typeof LAYER_PEERS)[number][];
   readonly python: string;
   readonly fixture: string;
@@ -22,7 +21,7 @@ export interface RaceOptions {
 }
 
 export interface LayerRow {
-  readonly contestant: LayerContestant;
+  readonly candidate: LayerCandidate;
   readonly engine: string;
   /** Tokens that went through the layer and back. */
   readonly tokensPerSecond: number;
@@ -39,29 +38,29 @@ export interface LayerRow {
 const TOLERANCE = { fp32: 1e-4, bf16: 3e-2 } as const;
 
 /**
- * Lets everybody compute the same layer, first once, to compare output and gradients, then in turns, round by round.
- * @throws Error when a contestant breaks down or its results are not ours: nothing is timed then
+ * Lets every candidate compute the same layer, first once, to compare output and gradients, then round by round.
+ * @throws Error when a candidate breaks down or its results are not ours: nothing is timed then
  */
-export async function raceLayers(one: LayerCase, options: RaceOptions): Promise<readonly LayerRow[]> {
-  const contestants: readonly LayerContestant[] = ['weft', ...options.peers];
-  const runners = contestants.map(
-    (contestant) => new Runner(contestant, new Team([commandOf(contestant, one, options)])),
+export async function compareLayers(one: LayerCase, options: CompareLayersOptions): Promise<readonly LayerRow[]> {
+  const candidates: readonly LayerCandidate[] = ['weft', ...options.peers];
+  const runners = candidates.map(
+    (candidate) => new Runner(candidate, new CandidateProcesses([commandOf(candidate, one, options)])),
   );
   try {
     for (const runner of runners) {
-      options.onProgress(`${runner.contestant} starts`);
+      options.onProgress(`${runner.candidate} starts`);
       await runner.start();
     }
     const [ours] = runners as [Runner, ...Runner[]];
     const differences = new Map(runners.slice(1).map((peer) => [peer, largestDifference(ours.results, peer.results)]));
     for (const [peer, { result, difference }] of differences) {
       if (difference <= TOLERANCE[one.precision]) continue;
-      throw new Error(`${peer.contestant} computes another layer: ${result} differs by ${difference.toExponential(1)}`);
+      throw new Error(`${peer.candidate} computes another layer: ${result} differs by ${difference.toExponential(1)}`);
     }
-    for (const runner of runners) await runner.turn(options.warmup);
+    for (const runner of runners) await runner.runRound(options.warmup);
     for (let round = 0; round < options.rounds; round++) {
       options.onProgress(`round ${round + 1} of ${options.rounds}`);
-      for (const runner of turnOrder(runners, round)) await runner.measure(options.steps);
+      for (const runner of rotated(runners, round)) await runner.measure(options.steps);
     }
     for (const runner of runners) await runner.end();
     return runners.map((runner) => runner.row(one, ours, differences.get(runner)));
@@ -71,55 +70,55 @@ export async function raceLayers(one: LayerCase, options: RaceOptions): Promise<
 }
 
 class Runner {
-  readonly contestant: LayerContestant;
-  readonly #team: Team;
+  readonly candidate: LayerCandidate;
+  readonly #processes: CandidateProcesses;
   #ready: LayerReady | undefined;
   readonly #rounds: number[][] = [];
   #cpuSeconds = 0;
 
-  constructor(contestant: LayerContestant, team: Team) {
-    this.contestant = contestant;
-    this.#team = team;
+  constructor(candidate: LayerCandidate, processes: CandidateProcesses) {
+    this.candidate = candidate;
+    this.#processes = processes;
   }
 
   get results(): LayerReady['results'] {
-    if (this.#ready === undefined) throw new Error(`${this.contestant} has not started`);
+    if (this.#ready === undefined) throw new Error(`${this.candidate} has not started`);
     return this.#ready.results;
   }
 
   async start(): Promise<void> {
-    [this.#ready] = await this.#team.hear<LayerReady>();
+    [this.#ready] = await this.#processes.receive<LayerReady>();
   }
 
-  async turn(steps: number): Promise<TurnResult> {
-    this.#team.tell({ steps });
-    const [result] = await this.#team.hear<TurnResult>();
-    if (result === undefined) throw new Error(`${this.contestant} said nothing`);
+  async runRound(steps: number): Promise<RoundResult> {
+    this.#processes.send({ steps });
+    const [result] = await this.#processes.receive<RoundResult>();
+    if (result === undefined) throw new Error(`${this.candidate} said nothing`);
     return result;
   }
 
-  /** One step brings caches and threads back from the others' turns, then `steps` are measured. */
+  /** One step brings caches and threads back after the others ran, then `steps` are measured. */
   async measure(steps: number): Promise<void> {
-    await this.turn(1);
-    const { stepSeconds, cpuSeconds } = await this.turn(steps);
+    await this.runRound(1);
+    const { stepSeconds, cpuSeconds } = await this.runRound(steps);
     this.#rounds.push([...stepSeconds]);
     this.#cpuSeconds += cpuSeconds;
   }
 
   async end(): Promise<void> {
-    this.#team.tell({ end: true });
-    await this.#team.left();
+    this.#processes.send({ end: true });
+    await this.#processes.exited();
   }
 
   kill(): void {
-    this.#team.kill();
+    this.#processes.kill();
   }
 
   row({ size }: LayerCase, ours: Runner, difference: LayerRow['difference']): LayerRow {
     const seconds = this.#rounds.flat();
     const stepSeconds = median(seconds);
     return {
-      contestant: this.contestant,
+      candidate: this.candidate,
       engine: this.#ready?.engine ?? '',
       tokensPerSecond: size.tokens / stepSeconds,
       stepSeconds,
@@ -133,12 +132,12 @@ class Runner {
 const MEASURED_LAYER = fileURLToPath(new URL('./measured-layer.js', import.meta.url));
 const TORCH_LAYER = fileURLToPath(new URL('../../peers/torch_moe.py', import.meta.url));
 
-function commandOf(contestant: LayerContestant, one: LayerCase, { fixture, python }: RaceOptions): Command {
+function commandOf(candidate: LayerCandidate, one: LayerCase, { fixture, python }: CompareLayersOptions): Command {
   const { size, precision, threads } = one;
-  const mode = contestant.replace('torch-', '');
+  const mode = candidate.replace('torch-', '');
   const spec: LayerSpec = { size, moe: moeConfig(size), precision, threads, fixture, mode };
   const words = JSON.stringify(spec);
-  if (contestant === 'weft') return { program: process.execPath, args: [MEASURED_LAYER, words], environment: {} };
+  if (candidate === 'weft') return { program: process.execPath, args: [MEASURED_LAYER, words], environment: {} };
   const environment = {
     OMP_NUM_THREADS: `${threads}`,
     MKL_NUM_THREADS: `${threads}`,

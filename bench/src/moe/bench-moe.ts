@@ -1,34 +1,22 @@
-#!/usr/bin/env node
-// `npm run bench:moe`: a MoE layer beside PyTorch, and runs with their experts in the rank or in processes of their own.
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism, cpus, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { WEFT_VERSION, WeftError } from '@weft/common';
-import { findPeers, pythonOf } from '../peers.js';
-import { formatTable } from '../table.js';
-import { LAYER_SIZES, type LayerCase, layerFlops } from './layer-case.js';
-import { writeLayerFixture } from './layer-fixture.js';
-import { LAYER_PEERS, type LayerRow, raceLayers } from './layer-race.js';
-import { type MoeBenchOptions, parseMoeArguments, USAGE } from './moe-arguments.js';
-import { describePlacement, type PlacementRow, racePlacements } from './placement-race.js';
+import { WEFT_VERSION } from '@weft/common';
+import type { MoeBenchOptions } from '../arguments.js';
+import { findPeers, pythonOf } from '../candidates.js';
+import { formatTable } from '../render.js';
+import { compareLayers, LAYER_PEERS, type LayerRow } from './compare-layers.js';
+import { comparePlacements, describePlacement, type PlacementRow } from './compare-placements.js';
+import { LAYER_SIZES, type LayerCase, layerFlops, writeLayerFixture } from './layer.js';
 
 const DEFAULT_OUT = fileURLToPath(new URL('../../results/moe.json', import.meta.url));
 
-try {
-  const options = parseMoeArguments(process.argv.slice(2));
-  if (options.help) console.log(USAGE);
-  else await bench(options);
-} catch (thrown) {
-  const error = WeftError.from(thrown);
-  console.error(error.cure === undefined ? error.message : `${error.message}\n${error.cure}`);
-  process.exitCode = 1;
-}
-
-async function bench(options: MoeBenchOptions): Promise<void> {
+/** A MoE layer beside PyTorch, and runs with their experts in the rank or in processes of their own. */
+export async function benchMoe(options: MoeBenchOptions): Promise<void> {
   const layers = options.parts.includes('layer') ? await benchLayers(options) : [];
   const onProgress = (what: string) => console.error(what);
-  const placements = options.parts.includes('placement') ? await racePlacements({ ...options, onProgress }) : [];
+  const placements = options.parts.includes('placement') ? await comparePlacements({ ...options, onProgress }) : [];
   const machine = { processor: cpus()[0]?.model ?? 'unknown', cores: availableParallelism(), node: process.version };
   const out = options.out ?? DEFAULT_OUT;
   await mkdir(dirname(out), { recursive: true });
@@ -57,7 +45,10 @@ async function benchLayers(options: MoeBenchOptions): Promise<readonly LayerResu
           const one: LayerCase = { size, precision, threads };
           const onProgress = (what: string) => console.error(`${describe(one)}: ${what}`);
           const python = pythonOf('torch-eager');
-          results.push({ case: one, rows: await raceLayers(one, { ...options, peers, python, fixture, onProgress }) });
+          results.push({
+            case: one,
+            rows: await compareLayers(one, { ...options, peers, python, fixture, onProgress }),
+          });
         }
       }
     }
@@ -75,7 +66,7 @@ function describe({ size, precision, threads }: LayerCase): string {
 
 function table({ size }: LayerCase, rows: readonly LayerRow[]): string {
   const columns = [
-    { title: 'contestant', align: 'left' },
+    { title: 'candidate', align: 'left' },
     { title: 'tokens/s', align: 'right' },
     { title: 'ms', align: 'right' },
     { title: 'GFLOP/s', align: 'right' },
@@ -83,8 +74,8 @@ function table({ size }: LayerCase, rows: readonly LayerRow[]): string {
     { title: 'weft is faster by', align: 'right' },
     { title: 'differs by', align: 'right' },
   ] as const;
-  const cells = rows.map(({ contestant, tokensPerSecond, stepSeconds, busyCores, weftSpeedup: ratio, difference }) => [
-    contestant,
+  const cells = rows.map(({ candidate, tokensPerSecond, stepSeconds, busyCores, weftSpeedup: ratio, difference }) => [
+    candidate,
     tokensPerSecond.toFixed(0),
     (stepSeconds * 1e3).toFixed(1),
     (layerFlops(size) / stepSeconds / 1e9).toFixed(0),

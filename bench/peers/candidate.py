@@ -1,7 +1,7 @@
 """What the peers share: the fixture's tensors, and the conversation with the bench.
 
 Every peer starts from the weights and batches of the fixture, takes steps when it is told to on its standard input,
-and answers with their durations; see bench/src/contestant-spec.ts for the messages.
+and answers with their durations; see bench/src/candidate-spec.ts for the messages.
 """
 
 import array
@@ -50,28 +50,28 @@ def serve(engine, step):
     """Takes the first step, then answers the bench until it says goodbye. `step()` returns the loss."""
     first_loss = step()
     seconds = time.time() - SPEC["startedAtMs"] / 1000
-    say({"engine": engine, "firstLoss": first_loss, "secondsToFirstStep": seconds})
+    send({"engine": engine, "firstLoss": first_loss, "secondsToFirstStep": seconds})
     for line in sys.stdin:
-        turn = json.loads(line)
-        if "steps" not in turn:
+        round = json.loads(line)
+        if "steps" not in round:
             break
         step_seconds, losses = [], []
         cpu_before = cpu_seconds()
-        for _ in range(turn["steps"]):
+        for _ in range(round["steps"]):
             start = time.perf_counter()
             losses.append(step())
             step_seconds.append(time.perf_counter() - start)
-        say({"stepSeconds": step_seconds, "losses": losses, "cpuSeconds": cpu_seconds() - cpu_before})
-    say({"peakBytes": peak_bytes()})
+        send({"stepSeconds": step_seconds, "losses": losses, "cpuSeconds": cpu_seconds() - cpu_before})
+    send({"peakBytes": peak_bytes()})
 
 
-def meet():
+def exchange_addresses():
     """The first words; whoever needs an address has it from the environment."""
-    say({})
+    send({})
     sys.stdin.readline()
 
 
-def say(message):
+def send(message):
     print(json.dumps(message), flush=True)
 
 

@@ -1,15 +1,15 @@
-import { commandsOf, meansOf, type TeamSpec } from './contestant-commands.js';
-import type { Farewell, Hello, Ready, Start, Turn, TurnResult } from './contestant-spec.js';
-import { gemmFlops } from './gemm-contestant.js';
-import { takenCoreSeconds } from './host-load.js';
+import { CandidateProcesses } from './candidate-processes.js';
+import type { Addresses, FinalReport, Hello, Ready, Round, RoundResult } from './candidate-spec.js';
+import { commandsOf, resourcesOf, type SharedSpec } from './candidates.js';
+import { gemmFlops } from './gemm-candidate.js';
+import { busyCoreSeconds } from './machine.js';
 import { modelFlops } from './model-flops.js';
-import { type BenchCase, type ContestantName, isGemm, isOurs, turnOrder } from './plan.js';
+import { type BenchCase, type CandidateName, isGemm, isOurs, rotated } from './plan.js';
 import type { CaseResult, Measurement } from './summary.js';
-import { Team } from './team.js';
 
-export interface RunCaseOptions {
-  readonly contestants: readonly ContestantName[];
-  readonly team: TeamSpec;
+export interface CompareStepsOptions {
+  readonly candidates: readonly CandidateName[];
+  readonly shared: SharedSpec;
   readonly rounds: number;
   readonly steps: number;
   readonly warmup: number;
@@ -19,15 +19,15 @@ export interface RunCaseOptions {
 }
 
 /**
- * Runs a case: everybody starts, one after the other; then all take turns, round by round, while the others wait.
+ * Runs a case: every candidate starts, one after the other; then each runs its steps of every round while the others wait.
  * A peer that breaks down is out and the others go on.
  * @throws Error when ours breaks down
  */
-export async function runCase(
+export async function compareSteps(
   benchCase: BenchCase,
-  options: RunCaseOptions,
+  options: CompareStepsOptions,
 ): Promise<{ measurements: readonly Measurement[]; failures: CaseResult['failures'] }> {
-  const failures: { contestant: ContestantName; reason: string }[] = [];
+  const failures: { candidate: CandidateName; reason: string }[] = [];
   let running: Runner[] = [];
   const attempt = async (runner: Runner, act: () => Promise<void>) => {
     try {
@@ -36,22 +36,22 @@ export async function runCase(
       const reason = thrown instanceof Error ? thrown.message : String(thrown);
       runner.kill();
       running = running.filter((each) => each !== runner);
-      if (!runner.isPeer) throw new Error(`${runner.contestant} broke down: ${reason}`, { cause: thrown });
-      failures.push({ contestant: runner.contestant, reason });
+      if (!runner.isPeer) throw new Error(`${runner.candidate} broke down: ${reason}`, { cause: thrown });
+      failures.push({ candidate: runner.candidate, reason });
     }
   };
   try {
-    for (const contestant of options.contestants) {
-      options.onProgress(`${contestant} starts`);
-      const commands = await commandsOf(contestant, benchCase, options.team, options.cacheDirectory);
-      const runner = new Runner(contestant, benchCase, options.team, new Team(commands));
+    for (const candidate of options.candidates) {
+      options.onProgress(`${candidate} starts`);
+      const commands = await commandsOf(candidate, benchCase, options.shared, options.cacheDirectory);
+      const runner = new Runner(candidate, benchCase, options.shared, new CandidateProcesses(commands));
       running.push(runner);
       await attempt(runner, () => runner.start(options.warmup));
     }
     for (let round = 0; round < options.rounds; round++) {
-      for (const runner of turnOrder(running, round)) {
-        options.onProgress(`round ${round + 1} of ${options.rounds}: ${runner.contestant}`);
-        await attempt(runner, () => runner.takeTurn(options.steps));
+      for (const runner of rotated(running, round)) {
+        options.onProgress(`round ${round + 1} of ${options.rounds}: ${runner.candidate}`);
+        await attempt(runner, () => runner.measure(options.steps));
       }
     }
     const measurements: Measurement[] = [];
@@ -62,12 +62,12 @@ export async function runCase(
   }
 }
 
-/** One contestant of a case while it runs. */
+/** One candidate of a case while it runs. */
 class Runner {
-  readonly contestant: ContestantName;
+  readonly candidate: CandidateName;
   readonly #case: BenchCase;
-  readonly #spec: TeamSpec;
-  readonly #team: Team;
+  readonly #spec: SharedSpec;
+  readonly #processes: CandidateProcesses;
   #ready: Ready = { engine: '', firstLoss: Number.NaN, secondsToFirstStep: Number.NaN };
   readonly #rounds: number[][] = [];
   readonly #losses: number[] = [];
@@ -76,34 +76,34 @@ class Runner {
   #othersSeconds: number | undefined = 0;
   #watchedSeconds = 0;
 
-  constructor(contestant: ContestantName, benchCase: BenchCase, spec: TeamSpec, team: Team) {
-    this.contestant = contestant;
+  constructor(candidate: CandidateName, benchCase: BenchCase, spec: SharedSpec, processes: CandidateProcesses) {
+    this.candidate = candidate;
     this.#case = benchCase;
     this.#spec = spec;
-    this.#team = team;
+    this.#processes = processes;
   }
 
   get isPeer(): boolean {
-    return !isOurs(this.contestant) && this.contestant !== 'gemm';
+    return !isOurs(this.candidate) && this.candidate !== 'gemm';
   }
 
   /** The first step and the warm-up, neither of them measured. */
   async start(warmup: number): Promise<void> {
-    const hellos = await this.#team.hear<Hello>();
-    this.#team.tell<Start>({ addresses: hellos.map(({ address }) => address) });
-    const ready = await this.#team.hear<Ready>();
+    const hellos = await this.#processes.receive<Hello>();
+    this.#processes.send<Addresses>({ addresses: hellos.map(({ address }) => address) });
+    const ready = await this.#processes.receive<Ready>();
     const secondsToFirstStep = Math.max(...ready.map((each) => each.secondsToFirstStep));
     this.#ready = { engine: ready[0]?.engine ?? '', firstLoss: ready[0]?.firstLoss ?? Number.NaN, secondsToFirstStep };
     this.#losses.push(this.#ready.firstLoss);
-    if (warmup > 0) this.#losses.push(...(await this.#turn(warmup)).losses);
+    if (warmup > 0) this.#losses.push(...(await this.#runRound(warmup)).losses);
   }
 
-  /** One step brings caches and threads back from the others' turns, then `steps` are measured. */
-  async takeTurn(steps: number): Promise<void> {
-    const back = await this.#turn(1);
-    const [start, takenBefore] = [performance.now(), takenCoreSeconds()];
-    const { stepSeconds, losses, cpuSeconds } = await this.#turn(steps);
-    const takenAfter = takenCoreSeconds();
+  /** One step brings caches and threads back after the others ran, then `steps` are measured. */
+  async measure(steps: number): Promise<void> {
+    const back = await this.#runRound(1);
+    const [start, takenBefore] = [performance.now(), busyCoreSeconds()];
+    const { stepSeconds, losses, cpuSeconds } = await this.#runRound(steps);
+    const takenAfter = busyCoreSeconds();
     if (takenBefore === undefined || takenAfter === undefined) this.#othersSeconds = undefined;
     else if (this.#othersSeconds !== undefined) this.#othersSeconds += takenAfter - takenBefore - cpuSeconds;
     this.#watchedSeconds += (performance.now() - start) / 1000;
@@ -114,20 +114,20 @@ class Runner {
   }
 
   async end(): Promise<Measurement> {
-    this.#team.tell({ end: true });
-    const farewells = await this.#team.hear<Farewell>();
-    await this.#team.left();
-    const { processes } = meansOf(this.contestant, this.#case);
+    this.#processes.send({ end: true });
+    const farewells = await this.#processes.receive<FinalReport>();
+    await this.#processes.exited();
+    const { processes } = resourcesOf(this.candidate, this.#case);
     const { model } = this.#spec;
     return {
-      contestant: this.contestant,
+      candidate: this.candidate,
       engine: this.#ready.engine,
       tokensPerStep: processes * model.batchSize * model.sequenceLength,
-      flopsPerStep: isGemm(this.contestant) ? gemmFlops(this.#case.precision) : processes * modelFlops(model),
+      flopsPerStep: isGemm(this.candidate) ? gemmFlops(this.#case.precision) : processes * modelFlops(model),
       rounds: this.#rounds,
       losses: this.#losses,
       busyCores: this.#cpuSeconds / this.#wallSeconds,
-      othersCores: this.#othersSeconds && Math.max(0, this.#othersSeconds / this.#watchedSeconds),
+      backgroundCores: this.#othersSeconds && Math.max(0, this.#othersSeconds / this.#watchedSeconds),
       peakBytes: farewells.reduce((sum, { peakBytes }) => sum + peakBytes, 0),
       secondsToFirstStep: this.#ready.secondsToFirstStep,
       profile: farewells[0]?.profile,
@@ -135,13 +135,13 @@ class Runner {
   }
 
   kill(): void {
-    this.#team.kill();
+    this.#processes.kill();
   }
 
-  /** A turn of all its processes: the slowest rank's seconds, rank 0's losses, everybody's processor time. */
-  async #turn(steps: number): Promise<TurnResult> {
-    this.#team.tell<Turn>({ steps });
-    const results = await this.#team.hear<TurnResult>();
+  /** One round on all its processes: the slowest rank's seconds, rank 0's losses, everybody's processor time. */
+  async #runRound(steps: number): Promise<RoundResult> {
+    this.#processes.send<Round>({ steps });
+    const results = await this.#processes.receive<RoundResult>();
     const [first] = results;
     return {
       stepSeconds: (first?.stepSeconds ?? []).map((_, i) => Math.max(...results.map((r) => r.stepSeconds[i] ?? 0))),

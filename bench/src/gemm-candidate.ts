@@ -1,6 +1,6 @@
 import type { Precision } from '@weft/config';
 import { createExecutor, elementCount, type Program, type TensorSpec, tf } from '@weft/engine';
-import { type Contestant, type ContestantParts, executorOptions } from './contestant.js';
+import { type Candidate, type CandidateParts, executorOptions } from './candidate.js';
 
 /** Side of the matrices: so large that casts and calls are a few per cent of the product. */
 const SIDE: Readonly<Record<Precision, number>> = { fp32: 2048, bf16: 4096 };
@@ -11,8 +11,8 @@ export function gemmFlops(precision: Precision): number {
 }
 
 /** One large matrix product a step, through the same engine: the peak that a step's share is measured against. */
-export async function openGemm(parts: ContestantParts): Promise<Contestant> {
-  await parts.meet(undefined);
+export async function openGemm(parts: CandidateParts): Promise<Candidate> {
+  await parts.exchangeAddresses(undefined);
   const program = gemmProgram(SIDE[parts.spec.precision]);
   const executor = createExecutor(program, executorOptions(parts));
   for (const [name, { shape }] of Object.entries(program.state)) {

@@ -2,7 +2,7 @@ import type { OptimizerConfig, Precision } from '@weft/config';
 import type { BenchModel } from './models.js';
 
 /** What a measured process is told on its command line, as JSON; ours and the peers in Python get the same. */
-export interface ContestantSpec {
+export interface CandidateSpec {
   /** `gemm` measures nothing but large matrix products. */
   readonly work: 'train' | 'gemm';
   readonly model: BenchModel;
@@ -23,7 +23,7 @@ export interface ContestantSpec {
   readonly trace: boolean;
 }
 
-// The conversation between the bench and a measured process, one JSON object a line, in this order.
+// The messages between the bench and a measured process, one JSON object a line, in this order.
 
 /** From the process, once it runs: where its ring can be joined, if it has one. */
 export interface Hello {
@@ -31,7 +31,7 @@ export interface Hello {
 }
 
 /** To the process: everybody's addresses by rank. */
-export interface Start {
+export interface Addresses {
   readonly addresses: readonly (string | undefined)[];
 }
 
@@ -43,21 +43,21 @@ export interface Ready {
   readonly secondsToFirstStep: number;
 }
 
-/** To the process, as often as the bench likes. */
-export interface Turn {
+/** To the process: run that many steps. */
+export interface Round {
   readonly steps: number;
 }
 
-/** From the process after each turn. */
-export interface TurnResult {
+/** From the process after each round. */
+export interface RoundResult {
   readonly stepSeconds: readonly number[];
   readonly losses: readonly number[];
-  /** Processor seconds of all threads during the turn. */
+  /** Processor seconds of all threads during the round. */
   readonly cpuSeconds: number;
 }
 
-/** From the process when it is told `{ "end": true }`; then it leaves. */
-export interface Farewell {
+/** From the process when it receives `{ "end": true }`; then it exits. */
+export interface FinalReport {
   readonly peakBytes: number;
   readonly profile?: readonly OpProfile[];
 }

@@ -9,39 +9,39 @@ export interface Command {
   readonly environment: Readonly<Record<string, string>>;
 }
 
-/** What a process said last on stderr is worth this much when it breaks down. */
-const LAST_WORDS = 2000;
+/** Of stderr, so much is kept for the error message. */
+const STDERR_TAIL_CHARACTERS = 2000;
 
-/** The processes of one contestant, who speak JSON lines. */
-export class Team {
-  readonly #members: readonly Member[];
+/** The processes of one candidate; messages are JSON lines. */
+export class CandidateProcesses {
+  readonly #members: readonly CandidateProcess[];
 
   constructor(commands: readonly Command[]) {
-    this.#members = commands.map((command) => new Member(command));
+    this.#members = commands.map((command) => new CandidateProcess(command));
   }
 
-  /** Says the same to everybody. */
-  tell<Message>(message: Message): void {
-    for (const member of this.#members) member.tell(message);
+  /** Sends the same message to every process. */
+  send<Message>(message: Message): void {
+    for (const member of this.#members) member.send(message);
   }
 
-  /** The next line of everybody, by rank. @throws Error with the last words of a process that left instead. */
-  hear<Message>(): Promise<Message[]> {
-    return Promise.all(this.#members.map((member) => member.hear<Message>()));
+  /** The next message of every process, by rank. @throws Error with what a process that exited instead printed last. */
+  receive<Message>(): Promise<Message[]> {
+    return Promise.all(this.#members.map((member) => member.receive<Message>()));
   }
 
-  /** Waits until all have left. */
-  async left(): Promise<void> {
-    await Promise.all(this.#members.map((member) => member.left()));
+  /** Resolves when all have exited. */
+  async exited(): Promise<void> {
+    await Promise.all(this.#members.map((member) => member.exited()));
   }
 
-  /** Ends whoever is still there. */
+  /** Kills those that still run. */
   kill(): void {
     for (const member of this.#members) member.kill();
   }
 }
 
-class Member {
+class CandidateProcess {
   readonly #process: ChildProcess;
   readonly #lines: AsyncIterator<string>;
   readonly #exit: Promise<unknown>;
@@ -61,27 +61,27 @@ class Member {
     ]);
     this.#lines = createInterface(child.stdout)[Symbol.asyncIterator]();
     child.stderr.on('data', (data) => {
-      this.#stderr = (this.#stderr + String(data)).slice(-LAST_WORDS);
+      this.#stderr = (this.#stderr + String(data)).slice(-STDERR_TAIL_CHARACTERS);
     });
-    // Whoever left does not listen; that it left is noticed when it is heard.
+    // A process that has exited reads nothing; its exit is noticed when a message is awaited.
     child.stdin.on('error', () => {});
   }
 
-  tell<Message>(message: Message): void {
+  send<Message>(message: Message): void {
     this.#process.stdin?.write(`${JSON.stringify(message)}\n`);
   }
 
-  async hear<Message>(): Promise<Message> {
+  async receive<Message>(): Promise<Message> {
     const line = await this.#lines.next();
     if (line.done === true) {
       await this.#exit;
-      throw new Error(reasonIn(this.#stderr) ?? `it left with status ${this.#process.exitCode}`);
+      throw new Error(errorLine(this.#stderr) ?? `it exited with status ${this.#process.exitCode}`);
     }
     const message: Message = JSON.parse(line.value);
     return message;
   }
 
-  async left(): Promise<void> {
+  async exited(): Promise<void> {
     await this.#exit;
   }
 
@@ -91,7 +91,7 @@ class Member {
 }
 
 /** The line of a stack trace that names the error, of Node's or of Python's; else the last line. */
-function reasonIn(stderr: string): string | undefined {
+function errorLine(stderr: string): string | undefined {
   const lines = stderr.trim().split('\n');
   return lines.findLast((line) => /^\w*Error\b.*:/.test(line)) ?? (lines.at(-1) || undefined);
 }

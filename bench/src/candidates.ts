@@ -1,0 +1,115 @@
+import { spawnSync } from 'node:child_process';
+import { createServer } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import type { Command } from './candidate-processes.js';
+import type { CandidateSpec } from './candidate-spec.js';
+import { onOwnCores } from './machine.js';
+import { type BenchCase, type CandidateName, isGemm, type Peer } from './plan.js';
+
+const MEASURED_PROCESS = fileURLToPath(new URL('./measured-process.js', import.meta.url));
+const peerScript = (name: string) => fileURLToPath(new URL(`../peers/${name}`, import.meta.url));
+
+const SCRIPT: Readonly<Record<Peer | 'torch-gemm', string>> = {
+  'torch-eager': 'torch_step.py',
+  'torch-compile': 'torch_step.py',
+  'torch-ddp': 'torch_step.py',
+  'torch-gemm': 'torch_gemm.py',
+  jax: 'jax_step.py',
+};
+
+/** What all processes of a candidate have in common. */
+export type SharedSpec = Pick<CandidateSpec, 'model' | 'optimizer' | 'fixture' | 'trace'>;
+
+/** Processes and threads of a candidate. Bare matrix products use in one process all threads of the case. */
+export function resourcesOf(candidate: CandidateName, { processes, threads }: BenchCase) {
+  if (isGemm(candidate)) return { processes: 1, threads: processes * threads };
+  return { processes: candidate === 'weft-alone' ? 1 : processes, threads };
+}
+
+/** One command for each process of a candidate. */
+export async function commandsOf(
+  candidate: CandidateName,
+  benchCase: BenchCase,
+  shared: SharedSpec,
+  cacheDirectory: string,
+): Promise<Command[]> {
+  const { processes, threads } = resourcesOf(candidate, benchCase);
+  const port = candidate === 'torch-ddp' ? await freePort() : 0;
+  return Array.from({ length: processes }, (_, rank) => {
+    const spec: CandidateSpec = {
+      ...shared,
+      work: isGemm(candidate) ? 'gemm' : 'train',
+      precision: benchCase.precision,
+      threads,
+      rank,
+      worldSize: candidate === 'weft-apart' ? 1 : processes,
+      isDataParallel: benchCase.processes > 1,
+      startedAtMs: Date.now(),
+      mode: candidate === 'torch-compile' ? 'compile' : 'eager',
+    };
+    const environment = {
+      OMP_NUM_THREADS: `${threads}`,
+      MKL_NUM_THREADS: `${threads}`,
+      // A cache of this run alone: the first compilation is cold, whatever ran before.
+      TORCHINDUCTOR_CACHE_DIR: cacheDirectory,
+      PYTHONDONTWRITEBYTECODE: '1',
+      ...(port === 0
+        ? {}
+        : { RANK: `${rank}`, WORLD_SIZE: `${processes}`, MASTER_ADDR: '127.0.0.1', MASTER_PORT: `${port}` }),
+    };
+    switch (candidate) {
+      case 'weft':
+      case 'weft-alone':
+      case 'weft-apart':
+      case 'gemm':
+        return { ...bound(process.execPath, [MEASURED_PROCESS, JSON.stringify(spec)], spec), environment: {} };
+      default: {
+        const peer = candidate === 'torch-gemm' ? 'torch-eager' : candidate;
+        const args = [peerScript(SCRIPT[candidate]), JSON.stringify(spec)];
+        return { ...bound(pythonOf(peer), args, spec), environment };
+      }
+    }
+  });
+}
+
+function bound(program: string, args: readonly string[], { rank, threads }: CandidateSpec) {
+  return onOwnCores({ program, args }, rank, threads);
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const bound = server.address();
+  await new Promise<void>((resolve) => server.close(() => resolve()));
+  return typeof bound === 'object' && bound !== null ? bound.port : 0;
+}
+
+/** What a peer needs of Python. */
+const MODULE: Readonly<Record<Peer, 'torch' | 'jax'>> = {
+  'torch-eager': 'torch',
+  'torch-compile': 'torch',
+  'torch-ddp': 'torch',
+  jax: 'jax',
+};
+
+/** The Python that runs a peer. */
+export function pythonOf(peer: Peer): string {
+  const own = process.env.WEFT_BENCH_PYTHON ?? 'python3';
+  return MODULE[peer] === 'jax' ? (process.env.WEFT_BENCH_JAX_PYTHON ?? own) : own;
+}
+
+/** Which of the wished peers can run here, and a sentence for each module that is missing. */
+export function findPeers(wished: readonly Peer[]): { readonly peers: readonly Peer[]; readonly missing: string[] } {
+  const has = new Map<string, boolean>();
+  for (const peer of wished) {
+    if (has.has(MODULE[peer])) continue;
+    const code = `import importlib.util, sys; sys.exit(importlib.util.find_spec("${MODULE[peer]}") is None)`;
+    has.set(MODULE[peer], spawnSync(pythonOf(peer), ['-c', code]).status === 0);
+  }
+  const variable = { torch: 'WEFT_BENCH_PYTHON', jax: 'WEFT_BENCH_JAX_PYTHON' } as const;
+  const absent = new Set(wished.map((peer) => MODULE[peer]).filter((module) => has.get(module) === false));
+  return {
+    peers: wished.filter((peer) => has.get(MODULE[peer])),
+    missing: [...absent].map((module) => `${module} is left out: Python has none (${variable[module]} names another)`),
+  };
+}

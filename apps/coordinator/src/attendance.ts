@@ -35,7 +35,7 @@ export class Attendance {
     refuseOtherVersion(hello.version, `worker ${workerId} on ${hello.hostName}`);
     streams.add(workerId, stream);
     stream.send(welcome(heartbeatIntervalMs));
-    dispatch({ kind: 'attended', worker: identityOf(hello) });
+    dispatch({ kind: 'workerConnected', worker: identityOf(hello) });
     let reason = 'it left';
     try {
       for (let next = await messages.next(); next.done !== true; next = await messages.next()) {
@@ -45,7 +45,7 @@ export class Attendance {
     } catch (thrown) {
       reason = WeftError.from(thrown).message;
     }
-    if (streams.remove(workerId, stream)) dispatch({ kind: 'left', workerId, reason });
+    if (streams.remove(workerId, stream)) dispatch({ kind: 'workerDisconnected', workerId, reason });
   }
 
   /** A sign of life that did not come on the worker's stream. @throws `not_found` when the worker does not attend. */

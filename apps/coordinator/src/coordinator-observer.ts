@@ -68,7 +68,7 @@ export class CoordinatorObserver {
     const busy = [...workers.values()].filter(({ runId }) => runId !== undefined).length;
     this.#metrics.setWorkers({ attending: workers.size, busy });
     const phases: Partial<Record<RunStatus, number>> = {};
-    for (const { durable } of runs.values()) phases[durable.status] = (phases[durable.status] ?? 0) + 1;
+    for (const { state: durable } of runs.values()) phases[durable.status] = (phases[durable.status] ?? 0) + 1;
     this.#metrics.setRuns(phases);
   }
 }

@@ -55,7 +55,9 @@ describe('a coordinator', () => {
     const { coordinator } = opened;
     const { runId, reason, status } = await coordinator.runs.launch(launchRequest());
     expect(status).toBe(RunStatus.RUN_STATUS_QUEUED);
-    expect(reason).toBe('it was launched; it waits for 2 more workers: it needs 2, 0 attend and 0 of them are idle');
+    expect(reason).toBe(
+      'it was launched; it waits for 2 more workers: it needs 2, 0 are connected and 0 of them are idle',
+    );
     const [a] = workers(coordinator, ['a', 'b']);
     const run = await untilEnd(coordinator, runId);
     expect(run).toMatchObject({ status: RunStatus.RUN_STATUS_FINISHED, step: 6, checkpointStep: 6, recipe: 'tiny' });
@@ -121,7 +123,7 @@ describe('a coordinator', () => {
     });
     expect(await silent?.gone).toMatchObject({
       code: 'deadline_exceeded',
-      message: 'the coordinator gave worker silent up: it gave no sign of life for 1 s',
+      message: 'the coordinator gave up worker silent: it sent no heartbeat for 1 s',
     });
     await passing;
   });

@@ -1,14 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import { type Clock, Random, systemClock, WeftError } from '@weft/common';
+import { hasEnded } from '@weft/contracts';
 import {
   type ClusterEvent,
   type ClusterState,
   type Decision,
-  defaultSettings,
+  defaultTimeouts,
   initialCluster,
-  isEnded,
   type RecoveryPolicy,
-  type Settings,
+  type Timeouts,
 } from '@weft/coordination';
 import type { JobQueue, StoreHealth } from '@weft/store';
 import type { CoordinatorMetrics, Logger } from '@weft/telemetry';
@@ -40,7 +40,7 @@ export interface CoordinatorOptions {
   readonly keeper: HeldStore;
   /** What happens to the runs that were under way; default `auto`. */
   readonly recover?: RecoveryPolicy;
-  readonly settings?: Partial<Settings>;
+  readonly settings?: Partial<Timeouts>;
   readonly log: Logger;
   readonly metrics: CoordinatorMetrics;
   readonly clock?: Clock;
@@ -75,7 +75,7 @@ export class Coordinator {
   static async open(options: CoordinatorOptions): Promise<Coordinator> {
     const { keeper, log, recover = 'auto' } = options;
     const { store, held } = keeper;
-    const settings = { ...defaultSettings, ...options.settings };
+    const settings = { ...defaultTimeouts, ...options.settings };
     const state = initialCluster(settings, await replayRuns(store, log));
     const queue = await store.openQueue(held);
     const coordinator = new Coordinator(options, queue, state);
@@ -116,13 +116,13 @@ export class Coordinator {
     this.sweeps = new SweepRequests({ queue, jobs, clock, random, requireStore, summaryOf });
     const endWatch = store.watchHealth((health) => this.#storeChanged(health));
     this.#closing.signal.addEventListener('abort', endWatch, { once: true });
-    const heartbeatIntervalMs = Math.ceil(state.settings.heartbeatTimeoutMs / BEATS_PER_TIMEOUT);
+    const heartbeatIntervalMs = Math.ceil(state.timeouts.heartbeatTimeoutMs / BEATS_PER_TIMEOUT);
     this.attendance = new Attendance({ queue, streams, dispatch, clock, heartbeatIntervalMs });
   }
 
   /** How long the attending worker that has been silent the longest has been so, seconds; 0 without workers. */
   oldestHeartbeatAge(): number {
-    const lastSeenMs = [...this.#decisions.state.workers.values()].map((worker) => worker.lastSeenMs);
+    const lastSeenMs = [...this.#decisions.state.workers.values()].map((worker) => worker.lastHeartbeatMs);
     return lastSeenMs.length === 0 ? 0 : Math.max(0, (this.#clock.nowMs() - Math.min(...lastSeenMs)) / 1000);
   }
 
@@ -151,10 +151,10 @@ export class Coordinator {
     this.#decisions.take(event).catch((thrown: unknown) => {
       const error = WeftError.from(thrown);
       this.#options.log.error({ error, event: event.kind }, `${event.kind} could not be handled: ${error.sentence}`);
-      if (!('workerId' in event) || event.kind === 'left') return;
+      if (!('workerId' in event) || event.kind === 'workerDisconnected') return;
       // A message that cannot be judged is its sender's fault; the others go on without it.
       this.#streams.close(event.workerId, error);
-      this.#dispatch({ kind: 'left', workerId: event.workerId, reason: error.message });
+      this.#dispatch({ kind: 'workerDisconnected', workerId: event.workerId, reason: error.message });
     });
   }
 
@@ -180,8 +180,8 @@ export class Coordinator {
     for (const command of decision.commands) await this.#effects.carryOut(command);
     this.#tellWatchers();
     for (const runId of new Set(decision.records.map((record) => record.runId))) {
-      const phase = decision.state.runs.get(runId)?.durable.status;
-      if (phase === undefined || !isEnded(phase)) continue;
+      const state = decision.state.runs.get(runId)?.state;
+      if (state === undefined || !hasEnded(state)) continue;
       this.#watchers.end(runId);
       await this.#filesOf(runId).close();
     }

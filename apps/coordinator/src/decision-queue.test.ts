@@ -38,8 +38,8 @@ describe('the queue of decisions', () => {
   it('writes a decision down before it acts, and takes the next event after that', async () => {
     const { queue, notes } = noting();
     await Promise.all([
-      queue.take({ kind: 'attended', worker }),
-      queue.take({ kind: 'attended', worker: { ...worker, workerId: 'b' } }),
+      queue.take({ kind: 'workerConnected', worker }),
+      queue.take({ kind: 'workerConnected', worker: { ...worker, workerId: 'b' } }),
       queue.take(launch('x')),
       queue.take({ kind: 'stop', runId: 'x', saveCheckpoint: false }),
     ]);

@@ -61,8 +61,8 @@ export class Effects {
         return filesOf(command.runId).writeConfig(command.config);
       case 'findCheckpoint':
         return this.#findCheckpoint(command.runId, command.notAfterStep);
-      case 'mendMetrics':
-        return filesOf(command.runId).mendMetrics();
+      case 'repairMetrics':
+        return filesOf(command.runId).repairMetrics();
       case 'appendMetrics':
         return this.#appendMetrics(command.runId, command.row);
       case 'enqueue':

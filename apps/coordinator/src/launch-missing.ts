@@ -1,6 +1,6 @@
 import { WEFT_VERSION, WeftError } from '@weft/common';
 import { resolveRunConfig } from '@weft/config';
-import { ownerOf } from '@weft/coordination';
+import { jobOwner } from '@weft/coordination';
 import type { Job } from '@weft/store';
 import type { Logger } from '@weft/telemetry';
 import type { DecisionQueue } from './decision-queue.js';
@@ -12,15 +12,15 @@ import { hasEnded } from './queue-jobs.js';
  */
 export async function launchMissing(queue: DecisionQueue, jobs: readonly Job[], log: Logger): Promise<void> {
   for (const job of jobs) {
-    const runId = ownerOf(job.id);
+    const runId = jobOwner(job.id);
     if (job.kind !== 'run' || job.parent === null || hasEnded(job) || queue.state.runs.has(runId)) continue;
     try {
       const config = resolveRunConfig(configOf(job.data), `job ${job.id}`);
-      const parent = ownerOf(job.parent);
+      const parent = jobOwner(job.parent);
       await queue.take({ kind: 'launch', runId, config, weftVersion: WEFT_VERSION, parent });
     } catch (thrown) {
       const error = WeftError.from(thrown);
-      log.error({ error, runId }, `run ${runId} of sweep ${ownerOf(job.parent)} is left out: ${error.sentence}`);
+      log.error({ error, runId }, `run ${runId} of sweep ${jobOwner(job.parent)} is left out: ${error.sentence}`);
     }
   }
 }

@@ -1,5 +1,5 @@
 import { parseFlags, portFlag, WeftError } from '@weft/common';
-import { defaultSettings, type RecoveryPolicy } from '@weft/coordination';
+import { defaultTimeouts, type RecoveryPolicy } from '@weft/coordination';
 import { homeDirectory } from './home.js';
 
 export const DEFAULT_PORT = 7070;
@@ -39,7 +39,7 @@ Options:
   --metrics-port <port>      the port of /metrics and /healthz; 0 for any free one (default: 0)
   --recover <auto|manual>    runs that were under way when the last coordinator went away: go on with them,
                              or leave them to \`weft resume\` (default: auto)
-  --heartbeat-timeout <s>    seconds without a sign of life after which a worker is lost (default: ${defaultSettings.heartbeatTimeoutMs / 1000})
+  --heartbeat-timeout <s>    seconds without a sign of life after which a worker is lost (default: ${defaultTimeouts.heartbeatTimeoutMs / 1000})
   --exit-with-stdin          end when standard input ends
   -h, --help                 show this text
 `;
@@ -75,7 +75,7 @@ export function parseOptions(
     metricsPort: portFlag('metrics-port', values['metrics-port']) ?? 0,
     recover: recoveryOf(values.recover ?? 'auto'),
     exitWithStdin: values['exit-with-stdin'] === true,
-    heartbeatTimeoutMs: secondsOf(values['heartbeat-timeout']) ?? defaultSettings.heartbeatTimeoutMs,
+    heartbeatTimeoutMs: secondsOf(values['heartbeat-timeout']) ?? defaultTimeouts.heartbeatTimeoutMs,
   };
 }
 

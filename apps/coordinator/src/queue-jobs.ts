@@ -1,4 +1,4 @@
-import { type ClusterEvent, type NewRunJob, ownerOf, type QueuedJob, type QueueState } from '@weft/coordination';
+import { type ClusterEvent, jobOwner, type NewRunJob, type QueuedJob, type QueueState } from '@weft/coordination';
 import type { Job, JobQueue, JobState, NewJob } from '@weft/store';
 
 /** What the coordinator puts into a job: with a child of a sweep everything that launches it, since its log comes later. */
@@ -38,10 +38,11 @@ export function hasEnded({ state }: Job): boolean {
 function queuedJobOf({ id, kind, state, priority, notBeforeMs, parent }: Job): QueuedJob[] {
   const live = liveState(state);
   if (live === undefined) return [];
-  const ofSweep = parent === null ? null : ownerOf(parent);
-  return [{ id, kind, runId: ownerOf(id), state: live, priority, notBeforeMs, parent: ofSweep }];
+  const ofSweep = parent === null ? null : jobOwner(parent);
+  return [{ id, kind, runId: jobOwner(id), state: live, priority, notBeforeMs, parent: ofSweep }];
 }
 
 function liveState(state: JobState): QueuedJob['state'] | undefined {
-  return state === 'completed' || state === 'failed' || state === 'cancelled' ? undefined : state;
+  if (state === 'completed' || state === 'failed' || state === 'cancelled') return undefined;
+  return state === 'held' ? 'paused' : state;
 }

@@ -1,5 +1,6 @@
 import { WeftError } from '@weft/common';
-import { describeRun, isEnded, outlookOf, type QueuedJob } from '@weft/coordination';
+import { hasEnded } from '@weft/contracts';
+import { describeRun, forecastQueue, type QueuedJob } from '@weft/coordination';
 import type {
   CancelJobRequest,
   MoveInQueueRequest,
@@ -79,8 +80,8 @@ export class QueueRequests {
     }
     const children = queue.state.queue.jobs.filter(({ parent }) => parent === id).map(({ runId }) => runId);
     for (const runId of children) {
-      const status = queue.state.runs.get(runId)?.durable.status;
-      if (status !== undefined && !isEnded(status)) await queue.take({ kind: 'stop', runId, saveCheckpoint: false });
+      const state = queue.state.runs.get(runId)?.state;
+      if (state !== undefined && !hasEnded(state)) await queue.take({ kind: 'stop', runId, saveCheckpoint: false });
     }
     await this.#change(async () => {
       await jobs.cancel(job.id, 'cancelled as asked');
@@ -115,11 +116,11 @@ export class QueueRequests {
 
   #find(id: string): QueuedJob {
     const { runs } = this.#options.queue.state;
-    const job = outlookOf(this.#options.queue.state).jobs.get(id);
+    const job = forecastQueue(this.#options.queue.state).jobs.get(id);
     if (job !== undefined) return job;
-    const status = runs.get(id)?.durable.status;
-    if (status !== undefined && isEnded(status))
-      throw new WeftError('failed_precondition', `run ${id} is not in the queue: it is ${status}`, {
+    const state = runs.get(id)?.state;
+    if (state !== undefined && hasEnded(state))
+      throw new WeftError('failed_precondition', `run ${id} is not in the queue: it is ${state.status}`, {
         cure: `queue it again with \`weft resume ${id}\``,
       });
     throw new WeftError('not_found', `${JSON.stringify(id)} is not in the queue`, { cure: 'see `weft queue`' });

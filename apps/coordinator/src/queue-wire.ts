@@ -4,7 +4,7 @@ import { JobKind, JobState, type QueueEntry } from '@weft/proto';
 const STATES: Readonly<Record<QueuedJob['state'], JobState>> = {
   waiting: JobState.JOB_STATE_WAITING,
   delayed: JobState.JOB_STATE_DELAYED,
-  held: JobState.JOB_STATE_PAUSED,
+  paused: JobState.JOB_STATE_PAUSED,
   waitingForChildren: JobState.JOB_STATE_WAITING_FOR_CHILDREN,
   active: JobState.JOB_STATE_RUNNING,
 };

@@ -2,7 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { RunConfig } from '@weft/config';
 import type { MetricsRow } from '@weft/contracts';
-import { mendMetrics, type RunRecord } from '@weft/coordination';
+import { type RunRecord, repairMetrics } from '@weft/coordination';
 import { writeJsonFile } from '@weft/files';
 import type { EventLog } from '@weft/store';
 import type { HeldStore } from './hold-store.js';
@@ -45,9 +45,9 @@ export class RunFiles {
   }
 
   /** Makes the metrics fit the log again after a roll-back. */
-  async mendMetrics(): Promise<void> {
+  async repairMetrics(): Promise<void> {
     const rows = await this.metrics.read();
-    await this.metrics.replace(mendMetrics(rows, await readRunLog(this.#keeper.store, this.runId)));
+    await this.metrics.replace(repairMetrics(rows, await readRunLog(this.#keeper.store, this.runId)));
   }
 
   /** The rows of the steps after `step`. */

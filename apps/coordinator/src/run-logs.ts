@@ -1,5 +1,5 @@
 import { isRunId, WeftError } from '@weft/common';
-import { asRunRecord, type RunRecord, type RunState, replay } from '@weft/coordination';
+import { parseRunRecord, type RunRecord, type RunState, replay } from '@weft/coordination';
 import type { Store } from '@weft/store';
 import type { Logger } from '@weft/telemetry';
 
@@ -10,7 +10,7 @@ import type { Logger } from '@weft/telemetry';
  */
 export async function readRunLog(store: Store, runId: string): Promise<readonly RunRecord[]> {
   const records: RunRecord[] = [];
-  for await (const { record } of store.log(runId).read()) records.push(asRunRecord(record));
+  for await (const { record } of store.log(runId).read()) records.push(parseRunRecord(record));
   return records;
 }
 

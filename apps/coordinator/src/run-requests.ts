@@ -1,7 +1,7 @@
 import { type Clock, newRunId, type Random, WEFT_VERSION, WeftError } from '@weft/common';
 import { resolveRunConfig } from '@weft/config';
-import { runViewToProto } from '@weft/contracts';
-import { describeRun, type FoundCheckpoint, isEnded, type RunDescription } from '@weft/coordination';
+import { hasEnded, runViewToProto } from '@weft/contracts';
+import { describeRun, type FoundCheckpoint, type RunDescription } from '@weft/coordination';
 import type {
   ClusterSummary,
   LaunchRequest,
@@ -115,8 +115,8 @@ export class RunRequests {
       watcher.push({ body: { $case: 'summary', summary: this.get(runId) } });
       const rows = afterStep === undefined ? [] : await filesOf(runId).rowsAfter(afterStep);
       for (const row of rows) watcher.push({ body: { $case: 'metricsJson', metricsJson: JSON.stringify(row) } });
-      const phase = queue.state.runs.get(runId)?.durable.status;
-      if (signal?.aborted || closing.aborted || phase === undefined || isEnded(phase)) watcher.end();
+      const state = queue.state.runs.get(runId)?.state;
+      if (signal?.aborted || closing.aborted || state === undefined || hasEnded(state)) watcher.end();
       else watchers.add(runId, watcher);
     });
     try {
@@ -136,7 +136,7 @@ export class RunRequests {
       storeError: storeTrouble(store) ?? '',
       workers: [...workers.values()].map(({ workerId, hostName, device, runId = '' }) => {
         const live = runs.get(runId)?.live;
-        const rank = live?.stage === 'training' ? Math.max(0, live.members.indexOf(workerId)) : 0;
+        const rank = live?.state === 'training' ? Math.max(0, live.members.indexOf(workerId)) : 0;
         return { workerId, hostName, device, runId, rank };
       }),
     };
@@ -158,14 +158,14 @@ export class RunRequests {
   /** Says why nothing goes on, while it does not. */
   #withTrouble(view: RunDescription): RunDescription {
     const trouble = storeTrouble(this.#options.store);
-    if (trouble === undefined || isEnded(view.status)) return view;
+    if (trouble === undefined || hasEnded(view)) return view;
     return { ...view, reason: `${trouble}; ${view.reason}` };
   }
 
   /** What a resume would go on from. Of a run at work nobody asks, and its files are not ours to read. */
   async #lookUp(runId: string): Promise<FoundCheckpoint> {
     const { filesOf, queue } = this.#options;
-    const state = queue.state.runs.get(runId)?.durable;
+    const state = queue.state.runs.get(runId)?.state;
     if (state === undefined || state.status === 'running' || state.status === 'stopping')
       return { checkpoint: undefined, skipped: [] };
     return findCheckpoint(filesOf(runId).directory, state.step);

@@ -1,6 +1,7 @@
 import { type Clock, isRunId, newRunId, type Random, WEFT_VERSION, WeftError } from '@weft/common';
 import { type RunConfig, resolveRunConfig } from '@weft/config';
-import { isEnded, newJobOf, ownerOf, sweepJobId } from '@weft/coordination';
+import { hasEnded } from '@weft/contracts';
+import { createRunJob, jobOwner, sweepJobId } from '@weft/coordination';
 import {
   type FinishSweepRequest,
   type GetSweepRequest,
@@ -68,7 +69,7 @@ export class SweepRequests {
     };
     const children = configs.map((config, index) => ({ runId: childId(sweepId, index, configs.length), config }));
     const childJobs = children.map(({ runId, config }) =>
-      newRunJob(newJobOf({ runId, config, resubmissions: 0 }), { config, weftVersion: WEFT_VERSION }),
+      newRunJob(createRunJob({ runId, config, resubmissions: 0 }), { config, weftVersion: WEFT_VERSION }),
     );
     await queue.takeMade(async () => {
       await jobs.addFlow(parent, childJobs);
@@ -86,7 +87,7 @@ export class SweepRequests {
       throw new WeftError('not_found', `there is no sweep ${JSON.stringify(sweepId)}`, { cure: 'see `weft queue`' });
     const summary = this.#summary(job);
     const { runs } = this.#options.queue.state;
-    const children = job.children.map(ownerOf).filter((runId) => runs.has(runId));
+    const children = job.children.map(jobOwner).filter((runId) => runs.has(runId));
     return { ...summary, children: children.map((runId) => this.#options.summaryOf(runId)) };
   }
 
@@ -130,12 +131,12 @@ export class SweepRequests {
   #summary(job: Job): SweepSummary {
     const { runs } = this.#options.queue.state;
     const ended = job.children.filter((id) => {
-      const run = runs.get(ownerOf(id));
-      return run !== undefined && isEnded(run.durable.status);
+      const run = runs.get(jobOwner(id));
+      return run !== undefined && hasEnded(run.state);
     });
     const isReady = ended.length === job.children.length;
     return {
-      sweepId: ownerOf(job.id),
+      sweepId: jobOwner(job.id),
       state: stateOf(job, isReady),
       sweepJson: JSON.stringify(sweepOf(job.data)),
       resultJson: job.result === null ? '' : JSON.stringify(job.result),

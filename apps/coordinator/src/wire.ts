@@ -82,7 +82,7 @@ export function assignmentOf(
   ringToken: string,
   runDirectory: string,
 ): CoordinatorMessage {
-  const { runId, generation, config, firstStep, ring, experts, state } = command;
+  const { runId, generation, config, firstStep, ring, experts, startFrom: state } = command;
   const assignment: Assignment = {
     runId,
     generation,
@@ -99,7 +99,7 @@ export function assignmentOf(
   return { body: { $case: 'assignment', assignment } };
 }
 
-function wireState(state: Assign['state']): Assignment['state'] {
+function wireState(state: Assign['startFrom']): Assignment['state'] {
   switch (state.kind) {
     case 'fresh':
       return { $case: 'fresh', fresh: true };
@@ -132,7 +132,7 @@ export function messageOf(command: MessageCommand): CoordinatorMessage {
       return { body: { $case: 'stopRun', stopRun: { runId, generation, afterStep, reason } } };
     }
     case 'release': {
-      const { forget, reason } = command;
+      const { discardState: forget, reason } = command;
       return { body: { $case: 'release', release: { runId, generation, discardState: forget, reason } } };
     }
     default:

@@ -1,49 +1,49 @@
-import type { Draft } from './draft.js';
-import { fail, finish, stopNow } from './endings.js';
-import type { MemberEventOf } from './events.js';
-import { participants, placeOf } from './roles.js';
-import { leaveWorkers } from './yielding.js';
+import { describeMember, memberIds } from './cluster-state.js';
+import type { DecisionBuilder } from './decision-builder.js';
+import type { EventOf } from './events.js';
+import { requeuePreempted } from './preemption.js';
+import { fail, finish, stopNow } from './run-termination.js';
 
-/** A member's shards of a checkpoint are on disk. With the last one's, rank 0 may write the manifest. */
-export function partSaved(draft: Draft, event: MemberEventOf<'partSaved'>): string {
+/** A member's part of a checkpoint is on disk. With the last part, rank 0 is asked to write the manifest. */
+export function partSaved(builder: DecisionBuilder, event: EventOf<'partSaved'>): string {
   const { runId, workerId, generation, step, files } = event;
-  const { live, state } = draft.run(runId);
-  if (live.stage !== 'training' || live.generation !== generation)
+  const { live, state } = builder.run(runId);
+  if (live.state !== 'training' || live.generation !== generation)
     return `generation ${generation} of run ${runId} is already over: its part of checkpoint ${step} is void`;
-  const everybody = participants(live);
-  const place = everybody.indexOf(workerId);
   if (step > state.step)
-    return fail(draft, runId, {
+    return fail(builder, runId, {
       code: 'internal',
-      message: `${placeOf(live, workerId)} saved step ${step}, but the last committed step is ${state.step}`,
+      message: `${describeMember(live, workerId)} saved step ${step}, but the last committed step is ${state.step}`,
       cure: 'resume the run from its newest checkpoint, and report this',
     });
   if (live.manifests.has(step)) return `checkpoint ${step} of run ${runId} has all its parts already`;
-  const ofStep = new Map(live.parts.get(step)).set(place, files);
-  const parts = new Map(live.parts).set(step, ofStep);
-  draft.setLive(runId, { ...live, parts });
-  const wanted = everybody.length;
-  if (ofStep.size < wanted) return `${ofStep.size} of ${wanted} parts of checkpoint ${step} are on disk`;
+  const members = memberIds(live);
+  const partsOfStep = new Map(live.parts.get(step)).set(members.indexOf(workerId), files);
+  const parts = new Map(live.parts).set(step, partsOfStep);
+  builder.setLive(runId, { ...live, parts });
+  if (partsOfStep.size < members.length)
+    return `${partsOfStep.size} of ${members.length} parts of checkpoint ${step} are on disk`;
   parts.delete(step);
-  draft.setLive(runId, { ...live, parts, manifests: new Set(live.manifests).add(step) });
-  const inOrder = everybody.flatMap((_, other) => ofStep.get(other) ?? []);
-  const writer = live.members[0]!;
-  draft.command({ kind: 'writeManifest', workerId: writer, runId, generation, step, files: inOrder });
+  builder.setLive(runId, { ...live, parts, manifests: new Set(live.manifests).add(step) });
+  const inOrder = members.flatMap((_, index) => partsOfStep.get(index) ?? []);
+  const rank0 = live.members[0]!;
+  builder.command({ kind: 'writeManifest', workerId: rank0, runId, generation, step, files: inOrder });
   return `all parts of checkpoint ${step} of run ${runId} are on disk`;
 }
 
-/** The manifest is on disk: from now on the checkpoint exists, and with its last one a run is over. */
-export function manifestWritten(draft: Draft, event: MemberEventOf<'manifestWritten'>): string {
+/** The manifest is on disk, so the checkpoint exists. Runs that finish, stop or are preempted end with this. */
+export function manifestWritten(builder: DecisionBuilder, event: EventOf<'manifestWritten'>): string {
   const { runId, generation, step, directory } = event;
-  const { live, state } = draft.run(runId);
-  if (live.stage !== 'training' && live.stage !== 'reforming') return '';
-  // One that an earlier generation was asked for counts as well: rank 0 outlived it.
+  const { live, state } = builder.run(runId);
+  if (live.state !== 'training' && live.state !== 'reforming') return '';
+  // A manifest that an earlier generation was asked for counts too: its rank 0 is still there.
   if (generation < live.firstGeneration || step > state.step || step <= state.checkpointStep)
     return `checkpoint ${step} of run ${runId} is not awaited`;
-  draft.record(runId, { kind: 'checkpointWritten', step, directory });
-  if (step === state.config.steps) return finish(draft, runId);
-  if (live.stage !== 'training' || step !== live.stopAfterStep) return `checkpoint ${step} of run ${runId} is written`;
-  if (live.yieldsTo !== undefined && state.status === 'running')
-    return leaveWorkers(draft, runId, { to: live.yieldsTo, directory });
-  return stopNow(draft, runId, `it was asked to stop and did so after step ${step}, with a checkpoint`);
+  builder.record(runId, { kind: 'checkpointWritten', step, directory });
+  if (step === state.config.steps) return finish(builder, runId);
+  if (live.state !== 'training' || step !== live.stopAfterStep) return `checkpoint ${step} of run ${runId} is written`;
+  const { preemptedBy } = live;
+  if (preemptedBy !== undefined && state.status === 'running')
+    return requeuePreempted(builder, runId, { preemptedBy, directory });
+  return stopNow(builder, runId, `it was asked to stop and did so after step ${step}, with a checkpoint`);
 }

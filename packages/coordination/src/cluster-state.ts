@@ -1,182 +1,234 @@
 import type { PerSource } from '@weft/common';
 import type { CheckpointFile, StepVote } from '@weft/contracts';
-import type { Paces } from './pace.js';
 import { EMPTY_QUEUE, type QueueState } from './queue-state.js';
-import type { Role } from './roles.js';
 import type { RunState } from './run-state.js';
 
-/** What `decide` knows: every run, and what can be known of the workers only while they attend. */
+/** All that `decide` knows: the runs, the connected workers and the queue. */
 export interface ClusterState {
-  readonly settings: Settings;
-  /** By workerId. */
-  readonly workers: ReadonlyMap<string, Attendee>;
+  readonly timeouts: Timeouts;
+  /** The connected workers, by workerId. */
+  readonly workers: ReadonlyMap<string, ConnectedWorker>;
   /** By runId, in the order they were launched. */
   readonly runs: ReadonlyMap<string, Run>;
-  /** Who is at work and who waits, in order. Every run that has not ended has its job here. */
+  /** The jobs that have not ended, in order. Every run that has not ended has its job here. */
   readonly queue: QueueState;
-  /** How long steps took. */
-  readonly paces: Paces;
-  /** How many workers have attended so far; orders them. */
-  readonly attended: number;
+  /** How long steps took, to estimate when runs end. */
+  readonly stepTimes: StepTimes;
+  /** How many connections were accepted so far; numbers the workers in the order they came. */
+  readonly connectionCount: number;
+  /** When the last `tick` was decided; undefined before the first. */
   readonly lastTickMs: number | undefined;
 }
 
-/** The patience of the coordinator. */
-export interface Settings {
-  /** A worker that gave no sign of life for so long is lost. */
+/** Timeouts and failure limits. */
+export interface Timeouts {
+  /** A worker that sends nothing for this long is lost. */
   readonly heartbeatTimeoutMs: number;
-  /** After a loss, how long to wait for further ones (a host dies with all its workers) before the ring forms anew. */
-  readonly settleMs: number;
-  /** How long a rank may be silent after another rank voted for the same step. */
+  /** After a loss, how long to wait for further losses (a host dies with all its workers) before the ring forms again. */
+  readonly lossGraceMs: number;
+  /** How long a rank may stay silent after another rank voted for the same step. */
   readonly voteTimeoutMs: number;
-  /** So many steps refused in a row, because their gradients were not finite, end the run. */
+  /** A run fails when this many steps in a row are skipped because their gradients are not finite. */
   readonly maxSkippedSteps: number;
-  /** So many rings broken in a row, without a step between and with nobody lost, end the run. */
+  /** A run fails when its ring breaks this many times in a row, without a step in between and with no worker lost. */
   readonly maxRingFailures: number;
-  /** So long the workers of an interrupted run are kept for it: they need a moment to find the coordinator again. */
-  readonly reclaimMs: number;
+  /** How long workers are reserved for a run that was interrupted: they need a moment to find the coordinator again. */
+  readonly reservationMs: number;
 }
 
-export const defaultSettings: Settings = {
+export const defaultTimeouts: Timeouts = {
   heartbeatTimeoutMs: 10_000,
-  settleMs: 300,
+  lossGraceMs: 300,
   voteTimeoutMs: 300_000,
   maxSkippedSteps: 10,
   maxRingFailures: 5,
-  // The longest pause between two attempts of a worker to attend, and a little more.
-  reclaimMs: 15_000,
+  // The longest pause between two attempts of a worker to connect, and a little more.
+  reservationMs: 15_000,
 };
 
-/** Who a worker is. */
+/** What a worker does in a run: train as a rank of the ring, or hold experts of the MoE layers. */
+export type Role = 'rank' | 'expertWorker';
+
+/** What a worker says of itself when it connects. */
 export interface WorkerIdentity {
   readonly workerId: string;
   readonly hostName: string;
   readonly processId: number;
-  /** Where peers reach its data plane, `host:port`. */
+  /** Where other workers reach its data plane, `host:port`. */
   readonly dataPlaneAddress: string;
   readonly device: string;
   readonly role: Role;
 }
 
 /** A worker whose stream is open. */
-export interface Attendee extends WorkerIdentity {
-  /** Smaller for workers that came earlier. */
+export interface ConnectedWorker extends WorkerIdentity {
+  /** Smaller for workers that connected earlier. */
   readonly order: number;
-  readonly lastSeenMs: number;
+  /** When its last message came, of whatever kind. */
+  readonly lastHeartbeatMs: number;
   /** The run it is a member of; undefined when idle. */
   readonly runId: string | undefined;
 }
 
-export interface Run {
-  readonly durable: RunState;
-  readonly live: LiveRun;
-}
-
-/** The part of a run that lives in its workers' memory and in messages under way; gone when the coordinator restarts. */
-export type LiveRun = Ended | Waiting | Training | Reforming;
-
-export interface Ended {
-  readonly stage: 'ended';
-}
-
-/** Queued. */
-export interface Waiting {
-  readonly stage: 'waiting';
-  /** Undefined while the newest checkpoint is being looked up. */
-  readonly origin: Origin | undefined;
-  /** It was interrupted, and until then no other run may take the workers it needs. */
-  readonly claimsUntilMs: number | undefined;
-  /** It lost an expert worker and with it the experts: the survivors suffice to go on, fewer than the run asks for. */
-  readonly settlesFor?: Crew | undefined;
-}
-
 /** How many workers of each role. */
-export interface Crew {
+export interface WorkerCounts {
   readonly workers: number;
   readonly expertWorkers: number;
 }
 
-/** Where a start without anything in memory begins: the seed (no directory, step 0) or a checkpoint. */
-export interface Origin {
+/** A run: what its log says, and what exists only in memory. */
+export interface Run {
+  readonly state: RunState;
+  readonly live: LiveRun;
+}
+
+/** The part of a run that exists only in the memory of workers and in messages under way. A restart loses it. */
+export type LiveRun = Ended | Waiting | Training | Reforming;
+
+export interface Ended {
+  readonly state: 'ended';
+}
+
+/** In the queue. */
+export interface Waiting {
+  readonly state: 'waiting';
+  /** Undefined while the newest checkpoint is being looked up. */
+  readonly startState: StartState | undefined;
+  /** The run was interrupted, and until this time no other run may take the workers it needs. */
+  readonly reservedUntilMs: number | undefined;
+  /** The run lost an expert worker. It may go on with the workers that are left, fewer than its configuration asks for. */
+  readonly minimumWorkers?: WorkerCounts | undefined;
+}
+
+/** What a run starts from when no worker holds its state: a checkpoint, or the seed (step 0, no directory). */
+export interface StartState {
   readonly step: number;
   readonly directory: string | undefined;
 }
 
-/** What outlasts a generation while the same workers hold the run's state. */
-export interface Memory {
-  readonly origin: Origin;
-  /** workerIds of the expert workers by number; none where every rank holds all experts. */
+/** What stays the same from one generation to the next while the same workers hold the run's state. */
+export interface RetainedState {
+  readonly startState: StartState;
+  /** workerIds of the expert workers, by number; empty where every rank holds all experts. */
   readonly experts: readonly string[];
-  /** The first generation since the run was taken from `origin`; messages of older ones are not about this state. */
+  /** The first generation since the run started from `startState`. Messages of older ones are about another state. */
   readonly firstGeneration: number;
-  /** Rings broken in a row without a step between and with nobody lost. */
+  /** How often the ring broke in a row without a step in between and with no worker lost. */
   readonly ringFailures: number;
-  /** Committed steps that still miss rank 0's report, oldest first. */
+  /** Committed steps whose report from rank 0 has not come yet, oldest first. */
   readonly unreported: readonly CommittedStep[];
 }
 
-/** A generation at work. */
-export interface Training extends Memory {
-  readonly stage: 'training';
+/** A generation that trains. */
+export interface Training extends RetainedState {
+  readonly state: 'training';
   readonly generation: number;
   /** workerIds by rank. */
   readonly members: readonly string[];
-  /** Votes in hand for the step after the last committed one, by rank. */
+  /** The votes received for the step after the last committed one, by rank. */
   readonly votes: ReadonlyMap<number, StepVote>;
   /** When the first of them came. */
   readonly votesSinceMs: number | undefined;
-  /** Checkpoint parts in hand: by step, then by rank. */
+  /** Checkpoint parts that are on disk: by step, then by the member's index in `memberIds`. */
   readonly parts: ReadonlyMap<number, ReadonlyMap<number, readonly CheckpointFile[]>>;
-  /** Steps whose manifest rank 0 was told to write. */
+  /** Steps whose manifest rank 0 was asked to write. */
   readonly manifests: ReadonlySet<number>;
-  /** Set while stopping: the step after which every rank ends. */
+  /** The step after which every rank ends; undefined while nothing stops the run. */
   readonly stopAfterStep: number | undefined;
-  /** Set with it when the run ends there only to leave its workers to this one. */
-  readonly yieldsTo: string | undefined;
-  /** How fast this generation commits. */
-  readonly pace: Pace | undefined;
+  /** The more important run that gets the workers after `stopAfterStep`; undefined when the run stops for another reason. */
+  readonly preemptedBy: string | undefined;
+  /** Undefined before the first commit of the generation. */
+  readonly timing: StepTiming | undefined;
 }
 
-/** The first and the last step a generation committed, and when. The first is slow: it compiles the graph. */
-export interface Pace {
+/** Between two generations: the survivors keep their state and wait for a new ring. */
+export interface Reforming extends RetainedState {
+  readonly state: 'reforming';
+  readonly survivors: readonly string[];
+  readonly sinceMs: number;
+  /** Survivors that sent nothing since the ring broke. The ring does not form before each of them has, or is lost. */
+  readonly awaitingHeartbeat: ReadonlySet<string>;
+  /** What ended the last generation, one clause. */
+  readonly cause: string;
+}
+
+/** What the commit of a step contributes to its row of `metrics.jsonl`. */
+export interface CommittedStep {
+  readonly step: number;
+  readonly generation: number;
+  readonly loss: number | null;
+  readonly gradNorm: number | null;
+  /** Sequences of this step, by source. */
+  readonly sequences: PerSource<number>;
+  /** ISO 8601. */
+  readonly time: string;
+}
+
+/** The first and the last step that a generation committed, and when. The first is slow: it compiles the graph. */
+export interface StepTiming {
   readonly firstStep: number;
   readonly firstMs: number;
   readonly lastStep: number;
   readonly lastMs: number;
 }
 
-/** Between two generations: the survivors keep their state and wait for a new ring. */
-export interface Reforming extends Memory {
-  readonly stage: 'reforming';
-  readonly survivors: readonly string[];
-  readonly sinceMs: number;
-  /** Survivors that have given no sign of life since the ring broke; it does not form before they have, or are lost. */
-  readonly unheard: ReadonlySet<string>;
-  /** What ended the last generation, one clause. */
-  readonly cause: string;
-}
+/** Milliseconds per step, by what determines the time of a step (`estimates.ts` makes the key). */
+export type StepTimes = ReadonlyMap<string, number>;
 
-/** What a line of `metrics.jsonl` takes from the commit. */
-export interface CommittedStep {
-  readonly step: number;
-  readonly generation: number;
-  readonly loss: number | null;
-  readonly gradNorm: number | null;
-  /** Sequences of this step. */
-  readonly sequences: PerSource<number>;
-  readonly time: string;
-}
-
-/** A cluster with nobody in it and an empty queue, holding the runs that were replayed, in the order they were launched. */
-export function initialCluster(settings: Settings = defaultSettings, runs: readonly RunState[] = []): ClusterState {
+/**
+ * A cluster without workers and with an empty queue.
+ *
+ * @param runs what the logs say, in any order.
+ */
+export function initialCluster(timeouts: Timeouts = defaultTimeouts, runs: readonly RunState[] = []): ClusterState {
   const inOrder = runs.toSorted((a, b) => a.createdAtMs - b.createdAtMs || (a.runId < b.runId ? -1 : 1));
   return {
-    settings,
+    timeouts,
     workers: new Map(),
-    runs: new Map(inOrder.map((durable) => [durable.runId, { durable, live: { stage: 'ended' } }])),
+    runs: new Map(inOrder.map((state) => [state.runId, { state, live: { state: 'ended' } }])),
     queue: EMPTY_QUEUE,
-    paces: new Map(),
-    attended: 0,
+    stepTimes: new Map(),
+    connectionCount: 0,
     lastTickMs: undefined,
   };
+}
+
+/** The connected workers that can be ranks. The queue and preemption count only these. */
+export function rankWorkers({ workers }: Pick<ClusterState, 'workers'>): readonly ConnectedWorker[] {
+  return [...workers.values()].filter(({ role }) => role === 'rank');
+}
+
+/** The connected workers that can hold experts. */
+export function expertWorkers({ workers }: Pick<ClusterState, 'workers'>): readonly ConnectedWorker[] {
+  return [...workers.values()].filter(({ role }) => role === 'expertWorker');
+}
+
+export function onlyIdle(workers: readonly ConnectedWorker[]): readonly ConnectedWorker[] {
+  return workers.filter(({ runId }) => runId === undefined);
+}
+
+/** How many workers of each role are connected. */
+export function connectedWorkers(cluster: Pick<ClusterState, 'workers'>): WorkerCounts {
+  return { workers: rankWorkers(cluster).length, expertWorkers: expertWorkers(cluster).length };
+}
+
+/** All members of a generation: the ranks, then the expert workers. Files of checkpoints are listed in this order. */
+export function memberIds({ members, experts }: Pick<Training, 'members' | 'experts'>): readonly string[] {
+  return [...members, ...experts];
+}
+
+/** "rank 1" or "expert worker 0", for messages. */
+export function describeMember(live: Training | Reforming, workerId: string): string {
+  const { role, rank } = memberIndex(live, workerId);
+  return role === undefined ? `rank ${rank}` : `expert worker ${rank}`;
+}
+
+/** A member's number within its role, as records name it: `role` is absent for ranks. */
+export function memberIndex(
+  live: Training | Reforming,
+  workerId: string,
+): { readonly rank: number; readonly role?: 'expertWorker' } {
+  const expert = live.experts.indexOf(workerId);
+  if (expert >= 0) return { rank: expert, role: 'expertWorker' };
+  return { rank: (live.state === 'training' ? live.members : live.survivors).indexOf(workerId) };
 }

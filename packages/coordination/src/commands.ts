@@ -3,26 +3,18 @@ import type { RunConfig } from '@weft/config';
 import type { CheckpointFile, MetricsRow } from '@weft/contracts';
 import type { NewRunJob } from './queue-state.js';
 
-/** What the coordinator does after its records are on disk. */
-export type Command =
+/** What the coordinator does once the records of the decision are on disk. */
+export type Command = MessageCommand | QueueCommand | FileCommand;
+
+/** Messages to workers. */
+export type MessageCommand =
   | Assign
   | DecideStep
   | WriteManifest
   | StopRun
   | Release
-  | QueueCommand
-  /** Close a worker's stream: it is lost to this coordinator and may attend anew. */
-  | { readonly kind: 'dismiss'; readonly workerId: string; readonly code: ErrorCode; readonly message: string }
-  /** Write the run's `config.json`. */
-  | { readonly kind: 'writeConfig'; readonly runId: string; readonly config: RunConfig }
-  /**
-   * Look for the newest checkpoint that verifies; the answer is the event `checkpointFound`. One that holds a later step
-   * than the log is skipped: it belongs to steps that were rolled back.
-   */
-  | { readonly kind: 'findCheckpoint'; readonly runId: string; readonly notAfterStep: number }
-  /** The run was rolled back: make `metrics.jsonl` fit its log again, as the function `mendMetrics` says. */
-  | { readonly kind: 'mendMetrics'; readonly runId: string }
-  | { readonly kind: 'appendMetrics'; readonly runId: string; readonly row: MetricsRow };
+  /** Close a worker's stream. To this coordinator the worker is lost; it may connect again. */
+  | { readonly kind: 'dismiss'; readonly workerId: string; readonly code: ErrorCode; readonly message: string };
 
 /** Changes of the job queue. */
 export type QueueCommand =
@@ -31,20 +23,32 @@ export type QueueCommand =
   | (OfJob & { readonly kind: 'completeJob'; readonly result: unknown })
   | (OfJob & { readonly kind: 'failJob' | 'cancelJob'; readonly reason: string });
 
-interface OfJob {
-  readonly jobId: string;
-  readonly runId: string;
-}
+/** Work on the files of a run. */
+export type FileCommand =
+  /** Write `config.json`. */
+  | { readonly kind: 'writeConfig'; readonly runId: string; readonly config: RunConfig }
+  /**
+   * Look for the newest checkpoint that verifies; the answer is the event `checkpointFound`. Checkpoints of later steps
+   * than `notAfterStep` are skipped: they belong to steps that were rolled back.
+   */
+  | { readonly kind: 'findCheckpoint'; readonly runId: string; readonly notAfterStep: number }
+  /** The run was rolled back: rewrite `metrics.jsonl` to fit the log again, with the function `repairMetrics`. */
+  | { readonly kind: 'repairMetrics'; readonly runId: string }
+  | { readonly kind: 'appendMetrics'; readonly runId: string; readonly row: MetricsRow };
 
-/** To every member of the ring: its place in a new generation. The ring's token is made by whoever carries this out. */
+/**
+ * To every member of a new generation: its rank, or its number as an expert worker. The secret token of the ring is made
+ * by the coordinator when it executes this, because a pure function cannot make one.
+ */
 export interface Assign {
   readonly kind: 'assign';
   readonly runId: string;
   readonly generation: number;
   readonly config: RunConfig;
   readonly firstStep: number;
-  readonly state:
+  readonly startFrom: /** Initialise from the seed. */
     | { readonly kind: 'fresh' }
+    /** Go on with the state in memory. */
     | { readonly kind: 'keep' }
     | { readonly kind: 'checkpoint'; readonly directory: string };
   /** By rank. */
@@ -53,12 +57,7 @@ export interface Assign {
   readonly experts: readonly { readonly workerId: string; readonly address: string }[];
 }
 
-interface ToMembers {
-  readonly workerIds: readonly string[];
-  readonly runId: string;
-  readonly generation: number;
-}
-
+/** The step is committed: apply it, or skip it because its gradients were not finite. */
 export interface DecideStep extends ToMembers {
   readonly kind: 'decideStep';
   readonly step: number;
@@ -68,6 +67,7 @@ export interface DecideStep extends ToMembers {
   readonly lossTokens: number;
 }
 
+/** To rank 0: every part of the checkpoint is on disk. */
 export interface WriteManifest {
   readonly kind: 'writeManifest';
   readonly workerId: string;
@@ -77,15 +77,27 @@ export interface WriteManifest {
   readonly files: readonly CheckpointFile[];
 }
 
+/** Save a checkpoint after `afterStep` and end. */
 export interface StopRun extends ToMembers {
   readonly kind: 'stopRun';
   readonly afterStep: number;
   readonly reason: string;
 }
 
-/** The generation is over; with `forget`, the run is over for these workers too. */
+/** The generation is over. With `discardState` the run is over for these workers, and they drop its state. */
 export interface Release extends ToMembers {
   readonly kind: 'release';
-  readonly forget: boolean;
+  readonly discardState: boolean;
   readonly reason: string;
+}
+
+interface ToMembers {
+  readonly workerIds: readonly string[];
+  readonly runId: string;
+  readonly generation: number;
+}
+
+interface OfJob {
+  readonly jobId: string;
+  readonly runId: string;
 }

@@ -1,90 +1,95 @@
 import { assertNever } from '@weft/common';
-import { attended, left, seen, tick } from './attendance.js';
 import { manifestWritten, partSaved } from './checkpoints.js';
 import type { ClusterState } from './cluster-state.js';
 import type { Command } from './commands.js';
-import { Draft } from './draft.js';
-import { effectFailed, ended } from './endings.js';
+import { DecisionBuilder } from './decision-builder.js';
 import type { ClusterEvent, MemberEvent } from './events.js';
-import { formRings } from './formation.js';
-import { ringBroken } from './loss.js';
-import { reported } from './metrics.js';
+import { heartbeat, tick, workerConnected, workerDisconnected } from './membership.js';
+import { stepReported } from './metrics.js';
 import type { RunRecord } from './records.js';
 import { checkpointFound, recovered } from './recovery.js';
 import { launch, resume, stop } from './requests.js';
+import { formRings } from './ring-formation.js';
+import { effectFailed, memberEnded } from './run-termination.js';
 import { voted } from './votes.js';
+import { ringBroken } from './worker-lost.js';
 
 /** What follows from an event. */
 export interface Decision {
   readonly state: ClusterState;
-  /** To be appended to the logs of their runs before any command is carried out. */
+  /** To be appended to the logs of their runs before any command is executed. */
   readonly records: readonly { readonly runId: string; readonly record: RunRecord }[];
-  /** To be carried out in order. */
+  /** To be executed in order. */
   readonly commands: readonly Command[];
-  /** Why, one sentence without its full stop; empty when there is nothing to say. */
+  /** Why, one sentence without its full stop; empty when there is nothing to tell. */
   readonly reason: string;
 }
 
 /**
- * The whole of the coordinator's judgement: what to write down and what to do about one event. Pure, so a run of a
- * hundred workers and all its disasters fit into a test.
+ * The coordinator as a pure state machine: maps a state and an event to the next state, the records to write and the
+ * commands to execute. Everything the coordinator decides is decided here, so that a test can replay a cluster of a
+ * hundred workers and all its failures.
  *
- * @throws for a `launch`, `resume` or `stop` that must be refused; nothing has changed then.
+ * First the event's handler changes the state. Then every ring that can form with the workers that are idle now is
+ * formed, whatever the event was.
+ *
+ * @throws WeftError for a `launch`, `resume` or `stop` that must be refused; nothing has changed then.
  */
 export function decide(nowMs: number, state: ClusterState, event: ClusterEvent): Decision {
-  const draft = new Draft(nowMs, state);
-  const reasons = [handle(draft, event), formRings(draft)].filter((reason) => reason !== '');
-  return { state: draft.state, records: draft.records, commands: draft.commands, reason: reasons.join('; ') };
+  const builder = new DecisionBuilder(nowMs, state);
+  const reasons = [handle(builder, event), formRings(builder)].filter((reason) => reason !== '');
+  return { state: builder.state, records: builder.records, commands: builder.commands, reason: reasons.join('; ') };
 }
 
-/** Every handler changes the draft and returns why, one clause. */
-function handle(draft: Draft, event: ClusterEvent): string {
+/** Every handler changes the builder and returns the reason, one clause. */
+function handle(builder: DecisionBuilder, event: ClusterEvent): string {
   switch (event.kind) {
-    case 'recovered':
-      return recovered(draft, event);
-    case 'queueListed':
-      draft.queue.replace(event.queue);
-      return '';
-    case 'tick':
-      return tick(draft);
     case 'launch':
-      return launch(draft, event);
+      return launch(builder, event);
     case 'resume':
-      return resume(draft, event);
+      return resume(builder, event);
     case 'stop':
-      return stop(draft, event);
-    case 'checkpointFound':
-      return checkpointFound(draft, event.runId, event.found);
-    case 'runFailed':
-      return effectFailed(draft, event.runId, event.failure);
-    case 'attended':
-      return attended(draft, event.worker);
-    case 'left':
-      return left(draft, event.workerId, event.reason);
+      return stop(builder, event);
+    case 'workerConnected':
+      return workerConnected(builder, event.worker);
+    case 'workerDisconnected':
+      return workerDisconnected(builder, event.workerId, event.reason);
     case 'heartbeat':
-      return seen(draft, event.workerId);
+      return heartbeat(builder, event.workerId);
+    case 'tick':
+      return tick(builder);
+    case 'recovered':
+      return recovered(builder, event);
+    case 'checkpointFound':
+      return checkpointFound(builder, event.runId, event.found);
+    case 'runFailed':
+      return effectFailed(builder, event.runId, event.failure);
+    case 'queueListed':
+      builder.queue.replace(event.queue);
+      return '';
     default:
-      return handleMember(draft, event);
+      return handleMember(builder, event);
   }
 }
 
-function handleMember(draft: Draft, event: MemberEvent): string {
+/** A message of a worker as a member of a run. It counts as a heartbeat, even when it is about a run that is over. */
+function handleMember(builder: DecisionBuilder, event: MemberEvent): string {
   const { workerId, runId } = event;
-  seen(draft, workerId);
-  if (draft.worker(workerId)?.runId !== runId) return `worker ${workerId} is not a member of run ${runId}`;
+  heartbeat(builder, workerId);
+  if (builder.worker(workerId)?.runId !== runId) return `worker ${workerId} is not a member of run ${runId}`;
   switch (event.kind) {
     case 'voted':
-      return voted(draft, event);
+      return voted(builder, event);
     case 'reported':
-      return reported(draft, event);
+      return stepReported(builder, event);
     case 'partSaved':
-      return partSaved(draft, event);
+      return partSaved(builder, event);
     case 'manifestWritten':
-      return manifestWritten(draft, event);
+      return manifestWritten(builder, event);
     case 'ringBroken':
-      return ringBroken(draft, event);
+      return ringBroken(builder, event);
     case 'ended':
-      return ended(draft, event);
+      return memberEnded(builder, event);
     default:
       return assertNever(event);
   }

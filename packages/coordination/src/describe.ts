@@ -1,17 +1,18 @@
 import type { RunStatus, RunView } from '@weft/contracts';
-import type { ClusterState } from './cluster-state.js';
-import { outlookOf } from './outlook.js';
-import { reasonOf } from './reasons.js';
+import { type ClusterState, expertWorkers, onlyIdle, type Run, rankWorkers } from './cluster-state.js';
+import { forecastQueue, nextCheckpointStep } from './estimates.js';
+import type { RunState } from './run-state.js';
+import { requestedWorkers } from './scheduling.js';
 
-/** A run as people see it, but for the folder, which only the coordinator's process knows. */
+/** A run as people see it, without its directory, which only the coordinator's process knows. */
 export type RunDescription = Omit<RunView, 'directory'> & { readonly status: RunStatus };
 
-/** One run in a few words and numbers; undefined when there is no such run. */
+/** Undefined when there is no such run. */
 export function describeRun(cluster: ClusterState, runId: string): RunDescription | undefined {
   const run = cluster.runs.get(runId);
   if (run === undefined) return undefined;
-  const { durable: state, live } = run;
-  const outlook = outlookOf(cluster);
+  const { state, live } = run;
+  const forecast = forecastQueue(cluster);
   return {
     runId,
     recipe: state.config.recipe,
@@ -19,19 +20,95 @@ export function describeRun(cluster: ClusterState, runId: string): RunDescriptio
     step: state.step,
     steps: state.config.steps,
     workers: state.config.workers,
-    worldSize: live.stage === 'training' ? live.members.length : 0,
+    worldSize: live.state === 'training' ? live.members.length : 0,
     generation: state.generation,
-    reason: reasonOf(cluster, run),
+    reason: explainStatus(cluster, run),
     checkpointStep: state.checkpointStep,
     createdAtMs: state.createdAtMs,
     updatedAtMs: state.updatedAtMs,
     failure: state.failure ?? null,
     loss: state.loss,
-    queuePosition: outlook.places.get(runId) ?? null,
-    priority: outlook.jobs.get(runId)?.priority ?? state.config.queue.priority,
-    expectedStartMs: outlook.expectedStartMs.get(runId) ?? null,
+    queuePosition: forecast.positions.get(runId) ?? null,
+    priority: forecast.jobs.get(runId)?.priority ?? state.config.queue.priority,
+    expectedStartMs: forecast.expectedStartMs.get(runId) ?? null,
     parent: state.parent,
     failedAttempts: state.failedAttempts,
     maxAttempts: state.config.queue.maxAttempts,
   };
+}
+
+/** Why a run has its status, one sentence without its full stop. */
+function explainStatus(cluster: ClusterState, { state, live }: Run): string {
+  switch (live.state) {
+    case 'ended':
+      return state.reason;
+    case 'waiting': {
+      const { failure, failedAttempts, config, reason } = state;
+      const failed = `attempt ${failedAttempts} of ${config.queue.maxAttempts} failed: ${failure?.message}`;
+      const past = failure === undefined ? reason : failed;
+      if (live.startState === undefined) return `${past}; its newest checkpoint is being looked up`;
+      return `${past}; ${explainWaiting(cluster, state)}`;
+    }
+    case 'reforming':
+      return `the ring forms again: ${live.cause}`;
+    case 'training': {
+      const { workers, steps } = state.config;
+      const world = live.members.length;
+      const ranks = world === workers ? plural(world, 'worker') : `${world} of ${plural(workers, 'worker')}`;
+      const experts = live.experts.length;
+      const members = experts === 0 ? ranks : `${ranks} and ${plural(experts, 'expert worker')}`;
+      if (state.step === steps) return 'its last checkpoint is being written';
+      if (live.stopAfterStep === undefined)
+        return `it trains step ${state.step + 1} of ${steps} on ${members}${explainPreemption(cluster, state)}`;
+      if (live.preemptedBy !== undefined && state.status === 'running')
+        return `it leaves its workers to run ${live.preemptedBy} once its checkpoint of step ${live.stopAfterStep} is written`;
+      return `${state.reason}: it ends after step ${live.stopAfterStep} and its checkpoint`;
+    }
+  }
+}
+
+function explainPreemption(cluster: ClusterState, state: RunState): string {
+  const preemptedBy = forecastQueue(cluster).preemptions.get(state.runId);
+  return preemptedBy === undefined
+    ? ''
+    : `, and leaves them to run ${preemptedBy} after step ${nextCheckpointStep(state)}`;
+}
+
+/** What a queued run waits for. */
+function explainWaiting(cluster: ClusterState, state: RunState): string {
+  const { jobs, positions, preemptions } = forecastQueue(cluster);
+  const job = jobs.get(state.runId);
+  if (job?.state === 'paused') return 'it is paused';
+  if (job?.state === 'delayed') return `it waits until ${new Date(job.notBeforeMs).toISOString()}`;
+  if (cluster.queue.isPaused) return 'the queue is paused';
+  const preempted = [...preemptions].flatMap(([runId, by]) => (by === state.runId ? runId : []));
+  if (preempted.length > 0) return `it takes the workers of ${preempted.join(', ')} at their next checkpoint`;
+  const position = positions.get(state.runId) ?? 1;
+  if (position > 1) return `it is number ${position} in the queue, ${countAvailable(cluster, state)}`;
+  return explainMissingWorkers(cluster, state);
+}
+
+function explainMissingWorkers(cluster: ClusterState, state: RunState): string {
+  const missing = Math.max(0, state.config.workers - onlyIdle(rankWorkers(cluster)).length);
+  const live = cluster.runs.get(state.runId)?.live;
+  const required = (live?.state === 'waiting' && live.minimumWorkers) || requestedWorkers(state.config);
+  const connected = expertWorkers(cluster);
+  const missingExperts = Math.max(0, required.expertWorkers - onlyIdle(connected).length);
+  if (missing === 0 && missingExperts > 0)
+    return `it waits for ${plural(missingExperts, 'more expert worker')}: it needs ${required.expertWorkers}, and ${connected.length} ${are(connected.length)} connected`;
+  return `it waits for ${plural(missing, 'more worker')}: ${countAvailable(cluster, state)}`;
+}
+
+function countAvailable(cluster: ClusterState, state: RunState): string {
+  const connected = rankWorkers(cluster);
+  const idle = onlyIdle(connected).length;
+  return `it needs ${state.config.workers}, ${connected.length} ${are(connected.length)} connected and ${idle} of them ${are(idle)} idle`;
+}
+
+function are(count: number): string {
+  return count === 1 ? 'is' : 'are';
+}
+
+function plural(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`;
 }

@@ -3,20 +3,8 @@ import type { CheckpointFile, RunFailure, StepReport, StepVote } from '@weft/con
 import type { WorkerIdentity } from './cluster-state.js';
 import type { QueueState } from './queue-state.js';
 
-/** Everything that can happen to a coordinator. */
+/** Everything that can happen to a coordinator: requests, connections, messages of workers, answers, time. */
 export type ClusterEvent =
-  /** Once, before all others, when the runs of a home were replayed. */
-  | {
-      readonly kind: 'recovered';
-      readonly policy: RecoveryPolicy;
-      readonly queue: QueueState;
-      /** Ids of jobs that have ended and that the store still knows. */
-      readonly endedJobIds: ReadonlySet<string>;
-    }
-  /** What the store's queue holds now. */
-  | { readonly kind: 'queueListed'; readonly queue: QueueState }
-  /** Time went by. */
-  | { readonly kind: 'tick' }
   | {
       readonly kind: 'launch';
       readonly runId: string;
@@ -34,23 +22,33 @@ export type ClusterEvent =
       readonly steps: number | undefined;
       /** Undefined: as before. */
       readonly expertWorkers?: number | undefined;
-      /** What lies on the disk now. */
+      /** The checkpoints on disk, looked up for this request. */
       readonly found: FoundCheckpoint;
     }
   | { readonly kind: 'stop'; readonly runId: string; readonly saveCheckpoint: boolean }
+  | { readonly kind: 'workerConnected'; readonly worker: WorkerIdentity }
+  /** The worker's stream ended. */
+  | { readonly kind: 'workerDisconnected'; readonly workerId: string; readonly reason: string }
+  | { readonly kind: 'heartbeat'; readonly workerId: string }
+  | MemberEvent
+  /** Time has passed; comes several times a second. */
+  | { readonly kind: 'tick' }
+  /** Comes once, before all others, when the coordinator has replayed the logs of its runs. */
+  | {
+      readonly kind: 'recovered';
+      readonly policy: RecoveryPolicy;
+      readonly queue: QueueState;
+      /** Ids of jobs that have ended and that the store still knows. */
+      readonly endedJobIds: ReadonlySet<string>;
+    }
   /** The answer to the command `findCheckpoint`. */
   | { readonly kind: 'checkpointFound'; readonly runId: string; readonly found: FoundCheckpoint }
-  /** An effect failed so that the run cannot go on. */
+  /** A command failed that the run cannot do without. */
   | { readonly kind: 'runFailed'; readonly runId: string; readonly failure: RunFailure }
-  | { readonly kind: 'attended'; readonly worker: WorkerIdentity }
-  /** A worker's stream ended. */
-  | { readonly kind: 'left'; readonly workerId: string; readonly reason: string }
-  | WorkerEvent;
+  /** The store's queue as it is now. */
+  | { readonly kind: 'queueListed'; readonly queue: QueueState };
 
-/** What a worker says. */
-export type WorkerEvent = { readonly kind: 'heartbeat'; readonly workerId: string } | MemberEvent;
-
-/** What a worker says as a member of a run. */
+/** What a worker reports as a member of a generation of a run. */
 export type MemberEvent =
   | (FromMember & { readonly kind: 'voted'; readonly vote: StepVote })
   | (FromMember & { readonly kind: 'reported'; readonly report: StepReport })
@@ -59,23 +57,24 @@ export type MemberEvent =
   | (FromMember & { readonly kind: 'ringBroken'; readonly step: number; readonly reason: string })
   | (FromMember & { readonly kind: 'ended'; readonly outcome: Outcome });
 
-export type MemberEventOf<Kind extends MemberEvent['kind']> = Extract<MemberEvent, { readonly kind: Kind }>;
-
 interface FromMember {
   readonly workerId: string;
   readonly runId: string;
   readonly generation: number;
 }
 
-/** How a rank's training ended. */
+/** The event of one kind. */
+export type EventOf<Kind extends ClusterEvent['kind']> = Extract<ClusterEvent, { readonly kind: Kind }>;
+
+/** How a member's training ended. */
 export type Outcome =
   | { readonly kind: 'finished' | 'stopped'; readonly step: number }
   | { readonly kind: 'failed'; readonly step: number; readonly failure: RunFailure };
 
-/** `auto`: runs that were under way go on by themselves. `manual`: they wait for `weft resume`. */
+/** What a restarted coordinator does with interrupted runs. `auto`: they go on. `manual`: they wait for `weft resume`. */
 export type RecoveryPolicy = 'auto' | 'manual';
 
-/** The newest checkpoint of a run that verifies and lies within its log, and the newer ones that do not. */
+/** The newest checkpoint of a run that verifies and lies within its log, and the newer ones that do not verify. */
 export interface FoundCheckpoint {
   readonly checkpoint: { readonly step: number; readonly directory: string } | undefined;
   readonly skipped: readonly { readonly directory: string; readonly reason: string }[];

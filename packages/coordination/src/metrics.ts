@@ -1,28 +1,28 @@
 import { perSource } from '@weft/common';
 import type { HeldOutLoss, MetricsRow, StepReport } from '@weft/contracts';
 import type { CommittedStep } from './cluster-state.js';
-import type { Draft } from './draft.js';
-import type { MemberEventOf } from './events.js';
+import type { DecisionBuilder } from './decision-builder.js';
+import type { EventOf } from './events.js';
 import type { Committed, RunRecord } from './records.js';
 
-/** Rank 0's report completes a committed step: its row can be written. */
-export function reported(draft: Draft, { runId, generation, report }: MemberEventOf<'reported'>): string {
-  const { live } = draft.run(runId);
-  if (live.stage !== 'training' && live.stage !== 'reforming') return '';
-  // Also a report from the generation before: rank 0 may have outlived it.
+/** Rank 0's report completes a committed step, and its row is written. */
+export function stepReported(builder: DecisionBuilder, { runId, generation, report }: EventOf<'reported'>): string {
+  const { live } = builder.run(runId);
+  if (live.state !== 'training' && live.state !== 'reforming') return '';
+  // A report of the generation before counts too: its rank 0 may still be there.
   const committed = live.unreported.find((other) => other.step === report.step && other.generation === generation);
   if (committed === undefined) return `a report of step ${report.step} of run ${runId} is not awaited`;
-  draft.command({ kind: 'appendMetrics', runId, row: row(committed, report) });
-  draft.setLive(runId, { ...live, unreported: live.unreported.filter((other) => other !== committed) });
+  builder.command({ kind: 'appendMetrics', runId, row: metricsRow(committed, report) });
+  builder.setLive(runId, { ...live, unreported: live.unreported.filter((other) => other !== committed) });
   return '';
 }
 
 /** Writes the rows of steps whose reports will not come any more. */
-export function flushMetrics(draft: Draft, runId: string, steps: readonly CommittedStep[]): void {
-  for (const step of steps) draft.command({ kind: 'appendMetrics', runId, row: row(step, undefined) });
+export function flushMetrics(builder: DecisionBuilder, runId: string, steps: readonly CommittedStep[]): void {
+  for (const step of steps) builder.command({ kind: 'appendMetrics', runId, row: metricsRow(step, undefined) });
 }
 
-/** What a committed step puts into its row. */
+/** What the record of a commit contributes to the step's row. */
 export function committedStep({ entry, gradNorm, time }: Committed): CommittedStep {
   const { step, generation, loss, ranges } = entry;
   const sequences = perSource((source) => ranges[source].end - ranges[source].first);
@@ -30,23 +30,24 @@ export function committedStep({ entry, gradNorm, time }: Committed): CommittedSt
 }
 
 /**
- * The rows that a log asks for, one per step that counts: those of steps rolled back are cut off, and those that were
- * lost with a coordinator are written from the log.
+ * The rows that belong to a log, one per step: rows of steps that were rolled back are dropped, and rows that were lost
+ * with a coordinator are made from the log, without what only rank 0 knew.
  */
-export function mendMetrics(rows: readonly MetricsRow[], log: Iterable<RunRecord>): readonly MetricsRow[] {
+export function repairMetrics(rows: readonly MetricsRow[], log: Iterable<RunRecord>): readonly MetricsRow[] {
   const written = new Map(rows.map((row) => [`${row.generation}/${row.step}`, row]));
-  const mended = new Map<number, MetricsRow>();
+  const repaired = new Map<number, MetricsRow>();
   for (const record of log) {
     if (record.kind === 'committed') {
       const { step, generation } = record.entry;
-      mended.set(step, written.get(`${generation}/${step}`) ?? row(committedStep(record), undefined));
+      repaired.set(step, written.get(`${generation}/${step}`) ?? metricsRow(committedStep(record), undefined));
     }
-    if (record.kind === 'resumed') for (const step of mended.keys()) if (step > record.fromStep) mended.delete(step);
+    if (record.kind === 'resumed')
+      for (const step of repaired.keys()) if (step > record.fromStep) repaired.delete(step);
   }
-  return [...mended.values()];
+  return [...repaired.values()];
 }
 
-function row(committed: CommittedStep, report: StepReport | undefined): MetricsRow {
+function metricsRow(committed: CommittedStep, report: StepReport | undefined): MetricsRow {
   const { step, loss, gradNorm, sequences, generation, time } = committed;
   return {
     step,
@@ -61,14 +62,15 @@ function row(committed: CommittedStep, report: StepReport | undefined): MetricsR
       communication: report?.communicationSeconds ?? null,
       apply: report?.applySeconds ?? null,
     },
-    ...(report?.heldOut === undefined ? {} : { heldOut: heldOutOf(report.heldOut) }),
+    ...(report?.heldOut === undefined ? {} : { heldOut: finiteHeldOut(report.heldOut) }),
     ...(report?.moe === undefined ? {} : { moe: report.moe }),
     generation,
     time,
   };
 }
 
-function heldOutOf({ loss, sources, seconds }: HeldOutLoss): NonNullable<MetricsRow['heldOut']> {
+/** JSON has no NaN and no infinity. */
+function finiteHeldOut({ loss, sources, seconds }: HeldOutLoss): NonNullable<MetricsRow['heldOut']> {
   const finite = (value: number | null) => (value !== null && Number.isFinite(value) ? value : null);
   return { loss: finite(loss), sources: perSource((source) => finite(sources[source])), seconds };
 }

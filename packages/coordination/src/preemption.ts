@@ -1,72 +1,114 @@
-import type { ClusterState } from './cluster-state.js';
-import { rankWorkers } from './roles.js';
-import { crewAttending, holdsBack, waitingRuns } from './turn-order.js';
-
-/** A run whose workers a more important one may have. */
-interface Victim {
-  readonly runId: string;
-  readonly priority: number;
-  /** Larger for those that went to work later. */
-  readonly order: number;
-  readonly workers: number;
-}
+import { type ClusterState, connectedWorkers, memberIds, rankWorkers } from './cluster-state.js';
+import type { DecisionBuilder } from './decision-builder.js';
+import { detachWorkers } from './run-termination.js';
+import { blocksQueue, waitingRuns } from './scheduling.js';
 
 /**
- * Which runs leave their workers, at their next checkpoint, to which waiting run of a higher priority. Only as many as it
- * takes: the least important first, among equals those that went to work last. Runs that are about to end anyway count as ended.
+ * Decides which active runs leave their workers at their next checkpoint, and to which waiting run of a higher priority.
+ * It takes only as many runs as needed: the least important first, among equals the one that started last. Runs that are
+ * about to end anyway count as ended.
+ *
+ * Computed again for every checkpoint that is due, so a preemption vanishes by itself when the urgent run is cancelled.
+ *
+ * @returns by the runId of the run that leaves, the runId of the run that gets the workers.
  */
-export function yieldingRuns(cluster: ClusterState, nowMs: number): ReadonlyMap<string, string> {
-  const yielding = new Map<string, string>();
-  const attending = crewAttending(cluster);
-  const { soonFree, victims } = workforce(cluster);
-  let free = soonFree;
+export function findPreemptions(cluster: ClusterState, nowMs: number): ReadonlyMap<string, string> {
+  const preemptions = new Map<string, string>();
+  const connected = connectedWorkers(cluster);
+  const candidates = findPreemptible(cluster);
+  let free = connected.workers - countWorkers(candidates);
   for (const waiting of waitingRuns(cluster, nowMs)) {
     if (!waiting.isDue) continue;
     const { runId, config } = waiting.state;
     const missing = config.workers - free;
-    const chosen = missing <= 0 ? [] : choose(victims, missing, waiting.job.priority);
+    const chosen = missing <= 0 ? [] : choosePreemptible(candidates, missing, waiting.job.priority);
     if (chosen !== undefined) {
-      for (const victim of chosen) {
-        yielding.set(victim.runId, runId);
-        victims.splice(victims.indexOf(victim), 1);
+      for (const candidate of chosen) {
+        preemptions.set(candidate.runId, runId);
+        candidates.splice(candidates.indexOf(candidate), 1);
       }
-      free += sizeOf(chosen) - config.workers;
-    } else if (holdsBack(waiting, attending)) break;
+      free += countWorkers(chosen) - config.workers;
+    } else if (blocksQueue(waiting, connected)) break;
   }
-  return yielding;
+  return preemptions;
 }
 
-/** Workers that are idle or will be in a moment, and the runs that hold the others. */
-function workforce({ queue, runs, ...cluster }: ClusterState): { soonFree: number; victims: Victim[] } {
-  const workers = rankWorkers(cluster);
-  const held = new Map<string, number>();
-  for (const { runId } of workers) if (runId !== undefined) held.set(runId, (held.get(runId) ?? 0) + 1);
-  const victims = queue.jobs.flatMap(({ runId, priority, state }, order): Victim[] => {
-    const run = state === 'active' ? runs.get(runId) : undefined;
-    if (run === undefined || run.durable.status !== 'running') return [];
-    const { durable, live } = run;
-    if (live.stage === 'training' && live.stopAfterStep !== undefined) return [];
-    if (durable.step === durable.config.steps) return [];
-    return [{ runId, priority, order, workers: held.get(runId) ?? 0 }];
+/** An active run that may have to leave its workers. */
+interface Preemptible {
+  readonly runId: string;
+  readonly priority: number;
+  /** Larger for runs that started later. */
+  readonly order: number;
+  readonly workers: number;
+}
+
+/** The active runs that go on for now, unless they are preempted. All other workers are idle, or soon will be. */
+function findPreemptible({ queue, runs, ...cluster }: ClusterState): Preemptible[] {
+  const workersOf = new Map<string, number>();
+  for (const { runId } of rankWorkers(cluster))
+    if (runId !== undefined) workersOf.set(runId, (workersOf.get(runId) ?? 0) + 1);
+  return queue.jobs.flatMap((job, order): Preemptible[] => {
+    const { runId, priority } = job;
+    const run = job.state === 'active' ? runs.get(runId) : undefined;
+    if (run === undefined) return [];
+    const { state, live } = run;
+    const isStopping = live.state === 'training' && live.stopAfterStep !== undefined;
+    if (state.status !== 'running' || isStopping || state.step === state.config.steps) return [];
+    return [{ runId, priority, order, workers: workersOf.get(runId) ?? 0 }];
   });
-  return { soonFree: workers.length - sizeOf(victims), victims };
 }
 
-/** The fewest and least important runs below `priority` that hold `missing` workers together; undefined: there are none. */
-function choose(victims: readonly Victim[], missing: number, priority: number): readonly Victim[] | undefined {
-  const below = victims.filter((victim) => victim.priority < priority);
+/** The fewest and least important runs below `priority` that have `missing` workers together; undefined without such. */
+function choosePreemptible(
+  candidates: readonly Preemptible[],
+  missing: number,
+  priority: number,
+): readonly Preemptible[] | undefined {
+  const below = candidates.filter((candidate) => candidate.priority < priority);
   const inOrder = below.toSorted((a, b) => a.priority - b.priority || b.order - a.order);
-  const enough = inOrder.findIndex((_, last) => sizeOf(inOrder.slice(0, last + 1)) >= missing);
+  const enough = inOrder.findIndex((_, last) => countWorkers(inOrder.slice(0, last + 1)) >= missing);
   if (enough < 0) return undefined;
   let chosen = inOrder.slice(0, enough + 1);
   // The last one may be large enough to spare some of the others; the most important is spared first.
-  for (const victim of chosen.toReversed()) {
-    const others = chosen.filter((other) => other !== victim);
-    if (sizeOf(others) >= missing) chosen = others;
+  for (const candidate of chosen.toReversed()) {
+    const others = chosen.filter((other) => other !== candidate);
+    if (countWorkers(others) >= missing) chosen = others;
   }
   return chosen;
 }
 
-function sizeOf(runs: readonly Victim[]): number {
+function countWorkers(runs: readonly Preemptible[]): number {
   return runs.reduce((sum, { workers }) => sum + workers, 0);
+}
+
+/**
+ * Ends the generation with the step just committed, if its checkpoint is due and a more important run needs the workers.
+ * Called before the ranks learn of the commit, so that all of them stop after the same step.
+ */
+export function stopIfPreempted(builder: DecisionBuilder, runId: string): void {
+  const { live, state } = builder.run(runId);
+  const { step, config, status } = state;
+  if (live.state !== 'training' || live.stopAfterStep !== undefined || status !== 'running') return;
+  if (step === config.steps || step % config.checkpoint.everySteps !== 0) return;
+  const preemptedBy = findPreemptions(builder.state, builder.nowMs).get(runId);
+  if (preemptedBy === undefined) return;
+  builder.setLive(runId, { ...live, stopAfterStep: step, preemptedBy });
+  const { generation } = live;
+  const reason = `run ${preemptedBy} has a higher priority`;
+  builder.command({ kind: 'stopRun', workerIds: memberIds(live), runId, generation, afterStep: step, reason });
+}
+
+/** The checkpoint of a preempted run is written: its workers are free, and it waits in front of its equals. */
+export function requeuePreempted(
+  builder: DecisionBuilder,
+  runId: string,
+  { preemptedBy, directory }: { preemptedBy: string; directory: string },
+): string {
+  const { step } = builder.run(runId).state;
+  const reason = `it left its workers to run ${preemptedBy} after step ${step}`;
+  detachWorkers(builder, runId, reason);
+  builder.record(runId, { kind: 'requeued', reason, yieldedTo: preemptedBy });
+  builder.setLive(runId, { state: 'waiting', startState: { step, directory }, reservedUntilMs: undefined });
+  builder.queue.requeue(runId);
+  return `run ${runId} is queued: ${reason}`;
 }

@@ -37,13 +37,13 @@ export interface Launched extends Line<'launched'> {
 }
 
 /** What a generation's members start from. */
-export type StateOrigin = 'fresh' | 'checkpoint' | 'keep';
+export type StartKind = 'fresh' | 'checkpoint' | 'keep';
 
 /** A generation began: these workers form the ring, in rank order. */
 export interface Assigned extends Line<'assigned'> {
   readonly generation: number;
   readonly firstStep: number;
-  readonly state: StateOrigin;
+  readonly state: StartKind;
   readonly workers: readonly { readonly workerId: string; readonly hostName: string; readonly device: string }[];
   /** By number; absent where every rank holds all experts. */
   readonly expertWorkers?: Assigned['workers'];
@@ -85,10 +85,10 @@ export interface RingBroke extends Line<'ringBroke'> {
   readonly reason: string;
 }
 
-/** Nobody holds the run's state any more: it waits for workers and will start from its newest checkpoint. */
+/** No worker holds the run's state any more: it waits for workers and will start from its newest checkpoint. */
 export interface Requeued extends Line<'requeued'> {
   readonly reason: string;
-  /** The run of a higher priority that it left its workers to; absent when it lost them. */
+  /** The run of a higher priority that got its workers; absent when it lost them. */
   readonly yieldedTo?: string;
 }
 

@@ -1,87 +1,85 @@
 import { basename } from 'node:path';
 import type { RunConfig } from '@weft/config';
-import type { Draft } from './draft.js';
-import { fail, finish, stopNow } from './endings.js';
-import type { ClusterEvent, FoundCheckpoint } from './events.js';
-import { jobIdOf } from './job-id.js';
-import { backoffMs } from './retry.js';
-import { isEnded, type RunState } from './run-state.js';
-
-type Recovered = ClusterEvent & { readonly kind: 'recovered' };
+import { hasEnded } from '@weft/contracts';
+import type { DecisionBuilder } from './decision-builder.js';
+import type { EventOf, FoundCheckpoint } from './events.js';
+import { runJobId } from './queue-state.js';
+import type { RunState } from './run-state.js';
+import { backoffMs, fail, finish, stopNow } from './run-termination.js';
 
 /**
- * The coordinator came back and replayed its runs; nobody holds their state in memory any more. Logs are ahead of the
- * queue by what was decided and not yet carried out when it died, so the queue is made to fit them.
+ * The coordinator has restarted and replayed its logs. No worker holds the state of a run any more. The logs are ahead of
+ * the queue by what was decided and not executed when the old coordinator died, so the queue is made to fit the logs.
  */
-export function recovered(draft: Draft, event: Recovered): string {
-  draft.queue.replace(event.queue);
-  const reasons = draft.runIds.map((runId) => {
-    const { state } = draft.run(runId);
-    if (!isEnded(state.status)) return recover(draft, state, event);
-    endJob(draft, state);
+export function recovered(builder: DecisionBuilder, event: EventOf<'recovered'>): string {
+  builder.queue.replace(event.queue);
+  const reasons = builder.runIds.map((runId) => {
+    const { state } = builder.run(runId);
+    if (!hasEnded(state)) return recover(builder, state, event);
+    endJob(builder, state);
     return '';
   });
   return reasons.filter((reason) => reason !== '').join('; ');
 }
 
-function recover(draft: Draft, state: RunState, { policy, endedJobIds }: Recovered): string {
+function recover(builder: DecisionBuilder, state: RunState, { policy, endedJobIds }: EventOf<'recovered'>): string {
   const { runId, status, step } = state;
-  if (draft.queue.jobOf(runId) === undefined && endedJobIds.has(jobIdOf(state)))
-    return stopNow(draft, runId, 'its job was cancelled before the coordinator went away');
+  if (builder.queue.jobOf(runId) === undefined && endedJobIds.has(runJobId(state)))
+    return stopNow(builder, runId, 'its job was cancelled before the coordinator went away');
   const cause = `the coordinator went away while the run was ${status} at step ${step}`;
   if (policy === 'manual' || status === 'stopping')
-    return stopNow(draft, runId, `${cause}; go on from its newest checkpoint with \`weft resume ${runId}\``);
-  if (status === 'running') draft.record(runId, { kind: 'requeued', reason: cause });
-  const { isInterrupted } = draft.run(runId).state;
-  const claimsUntilMs = isInterrupted ? draft.nowMs + draft.settings.reclaimMs : undefined;
-  draft.setLive(runId, { stage: 'waiting', origin: undefined, claimsUntilMs });
-  draft.command({ kind: 'findCheckpoint', runId, notAfterStep: step });
-  queueAgain(draft, state);
+    return stopNow(builder, runId, `${cause}; go on from its newest checkpoint with \`weft resume ${runId}\``);
+  if (status === 'running') builder.record(runId, { kind: 'requeued', reason: cause });
+  const { isInterrupted } = builder.run(runId).state;
+  const reservedUntilMs = isInterrupted ? builder.nowMs + builder.timeouts.reservationMs : undefined;
+  builder.setLive(runId, { state: 'waiting', startState: undefined, reservedUntilMs });
+  builder.command({ kind: 'findCheckpoint', runId, notAfterStep: step });
+  requeue(builder, state);
   return `run ${runId} is queued: ${cause}`;
 }
 
-/** Its job waits, or is delayed after a failure that the queue had not heard of. */
-function queueAgain(draft: Draft, state: RunState): void {
+/** Its job waits, or is delayed after a failure that had not reached the queue. */
+function requeue(builder: DecisionBuilder, state: RunState): void {
   const { runId, status, failure, failedAttempts, config } = state;
-  if (status === 'queued' && failure !== undefined) {
-    draft.queue.retry(runId, failure.message, draft.nowMs + backoffMs(config, failedAttempts));
-  }
-  draft.queue.requeue(runId);
-  draft.queue.add(state, draft.nowMs);
+  if (status === 'queued' && failure !== undefined)
+    builder.queue.retry(runId, failure.message, builder.nowMs + backoffMs(config, failedAttempts));
+  builder.queue.requeue(runId);
+  builder.queue.add(state, builder.nowMs);
 }
 
-/** The run's end had not reached the queue. */
-function endJob(draft: Draft, { runId, status, reason, step, loss, failedAttempts, config }: RunState): void {
-  if (status === 'finished') draft.queue.end(runId, { kind: 'completed', result: { step, loss } });
+/** The run has ended, which may not have reached the queue. */
+function endJob(builder: DecisionBuilder, state: RunState): void {
+  const { runId, status, reason, step, loss, failedAttempts, config } = state;
+  if (status === 'finished') builder.queue.end(runId, { kind: 'completed', result: { step, loss } });
   const isLastAttempt = failedAttempts >= config.queue.maxAttempts;
-  if (status === 'failed') draft.queue.end(runId, { kind: 'failed', reason, isLastAttempt });
-  if (status === 'stopped') draft.queue.end(runId, { kind: 'cancelled', reason });
+  if (status === 'failed') builder.queue.end(runId, { kind: 'failed', reason, isLastAttempt });
+  if (status === 'stopped') builder.queue.end(runId, { kind: 'cancelled', reason });
 }
 
 /** The answer to `findCheckpoint`: the run can start from there. */
-export function checkpointFound(draft: Draft, runId: string, found: FoundCheckpoint): string {
-  const { state, live } = draft.run(runId);
-  if (live.stage !== 'waiting' || live.origin !== undefined)
+export function checkpointFound(builder: DecisionBuilder, runId: string, found: FoundCheckpoint): string {
+  const { state, live } = builder.run(runId);
+  if (live.state !== 'waiting' || live.startState !== undefined)
     return `run ${runId} does not wait for a checkpoint any more`;
   const neverTrained = state.generation === 0 && found.checkpoint === undefined && found.skipped.length === 0;
-  if (!neverTrained) return resumeFrom(draft, runId, found, state.config);
-  draft.setLive(runId, { ...live, origin: { step: 0, directory: undefined } });
+  if (!neverTrained) return resumeFrom(builder, runId, found, state.config);
+  builder.setLive(runId, { ...live, startState: { step: 0, directory: undefined } });
   return `run ${runId} starts from the beginning`;
 }
 
 /** Rolls the run back to a checkpoint, or to its beginning when there is none, and queues it. */
-export function resumeFrom(draft: Draft, runId: string, found: FoundCheckpoint, config: RunConfig): string {
+export function resumeFrom(builder: DecisionBuilder, runId: string, found: FoundCheckpoint, config: RunConfig): string {
   const { workers, steps, expertWorkers } = config;
-  const { state, live } = draft.run(runId);
+  const { state, live } = builder.run(runId);
   const { checkpoint, skipped } = found;
   const fromStep = checkpoint?.step ?? 0;
   if (fromStep > state.step)
-    return fail(draft, runId, {
+    return fail(builder, runId, {
       code: 'corrupt_data',
       message: `checkpoint ${checkpoint?.directory} holds step ${fromStep}, but the log of run ${runId} ends at step ${state.step}`,
       cure: 'restore the events.jsonl that belongs to it, or move the checkpoint away',
     });
-  const resumed = draft.record(runId, {
+  const resumed = builder.record(runId, {
     kind: 'resumed',
     fromStep,
     checkpointDirectory: checkpoint?.directory ?? null,
@@ -89,22 +87,22 @@ export function resumeFrom(draft: Draft, runId: string, found: FoundCheckpoint, 
     workers,
     steps,
     ...(expertWorkers === state.config.expertWorkers ? {} : { expertWorkers }),
-    reason: sentence(found),
+    reason: explainStart(found),
   });
-  draft.command({ kind: 'mendMetrics', runId });
-  const { claimsUntilMs, settlesFor } = live.stage === 'waiting' ? live : {};
-  const origin = { step: fromStep, directory: checkpoint?.directory };
-  draft.setLive(runId, { stage: 'waiting', origin, claimsUntilMs, settlesFor });
-  const reason = `run ${runId}: ${sentence(found)}`;
-  if (fromStep !== steps) {
-    draft.queue.add(resumed, draft.nowMs);
-    return reason;
+  builder.command({ kind: 'repairMetrics', runId });
+  const { reservedUntilMs, minimumWorkers } = live.state === 'waiting' ? live : {};
+  const startState = { step: fromStep, directory: checkpoint?.directory };
+  builder.setLive(runId, { state: 'waiting', startState, reservedUntilMs, minimumWorkers });
+  const reason = `run ${runId}: ${explainStart(found)}`;
+  if (fromStep === steps) {
+    finish(builder, runId);
+    return `${reason}, which holds all its steps`;
   }
-  finish(draft, runId);
-  return `${reason}, which holds all its steps`;
+  builder.queue.add(resumed, builder.nowMs);
+  return reason;
 }
 
-function sentence({ checkpoint, skipped }: FoundCheckpoint): string {
+function explainStart({ checkpoint, skipped }: FoundCheckpoint): string {
   const from =
     checkpoint === undefined
       ? 'it starts again from step 0, for want of a checkpoint'

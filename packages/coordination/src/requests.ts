@@ -1,43 +1,44 @@
 import { WeftError } from '@weft/common';
 import { type RunConfig, resolveRunConfig } from '@weft/config';
-import type { Draft } from './draft.js';
-import { stopNow } from './endings.js';
-import type { ClusterEvent } from './events.js';
+import { hasEnded } from '@weft/contracts';
+import { memberIds } from './cluster-state.js';
+import type { DecisionBuilder } from './decision-builder.js';
+import type { EventOf } from './events.js';
 import { resumeFrom } from './recovery.js';
-import { participants } from './roles.js';
-import { isEnded, type RunState } from './run-state.js';
+import type { RunState } from './run-state.js';
+import { stopNow } from './run-termination.js';
 
-/** A new run; it is queued until enough workers are idle. */
-export function launch(draft: Draft, event: ClusterEvent & { kind: 'launch' }): string {
+/** A new run. It is queued until enough workers are idle. */
+export function launch(builder: DecisionBuilder, event: EventOf<'launch'>): string {
   const { runId, config, weftVersion, parent } = event;
-  if (draft.findRun(runId) !== undefined)
+  if (builder.findRun(runId) !== undefined)
     throw new WeftError('already_exists', `there is already a run ${runId}`, { cure: 'launch again' });
   const ofSweep = parent === undefined ? {} : { parent };
-  const state = draft.record(runId, { kind: 'launched', runId, config, weftVersion, ...ofSweep });
-  draft.command({ kind: 'writeConfig', runId, config });
-  draft.setLive(runId, { stage: 'waiting', origin: { step: 0, directory: undefined }, claimsUntilMs: undefined });
-  draft.queue.add(state, draft.nowMs);
+  const state = builder.record(runId, { kind: 'launched', runId, config, weftVersion, ...ofSweep });
+  builder.command({ kind: 'writeConfig', runId, config });
+  const startState = { step: 0, directory: undefined };
+  builder.setLive(runId, { state: 'waiting', startState, reservedUntilMs: undefined });
+  builder.queue.add(state, builder.nowMs);
   return `run ${runId} is launched`;
 }
 
 /**
- * Queues a run again, to go on from its newest checkpoint; on a queued run it only changes what it asks for.
+ * Queues a run again, to go on from its newest checkpoint. Of a queued run it only changes what the run asks for.
  *
- * @throws `failed_precondition` when it is at work or has nothing left to do, `invalid_argument` for workers or steps
- *   that cannot be.
+ * @throws WeftError `failed_precondition` when the run has workers or nothing left to do, `invalid_argument` for workers
+ *   or steps that cannot be.
  */
-export function resume(draft: Draft, event: ClusterEvent & { kind: 'resume' }): string {
+export function resume(builder: DecisionBuilder, event: EventOf<'resume'>): string {
   const { runId, found } = event;
-  const { state } = draft.run(runId);
-  const config = changedConfig(state, event);
-  const isSame = (field: 'workers' | 'steps' | 'expertWorkers') => config[field] === state.config[field];
-  const changed = !isSame('workers') || !isSame('steps') || !isSame('expertWorkers');
-  if (state.status === 'running' && !changed) return `run ${runId} is already running`;
+  const { state } = builder.run(runId);
+  const config = changeConfig(state, event);
+  const isChanged = config !== state.config;
+  if (state.status === 'running' && !isChanged) return `run ${runId} is already running`;
   if (state.status === 'running' || state.status === 'stopping')
     throw new WeftError('failed_precondition', `run ${runId} is ${state.status}`, {
       cure: `stop it with \`weft stop ${runId}\`, wait until it has stopped, and resume then`,
     });
-  if (state.status === 'queued' && !changed) return `run ${runId} is already queued`;
+  if (state.status === 'queued' && !isChanged) return `run ${runId} is already queued`;
   if (state.status === 'finished' && config.steps <= state.step)
     throw new WeftError('failed_precondition', `run ${runId} has finished all its ${state.step} steps`, {
       cure: `give a larger total with \`weft resume ${runId} --steps N\``,
@@ -49,42 +50,46 @@ export function resume(draft: Draft, event: ClusterEvent & { kind: 'resume' }): 
       `steps ${config.steps} lies before the newest checkpoint of run ${runId}, step ${checkpointStep}`,
       { cure: `ask for at least ${checkpointStep + 1} steps` },
     );
-  if (changed) draft.command({ kind: 'writeConfig', runId, config });
-  return resumeFrom(draft, runId, found, config);
+  if (isChanged) builder.command({ kind: 'writeConfig', runId, config });
+  return resumeFrom(builder, runId, found, config);
 }
 
-/** @throws `invalid_argument` in the words of the configuration's own rules. */
-function changedConfig({ config }: RunState, event: ClusterEvent & { kind: 'resume' }): RunConfig {
+/**
+ * The configuration with what the request changes; the same object when it changes nothing.
+ *
+ * @throws WeftError `invalid_argument` as the rules of the configuration say.
+ */
+function changeConfig({ config }: RunState, event: EventOf<'resume'>): RunConfig {
   const { workers = config.workers, steps = config.steps, expertWorkers = config.expertWorkers } = event;
   const isSame = workers === config.workers && steps === config.steps && expertWorkers === config.expertWorkers;
   return isSame ? config : resolveRunConfig({ ...config, workers, steps, expertWorkers }, 'resume');
 }
 
 /**
- * With `saveCheckpoint` the run ends after the step in hand and its checkpoint, otherwise at once.
+ * With `saveCheckpoint` the run ends after the current step and its checkpoint, otherwise at once.
  *
- * @throws `failed_precondition` when it has finished or failed.
+ * @throws WeftError `failed_precondition` when it has finished or failed.
  */
-export function stop(draft: Draft, { runId, saveCheckpoint }: ClusterEvent & { kind: 'stop' }): string {
-  const { state, live } = draft.run(runId);
+export function stop(builder: DecisionBuilder, { runId, saveCheckpoint }: EventOf<'stop'>): string {
+  const { state, live } = builder.run(runId);
   if (state.status === 'stopped') return `run ${runId} is already stopped`;
-  if (isEnded(state.status))
+  if (hasEnded(state))
     throw new WeftError('failed_precondition', `run ${runId} has already ${state.status}: there is nothing to stop`);
-  if (live.stage === 'waiting' || live.stage === 'ended')
-    return stopNow(draft, runId, 'stopped as asked while it was queued');
-  if (!saveCheckpoint) return stopNow(draft, runId, `stopped as asked at step ${state.step}, without a checkpoint`);
+  if (live.state === 'waiting' || live.state === 'ended')
+    return stopNow(builder, runId, 'stopped as asked while it was queued');
+  if (!saveCheckpoint) return stopNow(builder, runId, `stopped as asked at step ${state.step}, without a checkpoint`);
   if (state.status === 'stopping') return `run ${runId} is already stopping`;
-  if (live.stage === 'training' && live.yieldsTo !== undefined) {
-    draft.record(runId, { kind: 'stopRequested' });
-    return `run ${runId} was about to leave its workers to ${live.yieldsTo}, and will stop instead`;
+  if (live.state === 'training' && live.preemptedBy !== undefined) {
+    builder.record(runId, { kind: 'stopRequested' });
+    return `run ${runId} was about to leave its workers to ${live.preemptedBy}, and will stop instead`;
   }
   if (state.step === state.config.steps)
     return `run ${runId} is already finishing: its last checkpoint is being written`;
-  const { reason } = draft.record(runId, { kind: 'stopRequested' });
-  if (live.stage !== 'training') return `run ${runId} will stop once its ring has formed anew`;
+  const { reason } = builder.record(runId, { kind: 'stopRequested' });
+  if (live.state !== 'training') return `run ${runId} will stop once its ring has formed again`;
   const afterStep = state.step + 1;
-  draft.setLive(runId, { ...live, stopAfterStep: afterStep });
-  const workerIds = participants(live);
-  draft.command({ kind: 'stopRun', workerIds, runId, generation: live.generation, afterStep, reason });
+  builder.setLive(runId, { ...live, stopAfterStep: afterStep });
+  const workerIds = memberIds(live);
+  builder.command({ kind: 'stopRun', workerIds, runId, generation: live.generation, afterStep, reason });
   return `run ${runId} will stop after step ${afterStep}`;
 }

@@ -1,28 +1,28 @@
 import { WeftError } from '@weft/common';
 import { DEFAULT_QUEUE, type RunConfig } from '@weft/config';
-import type { RunFailure, RunStatus } from '@weft/contracts';
+import { hasEnded, type RunFailure, type RunStatus } from '@weft/contracts';
 import type { LedgerRecord } from '@weft/mixture';
 import type { Resumed, RunRecord } from './records.js';
 
-/** The part of a run that its log holds: all that a restarted coordinator knows. */
+/** What the log of a run says: all that a restarted coordinator knows of it. */
 export interface RunState {
   readonly runId: string;
   /** `workers` and `steps` as the last resume left them. */
   readonly config: RunConfig;
   readonly status: RunStatus;
-  /** Why it is in this phase, one sentence without its full stop. */
+  /** Why it has this status, one sentence without its full stop. */
   readonly reason: string;
   /** The last committed step; 0 before the first. */
   readonly step: number;
-  /** The generation begun last; 0 before the first. It never goes back. */
+  /** The newest generation; 0 before the first. It never goes back. */
   readonly generation: number;
   /** Step of the newest checkpoint; 0 when there is none. */
   readonly checkpointStep: number;
   /** Loss of the last committed step; null before the first, and where it was not finite. */
   readonly loss: number | null;
-  /** Steps refused in a row, up to now, because their gradients were not finite. */
+  /** How many of the last steps were skipped in a row, because their gradients were not finite. */
   readonly skippedInARow: number;
-  /** Why it failed; of a queued run, why the last attempt did. */
+  /** Why it failed; of a queued run, why its last attempt failed. */
   readonly failure: RunFailure | undefined;
   /** The sweep it belongs to. */
   readonly parent: string | null;
@@ -30,30 +30,25 @@ export interface RunState {
   readonly failedAttempts: number;
   /** How often it was resumed by hand after its end. */
   readonly resubmissions: number;
-  /** It was at work, and lost all its workers or its coordinator; they may be back in a moment. */
+  /** It was running, and lost all its workers or its coordinator; they may be back in a moment. */
   readonly isInterrupted: boolean;
   readonly createdAtMs: number;
   readonly updatedAtMs: number;
 }
 
-/** Whether nothing more happens in this phase until somebody asks. */
-export function isEnded(phase: RunStatus): boolean {
-  return phase === 'finished' || phase === 'stopped' || phase === 'failed';
-}
-
 /**
  * The state after one more record.
  *
- * @throws `corrupt_data` when the record cannot follow: a log starts with `launched`, and steps have no gap.
+ * @throws WeftError `corrupt_data` when the record cannot follow: a log starts with `launched`, and steps have no gap.
  */
-export function evolve(state: RunState | undefined, record: RunRecord): RunState {
+export function applyRecord(state: RunState | undefined, record: RunRecord): RunState {
   const updatedAtMs = Date.parse(record.time);
   if (state === undefined) {
     if (record.kind !== 'launched')
       throw new WeftError('corrupt_data', `the log of a run begins with "${record.kind}" instead of "launched"`);
     return {
       runId: record.runId,
-      // A log of an older version says nothing of the queue.
+      // Logs of older versions have no queue settings.
       config: { ...record.config, queue: record.config.queue ?? DEFAULT_QUEUE },
       status: 'queued',
       reason: 'it was launched',
@@ -136,7 +131,7 @@ function resumed(state: RunState, record: Resumed): Partial<RunState> {
   return {
     status: 'queued',
     reason: record.reason,
-    ...(isEnded(state.status) ? { resubmissions: state.resubmissions + 1, failedAttempts: 0, failure: undefined } : {}),
+    ...(hasEnded(state) ? { resubmissions: state.resubmissions + 1, failedAttempts: 0, failure: undefined } : {}),
     step: record.fromStep,
     loss: record.fromStep === state.step ? state.loss : null,
     checkpointStep: record.fromStep,
@@ -148,11 +143,11 @@ function resumed(state: RunState, record: Resumed): Partial<RunState> {
 /**
  * The state a log describes.
  *
- * @throws `corrupt_data` when the log is empty or its lines do not follow one another.
+ * @throws WeftError `corrupt_data` when the log is empty or its lines do not follow one another.
  */
 export function replay(records: Iterable<RunRecord>): RunState {
   let state: RunState | undefined;
-  for (const record of records) state = evolve(state, record);
+  for (const record of records) state = applyRecord(state, record);
   if (state === undefined) throw new WeftError('corrupt_data', 'the log of a run is empty');
   return state;
 }
@@ -176,9 +171,9 @@ const KINDS: Readonly<Record<RunRecord['kind'], true>> = {
 /**
  * A parsed line of `events.jsonl` as a record.
  *
- * @throws `corrupt_data` for anything but a record of a kind this version knows.
+ * @throws WeftError `corrupt_data` for anything but a record of a kind this version knows.
  */
-export function asRunRecord(value: unknown): RunRecord {
+export function parseRunRecord(value: unknown): RunRecord {
   const kind = typeof value === 'object' && value !== null && 'kind' in value ? value.kind : undefined;
   if (typeof kind === 'string' && Object.hasOwn(KINDS, kind)) return value as RunRecord;
   throw new WeftError('corrupt_data', `a line of a run's log has the unknown kind ${JSON.stringify(kind)}`, {
@@ -186,7 +181,7 @@ export function asRunRecord(value: unknown): RunRecord {
   });
 }
 
-/** The lines of a run's log that `Ledger.fold` of `@weft/mixture` wants. */
+/** The records of a log from which `Ledger.fold` of `@weft/mixture` computes the consumed sequences. */
 export function* ledgerRecords(records: Iterable<RunRecord>): Generator<LedgerRecord> {
   for (const record of records) if (record.kind === 'committed' || record.kind === 'resumed') yield record;
 }

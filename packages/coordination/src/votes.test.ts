@@ -1,23 +1,23 @@
 import { combineDigests, Ledger } from '@weft/mixture';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { ledgerRecords } from './index.js';
-import { RUN, Scene } from './testing/scene.js';
+import { DecideHarness, RUN } from './testing/decide-harness.js';
 
-let scene: Scene;
+let harness: DecideHarness;
 beforeEach(() => {
-  scene = new Scene();
-  scene.attend('a', 'b');
-  scene.launch({ steps: 30 });
+  harness = new DecideHarness();
+  harness.connect('a', 'b');
+  harness.launch({ steps: 30 });
 });
 
 describe('the vote on a step', () => {
   it('commits when every rank has voted, not before, and tells all', () => {
-    scene.vote('b');
-    expect(scene.view().step).toBe(0);
-    expect(scene.commandsOf('decideStep')).toEqual([]);
-    scene.vote('a');
-    expect(scene.view().step).toBe(1);
-    expect(scene.commandsOf('decideStep')).toEqual([
+    harness.vote('b');
+    expect(harness.view().step).toBe(0);
+    expect(harness.commandsOf('decideStep')).toEqual([]);
+    harness.vote('a');
+    expect(harness.view().step).toBe(1);
+    expect(harness.commandsOf('decideStep')).toEqual([
       {
         kind: 'decideStep',
         workerIds: ['a', 'b'],
@@ -33,9 +33,9 @@ describe('the vote on a step', () => {
 
   it('writes down what the step consumed and what came of it', () => {
     const digests = ['1', '2'].map((digit) => digit.repeat(64));
-    scene.vote('b', { sequenceDigest: digests[1]!, loss: 5.5, gradNorm: 0.25, lossTokens: 77 });
-    scene.vote('a', { sequenceDigest: digests[0]!, loss: 5.5, gradNorm: 0.25, lossTokens: 77 });
-    expect(scene.log.at(-1)).toEqual({
+    harness.vote('b', { sequenceDigest: digests[1]!, loss: 5.5, gradNorm: 0.25, lossTokens: 77 });
+    harness.vote('a', { sequenceDigest: digests[0]!, loss: 5.5, gradNorm: 0.25, lossTokens: 77 });
+    expect(harness.log.at(-1)).toEqual({
       kind: 'committed',
       time: '2026-01-01T00:00:00.000Z',
       gradNorm: 0.25,
@@ -55,75 +55,77 @@ describe('the vote on a step', () => {
   });
 
   it('ends the run when ranks disagree by a single bit, and names them', () => {
-    scene.vote('a', { loss: 1 });
-    scene.vote('b', { loss: 1 + Number.EPSILON });
-    expect(scene.view()).toMatchObject({ status: 'failed', step: 0, failure: { code: 'internal' } });
-    expect(scene.view().reason).toBe('the ranks disagree on loss in step 1: 1 on rank 0, 1.0000000000000002 on rank 1');
-    expect(scene.lastCommand('release')).toMatchObject({ workerIds: ['a', 'b'], forget: true });
+    harness.vote('a', { loss: 1 });
+    harness.vote('b', { loss: 1 + Number.EPSILON });
+    expect(harness.view()).toMatchObject({ status: 'failed', step: 0, failure: { code: 'internal' } });
+    expect(harness.view().reason).toBe(
+      'the ranks disagree on loss in step 1: 1 on rank 0, 1.0000000000000002 on rank 1',
+    );
+    expect(harness.lastCommand('release')).toMatchObject({ workerIds: ['a', 'b'], discardState: true });
   });
 
   it('takes 0 and −0 for different gradient norms', () => {
-    scene.vote('a', { gradNorm: 0 });
-    scene.vote('b', { gradNorm: -0 });
-    expect(scene.view().status).toBe('failed');
+    harness.vote('a', { gradNorm: 0 });
+    harness.vote('b', { gradNorm: -0 });
+    expect(harness.view().status).toBe('failed');
   });
 
   it('counts but does not apply a step that is not finite for any rank', () => {
-    scene.vote('a', { finite: false, loss: Number.NaN, gradNorm: Number.POSITIVE_INFINITY });
-    scene.vote('b');
-    expect(scene.lastCommand('decideStep')).toMatchObject({ step: 1, apply: false });
-    expect(scene.log.at(-1)).toMatchObject({ gradNorm: null, entry: { loss: null, applied: false } });
-    expect(scene.view()).toMatchObject({ status: 'running', step: 1 });
+    harness.vote('a', { finite: false, loss: Number.NaN, gradNorm: Number.POSITIVE_INFINITY });
+    harness.vote('b');
+    expect(harness.lastCommand('decideStep')).toMatchObject({ step: 1, apply: false });
+    expect(harness.log.at(-1)).toMatchObject({ gradNorm: null, entry: { loss: null, applied: false } });
+    expect(harness.view()).toMatchObject({ status: 'running', step: 1 });
   });
 
   it('ends the run after ten refused steps in a row, not after nine and one good one', () => {
     const refuse = (count: number) => {
-      for (let i = 0; i < count; i++) for (const worker of ['a', 'b']) scene.vote(worker, { finite: false });
+      for (let i = 0; i < count; i++) for (const worker of ['a', 'b']) harness.vote(worker, { finite: false });
     };
     refuse(9);
-    scene.train(1);
+    harness.train(1);
     refuse(9);
-    expect(scene.view().status).toBe('running');
+    expect(harness.view().status).toBe('running');
     refuse(1);
-    expect(scene.view()).toMatchObject({ status: 'failed', step: 20, failure: { code: 'failed_precondition' } });
-    expect(scene.view().reason).toBe('the gradients were not finite in 10 steps in a row, 11 to 20');
+    expect(harness.view()).toMatchObject({ status: 'failed', step: 20, failure: { code: 'failed_precondition' } });
+    expect(harness.view().reason).toBe('the gradients were not finite in 10 steps in a row, 11 to 20');
   });
 
   it('does not count a vote of an older generation', () => {
-    scene.train(1);
-    scene.breakRing('a');
-    scene.pass(500, 'a', 'b');
-    expect(scene.view().generation).toBe(2);
-    scene.vote('a', {}, 1);
-    scene.vote('b');
-    expect(scene.view().step).toBe(1);
-    expect(Ledger.fold(ledgerRecords(scene.log)).lastStep).toBe(1);
+    harness.train(1);
+    harness.breakRing('a');
+    harness.advance(500, 'a', 'b');
+    expect(harness.view().generation).toBe(2);
+    harness.vote('a', {}, 1);
+    harness.vote('b');
+    expect(harness.view().step).toBe(1);
+    expect(Ledger.fold(ledgerRecords(harness.log)).lastStep).toBe(1);
   });
 
   it('ends the run when a rank votes twice or for another step than the open one', () => {
-    scene.vote('a');
-    scene.vote('a');
-    expect(scene.view().failure?.message).toBe(
-      'rank 0 voted for step 1 out of turn: the open step is 1, which it voted for before',
+    harness.vote('a');
+    harness.vote('a');
+    expect(harness.view().failure?.message).toBe(
+      'rank 0 voted for step 1 out of order: the open step is 1, which it voted for before',
     );
-    scene = new Scene();
-    scene.attend('a', 'b');
-    scene.launch({ steps: 30 });
-    scene.vote('b', { step: 3 });
-    expect(scene.view().failure?.message).toBe(
-      'rank 1 voted for step 3 out of turn: the open step is 1, and step 30 is the last',
+    harness = new DecideHarness();
+    harness.connect('a', 'b');
+    harness.launch({ steps: 30 });
+    harness.vote('b', { step: 3 });
+    expect(harness.view().failure?.message).toBe(
+      'rank 1 voted for step 3 out of order: the open step is 1, and step 30 is the last',
     );
   });
 
   it('gives up a rank that lives but does not vote when the others have', () => {
-    scene = new Scene({ voteTimeoutMs: 20_000 });
-    scene.attend('a', 'b');
-    scene.launch();
-    scene.vote('a');
-    scene.pass(21_000, 'a', 'b');
-    expect(scene.lastCommand('dismiss')).toMatchObject({ workerId: 'b', code: 'deadline_exceeded' });
-    expect(scene.members).toEqual(['a']);
-    expect(scene.log.find(({ kind }) => kind === 'workerLost')).toMatchObject({
+    harness = new DecideHarness({ voteTimeoutMs: 20_000 });
+    harness.connect('a', 'b');
+    harness.launch();
+    harness.vote('a');
+    harness.advance(21_000, 'a', 'b');
+    expect(harness.lastCommand('dismiss')).toMatchObject({ workerId: 'b', code: 'deadline_exceeded' });
+    expect(harness.members).toEqual(['a']);
+    expect(harness.log.find(({ kind }) => kind === 'workerLost')).toMatchObject({
       rank: 1,
       reason: 'it did not vote for step 1 within 20 s of the others',
     });

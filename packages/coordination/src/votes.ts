@@ -1,69 +1,65 @@
 import type { RunFailure, StepVote } from '@weft/contracts';
 import { combineDigests, ledgerEntry, MixtureSchedule } from '@weft/mixture';
-import type { Training } from './cluster-state.js';
-import type { Draft } from './draft.js';
-import { fail, lastStepOf } from './endings.js';
-import type { MemberEventOf } from './events.js';
+import { memberIds, type Training } from './cluster-state.js';
+import type { DecisionBuilder } from './decision-builder.js';
+import { extendTiming, learnStepTime } from './estimates.js';
+import type { EventOf } from './events.js';
 import { committedStep, flushMetrics } from './metrics.js';
-import { learnPace, paceAfter } from './pace.js';
-import { participants } from './roles.js';
+import { stopIfPreempted } from './preemption.js';
 import type { RunState } from './run-state.js';
-import { yieldWorkers } from './yielding.js';
+import { fail, lastStepOfGeneration } from './run-termination.js';
 
-/** First phase of a commit: a rank's gradients are reduced. With the last rank's vote the step is committed. */
-export function voted(draft: Draft, { runId, workerId, generation, vote }: MemberEventOf<'voted'>): string {
-  const { live, state } = draft.run(runId);
-  if (live.stage !== 'training' || live.generation !== generation)
+/** First phase of a commit: a rank reports its reduced gradients. The vote of the last rank commits the step. */
+export function voted(builder: DecisionBuilder, { runId, workerId, generation, vote }: EventOf<'voted'>): string {
+  const { live, state } = builder.run(runId);
+  if (live.state !== 'training' || live.generation !== generation)
     return `generation ${generation} of run ${runId} is already over: the vote does not count`;
   const rank = live.members.indexOf(workerId);
-  if (vote.step !== state.step + 1 || vote.step > lastStepOf(state, live) || live.votes.has(rank))
-    return fail(draft, runId, outOfTurn(state, live, rank, vote));
+  if (vote.step !== state.step + 1 || vote.step > lastStepOfGeneration(state, live) || live.votes.has(rank))
+    return fail(builder, runId, describeWrongStep(state, live, rank, vote));
   const votes = new Map(live.votes).set(rank, vote);
-  const voting: Training = { ...live, votes, votesSinceMs: live.votesSinceMs ?? draft.nowMs };
-  draft.setLive(runId, voting);
-  return votes.size === live.members.length ? commit(draft, state, voting) : '';
+  const voting: Training = { ...live, votes, votesSinceMs: live.votesSinceMs ?? builder.nowMs };
+  builder.setLive(runId, voting);
+  return votes.size === live.members.length ? commit(builder, state, voting) : '';
 }
 
-/** Second phase: when the ranks agree, the step is part of the run, and all are told at once. */
-function commit(draft: Draft, state: RunState, live: Training): string {
+/** Second phase: the ranks agree, so the step is recorded, and all of them are told to apply or to skip it. */
+function commit(builder: DecisionBuilder, state: RunState, live: Training): string {
   const { runId, config } = state;
   const votes = live.members.map((_, rank) => live.votes.get(rank)!);
   const { step, loss, gradNorm, lossTokens } = votes[0]!;
   const apply = votes.every(({ finite }) => finite);
   const disagreement = apply ? findDisagreement(votes) : undefined;
-  if (disagreement !== undefined) return fail(draft, runId, disagreement);
+  if (disagreement !== undefined) return fail(builder, runId, disagreement);
   const { generation } = live;
   const digest = combineDigests(votes.map(({ sequenceDigest }) => sequenceDigest));
   const schedule = new MixtureSchedule(config.data.weights);
-  const entry = ledgerEntry(schedule, config.globalBatchSize, { step, generation, digest, loss, applied: apply });
   const record = {
     kind: 'committed',
-    entry,
-    gradNorm: finiteOrNull(gradNorm),
+    entry: ledgerEntry(schedule, config.globalBatchSize, { step, generation, digest, loss, applied: apply }),
+    gradNorm: Number.isFinite(gradNorm) ? gradNorm : null,
     lossTokens,
     worldSize: votes.length,
   } as const;
-  const committed = draft.record(runId, record);
-  // Whoever is rank 0 now has voted, and said before whatever it had to say about earlier steps.
-  flushMetrics(draft, runId, live.unreported);
-  const unreported = [committedStep({ ...record, time: draft.time })];
-  const pace = paceAfter(live.pace, step, draft.nowMs);
-  draft.paces = learnPace(draft.paces, config, votes.length, pace);
-  draft.setLive(runId, { ...live, votes: new Map(), votesSinceMs: undefined, ringFailures: 0, unreported, pace });
-  if (committed.skippedInARow >= draft.settings.maxSkippedSteps) return fail(draft, runId, neverFinite(committed));
+  const committed = builder.record(runId, record);
+  // A rank sends its reports before its next vote, so the steps still without a report stay without one.
+  flushMetrics(builder, runId, live.unreported);
+  const timing = extendTiming(live.timing, step, builder.nowMs);
+  builder.stepTimes = learnStepTime(builder.stepTimes, config, votes.length, timing);
+  builder.setLive(runId, {
+    ...live,
+    votes: new Map(),
+    votesSinceMs: undefined,
+    ringFailures: 0,
+    unreported: [committedStep({ ...record, time: builder.time })],
+    timing,
+  });
+  if (committed.skippedInARow >= builder.timeouts.maxSkippedSteps)
+    return fail(builder, runId, describeSkippedSteps(committed));
+  stopIfPreempted(builder, runId);
   const decision = { step, apply, gradNorm, lossTokens };
-  yieldWorkers(draft, runId);
-  draft.command({ kind: 'decideStep', workerIds: participants(live), runId, generation, ...decision });
+  builder.command({ kind: 'decideStep', workerIds: memberIds(live), runId, generation, ...decision });
   return `step ${step} of run ${runId} is committed${apply ? '' : ', but not applied: its gradients are not finite'}`;
-}
-
-function outOfTurn(state: RunState, live: Training, rank: number, vote: StepVote): RunFailure {
-  const voted = live.votes.has(rank) ? 'which it voted for before' : `and step ${lastStepOf(state, live)} is the last`;
-  return {
-    code: 'internal',
-    message: `rank ${rank} voted for step ${vote.step} out of turn: the open step is ${state.step + 1}, ${voted}`,
-    cure: 'resume the run from its newest checkpoint, and report this',
-  };
 }
 
 /** The all-reduce gives every rank the same bits, so any difference means that the ranks hold different models. */
@@ -83,14 +79,20 @@ function findDisagreement(votes: readonly StepVote[]): RunFailure | undefined {
   return undefined;
 }
 
-function neverFinite({ step, skippedInARow }: RunState): RunFailure {
+function describeWrongStep(state: RunState, live: Training, rank: number, vote: StepVote): RunFailure {
+  const lastStep = lastStepOfGeneration(state, live);
+  const detail = live.votes.has(rank) ? 'which it voted for before' : `and step ${lastStep} is the last`;
+  return {
+    code: 'internal',
+    message: `rank ${rank} voted for step ${vote.step} out of order: the open step is ${state.step + 1}, ${detail}`,
+    cure: 'resume the run from its newest checkpoint, and report this',
+  };
+}
+
+function describeSkippedSteps({ step, skippedInARow }: RunState): RunFailure {
   return {
     code: 'failed_precondition',
     message: `the gradients were not finite in ${skippedInARow} steps in a row, ${step - skippedInARow + 1} to ${step}`,
     cure: 'lower optimizer.learningRate and launch again, or see with `weft data ledger` what these steps consumed',
   };
-}
-
-function finiteOrNull(value: number): number | null {
-  return Number.isFinite(value) ? value : null;
 }

@@ -1,8 +1,8 @@
 import { open, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isRunId, WeftError } from '@weft/common';
-import { type MetricsRow, parseMetricsRow, type RunView } from '@weft/contracts';
-import { asRunRecord, isEnded, type RunState, replay } from '@weft/coordination';
+import { hasEnded, type MetricsRow, parseMetricsRow, type RunView } from '@weft/contracts';
+import { parseRunRecord, type RunState, replay } from '@weft/coordination';
 import { readLogFile } from '@weft/store';
 import { runDirectory, runsDirectory } from '../home.js';
 import { eventsFile, noSuchRun, type ReadLog, readRunRecords } from './run-logs.js';
@@ -30,7 +30,7 @@ export async function runIdsOf(home: string): Promise<string[]> {
 /** From the first line of its log; where that is kept elsewhere, its directory is as old. */
 async function launchTime(home: string, runId: string): Promise<string> {
   try {
-    for await (const { record } of readLogFile(eventsFile(home, runId))) return asRunRecord(record).time;
+    for await (const { record } of readLogFile(eventsFile(home, runId))) return parseRunRecord(record).time;
     return '';
   } catch (thrown) {
     if (!WeftError.is(thrown, 'not_found')) throw thrown;
@@ -45,7 +45,7 @@ async function launchTime(home: string, runId: string): Promise<string> {
  */
 export async function readRun(home: string, runId: string, read?: ReadLog): Promise<RunView> {
   const { config, status, reason, failure, ...state } = await runState(home, runId, read);
-  const isInterrupted = !isEnded(status);
+  const isInterrupted = !hasEnded({ status });
   return {
     runId,
     recipe: config.recipe,

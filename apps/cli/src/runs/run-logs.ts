@@ -1,5 +1,5 @@
 import { WeftError } from '@weft/common';
-import { asRunRecord, type RunRecord } from '@weft/coordination';
+import { parseRunRecord, type RunRecord } from '@weft/coordination';
 import { openStore, readLogFile } from '@weft/store';
 import type { CommandContext } from '../context.js';
 import { runDirectory, runsDirectory } from '../home.js';
@@ -63,6 +63,6 @@ export function noSuchRun(home: string, runId: string): (thrown: unknown) => nev
 
 async function readRecords(read: ReadLog, runId: string): Promise<RunRecord[]> {
   const records: RunRecord[] = [];
-  for await (const { record } of read(runId)) records.push(asRunRecord(record));
+  for await (const { record } of read(runId)) records.push(parseRunRecord(record));
   return records;
 }

@@ -1,6 +1,6 @@
 import { open, readFile, rename, writeFile } from 'node:fs/promises';
 import { WEFT_VERSION, WeftError } from '@weft/common';
-import { asRunRecord, evolve, type RunState } from '@weft/coordination';
+import { applyRecord, parseRunRecord, type RunState } from '@weft/coordination';
 import { readLogFileFrom } from '@weft/store';
 import { runDirectory } from '../home.js';
 import { eventsFile } from './run-logs.js';
@@ -31,7 +31,7 @@ export async function readRunState(home: string, runId: string): Promise<RunStat
   let state = known?.state;
   let { bytes, sequence } = known ?? { bytes: 0, sequence: 0 };
   for await (const entry of readLogFileFrom(log, bytes, sequence + 1)) {
-    state = evolve(state, asRunRecord(entry.record));
+    state = applyRecord(state, parseRunRecord(entry.record));
     bytes = entry.end;
     sequence = entry.sequence;
   }

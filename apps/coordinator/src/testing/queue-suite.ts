@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type RunConfigInput, resolveRunConfig } from '@weft/config';
 import type { MetricsRow } from '@weft/contracts';
-import { newJobOf, sweepJobId } from '@weft/coordination';
+import { createRunJob, sweepJobId } from '@weft/coordination';
 import { RunStatus, type RunSummary, SweepState } from '@weft/proto';
 import type { StoreOptions } from '@weft/store';
 import { createLogger } from '@weft/telemetry';
@@ -217,7 +217,7 @@ export function queueSuite(name: string, makePlace: () => Promise<Place>): void 
     it('is launched whole by the next coordinator when the one before died in the middle of it', async () => {
       const config = resolveRunConfig(JSON.parse(launchRequest({ workers: 1, steps: 2 }).configJson));
       const job = (runId: string) =>
-        newRunJob(newJobOf({ runId, config, resubmissions: 0 }), { config, weftVersion: '0.1.0' });
+        newRunJob(createRunJob({ runId, config, resubmissions: 0 }), { config, weftVersion: '0.1.0' });
       await opened.close();
       const log = createLogger({ role: 'coordinator', level: 'silent' });
       const half = await holdStore({ home: position.home, ...position.store, log });

@@ -1,21 +1,20 @@
 import type { Command } from './commands.js';
-import { jobIdOf } from './job-id.js';
 import {
-  type NewRunJob,
+  createRunJob,
   type QueuedJob,
   type QueueState,
   withJob,
-  withJobAgain,
-  withJobAtWork,
+  withJobActive,
+  withJobRequeued,
   withoutJob,
 } from './queue-state.js';
 import type { RunState } from './run-state.js';
 
 /**
- * The queue in a decision: every change is a command to the store, and what the store will make of it is foreseen, so
- * that the same decision can go on from there.
+ * The queue within a decision. Every change is a command to the store, and is applied here the way the store will apply
+ * it, so that the same decision can build on it.
  */
-export class DraftQueue {
+export class QueueBuilder {
   #state: QueueState;
   #byRun: ReadonlyMap<string, QueuedJob> | undefined;
   readonly #command: (command: Command) => void;
@@ -29,7 +28,7 @@ export class DraftQueue {
     return this.#state;
   }
 
-  /** What the store says now. */
+  /** Takes over a listing of the store. */
   replace(state: QueueState): void {
     this.#state = state;
     this.#byRun = undefined;
@@ -41,38 +40,38 @@ export class DraftQueue {
     return this.#byRun.get(runId);
   }
 
-  /** The runs at work, in the order they were taken. */
+  /** The runs with workers, in the order they started. */
   get activeRunIds(): readonly string[] {
     return this.#state.jobs.flatMap(({ state, runId }) => (state === 'active' ? runId : []));
   }
 
-  /** Queues a run; one whose job is there already stays where it is. */
+  /** Queues a run. Does nothing when its job is in the queue already. */
   add(run: RunState, nowMs: number): void {
     if (this.jobOf(run.runId) !== undefined) return;
-    const job = newJobOf(run);
+    const job = createRunJob(run);
     this.#command({ kind: 'enqueue', job });
     const { id, runId, priority, notBeforeMs } = job;
     const state = notBeforeMs > nowMs ? 'delayed' : 'waiting';
     this.replace(withJob(this.#state, { id, kind: 'run', runId, state, priority, notBeforeMs, parent: run.parent }));
   }
 
-  /** A run goes to work. */
+  /** A run starts. */
   take(runId: string): void {
     const job = this.jobOf(runId);
     if (job === undefined || job.state === 'active') return;
     this.#command({ kind: 'takeJob', jobId: job.id, runId });
-    this.replace(withJobAtWork(withoutJob(this.#state, job.id), { ...job, state: 'active' }));
+    this.replace(withJobActive(withoutJob(this.#state, job.id), { ...job, state: 'active' }));
   }
 
-  /** A run at work has to wait again, in front of the others of its priority. */
+  /** An active run has to wait again, in front of the others of its priority. */
   requeue(runId: string): void {
     const job = this.jobOf(runId);
     if (job?.state !== 'active') return;
     this.#command({ kind: 'requeueJob', jobId: job.id, runId });
-    this.replace(withJobAgain(withoutJob(this.#state, job.id), { ...job, state: 'waiting' }));
+    this.replace(withJobRequeued(withoutJob(this.#state, job.id), { ...job, state: 'waiting' }));
   }
 
-  /** An attempt of a run at work failed, and there is another one from `retryAtMs` on. */
+  /** An attempt of an active run failed; the next may start from `retryAtMs` on. */
   retry(runId: string, reason: string, retryAtMs: number): void {
     const job = this.jobOf(runId);
     if (job?.state !== 'active') return;
@@ -81,34 +80,21 @@ export class DraftQueue {
     this.replace(withJob(withoutJob(this.#state, job.id), delayed));
   }
 
-  /** A run has ended. One that failed for good is cancelled: to the store, attempts may be left. */
-  end(runId: string, end: { readonly kind: 'completed'; readonly result: unknown } | EndedOtherwise): void {
+  /** A run has ended. One that failed for good with attempts left is cancelled: the store would try it again. */
+  end(runId: string, end: JobEnd): void {
     const job = this.jobOf(runId);
     if (job === undefined) return;
-    this.replace(withoutJob(this.#state, job.id));
-    if (end.kind === 'completed' && job.state === 'active')
-      this.#command({ kind: 'completeJob', jobId: job.id, runId, result: end.result });
-    else if (end.kind === 'failed' && end.isLastAttempt && job.state === 'active')
-      this.#command({ kind: 'failJob', jobId: job.id, runId, reason: end.reason });
-    else
-      this.#command({ kind: 'cancelJob', jobId: job.id, runId, reason: 'reason' in end ? end.reason : 'it has ended' });
+    const { id, state } = job;
+    this.replace(withoutJob(this.#state, id));
+    if (end.kind === 'completed' && state === 'active')
+      this.#command({ kind: 'completeJob', jobId: id, runId, result: end.result });
+    else if (end.kind === 'failed' && end.isLastAttempt && state === 'active')
+      this.#command({ kind: 'failJob', jobId: id, runId, reason: end.reason });
+    else this.#command({ kind: 'cancelJob', jobId: id, runId, reason: 'reason' in end ? end.reason : 'it has ended' });
   }
 }
 
-type EndedOtherwise =
+type JobEnd =
+  | { readonly kind: 'completed'; readonly result: unknown }
   | { readonly kind: 'cancelled'; readonly reason: string }
   | { readonly kind: 'failed'; readonly reason: string; readonly isLastAttempt: boolean };
-
-/** The job of a run as it is submitted now. */
-export function newJobOf(run: Pick<RunState, 'runId' | 'config' | 'resubmissions'>): NewRunJob {
-  const { runId, config } = run;
-  const { priority, maxAttempts, backoffSeconds, notBefore } = config.queue;
-  return {
-    id: jobIdOf(run),
-    runId,
-    priority,
-    attempts: maxAttempts,
-    backoffMs: backoffSeconds * 1000,
-    notBeforeMs: notBefore === null ? 0 : Date.parse(notBefore),
-  };
-}

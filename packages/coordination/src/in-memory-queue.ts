@@ -1,30 +1,31 @@
-import type { NewRunJob, QueueCommand, QueuedJob, QueueState } from '../index.js';
+import type { QueueCommand } from './commands.js';
+import type { NewRunJob, QueuedJob, QueueState } from './queue-state.js';
 
-interface ModelJob extends NewRunJob {
+interface StoredJob extends NewRunJob {
   readonly parent: string | null;
   state: QueuedJob['state'] | 'completed' | 'failed' | 'cancelled';
   failedAttempts: number;
-  /** Smaller starts first, among equals of priority. */
-  turn: number;
+  /** Orders jobs of one priority: smaller starts first. */
+  order: number;
   notBeforeMs: number;
   priority: number;
 }
 
-const LIVE = ['waiting', 'delayed', 'held', 'active'];
+const LIVE = ['waiting', 'delayed', 'paused', 'active'];
 
 /**
- * The store's queue as its port describes it, in memory. It refuses what the port refuses, so that a decision which
- * takes a job twice, or ends one that does not run, is found.
+ * The store's job queue in memory, for tests and simulations of `decide`. It refuses what the store refuses, and so finds
+ * decisions that take a job twice or end one that is not active.
  */
-export class ModelQueue {
+export class InMemoryQueue {
   isPaused = false;
-  readonly #jobs = new Map<string, ModelJob>();
-  #lastTurn = 0;
-  #firstTurn = 0;
-  /** Runs whose job was taken while it was active. */
-  #taken = 0;
+  readonly #jobs = new Map<string, StoredJob>();
+  #lastOrder = 0;
+  #firstOrder = 0;
+  #takenCount = 0;
 
-  carryOut(command: QueueCommand, nowMs: number): void {
+  /** @throws Error for a command that the job's state does not allow. */
+  execute(command: QueueCommand, nowMs: number): void {
     if (command.kind === 'enqueue') this.add(command.job, nowMs);
     else this.#change(command, nowMs);
   }
@@ -32,37 +33,37 @@ export class ModelQueue {
   #change(command: Exclude<QueueCommand, { kind: 'enqueue' }>, nowMs: number): void {
     const job = this.#job(command.jobId);
     const { state } = job;
-    const expect = (...states: string[]) => {
+    const require = (...states: string[]) => {
       if (!states.includes(state)) throw new Error(`${command.kind} of job ${job.id}, which is ${state}`);
     };
     switch (command.kind) {
       case 'takeJob':
-        this.#settle(nowMs);
+        this.#endDelays(nowMs);
         if (this.isPaused || job.state !== 'waiting')
           throw new Error(
             `job ${job.id} was taken although it is ${job.state}${this.isPaused ? ', the queue paused' : ''}`,
           );
         job.state = 'active';
-        job.turn = ++this.#taken;
+        job.order = ++this.#takenCount;
         return;
       case 'requeueJob':
-        expect('active');
+        require('active');
         job.state = 'waiting';
-        job.turn = --this.#firstTurn;
+        job.order = --this.#firstOrder;
         return;
       case 'completeJob':
-        expect('active');
+        require('active');
         job.state = 'completed';
         return;
       case 'failJob':
-        expect('active');
+        require('active');
         job.failedAttempts++;
-        job.turn = ++this.#lastTurn;
+        job.order = ++this.#lastOrder;
         job.state = job.failedAttempts < job.attempts ? 'delayed' : 'failed';
         job.notBeforeMs = nowMs + job.backoffMs * 2 ** (job.failedAttempts - 1);
         return;
       case 'cancelJob':
-        expect(...LIVE);
+        require(...LIVE);
         job.state = 'cancelled';
         return;
     }
@@ -71,26 +72,24 @@ export class ModelQueue {
   add(job: NewRunJob, nowMs: number, parent: string | null = null): void {
     if (this.#jobs.has(job.id)) throw new Error(`job ${job.id} is there already`);
     const state = job.notBeforeMs > nowMs ? 'delayed' : 'waiting';
-    this.#jobs.set(job.id, { ...job, parent, state, failedAttempts: 0, turn: ++this.#lastTurn });
+    this.#jobs.set(job.id, { ...job, parent, state, failedAttempts: 0, order: ++this.#lastOrder });
   }
 
   move(id: string, priority: number): void {
     const job = this.#job(id);
     job.priority = priority;
-    job.turn = ++this.#lastTurn;
+    job.order = ++this.#lastOrder;
   }
 
-  /** Whether it could be: only a job that has not started is held. */
-  pause(id: string): boolean {
+  /** Does nothing to a job that has started. */
+  pause(id: string): void {
     const job = this.#job(id);
-    if (job.state !== 'waiting' && job.state !== 'delayed') return false;
-    job.state = 'held';
-    return true;
+    if (job.state === 'waiting' || job.state === 'delayed') job.state = 'paused';
   }
 
   resume(id: string): void {
     const job = this.#job(id);
-    if (job.state === 'held') job.state = 'waiting';
+    if (job.state === 'paused') job.state = 'waiting';
   }
 
   cancel(id: string): void {
@@ -98,14 +97,14 @@ export class ModelQueue {
     if (LIVE.includes(job.state)) job.state = 'cancelled';
   }
 
-  /** Live jobs in the order the port promises. */
+  /** The jobs that have not ended, in the order the store promises. */
   list(nowMs: number): QueueState {
-    this.#settle(nowMs);
+    this.#endDelays(nowMs);
     const live = [...this.#jobs.values()].filter(({ state }) => LIVE.includes(state));
-    const isActive = ({ state }: ModelJob) => state === 'active';
-    const active = live.filter(isActive).sort((a, b) => a.turn - b.turn);
-    const others = live.filter((job) => !isActive(job)).sort((a, b) => b.priority - a.priority || a.turn - b.turn);
-    return { isPaused: this.isPaused, jobs: [...active, ...others].map(listed) };
+    const isActive = ({ state }: StoredJob) => state === 'active';
+    const active = live.filter(isActive).sort((a, b) => a.order - b.order);
+    const others = live.filter((job) => !isActive(job)).sort((a, b) => b.priority - a.priority || a.order - b.order);
+    return { isPaused: this.isPaused, jobs: [...active, ...others].map(toQueuedJob) };
   }
 
   get endedIds(): ReadonlySet<string> {
@@ -118,19 +117,19 @@ export class ModelQueue {
     return last === undefined || LIVE.includes(last.state) ? undefined : last.state;
   }
 
-  #settle(nowMs: number): void {
+  #endDelays(nowMs: number): void {
     for (const job of this.#jobs.values())
       if (job.state === 'delayed' && job.notBeforeMs <= nowMs) job.state = 'waiting';
   }
 
-  #job(id: string): ModelJob {
+  #job(id: string): StoredJob {
     const job = this.#jobs.get(id);
     if (job === undefined) throw new Error(`there is no job ${id}`);
     return job;
   }
 }
 
-function listed({ id, runId, state, priority, notBeforeMs, parent }: ModelJob): QueuedJob {
+function toQueuedJob({ id, runId, state, priority, notBeforeMs, parent }: StoredJob): QueuedJob {
   if (state === 'completed' || state === 'failed' || state === 'cancelled') throw new Error(`job ${id} has ended`);
   return { id, kind: 'run', runId, state, priority, notBeforeMs, parent };
 }

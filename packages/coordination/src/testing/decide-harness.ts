@@ -1,7 +1,8 @@
 import type { StepVote } from '@weft/contracts';
 import { EMPTY_DIGEST, Ledger } from '@weft/mixture';
 import { expect } from 'vitest';
-import { defaultSettings } from '../cluster-state.js';
+import { defaultTimeouts } from '../cluster-state.js';
+import { InMemoryQueue } from '../in-memory-queue.js';
 import {
   type ClusterEvent,
   type ClusterState,
@@ -15,80 +16,79 @@ import {
   type RunDescription,
   type RunRecord,
   replay,
-  type Settings,
+  type Timeouts,
   type WorkerIdentity,
 } from '../index.js';
-import { ModelQueue } from './model-queue.js';
 import { tinyConfig } from './tiny-config.js';
 
-/** A run id for scenes with one run. */
+/** The run of tests that have one run. */
 export const RUN = 'tiny-1';
-export const NOTHING: FoundCheckpoint = { checkpoint: undefined, skipped: [] };
+export const NO_CHECKPOINT: FoundCheckpoint = { checkpoint: undefined, skipped: [] };
 
 type Of<Kind extends Command['kind']> = Extract<Command, { readonly kind: Kind }>;
 
 /**
- * A cluster on paper: events in, decisions out. After every decision it checks that the log alone gives the same state
- * and that the ledger in it is whole.
+ * Feeds events to `decide` and keeps what comes out: state, logs, commands. After every decision it checks that the log
+ * alone gives the same state, that the ledger in it is complete, and that the store's queue is as `decide` expects.
  */
-export class Scene {
+export class DecideHarness {
   nowMs = Date.UTC(2026, 0, 1);
   state: ClusterState;
   /** By runId. */
   readonly logs = new Map<string, RunRecord[]>();
-  /** What the store makes of the queue's commands. */
-  queue = new ModelQueue();
-  /** The commands since `clear`. */
+  /** The store. */
+  queue = new InMemoryQueue();
+  /** The commands since `clearCommands`. */
   commands: Command[] = [];
   reason = '';
 
-  constructor(settings: Partial<Settings> = {}) {
-    this.state = initialCluster({ ...defaultSettings, ...settings });
+  constructor(timeouts: Partial<Timeouts> = {}) {
+    this.state = initialCluster({ ...defaultTimeouts, ...timeouts });
   }
 
-  on(event: ClusterEvent): Decision {
+  handle(event: ClusterEvent): Decision {
     const decision = decide(this.nowMs, this.state, event);
     this.state = decision.state;
     this.reason = decision.reason;
     for (const { runId, record } of decision.records) this.logs.set(runId, [...(this.logs.get(runId) ?? []), record]);
     this.commands.push(...decision.commands);
     for (const command of decision.commands)
-      if (command.kind === 'enqueue' || 'jobId' in command) this.queue.carryOut(command, this.nowMs);
+      if (command.kind === 'enqueue' || 'jobId' in command) this.queue.execute(command, this.nowMs);
     this.#check();
     return decision;
   }
 
-  /** The coordinator dies and comes back: what is left is the logs, as JSON. */
+  /** The coordinator dies and restarts. Only the logs and the queue are left. */
   restart(policy: 'auto' | 'manual'): void {
     const logs = JSON.parse(JSON.stringify([...this.logs.values()])) as RunRecord[][];
-    this.state = initialCluster(this.state.settings, logs.map(replay));
-    this.on({ kind: 'recovered', policy, queue: this.queue.list(this.nowMs), endedJobIds: this.queue.endedIds });
+    this.state = initialCluster(this.state.timeouts, logs.map(replay));
+    this.handle({ kind: 'recovered', policy, queue: this.queue.list(this.nowMs), endedJobIds: this.queue.endedIds });
   }
 
-  /** Lets time go by as a coordinator sees it; the workers named beat. */
-  pass(durationMs: number, ...beating: string[]): void {
+  /** Advances the clock in ticks of 100 ms. The workers named send heartbeats. */
+  advance(durationMs: number, ...alive: string[]): void {
     for (let passed = 0; passed < durationMs; passed += 100) {
       this.nowMs += 100;
-      for (const workerId of beating) this.on({ kind: 'heartbeat', workerId });
-      this.on({ kind: 'tick' });
+      for (const workerId of alive) this.handle({ kind: 'heartbeat', workerId });
+      this.handle({ kind: 'tick' });
       this.listQueue();
     }
   }
 
-  /** The coordinator looks at the queue, as it does whenever it changed. */
+  /** The coordinator reads the store's queue, as it does after every change. */
   listQueue(): void {
-    this.on({ kind: 'queueListed', queue: this.queue.list(this.nowMs) });
+    this.handle({ kind: 'queueListed', queue: this.queue.list(this.nowMs) });
   }
 
-  attend(...workerIds: string[]): void {
-    this.#attend('rank', workerIds);
+  connect(...workerIds: string[]): void {
+    this.#connect('rank', workerIds);
   }
 
-  attendExperts(...workerIds: string[]): void {
-    this.#attend('expertWorker', workerIds);
+  connectExperts(...workerIds: string[]): void {
+    this.#connect('expertWorker', workerIds);
   }
 
-  #attend(role: WorkerIdentity['role'], workerIds: readonly string[]): void {
+  #connect(role: WorkerIdentity['role'], workerIds: readonly string[]): void {
     for (const workerId of workerIds) {
       // "west/w1" is worker w1 on host west.
       const hostName = workerId.includes('/') ? workerId.slice(0, workerId.indexOf('/')) : 'host';
@@ -100,33 +100,33 @@ export class Scene {
         device: 'cpu',
         role,
       };
-      this.on({ kind: 'attended', worker });
+      this.handle({ kind: 'workerConnected', worker });
     }
   }
 
-  leave(...workerIds: string[]): void {
-    for (const workerId of workerIds) this.on({ kind: 'left', workerId, reason: 'its stream ended' });
+  disconnect(...workerIds: string[]): void {
+    for (const workerId of workerIds) this.handle({ kind: 'workerDisconnected', workerId, reason: 'its stream ended' });
   }
 
   /** Tiny runs of two workers and six steps, with a checkpoint every other step. */
   launch(changes: Parameters<typeof tinyConfig>[0] = {}, runId = RUN): void {
-    this.on({ kind: 'launch', runId, config: tinyConfig(changes), weftVersion: '0.1.0' });
+    this.handle({ kind: 'launch', runId, config: tinyConfig(changes), weftVersion: '0.1.0' });
   }
 
   resume(found: FoundCheckpoint, change: { workers?: number; steps?: number; expertWorkers?: number } = {}): void {
     const { workers, steps, expertWorkers } = change;
-    this.on({ kind: 'resume', runId: RUN, workers, steps, expertWorkers, found });
+    this.handle({ kind: 'resume', runId: RUN, workers, steps, expertWorkers, found });
   }
 
   stop(saveCheckpoint = true): void {
-    this.on({ kind: 'stop', runId: RUN, saveCheckpoint });
+    this.handle({ kind: 'stop', runId: RUN, saveCheckpoint });
   }
 
   /** One rank's vote in the current generation. */
   vote(workerId: string, vote: Partial<StepVote> = {}, generation = this.view().generation, runId = RUN): void {
     const step = this.view(runId).step + 1;
     const whole = { step, loss: 2, gradNorm: 1, finite: true, sequenceDigest: EMPTY_DIGEST, lossTokens: 100, ...vote };
-    this.on({ kind: 'voted', workerId, runId, generation, vote: whole });
+    this.handle({ kind: 'voted', workerId, runId, generation, vote: whole });
   }
 
   /** Steps on which all members agree. */
@@ -135,32 +135,32 @@ export class Scene {
       for (const workerId of this.membersOf(runId)) this.vote(workerId, {}, this.view(runId).generation, runId);
   }
 
-  save(workerId: string, step: number, generation = this.view().generation, runId = RUN): void {
+  savePart(workerId: string, step: number, generation = this.view().generation, runId = RUN): void {
     const files = [{ name: `${workerId}-${step}`, bytes: 1, sha256: '' }];
-    this.on({ kind: 'partSaved', workerId, runId, generation, step, files });
+    this.handle({ kind: 'partSaved', workerId, runId, generation, step, files });
   }
 
-  written(workerId: string, step: number, generation = this.view().generation, runId = RUN): void {
-    this.on({ kind: 'manifestWritten', workerId, runId, generation, step, directory: `/step-${step}` });
+  writeManifest(workerId: string, step: number, generation = this.view().generation, runId = RUN): void {
+    this.handle({ kind: 'manifestWritten', workerId, runId, generation, step, directory: `/step-${step}` });
   }
 
-  /** A whole checkpoint: every part, then the manifest. */
+  /** A complete checkpoint: every part, then the manifest. */
   checkpoint(step: number, runId = RUN): void {
     const { generation } = this.view(runId);
     const members = this.membersOf(runId);
-    for (const workerId of members) this.save(workerId, step, generation, runId);
-    this.written(members[0]!, step, generation, runId);
+    for (const workerId of members) this.savePart(workerId, step, generation, runId);
+    this.writeManifest(members[0]!, step, generation, runId);
   }
 
   breakRing(workerId: string, generation = this.view().generation): void {
     const step = this.view().step + 1;
-    this.on({ kind: 'ringBroken', workerId, runId: RUN, generation, step, reason: 'peer gone' });
+    this.handle({ kind: 'ringBroken', workerId, runId: RUN, generation, step, reason: 'peer gone' });
   }
 
   report(workerId: string, step: number, generation = this.view().generation): void {
     const seconds = { dataSeconds: 1, computeSeconds: 2, communicationSeconds: 3, applySeconds: 4 };
     const report = { step, learningRate: 1e-3, tokensPerSecond: 50, ...seconds };
-    this.on({ kind: 'reported', workerId, runId: RUN, generation, report });
+    this.handle({ kind: 'reported', workerId, runId: RUN, generation, report });
   }
 
   view(runId = RUN): RunDescription {
@@ -169,21 +169,21 @@ export class Scene {
     return view;
   }
 
-  /** The members of the generation at work, by rank. */
+  /** The ranks of the run's generation. */
   get members(): readonly string[] {
     return this.membersOf(RUN);
   }
 
   membersOf(runId: string): readonly string[] {
     const live = this.state.runs.get(runId)?.live;
-    return live?.stage === 'training' ? live.members : [];
+    return live?.state === 'training' ? live.members : [];
   }
 
   get log(): readonly RunRecord[] {
     return this.logs.get(RUN) ?? [];
   }
 
-  clear(): void {
+  clearCommands(): void {
     this.commands = [];
   }
 
@@ -196,17 +196,17 @@ export class Scene {
   }
 
   #check(): void {
-    // What the decision foresaw is what the store made of it; only time moves jobs by itself.
-    const foreseen = this.state.queue.jobs.map((job) =>
+    // Between two listings only time moves a job.
+    const expected = this.state.queue.jobs.map((job) =>
       job.state === 'delayed' && job.notBeforeMs <= this.nowMs ? { ...job, state: 'waiting' } : job,
     );
-    expect(foreseen).toEqual(this.queue.list(this.nowMs).jobs);
+    expect(expected).toEqual(this.queue.list(this.nowMs).jobs);
     for (const [runId, log] of this.logs) {
-      const durable = this.state.runs.get(runId)?.durable;
-      expect(replay(JSON.parse(JSON.stringify(log)) as RunRecord[])).toEqual(durable);
+      const state = this.state.runs.get(runId)?.state;
+      expect(replay(JSON.parse(JSON.stringify(log)) as RunRecord[])).toEqual(state);
       const ledger = Ledger.fold(ledgerRecords(log));
       expect(ledger.problems()).toEqual([]);
-      expect(ledger.lastStep).toBe(durable?.step);
+      expect(ledger.lastStep).toBe(state?.step);
     }
   }
 }

@@ -1,0 +1,47 @@
+import type { RunConfig } from '@weft/config';
+import type { ClusterState, StartState, WorkerCounts } from './cluster-state.js';
+import type { QueuedJob } from './queue-state.js';
+import type { RunState } from './run-state.js';
+
+/** A run in the queue that has not started. */
+export interface WaitingRun {
+  readonly state: RunState;
+  readonly job: QueuedJob;
+  /** Undefined while its newest checkpoint is being looked up. */
+  readonly startState: StartState | undefined;
+  /** The fewest workers it starts with. */
+  readonly required: WorkerCounts;
+  /** It waits for nothing but workers: it is not delayed, and neither it nor the queue is paused. */
+  readonly isDue: boolean;
+  /** It was interrupted a moment ago, and its workers may be on their way back. */
+  readonly hasReservation: boolean;
+}
+
+/** The waiting runs in the order they would start: first those with a reservation, then as the queue has them. */
+export function waitingRuns({ queue, runs }: ClusterState, nowMs: number): readonly WaitingRun[] {
+  const waiting = queue.jobs.flatMap((job): WaitingRun[] => {
+    const run = job.state === 'active' ? undefined : runs.get(job.runId);
+    if (run?.live.state !== 'waiting') return [];
+    const { state, live } = run;
+    const { startState, reservedUntilMs = 0 } = live;
+    const isDue = job.state === 'waiting' && !queue.isPaused;
+    const required = live.minimumWorkers ?? requestedWorkers(state.config);
+    return [{ state, job, startState, required, isDue, hasReservation: isDue && nowMs < reservedUntilMs }];
+  });
+  return [...waiting.filter((run) => run.hasReservation), ...waiting.filter((run) => !run.hasReservation)];
+}
+
+/**
+ * Whether a run that cannot start yet keeps idle workers from the runs behind it. Without this a large run would never
+ * see all its workers idle at once. A run that needs more workers than are connected blocks nobody.
+ */
+export function blocksQueue({ required, isDue, hasReservation }: WaitingRun, connected: WorkerCounts): boolean {
+  const canStart = required.workers <= connected.workers && required.expertWorkers <= connected.expertWorkers;
+  return isDue && (hasReservation || canStart);
+}
+
+/** The workers that a run asks for. */
+export function requestedWorkers({ workers, expertWorkers }: RunConfig): WorkerCounts {
+  // Configurations in logs of older versions have no `expertWorkers`.
+  return { workers, expertWorkers: expertWorkers ?? 0 };
+}

@@ -1,0 +1,112 @@
+import type { ConnectedWorker, Reforming, RetainedState, Training, WorkerCounts } from './cluster-state.js';
+import { describeMember, memberIndex } from './cluster-state.js';
+import type { DecisionBuilder } from './decision-builder.js';
+import type { EventOf } from './events.js';
+import { flushMetrics } from './metrics.js';
+import { fail, lastStepOfGeneration, release } from './run-termination.js';
+
+/** Handles a lost worker: the others keep their state and form a new ring. If none is left, the run is queued. */
+export function workerLost(builder: DecisionBuilder, worker: ConnectedWorker, runId: string, reason: string): string {
+  const { live, state } = builder.run(runId);
+  const { workerId, hostName } = worker;
+  if (live.state !== 'training' && live.state !== 'reforming') return '';
+  const { generation } = state;
+  builder.record(runId, { kind: 'workerLost', generation, ...memberIndex(live, workerId), workerId, hostName, reason });
+  const cause = `${describeMember(live, workerId)} (${workerId} on ${hostName}) was lost: ${reason}`;
+  if (live.state === 'training' && onlyRank0IsNeeded(builder, runId, live)) return cause;
+  if (worker.role === 'expertWorker') return `${cause}; ${expertsLost(builder, runId, live, cause)}`;
+  const survivors = builder.membersOf(runId, 'rank').map((member) => member.workerId);
+  if (survivors.length === 0) return `${cause}; ${abandon(builder, runId, live, `it lost its last worker (${cause})`)}`;
+  if (live.state === 'training') release(builder, runId, { discardState: false, reason: cause });
+  builder.setLive(runId, {
+    ...retainedState(live),
+    state: 'reforming',
+    sinceMs: builder.nowMs,
+    survivors,
+    // A ring that broke just before is explained by this loss, so the others need not prove that they are alive.
+    awaitingHeartbeat: new Set(),
+    ringFailures: 0,
+    cause,
+  });
+  return `${cause}; run ${runId} goes on with ${survivors.length} of ${state.config.workers} workers`;
+}
+
+/** Every part of the last checkpoint is on disk and rank 0 is connected: it only has to write the manifest. */
+function onlyRank0IsNeeded(builder: DecisionBuilder, runId: string, live: Training): boolean {
+  const lastStep = lastStepOfGeneration(builder.run(runId).state, live);
+  return live.manifests.has(lastStep) && builder.worker(live.members[0]!)?.runId === runId;
+}
+
+/** Some experts now exist only in the newest checkpoint: all members go back to it, without the lost worker. */
+function expertsLost(builder: DecisionBuilder, runId: string, live: Training | Reforming, cause: string): string {
+  const workers = builder.membersOf(runId, 'rank').length;
+  const expertWorkers = builder.membersOf(runId, 'expertWorker').length;
+  // Without any worker of a role the run cannot go on.
+  const minimumWorkers = expertWorkers === 0 || workers === 0 ? undefined : { workers, expertWorkers };
+  return abandon(builder, runId, live, `it lost experts (${cause})`, minimumWorkers);
+}
+
+/** No worker holds the whole state of the run any more: it goes back to its newest checkpoint, or stops. */
+function abandon(
+  builder: DecisionBuilder,
+  runId: string,
+  live: Training | Reforming,
+  why: string,
+  minimumWorkers?: WorkerCounts,
+): string {
+  const { state } = builder.run(runId);
+  flushMetrics(builder, runId, live.unreported);
+  release(builder, runId, { discardState: true, reason: why });
+  if (state.status === 'stopping') {
+    const reason = `${why} before its checkpoint was written; go on from the newest checkpoint with \`weft resume ${runId}\``;
+    builder.setLive(runId, { state: 'ended' });
+    builder.record(runId, { kind: 'stopped', step: state.step, reason });
+    builder.queue.end(runId, { kind: 'cancelled', reason });
+    return `run ${runId} is stopped without its checkpoint`;
+  }
+  builder.record(runId, { kind: 'requeued', reason: why });
+  const reservedUntilMs = builder.nowMs + builder.timeouts.reservationMs;
+  builder.setLive(runId, { state: 'waiting', startState: undefined, reservedUntilMs, minimumWorkers });
+  builder.queue.requeue(runId);
+  builder.command({ kind: 'findCheckpoint', runId, notAfterStep: state.step });
+  if (minimumWorkers === undefined) return `run ${runId} has no worker left and is queued`;
+  return `run ${runId} goes back to its newest checkpoint, on ${minimumWorkers.workers} workers and ${minimumWorkers.expertWorkers} expert workers`;
+}
+
+/**
+ * A member's ring broke while the member itself is alive. Usually another member died and the coordinator has not noticed
+ * yet. So it waits until every other member has sent something or is lost; then the ring forms again.
+ */
+export function ringBroken(builder: DecisionBuilder, event: EventOf<'ringBroken'>): string {
+  const { runId, workerId, generation, step, reason } = event;
+  const { live } = builder.run(runId);
+  if (live.state !== 'training' || live.generation !== generation)
+    return `generation ${generation} of run ${runId} is already over`;
+  const cause = `the ring broke at ${describeMember(live, workerId)} in step ${step}: ${reason}`;
+  if (onlyRank0IsNeeded(builder, runId, live)) return cause;
+  builder.record(runId, { kind: 'ringBroke', generation, ...memberIndex(live, workerId), step, reason });
+  const ringFailures = live.ringFailures + 1;
+  if (ringFailures >= builder.timeouts.maxRingFailures)
+    return fail(builder, runId, {
+      code: 'unavailable',
+      message: `the ring broke ${ringFailures} times in a row without a step between; the last time, ${cause}`,
+      cure: 'check that the workers reach each other at their data-plane addresses, then resume the run',
+    });
+  release(builder, runId, { discardState: false, reason: cause });
+  const survivors = builder.membersOf(runId, 'rank').map((member) => member.workerId);
+  builder.setLive(runId, {
+    ...retainedState(live),
+    state: 'reforming',
+    sinceMs: builder.nowMs,
+    survivors,
+    awaitingHeartbeat: new Set([...survivors, ...live.experts].filter((member) => member !== workerId)),
+    ringFailures,
+    cause,
+  });
+  return `${cause}; run ${runId} waits for a heartbeat of every member`;
+}
+
+function retainedState(live: RetainedState): RetainedState {
+  const { startState, experts, firstGeneration, ringFailures, unreported } = live;
+  return { startState, experts, firstGeneration, ringFailures, unreported };
+}

@@ -1,0 +1,204 @@
+import { hash32 } from '@weft/common';
+import type { MetricsRow } from '@weft/contracts';
+import type { ClusterEvent, Command, MemberEvent, RunRecord } from '@weft/coordination';
+import { digestOf } from '@weft/mixture';
+
+/** The model after some steps: a number that depends on every step applied so far, in order. */
+export interface Model {
+  readonly step: number;
+  readonly weights: number;
+}
+
+/** The model before the first step. */
+export const SEED_MODEL: Model = { step: 0, weights: 1 };
+
+/** Every seventh step has gradients that are not finite. */
+export function hasFiniteGradients(step: number): boolean {
+  return step % 7 !== 0;
+}
+
+/** One optimizer step. It depends only on the model before, whatever the number of ranks. */
+export function applyStep(model: Model, apply: boolean): Model {
+  const step = model.step + 1;
+  return { step, weights: apply ? hash32(`${model.weights}/${step}`) : model.weights };
+}
+
+/** The loss that is measured in the step after `model`, 0 to 1. */
+export function lossOf(model: Model): number {
+  return hash32(`loss ${model.weights}`) / 2 ** 32;
+}
+
+/** What the members of a generation share: which of them has reduced which step. */
+export interface SimulatedRing {
+  isBroken: boolean;
+  /** By rank: the step whose gradients it contributed. */
+  readonly contributed: Map<number, number>;
+}
+
+/** The complete checkpoints of a run, by step. Every process reads the same disk. */
+export type Disk = Map<number, Model>;
+
+/** What a run leaves on disk. */
+export interface SimulatedRun {
+  readonly runId: string;
+  readonly workers: number;
+  readonly log: RunRecord[];
+  readonly checkpoints: Disk;
+  /** `metrics.jsonl` */
+  rows: MetricsRow[];
+}
+
+type Assignment = Extract<Command, { readonly kind: 'assign' }>;
+
+interface Training {
+  readonly assignment: Assignment;
+  readonly rank: number;
+  readonly ring: SimulatedRing;
+  state: 'computing' | 'voted' | 'done';
+  stopAfterStep: number | undefined;
+}
+
+/**
+ * A worker process with its two mailboxes. It does nothing by itself: the simulation says when it receives a message,
+ * when it computes, and when a message of its outbox reaches the coordinator. Messages stay in order.
+ */
+export class SimulatedWorker {
+  readonly workerId: string;
+  /** A hanging process neither computes nor sends heartbeats, but its stream stays open. */
+  isHanging = false;
+  readonly inbox: Command[] = [];
+  readonly outbox: ClusterEvent[] = [];
+  #training: Training | undefined;
+  #model: Model | undefined;
+  /** What its parts of checkpoints hold, by run and step. */
+  readonly #saved = new Map<string, Model>();
+  readonly #diskOf: (runId: string) => Disk;
+  readonly #ringOf: (assignment: Assignment) => SimulatedRing;
+
+  constructor(workerId: string, diskOf: (runId: string) => Disk, ringOf: (assignment: Assignment) => SimulatedRing) {
+    this.workerId = workerId;
+    this.#diskOf = diskOf;
+    this.#ringOf = ringOf;
+  }
+
+  /** Handles the next message of the coordinator, if there is one. */
+  receive(): void {
+    const command = this.inbox.shift();
+    if (command?.kind === 'assign') this.#start(command);
+    if (command?.kind === 'decideStep') this.#decided(command.step, command.apply);
+    if (command?.kind === 'stopRun' && this.#training !== undefined) this.#training.stopAfterStep = command.afterStep;
+    if (command?.kind === 'release') this.#released(command.discardState);
+    if (command?.kind === 'writeManifest') this.#writeManifest(command);
+  }
+
+  /** Goes on with the current step, as far as the other ranks allow. */
+  compute(): void {
+    const training = this.#training;
+    if (training === undefined || training.state !== 'computing') return;
+    const { ring, rank, assignment } = training;
+    const model = this.#model!;
+    const step = model.step + 1;
+    if (step > assignment.config.steps) return;
+    if (ring.isBroken) {
+      training.state = 'done';
+      this.#send({ ...this.#from(assignment), kind: 'ringBroken', step, reason: 'a peer is gone' });
+      return;
+    }
+    ring.contributed.set(rank, step);
+    const isReduced = assignment.ring.every((_, other) => (ring.contributed.get(other) ?? 0) >= step);
+    if (!isReduced) return;
+    training.state = 'voted';
+    const vote = {
+      step,
+      loss: lossOf(model),
+      gradNorm: step,
+      finite: hasFiniteGradients(step),
+      sequenceDigest: digestOf([`${step}/${rank}`]),
+      lossTokens: 9,
+    };
+    this.#send({ ...this.#from(assignment), kind: 'voted', vote });
+  }
+
+  /** Ends the training with an error that another attempt may not meet. */
+  fail(): void {
+    const training = this.#training;
+    if (training === undefined || training.state !== 'computing') return;
+    training.state = 'done';
+    const failure = { code: 'internal', message: 'the engine failed', cure: null } as const;
+    const outcome = { kind: 'failed', step: this.#model!.step, failure } as const;
+    this.#send({ ...this.#from(training.assignment), kind: 'ended', outcome });
+  }
+
+  /** A connection of its ring closes, because a network fails or because the process dies. */
+  breakRing(): void {
+    if (this.#training !== undefined) this.#training.ring.isBroken = true;
+  }
+
+  #start(assignment: Assignment): void {
+    const { startFrom, firstStep, runId } = assignment;
+    if (startFrom.kind === 'fresh') this.#model = SEED_MODEL;
+    if (startFrom.kind === 'checkpoint') this.#model = this.#diskOf(runId).get(Number(startFrom.directory));
+    if (startFrom.kind === 'checkpoint' && this.#model === undefined) {
+      const failure = { code: 'corrupt_data', message: 'a byte differs', cure: null } as const;
+      const outcome = { kind: 'failed', step: firstStep - 1, failure } as const;
+      this.#send({ ...this.#from(assignment), kind: 'ended', outcome });
+      return;
+    }
+    if (this.#model?.step !== firstStep - 1)
+      throw new Error(
+        `${this.workerId} holds step ${this.#model?.step}, but is to go on with ${firstStep} (${startFrom.kind})`,
+      );
+    const rank = assignment.ring.findIndex(({ workerId }) => workerId === this.workerId);
+    const ring = this.#ringOf(assignment);
+    this.#training = { assignment, rank, ring, state: 'computing', stopAfterStep: undefined };
+    // All steps are trained already: only the last checkpoint is missing.
+    if (firstStep > assignment.config.steps) this.#savePart();
+  }
+
+  #decided(step: number, apply: boolean): void {
+    const training = this.#training!;
+    const { assignment, stopAfterStep, rank } = training;
+    this.#model = applyStep(this.#model!, apply);
+    if (this.#model.step !== step) throw new Error(`${this.workerId} applied ${this.#model.step} for ${step}`);
+    if (rank === 0) this.#report(assignment, step);
+    const { steps, checkpoint } = assignment.config;
+    const isLast = step === steps || step === stopAfterStep;
+    if (isLast || step % checkpoint.everySteps === 0) this.#savePart();
+    training.state = isLast ? 'done' : 'computing';
+  }
+
+  #released(discardState: boolean): void {
+    this.breakRing();
+    this.#training = undefined;
+    if (discardState) this.#model = undefined;
+  }
+
+  #savePart(): void {
+    const { assignment, rank } = this.#training!;
+    const { step } = this.#model!;
+    this.#saved.set(`${assignment.runId}/${step}`, this.#model!);
+    const files = [{ name: `${rank}`, bytes: 1, sha256: '' }];
+    this.#send({ ...this.#from(assignment), kind: 'partSaved', step, files });
+  }
+
+  #writeManifest(command: Extract<Command, { readonly kind: 'writeManifest' }>): void {
+    const { step, runId } = command;
+    if (this.#model === undefined) return;
+    this.#diskOf(runId).set(step, this.#saved.get(`${runId}/${step}`)!);
+    this.#send({ ...this.#from(command), kind: 'manifestWritten', step, directory: `${step}` });
+  }
+
+  #report(assignment: Assignment, step: number): void {
+    const seconds = { dataSeconds: 0, computeSeconds: 0, communicationSeconds: 0, applySeconds: 0 };
+    const report = { step, learningRate: 0, tokensPerSecond: 1, ...seconds };
+    this.#send({ ...this.#from(assignment), kind: 'reported', report });
+  }
+
+  #from({ runId, generation }: Pick<Assignment, 'runId' | 'generation'>) {
+    return { workerId: this.workerId, runId, generation };
+  }
+
+  #send(event: MemberEvent): void {
+    this.outbox.push(event);
+  }
+}

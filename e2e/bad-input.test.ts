@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { Role, WorkersService } from '@weft/proto';
 import { channel } from '@weft/rpc';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Home, repository, type Said, withSettings } from './weft.js';
+import { Home, type Output, repository, withSettings } from './weft.js';
 
 let home: Home;
 const folders: string[] = [];
@@ -18,7 +18,7 @@ afterAll(async () => {
 });
 
 /** One sentence on stderr, naming what must be named, and a non-zero exit. */
-function expectRefusal(said: Said, ...named: (string | RegExp)[]): void {
+function expectRefusal(said: Output, ...named: (string | RegExp)[]): void {
   expect(said.code).not.toBe(0);
   const sentences = said.stderr.split('\n').filter((line) => line.startsWith('error: '));
   expect(sentences, said.stderr + said.stdout).toHaveLength(1);

@@ -6,10 +6,10 @@ import { WEFT_VERSION } from '@weft/common';
 import type { RunConfig } from '@weft/config';
 import { RunsService } from '@weft/proto';
 import { type Channel, channel } from '@weft/rpc';
-import { command, Home, repository, type Said } from './weft.js';
+import { command, Home, type Output, repository } from './weft.js';
 
 const POLL_MS = 20;
-const PATIENCE_MS = 90_000;
+const WAIT_LIMIT_MS = 90_000;
 
 /** A long-lived process: a coordinator or a worker. */
 export class Daemon {
@@ -31,12 +31,12 @@ export class Daemon {
     this.ended = new Promise((resolve) => this.process.once('close', (code) => resolve(code)));
   }
 
-  /** Everything it has said. */
+  /** All of its output so far. */
   get log(): string {
     return this.#log;
   }
 
-  async says(sentence: string): Promise<void> {
+  async prints(sentence: string): Promise<void> {
     await until(
       () => `"${sentence}" in ${this.#log.slice(-2000)}`,
       () => this.#log.includes(sentence),
@@ -98,7 +98,7 @@ export class Cluster implements AsyncDisposable {
     );
   }
 
-  weft(...words: string[]): Promise<Said> {
+  weft(...words: string[]): Promise<Output> {
     return this.home.weft(...words);
   }
 
@@ -151,8 +151,8 @@ export class Cluster implements AsyncDisposable {
   /** The runs that wait, in their order. */
   async waiting(): Promise<string[]> {
     const { stdout } = await this.weft('queue', '--json');
-    const { jobs } = JSON.parse(stdout) as { jobs: { id: string; place: number | null }[] };
-    return jobs.flatMap(({ id, place }) => (place === null ? [] : id));
+    const { jobs } = JSON.parse(stdout) as { jobs: { id: string; position: number | null }[] };
+    return jobs.flatMap(({ id, position }) => (position === null ? [] : id));
   }
 
   losses(runId: string): number[] {
@@ -182,9 +182,9 @@ export class Cluster implements AsyncDisposable {
 }
 
 export async function until(what: () => string, isSo: () => boolean | Promise<boolean>): Promise<void> {
-  const endMs = performance.now() + PATIENCE_MS;
+  const endMs = performance.now() + WAIT_LIMIT_MS;
   while (!(await isSo())) {
-    if (performance.now() > endMs) throw new Error(`waited ${PATIENCE_MS / 1000} s for ${what()}`);
+    if (performance.now() > endMs) throw new Error(`waited ${WAIT_LIMIT_MS / 1000} s for ${what()}`);
     await sleep(POLL_MS);
   }
 }

@@ -2,17 +2,17 @@ import { join } from 'node:path';
 import { checkpointDirectory } from '@weft/checkpoint';
 import { inMemoryExchange, inMemoryRing } from '@weft/collectives';
 import type { RunConfig } from '@weft/config';
-import type { CheckpointFile, HeldOutLoss, MoeReport, StepVote } from '@weft/contracts';
+import type { CheckpointFile, HeldOutLoss, MoeReport } from '@weft/contracts';
 import { moeShape } from '@weft/model';
 import { placeExperts } from '@weft/topology';
 import {
-  type CoordinatorLink,
-  type ExpertDecision,
+  type CoordinatorPort,
   ExpertSession,
   type GenerationPlan,
   type InitialState,
   TrainingSession,
 } from '@weft/training';
+import { VoteCounter } from './vote-counter.js';
 
 /** What a step gave, on rank 0. */
 export interface ExpertClusterStep {
@@ -34,9 +34,9 @@ export async function trainWithExperts(
   const { workers: worldSize, expertWorkers, model, microbatchSize } = config;
   const steps = new Map<number, ExpertClusterStep>();
   const signals = { released: new AbortController().signal, stop: { afterStep: undefined } };
-  const poll = new Poll(worldSize);
+  const votes = new VoteCounter(worldSize);
   const parts = new Map<number, CheckpointFile[]>();
-  const checkpointPart: CoordinatorLink['checkpointPart'] = ({ step, files }) =>
+  const checkpointPart: CoordinatorPort['checkpointPart'] = ({ step, files }) =>
     void parts.set(step, [...(parts.get(step) ?? []), ...files]);
   const plan = (rank: number): GenerationPlan => ({ generation: 1, rank, worldSize, expertWorkers, firstStep, state });
 
@@ -44,18 +44,18 @@ export async function trainWithExperts(
   const { groups, capacity } = moeShape(model, microbatchSize);
   const shape = { placement, groups, capacity, width: model.decoder.width, precision: 'fp32' } as const;
   const exchange = expertWorkers === 0 ? { ranks: [], hosts: [] } : inMemoryExchange({ worldSize, shape });
-  const sessions = await inTurn(worldSize, () => TrainingSession.open({ runId: 'experts', config, runDirectory }));
-  const holders = await inTurn(expertWorkers, (index) =>
+  const sessions = await oneByOne(worldSize, () => TrainingSession.open({ runId: 'experts', config, runDirectory }));
+  const holders = await oneByOne(expertWorkers, (index) =>
     ExpertSession.open({ config, experts: placement[index]!, runDirectory }),
   );
   const ring = inMemoryRing(worldSize);
   try {
     await Promise.all([
       ...sessions.map((session, rank) => {
-        const link: CoordinatorLink = {
-          vote: (vote) => poll.vote(vote),
+        const link: CoordinatorPort = {
+          vote: (vote) => votes.vote(vote),
           report: ({ step, moe: experts, heldOut }) => {
-            const { loss, gradNorm } = poll.decided.get(step)!;
+            const { loss, gradNorm } = votes.committed.get(step)!;
             steps.set(step, { loss, gradNorm, experts, heldOut });
           },
           checkpointPart,
@@ -63,7 +63,7 @@ export async function trainWithExperts(
         return session.train(plan(rank), ring[rank]!, link, signals, exchange.ranks[rank]);
       }),
       ...holders.map((holder, index) => {
-        const link = { decision: (step: number) => poll.decision(step), checkpointPart };
+        const link = { decision: (step: number) => votes.decision(step), checkpointPart };
         return holder.serve(plan(index), exchange.hosts[index]!, link, signals);
       }),
     ]);
@@ -84,55 +84,7 @@ export function runHome(home: string, name: string): string {
   return join(home, name);
 }
 
-/** Commits a step when every rank has voted for it, and insists that they saw the same. */
-class Poll {
-  readonly decided = new Map<number, StepVote>();
-  readonly #worldSize: number;
-  #waiting: ((decision: { apply: boolean }) => void)[] = [];
-  readonly #decisions = new Map<number, PromiseWithResolvers<ExpertDecision>>();
-
-  constructor(worldSize: number) {
-    this.#worldSize = worldSize;
-  }
-
-  decision(step: number): Promise<ExpertDecision> {
-    return this.#decision(step).promise;
-  }
-
-  vote(vote: StepVote): Promise<{ readonly apply: boolean }> {
-    const first = this.decided.get(vote.step) ?? vote;
-    if (!Object.is(first.loss, vote.loss) || !Object.is(first.gradNorm, vote.gradNorm))
-      throw new Error(`ranks disagree: ${JSON.stringify([first, vote])}`);
-    this.decided.set(vote.step, vote);
-    const decided = new Promise<{ apply: boolean }>((resolve) => this.#waiting.push(resolve));
-    if (this.#waiting.length === this.#worldSize) {
-      const { finite: apply, gradNorm, lossTokens } = vote;
-      for (const decide of this.#waiting.splice(0)) decide({ apply });
-      this.#decision(vote.step).resolve({ apply, gradNorm, lossTokens });
-    }
-    return decided;
-  }
-
-  #decision(step: number): PromiseWithResolvers<ExpertDecision> {
-    const known = this.#decisions.get(step);
-    if (known !== undefined) return known;
-    let resolve: (decision: ExpertDecision) => void = () => {};
-    const promise = new Promise<ExpertDecision>((decide) => {
-      resolve = decide;
-    });
-    const made = { promise, resolve, reject: () => {} };
-    this.#decisions.set(step, made);
-    return made;
-  }
-}
-
-interface PromiseWithResolvers<T> {
-  readonly promise: Promise<T>;
-  readonly resolve: (value: T) => void;
-  readonly reject: () => void;
-}
-
-async function inTurn<T>(count: number, open: (index: number) => Promise<T>): Promise<T[]> {
+async function oneByOne<T>(count: number, open: (index: number) => Promise<T>): Promise<T[]> {
   const opened: T[] = [];
   for (let index = 0; index < count; index++) opened.push(await open(index));
   return opened;

@@ -2,15 +2,16 @@ import { join } from 'node:path';
 import { checkpointDirectory } from '@weft/checkpoint';
 import { inMemoryRing } from '@weft/collectives';
 import { applySettings, type RunConfig, resolveRunConfig } from '@weft/config';
-import type { CheckpointFile, HeldOutLoss, StepVote } from '@weft/contracts';
+import type { CheckpointFile, HeldOutLoss } from '@weft/contracts';
 import { recipe } from '@weft/recipes';
 import {
-  type CoordinatorLink,
+  type CoordinatorPort,
   type GenerationPlan,
   type InitialState,
   TrainingSession,
   type TrainOutcome,
 } from '@weft/training';
+import { VoteCounter } from './vote-counter.js';
 import { repository } from './weft.js';
 
 /** `debugTiny` on the demo data, one thread a rank, with settings. */
@@ -48,21 +49,26 @@ export class MemoryCluster {
     { worldSize = this.#sessions.length, releaseAt }: { worldSize?: number; releaseAt?: number } = {},
   ): Promise<PromiseSettledResult<TrainOutcome>[]> {
     const release = new AbortController();
-    const poll = new Poll(worldSize, releaseAt, release, this.losses);
+    const votes = new VoteCounter(worldSize, ({ step }) => {
+      if (step !== releaseAt) return;
+      release.abort();
+      throw new Error('released');
+    });
     const ring = inMemoryRing(worldSize);
     const parts = new Map<number, CheckpointFile[]>();
     const outcomes = await Promise.allSettled(
       ring.map((group, rank) => {
         const session = this.#sessions[rank] as TrainingSession;
         const plan: GenerationPlan = { generation, rank, worldSize, expertWorkers: 0, firstStep, state };
-        const link: CoordinatorLink = {
-          vote: (vote) => poll.vote(vote),
+        const link: CoordinatorPort = {
+          vote: (vote) => votes.vote(vote),
           report: ({ step, heldOut }) => void (heldOut && this.heldOut.set(step, heldOut)),
           checkpointPart: ({ step, files }) => void parts.set(step, [...(parts.get(step) ?? []), ...files]),
         };
         return session.train(plan, group, link, { released: release.signal, stop: { afterStep: undefined } });
       }),
     );
+    for (const [step, { loss }] of votes.committed) this.losses.set(step, loss);
     for (const group of ring) await group.close();
     for (const [step, files] of parts) {
       if (files.length === worldSize) await this.#sessions[0]?.writeManifest(step, files);
@@ -76,40 +82,5 @@ export class MemoryCluster {
 
   async close(): Promise<void> {
     for (const session of this.#sessions) await session.close();
-  }
-}
-
-/** Commits a step when every rank has voted for it, and insists that they saw the same. */
-class Poll {
-  readonly #worldSize: number;
-  readonly #releaseAt: number | undefined;
-  readonly #release: AbortController;
-  readonly #losses: Map<number, number>;
-  #waiting: { readonly vote: StepVote; readonly resolve: (decision: { apply: boolean }) => void }[] = [];
-
-  constructor(worldSize: number, releaseAt: number | undefined, release: AbortController, losses: Map<number, number>) {
-    this.#worldSize = worldSize;
-    this.#releaseAt = releaseAt;
-    this.#release = release;
-    this.#losses = losses;
-  }
-
-  vote(vote: StepVote): Promise<{ readonly apply: boolean }> {
-    if (vote.step === this.#releaseAt) {
-      this.#release.abort();
-      return Promise.reject(new Error('released'));
-    }
-    return new Promise((resolve, reject) => {
-      const first = this.#waiting[0]?.vote ?? vote;
-      if (!Object.is(first.loss, vote.loss) || !Object.is(first.gradNorm, vote.gradNorm) || first.step !== vote.step) {
-        reject(new Error(`ranks disagree: ${JSON.stringify([first, vote])}`));
-      }
-      this.#waiting.push({ vote, resolve });
-      if (this.#waiting.length < this.#worldSize) return;
-      this.#losses.set(vote.step, vote.loss);
-      const waiting = this.#waiting;
-      this.#waiting = [];
-      for (const { resolve: decide } of waiting) decide({ apply: vote.finite });
-    });
   }
 }

@@ -46,10 +46,10 @@ describe.concurrent('coordinators on one Redis', () => {
     await server.start();
     await cluster.home.untilStep(runId, 60);
     await server.kill();
-    await coordinator.says('has not answered since');
+    await coordinator.prints('has not answered since');
     const { step, reason } = await cluster.run(runId);
     expect(reason).toContain('nothing is decided until it does');
-    await worker.says('waits for the coordinator to decide it');
+    await worker.prints('waits for the coordinator to decide it');
     await new Promise((resolve) => setTimeout(resolve, AWAY_MS));
     expect((await cluster.run(runId)).step).toBe(step);
     expect(await cluster.waiting()).toEqual([queued]);
@@ -70,11 +70,11 @@ describe.concurrent('coordinators on one Redis', () => {
     await cluster.ready(1);
     const runId = await cluster.launch(...settings);
     const second = cluster.coordinator();
-    await second.says('this one stands by to take over');
+    await second.prints('this one stands by to take over');
     expect(cluster.coordinatorProcessId).toBe(first.process.pid);
     await cluster.home.untilStep(runId, 30);
     first.process.kill('SIGSTOP');
-    await second.says('the coordinator listens on');
+    await second.prints('the coordinator listens on');
     expect(cluster.coordinatorProcessId).toBe(second.process.pid);
     first.process.kill('SIGCONT');
     expect(await first.ended).toBe(1);

@@ -11,8 +11,8 @@ export const command = join(repository, 'apps/cli/bin/weft.js');
 const demoData = join(repository, '.weft/data/demo');
 const POLL_MS = 20;
 
-/** What a finished command said. */
-export interface Said {
+/** What a finished command printed, and its exit code. */
+export interface Output {
   readonly code: number | null;
   readonly stdout: string;
   readonly stderr: string;
@@ -38,7 +38,7 @@ export class Home {
   }
 
   /** Runs a command to its end. */
-  weft(...args: string[]): Promise<Said> {
+  weft(...args: string[]): Promise<Output> {
     return new Promise((resolve) => {
       const child = execFile(
         process.execPath,
@@ -50,8 +50,8 @@ export class Home {
   }
 
   /** Starts a command that goes on in the background. */
-  start(...args: string[]): Started {
-    return new Started(
+  start(...args: string[]): RunningCommand {
+    return new RunningCommand(
       spawn(process.execPath, [command, ...args, '--home', this.path, '--json'], {
         cwd: repository,
         stdio: ['ignore', 'pipe', 'pipe'],
@@ -62,8 +62,8 @@ export class Home {
   /** Trains a recipe on the demo data with local workers, to its end. */
   async train(recipe: string, workers: number, settings: Readonly<Record<string, string | number>>): Promise<string> {
     const run = this.start('launch', recipe, '--local', String(workers), ...withSettings(settings));
-    const said = await run.ended;
-    if (said.code !== 0) throw new Error(`weft launch ended with ${said.code}: ${said.stderr}\n${said.stdout}`);
+    const output = await run.ended;
+    if (output.code !== 0) throw new Error(`weft launch ended with ${output.code}: ${output.stderr}\n${output.stdout}`);
     return run.runId();
   }
 
@@ -77,7 +77,7 @@ export class Home {
     const logs = join(this.path, 'logs');
     const newest = readdirSync(logs).sort().at(-1) ?? '';
     const address = /"metricsAddress":"([^"]+)"/.exec(readFileSync(join(logs, newest, 'worker-0.log'), 'utf8'))?.[1];
-    if (address === undefined) throw new Error('worker 0 has not said where its metrics are');
+    if (address === undefined) throw new Error('worker 0 has not logged the address of its metrics');
     return address;
   }
 
@@ -107,9 +107,9 @@ export class Home {
   }
 }
 
-/** A command that runs. */
-export class Started {
-  readonly ended: Promise<Said>;
+/** A command that is running. */
+export class RunningCommand {
+  readonly ended: Promise<Output>;
   readonly process: ChildProcess;
   #stdout = '';
   #stderr = '';
@@ -143,8 +143,8 @@ export class Started {
   }
 
   /** The processes that the command started: its coordinator, its workers. */
-  children(door: 'coordinator' | 'worker' | 'expert-worker'): number[] {
-    return childrenOf(this.process.pid ?? 0).filter((pid) => commandLine(pid)[2] === door);
+  children(app: 'coordinator' | 'worker' | 'expert-worker'): number[] {
+    return childrenOf(this.process.pid ?? 0).filter((pid) => commandLine(pid)[2] === app);
   }
 
   /** kill -9 of the command and every process it started, all at once. */

@@ -1,4 +1,4 @@
-"""One rank of PyTorch's gloo all-reduce, in round with bench/all-reduce.mjs, which starts it.
+"""One rank of PyTorch's gloo all-reduce, in rounds with bench/all-reduce.mjs, which starts it.
 
 Answers each line {"mib": n, "rounds": n} of its input with the seconds of every round.
 """

@@ -4,11 +4,12 @@ import { createExecutor, type Executor } from '@weft/engine';
 import { moeLayers, moeShape } from '@weft/model';
 import { afterAll, beforeEach, expect, test } from 'vitest';
 import { CheckpointSaver, expertShare } from '../checkpoint-saver.js';
-import { initialiseState } from '../model-state.js';
+
 import type { ExpertDecision, GenerationPlan } from '../ports.js';
-import { exchangeShape } from './exchange-shape.js';
-import { type ExpertStepResult, expertLoop } from './expert-loop.js';
+import { initialiseState } from '../state.js';
+import { exchangeShape } from './exchange-plan.js';
 import { expertProgram } from './expert-program.js';
+import { type ExpertStepResult, serveExperts } from './expert-server.js';
 
 const config = resolveRunConfig({
   steps: 4,
@@ -62,16 +63,15 @@ function serving(rankTimeoutMs = 60_000) {
       decide = resolve;
       release = reject;
     });
-  const { stored } = program;
-  const outcome = expertLoop({
+  const outcome = serveExperts({
     config,
     program,
     executor,
     host: host!,
-    link: { decision, checkpointPart: () => {} },
+    coordinator: { decision, checkpointPart: () => {} },
     plan,
     signals: { released: new AbortController().signal, stop: { afterStep: undefined } },
-    saver: new CheckpointSaver({ executor, stored, runDirectory: 'none', shareOf: (of) => expertShare(stored, of) }),
+    saver: new CheckpointSaver({ executor, layout: program.layout, runDirectory: 'none', share: expertShare }),
     onStep: (result) => void steps.push(result),
     rankTimeoutMs,
   }).then(

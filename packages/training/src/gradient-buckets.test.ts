@@ -1,8 +1,7 @@
 import { inMemoryRing } from '@weft/collectives';
 import { createExecutor, type PhaseRun, type Program, tf } from '@weft/engine';
 import { expect, test } from 'vitest';
-import { gradientBuckets } from './gradient-buckets.js';
-import { reduceGradients } from './reduce-gradients.js';
+import { gradientBuckets, reduceGradients } from './gradient-buckets.js';
 
 const parameters = ['first', 'second', 'third'].map((name) => ({ name, shape: [2] }));
 const buckets = gradientBuckets(parameters, 0, 2 * Float32Array.BYTES_PER_ELEMENT);

@@ -4,12 +4,11 @@ import { join } from 'node:path';
 import { checkpointDirectory, writeManifest, writeShard } from '@weft/checkpoint';
 import { type RunConfig, resolveRunConfig } from '@weft/config';
 import { createExecutor, type Executor } from '@weft/engine';
-import { initialValue } from '@weft/model';
 import { recipeInput } from '@weft/recipes';
+import { taskOf } from '@weft/tasks';
 import { afterAll, describe, expect, it } from 'vitest';
-import { expertProgram } from './experts/expert-program.js';
-import { initialiseFrom } from './initial-weights.js';
-import type { StatefulProgram } from './stored-state.js';
+import { expertProgram } from './moe/expert-program.js';
+import { initialiseFrom, type StatefulProgram } from './state.js';
 import { syntheticBatch } from './testing/synthetic-batch.js';
 import { trainProgram } from './train-program.js';
 
@@ -36,7 +35,7 @@ async function checkpointOf({ parameters }: StatefulProgram, seed: number): Prom
   const folder = await mkdtemp(join(tmpdir(), 'weft-initial-weights-'));
   folders.push(folder);
   const directory = checkpointDirectory(folder, 4);
-  const tensors = parameters.map((spec) => ({ name: spec.name, shape: spec.shape, data: initialValue(spec, seed) }));
+  const tensors = parameters.map((spec) => ({ name: spec.name, shape: spec.shape, data: spec.initialValue(seed) }));
   const file = await writeShard({ directory, rank: 0, worldSize: 1, tensors });
   await writeManifest(directory, { runId: 'dense', step: 4, nextSequence: 16, config: dense, files: [file] });
   return directory;
@@ -60,19 +59,19 @@ const spec = (program: StatefulProgram, name: string) =>
   program.parameters.find((each) => each.name === name) ?? expect.fail(`there is no ${name}`);
 
 describe('a sparse run that begins from a dense checkpoint', () => {
-  const [denseProgram, sparseProgram] = [trainProgram(dense), trainProgram(sparse)];
+  const [denseProgram, sparseProgram] = [trainProgram(taskOf(dense), dense), trainProgram(taskOf(sparse), sparse)];
 
   it('has copies of the dense feed-forward as experts, a fresh router, and all else as it was', async () => {
     const executor = await begun(sparseProgram, await checkpointOf(denseProgram, 5));
     for (const matrix of ['gate', 'up', 'down']) {
-      const twin = initialValue(spec(denseProgram, `decoder/layers/1/feedForward/${matrix}`), 5);
+      const twin = spec(denseProgram, `decoder/layers/1/feedForward/${matrix}`).initialValue(5);
       const experts = await read(executor, `decoder/layers/1/experts/${matrix}`);
       expect(experts).toEqual(Float32Array.from([...twin, ...twin, ...twin]));
     }
     const router = spec(sparseProgram, 'decoder/layers/1/moe/router');
-    expect(await read(executor, router.name)).toEqual(initialValue(router, 9));
+    expect(await read(executor, router.name)).toEqual(router.initialValue(9));
     for (const name of ['decoder/embedding', 'decoder/layers/0/feedForward/gate', 'vision/patch/kernel']) {
-      expect(await read(executor, name)).toEqual(initialValue(spec(denseProgram, name), 5));
+      expect(await read(executor, name)).toEqual(spec(denseProgram, name).initialValue(5));
     }
     expect((await read(executor, 'adam/m/decoder/embedding')).every((value) => value === 0)).toBe(true);
   });
@@ -94,22 +93,23 @@ describe('a sparse run that begins from a dense checkpoint', () => {
   it('reads on an expert worker only its experts', async () => {
     const directory = await checkpointOf(denseProgram, 5);
     const executor = await begun(expertProgram(sparse, { first: 1, end: 3 }), directory);
-    const twin = initialValue(spec(denseProgram, 'decoder/layers/1/feedForward/up'), 5);
+    const twin = spec(denseProgram, 'decoder/layers/1/feedForward/up').initialValue(5);
     expect(await read(executor, 'decoder/layers/1/experts/up')).toEqual(Float32Array.from([...twin, ...twin]));
   });
 });
 
 it('a run may begin from a checkpoint of its own kind, routers included, and from no other', async () => {
-  const [denseProgram, sparseProgram] = [trainProgram(dense), trainProgram(sparse)];
+  const [denseProgram, sparseProgram] = [trainProgram(taskOf(dense), dense), trainProgram(taskOf(sparse), sparse)];
   const executor = await begun(denseProgram, await checkpointOf(denseProgram, 5));
   const norm = 'decoder/layers/0/attention/query';
-  expect(await read(executor, norm)).toEqual(initialValue(spec(denseProgram, norm), 5));
+  expect(await read(executor, norm)).toEqual(spec(denseProgram, norm).initialValue(5));
 
   const routers = { ...sparseProgram, parameters: sparseProgram.parameters.filter(({ shape }) => shape.length < 3) };
   await expect(begun(denseProgram, await checkpointOf(routers, 5))).rejects.toThrow(
     /cannot begin from checkpoint .*: it lacks decoder\/layers\/1\/feedForward\/gate/,
   );
-  const wider = trainProgram(configOf({ feedForwardWidth: 100 }));
+  const wide = configOf({ feedForwardWidth: 100 });
+  const wider = trainProgram(taskOf(wide), wide);
   await expect(begun(wider, await checkpointOf(denseProgram, 5))).rejects.toThrow(
     'decoder/layers/0/feedForward/gate is [32, 96] there and [32, 100] in the model',
   );

@@ -3,7 +3,7 @@ import { resolveRunConfig } from '@weft/config';
 import { createExecutor, type Executor, elementCount, type HostTensor, type Program, tf } from '@weft/engine';
 import { expertForward, expertWeights } from '@weft/model';
 import { afterAll, expect, test } from 'vitest';
-import { initialiseState } from '../model-state.js';
+import { initialiseState } from '../state.js';
 import { expertProgram, gradientOf } from './expert-program.js';
 
 const config = resolveRunConfig({

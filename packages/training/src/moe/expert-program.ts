@@ -9,16 +9,17 @@ import {
   expertWeights,
   moeLayers,
   moeShape,
-  type ParameterSpec,
 } from '@weft/model';
-import { adamwApply, adamwState, clipScale, scheduleFactor } from '../optimizer/index.js';
-import type { StatefulProgram } from '../stored-state.js';
+import { type TaskParameter, taskParameter } from '@weft/tasks';
+import { adamwApply, clipScale } from '../optimizer/adamw.js';
+import { scheduleFactor } from '../optimizer/schedule.js';
+import { type StatefulProgram, trainedState } from '../state.js';
 
-/** An expert worker as a program: its experts of every MoE layer, their moments, and the gradients of a step so far. */
+/** An expert worker as a program: its experts of every MoE layer, their moments, and the gradients of the step so far. */
 export interface ExpertProgram extends StatefulProgram {
   /** The decoder layers that have experts, ascending. */
   readonly layers: readonly number[];
-  /** [E, C, D] of every call. */
+  /** [E, C, D], what a rank sends for one microbatch and layer, and gets back. */
   readonly rows: TensorSpec;
 }
 
@@ -27,11 +28,11 @@ const MATRICES = ['gate', 'up', 'down'] as const;
 
 /**
  * For every MoE layer l:
- * - `forward/l`: `rows` → `outputs`, and `gate`, `up` that the way back needs.
- * - `backward/l`: `outputGradients`, `gate`, `up` → `rowGradients`, which leave at once, and `hidden`, `gateGradients`,
- *   `upGradients`.
- * - `accumulate/l`: those, `rows` and `outputGradients` → added to the weights' gradients.
- * - `evaluate/l`: `rows` → `outputs` and nothing for a way back; only where sequences are held out.
+ * - `forward/l`: `rows` → `outputs`, and `gate`, `up` for the backward pass.
+ * - `backward/l`: `outputGradients`, `gate`, `up` → `rowGradients`, the answer, and `hidden`, `gateGradients`,
+ *   `upGradients` for the sums.
+ * - `accumulate/l`: those, `rows` and `outputGradients` → added to the gradients of the weights.
+ * - `evaluate/l`: `rows` → `outputs`, nothing for a backward pass.
  *
  * For all of them:
  * - `squaredNorm` of the gradients so far.
@@ -41,22 +42,21 @@ const MATRICES = ['gate', 'up', 'down'] as const;
 export function expertProgram(config: RunConfig, experts: ExpertRange): ExpertProgram {
   const { model, microbatchSize } = config;
   const layers = moeLayers(model.decoder);
-  const parameters = expertParameters(model, experts);
+  const parameters = expertParameters(model, experts).map(taskParameter);
   const { slots } = moeShape(model, microbatchSize);
   const rows = spec([experts.end - experts.first, slots, model.decoder.width]);
   const hidden = spec([experts.end - experts.first, slots, model.decoder.feedForwardWidth]);
-  const evaluate = (layer: number): Phase => ({
-    inputs: { rows },
-    run: (context) => ({ outputs: expertForward(weightsOf(context, layer), context.input('rows')) }),
-  });
   const ofLayer = (layer: number): Readonly<Record<string, Phase>> => ({
-    ...(config.evaluation.sequencesPerSource > 0 ? { [`evaluate/${layer}`]: evaluate(layer) } : {}),
-    [`forward/${layer}`]: { inputs: { rows }, run: (context) => forward(context, layer) },
-    [`backward/${layer}`]: {
+    [expertPhase('evaluate', layer)]: {
+      inputs: { rows },
+      run: (context) => ({ outputs: expertForward(weightsOf(context, layer), context.input('rows')) }),
+    },
+    [expertPhase('forward', layer)]: { inputs: { rows }, run: (context) => forward(context, layer) },
+    [expertPhase('backward', layer)]: {
       inputs: { outputGradients: rows, gate: hidden, up: hidden },
       run: (context) => backward(context, layer),
     },
-    [`accumulate/${layer}`]: {
+    [expertPhase('accumulate', layer)]: {
       inputs: { rows, outputGradients: rows, hidden, gateGradients: hidden, upGradients: hidden },
       run: (context) => accumulate(context, layer),
     },
@@ -71,13 +71,15 @@ export function expertProgram(config: RunConfig, experts: ExpertRange): ExpertPr
     },
     clear: { inputs: {}, run: (context) => clear(context, parameters) },
   };
-  const weights = Object.fromEntries(parameters.map(({ name, shape }) => [name, spec(shape)]));
+  const { state: trained, layout } = trainedState(parameters, () => true);
   const gradients = Object.fromEntries(parameters.map(({ name, shape }) => [gradientOf(name), spec(shape)]));
-  const kept = { ...weights, ...adamwState(parameters) };
-  const tensors = Object.entries(kept).map(([name, { shape }]) => ({ name, shape }));
-  const stored = { tensors, firstExpert: experts.first, isElsewhere: () => true };
-  const state = { ...kept, ...gradients };
-  return { name: `experts of ${config.recipe}`, state, phases, parameters, stored, layers, rows };
+  const state = { ...trained, ...gradients };
+  return { name: `experts of ${config.recipe}`, state, phases, parameters, layout, layers, rows };
+}
+
+/** The name of a phase that works on the experts of one layer. */
+export function expertPhase(kind: 'forward' | 'backward' | 'accumulate' | 'evaluate', layer: number): string {
+  return `${kind}/${layer}`;
 }
 
 /** Where the gradient of a parameter is added up; no checkpoint holds it. */
@@ -134,14 +136,14 @@ function accumulate(context: PhaseContext, layer: number): Record<string, tf.Ten
   return {};
 }
 
-function squaredNorm(context: PhaseContext, parameters: readonly ParameterSpec[]): tf.Tensor {
+function squaredNorm(context: PhaseContext, parameters: readonly TaskParameter[]): tf.Tensor {
   return tf.addN(parameters.map(({ name }) => tf.sum(tf.square(context.read(gradientOf(name))))));
 }
 
 function applyUpdate(
   context: PhaseContext,
   { optimizer, steps }: RunConfig,
-  parameters: readonly ParameterSpec[],
+  parameters: readonly TaskParameter[],
 ): Record<string, tf.Tensor> {
   const clip = clipScale(context.input('gradNorm') as tf.Scalar, optimizer.clipNorm);
   const step = context.input('step') as tf.Scalar;
@@ -154,7 +156,7 @@ function applyUpdate(
   return {};
 }
 
-function clear(context: PhaseContext, parameters: readonly ParameterSpec[]): Record<string, tf.Tensor> {
+function clear(context: PhaseContext, parameters: readonly TaskParameter[]): Record<string, tf.Tensor> {
   for (const { name, shape } of parameters) context.assign(gradientOf(name), tf.zeros([...shape]));
   return {};
 }

@@ -6,7 +6,7 @@ import type { CheckpointFile, HeldOutLoss, MoeReport } from '@weft/contracts';
 import { moeShape } from '@weft/model';
 import { placeExperts } from '@weft/topology';
 import {
-  type CoordinatorLink,
+  type CoordinatorPort,
   ExpertSession,
   type GenerationPlan,
   type InitialState,
@@ -36,7 +36,7 @@ export async function trainWithExperts(
   const signals = { released: new AbortController().signal, stop: { afterStep: undefined } };
   const votes = new VoteCounter(worldSize);
   const parts = new Map<number, CheckpointFile[]>();
-  const checkpointPart: CoordinatorLink['checkpointPart'] = ({ step, files }) =>
+  const checkpointPart: CoordinatorPort['checkpointPart'] = ({ step, files }) =>
     void parts.set(step, [...(parts.get(step) ?? []), ...files]);
   const plan = (rank: number): GenerationPlan => ({ generation: 1, rank, worldSize, expertWorkers, firstStep, state });
 
@@ -52,7 +52,7 @@ export async function trainWithExperts(
   try {
     await Promise.all([
       ...sessions.map((session, rank) => {
-        const link: CoordinatorLink = {
+        const link: CoordinatorPort = {
           vote: (vote) => votes.vote(vote),
           report: ({ step, moe: experts, heldOut }) => {
             const { loss, gradNorm } = votes.committed.get(step)!;

@@ -5,7 +5,7 @@ import { applySettings, type RunConfig, resolveRunConfig } from '@weft/config';
 import type { CheckpointFile, HeldOutLoss } from '@weft/contracts';
 import { recipe } from '@weft/recipes';
 import {
-  type CoordinatorLink,
+  type CoordinatorPort,
   type GenerationPlan,
   type InitialState,
   TrainingSession,
@@ -60,7 +60,7 @@ export class MemoryCluster {
       ring.map((group, rank) => {
         const session = this.#sessions[rank] as TrainingSession;
         const plan: GenerationPlan = { generation, rank, worldSize, expertWorkers: 0, firstStep, state };
-        const link: CoordinatorLink = {
+        const link: CoordinatorPort = {
           vote: (vote) => votes.vote(vote),
           report: ({ step, heldOut }) => void (heldOut && this.heldOut.set(step, heldOut)),
           checkpointPart: ({ step, files }) => void parts.set(step, [...(parts.get(step) ?? []), ...files]),

@@ -1,21 +1,9 @@
-import {
-  createExecutor,
-  type PhaseContext,
-  type Program,
-  sparseSoftmaxCrossEntropy,
-  type TensorSpec,
-  tf,
-} from '@weft/engine';
+// Legend: B sequences, T positions, R = B·T rows, D width, V vocabulary.
+import { createExecutor } from '@weft/backend-tensorflow';
 import { decoder, decoderParameters, takeRows } from '@weft/model';
-import {
-  adamwApply,
-  adamwState,
-  clipScale,
-  globalNorm,
-  intoBuckets,
-  stepProgram,
-  type TrainProgram,
-} from '@weft/training';
+import { type TaskBatch, type TrainTask, taskParameter } from '@weft/tasks';
+import { type Program, sparseSoftmaxCrossEntropy, type TensorSpec, tf } from '@weft/tensor';
+import { adamwApply, adamwState, clipScale, globalNorm } from '@weft/training';
 import { type Candidate, type CandidateParts, executorOptions } from './candidate.js';
 import { loadBatch, loadWeights } from './fixture.js';
 import { type BenchModel, OPTIMIZER } from './models.js';
@@ -42,11 +30,10 @@ export async function openDecoder(parts: CandidateParts): Promise<Candidate> {
   };
 }
 
-// Legend: B sequences, T positions, R = B·T rows, D width, V vocabulary.
-
 /** The decoder alone, trained in one process: forward, backward, clipping and AdamW are one phase, `step`. */
 export function decoderProgram(model: BenchModel): Program {
   const parameters = decoderParameters(model.decoder);
+  const names = parameters.map(({ name }) => name);
   const weights = Object.fromEntries(parameters.map(({ name, shape }) => [name, { shape, dtype: 'float32' } as const]));
   return {
     name: model.name,
@@ -55,10 +42,15 @@ export function decoderProgram(model: BenchModel): Program {
       step: {
         inputs: { ...batchOf(model), step: { shape: [], dtype: 'float32' } },
         run: (context) => {
-          const { value, grads } = lossAndGradients(model, context, tf.mean);
+          const batch = Object.fromEntries(Object.keys(batchOf(model)).map((name) => [name, context.input(name)]));
+          const loss = (...weights: tf.Tensor[]) => {
+            const parameter = (name: string) => weights[names.indexOf(name)] as tf.Tensor;
+            return tf.mean<tf.Scalar>(losses(model, batch, parameter));
+          };
+          const { value, grads } = tf.valueAndGrads(loss)(names.map((name) => context.read(name)));
           adamwApply(context, OPTIMIZER, parameters, {
-            gradient: (name) => grads[name] as tf.Tensor,
-            gradientScale: clipScale(globalNorm(Object.values(grads)), OPTIMIZER.clipNorm),
+            gradient: (name) => grads[names.indexOf(name)] as tf.Tensor,
+            gradientScale: clipScale(globalNorm(grads), OPTIMIZER.clipNorm),
             step: context.input('step') as tf.Scalar,
             factor: tf.scalar(1),
           });
@@ -69,21 +61,24 @@ export function decoderProgram(model: BenchModel): Program {
   };
 }
 
-/** The decoder alone as the trainer's own step trains it: gradients in buckets, all-reduced between the phases. */
-export function dataParallelDecoderProgram(model: BenchModel): TrainProgram {
+/** The decoder alone as a task of Weft's own train step: gradients in buckets, all-reduced between the phases. */
+export function decoderTask(model: BenchModel): TrainTask {
   const targets = model.batchSize * model.sequenceLength;
-  return stepProgram({
+  return {
     name: model.name,
-    parameters: decoderParameters(model.decoder),
+    parameters: decoderParameters(model.decoder).map(taskParameter),
     batch: batchOf(model),
-    gradients: (context, buckets) => {
-      const { value, grads } = lossAndGradients(model, context, tf.sum);
-      const totals = [tf.reshape<tf.Rank.R1>(value, [1]), tf.tensor1d([targets])];
-      return intoBuckets(buckets, (name) => grads[name] as tf.Tensor, totals);
+    statsLength: 0,
+    remoteExperts: undefined,
+    forward: ({ batch, parameter }) => {
+      const lossSum = tf.sum<tf.Scalar>(losses(model, batch, parameter));
+      return { objective: lossSum, lossSum, stats: undefined };
     },
-    optimizer: OPTIMIZER,
-    steps: 1,
-  });
+    lossTokens: () => tf.scalar(targets),
+    readStats: () => ({ moeLayers: [] }),
+    isRemote: () => false,
+    openData: () => Promise.reject(new Error('the batches of a benchmark come from its fixture')),
+  };
 }
 
 function batchOf({ batchSize, sequenceLength }: BenchModel): Readonly<Record<string, TensorSpec>> {
@@ -91,21 +86,15 @@ function batchOf({ batchSize, sequenceLength }: BenchModel): Readonly<Record<str
   return { tokenIds_BT: perPosition, targetIds_BT: perPosition, segmentIds_BT: perPosition, positions_BT: perPosition };
 }
 
-/** @param reduce makes one loss of those of all positions */
-function lossAndGradients(
+/** The cross-entropy at every position, [R]. */
+function losses(
   { decoder: config, batchSize, sequenceLength }: BenchModel,
-  context: PhaseContext,
-  reduce: (losses_R: tf.Tensor) => tf.Scalar,
-): { readonly value: tf.Scalar; readonly grads: Readonly<Record<string, tf.Tensor>> } {
-  const parameters = decoderParameters(config);
-  const targets_R = tf.reshape<tf.Rank.R1>(context.input('targetIds_BT'), [batchSize * sequenceLength]);
-  const loss = (...values: tf.Tensor[]) => {
-    const byName = new Map(parameters.map(({ name }, i) => [name, values[i] as tf.Tensor]));
-    const parameter = (name: string) => byName.get(name) as tf.Tensor;
-    const x_RD = takeRows(parameter('embedding'), context.input('tokenIds_BT'));
-    const places = [context.input('segmentIds_BT'), context.input('positions_BT')] as const;
-    return reduce(sparseSoftmaxCrossEntropy(decoder(x_RD, parameter, config, ...places), targets_R));
-  };
-  const { value, grads } = tf.valueAndGrads(loss)(parameters.map(({ name }) => context.read(name)));
-  return { value, grads: Object.fromEntries(parameters.map(({ name }, i) => [name, grads[i] as tf.Tensor])) };
+  batch: TaskBatch,
+  parameter: (name: string) => tf.Tensor,
+): tf.Tensor {
+  const field = (name: string) => batch[name] as tf.Tensor;
+  const targets_R = tf.reshape<tf.Rank.R1>(field('targetIds_BT'), [batchSize * sequenceLength]);
+  const x_RD = takeRows(parameter('embedding'), field('tokenIds_BT'));
+  const scores_RV = decoder(x_RD, parameter, config, field('segmentIds_BT'), field('positions_BT'));
+  return sparseSoftmaxCrossEntropy(scores_RV, targets_R);
 }

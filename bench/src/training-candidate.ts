@@ -1,13 +1,14 @@
+import { createExecutor } from '@weft/backend-tensorflow';
 import { DataPlane, inMemoryRing, type ProcessGroup } from '@weft/collectives';
 import type { RunConfig } from '@weft/config';
-import { createExecutor, type HostArray } from '@weft/engine';
 import { recipe } from '@weft/recipes';
-import { type StepParts, trainProgram, trainStep } from '@weft/training';
+import { type RankBatch, taskOf } from '@weft/tasks';
+import { trainProgram, trainStep } from '@weft/training';
 import { type Candidate, type CandidateParts, executorOptions } from './candidate.js';
 import type { CandidateSpec } from './candidate-spec.js';
-import { dataParallelDecoderProgram } from './decoder-candidate.js';
+import { decoderTask } from './decoder-candidate.js';
 import { loadBatch, loadWeights } from './fixture.js';
-import { type BenchModel, wholeModel } from './models.js';
+import { wholeModel } from './models.js';
 
 const JOIN_TIMEOUT_MS = 60_000;
 
@@ -16,19 +17,21 @@ export async function openTraining(parts: CandidateParts): Promise<Candidate> {
   const { spec } = parts;
   const config = runConfig(spec);
   const { group, close } = await joinRing(parts);
-  const program = spec.model.images === null ? dataParallelDecoderProgram(spec.model) : trainProgram(config);
+  const task = spec.model.images === null ? decoderTask(spec.model) : taskOf(config);
+  const program = trainProgram(task, config);
   const executor = createExecutor(program, executorOptions(parts));
   await loadWeights(executor, program, spec.fixture);
   const batch = await loadBatch(spec.fixture, spec.rank);
-  const loader = { load: async () => slice(batch, spec.model) };
+  const slice: RankBatch = { microbatches: [batch], digest: '' };
+  const loader = { load: async () => slice };
   // The coordinator's part, deciding whether a step is applied, has no share in the measured work.
-  const link = { vote: async () => ({ apply: true }), report: () => {}, checkpointPart: () => {} };
+  const coordinator = { vote: async () => ({ apply: true }), report: () => {}, checkpointPart: () => {} };
   let step = 0;
   return {
     engine: executor.description,
     step: async () => {
       step += 1;
-      const { vote } = await trainStep({ config, program, executor, loader, group, link }, step);
+      const { vote } = await trainStep({ config, task, program, executor, loader, group, coordinator }, step);
       return vote.loss;
     },
     close: async () => {
@@ -52,23 +55,6 @@ function runConfig({ model, optimizer, precision, threads, worldSize }: Candidat
     microbatchSize: model.batchSize,
     globalBatchSize: model.batchSize * worldSize,
     engine: { backend: 'tensorflow', threadsPerWorker: threads },
-  };
-}
-
-type Slice = Awaited<ReturnType<StepParts['loader']['load']>>;
-type Microbatch = Slice['microbatches'][number];
-
-function slice(batch: Readonly<Record<string, HostArray>>, { batchSize, sequenceLength }: BenchModel): Slice {
-  // A decoder alone has no mask and no images: every position is a target.
-  const mask = batch.lossMask_BT as Float32Array | undefined;
-  const lossTokens = mask?.reduce((sum, each) => sum + each, 0) ?? batchSize * sequenceLength;
-  const sequences = { captioned: 0, interleaved: 0, text: 0 };
-  return {
-    microbatches: [batch as Record<string, HostArray> & Microbatch],
-    lossTokens,
-    digest: '',
-    sequences,
-    readSeconds: 0,
   };
 }
 

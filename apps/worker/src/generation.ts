@@ -3,9 +3,9 @@ import type { RunGeneration } from '@weft/contracts';
 import { type StepReport, type StepVote, stepReportToProto } from '@weft/contracts';
 import type { Assignment, StepDecision } from '@weft/proto';
 import type {
-  CoordinatorLink,
+  CoordinatorPort,
+  ExpertCoordinatorPort,
   ExpertDecision,
-  ExpertLink,
   GenerationPlan,
   InitialState,
   TrainSignals,
@@ -22,7 +22,7 @@ interface Awaited {
  * This worker's part in one generation: the trainer's way to the coordinator, and the coordinator's way to stop the
  * trainer. Messages come in the order they were sent, so a decision is always heard before the release that follows it.
  */
-export class Generation implements CoordinatorLink, ExpertLink {
+export class Generation implements CoordinatorPort, ExpertCoordinatorPort {
   readonly assignment: Assignment;
   readonly place: RunGeneration;
   readonly plan: GenerationPlan;
@@ -72,7 +72,7 @@ export class Generation implements CoordinatorLink, ExpertLink {
     this.#send({ $case: 'stepReport', stepReport: stepReportToProto(this.place, report) });
   }
 
-  checkpointPart({ step, files }: Parameters<CoordinatorLink['checkpointPart']>[0]): void {
+  checkpointPart({ step, files }: Parameters<CoordinatorPort['checkpointPart']>[0]): void {
     this.#send({ $case: 'checkpointPart', checkpointPart: { ...this.place, step, files: [...files] } });
   }
 

@@ -1,12 +1,12 @@
 import type { Logger } from '@weft/telemetry';
-import type { CoordinatorLink } from '@weft/training';
+import type { CoordinatorPort } from '@weft/training';
 
 /** Ranks vote within moments of each other, and a decision is one write to a disk: longer than this, something is away. */
 const FIRST_WORD_MS = 5000;
 const LATER_WORDS_MS = 60_000;
 
 /** The way to the coordinator, which says so when the decision about a step keeps the rank waiting, and when it came. */
-export function patientLink(link: CoordinatorLink, log: Pick<Logger, 'warn' | 'info'>): CoordinatorLink {
+export function patientLink(link: CoordinatorPort, log: Pick<Logger, 'warn' | 'info'>): CoordinatorPort {
   return {
     report: (report) => link.report(report),
     checkpointPart: (part) => link.checkpointPart(part),

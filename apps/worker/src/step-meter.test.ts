@@ -19,7 +19,6 @@ describe('the meter of steps', () => {
         report: { step, learningRate: 1e-3, tokensPerSecond: 50, ...seconds, moe: undefined },
         vote: vote(step),
         applied: true,
-        sequences: { captioned: 1, interleaved: 0, text: 0 },
       });
     meter.follow(ring);
     bytes += 100;

@@ -1,1 +1,1 @@
-export {};
+export { type HeldOutOptions, heldOutLoss, heldOutMicrobatchCount, type LossSum } from './held-out-loss.js';

@@ -1,6 +1,6 @@
-import { createExecutor, type ExecutorOptions } from '@weft/engine';
-import { initialValue } from '@weft/model';
+import { createExecutor, type ExecutorOptions } from '@weft/backend-tensorflow';
 import { recipe } from '@weft/recipes';
+import { taskOf } from '@weft/tasks';
 import { describe, expect, it } from 'vitest';
 import { syntheticBatch } from './testing/synthetic-batch.js';
 import { trainProgram } from './train-program.js';
@@ -10,9 +10,11 @@ type Options = Pick<ExecutorOptions, 'kind' | 'precision' | 'recompute'>;
 /** Every gradient of one microbatch by its parameter's name, and the totals of the step. */
 async function gradients(name: 'debugTiny' | 'moeTiny', options: Options): Promise<Map<string, Float32Array>> {
   const config = recipe(name);
-  const { buckets, parameters, ...program } = trainProgram(config);
+  const { buckets, parameters, ...program } = trainProgram(taskOf(config), config);
   const executor = createExecutor(program, { ...options, threads: 1 });
-  await executor.writeState(Object.fromEntries(parameters.map((spec) => [spec.name, initialValue(spec, config.seed)])));
+  await executor.writeState(
+    Object.fromEntries(parameters.map(({ name, initialValue }) => [name, initialValue(config.seed)])),
+  );
   const outputs = await executor.run('gradients', syntheticBatch(config, 1));
   const found = new Map<string, Float32Array>();
   for (const { name: bucket, entries, gradientLength } of buckets) {

@@ -1,13 +1,12 @@
 import { checkpointDirectory, shardTensors, writeShard } from '@weft/checkpoint';
-import type { CheckpointFile } from '@weft/contracts';
-import { type Executor, elementCount } from '@weft/engine';
-import { storedTensors } from '@weft/model';
-import type { GenerationPlan } from './ports.js';
-import type { StoredState } from './stored-state.js';
+import { type Executor, elementCount } from '@weft/tensor';
+import { disposeAll, floatsOf } from './host-tensors.js';
+import type { CheckpointPort, GenerationPlan } from './ports.js';
+import type { CheckpointLayout } from './state.js';
 
 /** Which file of a checkpoint a process writes. */
 export interface SavedShare {
-  /** The resident tensors that it holds. */
+  /** The tensors of the state that go into it. */
   readonly names: readonly string[];
   /** Its number among the files of the checkpoint. */
   readonly file: number;
@@ -15,32 +14,28 @@ export interface SavedShare {
 }
 
 /** A rank's share of the state that every rank holds. The files of the expert workers come after those of the ranks. */
-export function rankShare(stored: StoredState, { rank, worldSize, expertWorkers }: GenerationPlan): SavedShare {
-  return { names: shardTensors(stored.tensors, rank, worldSize), file: rank, files: worldSize + expertWorkers };
+export function rankShare({ tensors }: CheckpointLayout, plan: GenerationPlan): SavedShare {
+  const { rank, worldSize, expertWorkers } = plan;
+  return { names: shardTensors(tensors, rank, worldSize), file: rank, files: worldSize + expertWorkers };
 }
 
 /** An expert worker's share: all that it holds. */
-export function expertShare(stored: StoredState, { rank, worldSize, expertWorkers }: GenerationPlan): SavedShare {
-  const names = stored.tensors.map(({ name }) => name);
-  return { names, file: worldSize + rank, files: worldSize + expertWorkers };
-}
-
-/** Who is told that a part is on disk. */
-export interface PartLink {
-  checkpointPart(part: { readonly step: number; readonly files: readonly CheckpointFile[] }): void;
+export function expertShare({ tensors }: CheckpointLayout, plan: GenerationPlan): SavedShare {
+  const { rank, worldSize, expertWorkers } = plan;
+  return { names: tensors.map(({ name }) => name), file: worldSize + rank, files: worldSize + expertWorkers };
 }
 
 export interface CheckpointSaverOptions {
-  readonly executor: Executor;
-  readonly stored: StoredState;
+  readonly executor: Pick<Executor, 'readState'>;
+  readonly layout: CheckpointLayout;
   readonly runDirectory: string;
-  /** What this process saves in a generation. */
-  readonly shareOf: (plan: GenerationPlan) => SavedShare;
+  /** `rankShare` or `expertShare`. */
+  readonly share: (layout: CheckpointLayout, plan: GenerationPlan) => SavedShare;
 }
 
 /**
- * Saves this process's part of the state while training goes on: the state is a snapshot that later steps leave alone,
- * written in the background. One save at a time.
+ * Saves this process's part of the state while training goes on: `save` takes a snapshot, which later steps do not
+ * change, and writes it in the background. One save at a time.
  */
 export class CheckpointSaver {
   readonly #options: CheckpointSaverOptions;
@@ -50,29 +45,31 @@ export class CheckpointSaver {
     this.#options = options;
   }
 
-  /** Takes the snapshot of the state after `step` and starts to write it. @throws whatever the save before it met. */
-  async save(step: number, plan: GenerationPlan, link: PartLink): Promise<void> {
+  /** Resolves when the snapshot of the state after `step` is taken. @throws what the save before it threw. */
+  async save(step: number, plan: GenerationPlan, coordinator: CheckpointPort): Promise<void> {
     await this.settled();
-    const { executor, runDirectory, shareOf, stored } = this.#options;
-    const { names, file: rank, files: worldSize } = shareOf(plan);
+    const { executor, layout, runDirectory, share } = this.#options;
+    const { names, file, files } = share(layout, plan);
+    const saved = new Set(names);
     const snapshot = await executor.readState(names);
+    const tensors = layout.tensors
+      .filter(({ name }) => saved.has(name))
+      .flatMap(({ name, parts }) =>
+        parts.map((part) => ({
+          name: part.name,
+          shape: part.shape,
+          data: floatsOf(snapshot, name).subarray(part.offset, part.offset + elementCount(part.shape)),
+        })),
+      );
     const directory = checkpointDirectory(runDirectory, step);
-    const tensors = Object.entries(snapshot).flatMap(([name, { spec, data }]) =>
-      storedTensors(name, spec.shape, stored.firstExpert).map(({ offset, ...tensor }) => ({
-        ...tensor,
-        data: (data as Float32Array).subarray(offset, offset + elementCount(tensor.shape)),
-      })),
-    );
-    this.#writing = writeShard({ directory, rank, worldSize, tensors })
-      .then((file) => link.checkpointPart({ step, files: [file] }))
-      .finally(() => {
-        for (const tensor of Object.values(snapshot)) tensor.dispose();
-      });
+    this.#writing = writeShard({ directory, rank: file, worldSize: files, tensors })
+      .then((written) => coordinator.checkpointPart({ step, files: [written] }))
+      .finally(() => disposeAll(snapshot));
     // The failure is thrown by the next `save` or `settled`; until then it is not an unhandled one.
     this.#writing.catch(() => {});
   }
 
-  /** Resolves when the last save is on disk. @throws what it met. */
+  /** Resolves when the last save is on disk. @throws what it threw. */
   async settled(): Promise<void> {
     const writing = this.#writing;
     this.#writing = Promise.resolve();

@@ -1,4 +1,17 @@
-import { elementCount } from '@weft/engine';
+import type { ProcessGroup } from '@weft/collectives';
+import { elementCount, type HostTensor, type PhaseContext, type PhaseRun, type TensorSpec, tf } from '@weft/tensor';
+import { disposeAll } from './host-tensors.js';
+
+/** The gradients of several parameters, one after another in one flat array, so that one all-reduce serves them all. */
+export interface GradientBucket {
+  /** `bucket/0`, `bucket/1`, …: an output of the phases that compute gradients, an input of those that use them. */
+  readonly name: string;
+  readonly entries: readonly BucketEntry[];
+  /** Elements of the gradients alone. */
+  readonly gradientLength: number;
+  /** Bucket 0 is longer than its gradients: it ends in the totals of the step. */
+  readonly length: number;
+}
 
 /** A parameter whose gradient lies in a bucket. */
 export interface BucketEntry {
@@ -8,30 +21,28 @@ export interface BucketEntry {
   readonly offset: number;
 }
 
-/** Gradients laid out one after another in one flat array, so that they are reduced in one go. */
-export interface GradientBucket {
-  /** `bucket/0`, `bucket/1`, …: outputs of the gradient phase and inputs of the apply phase. */
-  readonly name: string;
-  readonly entries: readonly BucketEntry[];
-  /** Elements of the gradients; bucket 0 holds more, the totals of the step. */
-  readonly gradientLength: number;
-  readonly length: number;
+/** Buckets on the host, by name. */
+export type HostBuckets = Record<string, HostTensor>;
+
+/** The end of bucket 0: two scalars, then the statistics of the task. All are sums, so they are reduced with the rest. */
+interface BucketTotals<T> {
+  readonly lossSum: T;
+  readonly lossTokens: T;
+  readonly stats: tf.Tensor1D | undefined;
 }
 
-/** What bucket 0 keeps behind its gradients: these totals of the step, then the signals of MoE layers. */
-export const TOTALS = ['lossSum', 'lossTokens'] as const;
-
+const SCALAR_TOTALS = 2;
 const DEFAULT_BUCKET_BYTES = 16 * 2 ** 20;
 
 /**
- * Fills buckets with whole parameters, last parameter first: the backward pass computes them in about that order, so
- * that the first bucket is full, and can leave, while most of the pass is still to come. A parameter larger than a
- * bucket has one of its own.
- * @param signals elements of MoE signals; 0 for a dense model
+ * Fills buckets with whole parameters, last parameter first: the backward pass computes gradients in about that order,
+ * so the first bucket is full, and on its way, while most of the pass is still to come. A parameter larger than a bucket
+ * has one of its own.
+ * @param statsLength elements of the task's statistics
  */
 export function gradientBuckets(
   parameters: readonly { readonly name: string; readonly shape: readonly number[] }[],
-  signals = 0,
+  statsLength = 0,
   bucketBytes = DEFAULT_BUCKET_BYTES,
 ): readonly GradientBucket[] {
   const groups: BucketEntry[][] = [[]];
@@ -48,11 +59,94 @@ export function gradientBuckets(
   return groups.map((entries, index) => {
     const last = entries.at(-1);
     const gradientLength = last === undefined ? 0 : last.offset + elementCount(last.shape);
-    return {
-      name: `bucket/${index}`,
-      entries,
-      gradientLength,
-      length: gradientLength + (index === 0 ? TOTALS.length + signals : 0),
-    };
+    const totals = index === 0 ? SCALAR_TOTALS + statsLength : 0;
+    return { name: `bucket/${index}`, entries, gradientLength, length: gradientLength + totals };
   });
+}
+
+/** The buckets as inputs of a phase. */
+export function bucketInputs(buckets: readonly GradientBucket[]): Readonly<Record<string, TensorSpec>> {
+  return Object.fromEntries(buckets.map(({ name, length }) => [name, { shape: [length], dtype: 'float32' }]));
+}
+
+/** Lays gradients and totals into buckets, as outputs of a phase. */
+export function packBuckets(
+  buckets: readonly GradientBucket[],
+  gradient: (name: string) => tf.Tensor,
+  { lossSum, lossTokens, stats }: BucketTotals<tf.Tensor1D>,
+): Record<string, tf.Tensor> {
+  const totals = stats === undefined ? [lossSum, lossTokens] : [lossSum, lossTokens, stats];
+  const flat = buckets.map(({ name, entries }, index) => {
+    const gradients = entries.map((entry) => tf.reshape<tf.Rank.R1>(gradient(entry.name), [-1]));
+    return [name, tf.concat1d([...gradients, ...(index === 0 ? totals : [])])] as const;
+  });
+  return Object.fromEntries(flat);
+}
+
+/** Reads the totals of a step from the buckets that are a phase's inputs. */
+export function unpackTotals(context: PhaseContext, buckets: readonly GradientBucket[]): BucketTotals<tf.Scalar> {
+  const [bucket] = buckets as readonly [GradientBucket];
+  const flat = bucketInput(context, bucket);
+  const at = (offset: number) => tf.reshape(tf.slice1d(flat, bucket.gradientLength + offset, 1), []) as tf.Scalar;
+  const statsAt = bucket.gradientLength + SCALAR_TOTALS;
+  const stats = bucket.length > statsAt ? tf.slice1d(flat, statsAt, bucket.length - statsAt) : undefined;
+  return { lossSum: at(0), lossTokens: at(1), stats };
+}
+
+/** The gradients of a bucket that is a phase's input, as one flat tensor. */
+export function flatGradients(context: PhaseContext, bucket: GradientBucket): tf.Tensor1D {
+  return tf.slice1d(bucketInput(context, bucket), 0, bucket.gradientLength);
+}
+
+/** Finds single gradients in buckets that are a phase's inputs. */
+export function unpackGradients(
+  context: PhaseContext,
+  buckets: readonly GradientBucket[],
+): (parameter: string) => tf.Tensor {
+  const places = new Map(
+    buckets.flatMap((bucket) => bucket.entries.map((entry) => [entry.name, { bucket, entry }] as const)),
+  );
+  return (parameter) => {
+    const { bucket, entry } = places.get(parameter) as { bucket: GradientBucket; entry: BucketEntry };
+    const flat = tf.slice1d(bucketInput(context, bucket), entry.offset, elementCount(entry.shape));
+    return tf.reshape(flat, [...entry.shape]);
+  };
+}
+
+function bucketInput(context: PhaseContext, { name }: GradientBucket): tf.Tensor1D {
+  return context.input(name) as tf.Tensor1D;
+}
+
+/**
+ * Fetches the buckets of a backward pass under way, in the order in which they are computed, and all-reduces each in
+ * place while later ones are still being computed.
+ *
+ * @param onComputed called when the last bucket is computed: what is left then is communication that nothing hides.
+ * @throws WeftError `unavailable` or `cancelled` when the ring breaks; the run is then abandoned.
+ */
+export async function reduceGradients(
+  run: PhaseRun,
+  buckets: readonly GradientBucket[],
+  group: ProcessGroup,
+  onComputed: () => void,
+): Promise<HostBuckets> {
+  const fetched: HostBuckets = {};
+  const reductions: Promise<void>[] = [];
+  const broken = new AbortController();
+  try {
+    for (const { name } of buckets) {
+      Object.assign(fetched, await run.advance({}, [name]));
+      broken.signal.throwIfAborted();
+      const reduction = group.allReduceSum(fetched[name]?.data as Float32Array);
+      reduction.catch((reason: unknown) => broken.abort(reason));
+      reductions.push(reduction);
+    }
+    onComputed();
+    await Promise.all(reductions);
+    return fetched;
+  } catch (thrown) {
+    await Promise.allSettled([...reductions, run.abandon()]);
+    disposeAll(fetched);
+    throw thrown;
+  }
 }

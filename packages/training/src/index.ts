@@ -1,11 +1,16 @@
-export { exchangeShape } from './experts/exchange-shape.js';
-export type { ExpertStepResult } from './experts/expert-loop.js';
-export { ExpertSession, type ExpertSessionOptions } from './experts/expert-session.js';
-export { type RemoteExperts, remoteExpertsOf } from './experts/microbatch-flow.js';
-export { intoBuckets } from './microbatch-gradients.js';
-export { adamwApply, adamwState, clipScale, globalNorm } from './optimizer/index.js';
-export * from './ports.js';
-export { stepProgram, type Trained } from './step-program.js';
+export { exchangeShape } from './moe/exchange-plan.js';
+export type { ExpertStepResult } from './moe/expert-server.js';
+export { ExpertSession, type ExpertSessionOptions } from './moe/expert-session.js';
+export { adamwApply, adamwState, clipScale, globalNorm } from './optimizer/adamw.js';
+export type {
+  CoordinatorPort,
+  ExpertCoordinatorPort,
+  ExpertDecision,
+  GenerationPlan,
+  InitialState,
+  TrainOutcome,
+  TrainSignals,
+} from './ports.js';
+export { type SessionOptions, TrainingSession } from './session.js';
 export { type TrainProgram, trainProgram } from './train-program.js';
 export { type StepParts, type StepResult, trainStep } from './train-step.js';
-export { type SessionOptions, TrainingSession } from './training-session.js';

@@ -1,56 +1,93 @@
 import { WeftError } from '@weft/common';
+import type { RunConfig } from '@weft/config';
 import type { HeldOutLoss } from '@weft/contracts';
 import type { CheckpointSaver } from './checkpoint-saver.js';
-import type { GenerationPlan, TrainOutcome, TrainSignals } from './ports.js';
-import { isEvaluated, isOver, isSaved, outcomeOf } from './run-end.js';
+import type { CheckpointPort, GenerationPlan, TrainOutcome, TrainSignals } from './ports.js';
 import { type StepParts, type StepResult, trainStep } from './train-step.js';
 
-export interface LoopOptions extends StepParts {
-  readonly plan: GenerationPlan;
-  readonly signals: TrainSignals;
-  readonly saver: CheckpointSaver;
-  /** Measures the held-out loss of the model as it stands after this step; every rank takes part. */
+export interface LoopOptions extends StepParts, RunStepsOptions {
+  readonly config: RunConfig;
+  readonly coordinator: StepParts['coordinator'];
+  /** Measures the held-out loss of the model after a step; every rank takes part. */
   readonly heldOut: (step: number) => Promise<HeldOutLoss>;
-  /** Told of every decided step, on every rank. */
+  /** Called after every decided step, on every rank. */
   readonly onStep: (result: StepResult) => void;
 }
 
 /**
- * Trains from the plan's first step until the run's last one, or the one it is asked to stop after, and returns
- * when this rank's last checkpoint part is on disk.
+ * Trains from the plan's first step to the last one of the run, or the one it is asked to stop after, and returns when
+ * this rank's last checkpoint part is on disk.
  * @throws WeftError `cancelled` when the generation is released, `unavailable` when the ring breaks.
  */
-export async function trainLoop(options: LoopOptions): Promise<TrainOutcome> {
-  const { config, link, plan, saver, signals } = options;
-  let done = plan.firstStep - 1;
-  // The generation before lost a rank between its last step and that step's checkpoint: only the saving is left.
-  if (isOver(config, signals, done) && plan.state.kind === 'keep') await saver.save(done, plan, link);
-  while (!isOver(config, signals, done)) {
-    if (signals.released.aborted) throw new WeftError('cancelled', `generation ${plan.generation} was released`);
-    const step = done + 1;
+export function trainLoop(options: LoopOptions): Promise<TrainOutcome> {
+  return runSteps(options, async (step, isEvaluated) => {
     const result = await trainStep(options, step);
-    done = step;
     options.onStep(result);
-    await report(options, result);
-    if (isSaved(config, signals, done)) await saver.save(step, plan, link);
-  }
-  await saver.settled();
-  return outcomeOf(config, done);
+    await report(options, result, isEvaluated);
+  });
 }
 
 /**
- * Rank 0's report of a step waits for the held-out loss where one is due. A ring that breaks meanwhile costs that loss,
- * not the report.
+ * Rank 0 reports the step, with its held-out loss where one is due. If the ring breaks during the evaluation, the report
+ * goes out without it: the step itself is decided.
  */
-async function report({ config, plan, link, heldOut }: LoopOptions, { report }: StepResult): Promise<void> {
-  const send = (measured: HeldOutLoss | undefined) => {
-    if (plan.rank === 0) link.report({ ...report, heldOut: measured });
-  };
-  if (!isEvaluated(config, report.step)) return send(undefined);
+async function report(
+  { plan, coordinator, heldOut }: LoopOptions,
+  { report }: StepResult,
+  isEvaluated: boolean,
+): Promise<void> {
+  let measured: HeldOutLoss | undefined;
   try {
-    send(await heldOut(report.step));
-  } catch (thrown) {
-    send(undefined);
-    throw thrown;
+    if (isEvaluated) measured = await heldOut(report.step);
+  } finally {
+    if (plan.rank === 0) coordinator.report({ ...report, heldOut: measured });
   }
+}
+
+export interface RunStepsOptions {
+  readonly config: Pick<RunConfig, 'steps' | 'checkpoint' | 'evaluation'>;
+  readonly coordinator: CheckpointPort;
+  readonly plan: GenerationPlan;
+  readonly signals: TrainSignals;
+  readonly saver: Pick<CheckpointSaver, 'save' | 'settled'>;
+}
+
+/**
+ * The steps of one generation, on a rank and on an expert worker: take a step, save where a checkpoint is due, stop.
+ * @param takeStep takes one step to its decision, and evaluates the model after it where `isEvaluated`
+ */
+export async function runSteps(
+  { config, coordinator, plan, saver, signals }: RunStepsOptions,
+  takeStep: (step: number, isEvaluated: boolean) => Promise<void>,
+): Promise<TrainOutcome> {
+  let done = plan.firstStep - 1;
+  // The generation before lost a process between its last step and that step's checkpoint: only the saving is left.
+  if (isOver(config, signals, done) && plan.state.kind === 'keep') await saver.save(done, plan, coordinator);
+  while (!isOver(config, signals, done)) {
+    if (signals.released.aborted) throw new WeftError('cancelled', `generation ${plan.generation} was released`);
+    const step = done + 1;
+    await takeStep(step, isEvaluated(config, step));
+    done = step;
+    // Saving only takes a snapshot here; it is written while the next steps run.
+    if (isSaved(config, signals, done)) await saver.save(done, plan, coordinator);
+  }
+  await saver.settled();
+  return { outcome: done >= config.steps ? 'finished' : 'stopped', step: done };
+}
+
+/** Whether nothing is left to do after step `done`. */
+function isOver({ steps }: RunStepsOptions['config'], { stop }: TrainSignals, done: number): boolean {
+  return done >= steps || (stop.afterStep !== undefined && done >= stop.afterStep);
+}
+
+/** Whether the state after step `done` is saved: the last state always is. */
+function isSaved(config: RunStepsOptions['config'], signals: TrainSignals, done: number): boolean {
+  return done % config.checkpoint.everySteps === 0 || isOver(config, signals, done);
+}
+
+/** Whether the held-out loss is measured after a step. */
+function isEvaluated({ evaluation, steps }: RunStepsOptions['config'], step: number): boolean {
+  const { everySteps, sequencesPerSource } = evaluation;
+  if (sequencesPerSource === 0) return false;
+  return step >= steps || (everySteps > 0 && step % everySteps === 0);
 }

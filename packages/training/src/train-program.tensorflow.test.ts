@@ -1,12 +1,13 @@
-import { createExecutor, type EngineKind, type Executor, type HostTensor } from '@weft/engine';
-import { initialValue } from '@weft/model';
+import { createExecutor, type EngineKind } from '@weft/backend-tensorflow';
 import { recipe } from '@weft/recipes';
+import { taskOf } from '@weft/tasks';
+import type { Executor, HostTensor } from '@weft/tensor';
 import { afterAll, describe, expect, it } from 'vitest';
 import { syntheticBatch } from './testing/synthetic-batch.js';
 import { trainProgram } from './train-program.js';
 
 const config = recipe('debugTiny');
-const program = trainProgram(config);
+const program = trainProgram(taskOf(config), config);
 const open: Executor[] = [];
 afterAll(async () => {
   for (const one of open) await one.dispose();
@@ -16,7 +17,7 @@ async function executor(kind: EngineKind, threads = 1): Promise<Executor> {
   const made = createExecutor(program, { kind, precision: 'fp32', threads });
   open.push(made);
   await made.writeState(
-    Object.fromEntries(program.parameters.map((spec) => [spec.name, initialValue(spec, config.seed)])),
+    Object.fromEntries(program.parameters.map(({ name, initialValue }) => [name, initialValue(config.seed)])),
   );
   return made;
 }

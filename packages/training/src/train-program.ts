@@ -1,35 +1,175 @@
-import type { RunConfig } from '@weft/config';
-import { batchSpecs, isExpertTensor, modelParameters, moeSignalsLength } from '@weft/model';
-import { remoteInputs } from './experts/remote-experts.js';
-import { evaluatePhase } from './held-out-loss.js';
-import { microbatchGradients } from './microbatch-gradients.js';
-import { stepProgram, type TrainProgram } from './step-program.js';
-import { isStoredExpert } from './stored-state.js';
+import type { OptimizerConfig } from '@weft/config';
+import type { ForwardPass, TaskBatch, TrainTask } from '@weft/tasks';
+import { type Phase, type PhaseContext, type TensorSpec, tf } from '@weft/tensor';
+import {
+  bucketInputs,
+  flatGradients,
+  type GradientBucket,
+  gradientBuckets,
+  packBuckets,
+  unpackGradients,
+  unpackTotals,
+} from './gradient-buckets.js';
+import { adamwApply, clipScale, globalNorm } from './optimizer/adamw.js';
+import { scheduleFactor } from './optimizer/schedule.js';
+import { type StatefulProgram, trainedState } from './state.js';
 
-export type { TrainPhase, TrainProgram } from './step-program.js';
+/** The training of one rank as a program: what it keeps between steps, and the phases of a step. */
+export interface TrainProgram extends StatefulProgram {
+  readonly buckets: readonly GradientBucket[];
+}
+
+/** The phases of a step, in order; `accumulate` is `gradients` for every microbatch after the first. */
+export type TrainPhase = 'gradients' | 'accumulate' | 'measure' | 'apply' | 'evaluate';
+
+/** The settings that the update reads. */
+export interface UpdateConfig {
+  readonly optimizer: OptimizerConfig;
+  /** Steps of the whole run, for the schedule. */
+  readonly steps: number;
+}
+
+const SCALAR: TensorSpec = { shape: [], dtype: 'float32' };
 
 /**
- * The training of a run's model, phase by phase as `stepProgram` has it. Where the run has expert workers, the MoE layers
- * of `gradients` give out rows and wait for late inputs, see `exchangeNames`. Where sequences are held out there is
- * `evaluate` as well, see `evaluatePhase`.
+ * The program that `trainStep` runs:
+ * - `gradients`: one microbatch → sums of the gradients in flat buckets, with the totals of the step behind bucket 0;
+ * - `accumulate`: the same, added to the buckets of the microbatches before;
+ * - `measure`: reduced buckets → `loss`, `gradNorm`, `lossTokens` and `stats` of the step;
+ * - `apply`: reduced buckets → clipped AdamW update under the schedule, and the `learningRate` it used;
+ * - `evaluate`: one microbatch → `lossSum` and `lossTokens`, without gradients.
+ *
+ * With remote experts, the passes also give out rows and wait for answers at every MoE layer, see `exchangeNames`.
  */
-export function trainProgram(config: RunConfig): TrainProgram {
-  const { model, data, microbatchSize, optimizer, steps } = config;
-  const hasExperts = config.expertWorkers === 0;
-  const parameters = modelParameters(model).filter(({ name }) => hasExperts || !isExpertTensor(name));
-  const program = stepProgram({
-    name: config.recipe,
-    parameters,
-    batch: {
-      ...batchSpecs(model, microbatchSize, data.imagesPerSequence),
-      ...(hasExperts ? {} : remoteInputs(config)),
+export function trainProgram(task: TrainTask, update: UpdateConfig): TrainProgram {
+  const { parameters, remoteExperts } = task;
+  const buckets = gradientBuckets(parameters, task.statsLength);
+  const reduced = bucketInputs(buckets);
+  const trainInputs = { ...task.batch, ...remoteExperts?.trainInputs };
+  const phases: Record<TrainPhase, Phase> = {
+    gradients: { inputs: trainInputs, run: (context) => microbatchGradients(task, buckets, context) },
+    accumulate: {
+      inputs: { ...trainInputs, ...reduced },
+      run: (context) => {
+        const outputs = microbatchGradients(task, buckets, context);
+        const added = buckets.map(({ name }) => [name, tf.add(outputs[name] as tf.Tensor, context.input(name))]);
+        return { ...outputs, ...Object.fromEntries(added) };
+      },
     },
-    gradients: (context, buckets) => microbatchGradients(config, parameters, buckets, context),
-    signals: moeSignalsLength(model),
-    optimizer,
-    steps,
-    isElsewhere: (name) => !hasExperts && isStoredExpert(name),
-  });
-  if (config.evaluation.sequencesPerSource === 0) return program;
-  return { ...program, phases: { ...program.phases, evaluate: evaluatePhase(config) } };
+    measure: { inputs: reduced, run: (context) => measure(buckets, context) },
+    apply: {
+      inputs: { ...reduced, gradNorm: SCALAR, step: SCALAR },
+      run: (context) => applyUpdate(task, update, buckets, context),
+    },
+    evaluate: {
+      inputs: { ...task.batch, ...remoteExperts?.evaluateInputs },
+      run: (context) => evaluate(task, context),
+    },
+  };
+  return { name: task.name, phases, parameters, buckets, ...trainedState(parameters, task.isRemote) };
+}
+
+/** One microbatch forwards and back. Gradients are sums: only `measure` and `apply` divide, by the tokens of all ranks. */
+function microbatchGradients(
+  task: TrainTask,
+  buckets: readonly GradientBucket[],
+  context: PhaseContext,
+): Record<string, tf.Tensor> {
+  const batch = batchOf(task, context);
+  const names = task.parameters.map(({ name }) => name);
+  const weights = names.map((name) => context.read(name));
+  const aux = new AuxOutputs();
+  const { grads } = tf.valueAndGrads((...weights: tf.Tensor[]) => {
+    const parameter = lookup(names, weights);
+    const { objective, lossSum, stats } = task.forward(
+      forwardPass(context, aux, { batch, parameter, isTraining: true }),
+    );
+    aux.capture('lossSum', lossSum);
+    if (stats !== undefined) aux.capture('stats', stats);
+    return objective;
+  })(weights);
+  const { lossSum, stats, ...captured } = aux.collect();
+  const totals = {
+    lossSum: flatten(lossSum as tf.Tensor),
+    lossTokens: flatten(task.lossTokens(batch)),
+    stats: stats as tf.Tensor1D | undefined,
+  };
+  return { ...packBuckets(buckets, lookup(names, grads), totals), ...captured };
+}
+
+/** The norm is not finite when any gradient is not, which is how ranks learn that a step must not be applied. */
+function measure(buckets: readonly GradientBucket[], context: PhaseContext): Record<string, tf.Tensor> {
+  const { lossSum, lossTokens, stats } = unpackTotals(context, buckets);
+  const norm = globalNorm(buckets.map((bucket) => flatGradients(context, bucket)));
+  const means = { loss: tf.div(lossSum, lossTokens), gradNorm: tf.div(norm, lossTokens) };
+  return { ...means, lossTokens, ...(stats === undefined ? {} : { stats }) };
+}
+
+/** The norm comes in from outside: with expert workers it is that of the whole model, of which this rank holds a part. */
+function applyUpdate(
+  { parameters }: TrainTask,
+  { optimizer, steps }: UpdateConfig,
+  buckets: readonly GradientBucket[],
+  context: PhaseContext,
+): Record<string, tf.Tensor> {
+  const { lossTokens } = unpackTotals(context, buckets);
+  const clip = clipScale(context.input('gradNorm') as tf.Scalar, optimizer.clipNorm);
+  const gradient = unpackGradients(context, buckets);
+  const step = context.input('step') as tf.Scalar;
+  const factor = scheduleFactor(optimizer, steps, step);
+  adamwApply(context, optimizer, parameters, { gradient, gradientScale: tf.div(clip, lossTokens), step, factor });
+  return { learningRate: tf.mul(factor, optimizer.learningRate) };
+}
+
+function evaluate(task: TrainTask, context: PhaseContext): Record<string, tf.Tensor> {
+  const batch = batchOf(task, context);
+  const parameter = (name: string) => context.read(name);
+  const aux = new AuxOutputs();
+  const { lossSum } = task.forward(forwardPass(context, aux, { batch, parameter, isTraining: false }));
+  return { lossSum, lossTokens: task.lossTokens(batch), ...aux.collect() };
+}
+
+function batchOf({ batch }: TrainTask, context: PhaseContext): TaskBatch {
+  return Object.fromEntries(Object.keys(batch).map((name) => [name, context.input(name)]));
+}
+
+function forwardPass(
+  context: PhaseContext,
+  aux: AuxOutputs,
+  pass: Pick<ForwardPass, 'batch' | 'parameter' | 'isTraining'>,
+): ForwardPass {
+  return {
+    ...pass,
+    capture: (name, tensor) => aux.capture(name, tensor),
+    pendingInput: (name) => context.input(name),
+  };
+}
+
+/** Captures extra tensors computed inside `tf.valueAndGrads`, which returns only the loss and its gradients. */
+class AuxOutputs {
+  readonly #captured = new Map<string, tf.Tensor>();
+
+  capture(name: string, tensor: tf.Tensor): void {
+    this.#captured.set(name, tf.keep(tf.clone(tensor)));
+  }
+
+  /** What was captured, by name, as tensors of the scope of the caller. May be called once. */
+  collect(): Record<string, tf.Tensor> {
+    const collected = [...this.#captured].map(([name, tensor]) => {
+      const own = tf.clone(tensor);
+      tensor.dispose();
+      return [name, own] as const;
+    });
+    this.#captured.clear();
+    return Object.fromEntries(collected);
+  }
+}
+
+function lookup(names: readonly string[], tensors: readonly tf.Tensor[]): (name: string) => tf.Tensor {
+  const byName = new Map(names.map((name, i) => [name, tensors[i] as tf.Tensor]));
+  return (name) => byName.get(name) as tf.Tensor;
+}
+
+function flatten(scalar: tf.Tensor): tf.Tensor1D {
+  return tf.reshape(scalar, [1]);
 }

@@ -5,7 +5,7 @@ import { type Assignment, type CoordinatorMessage, Role, type WorkerMessage } fr
 import { pairedStreams } from '@weft/rpc';
 import { createLogger, WorkerMetrics } from '@weft/telemetry';
 import { FakeClock, tinyRun, waitFor } from '@weft/testing';
-import type { CoordinatorLink, GenerationPlan, SessionOptions, TrainOutcome, TrainSignals } from '@weft/training';
+import type { CoordinatorPort, GenerationPlan, SessionOptions, TrainOutcome, TrainSignals } from '@weft/training';
 import { timerHeart } from '../heart.js';
 import type { Session } from '../run-on-worker.js';
 import { Worker } from '../worker.js';
@@ -17,7 +17,7 @@ type Body<Kind extends string> = Extract<NonNullable<WorkerMessage['body']>, { $
 /** A call of `train` under way, for the test to play the trainer. */
 export interface TrainCall {
   readonly plan: GenerationPlan;
-  readonly link: CoordinatorLink;
+  readonly link: CoordinatorPort;
   readonly signals: TrainSignals;
   readonly finish: (outcome: TrainOutcome) => void;
   readonly fail: (error: WeftError) => void;
@@ -36,7 +36,7 @@ export class StagedSession implements Session {
     this.options = options;
   }
 
-  train(plan: GenerationPlan, _: unknown, link: CoordinatorLink, signals: TrainSignals): Promise<TrainOutcome> {
+  train(plan: GenerationPlan, _: unknown, link: CoordinatorPort, signals: TrainSignals): Promise<TrainOutcome> {
     return new Promise((finish, fail) => {
       this.calls.push({ plan, link, signals, finish, fail });
       // As the real one does when it is told to let go between two steps.

@@ -1,7 +1,7 @@
 import { Random } from '@weft/common';
-import { type PhaseContext, tf } from '@weft/engine';
+import { type PhaseContext, tf } from '@weft/tensor';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { adamwApply, adamwState, type OptimizedParameter } from './adamw.js';
+import { adamwApply, adamwState, clipScale, globalNorm, type OptimizedParameter } from './adamw.js';
 
 beforeAll(() => tf.setBackend('cpu'));
 
@@ -136,5 +136,26 @@ describe('AdamW', () => {
     for (const [i, p] of valuesOf(state, 'decoder/norm').entries()) {
       expect((before[i] ?? Number.NaN) - p).toBeCloseTo(config.learningRate, 4);
     }
+  });
+});
+
+const value = (scalar: tf.Tensor) => scalar.dataSync()[0];
+
+describe('clipping by the global norm', () => {
+  test('takes all gradients as one vector', () => {
+    expect(value(globalNorm([tf.tensor2d([[1, -2]]), tf.scalar(4), tf.tensor1d([2])]))).toBe(5);
+    expect(value(globalNorm([tf.tensor1d([3, 4])]))).toBe(5);
+  });
+
+  test('leaves small gradients exactly as they are and brings large ones down to the limit', () => {
+    expect(value(clipScale(tf.scalar(0), 1))).toBe(1);
+    expect(value(clipScale(tf.scalar(0.999), 1))).toBe(1);
+    expect(value(clipScale(tf.scalar(1), 1))).toBe(1);
+    expect(value(clipScale(tf.scalar(8), 2))).toBe(0.25);
+  });
+
+  test('shows a gradient that is not finite', () => {
+    expect(value(globalNorm([tf.tensor1d([1, Number.NaN]), tf.scalar(1)]))).toBeNaN();
+    expect(value(globalNorm([tf.tensor1d([1, Number.POSITIVE_INFINITY])]))).toBe(Number.POSITIVE_INFINITY);
   });
 });

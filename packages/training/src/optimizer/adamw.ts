@@ -1,7 +1,17 @@
 import type { OptimizerConfig } from '@weft/config';
-import { adamUpdate, type PhaseContext, type TensorSpec, tf } from '@weft/engine';
+import { adamUpdate, type PhaseContext, type TensorSpec, tf } from '@weft/tensor';
 
-/** A parameter as the optimizer sees it; every `ParameterSpec` of the model is one. */
+/** The L2 norm of all gradients together, as if they were one vector. Not finite when any of them is not. */
+export function globalNorm(gradients: readonly tf.Tensor[]): tf.Scalar {
+  return tf.sqrt(tf.addN<tf.Scalar>(gradients.map((gradient) => tf.sum<tf.Scalar>(tf.square(gradient)))));
+}
+
+/** The factor, at most 1, that brings gradients of this norm down to `clipNorm`. */
+export function clipScale(norm: tf.Scalar, clipNorm: number): tf.Scalar {
+  return tf.div(clipNorm, tf.maximum(norm, clipNorm));
+}
+
+/** A parameter as the optimizer sees it. */
 export interface OptimizedParameter {
   readonly name: string;
   readonly shape: readonly number[];
@@ -9,29 +19,29 @@ export interface OptimizedParameter {
   readonly weightDecay: boolean;
 }
 
-/** What the update needs of the optimizer's configuration. */
+/** The settings that the update reads. */
 export type AdamwConfig = Pick<OptimizerConfig, 'learningRate' | 'weightDecay' | 'beta1' | 'beta2' | 'epsilon'>;
 
-/** The resident state of the optimizer: the two moments of every parameter. All start at 0. */
+/** The state of the optimizer: two moments for every parameter, named by `momentNames`. All start at 0. */
 export function adamwState(
   parameters: readonly Pick<OptimizedParameter, 'name' | 'shape'>[],
 ): Readonly<Record<string, TensorSpec>> {
   return Object.fromEntries(
     parameters.flatMap(({ name, shape }) =>
-      [firstMoment(name), secondMoment(name)].map((state) => [state, { shape, dtype: 'float32' } as const]),
+      momentNames(name).map((moment) => [moment, { shape, dtype: 'float32' } as const]),
     ),
   );
 }
 
-/** What one step needs besides parameters and configuration. */
+/** The quantities that differ from step to step. */
 export interface AdamwStep {
   /** The gradient of a parameter by name, already reduced over ranks. */
   readonly gradient: (name: string) => tf.Tensor;
-  /** c, by which gradients are multiplied first, as clipping does. */
+  /** What gradients are multiplied by first: clipping, and the division by the loss tokens. */
   readonly gradientScale: tf.Scalar;
   /** t, from 1, float32. */
   readonly step: tf.Scalar;
-  /** s(t). */
+  /** s(t), the schedule. */
   readonly factor: tf.Scalar;
 }
 
@@ -51,26 +61,24 @@ export function adamwApply(
   { gradient, gradientScale, step, factor }: AdamwStep,
 ): void {
   const { learningRate, weightDecay, beta1, beta2, epsilon } = config;
-  const kept = tf.sub(1, tf.mul(factor, weightDecay));
+  const decayFactor = tf.sub(1, tf.mul(factor, weightDecay));
   const scalars = { learningRate: tf.mul(factor, learningRate), beta1, beta2, epsilon, step, gradientScale } as const;
 
   for (const { name, weightDecay: decays } of parameters) {
+    const [firstMoment, secondMoment] = momentNames(name);
     const before = {
       parameter: context.read(name),
-      firstMoment: context.read(firstMoment(name)),
-      secondMoment: context.read(secondMoment(name)),
+      firstMoment: context.read(firstMoment),
+      secondMoment: context.read(secondMoment),
     };
-    const after = adamUpdate(before, gradient(name), { ...scalars, kept: decays ? kept : undefined });
+    const after = adamUpdate(before, gradient(name), { ...scalars, kept: decays ? decayFactor : undefined });
     context.assign(name, after.parameter);
-    context.assign(firstMoment(name), after.firstMoment);
-    context.assign(secondMoment(name), after.secondMoment);
+    context.assign(firstMoment, after.firstMoment);
+    context.assign(secondMoment, after.secondMoment);
   }
 }
 
-function firstMoment(name: string): string {
-  return `adam/m/${name}`;
-}
-
-function secondMoment(name: string): string {
-  return `adam/v/${name}`;
+/** Where the state holds the moments m and v of a parameter. */
+export function momentNames(parameter: string): readonly [firstMoment: string, secondMoment: string] {
+  return [`adam/m/${parameter}`, `adam/v/${parameter}`];
 }

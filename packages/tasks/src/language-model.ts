@@ -1,0 +1,90 @@
+import { SOURCES } from '@weft/common';
+import type { RunConfig } from '@weft/config';
+import { Dataset, heldOutBatches, SliceLoader } from '@weft/data';
+import { MixtureSchedule } from '@weft/mixture';
+import {
+  type Batch,
+  batchSpecs,
+  decodeMoeSignals,
+  isExpertTensor,
+  lossParts,
+  modelParameters,
+  moeSignalsLength,
+  stackOf,
+  withoutJitter,
+} from '@weft/model';
+import { tf } from '@weft/tensor';
+import { remoteExpertLayers, remoteExperts } from './remote-experts.js';
+import { taskParameter } from './task-parameter.js';
+import type { BatchLoader, TaskBatch, TaskData, TrainTask } from './train-task.js';
+
+/**
+ * Multimodal language modelling: predict the next text token of packed sequences of text and images. The loss is the
+ * cross-entropy in nats over the text targets; MoE models add the auxiliary losses of their routers to the objective.
+ * Where the run has expert workers, the rank holds no experts and its MoE layers exchange rows with them.
+ */
+export function languageModel(config: RunConfig): TrainTask {
+  const { model, data, microbatchSize } = config;
+  const isRemote = config.expertWorkers > 0;
+  const parameters = modelParameters(model).filter(({ name }) => !isRemote || !isExpertTensor(name));
+  return {
+    name: config.recipe,
+    parameters: parameters.map(taskParameter),
+    batch: batchSpecs(model, microbatchSize, data.imagesPerSequence),
+    statsLength: moeSignalsLength(model),
+    remoteExperts: isRemote ? remoteExpertLayers(config) : undefined,
+    forward: (pass) => {
+      const asTrained = pass.isTraining ? model : withoutJitter(model);
+      const experts = isRemote ? remoteExperts(pass) : undefined;
+      const parts = lossParts(asTrained, pass.parameter, modelBatch(pass.batch), experts);
+      return { objective: parts.objective, lossSum: parts.crossEntropy, stats: parts.moeSignals };
+    },
+    lossTokens: (batch) => tf.sum(modelBatch(batch).lossMask_BT),
+    readStats: (sums, lossTokens) => ({ moeLayers: decodeMoeSignals(model, sums, lossTokens) }),
+    isRemote: (storedName) => isRemote && stackOf(storedName) !== undefined,
+    openData: () => openData(config),
+  };
+}
+
+/** The phases declare exactly the arrays of `batchSpecs`. */
+function modelBatch(batch: TaskBatch): Batch {
+  return batch as Batch;
+}
+
+async function openData(config: RunConfig): Promise<TaskData> {
+  const dataset = await Dataset.open({ data: config.data, model: config.model });
+  return {
+    identity: dataset.identity,
+    openLoader: () => openLoader(config, dataset),
+    heldOut: SOURCES.map((source) => ({
+      source,
+      weight: config.data.weights[source],
+      async *microbatches(rank, worldSize) {
+        const { evaluation, microbatchSize } = config;
+        const heldOut = evaluation.sequencesPerSource;
+        const batches = heldOutBatches({ dataset, source, heldOut, microbatchSize, rank, worldSize });
+        for await (const arrays of batches) yield { ...arrays };
+      },
+    })),
+    close: () => dataset.close(),
+  };
+}
+
+function openLoader(config: RunConfig, dataset: Dataset): BatchLoader {
+  const loader = new SliceLoader({
+    dataset,
+    schedule: new MixtureSchedule(config.data.weights),
+    seed: config.seed,
+    microbatchSize: config.microbatchSize,
+    globalBatchSize: config.globalBatchSize,
+    prefetchSteps: config.data.prefetchSteps,
+    heldOutPerSource: config.evaluation.sequencesPerSource,
+  });
+  return {
+    load: async (step, rank, worldSize) => {
+      const { microbatches, digest } = await loader.load(step, rank, worldSize);
+      return { microbatches: microbatches.map((arrays) => ({ ...arrays })), digest };
+    },
+    close: () => loader.close(),
+  };
+}

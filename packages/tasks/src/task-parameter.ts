@@ -1,0 +1,36 @@
+import { denseTwin, initialValue, isRouter, type ParameterSpec, type StoredTensor, storedTensors } from '@weft/model';
+
+/** One trainable array of a task. */
+export interface TaskParameter {
+  /** Unique within the task. */
+  readonly name: string;
+  readonly shape: readonly number[];
+  /** Whether weight decay pulls it towards 0. */
+  readonly weightDecay: boolean;
+  /** How it lies in a checkpoint: as itself, or in parts that other processes may hold on resume. */
+  readonly stored: readonly StoredPart[];
+  /** The value before the first step, row-major. It follows from seed and name alone, whatever the number of ranks. */
+  readonly initialValue: (seed: number) => Float32Array;
+}
+
+/** A tensor of a checkpoint, and the part of a parameter that it holds. */
+export interface StoredPart extends StoredTensor {
+  /** Tensors of an earlier run's checkpoint that may become this part when a run begins from its weights, best first. */
+  readonly initialSources: readonly string[];
+  /** Whether the seed decides where none of them exists; otherwise that checkpoint is of another model. */
+  readonly maySeed: boolean;
+}
+
+/**
+ * A parameter of `@weft/model`. A stack of experts lies in checkpoints as one tensor per expert, and an expert may begin
+ * as a copy of the feed-forward of a dense model, while a router, which no dense model has, begins from the seed.
+ */
+export function taskParameter(spec: ParameterSpec): TaskParameter {
+  const { name, shape, weightDecay, firstExpert } = spec;
+  const maySeed = isRouter(name);
+  const stored = storedTensors(name, shape, firstExpert).map((part) => {
+    const twin = denseTwin(part.name);
+    return { ...part, initialSources: twin === undefined ? [part.name] : [part.name, twin], maySeed };
+  });
+  return { name, shape, weightDecay, stored, initialValue: (seed) => initialValue(spec, seed) };
+}

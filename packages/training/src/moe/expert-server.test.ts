@@ -1,0 +1,146 @@
+import { createExecutor } from '@weft/backend-tensorflow';
+import { inMemoryExchange } from '@weft/collectives';
+import { resolveRunConfig } from '@weft/config';
+import { moeLayers, moeShape } from '@weft/model';
+import type { Executor } from '@weft/tensor';
+import { afterAll, beforeEach, expect, test } from 'vitest';
+import { CheckpointSaver, expertShare } from '../checkpoint-saver.js';
+
+import type { ExpertDecision, GenerationPlan } from '../ports.js';
+import { initialiseState } from '../state.js';
+import { exchangeShape } from './exchange-plan.js';
+import { expertProgram } from './expert-program.js';
+import { type ExpertStepResult, serveExperts } from './expert-server.js';
+
+const config = resolveRunConfig({
+  steps: 4,
+  workers: 2,
+  expertWorkers: 1,
+  globalBatchSize: 2,
+  microbatchSize: 1,
+  model: {
+    sequenceLength: 8,
+    vision: { imageSize: 8, patchSize: 4, width: 8, depth: 1, heads: 2, feedForwardWidth: 8 },
+    connector: { tokensPerImage: 4 },
+    decoder: { width: 4, depth: 2, heads: 1, feedForwardWidth: 4, moe: { experts: 2, everyLayers: 2 } },
+  },
+  data: { directory: 'none' },
+  optimizer: { learningRate: 1e-2, warmupSteps: 0 },
+});
+const shape = exchangeShape(config, 1);
+const { slots } = moeShape(config.model, config.microbatchSize);
+const [layer = 0] = moeLayers(config.model.decoder);
+const program = expertProgram(config, shape.placement[0]!);
+const decided: ExpertDecision = { apply: true, gradNorm: 1, lossTokens: 5 };
+const plan: GenerationPlan = {
+  generation: 1,
+  rank: 0,
+  worldSize: 2,
+  expertWorkers: 1,
+  firstStep: 1,
+  state: { kind: 'fresh' },
+};
+
+let executor: Executor;
+const executors: Executor[] = [];
+beforeEach(async () => {
+  executor = createExecutor(program, { kind: 'javascript', precision: 'fp32', threads: 1 });
+  executors.push(executor);
+  await initialiseState(executor, program, 3);
+});
+afterAll(async () => {
+  for (const each of executors) await each.dispose();
+});
+
+/** An expert worker at work for two ranks, with a coordinator whose words are the test's. */
+function serving(rankTimeoutMs = 60_000) {
+  const exchange = inMemoryExchange({ worldSize: 2, shape });
+  const [host] = exchange.hosts;
+  const steps: ExpertStepResult[] = [];
+  let decide: (decision: ExpertDecision) => void = () => {};
+  let release: (reason: Error) => void = () => {};
+  const decision = () =>
+    new Promise<ExpertDecision>((resolve, reject) => {
+      decide = resolve;
+      release = reject;
+    });
+  const outcome = serveExperts({
+    config,
+    program,
+    executor,
+    host: host!,
+    coordinator: { decision, checkpointPart: () => {} },
+    plan,
+    signals: { released: new AbortController().signal, stop: { afterStep: undefined } },
+    saver: new CheckpointSaver({ executor, layout: program.layout, runDirectory: 'none', share: expertShare }),
+    onStep: (result) => void steps.push(result),
+    rankTimeoutMs,
+  }).then(
+    () => 'ended',
+    (thrown: unknown) => String(thrown),
+  );
+  const { ranks } = exchange;
+  return { ranks, steps, outcome, decide: () => decide(decided), release: () => release(new Error('released')) };
+}
+
+/** The ranks bring their microbatch through the layer and back, and hear the norm: now they can vote. */
+async function bringToTheVote({ ranks }: Pick<ReturnType<typeof serving>, 'ranks'>, step: number): Promise<void> {
+  const length = 2 * slots * config.model.decoder.width;
+  const rows = () => ({
+    filled_EG: Int32Array.of(1, 1),
+    rows_ECD: new Float32Array(length).fill(0.5),
+    answer_ECD: new Float32Array(length),
+  });
+  await Promise.all(
+    ranks.map(async (rank) => {
+      for (const direction of ['forward', 'backward'] as const)
+        await rank.exchange({ direction, step, microbatch: 0, layer }, rows());
+      expect(await rank.squaredNorms(step)).toHaveLength(1);
+    }),
+  );
+}
+
+const aWhile = () => new Promise((resolve) => setTimeout(resolve, 20));
+
+/** What nobody caught while `act` ran, which would end the process and the experts with it. */
+async function surprisesOf(act: () => void): Promise<readonly unknown[]> {
+  const surprises: unknown[] = [];
+  const note = (reason: unknown) => void surprises.push(reason);
+  process.on('unhandledRejection', note);
+  act();
+  await aWhile();
+  process.off('unhandledRejection', note);
+  return surprises;
+}
+
+test('a rank that is gone after the vote does not keep an expert worker from the decision', async () => {
+  const at = serving();
+  await bringToTheVote(at, 1);
+  await at.ranks[1]!.close();
+  await aWhile();
+  expect(at.steps).toEqual([]);
+  at.decide();
+  expect(await at.outcome).toContain('rank 1 of run in-memory, generation 1 is gone');
+  expect(at.steps).toMatchObject([{ step: 1, applied: true }]);
+  expect(await surprisesOf(at.release)).toEqual([]);
+});
+
+test('a rank that is gone before the vote ends the generation', async () => {
+  const at = serving();
+  await bringToTheVote(at, 1);
+  at.decide();
+  await aWhile();
+  await at.ranks[0]!.close();
+  expect(await at.outcome).toContain('rank 0 of run in-memory, generation 1 is gone');
+  expect(at.steps).toHaveLength(1);
+  expect(await surprisesOf(at.release)).toEqual([]);
+});
+
+test('a rank that others wait for in vain is named, and they hear it', async () => {
+  const at = serving(50);
+  const waiting = bringToTheVote({ ranks: at.ranks.slice(0, 1) }, 1);
+  await expect(waiting).rejects.toThrow(
+    'rank 1 brought nothing of step 1, microbatch 0 for 0.05 s while others waited',
+  );
+  expect(await at.outcome).toContain('rank 1 brought nothing of step 1');
+});

@@ -1,0 +1,98 @@
+import { cpus } from 'node:os';
+import { createExecutor, type EngineKind, hasNativeLibrary } from '@weft/backend-tensorflow';
+import type { Manifest } from '@weft/checkpoint';
+import { WeftError } from '@weft/common';
+import type { RunConfig } from '@weft/config';
+import type { Executor } from '@weft/tensor';
+import { CheckpointSaver, type CheckpointSaverOptions } from './checkpoint-saver.js';
+import type { GenerationPlan, TrainOutcome, TrainSignals } from './ports.js';
+import { type StatefulProgram, TrainState } from './state.js';
+
+/** What a session is told about its process. */
+export interface ProcessOptions {
+  readonly config: RunConfig;
+  /** Where the run keeps its files; checkpoints go below it. */
+  readonly runDirectory: string;
+  /** Processes of the run that share this host's cores; default 1. */
+  readonly localWorkers?: number;
+  /** Threads inside one op; default: the run's setting, or this process's share of the cores. */
+  readonly threads?: number;
+}
+
+export interface RunEngineOptions<P extends StatefulProgram> extends ProcessOptions {
+  readonly program: P;
+  readonly share: CheckpointSaverOptions['share'];
+  /** Throws to refuse a checkpoint before it is loaded. Default: every one is accepted. */
+  readonly check?: (manifest: Manifest, directory: string) => void;
+}
+
+/**
+ * The engine of a run in one process, rank or expert worker, with the run's state and checkpoints. It is kept from
+ * generation to generation, so that a new one can go on from memory.
+ */
+export class RunEngine<P extends StatefulProgram> {
+  readonly program: P;
+  readonly executor: Executor;
+  readonly saver: CheckpointSaver;
+  readonly state: TrainState;
+
+  /** @throws WeftError `native_library` when the settings need TensorFlow and it cannot be loaded. */
+  constructor(options: RunEngineOptions<P>) {
+    const { config, program, runDirectory, share, check } = options;
+    const { precision, activationCheckpointing: recompute, seed, initFrom } = config;
+    const kind = chooseEngine(config);
+    const executor = createExecutor(program, { kind, precision, recompute, threads: localThreads(options) });
+    this.program = program;
+    this.executor = executor;
+    this.saver = new CheckpointSaver({ executor, layout: program.layout, runDirectory, share });
+    this.state = new TrainState({ executor, program, seed, initFrom, check });
+  }
+
+  /**
+   * Brings the state to where a generation begins and runs it.
+   * @throws WeftError `cancelled` when the generation was released meanwhile, whatever failed then.
+   */
+  async runGeneration(
+    plan: GenerationPlan,
+    { released }: TrainSignals,
+    run: () => Promise<TrainOutcome>,
+  ): Promise<TrainOutcome> {
+    try {
+      await this.state.prepare(plan);
+      return await run();
+    } catch (thrown) {
+      if (!released.aborted) throw thrown;
+      throw new WeftError('cancelled', `generation ${plan.generation} was released`, { cause: thrown });
+    }
+  }
+
+  /** Frees the engine; waits for a checkpoint that is being written. */
+  async close(): Promise<void> {
+    await this.saver.settled().catch(() => {});
+    await this.executor.dispose();
+  }
+}
+
+/**
+ * The engine a run's settings ask for; `auto` takes TensorFlow where its library is.
+ * @throws WeftError `native_library` when bf16 or activation checkpointing is asked of the JavaScript engine.
+ */
+function chooseEngine({ engine, precision, activationCheckpointing }: RunConfig): EngineKind {
+  if (engine.backend === 'tensorflow' || (engine.backend === 'auto' && hasNativeLibrary())) return 'graph';
+  const refuse = (message: string, setting: string) =>
+    new WeftError('native_library', message, { cure: `set ${setting}, or set up TensorFlow (weft doctor says how)` });
+  if (precision === 'bf16') {
+    throw refuse('precision is bf16, which the JavaScript engine does not have', 'precision to fp32');
+  }
+  if (activationCheckpointing !== 'none') {
+    const message = `activationCheckpointing is ${activationCheckpointing}, but the JavaScript engine keeps every activation`;
+    throw refuse(message, 'activationCheckpointing to none');
+  }
+  return 'javascript';
+}
+
+/** Threads inside one op: as wanted, as the run says, or this process's share of the host's cores. */
+function localThreads({ config, localWorkers = 1, threads }: ProcessOptions): number {
+  const wanted = threads ?? config.engine.threadsPerWorker;
+  return wanted > 0 ? wanted : Math.max(1, Math.floor(cpus().length / localWorkers));
+}

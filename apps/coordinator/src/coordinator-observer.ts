@@ -2,11 +2,11 @@ import type { RunStatus } from '@weft/contracts';
 import type { ClusterEvent, ClusterState, Command, Decision, RunRecord } from '@weft/coordination';
 import type { CoordinatorMetrics, Logger } from '@weft/telemetry';
 
-/** Turns decisions into log lines and numbers. */
+/** Turns decisions into log lines and metrics. */
 export class CoordinatorObserver {
   readonly #log: Logger;
   readonly #metrics: CoordinatorMetrics;
-  /** When steps were committed that may be saved, by run and step. */
+  /** When steps were committed whose checkpoint may still be written, by run and step. */
   readonly #committedMs = new Map<string, Map<number, number>>();
   readonly #checkpointBytes = new Map<string, number>();
 
@@ -18,13 +18,13 @@ export class CoordinatorObserver {
   observe(decision: Decision, event: ClusterEvent): void {
     const { records, commands, state } = decision;
     for (const { runId, record } of records) this.#count(runId, record);
-    for (const command of commands) this.#size(command);
+    for (const command of commands) this.#measureCheckpoint(command);
     // At every step only counters change.
-    if (!isRoutine(event, records)) this.#gauge(state);
-    this.#say(decision, event);
+    if (!isRoutine(event, records)) this.#updateGauges(state);
+    this.#logReason(decision, event);
   }
 
-  #say({ reason, records }: Decision, event: ClusterEvent): void {
+  #logReason({ reason, records }: Decision, event: ClusterEvent): void {
     if (reason === '') return;
     const fields = { event: event.kind, ...('runId' in event ? { runId: event.runId } : {}) };
     const kinds = new Set(records.map(({ record }) => record.kind));
@@ -46,7 +46,7 @@ export class CoordinatorObserver {
     if (record.kind === 'finished' || record.kind === 'stopped' || record.kind === 'failed') this.#forget(runId);
   }
 
-  #size(command: Command): void {
+  #measureCheckpoint(command: Command): void {
     if (command.kind !== 'writeManifest') return;
     const bytes = command.files.reduce((sum, file) => sum + file.bytes, 0);
     this.#checkpointBytes.set(command.runId, bytes);
@@ -64,12 +64,12 @@ export class CoordinatorObserver {
     this.#checkpointBytes.delete(runId);
   }
 
-  #gauge({ workers, runs }: ClusterState): void {
+  #updateGauges({ workers, runs }: ClusterState): void {
     const busy = [...workers.values()].filter(({ runId }) => runId !== undefined).length;
     this.#metrics.setWorkers({ attending: workers.size, busy });
-    const phases: Partial<Record<RunStatus, number>> = {};
-    for (const { state: durable } of runs.values()) phases[durable.status] = (phases[durable.status] ?? 0) + 1;
-    this.#metrics.setRuns(phases);
+    const statuses: Partial<Record<RunStatus, number>> = {};
+    for (const { state: durable } of runs.values()) statuses[durable.status] = (statuses[durable.status] ?? 0) + 1;
+    this.#metrics.setRuns(statuses);
   }
 }
 
@@ -77,7 +77,7 @@ function hasSkipped(records: Decision['records']): boolean {
   return records.some(({ record }) => record.kind === 'resumed' && record.skippedCheckpoints.length > 0);
 }
 
-/** What happens at every step, time going by, and messages that came too late. */
+/** Events of every step, ticks, and messages that came too late: logged only for debugging. */
 function isRoutine(event: ClusterEvent, records: Decision['records']): boolean {
   if (records.length > 0) return records.every(({ record }) => record.kind === 'committed');
   return 'generation' in event || event.kind === 'heartbeat' || event.kind === 'tick';

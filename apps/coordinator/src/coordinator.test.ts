@@ -9,7 +9,7 @@ import { openStore } from '@weft/store';
 import { FakeClock, type TemporaryDirectory, temporaryDirectory, waitFor } from '@weft/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Coordinator } from './coordinator.js';
-import { readRunLog } from './run-logs.js';
+import { readRunLog } from './run-files.js';
 import { launchRequest, openCoordinator } from './testing/open-coordinator.js';
 import { ScriptedWorker, type ScriptOptions } from './testing/scripted-worker.js';
 
@@ -98,7 +98,7 @@ describe('a coordinator', () => {
     );
   });
 
-  it('queues a run that lost its last worker and resumes it from the disk when workers attend', async () => {
+  it('queues a run that lost its last worker and resumes it from the disk when workers connect', async () => {
     await using opened = await openCoordinator(home);
     const { coordinator } = opened;
     const { runId } = await coordinator.runs.launch(launchRequest());
@@ -113,7 +113,7 @@ describe('a coordinator', () => {
 
   it('gives up a worker that is silent, closes its stream and says why', async () => {
     const clock = new FakeClock();
-    await using opened = await openCoordinator(home, { clock, settings: { heartbeatTimeoutMs: 1000 } });
+    await using opened = await openCoordinator(home, { clock, timeouts: { heartbeatTimeoutMs: 1000 } });
     const [silent] = workers(opened.coordinator, ['silent']);
     await waitFor('the worker', () => opened.coordinator.runs.cluster().workers.length === 1);
     expect(opened.coordinator.oldestHeartbeatAge()).toBe(0);
@@ -128,21 +128,21 @@ describe('a coordinator', () => {
     await passing;
   });
 
-  it('takes a beat from beside the stream for a sign of life', async () => {
+  it('takes a heartbeat from beside the stream as one', async () => {
     const clock = new FakeClock();
-    await using opened = await openCoordinator(home, { clock, settings: { heartbeatTimeoutMs: 1000 } });
+    await using opened = await openCoordinator(home, { clock, timeouts: { heartbeatTimeoutMs: 1000 } });
     const { coordinator } = opened;
     workers(coordinator, ['busy']);
     await waitFor('the worker', () => coordinator.runs.cluster().workers.length === 1);
     for (let i = 0; i < 10; i++) {
       await clock.advance(400);
-      coordinator.attendance.beat('busy');
+      coordinator.workers.heartbeat('busy');
     }
     expect(coordinator.runs.cluster().workers).toHaveLength(1);
-    expect(() => coordinator.attendance.beat('nobody')).toThrow('worker nobody does not attend');
+    expect(() => coordinator.workers.heartbeat('nobody')).toThrow('worker nobody is not connected');
   });
 
-  it('replaces the stream of a worker that attends again', async () => {
+  it('replaces the stream of a worker that connects again', async () => {
     await using opened = await openCoordinator(home);
     const [first] = workers(opened.coordinator, ['a']);
     await waitFor('the worker', () => opened.coordinator.runs.cluster().workers.length === 1);
@@ -283,10 +283,10 @@ describe('watching a run', () => {
     const { coordinator } = opened;
     const { runId } = await coordinator.runs.launch(launchRequest());
     let goOn = () => {};
-    const gate = new Promise<void>((resolve) => {
+    const barrier = new Promise<void>((resolve) => {
       goOn = resolve;
     });
-    workers(coordinator, ['a', 'b'], { beforeStep: (step) => (step === 4 ? gate : undefined) });
+    workers(coordinator, ['a', 'b'], { beforeStep: (step) => (step === 4 ? barrier : undefined) });
     await waitFor('step 3', () => coordinator.runs.get(runId).step === 3);
     const seen: string[] = [];
     const steps: number[] = [];

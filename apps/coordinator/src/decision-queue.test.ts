@@ -27,7 +27,7 @@ function noting(append: () => Promise<void> = async () => {}) {
       await append();
       for (const { record } of records) notes.push(`wrote ${record.kind}`);
     },
-    carryOut: async ({ commands }) => {
+    execute: async ({ commands }) => {
       for (const { kind } of commands) notes.push(`did ${kind}`);
     },
   });
@@ -38,10 +38,10 @@ describe('the queue of decisions', () => {
   it('writes a decision down before it acts, and takes the next event after that', async () => {
     const { queue, notes } = noting();
     await Promise.all([
-      queue.take({ kind: 'workerConnected', worker }),
-      queue.take({ kind: 'workerConnected', worker: { ...worker, workerId: 'b' } }),
-      queue.take(launch('x')),
-      queue.take({ kind: 'stop', runId: 'x', saveCheckpoint: false }),
+      queue.submit({ kind: 'workerConnected', worker }),
+      queue.submit({ kind: 'workerConnected', worker: { ...worker, workerId: 'b' } }),
+      queue.submit(launch('x')),
+      queue.submit({ kind: 'stop', runId: 'x', saveCheckpoint: false }),
     ]);
     expect(notes).toEqual([
       'wrote launched',
@@ -61,18 +61,18 @@ describe('the queue of decisions', () => {
     const { queue, notes } = noting(async () => {
       if (isBroken) throw new WeftError('unavailable', 'the disk is full');
     });
-    await expect(queue.take(launch('x'))).rejects.toThrow('the disk is full');
+    await expect(queue.submit(launch('x'))).rejects.toThrow('the disk is full');
     expect(queue.state.runs.size).toBe(0);
     expect(notes).toEqual([]);
     isBroken = false;
-    await queue.take(launch('x'));
+    await queue.submit(launch('x'));
     expect([...queue.state.runs.keys()]).toEqual(['x']);
   });
 
   it('goes on after an event that was refused', async () => {
     const { queue } = noting();
-    await expect(queue.take({ kind: 'stop', runId: 'nope', saveCheckpoint: true })).rejects.toThrow('no run "nope"');
-    await queue.take(launch('x'));
+    await expect(queue.submit({ kind: 'stop', runId: 'nope', saveCheckpoint: true })).rejects.toThrow('no run "nope"');
+    await queue.submit(launch('x'));
     expect(queue.state.runs.size).toBe(1);
   });
 });

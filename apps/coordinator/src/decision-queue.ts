@@ -1,23 +1,23 @@
-import type { Clock } from '@weft/common';
+import { type Clock, SerialQueue } from '@weft/common';
 import { type ClusterEvent, type ClusterState, type Decision, decide } from '@weft/coordination';
 
 export interface DecisionQueueOptions {
   readonly clock: Clock;
   readonly state: ClusterState;
-  /** Makes the records of a decision durable. When it fails, the decision has not been made. */
+  /** Makes the records of a decision durable. When it fails, the decision was not made. */
   readonly append: (records: Decision['records']) => Promise<void>;
-  /** Carries out a decision that was made. */
-  readonly carryOut: (decision: Decision, event: ClusterEvent) => Promise<void>;
+  /** Executes the commands of a decision whose records are durable. */
+  readonly execute: (decision: Decision, event: ClusterEvent) => Promise<void>;
 }
 
 /**
- * One event at a time: decide, write down, act. The state moves on only when the records are on disk, and nothing is
- * done before.
+ * Handles one event at a time: decide, write the records, execute the commands. The state changes only once the records
+ * are on disk, and nothing is executed before.
  */
 export class DecisionQueue {
   readonly #options: DecisionQueueOptions;
+  readonly #serial = new SerialQueue();
   #state: ClusterState;
-  #tail: Promise<unknown> = Promise.resolve();
 
   constructor(options: DecisionQueueOptions) {
     this.#options = options;
@@ -30,31 +30,29 @@ export class DecisionQueue {
   }
 
   /**
-   * Resolves when the event's decision is carried out.
+   * Resolves when the commands of the event's decision are executed.
    *
    * @throws what `decide` refuses the event with, or why its records could not be written.
    */
-  take(event: ClusterEvent): Promise<Decision> {
-    return this.takeMade(async () => event);
+  submit(event: ClusterEvent): Promise<Decision> {
+    return this.submitWith(async () => event);
   }
 
-  /** As `take`, for an event that is made when its turn has come: nothing is decided in between. */
-  takeMade(make: () => Promise<ClusterEvent>): Promise<Decision> {
-    return this.inTurn(async () => {
-      const { clock, append, carryOut } = this.#options;
+  /** Like `submit`, for an event that is made when the queue reaches it: nothing is decided in between. */
+  submitWith(make: () => Promise<ClusterEvent>): Promise<Decision> {
+    return this.runExclusive(async () => {
+      const { clock, append, execute } = this.#options;
       const event = await make();
       const decision = decide(clock.nowMs(), this.#state, event);
       await append(decision.records);
       this.#state = decision.state;
-      await carryOut(decision, event);
+      await execute(decision, event);
       return decision;
     });
   }
 
-  /** Runs something between two events. */
-  inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const done = this.#tail.then(work);
-    this.#tail = done.catch(() => {});
-    return done;
+  /** Runs `work` between two events. */
+  runExclusive<T>(work: () => Promise<T>): Promise<T> {
+    return this.#serial.run(work);
   }
 }

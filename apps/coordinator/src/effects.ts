@@ -4,24 +4,23 @@ import type { MetricsRow } from '@weft/contracts';
 import type { Assign, ClusterEvent, Command } from '@weft/coordination';
 import type { JobQueue } from '@weft/store';
 import type { Logger } from '@weft/telemetry';
-import { carryOutInQueue } from './queue-effects.js';
-import { findCheckpoint } from './run-checkpoints.js';
+import { executeInQueue } from './queue-jobs.js';
 import type { RunFiles } from './run-files.js';
 import type { Watchers } from './watchers.js';
-import { assignmentOf, messageOf, runFailureOf } from './wire.js';
-import type { WorkerStreams } from './worker-streams.js';
+import { assignmentMessage, commandMessage, failureFromError } from './wire.js';
+import type { WorkerStreams } from './worker-registry.js';
 
 export interface EffectsOptions {
   readonly streams: WorkerStreams;
   readonly watchers: Watchers;
   readonly jobs: JobQueue;
   readonly filesOf: (runId: string) => RunFiles;
-  /** For what an effect brings about later. */
+  /** Takes the events that commands lead to later. */
   readonly dispatch: (event: ClusterEvent) => void;
   readonly log: Logger;
 }
 
-/** Carries out commands: messages to workers, changes of the queue, files of runs. */
+/** Executes commands: messages to workers, changes of the queue, files of runs. */
 export class Effects {
   readonly #options: EffectsOptions;
 
@@ -29,19 +28,19 @@ export class Effects {
     this.#options = options;
   }
 
-  /** Never throws: an effect that a run cannot do without fails the run. */
-  async carryOut(command: Command): Promise<void> {
+  /** Never throws: a failed command that a run cannot do without fails the run. */
+  async execute(command: Command): Promise<void> {
     try {
-      await this.#carryOut(command);
+      await this.#execute(command);
     } catch (thrown) {
       const error = WeftError.from(thrown);
       this.#options.log.error({ error, command: command.kind }, `${command.kind} failed: ${error.sentence}`);
-      const runId = runOf(command);
-      if (runId !== undefined) this.#options.dispatch({ kind: 'runFailed', runId, failure: runFailureOf(error) });
+      const runId = affectedRun(command);
+      if (runId !== undefined) this.#options.dispatch({ kind: 'runFailed', runId, failure: failureFromError(error) });
     }
   }
 
-  async #carryOut(command: Command): Promise<void> {
+  async #execute(command: Command): Promise<void> {
     const { streams, filesOf } = this.#options;
     switch (command.kind) {
       case 'assign':
@@ -49,12 +48,12 @@ export class Effects {
       case 'decideStep':
       case 'stopRun':
       case 'release': {
-        const message = messageOf(command);
+        const message = commandMessage(command);
         for (const workerId of command.workerIds) streams.send(workerId, message);
         return;
       }
       case 'writeManifest':
-        return streams.send(command.workerId, messageOf(command));
+        return streams.send(command.workerId, commandMessage(command));
       case 'dismiss':
         return streams.close(command.workerId, new WeftError(command.code, command.message));
       case 'writeConfig':
@@ -71,7 +70,7 @@ export class Effects {
       case 'completeJob':
       case 'failJob':
       case 'cancelJob':
-        return carryOutInQueue(this.#options.jobs, command);
+        return executeInQueue(this.#options.jobs, command);
       default:
         return assertNever(command);
     }
@@ -82,7 +81,7 @@ export class Effects {
     const { directory } = this.#options.filesOf(command.runId);
     const send = (role: 'rank' | 'expertWorker', members: Assign['ring']) => {
       for (const [number, { workerId }] of members.entries())
-        this.#options.streams.send(workerId, assignmentOf(command, role, number, token, directory));
+        this.#options.streams.send(workerId, assignmentMessage(command, role, number, token, directory));
     };
     send('rank', command.ring);
     send('expertWorker', command.experts);
@@ -91,13 +90,15 @@ export class Effects {
   /** In the background, because it reads every byte of a checkpoint. */
   #findCheckpoint(runId: string, notAfterStep: number): void {
     const { dispatch, filesOf } = this.#options;
-    findCheckpoint(filesOf(runId).directory, notAfterStep).then(
-      (found) => dispatch({ kind: 'checkpointFound', runId, found }),
-      (thrown: unknown) => dispatch({ kind: 'runFailed', runId, failure: runFailureOf(WeftError.from(thrown)) }),
-    );
+    filesOf(runId)
+      .findCheckpoint(notAfterStep)
+      .then(
+        (found) => dispatch({ kind: 'checkpointFound', runId, found }),
+        (thrown: unknown) => dispatch({ kind: 'runFailed', runId, failure: failureFromError(WeftError.from(thrown)) }),
+      );
   }
 
-  /** A row that cannot be written does not stop the run: the log holds what matters, and a resume mends the file. */
+  /** A row that cannot be written does not stop the run: the log has the commit, and a resume repairs the file. */
   async #appendMetrics(runId: string, row: MetricsRow): Promise<void> {
     const { filesOf, log, watchers } = this.#options;
     await filesOf(runId)
@@ -110,7 +111,7 @@ export class Effects {
   }
 }
 
-function runOf(command: Command): string | undefined {
+function affectedRun(command: Command): string | undefined {
   if (command.kind === 'enqueue') return command.job.runId;
   return 'runId' in command ? command.runId : undefined;
 }

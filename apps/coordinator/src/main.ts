@@ -4,12 +4,12 @@ import closeWithGrace from 'close-with-grace';
 import { HELP, parseOptions } from './options.js';
 import { type RunningCoordinator, startCoordinator } from './start.js';
 
-/** A coordinator that cannot close in this time is ended. */
+/** A coordinator that has not closed by then is ended. */
 const CLOSE_TIMEOUT_MS = 4000;
 
 /**
- * `weft coordinator`: runs until it is told to leave (SIGTERM, SIGINT, the end of stdin when asked), which ends the
- * process with exit code 0. Resolves to an exit code only when there is nothing to run.
+ * `weft coordinator`: runs until SIGTERM, SIGINT or, when asked, the end of stdin, and ends the process with exit
+ * code 0. Resolves to an exit code only when there is nothing to run.
  *
  * @throws WeftError when it cannot start; a UsageError for a wrong command line.
  */
@@ -20,16 +20,16 @@ export async function main(argv: readonly string[]): Promise<number> {
     return 0;
   }
   const log = createLogger({ role: 'coordinator' });
-  // A standby may wait for hours; until it coordinates, leaving is giving up the wait.
+  // A standby may wait for hours. Until it is active, closing only ends the wait.
   const waiting = new AbortController();
   let running: RunningCoordinator | undefined;
-  const leaving = closeWithGrace({ delay: CLOSE_TIMEOUT_MS, logger: false, skip: ['beforeExit'] }, async (cause) => {
+  const shutdown = closeWithGrace({ delay: CLOSE_TIMEOUT_MS, logger: false, skip: ['beforeExit'] }, async (cause) => {
     if (cause.err !== undefined) log.error({ error: cause.err }, `unexpected: ${WeftError.from(cause.err).message}`);
-    else log.info({ signal: cause.signal }, 'the coordinator leaves');
+    else log.info({ signal: cause.signal }, 'the coordinator shuts down');
     waiting.abort();
     await running?.close();
   });
-  if (options.exitWithStdin) process.stdin.once('close', () => leaving.close()).resume();
+  if (options.exitWithStdin) process.stdin.once('close', () => shutdown.close()).resume();
   try {
     running = await startCoordinator(options, log, waiting.signal);
   } catch (thrown) {
@@ -37,7 +37,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     throw thrown;
   }
   const { address, metricsAddress } = running;
-  log.info({ address, metricsAddress, home: options.home }, `the coordinator listens on ${address}`);
+  log.info({ address, metricsAddress, home: options.home.directory }, `the coordinator listens on ${address}`);
   const error = await running.failed;
   log.error({ error }, error.sentence);
   await running.close();

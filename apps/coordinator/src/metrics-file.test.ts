@@ -15,7 +15,7 @@ const row = (step: number) => ({ step }) as MetricsRow;
 const stepsOf = async (file: MetricsFile) => (await file.read()).map(({ step }) => step);
 
 it('a row is there once it is appended, and those of before a replacement are gone', async () => {
-  const file = new MetricsFile(directory);
+  const file = new MetricsFile(join(directory, 'metrics.jsonl'));
   expect(await stepsOf(file)).toEqual([]);
   for (const step of [1, 2, 3]) await file.append(row(step));
   expect(await stepsOf(file)).toEqual([1, 2, 3]);
@@ -28,7 +28,10 @@ it('a row is there once it is appended, and those of before a replacement are go
 });
 
 it('what a replaced coordinator still writes does not come in', async () => {
-  const [stopped, successor] = [new MetricsFile(directory), new MetricsFile(directory)];
+  const [stopped, successor] = [
+    new MetricsFile(join(directory, 'metrics.jsonl')),
+    new MetricsFile(join(directory, 'metrics.jsonl')),
+  ];
   await stopped.append(row(1));
   await stopped.append(row(2));
   await successor.replace([row(1)]);
@@ -39,7 +42,7 @@ it('what a replaced coordinator still writes does not come in', async () => {
 });
 
 it('a row that a crash tore is left out', async () => {
-  const file = new MetricsFile(directory);
+  const file = new MetricsFile(join(directory, 'metrics.jsonl'));
   await file.append(row(1));
   await appendFile(file.path, '{"step":2,"lo');
   expect(await stepsOf(file)).toEqual([1]);
@@ -47,7 +50,7 @@ it('a row that a crash tore is left out', async () => {
 });
 
 it('a directory that is not there yet costs no more than the rows until it is', async () => {
-  const file = new MetricsFile(join(directory, 'later'));
+  const file = new MetricsFile(join(directory, 'later', 'metrics.jsonl'));
   await expect(file.append(row(1))).rejects.toThrow('ENOENT');
   await mkdir(join(directory, 'later'));
   await file.append(row(2));

@@ -1,34 +1,34 @@
-import { type FileHandle, open, readFile, rename } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { type FileHandle, open, readFile } from 'node:fs/promises';
+import { systemErrorCode } from '@weft/common';
 import { type MetricsRow, parseMetricsRow } from '@weft/contracts';
-import { syncDirectory } from '@weft/files';
+import { writeFileAtomically } from '@weft/files';
 
 /**
  * `metrics.jsonl` of a run: one row per step, in the order of the steps.
  *
- * It stays open from row to row. A coordinator that was stopped while another took its place and replaced the file finishes its last
- * row in the old one, which nobody sees any more.
+ * It stays open from row to row. When another coordinator takes over and replaces the file, a coordinator that was stopped
+ * in between writes its last row into the old file, which nobody reads any more.
  */
 export class MetricsFile {
   readonly path: string;
   #file: Promise<FileHandle> | undefined;
 
-  constructor(runDirectory: string) {
-    this.path = join(runDirectory, 'metrics.jsonl');
+  constructor(path: string) {
+    this.path = path;
   }
 
   async append(row: MetricsRow): Promise<void> {
     this.#file ??= open(this.path, 'a');
     try {
-      await (await this.#file).appendFile(`${JSON.stringify(row)}\n`);
+      await (await this.#file).appendFile(formatRow(row));
     } catch (thrown) {
-      // The next row tries again, where opening failed.
+      // So that the next row tries again.
       await this.close();
       throw thrown;
     }
   }
 
-  /** Lets go of the file; the next row opens it again. */
+  /** Closes the file; the next row opens it again. */
   async close(): Promise<void> {
     const opening = this.#file;
     this.#file = undefined;
@@ -36,32 +36,27 @@ export class MetricsFile {
     await file?.close();
   }
 
-  /** The rows; a last line that a crash tore is left out, and so is what is no row. */
+  /** The rows. A last line that a crash tore apart is left out, and so are lines that are not rows. */
   async read(): Promise<readonly MetricsRow[]> {
     return (await this.#text()).split('\n').flatMap((line) => parseMetricsRow(line) ?? []);
   }
 
-  /** Replaces the file: a reader, and a machine that loses power, sees the old rows or the new ones. */
+  /** Replaces all rows at once: a reader, and a machine that loses power, sees the old rows or the new ones. */
   async replace(rows: readonly MetricsRow[]): Promise<void> {
     await this.close();
-    const temporary = `${this.path}.tmp`;
-    const file = await open(temporary, 'w');
-    try {
-      await file.writeFile(rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(temporary, this.path);
-    await syncDirectory(dirname(this.path));
+    await writeFileAtomically(this.path, rows.map(formatRow).join(''));
   }
 
   async #text(): Promise<string> {
     try {
       return await readFile(this.path, 'utf8');
     } catch (thrown) {
-      if (thrown instanceof Error && 'code' in thrown && thrown.code === 'ENOENT') return '';
+      if (systemErrorCode(thrown) === 'ENOENT') return '';
       throw thrown;
     }
   }
+}
+
+function formatRow(row: MetricsRow): string {
+  return `${JSON.stringify(row)}\n`;
 }

@@ -1,10 +1,11 @@
+import { Home } from '@weft/files';
 import { describe, expect, it } from 'vitest';
 import { HELP, parseOptions } from './options.js';
 
 describe('the options of weft coordinator', () => {
   it('are loopback, port 7070, the home of the environment and automatic recovery by default', () => {
     expect(parseOptions([], { WEFT_HOME: '/srv/weft' })).toEqual({
-      home: '/srv/weft',
+      home: new Home('/srv/weft'),
       redisUrl: undefined,
       keyPrefix: undefined,
       standsBy: true,
@@ -21,7 +22,7 @@ describe('the options of weft coordinator', () => {
     const argv =
       '--home /x --host 0.0.0.0 --port 0 --metrics-port 9 --recover manual --exit-with-stdin --heartbeat-timeout 2.5 --redis redis://r --redis-prefix mine --no-standby';
     expect(parseOptions(argv.split(' '), { WEFT_REDIS_URL: 'redis://other' })).toEqual({
-      home: '/x',
+      home: new Home('/x'),
       redisUrl: 'redis://r',
       keyPrefix: 'mine',
       standsBy: false,

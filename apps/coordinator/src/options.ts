@@ -1,12 +1,12 @@
 import { parseFlags, portFlag, WeftError } from '@weft/common';
 import { defaultTimeouts, type RecoveryPolicy } from '@weft/coordination';
-import { homeDirectory } from './home.js';
+import { Home } from '@weft/files';
 
 export const DEFAULT_PORT = 7070;
 
 export interface CoordinatorProcessOptions {
-  readonly home: string;
-  /** Logs and queue are kept there; undefined: in files of the home. */
+  readonly home: Home;
+  /** Where logs and queue are kept; undefined: in files of the home. */
   readonly redisUrl: string | undefined;
   /** What the names of its keys begin with; undefined: the default. */
   readonly keyPrefix: string | undefined;
@@ -15,17 +15,17 @@ export interface CoordinatorProcessOptions {
   readonly port: number;
   /** 0: any free port. */
   readonly metricsPort: number;
-  /** Wait for the lease of another coordinator, or give up after a moment. */
+  /** Whether to wait for the lease of another coordinator, or to give up after a moment. */
   readonly standsBy: boolean;
   readonly recover: RecoveryPolicy;
-  /** End when stdin ends: the parent has died. */
+  /** End when stdin ends, because the parent process has died. */
   readonly exitWithStdin: boolean;
   readonly heartbeatTimeoutMs: number;
 }
 
 export const HELP = `Usage: weft coordinator [options]
 
-Keeps runs, forms rings of workers and commits their steps.
+Runs the cluster: queues runs, forms rings of workers and commits their steps.
 
 Options:
   --home <directory>         where runs, logs and coordinator.json are kept (default: $WEFT_HOME, or .weft)
@@ -33,13 +33,13 @@ Options:
                              redis://, rediss://, redis+sentinel://, redis+cluster://
                              (default: $WEFT_REDIS_URL, or files in the home)
   --redis-prefix <text>      what the names of its keys begin with (default: $WEFT_REDIS_PREFIX, or weft)
-  --no-standby               end, instead of waiting, where another coordinator keeps this Redis
+  --no-standby               end, instead of waiting, when another coordinator uses this Redis
   --host <address>           the address to listen on; 0.0.0.0 for workers on other hosts (default: 127.0.0.1)
   --port <port>              the port for workers and commands; 0 for any free one (default: ${DEFAULT_PORT})
   --metrics-port <port>      the port of /metrics and /healthz; 0 for any free one (default: 0)
-  --recover <auto|manual>    runs that were under way when the last coordinator went away: go on with them,
+  --recover <auto|manual>    runs that were interrupted when the last coordinator went away: go on with them,
                              or leave them to \`weft resume\` (default: auto)
-  --heartbeat-timeout <s>    seconds without a sign of life after which a worker is lost (default: ${defaultTimeouts.heartbeatTimeoutMs / 1000})
+  --heartbeat-timeout <s>    seconds without a heartbeat after which a worker is lost (default: ${defaultTimeouts.heartbeatTimeoutMs / 1000})
   --exit-with-stdin          end when standard input ends
   -h, --help                 show this text
 `;
@@ -66,20 +66,20 @@ export function parseOptions(
   const values = parseFlags(argv, FLAGS, 'weft coordinator');
   if (values.help === true) return undefined;
   return {
-    home: homeDirectory(values.home, env),
+    home: new Home(values.home, env),
     redisUrl: values.redis ?? (env.WEFT_REDIS_URL || undefined),
     keyPrefix: values['redis-prefix'] ?? (env.WEFT_REDIS_PREFIX || undefined),
     standsBy: values['no-standby'] !== true,
     host: values.host ?? '127.0.0.1',
     port: portFlag('port', values.port) ?? DEFAULT_PORT,
     metricsPort: portFlag('metrics-port', values['metrics-port']) ?? 0,
-    recover: recoveryOf(values.recover ?? 'auto'),
+    recover: parseRecoveryPolicy(values.recover ?? 'auto'),
     exitWithStdin: values['exit-with-stdin'] === true,
-    heartbeatTimeoutMs: secondsOf(values['heartbeat-timeout']) ?? defaultTimeouts.heartbeatTimeoutMs,
+    heartbeatTimeoutMs: parseTimeoutMs(values['heartbeat-timeout']) ?? defaultTimeouts.heartbeatTimeoutMs,
   };
 }
 
-function secondsOf(text: string | undefined): number | undefined {
+function parseTimeoutMs(text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   const seconds = Number(text);
   if (text.trim() !== '' && seconds >= 1 && seconds <= 3600) return seconds * 1000;
@@ -89,7 +89,7 @@ function secondsOf(text: string | undefined): number | undefined {
   );
 }
 
-function recoveryOf(text: string): RecoveryPolicy {
+function parseRecoveryPolicy(text: string): RecoveryPolicy {
   if (text === 'auto' || text === 'manual') return text;
   throw new WeftError('invalid_argument', `--recover must be auto or manual, not ${JSON.stringify(text)}`);
 }

@@ -1,7 +1,47 @@
-import { type ClusterEvent, jobOwner, type NewRunJob, type QueuedJob, type QueueState } from '@weft/coordination';
+import { assertNever, WeftError } from '@weft/common';
+import {
+  type ClusterEvent,
+  jobOwner,
+  type NewRunJob,
+  type QueueCommand,
+  type QueuedJob,
+  type QueueState,
+} from '@weft/coordination';
 import type { Job, JobQueue, JobState, NewJob } from '@weft/store';
 
-/** What the coordinator puts into a job: with a child of a sweep everything that launches it, since its log comes later. */
+/** Executes one change of the queue in the store. @throws WeftError what the store refuses it with. */
+export async function executeInQueue(queue: JobQueue, command: QueueCommand): Promise<void> {
+  switch (command.kind) {
+    case 'enqueue':
+      return queue.add(newRunJob(command.job));
+    case 'takeJob':
+      await queue.take(command.jobId);
+      return;
+    case 'requeueJob':
+      return queue.requeue(command.jobId);
+    case 'completeJob':
+      return queue.complete(command.jobId, command.result);
+    case 'failJob':
+      await queue.fail(command.jobId, command.reason);
+      return;
+    case 'cancelJob':
+      return cancel(queue, command.jobId, command.reason);
+    default:
+      assertNever(command);
+  }
+}
+
+/** A job that has ended meanwhile, together with its sweep, needs no cancelling. */
+async function cancel(queue: JobQueue, jobId: string, reason: string): Promise<void> {
+  try {
+    await queue.cancel(jobId, reason);
+  } catch (thrown) {
+    if (WeftError.is(thrown, 'failed_precondition') && hasJobEnded(await queue.get(jobId))) return;
+    throw thrown;
+  }
+}
+
+/** What the coordinator puts into the job of a sweep's child: all that launches it, because its log is written later. */
 export interface JobData {
   readonly config?: unknown;
   readonly weftVersion?: string;
@@ -11,35 +51,35 @@ export function newRunJob({ id, priority, attempts, backoffMs, notBeforeMs }: Ne
   return { id, kind: 'run', data, priority, attempts, backoffMs, notBeforeMs };
 }
 
-/** The store's queue as it is now. Made in its turn, so that nothing was decided on an older one. */
-export async function listedEvent(queue: JobQueue): Promise<ClusterEvent> {
+/** The store's queue as it is now. To be used with `submitWith`, so that nothing is decided on an older one. */
+export async function queueListing(queue: JobQueue): Promise<ClusterEvent> {
   const [jobs, isPaused] = await Promise.all([queue.list(), queue.isPaused()]);
-  return { kind: 'queueListed', queue: queueStateOf(jobs, isPaused) };
+  return { kind: 'queueListed', queue: toQueueState(jobs, isPaused) };
 }
 
-function queueStateOf(jobs: readonly Job[], isPaused: boolean): QueueState {
-  return { isPaused, jobs: jobs.flatMap(queuedJobOf) };
-}
-
-/** What a coordinator finds that comes back. */
-export function foundQueue(
+/** The queue as a restarted coordinator finds it. */
+export function recoveredQueue(
   jobs: readonly Job[],
   isPaused: boolean,
 ): Omit<ClusterEvent & { kind: 'recovered' }, 'policy'> {
-  const ended = jobs.filter(({ state }) => liveState(state) === undefined);
-  const endedJobIds = new Set(ended.map(({ id }) => id));
-  return { kind: 'recovered', queue: queueStateOf(jobs, isPaused), endedJobIds };
+  const endedJobIds = new Set(jobs.filter(hasJobEnded).map(({ id }) => id));
+  return { kind: 'recovered', queue: toQueueState(jobs, isPaused), endedJobIds };
 }
 
-export function hasEnded({ state }: Job): boolean {
+export function hasJobEnded({ state }: Job): boolean {
   return liveState(state) === undefined;
 }
 
-function queuedJobOf({ id, kind, state, priority, notBeforeMs, parent }: Job): QueuedJob[] {
+function toQueueState(jobs: readonly Job[], isPaused: boolean): QueueState {
+  return { isPaused, jobs: jobs.flatMap(toQueuedJobs) };
+}
+
+/** None for a job that has ended. */
+function toQueuedJobs({ id, kind, state, priority, notBeforeMs, parent }: Job): QueuedJob[] {
   const live = liveState(state);
   if (live === undefined) return [];
-  const ofSweep = parent === null ? null : jobOwner(parent);
-  return [{ id, kind, runId: jobOwner(id), state: live, priority, notBeforeMs, parent: ofSweep }];
+  const sweepId = parent === null ? null : jobOwner(parent);
+  return [{ id, kind, runId: jobOwner(id), state: live, priority, notBeforeMs, parent: sweepId }];
 }
 
 function liveState(state: JobState): QueuedJob['state'] | undefined {

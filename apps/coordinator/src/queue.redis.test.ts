@@ -11,18 +11,18 @@ beforeAll(async () => {
 afterAll(() => redis.remove());
 
 let places = 0;
-const newPlace = async (leaseMs = 10_000) => {
+const makeStore = async (leaseMs = 10_000) => {
   const home = await temporaryDirectory();
   const store = { redisUrl: redis.url, keyPrefix: `test${++places}`, leaseMs };
   return { home: home.path, store, [Symbol.asyncDispose]: () => home.remove() };
 };
 
-queueSuite('Redis', () => newPlace());
+queueSuite('Redis', () => makeStore());
 
 describe('a coordinator on Redis', () => {
   it('says that Redis is away, decides nothing meanwhile, and goes on afterwards with nothing lost', async () => {
-    await using place = await newPlace(1000);
-    await using opened = await openCoordinator(place.home, {}, place.store);
+    await using site = await makeStore(1000);
+    await using opened = await openCoordinator(site.home, {}, site.store);
     const { coordinator } = opened;
     const worker = new ScriptedWorker(coordinator, { workerId: 'a', beforeStep: (step) => pauses.get(step)?.() });
     const pauses = new Map<number, () => Promise<void>>([[3, () => redis.kill()]]);

@@ -1,53 +1,65 @@
-import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { rename } from 'node:fs/promises';
+import { newestCheckpoint } from '@weft/checkpoint';
+import { isRunId, WeftError } from '@weft/common';
 import type { RunConfig } from '@weft/config';
 import type { MetricsRow } from '@weft/contracts';
-import { type RunRecord, repairMetrics } from '@weft/coordination';
-import { writeJsonFile } from '@weft/files';
-import type { EventLog } from '@weft/store';
-import type { HeldStore } from './hold-store.js';
-import { runDirectory } from './home.js';
+import {
+  type FoundCheckpoint,
+  parseRunRecord,
+  type RunRecord,
+  type RunState,
+  repairMetrics,
+  replay,
+} from '@weft/coordination';
+import { type Home, makeDirectory, writeJsonFile } from '@weft/files';
+import type { EventLog, Store } from '@weft/store';
+import type { Logger } from '@weft/telemetry';
+import type { LeasedStore } from './leased-store.js';
 import { MetricsFile } from './metrics-file.js';
-import { readRunLog } from './run-logs.js';
 
-/** What a run keeps, as far as the coordinator writes it: its log in the store, which is open only while it is needed, and its directory. */
+/**
+ * What the coordinator writes of a run: its log in the store and the files of its directory. Log and metrics are open
+ * only while they are needed.
+ */
 export class RunFiles {
-  readonly runId: string;
   readonly directory: string;
   readonly metrics: MetricsFile;
-  readonly #keeper: Pick<HeldStore, 'store' | 'held'>;
+  readonly #runId: string;
+  readonly #home: Home;
+  readonly #leasedStore: Pick<LeasedStore, 'store' | 'lease'>;
   #log: EventLog | undefined;
 
-  constructor(home: string, keeper: Pick<HeldStore, 'store' | 'held'>, runId: string) {
-    this.#keeper = keeper;
-    this.runId = runId;
-    this.directory = runDirectory(home, runId);
-    this.metrics = new MetricsFile(this.directory);
+  constructor(home: Home, leasedStore: Pick<LeasedStore, 'store' | 'lease'>, runId: string) {
+    this.#home = home;
+    this.#leasedStore = leasedStore;
+    this.#runId = runId;
+    this.directory = home.runDirectory(runId);
+    this.metrics = new MetricsFile(home.metricsFile(runId));
   }
 
   /**
-   * Appends to the run's log; the records are durable when it resolves.
+   * Appends to the run's log. The records are durable when it resolves.
    *
    * @returns what opening the log had to repair, one sentence, if anything.
-   * @throws `failed_precondition` when another coordinator has the lease.
+   * @throws WeftError `failed_precondition` when another coordinator has the lease.
    */
   async append(records: readonly RunRecord[]): Promise<string | undefined> {
-    const { store, held } = this.#keeper;
+    const { store, lease } = this.#leasedStore;
     const wasOpen = this.#log !== undefined;
-    this.#log ??= await store.openLog(this.runId, held);
+    this.#log ??= await store.openLog(this.#runId, lease);
     await this.#log.append(this.#log.lastSequence, records);
     return wasOpen ? undefined : this.#log.repaired;
   }
 
   async writeConfig(config: RunConfig): Promise<void> {
-    await mkdir(this.directory, { recursive: true });
-    await writeJsonFile(join(this.directory, 'config.json'), config);
+    await makeDirectory(this.directory);
+    await writeJsonFile(this.#home.configFile(this.#runId), config);
   }
 
-  /** Makes the metrics fit the log again after a roll-back. */
+  /** Rewrites `metrics.jsonl` to fit the log, after the run was rolled back. */
   async repairMetrics(): Promise<void> {
     const rows = await this.metrics.read();
-    await this.metrics.replace(repairMetrics(rows, await readRunLog(this.#keeper.store, this.runId)));
+    await this.metrics.replace(repairMetrics(rows, await readRunLog(this.#leasedStore.store, this.#runId)));
   }
 
   /** The rows of the steps after `step`. */
@@ -55,10 +67,57 @@ export class RunFiles {
     return (await this.metrics.read()).filter((row) => row.step > step);
   }
 
-  /** Lets go of log and metrics; the next append opens them again. */
+  /** Closes log and metrics; the next append opens them again. */
   async close(): Promise<void> {
     const log = this.#log;
     this.#log = undefined;
     await Promise.all([log?.close(), this.metrics.close()]);
   }
+
+  /**
+   * The newest checkpoint that verifies and holds no later step than `notAfterStep`. Later ones belong to steps that were
+   * rolled back: their folders are renamed, so that nobody takes them for checkpoints of the run.
+   */
+  async findCheckpoint(notAfterStep: number): Promise<FoundCheckpoint> {
+    const rolledBack: { directory: string; reason: string }[] = [];
+    for (;;) {
+      const { checkpoint, skipped } = await newestCheckpoint(this.directory);
+      const allSkipped = [...rolledBack, ...skipped];
+      if (checkpoint === undefined) return { checkpoint: undefined, skipped: allSkipped };
+      const { directory, manifest } = checkpoint;
+      if (manifest.step <= notAfterStep) return { checkpoint: { step: manifest.step, directory }, skipped: allSkipped };
+      await rename(directory, `${directory}.rolled-back-${new Date().toISOString().replaceAll(/[:.]/g, '')}`);
+      rolledBack.push({ directory, reason: `it holds step ${manifest.step}, which was rolled back` });
+    }
+  }
+}
+
+/**
+ * The records of a run's log. An append that a crash tore apart is left out.
+ *
+ * @throws WeftError `not_found` when the run has no log, `corrupt_data` when a line of it is damaged.
+ */
+export async function readRunLog(store: Store, runId: string): Promise<readonly RunRecord[]> {
+  const records: RunRecord[] = [];
+  for await (const { record } of store.log(runId).read()) records.push(parseRunRecord(record));
+  return records;
+}
+
+/** The runs of a store, from their logs. Unreadable runs are logged and skipped. */
+export async function replayRuns(store: Store, log: Logger): Promise<readonly RunState[]> {
+  const runs: RunState[] = [];
+  for (const runId of (await store.logNames()).filter(isRunId)) {
+    try {
+      const records = await readRunLog(store, runId);
+      // A log without a record: the coordinator died before it could answer the launch.
+      if (records.length > 0) runs.push(replay(records));
+    } catch (thrown) {
+      const error = WeftError.from(thrown);
+      if (error.code === 'unavailable' || error.code === 'cancelled') throw error;
+      // A folder without a log is not a run.
+      if (error.code === 'not_found') continue;
+      log.error({ error, runId }, `run ${runId} is left out: ${error.sentence}`);
+    }
+  }
+  return runs;
 }

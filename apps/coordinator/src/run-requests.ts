@@ -17,12 +17,9 @@ import type {
 } from '@weft/proto';
 import type { Store } from '@weft/store';
 import type { DecisionQueue } from './decision-queue.js';
-import { pageOf } from './page.js';
-import { parseJson } from './parse-json.js';
-import { refuseOtherVersion } from './receive-hello.js';
-import { findCheckpoint } from './run-checkpoints.js';
+import { describeStoreError } from './leased-store.js';
+import { paginate, parseJson, refuseOtherVersion } from './request-parsing.js';
 import type { RunFiles } from './run-files.js';
-import { storeTrouble } from './store-trouble.js';
 import { Watcher, type Watchers } from './watchers.js';
 
 export interface RunRequestsOptions {
@@ -37,7 +34,7 @@ export interface RunRequestsOptions {
   readonly closing: AbortSignal;
 }
 
-/** What people ask of a coordinator. */
+/** The requests about runs, and `weft status`. */
 export class RunRequests {
   readonly #options: RunRequestsOptions;
 
@@ -45,17 +42,17 @@ export class RunRequests {
     this.#options = options;
   }
 
-  /** @throws `invalid_argument` for a configuration that cannot be, `version_mismatch` for a client of another version. */
+  /** @throws WeftError `invalid_argument` for a wrong configuration, `version_mismatch` for a client of another version. */
   async launch({ configJson, clientVersion }: LaunchRequest): Promise<RunSummary> {
     refuseOtherVersion(clientVersion, 'the client');
     this.requireStore();
     const { clock, queue, random } = this.#options;
-    const what = 'the launched configuration';
-    const config = resolveRunConfig(parseJson(configJson, what), what);
+    const name = 'the launched configuration';
+    const config = resolveRunConfig(parseJson(configJson, name), name);
     for (;;) {
       const runId = newRunId(config.recipe, clock.nowMs(), random);
       try {
-        await queue.take({ kind: 'launch', runId, config, weftVersion: WEFT_VERSION });
+        await queue.submit({ kind: 'launch', runId, config, weftVersion: WEFT_VERSION });
         return this.get(runId);
       } catch (thrown) {
         // Four random characters can be the same twice in a minute.
@@ -71,15 +68,15 @@ export class RunRequests {
     const workers = request.workers === 0 ? undefined : request.workers;
     const steps = request.steps === 0 ? undefined : request.steps;
     const { expertWorkers } = request;
-    const found = await this.#lookUp(runId);
-    await this.#options.queue.take({ kind: 'resume', runId, workers, steps, expertWorkers, found });
+    const found = await this.#findCheckpoint(runId);
+    await this.#options.queue.submit({ kind: 'resume', runId, workers, steps, expertWorkers, found });
     return this.get(runId);
   }
 
   /** @throws `not_found`, or `failed_precondition` when it has ended. */
   async stop({ runId, saveCheckpoint }: StopRequest): Promise<RunSummary> {
     this.requireStore();
-    await this.#options.queue.take({ kind: 'stop', runId, saveCheckpoint });
+    await this.#options.queue.submit({ kind: 'stop', runId, saveCheckpoint });
     return this.get(runId);
   }
 
@@ -87,7 +84,8 @@ export class RunRequests {
   get(runId: string): RunSummary {
     const { filesOf, queue } = this.#options;
     const view = describeRun(queue.state, runId);
-    if (view !== undefined) return runViewToProto({ ...this.#withTrouble(view), directory: filesOf(runId).directory });
+    if (view !== undefined)
+      return runViewToProto({ ...this.#withStoreError(view), directory: filesOf(runId).directory });
     throw new WeftError('not_found', `there is no run ${JSON.stringify(runId)}`, {
       cure: 'list the runs with `weft ls`',
     });
@@ -96,7 +94,7 @@ export class RunRequests {
   /** A page of all runs, in the order they were launched. */
   list({ pageToken }: ListRequest = {}): ListResponse {
     const runIds = [...this.#options.queue.state.runs.keys()];
-    const { page, nextPageToken } = pageOf(runIds, (runId) => runId, pageToken);
+    const { page, nextPageToken } = paginate(runIds, (runId) => runId, pageToken);
     return { runs: page.map((runId) => this.get(runId)), nextPageToken };
   }
 
@@ -111,7 +109,7 @@ export class RunRequests {
     const leave = () => watchers.remove(runId, watcher);
     signal?.addEventListener('abort', leave, { once: true });
     // Between two events, so that no row is sent twice or left out.
-    await queue.inTurn(async () => {
+    await queue.runExclusive(async () => {
       watcher.push({ body: { $case: 'summary', summary: this.get(runId) } });
       const rows = afterStep === undefined ? [] : await filesOf(runId).rowsAfter(afterStep);
       for (const row of rows) watcher.push({ body: { $case: 'metricsJson', metricsJson: JSON.stringify(row) } });
@@ -133,7 +131,7 @@ export class RunRequests {
     return {
       coordinatorVersion: WEFT_VERSION,
       store: store.description,
-      storeError: storeTrouble(store) ?? '',
+      storeError: describeStoreError(store) ?? '',
       workers: [...workers.values()].map(({ workerId, hostName, device, runId = '' }) => {
         const live = runs.get(runId)?.live;
         const rank = live?.state === 'training' ? Math.max(0, live.members.indexOf(workerId)) : 0;
@@ -149,25 +147,25 @@ export class RunRequests {
     for await (const { sequence, record } of lines) yield { sequence, recordJson: JSON.stringify(record) };
   }
 
-  /** What must be written down can wait for a store that is away; who asks for it should not. @throws `unavailable`. */
+  /** Refuses requests that would wait for a store that does not answer. @throws WeftError `unavailable`. */
   requireStore(): void {
-    const trouble = storeTrouble(this.#options.store);
-    if (trouble !== undefined) throw new WeftError('unavailable', trouble, { cure: 'try again when it is back' });
+    const storeError = describeStoreError(this.#options.store);
+    if (storeError !== undefined) throw new WeftError('unavailable', storeError, { cure: 'try again when it is back' });
   }
 
-  /** Says why nothing goes on, while it does not. */
-  #withTrouble(view: RunDescription): RunDescription {
-    const trouble = storeTrouble(this.#options.store);
-    if (trouble === undefined || hasEnded(view)) return view;
-    return { ...view, reason: `${trouble}; ${view.reason}` };
+  /** Adds the reason why nothing goes on while the store does not answer. */
+  #withStoreError(view: RunDescription): RunDescription {
+    const storeError = describeStoreError(this.#options.store);
+    if (storeError === undefined || hasEnded(view)) return view;
+    return { ...view, reason: `${storeError}; ${view.reason}` };
   }
 
-  /** What a resume would go on from. Of a run at work nobody asks, and its files are not ours to read. */
-  async #lookUp(runId: string): Promise<FoundCheckpoint> {
+  /** The checkpoint that a resume would go on from. Skipped for active runs: their workers own the files. */
+  async #findCheckpoint(runId: string): Promise<FoundCheckpoint> {
     const { filesOf, queue } = this.#options;
     const state = queue.state.runs.get(runId)?.state;
     if (state === undefined || state.status === 'running' || state.status === 'stopping')
       return { checkpoint: undefined, skipped: [] };
-    return findCheckpoint(filesOf(runId).directory, state.step);
+    return filesOf(runId).findCheckpoint(state.step);
   }
 }

@@ -3,7 +3,7 @@ import { type Service, service } from '@weft/rpc';
 import type { Coordinator } from './coordinator.js';
 
 /** A coordinator as gRPC services. */
-export function coordinatorServices({ attendance, queue, runs, sweeps }: Coordinator): readonly Service[] {
+export function coordinatorServices({ queue, runs, sweeps, workers }: Coordinator): readonly Service[] {
   return [
     service(RunsService, {
       launch: (request) => runs.launch(request),
@@ -29,9 +29,9 @@ export function coordinatorServices({ attendance, queue, runs, sweeps }: Coordin
       finish: (request) => sweeps.finish(request),
     }),
     service(WorkersService, {
-      connect: (stream) => attendance.attend(stream),
+      connect: (stream) => workers.connect(stream),
       sendHeartbeat: ({ workerId }) => {
-        attendance.beat(workerId);
+        workers.heartbeat(workerId);
         return {};
       },
     }),

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { readJsonFile } from '@weft/files';
+import { Home, readJsonFile } from '@weft/files';
 import { RunsService, WorkersService } from '@weft/proto';
 import { channel, isServing } from '@weft/rpc';
 import { createLogger } from '@weft/telemetry';
@@ -10,9 +10,9 @@ import { startCoordinator } from './start.js';
 import { launchRequest } from './testing/open-coordinator.js';
 
 const log = createLogger({ role: 'coordinator', level: 'silent' });
-const options = (home: string) =>
+const options = (directory: string) =>
   ({
-    home,
+    home: new Home(directory),
     redisUrl: undefined,
     keyPrefix: undefined,
     standsBy: false,

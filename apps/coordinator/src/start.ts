@@ -1,16 +1,22 @@
-import { rm } from 'node:fs/promises';
 import { formatAddress, WEFT_VERSION, type WeftError } from '@weft/common';
-import { readJsonFile, writeJsonFile } from '@weft/files';
+import {
+  type CoordinatorFile,
+  type Home,
+  readCoordinatorFile,
+  removeCoordinatorFile,
+  writeCoordinatorFile,
+} from '@weft/files';
 import { serve } from '@weft/rpc';
 import { CoordinatorMetrics, type Logger, serveMetrics } from '@weft/telemetry';
 import { Coordinator } from './coordinator.js';
-import { holdStore } from './hold-store.js';
-import { coordinatorFile } from './home.js';
+import { acquireStore } from './leased-store.js';
 import type { CoordinatorProcessOptions } from './options.js';
 import { coordinatorServices } from './services.js';
 
-/** Time for calls under way when the process is told to leave. */
-const GRACE_MS = 1000;
+/** How long calls may still take when the process ends. */
+const CLOSE_TIMEOUT_MS = 1000;
+/** With `--no-standby`: how long to wait for another coordinator that is about to end. */
+const NO_STANDBY_WAIT_MS = 2000;
 
 type StartOptions = Omit<CoordinatorProcessOptions, 'exitWithStdin'>;
 
@@ -24,11 +30,11 @@ export interface RunningCoordinator {
 }
 
 /**
- * Waits until this process may coordinate, then opens a coordinator, its sockets and its metrics, and says in
- * `coordinator.json` where it is.
+ * Waits for the lease of the store, then opens a coordinator with its sockets and metrics, and writes its address to
+ * `coordinator.json`.
  *
- * @param signal gives the waiting up.
- * @throws `failed_precondition` for a home that is taken, `port_in_use` and what else can be wrong with an address.
+ * @param signal ends the wait for the lease.
+ * @throws WeftError `failed_precondition` for a home that has a coordinator, `port_in_use` and other errors of addresses.
  */
 export async function startCoordinator(
   options: StartOptions,
@@ -36,40 +42,43 @@ export async function startCoordinator(
   signal?: AbortSignal,
 ): Promise<RunningCoordinator> {
   const { home, host, port, metricsPort, recover, heartbeatTimeoutMs } = options;
-  const keeper = await holdStore({ ...storeOf(options), log, ...(signal === undefined ? {} : { signal }) });
+  const leasedStore = await acquireStore({
+    ...storeOptions(options),
+    log,
+    ...(signal === undefined ? {} : { signal }),
+  });
   const metrics = new CoordinatorMetrics();
-  const settings = { heartbeatTimeoutMs };
-  const coordinator = await Coordinator.open({ home, keeper, recover, settings, log, metrics }).catch(
+  const timeouts = { heartbeatTimeoutMs };
+  const coordinator = await Coordinator.open({ home, leasedStore, recover, timeouts, log, metrics }).catch(
     async (thrown: unknown) => {
-      await keeper.close();
+      await leasedStore.close();
       throw thrown;
     },
   );
-  const opened = [() => keeper.close()];
+  const closers = [() => leasedStore.close()];
   const close = async () => {
-    // Before its server, so that it does not take the end of the streams for the end of the workers.
+    // Before its server: the end of the streams must not look like the loss of the workers.
     await coordinator.close();
-    for (const undo of opened.splice(0).reverse()) await undo();
+    for (const undo of closers.splice(0).reverse()) await undo();
   };
   try {
     const name = 'the coordinator';
     const server = await serve({ services: coordinatorServices(coordinator), host, port, name });
-    opened.push(() => server.close(GRACE_MS));
-    const page = await serveMetrics({
+    closers.push(() => server.close(CLOSE_TIMEOUT_MS));
+    const metricsServer = await serveMetrics({
       registry: metrics.registry,
       host,
       port: metricsPort,
       name: 'the metrics of the coordinator',
       onScrape: () => metrics.setOldestHeartbeatAge(coordinator.oldestHeartbeatAge()),
     });
-    opened.push(() => page.close());
+    closers.push(() => metricsServer.close());
     const here = reachableHost(host);
     const address = formatAddress({ host: here, port: server.port });
-    const metricsAddress = formatAddress({ host: here, port: page.port });
-    const file = coordinatorFile(home);
-    const whereabouts = { address, metricsAddress, processId: process.pid, version: WEFT_VERSION };
-    await writeJsonFile(file, whereabouts);
-    opened.push(() => removeIfSame(file, whereabouts));
+    const metricsAddress = formatAddress({ host: here, port: metricsServer.port });
+    const file = { address, metricsAddress, processId: process.pid, version: WEFT_VERSION };
+    await writeCoordinatorFile(home, file);
+    closers.push(() => removeOwnFile(home, file));
     return { address, metricsAddress, failed: coordinator.failed, close };
   } catch (thrown) {
     await close();
@@ -77,25 +86,22 @@ export async function startCoordinator(
   }
 }
 
-/** One that does not stand by gives a coordinator that is on its way out a moment. */
-const MOMENT_MS = 2000;
-
-function storeOf({ home, redisUrl, keyPrefix, standsBy }: StartOptions) {
+function storeOptions({ home, redisUrl, keyPrefix, standsBy }: StartOptions) {
   return {
-    home,
+    home: home.directory,
     ...(redisUrl === undefined ? {} : { redisUrl }),
     ...(keyPrefix === undefined ? {} : { keyPrefix }),
-    ...(standsBy ? {} : { waitMs: MOMENT_MS }),
+    ...(standsBy ? {} : { waitMs: NO_STANDBY_WAIT_MS }),
   };
 }
 
-/** Another coordinator may have taken over and written where it is. */
-async function removeIfSame(file: string, written: object): Promise<void> {
-  const now = await readJsonFile(file).catch(() => undefined);
-  if (JSON.stringify(now) === JSON.stringify(written)) await rm(file, { force: true });
+/** Another coordinator may have taken over and written its own address. */
+async function removeOwnFile(home: Home, own: CoordinatorFile): Promise<void> {
+  const now = await readCoordinatorFile(home);
+  if (now?.address === own.address && now.processId === own.processId) await removeCoordinatorFile(home);
 }
 
-/** The address by which this machine reaches what listens on all addresses. */
+/** The address by which this machine reaches a socket that listens on all addresses. */
 function reachableHost(host: string): string {
   if (host === '0.0.0.0') return '127.0.0.1';
   return host === '::' ? '::1' : host;

@@ -13,9 +13,8 @@ import {
 } from '@weft/proto';
 import type { Job, JobQueue, NewJob } from '@weft/store';
 import type { DecisionQueue } from './decision-queue.js';
-import { parseJson } from './parse-json.js';
-import { listedEvent, newRunJob } from './queue-jobs.js';
-import { refuseOtherVersion } from './receive-hello.js';
+import { newRunJob, queueListing } from './queue-jobs.js';
+import { parseJson, refuseOtherVersion } from './request-parsing.js';
 
 /** A sweep is answered in one message. */
 const MOST_CHILDREN = 1000;
@@ -71,12 +70,12 @@ export class SweepRequests {
     const childJobs = children.map(({ runId, config }) =>
       newRunJob(createRunJob({ runId, config, resubmissions: 0 }), { config, weftVersion: WEFT_VERSION }),
     );
-    await queue.takeMade(async () => {
+    await queue.submitWith(async () => {
       await jobs.addFlow(parent, childJobs);
-      return listedEvent(jobs);
+      return queueListing(jobs);
     });
     for (const { runId, config } of children)
-      await queue.take({ kind: 'launch', runId, config, weftVersion: WEFT_VERSION, parent: sweepId });
+      await queue.submit({ kind: 'launch', runId, config, weftVersion: WEFT_VERSION, parent: sweepId });
     return this.get({ sweepId });
   }
 
@@ -112,11 +111,11 @@ export class SweepRequests {
         `${childrenTotal - childrenEnded} of ${childrenTotal} runs of sweep ${sweepId} have not ended`,
         { cure: 'wait for them, or end them with `weft stop`' },
       );
-    await queue.takeMade(async () => {
+    await queue.submitWith(async () => {
       const id = sweepJobId(sweepId);
       if ((await jobs.get(id)).state !== 'active') await jobs.take(id);
       await jobs.complete(id, result);
-      return listedEvent(jobs);
+      return queueListing(jobs);
     });
     return this.get({ sweepId });
   }

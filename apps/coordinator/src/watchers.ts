@@ -1,6 +1,6 @@
 import type { RunUpdate } from '@weft/proto';
 
-/** What one watcher has not yet taken. */
+/** The updates that one watcher has not yet received. */
 export class Watcher implements AsyncIterable<RunUpdate> {
   #updates: RunUpdate[] = [];
   #isOver = false;
@@ -12,7 +12,7 @@ export class Watcher implements AsyncIterable<RunUpdate> {
     this.#wake();
   }
 
-  /** What was pushed before is still delivered. */
+  /** Ends the updates; those pushed before are still delivered. */
   end(): void {
     this.#isOver = true;
     this.#wake();
@@ -32,11 +32,11 @@ export class Watcher implements AsyncIterable<RunUpdate> {
   }
 }
 
-/** Who watches which run. */
+/** All watchers, by run. */
 export class Watchers {
   readonly #watchers = new Map<string, Set<Watcher>>();
-  /** The last summary each run was shown with, as JSON. */
-  readonly #shown = new Map<string, string>();
+  /** The last summary that was pushed of each run, as JSON. */
+  readonly #lastPushed = new Map<string, string>();
 
   get runIds(): readonly string[] {
     return [...this.#watchers.keys()];
@@ -53,7 +53,7 @@ export class Watchers {
     others?.delete(watcher);
     if (others?.size !== 0) return;
     this.#watchers.delete(runId);
-    this.#shown.delete(runId);
+    this.#lastPushed.delete(runId);
   }
 
   push(runId: string, update: RunUpdate): void {
@@ -65,15 +65,15 @@ export class Watchers {
     for (const runId of this.runIds) this.push(runId, update);
   }
 
-  /** As `push`, for a summary that may be the same as before. */
+  /** Like `push`, unless the update is the same as the last one. */
   pushIfNew(runId: string, update: RunUpdate): void {
     const text = JSON.stringify(update);
-    if (this.#shown.get(runId) === text) return;
-    this.#shown.set(runId, text);
+    if (this.#lastPushed.get(runId) === text) return;
+    this.#lastPushed.set(runId, text);
     this.push(runId, update);
   }
 
-  /** The run has ended: its watchers get what is left, and go. */
+  /** The run has ended: its watchers get the remaining updates and end. */
   end(runId: string): void {
     for (const watcher of [...(this.#watchers.get(runId) ?? [])]) this.remove(runId, watcher);
   }

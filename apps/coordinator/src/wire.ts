@@ -12,8 +12,8 @@ import {
   type WorkerMessage,
 } from '@weft/proto';
 
-/** A worker's message as an event; undefined for a second hello or an empty message, which say nothing. */
-export function eventOf(workerId: string, { body }: WorkerMessage): ClusterEvent | undefined {
+/** A worker's message as an event; undefined for a second hello and for an empty message. */
+export function eventFromMessage(workerId: string, { body }: WorkerMessage): ClusterEvent | undefined {
   switch (body?.$case) {
     case 'heartbeat':
       return { kind: 'heartbeat', workerId };
@@ -39,7 +39,7 @@ export function eventOf(workerId: string, { body }: WorkerMessage): ClusterEvent
     }
     case 'runEnded': {
       const { runId, generation } = body.runEnded;
-      return { kind: 'ended', workerId, runId, generation, outcome: outcomeOf(body.runEnded) };
+      return { kind: 'ended', workerId, runId, generation, outcome: outcomeFromProto(body.runEnded) };
     }
     case 'hello':
     case undefined:
@@ -49,40 +49,40 @@ export function eventOf(workerId: string, { body }: WorkerMessage): ClusterEvent
   }
 }
 
-function outcomeOf({ outcome, step, failure }: RunEnded): Outcome {
+function outcomeFromProto({ outcome, step, failure }: RunEnded): Outcome {
   if (outcome === RunEnded_Outcome.OUTCOME_FINISHED) return { kind: 'finished', step };
   if (outcome === RunEnded_Outcome.OUTCOME_STOPPED) return { kind: 'stopped', step };
-  return { kind: 'failed', step, failure: failureOf(failure) };
+  return { kind: 'failed', step, failure: failureFromProto(failure) };
 }
 
-function failureOf(failure: Failure | undefined): RunFailure {
+function failureFromProto(failure: Failure | undefined): RunFailure {
   const { code = 'internal', message = 'the worker did not say why', cure = '' } = failure ?? {};
   return { code: errorCode(code), message, cure: cure === '' ? null : cure };
 }
 
-export function identityOf(hello: Hello): WorkerIdentity {
+export function identityFromHello(hello: Hello): WorkerIdentity {
   const { workerId, hostName, processId, dataPlaneAddress, device } = hello;
   const role = hello.role === Role.ROLE_EXPERT_WORKER ? 'expertWorker' : 'rank';
   return { workerId, hostName, processId, dataPlaneAddress, device, role };
 }
 
-export function runFailureOf({ code, message, cure }: WeftError): RunFailure {
+export function failureFromError({ code, message, cure }: WeftError): RunFailure {
   return { code, message, cure: cure ?? null };
 }
 
-export function welcome(heartbeatIntervalMs: number): CoordinatorMessage {
+export function welcomeMessage(heartbeatIntervalMs: number): CoordinatorMessage {
   return { body: { $case: 'welcome', welcome: { coordinatorVersion: WEFT_VERSION, heartbeatIntervalMs } } };
 }
 
 /** The assignment of one rank, or of one expert worker by its number. */
-export function assignmentOf(
+export function assignmentMessage(
   command: Assign,
   role: 'rank' | 'expertWorker',
   rank: number,
   ringToken: string,
   runDirectory: string,
 ): CoordinatorMessage {
-  const { runId, generation, config, firstStep, ring, experts, startFrom: state } = command;
+  const { runId, generation, config, firstStep, ring, experts, startFrom } = command;
   const assignment: Assignment = {
     runId,
     generation,
@@ -92,30 +92,30 @@ export function assignmentOf(
     configJson: JSON.stringify(config),
     runDirectory,
     firstStep,
-    state: wireState(state),
+    state: startFromToProto(startFrom),
     role: role === 'rank' ? Role.ROLE_RANK : Role.ROLE_EXPERT_WORKER,
     expertAddresses: experts.map(({ address }) => address),
   };
   return { body: { $case: 'assignment', assignment } };
 }
 
-function wireState(state: Assign['startFrom']): Assignment['state'] {
-  switch (state.kind) {
+function startFromToProto(startFrom: Assign['startFrom']): Assignment['state'] {
+  switch (startFrom.kind) {
     case 'fresh':
       return { $case: 'fresh', fresh: true };
     case 'keep':
       return { $case: 'keep', keep: true };
     case 'checkpoint':
-      return { $case: 'checkpointDirectory', checkpointDirectory: state.directory };
+      return { $case: 'checkpointDirectory', checkpointDirectory: startFrom.directory };
     default:
-      return assertNever(state);
+      return assertNever(startFrom);
   }
 }
 
-/** Commands that are one message, the same for all its receivers. */
-export type MessageCommand = Extract<Command, { kind: 'decideStep' | 'writeManifest' | 'stopRun' | 'release' }>;
+/** Commands that are one message, the same for everyone who gets it. */
+export type BroadcastCommand = Extract<Command, { kind: 'decideStep' | 'writeManifest' | 'stopRun' | 'release' }>;
 
-export function messageOf(command: MessageCommand): CoordinatorMessage {
+export function commandMessage(command: BroadcastCommand): CoordinatorMessage {
   const { runId, generation } = command;
   switch (command.kind) {
     case 'decideStep': {
@@ -132,8 +132,8 @@ export function messageOf(command: MessageCommand): CoordinatorMessage {
       return { body: { $case: 'stopRun', stopRun: { runId, generation, afterStep, reason } } };
     }
     case 'release': {
-      const { discardState: forget, reason } = command;
-      return { body: { $case: 'release', release: { runId, generation, discardState: forget, reason } } };
+      const { discardState, reason } = command;
+      return { body: { $case: 'release', release: { runId, generation, discardState, reason } } };
     }
     default:
       return assertNever(command);

@@ -14,7 +14,7 @@ describe('a log that an earlier version wrote', () => {
     const kinds: Record<RunRecord['kind'], number> = {
       launched: 1,
       assigned: 7,
-      committed: 11,
+      committed: 12,
       checkpointWritten: 3,
       workerLost: 2,
       ringBroke: 1,

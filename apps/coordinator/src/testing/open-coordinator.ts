@@ -1,9 +1,10 @@
 import type { RunConfigInput } from '@weft/config';
+import { Home } from '@weft/files';
 import type { StoreOptions } from '@weft/store';
 import { CoordinatorMetrics, createLogger } from '@weft/telemetry';
 import { tinyRun } from '@weft/testing';
 import { Coordinator, type CoordinatorOptions } from '../coordinator.js';
-import { type HeldStore, holdStore } from '../hold-store.js';
+import { acquireStore, type LeasedStore } from '../leased-store.js';
 
 /** What a coordinator logged, as parsed lines. */
 export interface LoggedLine {
@@ -15,28 +16,29 @@ export interface LoggedLine {
 export interface OpenedCoordinator extends AsyncDisposable {
   readonly coordinator: Coordinator;
   readonly lines: LoggedLine[];
-  readonly keeper: HeldStore;
+  readonly leasedStore: LeasedStore;
   close(): Promise<void>;
 }
 
 /** A coordinator in this process, closed at the end of the block. */
 export async function openCoordinator(
-  home: string,
+  directory: string,
   options: Partial<CoordinatorOptions> = {},
-  place: Omit<StoreOptions, 'home'> = {},
+  storeOptions: Omit<StoreOptions, 'home'> = {},
 ): Promise<OpenedCoordinator> {
   const lines: LoggedLine[] = [];
   const stream = { write: (line: string) => void lines.push(JSON.parse(line) as LoggedLine) };
   const log = createLogger({ role: 'coordinator', level: 'debug', stream });
-  const keeper = await holdStore({ home, log, waitMs: 200, ...place });
-  const settings = { settleMs: 20, ...options.settings };
+  const home = new Home(directory);
+  const leasedStore = await acquireStore({ home: directory, log, waitMs: 200, ...storeOptions });
+  const timeouts = { lossGraceMs: 20, ...options.timeouts };
   const metrics = new CoordinatorMetrics();
-  const coordinator = await Coordinator.open({ home, keeper, log, metrics, ...options, settings });
+  const coordinator = await Coordinator.open({ home, leasedStore, log, metrics, ...options, timeouts });
   const close = async () => {
     await coordinator.close();
-    await keeper.close();
+    await leasedStore.close();
   };
-  return { coordinator, lines, keeper, close, [Symbol.asyncDispose]: close };
+  return { coordinator, lines, leasedStore, close, [Symbol.asyncDispose]: close };
 }
 
 /** A launch request for the smallest run that passes the rules. */

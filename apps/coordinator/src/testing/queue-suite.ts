@@ -9,13 +9,13 @@ import { createLogger } from '@weft/telemetry';
 import { waitFor } from '@weft/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Coordinator } from '../coordinator.js';
-import { holdStore } from '../hold-store.js';
+import { acquireStore } from '../leased-store.js';
 import { newRunJob } from '../queue-jobs.js';
 import { launchRequest, type OpenedCoordinator, openCoordinator } from './open-coordinator.js';
 import { ScriptedWorker } from './scripted-worker.js';
 
 /** A home of a test and the store that goes with it. */
-export interface Place extends AsyncDisposable {
+export interface TestStore extends AsyncDisposable {
   readonly home: string;
   readonly store: Omit<StoreOptions, 'home'>;
 }
@@ -45,23 +45,23 @@ export async function lossesOf({ directory }: RunSummary): Promise<(number | nul
 }
 
 /** What people and sweeps may expect of a coordinator's queue, wherever it is kept. */
-export function queueSuite(name: string, makePlace: () => Promise<Place>): void {
-  let position: Place;
+export function queueSuite(name: string, makeStore: () => Promise<TestStore>): void {
+  let site: TestStore;
   let opened: OpenedCoordinator;
   const open = async () => {
-    opened = await openCoordinator(position.home, {}, position.store);
+    opened = await openCoordinator(site.home, {}, site.store);
   };
   const reopen = async () => {
     await opened.close();
     await open();
   };
   beforeEach(async () => {
-    position = await makePlace();
+    site = await makeStore();
     await open();
   });
   afterEach(async () => {
     await opened.close();
-    await position[Symbol.asyncDispose]();
+    await site[Symbol.asyncDispose]();
   });
 
   const launch = (changes: RunConfigInput = {}) => opened.coordinator.runs.launch(launchRequest(changes));
@@ -130,7 +130,7 @@ export function queueSuite(name: string, makePlace: () => Promise<Place>): void 
       worker('w2', () => hold);
       await waitFor('the first run', () => phaseOf(c) === RUNNING);
       await expect(queue.move({ id: c, to: { $case: 'priority', priority: 0 } })).rejects.toThrow(
-        `run ${c} is at work and cannot be moved`,
+        `run ${c} is running and cannot be moved`,
       );
     });
 
@@ -220,8 +220,8 @@ export function queueSuite(name: string, makePlace: () => Promise<Place>): void 
         newRunJob(createRunJob({ runId, config, resubmissions: 0 }), { config, weftVersion: '0.1.0' });
       await opened.close();
       const log = createLogger({ role: 'coordinator', level: 'silent' });
-      const half = await holdStore({ home: position.home, ...position.store, log });
-      const jobs = await half.store.openQueue(half.held);
+      const half = await acquireStore({ home: site.home, ...site.store, log });
+      const jobs = await half.store.openQueue(half.lease);
       await jobs.addFlow({ id: sweepJobId('half'), kind: 'sweep', data: { sweep: null } }, [
         job('half-1'),
         job('half-2'),

@@ -28,8 +28,8 @@ export interface ScriptOptions {
   readonly version?: string;
   /** Called before each step; a script can wait here, or end the worker. */
   readonly beforeStep?: (step: number, worker: ScriptedWorker) => Promise<void> | void;
-  /** How often it beats; default never. */
-  readonly beatEveryMs?: number;
+  /** How often it sends heartbeats; default never. */
+  readonly heartbeatEveryMs?: number;
 }
 
 /**
@@ -48,15 +48,15 @@ export class ScriptedWorker {
 
   constructor(coordinator: Coordinator, options: ScriptOptions) {
     this.#options = options;
-    const { workerId, version = WEFT_VERSION, beatEveryMs } = options;
+    const { workerId, version = WEFT_VERSION, heartbeatEveryMs } = options;
     const { client, server } = pairedStreams<WorkerMessage, CoordinatorMessage>();
     this.#stream = client;
     this.gone = client.closed;
-    coordinator.attendance.attend(server).then(
+    coordinator.workers.connect(server).then(
       () => server.close(),
       (thrown: unknown) => server.close(WeftError.from(thrown)),
     );
-    const who = {
+    const identity = {
       workerId,
       hostName: 'host',
       processId: 1,
@@ -64,10 +64,10 @@ export class ScriptedWorker {
       device: 'none',
       role: Role.ROLE_RANK,
     };
-    this.#send({ $case: 'hello', hello: { ...who, version } });
+    this.#send({ $case: 'hello', hello: { ...identity, version } });
     void this.#listen().catch(() => {});
-    if (beatEveryMs === undefined) return;
-    const timer = setInterval(() => this.#send({ $case: 'heartbeat', heartbeat: {} }), beatEveryMs);
+    if (heartbeatEveryMs === undefined) return;
+    const timer = setInterval(() => this.#send({ $case: 'heartbeat', heartbeat: {} }), heartbeatEveryMs);
     void this.gone.then(() => clearInterval(timer));
   }
 

@@ -1,0 +1,42 @@
+import { WEFT_VERSION, WeftError } from '@weft/common';
+
+/** @throws WeftError `version_mismatch` naming both versions. */
+export function refuseOtherVersion(version: string, sender: string): void {
+  if (version === WEFT_VERSION) return;
+  const other = version === '' ? 'of an unknown version' : `Weft ${version}`;
+  throw new WeftError('version_mismatch', `${sender} is ${other}, the coordinator is Weft ${WEFT_VERSION}`, {
+    cure: 'install the same version of Weft on both sides',
+  });
+}
+
+/** @throws WeftError `invalid_argument` naming what is not JSON. */
+export function parseJson(text: string, name: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new WeftError('invalid_argument', `${name} is not JSON`, { cause });
+  }
+}
+
+/** Entries of a few hundred bytes: this many stay far below the size limit of a message. */
+const PAGE_SIZE = 1000;
+
+/**
+ * A page of a list.
+ *
+ * @param token the `nextPageToken` of the page before; undefined for the first page.
+ * @throws WeftError `invalid_argument` when the list no longer has the entry that the page before ended with.
+ */
+export function paginate<Item>(
+  items: readonly Item[],
+  nameOf: (item: Item) => string,
+  token: string | undefined,
+): { page: readonly Item[]; nextPageToken: string | undefined } {
+  const first = token === undefined ? 0 : items.findIndex((item) => nameOf(item) === token) + 1;
+  if (token !== undefined && first === 0)
+    throw new WeftError('invalid_argument', 'the list has changed while it was read', { cure: 'read it again' });
+  const page = items.slice(first, first + PAGE_SIZE);
+  const last = page.at(-1);
+  const isLast = last === undefined || first + page.length === items.length;
+  return { page, nextPageToken: isLast ? undefined : nameOf(last) };
+}

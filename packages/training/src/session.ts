@@ -7,7 +7,7 @@ import { type Microbatch, type TaskData, type TrainTask, taskOf } from '@weft/ta
 import { stepSequences } from '@weft/topology';
 import { rankShare } from './checkpoint-saver.js';
 import { disposeAll, scalarOf } from './host-tensors.js';
-import { evaluateRemotely, type RemoteExperts, openRemoteExperts } from './moe/remote-moe-pipeline.js';
+import { evaluateRemotely, openRemoteExperts, type RemoteExperts } from './moe/remote-moe-pipeline.js';
 import type { CoordinatorPort, GenerationPlan, TrainOutcome, TrainSignals } from './ports.js';
 import { type ProcessOptions, RunEngine } from './run-engine.js';
 import { trainLoop } from './train-loop.js';

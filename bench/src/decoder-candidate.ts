@@ -67,6 +67,7 @@ export function decoderTask(model: BenchModel): TrainTask {
   return {
     name: model.name,
     parameters: decoderParameters(model.decoder).map(taskParameter),
+    sequenceLength: model.sequenceLength,
     batch: batchOf(model),
     statsLength: 0,
     remoteExperts: undefined,

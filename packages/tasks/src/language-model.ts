@@ -30,6 +30,7 @@ export function languageModel(config: RunConfig): TrainTask {
   return {
     name: config.recipe,
     parameters: parameters.map(taskParameter),
+    sequenceLength: model.sequenceLength,
     batch: batchSpecs(model, microbatchSize, data.imagesPerSequence),
     statsLength: moeSignalsLength(model),
     remoteExperts: isRemote ? remoteExpertLayers(config) : undefined,

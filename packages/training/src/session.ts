@@ -7,7 +7,7 @@ import { type Microbatch, type TaskData, type TrainTask, taskOf } from '@weft/ta
 import { stepSequences } from '@weft/topology';
 import { rankShare } from './checkpoint-saver.js';
 import { disposeAll, scalarOf } from './host-tensors.js';
-import { evaluateRemotely, type RemoteExperts, remoteExpertsOf } from './moe/remote-moe-pipeline.js';
+import { evaluateRemotely, openRemoteExperts, type RemoteExperts } from './moe/remote-moe-pipeline.js';
 import type { CoordinatorPort, GenerationPlan, TrainOutcome, TrainSignals } from './ports.js';
 import { type ProcessOptions, RunEngine } from './run-engine.js';
 import { trainLoop } from './train-loop.js';
@@ -76,7 +76,7 @@ export class TrainingSession {
     const { config, onStep, onHeldOut } = this.#options;
     const { executor, program, saver, state } = this.#engine;
     const layers = this.#task.remoteExperts?.layers ?? [];
-    const remote = exchange && remoteExpertsOf(exchange, layers, config.microbatchesInFlight);
+    const remote = exchange && openRemoteExperts(exchange, layers, config.microbatchesInFlight);
     const { heldOut: sets } = this.#data;
     return this.#engine.runGeneration(plan, signals, async () => {
       const loader = this.#data.openLoader();

@@ -18,8 +18,8 @@ import type { TrainPhase, TrainProgram } from './train-program.js';
 
 /** What a rank needs to take a step. */
 export interface StepParts {
-  readonly config: Pick<RunConfig, 'globalBatchSize' | 'model' | 'optimizer' | 'steps'>;
-  readonly task: Pick<TrainTask, 'readStats'>;
+  readonly config: Pick<RunConfig, 'globalBatchSize' | 'optimizer' | 'steps'>;
+  readonly task: Pick<TrainTask, 'sequenceLength' | 'readStats'>;
   readonly program: TrainProgram;
   readonly executor: Executor;
   readonly loader: Pick<BatchLoader, 'load'>;
@@ -43,7 +43,7 @@ export interface StepResult {
  * @throws WeftError `unavailable` when the ring breaks, `cancelled` when the generation is released before the decision.
  */
 export async function trainStep(parts: StepParts, step: number): Promise<StepResult> {
-  const { config, coordinator, executor, group, loader, program, remote } = parts;
+  const { config, coordinator, executor, group, loader, program, remote, task } = parts;
   const stopwatch = new Stopwatch();
   const exchanged = measureExchange(remote);
 
@@ -81,8 +81,8 @@ export async function trainStep(parts: StepParts, step: number): Promise<StepRes
     const applySeconds = stopwatch.lap();
 
     // Report: what rank 0 tells the coordinator, and a checkpoint where one is due, follow in the train loop.
-    const tokensPerSecond = (config.globalBatchSize * config.model.sequenceLength) / stopwatch.total();
-    const { moeLayers } = parts.task.readStats(stats, vote.lossTokens);
+    const tokensPerSecond = (config.globalBatchSize * task.sequenceLength) / stopwatch.total();
+    const { moeLayers } = task.readStats(stats, vote.lossTokens);
     const moe = moeLayers.length === 0 ? undefined : { layers: moeLayers, ...bytes, waitingSeconds };
     computeSeconds -= waitingSeconds;
     const seconds = { dataSeconds, computeSeconds, communicationSeconds, applySeconds };

@@ -20,7 +20,7 @@ export interface RemoteExperts {
   readonly lock: EngineLock;
 }
 
-export function remoteExpertsOf(
+export function openRemoteExperts(
   exchange: ExpertExchange,
   layers: readonly number[],
   microbatchesInFlight: number,

@@ -1,6 +1,6 @@
+import { createExecutor } from '@weft/backend-tensorflow';
 import { inMemoryRing } from '@weft/collectives';
 import { deferred, WeftError } from '@weft/common';
-import { createExecutor } from '@weft/engine';
 import { expect, test } from 'vitest';
 import type { GenerationPlan } from './ports.js';
 import { initialiseState } from './state.js';

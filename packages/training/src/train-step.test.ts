@@ -1,8 +1,9 @@
+import { createExecutor } from '@weft/backend-tensorflow';
 import { inMemoryRing, type ProcessGroup } from '@weft/collectives';
 import { deferred } from '@weft/common';
 import type { RunConfig } from '@weft/config';
-import { createExecutor, type Executor } from '@weft/engine';
 import type { TrainTask } from '@weft/tasks';
+import type { Executor } from '@weft/tensor';
 import { expect, test } from 'vitest';
 import { initialiseState } from './state.js';
 import { FakeCoordinator } from './testing/fake-coordinator.js';

@@ -1,5 +1,13 @@
 import type { OptimizerConfig } from '@weft/config';
-import { type Phase, type PhaseContext, type TensorSpec, tf } from '@weft/engine';
+import {
+  type Fed,
+  type HostTensor,
+  type Phase,
+  type PhaseContext,
+  type PhaseRun,
+  type TensorSpec,
+  tf,
+} from '@weft/engine';
 import type { ForwardPass, TaskBatch, TrainTask } from '@weft/tasks';
 import {
   bucketInputs,
@@ -21,6 +29,12 @@ export interface TrainProgram extends StatefulProgram {
 
 /** The phases of a step, in order; `accumulate` is `gradients` for every microbatch after the first. */
 export type TrainPhase = 'gradients' | 'accumulate' | 'measure' | 'apply' | 'evaluate';
+
+/** An executor of a train program. Every `Executor` is one; this one knows the names of the phases. */
+export interface TrainExecutor {
+  run(phase: TrainPhase, inputs: Fed): Promise<Record<string, HostTensor>>;
+  begin(phase: TrainPhase, inputs: Fed): Promise<PhaseRun>;
+}
 
 /** The settings that the update reads. */
 export interface UpdateConfig {

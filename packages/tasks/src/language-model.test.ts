@@ -1,7 +1,7 @@
 import { type RunConfigInput, resolveRunConfig } from '@weft/config';
 import { tinyRun } from '@weft/testing';
 import { expect, test } from 'vitest';
-import { taskOf } from './registry.js';
+import { taskOf } from './index.js';
 
 const moe = { experts: 3, everyLayers: 2 };
 

@@ -11,7 +11,7 @@ import { evaluateRemotely, openRemoteExperts, type RemoteExperts } from './moe/r
 import type { CoordinatorPort, GenerationPlan, TrainOutcome, TrainSignals } from './ports.js';
 import { type ProcessOptions, RunEngine } from './run-engine.js';
 import { trainLoop } from './train-loop.js';
-import { type TrainPhase, type TrainProgram, trainProgram } from './train-program.js';
+import { type TrainExecutor, type TrainProgram, trainProgram } from './train-program.js';
 import type { StepResult } from './train-step.js';
 
 export interface SessionOptions extends ProcessOptions {
@@ -129,11 +129,10 @@ export class TrainingSession {
 
   /** The forward pass of one microbatch on the model after `step`. */
   async #evaluate(batch: Microbatch, index: number, step: number, remote: RemoteExperts | undefined): Promise<LossSum> {
-    const { executor } = this.#engine;
-    const phase: TrainPhase = 'evaluate';
+    const executor: TrainExecutor = this.#engine.executor;
     const outputs =
       remote === undefined
-        ? await executor.run(phase, batch)
+        ? await executor.run('evaluate', batch)
         : await evaluateRemotely({ executor, remote, step }, batch, index);
     const sum = { lossSum: scalarOf(outputs, 'lossSum'), lossTokens: scalarOf(outputs, 'lossTokens') };
     disposeAll(outputs);

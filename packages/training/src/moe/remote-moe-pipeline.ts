@@ -3,10 +3,10 @@ import type { ExchangeSubject, ExpertExchange } from '@weft/collectives';
 import { WeftError } from '@weft/common';
 import type { MoeReport } from '@weft/contracts';
 import { exchangeNames, type Microbatch } from '@weft/tasks';
-import type { Executor, HostTensor, PhaseInputs, PhaseRun } from '@weft/tensor';
+import type { HostTensor, PhaseInputs, PhaseRun } from '@weft/tensor';
 import type { HostBuckets } from '../gradient-buckets.js';
 import { disposeAll, floatsOf, outputOf } from '../host-tensors.js';
-import type { TrainPhase, TrainProgram } from '../train-program.js';
+import type { TrainExecutor, TrainProgram } from '../train-program.js';
 import { EngineLock, LockedPhaseRun, StallTimer } from './engine-lock.js';
 
 /** A rank's connection to the experts in other processes, for one generation. */
@@ -31,7 +31,7 @@ export function openRemoteExperts(
 
 /** What a microbatch needs to go through its layers. */
 interface PipelineParts {
-  readonly executor: Executor;
+  readonly executor: TrainExecutor;
   readonly remote: RemoteExperts;
   readonly step: number;
 }
@@ -52,7 +52,7 @@ export async function beginRemoteGradients(
   let last: LockedPhaseRun | undefined;
   const finished: Promise<HostBuckets>[] = [];
   for (const [index, microbatch] of microbatches.entries()) {
-    const phase: TrainPhase = index === 0 ? 'gradients' : 'accumulate';
+    const phase = index === 0 ? 'gradients' : 'accumulate';
     const run = new LockedPhaseRun(() => executor.begin(phase, microbatch), remote.lock);
     const mayBegin = finished[index - remote.microbatchesInFlight] ?? Promise.resolve();
     const pendingInputs = mayBegin.then(() => forwardAndBackward(parts, run, index));
@@ -76,8 +76,7 @@ export async function evaluateRemotely(
   batch: Microbatch,
   microbatch: number,
 ): Promise<Record<string, HostTensor>> {
-  const phase: TrainPhase = 'evaluate';
-  const run = await parts.executor.begin(phase, batch);
+  const run = await parts.executor.begin('evaluate', batch);
   try {
     const { pendingInputs } = await forwardPass(parts, run, microbatch, 'evaluate');
     return await run.advance(pendingInputs, ['lossSum', 'lossTokens']);

@@ -7,7 +7,7 @@ import { tinyRun } from '@weft/testing';
 import { rankSlice, stepSequences } from '@weft/topology';
 
 /** What the points lie on: y = 3·x₀ − 2·x₁ + 1. */
-export const TRUTH = { weights: [3, -2], bias: 1 } as const;
+const TRUTH = { weights: [3, -2], bias: 1 } as const;
 
 /** A run of the linear task: 4 points a step, in microbatches of 2, on the JavaScript engine. */
 export function linearConfig(changes: RunConfigInput = {}): RunConfig {

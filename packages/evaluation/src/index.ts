@@ -1,1 +1,1 @@
-export { type HeldOutOptions, heldOutLoss, heldOutMicrobatchCount, type LossSum } from './held-out-loss.js';
+export { heldOutLoss, heldOutMicrobatchCount, type LossSum } from './held-out-loss.js';

@@ -9,16 +9,16 @@ export type {
   ForwardPass,
   HeldOutSet,
   Microbatch,
-  Objective,
   RankBatch,
-  RemoteExpertLayers,
   TaskBatch,
   TaskData,
-  TaskStats,
   TrainTask,
 } from './train-task.js';
 
-/** The task that a run trains: the registry of tasks. So far every configuration describes a language model. */
+/**
+ * The task that a run trains. Every configuration describes a language model so far; the next task is chosen here, by
+ * what the configuration says.
+ */
 export function taskOf(config: RunConfig): TrainTask {
   return languageModel(config);
 }

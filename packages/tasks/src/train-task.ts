@@ -1,6 +1,6 @@
 import type { Source } from '@weft/common';
 import type { MoeLayerStats } from '@weft/contracts';
-import type { HostArray, TensorSpec, tf } from '@weft/engine';
+import type { HostArray, TensorSpec, tf } from '@weft/tensor';
 import type { TaskParameter } from './task-parameter.js';
 
 /**
@@ -12,6 +12,8 @@ export interface TrainTask {
   readonly name: string;
   /** The parameters that a rank holds, in forward order: gradients are reduced from the last to the first. */
   readonly parameters: readonly TaskParameter[];
+  /** Positions of one sequence, padding included: what tokens per second count. */
+  readonly sequenceLength: number;
   /** The arrays of one microbatch, all of them fed when a pass begins. */
   readonly batch: Readonly<Record<string, TensorSpec>>;
   /** Elements of `Objective.stats`; 0 where the task has none. */

@@ -1,5 +1,6 @@
+import { createExecutor } from '@weft/backend-tensorflow';
 import { inMemoryRing } from '@weft/collectives';
-import { createExecutor, type PhaseRun, type Program, tf } from '@weft/engine';
+import { type PhaseRun, type Program, tf } from '@weft/tensor';
 import { expect, test } from 'vitest';
 import { gradientBuckets, reduceGradients } from './gradient-buckets.js';
 

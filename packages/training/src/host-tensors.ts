@@ -1,5 +1,5 @@
 import { WeftError } from '@weft/common';
-import type { HostTensor } from '@weft/engine';
+import type { HostTensor } from '@weft/tensor';
 
 /** Outputs of a phase, by name. They are freed by whoever fetched them. */
 export type HostTensors = Readonly<Record<string, HostTensor>>;

@@ -12,5 +12,5 @@ export type {
   TrainSignals,
 } from './ports.js';
 export { type SessionOptions, TrainingSession } from './session.js';
-export { type TrainProgram, trainProgram } from './train-program.js';
-export { type StepParts, type StepResult, trainStep } from './train-step.js';
+export { trainProgram } from './train-program.js';
+export { type StepResult, trainStep } from './train-step.js';

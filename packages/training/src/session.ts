@@ -7,11 +7,11 @@ import { type Microbatch, type TaskData, type TrainTask, taskOf } from '@weft/ta
 import { stepSequences } from '@weft/topology';
 import { rankShare } from './checkpoint-saver.js';
 import { disposeAll, scalarOf } from './host-tensors.js';
-import { evaluateRemotely, type RemoteExperts, remoteExpertsOf } from './moe/remote-moe-pipeline.js';
+import { evaluateRemotely, openRemoteExperts, type RemoteExperts } from './moe/remote-moe-pipeline.js';
 import type { CoordinatorPort, GenerationPlan, TrainOutcome, TrainSignals } from './ports.js';
 import { type ProcessOptions, RunEngine } from './run-engine.js';
 import { trainLoop } from './train-loop.js';
-import { type TrainPhase, type TrainProgram, trainProgram } from './train-program.js';
+import { type TrainExecutor, type TrainProgram, trainProgram } from './train-program.js';
 import type { StepResult } from './train-step.js';
 
 export interface SessionOptions extends ProcessOptions {
@@ -76,7 +76,7 @@ export class TrainingSession {
     const { config, onStep, onHeldOut } = this.#options;
     const { executor, program, saver, state } = this.#engine;
     const layers = this.#task.remoteExperts?.layers ?? [];
-    const remote = exchange && remoteExpertsOf(exchange, layers, config.microbatchesInFlight);
+    const remote = exchange && openRemoteExperts(exchange, layers, config.microbatchesInFlight);
     const { heldOut: sets } = this.#data;
     return this.#engine.runGeneration(plan, signals, async () => {
       const loader = this.#data.openLoader();
@@ -129,11 +129,10 @@ export class TrainingSession {
 
   /** The forward pass of one microbatch on the model after `step`. */
   async #evaluate(batch: Microbatch, index: number, step: number, remote: RemoteExperts | undefined): Promise<LossSum> {
-    const { executor } = this.#engine;
-    const phase: TrainPhase = 'evaluate';
+    const executor: TrainExecutor = this.#engine.executor;
     const outputs =
       remote === undefined
-        ? await executor.run(phase, batch)
+        ? await executor.run('evaluate', batch)
         : await evaluateRemotely({ executor, remote, step }, batch, index);
     const sum = { lossSum: scalarOf(outputs, 'lossSum'), lossTokens: scalarOf(outputs, 'lossTokens') };
     disposeAll(outputs);

@@ -1,11 +1,12 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createExecutor } from '@weft/backend-tensorflow';
 import { checkpointDirectory, writeManifest, writeShard } from '@weft/checkpoint';
 import { type RunConfig, resolveRunConfig } from '@weft/config';
-import { createExecutor, type Executor } from '@weft/engine';
 import { recipeInput } from '@weft/recipes';
 import { taskOf } from '@weft/tasks';
+import type { Executor } from '@weft/tensor';
 import { afterAll, describe, expect, it } from 'vitest';
 import { expertProgram } from './moe/expert-program.js';
 import { initialiseFrom, type StatefulProgram } from './state.js';

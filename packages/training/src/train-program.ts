@@ -1,6 +1,14 @@
 import type { OptimizerConfig } from '@weft/config';
-import { type Phase, type PhaseContext, type TensorSpec, tf } from '@weft/engine';
 import type { ForwardPass, TaskBatch, TrainTask } from '@weft/tasks';
+import {
+  type HostTensor,
+  type Phase,
+  type PhaseContext,
+  type PhaseInputs,
+  type PhaseRun,
+  type TensorSpec,
+  tf,
+} from '@weft/tensor';
 import {
   bucketInputs,
   flatGradients,
@@ -21,6 +29,12 @@ export interface TrainProgram extends StatefulProgram {
 
 /** The phases of a step, in order; `accumulate` is `gradients` for every microbatch after the first. */
 export type TrainPhase = 'gradients' | 'accumulate' | 'measure' | 'apply' | 'evaluate';
+
+/** An executor of a train program. Every `Executor` is one; this one knows the names of the phases. */
+export interface TrainExecutor {
+  run(phase: TrainPhase, inputs: PhaseInputs): Promise<Record<string, HostTensor>>;
+  begin(phase: TrainPhase, inputs: PhaseInputs): Promise<PhaseRun>;
+}
 
 /** The settings that the update reads. */
 export interface UpdateConfig {

@@ -1,9 +1,9 @@
 import type { ProcessGroup } from '@weft/collectives';
 import { WeftError } from '@weft/common';
 import type { RunConfig } from '@weft/config';
-import type { StepReport, StepVote } from '@weft/contracts';
-import type { Executor, Fed, PhaseRun } from '@weft/engine';
+import type { MoeReport, StepReport, StepVote } from '@weft/contracts';
 import type { BatchLoader, Microbatch, TrainTask } from '@weft/tasks';
+import type { PhaseRun } from '@weft/tensor';
 import { type HostBuckets, reduceGradients } from './gradient-buckets.js';
 import { disposeAll, scalarInput, scalarOf } from './host-tensors.js';
 import {
@@ -14,14 +14,14 @@ import {
 } from './moe/remote-moe-pipeline.js';
 import { scheduleFactorAt } from './optimizer/schedule.js';
 import type { CoordinatorPort } from './ports.js';
-import type { TrainPhase, TrainProgram } from './train-program.js';
+import type { TrainExecutor, TrainProgram } from './train-program.js';
 
 /** What a rank needs to take a step. */
 export interface StepParts {
-  readonly config: Pick<RunConfig, 'globalBatchSize' | 'model' | 'optimizer' | 'steps'>;
-  readonly task: Pick<TrainTask, 'readStats'>;
+  readonly config: Pick<RunConfig, 'globalBatchSize' | 'optimizer' | 'steps'>;
+  readonly task: Pick<TrainTask, 'sequenceLength' | 'readStats'>;
   readonly program: TrainProgram;
-  readonly executor: Executor;
+  readonly executor: TrainExecutor;
   readonly loader: Pick<BatchLoader, 'load'>;
   readonly group: ProcessGroup;
   readonly coordinator: CoordinatorPort;
@@ -49,54 +49,47 @@ export async function trainStep(parts: StepParts, step: number): Promise<StepRes
 
   // Data: this rank's slice of the global batch, cut into microbatches. It was read ahead while earlier steps computed.
   const { microbatches, digest } = await loader.load(step, group.rank, group.worldSize);
-  const dataSeconds = stopwatch.lap();
+  stopwatch.lap('data');
 
-  // Forward and backward: gradients are summed over the microbatches in their order, never by who was faster. The last
-  // backward pass is only begun, so that the ring has work as soon as it has computed its first bucket.
+  // Forward and backward: gradients are summed in the order of the microbatches, so that sums do not depend on timing.
+  // The last backward pass is only begun: the ring gets its buckets one by one, as they are computed.
   const lastBackward = remote
     ? await beginRemoteGradients({ executor, program, remote, step }, microbatches)
     : await beginGradients(executor, microbatches);
   const expertNorms = askExpertNorms(remote, step);
 
-  // All-reduce: a bucket travels around the ring while the backward pass still computes the next one.
-  let computeSeconds = 0;
-  const buckets = await reduceGradients(lastBackward, program.buckets, group, () => {
-    computeSeconds = stopwatch.lap();
-  });
+  // All-reduce: one bucket travels around the ring while the backward pass computes the next.
+  const buckets = await reduceGradients(lastBackward, program.buckets, group, () => stopwatch.lap('compute'));
   try {
-    let communicationSeconds = stopwatch.lap();
+    stopwatch.lap('communication');
 
     // Measure: loss and norm are those of the global batch now, with the same bits on every rank.
-    const { stats, ...measured } = await measure(executor, buckets, await expertNorms());
-    const vote: StepVote = { step, ...measured, sequenceDigest: digest };
-    computeSeconds += stopwatch.lap();
-    const { waitingSeconds, ...bytes } = exchanged();
+    const { stats, ...means } = await measure(executor, buckets, await expertNorms());
+    const vote: StepVote = { step, ...means, sequenceDigest: digest };
+    const exchange = exchanged();
+    stopwatch.lap('compute');
 
-    // Vote: until every rank has reduced the step, one that dies takes the step with it. After the decision it counts.
+    // Vote: if a rank dies before all have voted, the others repeat the step without it. Once it is decided, it counts.
     const { apply } = await coordinator.vote(vote);
-    communicationSeconds += stopwatch.lap();
+    stopwatch.lap('communication');
 
-    // Apply: clipping, schedule and AdamW inside the engine. A refused step uses up its data and changes nothing.
+    // Apply: clipping, schedule and AdamW inside the engine. A refused step has consumed its data and changes nothing.
     const learningRate = apply ? await applyGradients(executor, buckets, vote) : scheduledRate(config, step);
-    const applySeconds = stopwatch.lap();
+    stopwatch.lap('apply');
 
-    // Report: what rank 0 tells the coordinator, and a checkpoint where one is due, follow in the train loop.
-    const tokensPerSecond = (config.globalBatchSize * config.model.sequenceLength) / stopwatch.total();
-    const { moeLayers } = parts.task.readStats(stats, vote.lossTokens);
-    const moe = moeLayers.length === 0 ? undefined : { layers: moeLayers, ...bytes, waitingSeconds };
-    computeSeconds -= waitingSeconds;
-    const seconds = { dataSeconds, computeSeconds, communicationSeconds, applySeconds };
-    return { report: { step, learningRate, tokensPerSecond, ...seconds, moe }, vote, applied: apply };
+    // Report: the train loop sends it, and saves a checkpoint where one is due.
+    const report = stepReport(parts, vote, { learningRate, stats, exchange, stopwatch });
+    return { report, vote, applied: apply };
   } finally {
     disposeAll(buckets);
   }
 }
 
 /** Sums the gradients of all microbatches but the last, whose backward pass it only begins. */
-async function beginGradients(executor: Executor, microbatches: readonly Microbatch[]): Promise<PhaseRun> {
+async function beginGradients(executor: TrainExecutor, microbatches: readonly Microbatch[]): Promise<PhaseRun> {
   let sums: HostBuckets = {};
   for (const [index, microbatch] of microbatches.entries()) {
-    const phase: TrainPhase = index === 0 ? 'gradients' : 'accumulate';
+    const phase = index === 0 ? 'gradients' : 'accumulate';
     const before = sums;
     const inputs = { ...microbatch, ...before };
     try {
@@ -116,8 +109,12 @@ interface Measured extends Pick<StepVote, 'loss' | 'gradNorm' | 'finite' | 'loss
 }
 
 /** @param expertNorms the squared norm of the gradient sums that each expert worker holds; none without expert workers. */
-async function measure(executor: Executor, buckets: HostBuckets, expertNorms: readonly number[]): Promise<Measured> {
-  const outputs = await run(executor, 'measure', buckets);
+async function measure(
+  executor: TrainExecutor,
+  buckets: HostBuckets,
+  expertNorms: readonly number[],
+): Promise<Measured> {
+  const outputs = await executor.run('measure', buckets);
   const [loss, ownNorm, lossTokens] = [
     scalarOf(outputs, 'loss'),
     scalarOf(outputs, 'gradNorm'),
@@ -133,16 +130,16 @@ async function measure(executor: Executor, buckets: HostBuckets, expertNorms: re
 }
 
 /** Returns the learning rate of the step. */
-async function applyGradients(executor: Executor, buckets: HostBuckets, { step, gradNorm }: StepVote): Promise<number> {
+async function applyGradients(
+  executor: TrainExecutor,
+  buckets: HostBuckets,
+  { step, gradNorm }: StepVote,
+): Promise<number> {
   const inputs = { ...buckets, gradNorm: scalarInput(gradNorm), step: scalarInput(step) };
-  const applied = await run(executor, 'apply', inputs);
+  const applied = await executor.run('apply', inputs);
   const learningRate = scalarOf(applied, 'learningRate');
   disposeAll(applied);
   return learningRate;
-}
-
-function run(executor: Executor, phase: TrainPhase, inputs: Fed): Promise<HostBuckets> {
-  return executor.run(phase, inputs);
 }
 
 /** The learning rate of a step that is not applied, for its report. */
@@ -150,21 +147,41 @@ function scheduledRate({ optimizer, steps }: StepParts['config'], step: number):
   return optimizer.learningRate * scheduleFactorAt(optimizer, steps, step);
 }
 
-/** Measures the parts of a step one after another, in seconds. */
+function stepReport(
+  { config, task }: StepParts,
+  { step, lossTokens }: StepVote,
+  { learningRate, stats, exchange, stopwatch }: Findings,
+): StepReport {
+  const { data, compute, communication, apply } = stopwatch.seconds;
+  const { moeLayers } = task.readStats(stats, lossTokens);
+  return {
+    step,
+    learningRate,
+    tokensPerSecond: (config.globalBatchSize * task.sequenceLength) / (data + compute + communication + apply),
+    dataSeconds: data,
+    computeSeconds: compute - exchange.waitingSeconds,
+    communicationSeconds: communication,
+    applySeconds: apply,
+    moe: moeLayers.length === 0 ? undefined : { layers: moeLayers, ...exchange },
+  };
+}
+
+interface Findings {
+  readonly learningRate: number;
+  readonly stats: readonly number[];
+  readonly exchange: Omit<MoeReport, 'layers'>;
+  readonly stopwatch: Stopwatch;
+}
+
+/** Gives the time that passes to the parts of a step. */
 class Stopwatch {
-  readonly #startedMs = performance.now();
-  #lapMs = this.#startedMs;
+  readonly seconds = { data: 0, compute: 0, communication: 0, apply: 0 };
+  #lapMs = performance.now();
 
-  /** Seconds since the last lap, or since the start. */
-  lap(): number {
+  /** What passed since the last lap, or since the start, belongs to this part. */
+  lap(part: keyof Stopwatch['seconds']): void {
     const nowMs = performance.now();
-    const seconds = (nowMs - this.#lapMs) / 1000;
+    this.seconds[part] += (nowMs - this.#lapMs) / 1000;
     this.#lapMs = nowMs;
-    return seconds;
-  }
-
-  /** Seconds since the start. */
-  total(): number {
-    return (performance.now() - this.#startedMs) / 1000;
   }
 }

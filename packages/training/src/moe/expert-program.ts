@@ -1,6 +1,5 @@
 // Legend: E experts of this worker, C rows of each, D width, F feed-forward width.
 import type { RunConfig } from '@weft/config';
-import { type Phase, type PhaseContext, type TensorSpec, tf } from '@weft/engine';
 import {
   type ExpertRange,
   type ExpertWeights,
@@ -11,6 +10,7 @@ import {
   moeShape,
 } from '@weft/model';
 import { type TaskParameter, taskParameter } from '@weft/tasks';
+import { type Phase, type PhaseContext, type TensorSpec, tf } from '@weft/tensor';
 import { adamwApply, clipScale } from '../optimizer/adamw.js';
 import { scheduleFactor } from '../optimizer/schedule.js';
 import { type StatefulProgram, trainedState } from '../state.js';

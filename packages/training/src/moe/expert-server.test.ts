@@ -1,7 +1,8 @@
+import { createExecutor } from '@weft/backend-tensorflow';
 import { inMemoryExchange } from '@weft/collectives';
 import { resolveRunConfig } from '@weft/config';
-import { createExecutor, type Executor } from '@weft/engine';
 import { moeLayers, moeShape } from '@weft/model';
+import type { Executor } from '@weft/tensor';
 import { afterAll, beforeEach, expect, test } from 'vitest';
 import { CheckpointSaver, expertShare } from '../checkpoint-saver.js';
 

@@ -1,8 +1,8 @@
 import type { ExpertHost, ExpertRequest, NormRequest, RowsRequest } from '@weft/collectives';
 import { deferred, WeftError, withTimeout } from '@weft/common';
 import type { RunConfig } from '@weft/config';
-import type { Executor } from '@weft/engine';
 import { heldOutMicrobatchCount } from '@weft/evaluation';
+import type { Executor } from '@weft/tensor';
 import { scalarInput } from '../host-tensors.js';
 import type { ExpertCoordinatorPort, ExpertDecision, TrainOutcome } from '../ports.js';
 import { type RunStepsOptions, runSteps } from '../train-loop.js';

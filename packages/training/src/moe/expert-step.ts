@@ -1,6 +1,6 @@
 import type { NormRequest, RowsRequest } from '@weft/collectives';
 import { WeftError } from '@weft/common';
-import type { Executor } from '@weft/engine';
+import type { Executor } from '@weft/tensor';
 import { disposeAll, floatsOf, type HostTensors, outputOf, scalarOf } from '../host-tensors.js';
 import type { MicrobatchId } from './exchange-plan.js';
 import { type ExpertProgram, expertPhase } from './expert-program.js';

@@ -2,11 +2,11 @@
 import type { ExchangeSubject, ExpertExchange } from '@weft/collectives';
 import { WeftError } from '@weft/common';
 import type { MoeReport } from '@weft/contracts';
-import type { Executor, Fed, HostTensor, PhaseRun } from '@weft/engine';
 import { exchangeNames, type Microbatch } from '@weft/tasks';
+import type { HostTensor, PhaseInputs, PhaseRun } from '@weft/tensor';
 import type { HostBuckets } from '../gradient-buckets.js';
 import { disposeAll, floatsOf, outputOf } from '../host-tensors.js';
-import type { TrainPhase, TrainProgram } from '../train-program.js';
+import type { TrainExecutor, TrainProgram } from '../train-program.js';
 import { EngineLock, LockedPhaseRun, StallTimer } from './engine-lock.js';
 
 /** A rank's connection to the experts in other processes, for one generation. */
@@ -20,7 +20,7 @@ export interface RemoteExperts {
   readonly lock: EngineLock;
 }
 
-export function remoteExpertsOf(
+export function openRemoteExperts(
   exchange: ExpertExchange,
   layers: readonly number[],
   microbatchesInFlight: number,
@@ -31,7 +31,7 @@ export function remoteExpertsOf(
 
 /** What a microbatch needs to go through its layers. */
 interface PipelineParts {
-  readonly executor: Executor;
+  readonly executor: TrainExecutor;
   readonly remote: RemoteExperts;
   readonly step: number;
 }
@@ -52,7 +52,7 @@ export async function beginRemoteGradients(
   let last: LockedPhaseRun | undefined;
   const finished: Promise<HostBuckets>[] = [];
   for (const [index, microbatch] of microbatches.entries()) {
-    const phase: TrainPhase = index === 0 ? 'gradients' : 'accumulate';
+    const phase = index === 0 ? 'gradients' : 'accumulate';
     const run = new LockedPhaseRun(() => executor.begin(phase, microbatch), remote.lock);
     const mayBegin = finished[index - remote.microbatchesInFlight] ?? Promise.resolve();
     const pendingInputs = mayBegin.then(() => forwardAndBackward(parts, run, index));
@@ -76,8 +76,7 @@ export async function evaluateRemotely(
   batch: Microbatch,
   microbatch: number,
 ): Promise<Record<string, HostTensor>> {
-  const phase: TrainPhase = 'evaluate';
-  const run = await parts.executor.begin(phase, batch);
+  const run = await parts.executor.begin('evaluate', batch);
   try {
     const { pendingInputs } = await forwardPass(parts, run, microbatch, 'evaluate');
     return await run.advance(pendingInputs, ['lossSum', 'lossTokens']);
@@ -119,7 +118,7 @@ const NO_BYTES = { bytesSent: 0, bytesReceived: 0 };
 /** Feeds a run its pending inputs and the sums of the microbatches before it, and fetches outputs. */
 async function finish(
   run: PhaseRun,
-  pending: Promise<Fed>,
+  pending: Promise<PhaseInputs>,
   before: Promise<HostBuckets>,
   outputs: readonly string[],
 ): Promise<HostBuckets> {
@@ -137,14 +136,14 @@ async function finish(
 }
 
 /** Returns the inputs that the run then waits for, besides the sums of earlier microbatches. */
-async function forwardAndBackward(parts: PipelineParts, run: PhaseRun, microbatch: number): Promise<Fed> {
+async function forwardAndBackward(parts: PipelineParts, run: PhaseRun, microbatch: number): Promise<PhaseInputs> {
   return backwardPass(parts, run, microbatch, await forwardPass(parts, run, microbatch, 'forward'));
 }
 
 /** What the forward pass of a microbatch leaves for its backward pass. */
 interface Forward {
   /** The outputs of the last layer's experts. */
-  readonly pendingInputs: Fed;
+  readonly pendingInputs: PhaseInputs;
   /** By layer: int32 [E, G], how many rows of every expert and group are tokens. */
   readonly filled: ReadonlyMap<number, Int32Array>;
 }
@@ -158,7 +157,7 @@ async function forwardPass(
 ): Promise<Forward> {
   const { remote, step } = parts;
   const filled = new Map<number, Int32Array>();
-  let pendingInputs: Fed = {};
+  let pendingInputs: PhaseInputs = {};
   for (const layer of remote.layers) {
     const names = exchangeNames(layer);
     const given = await run.advance(pendingInputs, [names.filled, names.rows]);
@@ -175,7 +174,12 @@ async function forwardPass(
 }
 
 /** The same from the last layer to the first, with gradients. Returns those of the first layer's tokens. */
-async function backwardPass(parts: PipelineParts, run: PhaseRun, microbatch: number, forward: Forward): Promise<Fed> {
+async function backwardPass(
+  parts: PipelineParts,
+  run: PhaseRun,
+  microbatch: number,
+  forward: Forward,
+): Promise<PhaseInputs> {
   const { remote, step } = parts;
   let { pendingInputs } = forward;
   for (const layer of remote.layers.toReversed()) {

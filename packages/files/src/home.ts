@@ -1,4 +1,4 @@
-import { join, resolve, sep } from 'node:path';
+import { isAbsolute, join, relative, resolve, sep } from 'node:path';
 
 /**
  * The layout of a home, the one folder of a machine in which Weft keeps what it makes:
@@ -58,4 +58,10 @@ export class Home {
     if (path === '.weft' || path.startsWith(`.weft${sep}`)) return join(this.directory, path.slice('.weft'.length));
     return resolve(path);
   }
+}
+
+/** A path as short as it can be written: relative when it lies below the current directory. */
+export function shortPath(path: string): string {
+  const here = relative('.', path);
+  return here === '' || here.startsWith('..') || isAbsolute(here) ? path : here;
 }

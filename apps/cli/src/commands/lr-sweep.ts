@@ -1,8 +1,7 @@
-import { WeftError } from '@weft/common';
+import { count, plural, WeftError } from '@weft/common';
 import { loadSweepFile, type SweepConfig } from '@weft/config';
+import { shortPath } from '@weft/files';
 import type { CommandContext } from '../context.js';
-import { count, plural } from '../format.js';
-import { shortPath } from '../home.js';
 import { renderFit, renderOptima } from '../learning-rate/render-fit.js';
 import { EXIT } from '../report-error.js';
 import { withAbsolutePaths } from '../resolve-run.js';
@@ -35,11 +34,12 @@ export async function lrSweep(context: CommandContext, file: string, options: Lr
 async function runSweep(
   context: CommandContext,
   plan: SweepPlan,
-  { runs: client, sweeps, isHere, signal }: SweepCluster,
+  { runs: client, sweeps, sharesFiles, signal }: SweepCluster,
   display: SweepDisplay,
 ): Promise<number> {
   const { terminal, json, home } = context;
-  const prepare = (config: SweepPlan['runs'][number]['config']) => (isHere ? withAbsolutePaths(config, home) : config);
+  const prepare = (config: SweepPlan['runs'][number]['config']) =>
+    sharesFiles ? withAbsolutePaths(config, home) : config;
   const launched = await launchSweep({ plan, sweeps, runs: client, prepare });
   if (json) say(terminal, JSON.stringify({ type: 'sweep', sweepId: plan.id, runs: plan.runs.length }));
   else display.event(`The sweep ${plan.id}: ${plural(plan.runs.length, 'run')}${reusedText(launched.reused)}.`);

@@ -1,4 +1,4 @@
-import { WeftError } from '@weft/common';
+import { plural, WeftError } from '@weft/common';
 import type { SweepConfig } from '@weft/config';
 import {
   FEWEST_SCALES,
@@ -13,7 +13,6 @@ import {
   predict,
   reportOnGrid,
 } from '@weft/scaling';
-import { plural } from '../format.js';
 import type { SweepPlan } from './plan.js';
 import type { SweepRun } from './run-result.js';
 

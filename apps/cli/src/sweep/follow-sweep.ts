@@ -1,8 +1,8 @@
+import type { RunsClient } from '@weft/client';
+import { allMetrics } from '@weft/client';
 import { systemClock, WeftError } from '@weft/common';
 import type { RunView } from '@weft/contracts';
 import { whyHopeless } from '@weft/scaling';
-import type { CoordinatorClient } from '../runs/coordinator-client.js';
-import { allMetrics } from './all-metrics.js';
 import type { LaunchedSweep } from './launch-sweep.js';
 import type { PlannedRun, SweepPlan } from './plan.js';
 import { isSettled, type SweepRun, sweepRun } from './run-result.js';
@@ -15,7 +15,7 @@ const PATIENCE_MS = 60_000;
 export interface FollowSweepOptions {
   readonly plan: SweepPlan;
   readonly launched: LaunchedSweep;
-  readonly runs: CoordinatorClient;
+  readonly runs: RunsClient;
   readonly display: SweepDisplay;
   readonly signal: AbortSignal;
 }
@@ -61,7 +61,7 @@ async function readRuns(
   );
 }
 
-async function metricsOf(view: RunView, client: CoordinatorClient) {
+async function metricsOf(view: RunView, client: RunsClient) {
   return view.step === 0 ? [] : allMetrics(view, client);
 }
 

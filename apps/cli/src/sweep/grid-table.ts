@@ -1,4 +1,4 @@
-import { large, percent } from '../format.js';
+import { large, percent } from '@weft/common';
 import { type Line, type Span, span } from '../spans.js';
 import { table } from '../table.js';
 import type { SweepRun } from './run-result.js';

@@ -1,14 +1,13 @@
+import type { RunsClient, SweepsClient } from '@weft/client';
 import type { RunConfig } from '@weft/config';
 import type { RunView } from '@weft/contracts';
-import type { CoordinatorClient } from '../runs/coordinator-client.js';
 import type { SweepPlan } from './plan.js';
-import type { SweepClient } from './sweep-client.js';
 import { readRecord, recordOf, type SweepRecord, tryReadRecord } from './sweep-record.js';
 
 export interface LaunchSweepOptions {
   readonly plan: SweepPlan;
-  readonly sweeps: SweepClient;
-  readonly runs: CoordinatorClient;
+  readonly sweeps: SweepsClient;
+  readonly runs: RunsClient;
   /** Makes a configuration fit for the coordinator's host. */
   readonly prepare: (config: RunConfig) => RunConfig;
 }
@@ -51,7 +50,7 @@ export async function launchSweep({ plan, sweeps, runs, prepare }: LaunchSweepOp
 
 function launch(
   plan: SweepPlan,
-  sweeps: SweepClient,
+  sweeps: SweepsClient,
   made: ReadonlyMap<string, string>,
   missing: SweepPlan['runs'],
   prepare: (config: RunConfig) => RunConfig,
@@ -61,7 +60,7 @@ function launch(
 }
 
 /** The ended runs of earlier sweeps of this name, by their keys; runs that failed do not count. */
-async function runsMadeBefore({ sweep }: SweepPlan, sweeps: SweepClient): Promise<Map<string, string>> {
+async function runsMadeBefore({ sweep }: SweepPlan, sweeps: SweepsClient): Promise<Map<string, string>> {
   const made = new Map<string, string>();
   for (const { sweepId, sweepJson } of await sweeps.list()) {
     const record = tryReadRecord(sweepJson);

@@ -1,5 +1,5 @@
+import { plural } from '@weft/common';
 import { hasEnded } from '@weft/contracts';
-import { plural } from '../format.js';
 import { RedrawnBlock } from '../progress/redrawn-block.js';
 import { clip, type Line, span } from '../spans.js';
 import { say, type Terminal } from '../terminal.js';

@@ -1,11 +1,11 @@
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { RunsClient } from '@weft/client';
 import { systemClock, WeftError } from '@weft/common';
-import { logsDirectory, shortPath } from '../home.js';
-import { CoordinatorClient } from '../runs/coordinator-client.js';
-import { readCoordinatorFile } from '../runs/find-coordinator.js';
+import { Home, readCoordinatorFile, shortPath } from '@weft/files';
 import { gpuArguments, visibleGpus } from './assign-gpus.js';
-import { type Ending, LocalProcess } from './local-process.js';
+import type { Cluster, ClusterRequest, Launcher } from './launcher.js';
+import { LocalProcess } from './local-process.js';
 
 /** Loading TensorFlow on a busy machine takes long, but not so long. */
 const READY_TIMEOUT_MS = 120_000;
@@ -15,56 +15,32 @@ const GRACE_MS = 5000;
 /** Log directories of earlier launches that are kept. */
 const KEPT_LOGS = 20;
 
-export interface LocalClusterOptions {
+export interface LocalLauncherOptions {
+  /** Absolute. */
   readonly home: string;
-  readonly workers: number;
-  /** Default none. */
-  readonly expertWorkers?: number;
+  /** The file that Node runs as the command `weft`. */
+  readonly script: string;
+  /** Of the processes; `WEFT_HOME` is set to `home`. */
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** Told, in a sentence, when a stage is reached. */
-  readonly onProgress: (sentence: string) => void;
-  /** Gives the start up. */
-  readonly signal: AbortSignal;
-  /** What becomes of runs that an earlier cluster of this home left under way; default: left to `weft resume`. */
-  readonly recover?: 'auto' | 'manual';
 }
 
-/** A coordinator and its workers as children of this process. */
-export class LocalCluster {
-  readonly client: CoordinatorClient;
-  readonly logDirectory: string;
-  readonly #coordinator: LocalProcess;
-  readonly #workers: readonly LocalProcess[];
-  readonly #expertWorkers: readonly LocalProcess[];
-  #isClosing = false;
+/** Starts coordinator and workers as children of this process: they end when it ends, also when it is killed. */
+export class LocalLauncher implements Launcher {
+  readonly #options: LocalLauncherOptions;
 
-  private constructor(
-    client: CoordinatorClient,
-    logDirectory: string,
-    coordinator: LocalProcess,
-    workers: readonly LocalProcess[],
-    expertWorkers: readonly LocalProcess[],
-  ) {
-    this.client = client;
-    this.logDirectory = logDirectory;
-    this.#coordinator = coordinator;
-    this.#workers = workers;
-    this.#expertWorkers = expertWorkers;
+  constructor(options: LocalLauncherOptions) {
+    this.#options = options;
   }
 
-  /**
-   * Starts the processes and waits until every worker has registered. On failure nothing is left running.
-   *
-   * @throws `failed_precondition` with the last words of a process that died, `already_exists` when a coordinator
-   * serves this home already, `deadline_exceeded` when a process stays silent, `cancelled` when the signal aborts.
-   */
-  static async start(options: LocalClusterOptions): Promise<LocalCluster> {
-    const { home, workers: count, expertWorkers = 0, env, onProgress, signal, recover = 'manual' } = options;
+  async start(request: ClusterRequest): Promise<Cluster> {
+    const { home, script, env } = this.#options;
+    const { workers: count, expertWorkers = 0, onProgress, signal, recover = 'manual' } = request;
     await refuseSecondCoordinator(home);
     const logDirectory = await newLogDirectory(home);
     const startProcess = (name: string, args: readonly string[]) =>
       new LocalProcess({
         name,
+        script,
         args,
         env: { ...env, WEFT_HOME: home },
         logFile: join(logDirectory, `${name.replace('the ', '').replaceAll(' ', '-')}.log`),
@@ -81,10 +57,10 @@ export class LocalCluster {
       ]);
       processes.push(coordinator);
       const address = await waitFor(processes, signal, async () => {
-        const file = await readCoordinatorFile(home);
+        const file = await readCoordinatorFile(new Home(home));
         return file?.processId === coordinator.processId ? file?.address : undefined;
       });
-      const client = await CoordinatorClient.connect(address);
+      const client = await RunsClient.connect(address);
       onProgress(`The coordinator listens on ${address}; logs in ${shortPath(logDirectory)}.`);
       const gpus = await visibleGpus(env);
       for (let index = 0; index < count; index++)
@@ -98,7 +74,7 @@ export class LocalCluster {
         return workers.length >= count + expertWorkers ? workers.map(({ device }) => device) : undefined;
       });
       onProgress(
-        `${count === 1 ? 'One worker is' : `${count} workers are`} ready${beside(expertWorkers)} (${[...new Set(devices)].join('; ')}).`,
+        `${count === 1 ? 'One worker is' : `${count} workers are`} ready${withExperts(expertWorkers)} (${[...new Set(devices)].join('; ')}).`,
       );
       const [, ...others] = processes;
       return new LocalCluster(client, logDirectory, coordinator, others.slice(0, count), others.slice(count));
@@ -107,20 +83,43 @@ export class LocalCluster {
       throw thrown;
     }
   }
+}
 
-  /** Calls back for every process that ends before `close`. */
-  onEnding(listener: (ending: Ending) => void): void {
+class LocalCluster implements Cluster {
+  readonly client: RunsClient;
+  readonly logDirectory: string;
+  readonly #coordinator: LocalProcess;
+  readonly #workers: readonly LocalProcess[];
+  readonly #expertWorkers: readonly LocalProcess[];
+  #isClosing = false;
+
+  constructor(
+    client: RunsClient,
+    logDirectory: string,
+    coordinator: LocalProcess,
+    workers: readonly LocalProcess[],
+    expertWorkers: readonly LocalProcess[],
+  ) {
+    this.client = client;
+    this.logDirectory = logDirectory;
+    this.#coordinator = coordinator;
+    this.#workers = workers;
+    this.#expertWorkers = expertWorkers;
+  }
+
+  onExit(listener: (sentence: string) => void): void {
     for (const process of this.#processes)
-      void process.ended.then((ending) => {
-        if (!this.#isClosing) listener(ending);
+      void process.exited.then(async () => {
+        if (!this.#isClosing) listener(`${await process.exitReason()}.`);
       });
   }
 
-  /** Why the cluster cannot go on, when it cannot: its coordinator, its last worker or its last expert worker is gone. */
-  async breakdown(): Promise<WeftError | undefined> {
+  async failure(): Promise<WeftError | undefined> {
     const needed = [[this.#coordinator], this.#workers, this.#expertWorkers];
-    const dead = needed.find((each) => each.length > 0 && each.every(({ ending }) => ending !== undefined))?.at(-1);
-    return dead === undefined ? undefined : new WeftError('failed_precondition', await dead.obituary());
+    const dead = needed
+      .find((each) => each.length > 0 && each.every(({ exit: ending }) => ending !== undefined))
+      ?.at(-1);
+    return dead === undefined ? undefined : new WeftError('failed_precondition', await dead.exitReason());
   }
 
   async close(): Promise<void> {
@@ -129,27 +128,26 @@ export class LocalCluster {
     await stopAll(this.#processes);
   }
 
-  /** For a person who does not want to wait. */
   kill(): void {
     this.#isClosing = true;
     for (const process of this.#processes) process.kill();
   }
 
-  /** In the order they are told to leave. */
+  /** In the order in which they are asked to end. */
   get #processes(): readonly LocalProcess[] {
     return [...this.#workers, ...this.#expertWorkers, this.#coordinator];
   }
 }
 
-function beside(expertWorkers: number): string {
+function withExperts(expertWorkers: number): string {
   if (expertWorkers === 0) return '';
   return expertWorkers === 1 ? ', with one expert worker' : `, with ${expertWorkers} expert workers`;
 }
 
 async function refuseSecondCoordinator(home: string): Promise<void> {
-  const running = await readCoordinatorFile(home);
+  const running = await readCoordinatorFile(new Home(home));
   if (running === undefined) return;
-  const client = await CoordinatorClient.connect(running.address).catch(() => undefined);
+  const client = await RunsClient.connect(running.address).catch(() => undefined);
   if (client === undefined) return;
   client.close();
   throw new WeftError('already_exists', `a coordinator already serves ${shortPath(home)} at ${running.address}`, {
@@ -159,7 +157,7 @@ async function refuseSecondCoordinator(home: string): Promise<void> {
 
 /** `<home>/logs/<time>`; the oldest ones go. */
 async function newLogDirectory(home: string): Promise<string> {
-  const parent = logsDirectory(home);
+  const parent = new Home(home).logsDirectory;
   const name = new Date().toISOString().replaceAll(':', '').replace('.', '-');
   const directory = join(parent, name);
   await mkdir(directory, { recursive: true });
@@ -176,8 +174,8 @@ async function waitFor<T>(
 ): Promise<T> {
   const endMs = systemClock.monotonicMs() + READY_TIMEOUT_MS;
   for (;;) {
-    const dead = processes.find(({ ending }) => ending !== undefined);
-    if (dead !== undefined) throw new WeftError('failed_precondition', await dead.obituary());
+    const dead = processes.find(({ exit: ending }) => ending !== undefined);
+    if (dead !== undefined) throw new WeftError('failed_precondition', await dead.exitReason());
     const answer = await ask();
     if (answer !== undefined) return answer;
     if (systemClock.monotonicMs() > endMs) {

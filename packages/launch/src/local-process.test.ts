@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { lastWords } from './last-words.js';
+import { lastLogLine } from './local-process.js';
 
 describe('the last words of a process', () => {
   it('are the error line of a command', () => {
-    expect(lastWords('{"level":"info","message":"hello"}\nerror: port 7070 is in use: choose another.\n')).toBe(
+    expect(lastLogLine('{"level":"info","message":"hello"}\nerror: port 7070 is in use: choose another.\n')).toBe(
       'port 7070 is in use: choose another.',
     );
   });
@@ -14,21 +14,21 @@ describe('the last words of a process', () => {
       { level: 'error', message: 'cannot open the index', error: { code: 'corrupt_data', message: 'shard 3 is torn' } },
       { level: 'info', message: 'bye' },
     ];
-    expect(lastWords(log.map((line) => JSON.stringify(line)).join('\n'))).toBe(
+    expect(lastLogLine(log.map((line) => JSON.stringify(line)).join('\n'))).toBe(
       'cannot open the index: shard 3 is torn',
     );
     const whole = { level: 'error', message: 'shard 3 is torn: index again.', error: { message: 'shard 3 is torn' } };
-    expect(lastWords(JSON.stringify(whole))).toBe('shard 3 is torn: index again.');
+    expect(lastLogLine(JSON.stringify(whole))).toBe('shard 3 is torn: index again.');
   });
 
   it('are the message of an uncaught exception, not its stack', () => {
     const log =
       "file:///x.js:1\nthrow new TypeError('x');\n^\n\nTypeError: x is not a function\n    at y (z.js:1:1)\n\nNode.js v20\n";
-    expect(lastWords(log)).toBe('x is not a function');
+    expect(lastLogLine(log)).toBe('x is not a function');
   });
 
   it('are missing where nothing was said', () => {
-    expect(lastWords('')).toBeUndefined();
-    expect(lastWords('{"level":"info","message":"all is well"}\n{"torn')).toBeUndefined();
+    expect(lastLogLine('')).toBeUndefined();
+    expect(lastLogLine('{"level":"info","message":"all is well"}\n{"torn')).toBeUndefined();
   });
 });

@@ -1,8 +1,8 @@
 import { open, readFile, rename, writeFile } from 'node:fs/promises';
 import { WEFT_VERSION, WeftError } from '@weft/common';
 import { applyRecord, parseRunRecord, RUN_STATE_VERSION, type RunState } from '@weft/coordination';
+import { Home } from '@weft/files';
 import { readLogFileFrom } from '@weft/store';
-import { runDirectory } from '../home.js';
 import { eventsFile } from './run-logs.js';
 
 /** What a run's log came to up to a byte; `state.json` beside the log. A cache: whoever deletes it loses nothing. */
@@ -46,7 +46,7 @@ export async function readRunState(home: string, runId: string): Promise<RunStat
   return state;
 }
 
-const stateFile = (home: string, runId: string) => `${runDirectory(home, runId)}/state.json`;
+const stateFile = (home: string, runId: string) => `${new Home(home).runDirectory(runId)}/state.json`;
 
 /** Undefined where there is none that fits the log. */
 async function readStateFile(home: string, runId: string, log: string): Promise<StateFile | undefined> {

@@ -1,14 +1,14 @@
 import { WeftError } from '@weft/common';
 import { parseRunRecord, type RunRecord } from '@weft/coordination';
+import { Home } from '@weft/files';
 import { openStore, readLogFile } from '@weft/store';
-import type { CommandContext } from '../context.js';
-import { runDirectory, runsDirectory } from '../home.js';
-import type { CoordinatorClient } from './coordinator-client.js';
+import type { ClusterLocation } from './find-coordinator.js';
+import type { RunsClient } from './runs-client.js';
 
 /** Where the logs of runs are read: files of the home, a store in Redis, or a coordinator that has either. */
 export type ReadLog = (runId: string) => AsyncIterable<{ readonly record: unknown }>;
 
-export const eventsFile = (home: string, runId: string) => `${runDirectory(home, runId)}/events.jsonl`;
+export const eventsFile = (home: string, runId: string) => new Home(home).eventsFile(runId);
 
 export function logsInFiles(home: string): ReadLog {
   return (runId) => readLogFile(eventsFile(home, runId));
@@ -16,7 +16,7 @@ export function logsInFiles(home: string): ReadLog {
 
 /** The logs as far as they can be read without a coordinator: in the Redis that was named; undefined: in the files of the home. */
 export async function withLogs<T>(
-  { home, redisUrl, keyPrefix }: CommandContext,
+  { home, redisUrl, keyPrefix }: ClusterLocation,
   use: (read: ReadLog | undefined) => Promise<T>,
 ): Promise<T> {
   if (redisUrl === undefined) return use(undefined);
@@ -32,9 +32,9 @@ export async function withLogs<T>(
 
 /** The records of a run from wherever they can be had: the coordinator that knows it, else as `withLogs`. */
 export async function recordsOf(
-  context: CommandContext,
+  context: ClusterLocation,
   runId: string,
-  client: CoordinatorClient | undefined,
+  client: RunsClient | undefined,
 ): Promise<RunRecord[]> {
   if (client !== undefined) return readRecords((id) => client.readLog(id), runId);
   return withLogs(context, (read) => readRunRecords(context.home, runId, read));
@@ -57,7 +57,9 @@ export async function readRunRecords(
 export function noSuchRun(home: string, runId: string): (thrown: unknown) => never {
   return (thrown) => {
     if (!WeftError.is(thrown, 'not_found')) throw thrown;
-    throw new WeftError('not_found', `there is no run ${runId} in ${runsDirectory(home)}`, { cure: 'see weft ls' });
+    throw new WeftError('not_found', `there is no run ${runId} in ${new Home(home).runsDirectory}`, {
+      cure: 'see weft ls',
+    });
   };
 }
 

@@ -1,9 +1,7 @@
 import { appendFile, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { temporaryDirectory } from '@weft/testing';
+import { exampleStep, RunLog, temporaryDirectory, timeAt, timeMsOfStep } from '@weft/testing';
 import { describe, expect, it } from 'vitest';
-import { exampleStep, timeMsOfStep } from '../testing/fixtures.js';
-import { RunLog, timeAt } from '../testing/run-log.js';
 import { readMetrics, readRun, readRuns, runIdsOf } from './run-files.js';
 
 describe('the files of a run', () => {

@@ -1,6 +1,5 @@
-import { type PerSource, perSource } from '@weft/common';
+import { decimal, type PerSource, perSource, plural } from '@weft/common';
 import { committedAtMs, hasEnded, type MetricsRow, type RunView } from '@weft/contracts';
-import { decimal, plural } from '../format.js';
 
 /** Steps averaged for the speed, the time left and the trend of the loss. */
 const WINDOW = 10;

@@ -4,7 +4,7 @@ import type { RunRecord } from '@weft/coordination';
 import { ledgerEntry, MixtureSchedule } from '@weft/mixture';
 import { recipe } from '@weft/recipes';
 import { FileEventLog } from '@weft/store';
-import { exampleStep } from './fixtures.js';
+import { exampleStep } from './run-fixtures.js';
 
 /** The records of a run, as a coordinator writes them. */
 export class RunLog {

@@ -1,8 +1,7 @@
 import { systemClock, WeftError } from '@weft/common';
-import { hasEnded, type RunView } from '@weft/contracts';
-import type { Display } from '../progress/display.js';
-import { RunProgress } from '../progress/run-progress.js';
-import type { CoordinatorClient, RunNews } from './coordinator-client.js';
+import { hasEnded, type MetricsRow, type RunView } from '@weft/contracts';
+import { RunProgress } from './run-progress.js';
+import type { RunsClient, RunUpdate } from './runs-client.js';
 
 /** A coordinator that restarts replays its log and is back long before this. */
 const PATIENCE_MS = 60_000;
@@ -10,10 +9,20 @@ const RETRY_MS = 250;
 /** Steps of the past that are asked for, to draw the loss and average the speed. */
 const HISTORY_STEPS = 5000;
 
+/** What is told of a run while it is followed. */
+export interface RunObserver {
+  /** A sentence worth a line of its own, such as "worker lost, generation 2". */
+  event(text: string): void;
+  /** A step was added to the progress. */
+  step(progress: RunProgress, metrics: MetricsRow): void;
+  /** The run changed otherwise. */
+  refresh(progress: RunProgress): void;
+}
+
 export interface FollowOptions {
-  readonly client: CoordinatorClient;
+  readonly client: RunsClient;
   readonly runId: string;
-  readonly display: Display;
+  readonly observer: RunObserver;
   /** Leaves the run when it aborts. */
   readonly signal: AbortSignal;
 }
@@ -23,18 +32,18 @@ export interface FollowOptions {
  *
  * @throws `unavailable` when the coordinator stays away.
  */
-export async function followRun({ client, runId, display, signal }: FollowOptions): Promise<RunProgress> {
+export async function followRun({ client, runId, observer, signal }: FollowOptions): Promise<RunProgress> {
   const progress = new RunProgress(await client.get(runId));
-  display.refresh(progress);
+  observer.refresh(progress);
   const past = progress.run.step;
   let afterStep = Math.max(0, past - HISTORY_STEPS);
   let lostAtMs: number | undefined;
   while (!signal.aborted) {
     try {
       for await (const news of client.watch(runId, afterStep, signal)) {
-        if (lostAtMs !== undefined) display.event('The coordinator is back.');
+        if (lostAtMs !== undefined) observer.event('The coordinator is back.');
         lostAtMs = undefined;
-        take(news, progress, display, past);
+        take(news, progress, observer, past);
         afterStep = progress.metrics.at(-1)?.step ?? afterStep;
       }
       if (hasEnded(progress.run) || signal.aborted) break;
@@ -42,7 +51,7 @@ export async function followRun({ client, runId, display, signal }: FollowOption
     } catch (thrown) {
       if (signal.aborted) break;
       if (!WeftError.is(thrown, 'unavailable')) throw thrown;
-      if (lostAtMs === undefined) display.event(`${thrown.message}; trying again for a minute …`);
+      if (lostAtMs === undefined) observer.event(`${thrown.message}; trying again for a minute …`);
       lostAtMs ??= systemClock.monotonicMs();
       if (systemClock.monotonicMs() - lostAtMs > PATIENCE_MS) throw goneForGood(thrown, client.address, runId);
       await systemClock.sleep(RETRY_MS, signal).catch(() => {});
@@ -52,21 +61,21 @@ export async function followRun({ client, runId, display, signal }: FollowOption
 }
 
 /** Adds one piece of news; steps of before we came fill the charts, but are not shown as new. */
-function take(news: RunNews, progress: RunProgress, display: Display, past: number): void {
+function take(news: RunUpdate, progress: RunProgress, observer: RunObserver, past: number): void {
   if (news.kind === 'notice') {
-    display.event(`${news.sentence}.`);
+    observer.event(`${news.sentence}.`);
     return;
   }
   if (news.kind === 'run') {
     const events = progress.updateRun(news.run);
-    for (const event of events) display.event(event);
-    display.refresh(progress);
+    for (const event of events) observer.event(event);
+    observer.refresh(progress);
     return;
   }
   const events = progress.addStep(news.metrics);
   if (news.metrics.step <= past) return;
-  for (const event of events) display.event(event);
-  display.step(progress, news.metrics);
+  for (const event of events) observer.event(event);
+  observer.step(progress, news.metrics);
 }
 
 function goneForGood(cause: WeftError, address: string, runId: string): WeftError {

@@ -8,14 +8,14 @@ import { type Channel, channel } from '@weft/rpc';
 const GREETING_MS = 3000;
 
 /** What a coordinator reports of a run that is watched. */
-export type RunNews =
+export type RunUpdate =
   | { readonly kind: 'run'; readonly run: RunView }
   | { readonly kind: 'metrics'; readonly metrics: MetricsRow }
   /** Something about the cluster that a watcher should know. */
   | { readonly kind: 'notice'; readonly sentence: string };
 
 /** The Runs service in the words of this room. Every failed call is a WeftError. */
-export class CoordinatorClient {
+export class RunsClient {
   readonly #channel: Channel;
 
   private constructor(open: Channel) {
@@ -23,11 +23,11 @@ export class CoordinatorClient {
   }
 
   /** @throws `unavailable` or `deadline_exceeded` when nobody answers at `host:port`. */
-  static async connect(address: string): Promise<CoordinatorClient> {
+  static async connect(address: string): Promise<RunsClient> {
     const open = await channel(address);
     try {
       await open.unary(RunsService.cluster, {}, { deadlineMs: GREETING_MS });
-      return new CoordinatorClient(open);
+      return new RunsClient(open);
     } catch (thrown) {
       open.close();
       throw thrown;
@@ -82,7 +82,7 @@ export class CoordinatorClient {
   }
 
   /** The run as it is, the metrics of the steps after `afterStep`, then everything new until the run ends. */
-  async *watch(runId: string, afterStep: number, signal?: AbortSignal): AsyncGenerator<RunNews, void, undefined> {
+  async *watch(runId: string, afterStep: number, signal?: AbortSignal): AsyncGenerator<RunUpdate, void, undefined> {
     const options = signal === undefined ? {} : { signal };
     for await (const { body } of this.#channel.serverStream(RunsService.watch, { runId, afterStep }, options)) {
       if (body?.$case === 'summary') yield { kind: 'run', run: runViewFromProto(body.summary) };

@@ -1,7 +1,7 @@
 import { WeftError } from '@weft/common';
 import { RunStatus, type RunSummary, RunsService, type RunUpdate } from '@weft/proto';
 import { type RpcServer, serve, service } from '@weft/rpc';
-import { exampleStep } from './fixtures.js';
+import { exampleStep } from './run-fixtures.js';
 
 /** A Runs service over a real socket that plays one run by a script: for what a real coordinator does only by chance. */
 export interface Script {
@@ -67,7 +67,7 @@ export function summaryAt(step: number, changes: Partial<RunSummary> = {}): RunS
   };
 }
 
-export const told = (summary: RunSummary): RunUpdate => ({ body: { $case: 'summary', summary } });
-export const measured = (step: number): RunUpdate => ({
+export const summaryUpdate = (summary: RunSummary): RunUpdate => ({ body: { $case: 'summary', summary } });
+export const metricsUpdate = (step: number): RunUpdate => ({
   body: { $case: 'metricsJson', metricsJson: JSON.stringify(exampleStep(step)) },
 });

@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { isRunId, WeftError } from '@weft/common';
 import { hasEnded, type MetricsRow, parseMetricsRow, type RunView } from '@weft/contracts';
 import { parseRunRecord, type RunState, replay } from '@weft/coordination';
+import { Home } from '@weft/files';
 import { readLogFile } from '@weft/store';
-import { runDirectory, runsDirectory } from '../home.js';
 import { eventsFile, noSuchRun, type ReadLog, readRunRecords } from './run-logs.js';
 import { readRunState } from './run-state-file.js';
 
@@ -19,7 +19,7 @@ export interface UnreadableRun {
 
 /** The ids of all runs of a home, in the order they were launched. */
 export async function runIdsOf(home: string): Promise<string[]> {
-  const entries = await readdir(runsDirectory(home), { withFileTypes: true }).catch(absent([]));
+  const entries = await readdir(new Home(home).runsDirectory, { withFileTypes: true }).catch(absent([]));
   const runIds = entries.filter((entry) => entry.isDirectory() && isRunId(entry.name)).map(({ name }) => name);
   const launched = await Promise.all(
     runIds.map(async (runId) => ({ runId, time: await launchTime(home, runId).catch(() => '') })),
@@ -34,7 +34,7 @@ async function launchTime(home: string, runId: string): Promise<string> {
     return '';
   } catch (thrown) {
     if (!WeftError.is(thrown, 'not_found')) throw thrown;
-    return (await stat(runDirectory(home, runId))).birthtime.toISOString();
+    return (await stat(new Home(home).runDirectory(runId))).birthtime.toISOString();
   }
 }
 
@@ -57,7 +57,7 @@ export async function readRun(home: string, runId: string, read?: ReadLog): Prom
     worldSize: 0,
     generation: state.generation,
     checkpointStep: state.checkpointStep,
-    directory: runDirectory(home, runId),
+    directory: new Home(home).runDirectory(runId),
     createdAtMs: state.createdAtMs,
     updatedAtMs: state.updatedAtMs,
     priority: config.queue.priority,

@@ -1,6 +1,6 @@
 import { parseMetricsRow } from '@weft/contracts';
+import { exampleRun, exampleStep, timeMsOfStep } from '@weft/testing';
 import { describe, expect, it } from 'vitest';
-import { exampleRun, exampleStep, timeMsOfStep } from '../testing/fixtures.js';
 import { endsOfLoss, RunProgress } from './run-progress.js';
 
 describe('the progress of a run', () => {

@@ -1,18 +1,22 @@
+import { followRun, RunsClient } from '@weft/client';
 import { RunStatus } from '@weft/proto';
+import { metricsUpdate, type Script, scriptedCoordinator, summaryAt, summaryUpdate } from '@weft/testing';
 import { describe, expect, it } from 'vitest';
-import { createDisplay } from '../progress/display.js';
 import { recordedTerminal } from '../testing/fixtures.js';
-import { measured, type Script, scriptedCoordinator, summaryAt, told } from '../testing/scripted-coordinator.js';
-import { CoordinatorClient } from './coordinator-client.js';
-import { followRun } from './follow-run.js';
+import { createDisplay } from './display.js';
 
 async function follow(script: Script) {
   const server = await scriptedCoordinator(script);
-  const client = await CoordinatorClient.connect(server.address);
+  const client = await RunsClient.connect(server.address);
   const terminal = recordedTerminal();
   try {
     const display = createDisplay(terminal, { json: true });
-    const progress = await followRun({ client, runId: 'run-a', display, signal: new AbortController().signal });
+    const progress = await followRun({
+      client,
+      runId: 'run-a',
+      observer: display,
+      signal: new AbortController().signal,
+    });
     const lines = terminal.written.out.trimEnd().split('\n');
     return { progress, shown: lines.map((line) => JSON.parse(line)), askedAfter: server.askedAfter };
   } finally {
@@ -21,13 +25,15 @@ async function follow(script: Script) {
   }
 }
 
-const finished = told(summaryAt(60, { status: RunStatus.RUN_STATUS_FINISHED, worldSize: 0 }));
+const finished = summaryUpdate(summaryAt(60, { status: RunStatus.RUN_STATUS_FINISHED, worldSize: 0 }));
 
 describe('following a run', () => {
   it('shows what is new, counts what was before, and ends with the run', async () => {
     const { progress, shown } = await follow({
       summary: summaryAt(2),
-      watches: [{ updates: [told(summaryAt(2)), measured(1), measured(2), measured(3), finished] }],
+      watches: [
+        { updates: [summaryUpdate(summaryAt(2)), metricsUpdate(1), metricsUpdate(2), metricsUpdate(3), finished] },
+      ],
     });
     expect(shown.map(({ type, step }) => [type, step])).toEqual([['step', 3]]);
     expect(progress.metrics.map(({ step }) => step)).toEqual([1, 2, 3]);
@@ -38,8 +44,8 @@ describe('following a run', () => {
     const { shown, progress, askedAfter } = await follow({
       summary: summaryAt(0),
       watches: [
-        { updates: [told(summaryAt(0)), measured(1), measured(2)], breaks: true },
-        { updates: [told(summaryAt(3)), measured(3), finished] },
+        { updates: [summaryUpdate(summaryAt(0)), metricsUpdate(1), metricsUpdate(2)], breaks: true },
+        { updates: [summaryUpdate(summaryAt(3)), metricsUpdate(3), finished] },
       ],
     });
     expect(askedAfter).toEqual([0, 2]);

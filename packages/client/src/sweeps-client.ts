@@ -18,15 +18,15 @@ export interface SweepView {
 }
 
 /** The Sweeps service in the words of this room. Every failed call is a WeftError. */
-export class SweepClient {
+export class SweepsClient {
   readonly #channel: Channel;
 
   private constructor(open: Channel) {
     this.#channel = open;
   }
 
-  static async connect(address: string): Promise<SweepClient> {
-    return new SweepClient(await channel(address));
+  static async connect(address: string): Promise<SweepsClient> {
+    return new SweepsClient(await channel(address));
   }
 
   /** A launch under the id of a sweep there is gives that one. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { chooseRun } from './choose-run.js';
+import { chooseRun } from './find-run.js';
 
 const runs = ['debug-tiny-20261123-0558-k3f9', 'debug-tiny-20261123-0601-x2y7', 'mm1-3b-20261201-1200-aaaa'];
 

@@ -4,7 +4,6 @@ import { createExecutor, type Executor } from '@weft/engine';
 import { moeLayers, moeShape } from '@weft/model';
 import { afterAll, beforeEach, expect, test } from 'vitest';
 import { CheckpointSaver, expertShare } from '../checkpoint-saver.js';
-
 import type { ExpertDecision, GenerationPlan } from '../ports.js';
 import { initialiseState } from '../state.js';
 import { exchangeShape } from './exchange-plan.js';

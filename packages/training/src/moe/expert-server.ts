@@ -105,7 +105,7 @@ async function serveUntilDecided(
   let computeMs = 0;
   while (decision === undefined) {
     const startedMs = performance.now();
-    // Every rank can vote now: the decision may be on its way, whatever becomes of the ranks meanwhile.
+    // Every rank can vote now, so the step may be decided even if a rank is lost meanwhile: listen to nobody else.
     if (step.isAnswered) {
       await decided;
       continue;
@@ -121,8 +121,7 @@ async function serveUntilDecided(
 }
 
 /**
- * Starts the next piece of work. Answers come first, because ranks wait for them; what only adds to gradients fills the
- * pauses.
+ * Starts the next work item, if any. Answers come first, because ranks wait for them; sums of gradients fill the pauses.
  * @param window how many microbatches a rank may be ahead of the slowest one, whose requests would fill the memory.
  */
 function nextWork(step: ExpertStep, requests: ExpertRequestQueue, window: number): Promise<void> | undefined {

@@ -1,14 +1,14 @@
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
 const at = (path: string) => fileURLToPath(new URL(path, import.meta.url));
-const rooms = ['packages', 'apps'].flatMap((floor) => readdirSync(at(floor)).map((room) => ({ floor, room })));
+const packages = ['packages', 'apps']
+  .flatMap((folder) => readdirSync(at(folder)).map((name) => ({ name, index: at(`${folder}/${name}/src/index.ts`) })))
+  .filter(({ index }) => existsSync(index));
 
 /** Tests run on the sources: no build is needed before `npm run test:fast`. */
-const alias = Object.fromEntries(
-  rooms.map(({ floor, room }) => [`@weft/${room}`, at(`${floor}/${room}/src/index.ts`)]),
-);
+const alias = Object.fromEntries(packages.map(({ name, index }) => [`@weft/${name}`, index]));
 
 /** A test file says in its name what it needs: `x.tensorflow.test.ts`, `x.process.test.ts`, `x.redis.test.ts`. */
 const demanding = ['**/*.{tensorflow,process,redis,browser,promtool,python}.test.ts'];
@@ -26,12 +26,12 @@ export default defineConfig({
         test: {
           name: 'fast',
           pool: 'forks',
-          // Loading the rooms takes longer than testing them: the files of a process share what is loaded.
+          // Loading the packages takes longer than testing them: the files of a process share what is loaded.
           isolate: false,
           testTimeout: 20_000,
           include: [
             '{packages,apps}/*/src/**/*.test.ts',
-            'packages/engine/setup/**/*.test.ts',
+            'packages/tensorflow-setup/src/**/*.test.ts',
             '{scripts,bench/src}/**/*.test.ts',
           ],
           exclude: [...demanding, ...wholeRuns, ...skipped],

@@ -1,7 +1,8 @@
 // Legend: B sequences, T positions, R = B·T rows, D width, V vocabulary.
-import { createExecutor, type Program, sparseSoftmaxCrossEntropy, type TensorSpec, tf } from '@weft/engine';
+import { createExecutor } from '@weft/backend-tensorflow';
 import { decoder, decoderParameters, takeRows } from '@weft/model';
 import { type TaskBatch, type TrainTask, taskParameter } from '@weft/tasks';
+import { type Program, sparseSoftmaxCrossEntropy, type TensorSpec, tf } from '@weft/tensor';
 import { adamwApply, adamwState, clipScale, globalNorm } from '@weft/training';
 import { type Candidate, type CandidateParts, executorOptions } from './candidate.js';
 import { loadBatch, loadWeights } from './fixture.js';

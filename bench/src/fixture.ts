@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { writeShard } from '@weft/checkpoint';
-import { type Executor, elementCount, type HostArray, type Program } from '@weft/engine';
 import { initialValue } from '@weft/model';
+import { type Executor, elementCount, type HostArray, type Program } from '@weft/tensor';
 import { type BenchModel, parametersOf } from './models.js';
 import { syntheticBatch } from './synthetic-batch.js';
 import { readTensorFile } from './tensor-file.js';

@@ -1,5 +1,6 @@
+import { createExecutor } from '@weft/backend-tensorflow';
 import type { Precision } from '@weft/config';
-import { createExecutor, elementCount, type Program, type TensorSpec, tf } from '@weft/engine';
+import { elementCount, type Program, type TensorSpec, tf } from '@weft/tensor';
 import { type Candidate, type CandidateParts, executorOptions } from './candidate.js';
 
 /** Side of the matrices: so large that casts and calls are a few per cent of the product. */

@@ -1,4 +1,4 @@
-import type { OpTiming } from '@weft/engine';
+import type { OpTiming } from '@weft/backend-tensorflow';
 import type { OpProfile } from './candidate-spec.js';
 
 /** Sums traced ops by phase and type. */

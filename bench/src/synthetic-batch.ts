@@ -1,6 +1,6 @@
 import { Random } from '@weft/common';
-import type { HostArray } from '@weft/engine';
 import type { BatchField } from '@weft/model';
+import type { HostArray } from '@weft/tensor';
 import type { BenchModel, ImageParts } from './models.js';
 
 /** Pieces of a packed sequence of the multimodal model. */

@@ -1,6 +1,6 @@
+import { createExecutor } from '@weft/backend-tensorflow';
 import { DataPlane, inMemoryRing, type ProcessGroup } from '@weft/collectives';
 import type { RunConfig } from '@weft/config';
-import { createExecutor } from '@weft/engine';
 import { recipe } from '@weft/recipes';
 import { type RankBatch, taskOf } from '@weft/tasks';
 import { trainProgram, trainStep } from '@weft/training';

@@ -9,7 +9,7 @@ import { importsOf } from './imports.mjs';
 /** From the lowest up. Packages of one layer do not import each other. */
 export const LAYERS = [
   ['common', 'proto', 'tensorflow-setup'],
-  ['contracts', 'topology', 'files', 'mixture', 'tensor', 'engine'],
+  ['contracts', 'topology', 'files', 'mixture', 'tensor'],
   ['config', 'rpc', 'store', 'telemetry'],
   ['model', 'backend-tensorflow', 'scaling', 'recipes', 'collectives', 'coordination', 'checkpoint', 'data'],
   ['tasks', 'client', 'sweeps', 'demo-data'],
@@ -23,8 +23,8 @@ const TESTS_ONLY = 'testing';
 
 /** Which of our packages alone may import one of the registry; a prefix ending in `/` stands for a scope. */
 const OWNERS = Object.entries({
-  '@tensorflow/': ['engine', 'tensor', 'backend-tensorflow'],
-  koffi: ['engine', 'backend-tensorflow', 'collectives'],
+  '@tensorflow/': ['tensor'],
+  koffi: ['backend-tensorflow', 'collectives'],
   pino: ['telemetry'],
   'prom-client': ['telemetry'],
   zod: ['config'],
@@ -42,10 +42,11 @@ const OWNERS = Object.entries({
  * A package as its own files describe it.
  *
  * @typedef {object} Package
- * @property {string} name `engine`
- * @property {string} folder `packages/engine`
+ * @property {string} name `tensor`
+ * @property {string} folder `packages/tensor`
  * @property {readonly string[]} dependencies names in its package.json, of every kind
  * @property {readonly string[]} references names of the packages its tsconfig.json refers to
+ * @property {boolean} [isTyped] whether it has a tsconfig.json to refer to; default: yes
  */
 
 /**
@@ -85,7 +86,14 @@ function findInFile(packages, { path, text }) {
     if (specifier.startsWith('.')) return relative(path, specifier, importer);
     if (importer === undefined) return [];
     const weft = /^@weft\/([^/]+)(\/.*)?$/.exec(specifier);
-    if (weft?.[1] !== undefined) return internal(path, importer, weft[1], weft[2], isTest);
+    if (weft?.[1] !== undefined)
+      return internal(
+        path,
+        importer,
+        weft[1],
+        weft[2],
+        isTest || packages.find(({ name }) => name === weft[1])?.isTyped === false,
+      );
     const owners = OWNERS.find(([name]) => specifier === name || specifier.startsWith(withSlash(name)))?.[1];
     return owners === undefined || owners.includes(importer.name)
       ? []

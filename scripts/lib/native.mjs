@@ -1,4 +1,4 @@
-import { installNativeLibrary, NativeLibraryError } from '../../packages/engine/setup/native-library.mjs';
+import { installNativeLibrary, NativeLibraryError } from '../../packages/tensorflow-setup/src/native-library.mjs';
 import { StageError } from './stage.mjs';
 
 /**

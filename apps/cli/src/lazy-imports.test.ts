@@ -36,7 +36,15 @@ it('help and version load the parser of arguments, colours and the common room, 
 
 it('commands that only read files or ask a coordinator never load TensorFlow or an image decoder', () => {
   for (const command of ['ls', 'status', 'watch', 'stop', 'resume', 'recipes', 'launch', 'doctor'])
-    for (const heavy of ['@weft/engine', '@weft/model', '@tensorflow/tfjs', 'koffi', 'sharp', '@weft/data'])
+    for (const heavy of [
+      '@weft/tensor',
+      '@weft/backend-tensorflow',
+      '@weft/model',
+      '@tensorflow/tfjs',
+      'koffi',
+      'sharp',
+      '@weft/data',
+    ])
       expect(packagesOf(`apps/cli/src/commands/${command}.ts`), command).not.toContain(heavy);
 });
 

@@ -65,6 +65,12 @@ export function commandTree(terminal: Terminal, run: Run): Command {
     .option('--workers <N>', 'train on another number of workers', positiveInteger)
     .option('--expert-workers <E>', 'hold the experts in another number of processes; 0: in every worker', wholeNumber)
     .option('--steps <N>', 'train up to this step, counted from the beginning of the run', positiveInteger)
+    .option(
+      '--from-step <N>',
+      'go on from the checkpoint of an older step; newer checkpoints are renamed',
+      positiveInteger,
+    )
+    .option('--from-start', 'begin again from step 0; checkpoints are renamed')
     .option('--local [N]', 'start a coordinator and N workers on this machine for this run', localWorkers)
     .option('--redis <url>', 'with --local: the Redis that keeps its log')
     .option('--detach', 'return as soon as the run is accepted')

@@ -1,4 +1,4 @@
-import { appendFile, readdir, readFile, writeFile } from 'node:fs/promises';
+import { appendFile, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { WEFT_VERSION, WeftError } from '@weft/common';
 import type { MetricsRow } from '@weft/contracts';
@@ -254,6 +254,43 @@ describe('a coordinator that comes back', () => {
     expect(opened.lines.some(({ level, message }) => level === 'warn' && message.includes('was skipped'))).toBe(true);
     workers(coordinator, ['c', 'd']);
     await expectWhole(await untilEnd(coordinator, runId));
+  });
+
+  it('does not begin again when the checkpoints are away, but goes on once they are back', async () => {
+    const runId = await interrupted();
+    const [folder, away] = [join(home, 'runs', runId, 'checkpoints'), join(home, 'away')];
+    await rename(folder, away);
+    await using opened = await openCoordinator(home);
+    const { coordinator } = opened;
+    const failed = await untilEnd(coordinator, runId);
+    expect(failed).toMatchObject({ status: RunStatus.RUN_STATUS_FAILED, step: 5 });
+    expect(failed.reason).toBe(
+      `the log of run ${runId} names the checkpoints step-00000002, step-00000004 in ${folder}, but none of them can be used (step-00000004: it is missing; step-00000002: it is missing)`,
+    );
+    const resume = (fromStep?: number) => coordinator.runs.resume({ runId, workers: 0, steps: 0, fromStep });
+    await expect(resume()).rejects.toMatchObject({ code: 'failed_precondition', message: failed.reason });
+    await expect(resume(4)).rejects.toMatchObject({ code: 'not_found', cure: 'begin again with --from-start' });
+    await rename(away, folder);
+    await expect(resume(3)).rejects.toMatchObject({ code: 'not_found', cure: 'choose one of the steps 4, 2' });
+    expect((await resume()).step).toBe(4);
+  });
+
+  it('goes on from an older checkpoint, or from the beginning, when a person says so', async () => {
+    const runId = await interrupted();
+    await using opened = await openCoordinator(home, { recover: 'manual' });
+    const { coordinator } = opened;
+    const checkpoints = () => readdir(join(home, 'runs', runId, 'checkpoints'));
+    expect((await coordinator.runs.resume({ runId, workers: 0, steps: 0, fromStep: 2 })).step).toBe(2);
+    expect(await checkpoints()).toEqual(['step-00000002', expect.stringMatching(/^step-00000004\.rolled-back-/)]);
+    expect((await coordinator.runs.resume({ runId, workers: 1, steps: 0, fromStep: 0 })).step).toBe(0);
+    const [c] = workers(coordinator, ['c']);
+    await expectWhole(await untilEnd(coordinator, runId));
+    expect(c?.assignments[0]).toMatchObject({ firstStep: 1, state: { $case: 'fresh' } });
+    expect((await checkpoints()).filter((name) => /^step-\d+$/.test(name))).toEqual([
+      'step-00000002',
+      'step-00000004',
+      'step-00000006',
+    ]);
   });
 
   it('cuts a torn end off the log and says so', async () => {

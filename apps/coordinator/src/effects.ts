@@ -60,6 +60,8 @@ export class Effects {
         return filesOf(command.runId).writeConfig(command.config);
       case 'findCheckpoint':
         return this.#findCheckpoint(command.runId, command.notAfterStep);
+      case 'setAsideCheckpoints':
+        return filesOf(command.runId).setAsideCheckpoints(command.afterStep);
       case 'repairMetrics':
         return filesOf(command.runId).repairMetrics();
       case 'appendMetrics':

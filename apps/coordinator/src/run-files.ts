@@ -1,5 +1,5 @@
 import { rename } from 'node:fs/promises';
-import { newestCheckpoint } from '@weft/checkpoint';
+import { checkpointsFolder, newestCheckpoint, stepDirectories, verifyCheckpoint } from '@weft/checkpoint';
 import { isRunId, WeftError } from '@weft/common';
 import type { RunConfig } from '@weft/config';
 import type { MetricsRow } from '@weft/contracts';
@@ -75,6 +75,32 @@ export class RunFiles {
   }
 
   /**
+   * The checkpoint of one step.
+   *
+   * @throws WeftError `not_found` naming the steps that have a checkpoint, `corrupt_data` when it does not verify.
+   */
+  async findCheckpointOf(step: number): Promise<FoundCheckpoint> {
+    const all = await stepDirectories(checkpointsFolder(this.directory));
+    const directory = all.find((each) => each.step === step)?.directory;
+    if (directory === undefined) {
+      const steps = all.map((each) => each.step).join(', ');
+      throw new WeftError('not_found', `run ${this.#runId} has no checkpoint of step ${step} in ${this.directory}`, {
+        cure: steps === '' ? 'begin again with --from-start' : `choose one of the steps ${steps}`,
+      });
+    }
+    const manifest = await verifyCheckpoint(directory);
+    if (manifest.step !== step)
+      throw new WeftError('corrupt_data', `${directory} holds a checkpoint of step ${manifest.step}`);
+    return { checkpoint: { step, directory }, skipped: [] };
+  }
+
+  /** Renames the folders of checkpoints after `step`, so that nobody takes them for checkpoints of the run. */
+  async setAsideCheckpoints(afterStep: number): Promise<void> {
+    for (const { step, directory } of await stepDirectories(checkpointsFolder(this.directory)))
+      if (step > afterStep) await setAside(directory);
+  }
+
+  /**
    * The newest checkpoint that verifies and holds no later step than `notAfterStep`. Later ones belong to steps that were
    * rolled back: their folders are renamed, so that nobody takes them for checkpoints of the run.
    */
@@ -86,10 +112,14 @@ export class RunFiles {
       if (checkpoint === undefined) return { checkpoint: undefined, skipped: allSkipped };
       const { directory, manifest } = checkpoint;
       if (manifest.step <= notAfterStep) return { checkpoint: { step: manifest.step, directory }, skipped: allSkipped };
-      await rename(directory, `${directory}.rolled-back-${new Date().toISOString().replaceAll(/[:.]/g, '')}`);
+      await setAside(directory);
       rolledBack.push({ directory, reason: `it holds step ${manifest.step}, which was rolled back` });
     }
   }
+}
+
+async function setAside(directory: string): Promise<void> {
+  await rename(directory, `${directory}.rolled-back-${new Date().toISOString().replaceAll(/[:.]/g, '')}`);
 }
 
 /**

@@ -61,15 +61,15 @@ export class RunRequests {
     }
   }
 
-  /** @throws `not_found`, or why the run cannot be resumed so. */
+  /** @throws WeftError `not_found` for an unknown run or checkpoint, and why the run cannot be resumed so. */
   async resume(request: ResumeRequest): Promise<RunSummary> {
     this.requireStore();
     const { runId } = request;
     const workers = request.workers === 0 ? undefined : request.workers;
     const steps = request.steps === 0 ? undefined : request.steps;
-    const { expertWorkers } = request;
-    const found = await this.#findCheckpoint(runId);
-    await this.#options.queue.submit({ kind: 'resume', runId, workers, steps, expertWorkers, found });
+    const { expertWorkers, fromStep } = request;
+    const found = await this.#findCheckpoint(runId, fromStep);
+    await this.#options.queue.submit({ kind: 'resume', runId, workers, steps, expertWorkers, fromStep, found });
     return this.get(runId);
   }
 
@@ -161,11 +161,13 @@ export class RunRequests {
   }
 
   /** The checkpoint that a resume would go on from. Skipped for active runs: their workers own the files. */
-  async #findCheckpoint(runId: string): Promise<FoundCheckpoint> {
+  async #findCheckpoint(runId: string, fromStep: number | undefined): Promise<FoundCheckpoint> {
     const { filesOf, queue } = this.#options;
     const state = queue.state.runs.get(runId)?.state;
-    if (state === undefined || state.status === 'running' || state.status === 'stopping')
+    if (state === undefined || state.status === 'running' || state.status === 'stopping' || fromStep === 0)
       return { checkpoint: undefined, skipped: [] };
-    return filesOf(runId).findCheckpoint(state.step);
+    return fromStep === undefined
+      ? filesOf(runId).findCheckpoint(state.step)
+      : filesOf(runId).findCheckpointOf(fromStep);
   }
 }

@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os';
-import type { describeNativeLibrary } from '@weft/engine';
+import type { describeNativeLibrary } from '@weft/backend-tensorflow';
 
 /** What the engine will run on, in a few words for people. */
 export function describeDevice(

@@ -46,7 +46,7 @@ export async function startWorker(options: WorkerProcessOptions, log: Logger): P
   });
   // Late, because they bring TensorFlow's bindings with them; and before attending, so that the first step is near.
   const [{ describeNativeLibrary }, { ExpertSession, TrainingSession }] = await Promise.all([
-    import('@weft/engine'),
+    import('@weft/backend-tensorflow'),
     import('@weft/training'),
   ]);
   const device = describeDevice(describeNativeLibrary(), process.env.CUDA_VISIBLE_DEVICES, options.threads);

@@ -2,9 +2,9 @@ import { join } from 'node:path';
 import { writeShard } from '@weft/checkpoint';
 import { Random } from '@weft/common';
 import type { ModelConfig, MoeConfig, Precision } from '@weft/config';
-import { elementCount, type Program, type TensorSpec, tf } from '@weft/engine';
 import { type ExpertWeights, expertForward, SparseLayers } from '@weft/model';
 import { recipe } from '@weft/recipes';
+import { elementCount, type Program, type TensorSpec, tf } from '@weft/tensor';
 
 /** The sizes of a measured MoE layer. */
 export interface LayerSize {

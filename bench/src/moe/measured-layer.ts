@@ -1,5 +1,5 @@
 // A measured process of ours: opens the layer and runs rounds of steps as the bench asks for them on stdin.
-import { createExecutor } from '@weft/engine';
+import { createExecutor } from '@weft/backend-tensorflow';
 import { runRounds, send } from '../candidate-loop.js';
 import { loadWeights } from '../fixture.js';
 import { fingerprint } from './fingerprint.js';

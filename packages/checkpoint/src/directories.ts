@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { WeftError } from '@weft/common';
-import type { BlobStore } from '@weft/files';
+import { type BlobStore, diskStore } from '@weft/files';
 import { MANIFEST_NAME } from './manifest.js';
 
 const STEP_DIGITS = 8;
@@ -29,7 +29,7 @@ export interface StepDirectory {
 }
 
 /** The checkpoint folders below a folder, newest step first. */
-export async function stepDirectories(store: BlobStore, folder: string): Promise<readonly StepDirectory[]> {
+export async function stepDirectories(folder: string, store: BlobStore = diskStore): Promise<readonly StepDirectory[]> {
   return (await store.list(folder))
     .flatMap((name) => {
       const step = stepOf(name);
@@ -41,7 +41,7 @@ export async function stepDirectories(store: BlobStore, folder: string): Promise
 /** The checkpoints below a folder that have a manifest, newest first. */
 export async function completeCheckpoints(folder: string, store: BlobStore): Promise<readonly StepDirectory[]> {
   const complete: StepDirectory[] = [];
-  for (const candidate of await stepDirectories(store, folder))
+  for (const candidate of await stepDirectories(folder, store))
     if ((await store.list(candidate.directory)).includes(MANIFEST_NAME)) complete.push(candidate);
   return complete;
 }

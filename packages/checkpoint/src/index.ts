@@ -1,4 +1,4 @@
-export { checkpointDirectory } from './directories.js';
+export { checkpointDirectory, checkpointsFolder, type StepDirectory, stepDirectories } from './directories.js';
 export type { CheckpointTensor, Manifest } from './manifest.js';
 export { type NewestCheckpoint, newestCheckpoint } from './newest-checkpoint.js';
 export { pruneCheckpoints } from './prune-checkpoints.js';

@@ -16,7 +16,7 @@ export interface NewestCheckpoint {
 export async function newestCheckpoint(runDirectory: string, store: BlobStore = diskStore): Promise<NewestCheckpoint> {
   const skipped: { directory: string; reason: string }[] = [];
   const links = new Map<number, Link>();
-  for (const candidate of await stepDirectories(store, checkpointsFolder(runDirectory))) {
+  for (const candidate of await stepDirectories(checkpointsFolder(runDirectory), store)) {
     const { directory } = candidate;
     try {
       const manifest = await verifyCheckpoint(directory, store);

@@ -23,7 +23,7 @@ export async function pruneCheckpoints(
   const folder = checkpointsFolder(runDirectory);
   const complete = await completeCheckpoints(folder, store);
   const completeSteps = new Set(complete.map(({ step }) => step));
-  const incomplete = (await stepDirectories(store, folder)).filter(({ step }) => !completeSteps.has(step));
+  const incomplete = (await stepDirectories(folder, store)).filter(({ step }) => !completeSteps.has(step));
   if (complete.length <= keepLast && incomplete.length === 0) return [];
   const { checkpoint } = await newestCheckpoint(runDirectory, store);
   if (checkpoint === undefined) return [];

@@ -85,6 +85,7 @@ describe('resolving', () => {
       engine: { backend: 'auto', threadsPerWorker: 0 },
       queue: { priority: 0, maxAttempts: 1, backoffSeconds: 30, notBefore: null },
       evaluation: { everySteps: 0, sequencesPerSource: 0 },
+      minWorkers: null,
       expertWorkers: 0,
       initFrom: null,
       microbatchesInFlight: 2,

@@ -17,10 +17,11 @@ export function brokenRules(config: RunConfig): Problem[] {
 }
 
 function* runRules(config: RunConfig) {
-  const { steps, workers, globalBatchSize, microbatchSize, data, optimizer, precision, engine } = config;
+  const { steps, workers, minWorkers, globalBatchSize, microbatchSize, data, optimizer, precision, engine } = config;
   if (workers > globalBatchSize) {
     yield atMost('workers', workers, 'globalBatchSize', globalBatchSize, 'every worker needs a sequence of each step');
   }
+  if (minWorkers !== null && minWorkers > workers) yield atMost('minWorkers', minWorkers, 'workers', workers);
   if (microbatchSize > globalBatchSize) {
     yield atMost('microbatchSize', microbatchSize, 'globalBatchSize', globalBatchSize);
   }

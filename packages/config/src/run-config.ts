@@ -22,6 +22,11 @@ export interface RunConfig {
   readonly steps: number;
   /** The number of ranks, `worldSize`. It changes speed, never which sequences a step consumes. */
   readonly workers: number;
+  /**
+   * The fewest workers the run starts with when no others come. Null (the default): all of `workers` at first, and after
+   * an interruption as many as trained last.
+   */
+  readonly minWorkers: number | null;
   /** Processes that hold the experts of MoE layers; 0 keeps all experts in every worker. Changes speed and memory only. */
   readonly expertWorkers: number;
   /** Microbatches a rank has under way at a time, so that one computes while another waits for expert workers. */

@@ -188,6 +188,7 @@ export const runConfigSchema = group({
   initFrom: text('the folder of a checkpoint, or null').nullable().default(null),
   steps: wholeNumber(1),
   workers: wholeNumber(1, 65_536).default(1),
+  minWorkers: wholeNumber(1, 65_536).nullable().default(null),
   expertWorkers: wholeNumber(0, 65_536).default(0),
   microbatchesInFlight: wholeNumber(1, 16).default(2),
   globalBatchSize: wholeNumber(1, 1_000_000),

@@ -1,7 +1,7 @@
 import type { PerSource } from '@weft/common';
 import type { CheckpointFile, StepVote } from '@weft/contracts';
 import { EMPTY_QUEUE, type QueueState } from './queue-state.js';
-import type { RunState } from './run-state.js';
+import type { RunState, WorkerCounts } from './run-state.js';
 
 /** All that `decide` knows: the runs, the connected workers and the queue. */
 export interface ClusterState {
@@ -70,12 +70,6 @@ export interface ConnectedWorker extends WorkerIdentity {
   readonly runId: string | undefined;
 }
 
-/** How many workers of each role. */
-export interface WorkerCounts {
-  readonly workers: number;
-  readonly expertWorkers: number;
-}
-
 /** A run: what its log says, and what exists only in memory. */
 export interface Run {
   readonly state: RunState;
@@ -92,6 +86,8 @@ export interface Ended {
 /** In the queue. */
 export interface Waiting {
   readonly state: 'waiting';
+  /** When it began to wait. For the first `reservationMs` it waits for all its workers, then for the fewest it may have. */
+  readonly sinceMs: number;
   /** Undefined while the newest checkpoint is being looked up. */
   readonly startState: StartState | undefined;
   /** The run was interrupted, and until this time no other run may take the workers it needs. */

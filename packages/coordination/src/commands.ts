@@ -32,6 +32,8 @@ export type FileCommand =
    * than `notAfterStep` are skipped: they belong to steps that were rolled back.
    */
   | { readonly kind: 'findCheckpoint'; readonly runId: string; readonly notAfterStep: number }
+  /** Rename the checkpoints of later steps: the run was rolled back by hand, and they are not its checkpoints any more. */
+  | { readonly kind: 'setAsideCheckpoints'; readonly runId: string; readonly afterStep: number }
   /** The run was rolled back: rewrite `metrics.jsonl` to fit the log again, with the function `repairMetrics`. */
   | { readonly kind: 'repairMetrics'; readonly runId: string }
   | { readonly kind: 'appendMetrics'; readonly runId: string; readonly row: MetricsRow };

@@ -1,8 +1,16 @@
 import type { RunStatus, RunView } from '@weft/contracts';
-import { type ClusterState, expertWorkers, onlyIdle, type Run, rankWorkers } from './cluster-state.js';
+import {
+  type ClusterState,
+  connectedWorkers,
+  expertWorkers,
+  onlyIdle,
+  type Run,
+  rankWorkers,
+  type Waiting,
+} from './cluster-state.js';
 import { forecastQueue, nextCheckpointStep } from './estimates.js';
-import type { RunState } from './run-state.js';
-import { requestedWorkers } from './scheduling.js';
+import type { RunState, WorkerCounts } from './run-state.js';
+import { fewestWorkers, requiredWorkers } from './scheduling.js';
 
 /** A run as people see it, without its directory, which only the coordinator's process knows. */
 export type RunDescription = Omit<RunView, 'directory'> & { readonly status: RunStatus };
@@ -47,7 +55,7 @@ function explainStatus(cluster: ClusterState, { state, live }: Run): string {
       const failed = `attempt ${failedAttempts} of ${config.queue.maxAttempts} failed: ${failure?.message}`;
       const past = failure === undefined ? reason : failed;
       if (live.startState === undefined) return `${past}; its newest checkpoint is being looked up`;
-      return `${past}; ${explainWaiting(cluster, state)}`;
+      return `${past}; ${explainWaiting(cluster, state, live)}`;
     }
     case 'reforming':
       return `the ring forms again: ${live.cause}`;
@@ -75,7 +83,7 @@ function explainPreemption(cluster: ClusterState, state: RunState): string {
 }
 
 /** What a queued run waits for. */
-function explainWaiting(cluster: ClusterState, state: RunState): string {
+function explainWaiting(cluster: ClusterState, state: RunState, live: Waiting): string {
   const { jobs, positions, preemptions } = forecastQueue(cluster);
   const job = jobs.get(state.runId);
   if (job?.state === 'paused') return 'it is paused';
@@ -84,25 +92,45 @@ function explainWaiting(cluster: ClusterState, state: RunState): string {
   const preempted = [...preemptions].flatMap(([runId, by]) => (by === state.runId ? runId : []));
   if (preempted.length > 0) return `it takes the workers of ${preempted.join(', ')} at their next checkpoint`;
   const position = positions.get(state.runId) ?? 1;
-  if (position > 1) return `it is number ${position} in the queue, ${countAvailable(cluster, state)}`;
-  return explainMissingWorkers(cluster, state);
+  if (position === 1) return explainMissingWorkers(cluster, state, live);
+  const required = requiredWorkers({ state, live }, cluster.lastTickMs ?? 0, cluster.timeouts);
+  return `it is number ${position} in the queue, ${countAvailable(cluster, required)}`;
 }
 
-function explainMissingWorkers(cluster: ClusterState, state: RunState): string {
-  const missing = Math.max(0, state.config.workers - onlyIdle(rankWorkers(cluster)).length);
-  const live = cluster.runs.get(state.runId)?.live;
-  const required = (live?.state === 'waiting' && live.minimumWorkers) || requestedWorkers(state.config);
+function explainMissingWorkers(cluster: ClusterState, state: RunState, live: Waiting): string {
+  const required = requiredWorkers({ state, live }, cluster.lastTickMs ?? 0, cluster.timeouts);
+  const missing = Math.max(0, required.workers - onlyIdle(rankWorkers(cluster)).length);
   const connected = expertWorkers(cluster);
   const missingExperts = Math.max(0, required.expertWorkers - onlyIdle(connected).length);
+  const help = explainFewerWorkers(cluster, state, required);
   if (missing === 0 && missingExperts > 0)
-    return `it waits for ${plural(missingExperts, 'more expert worker')}: it needs ${required.expertWorkers}, and ${connected.length} ${are(connected.length)} connected`;
-  return `it waits for ${plural(missing, 'more worker')}: ${countAvailable(cluster, state)}`;
+    return `it waits for ${plural(missingExperts, 'more expert worker')}: it needs ${required.expertWorkers}, and ${connected.length} ${are(connected.length)} connected${help}`;
+  return `it waits for ${plural(missing, 'more worker')}: ${countAvailable(cluster, required)}${help}`;
 }
 
-function countAvailable(cluster: ClusterState, state: RunState): string {
+/** How a run that has trained goes on when the cluster has too few workers for it. */
+function explainFewerWorkers(cluster: ClusterState, state: RunState, required: WorkerCounts): string {
+  const connected = connectedWorkers(cluster);
+  const fewest = fewestWorkers(state);
+  if (fewest.workers <= connected.workers && fewest.expertWorkers <= connected.expertWorkers) {
+    const isReduced = fewest.workers < required.workers || fewest.expertWorkers < required.expertWorkers;
+    return isReduced ? `; without them it starts in a moment, on ${plural(fewest.workers, 'worker')}` : '';
+  }
+  const { runId, generation, config } = state;
+  const workers = Math.min(config.workers, connected.workers);
+  const experts = Math.min(required.expertWorkers, connected.expertWorkers);
+  if (generation === 0 || workers === 0 || (required.expertWorkers > 0 && experts === 0)) return '';
+  const options = [
+    ...(workers < required.workers ? [`--workers ${workers}`] : []),
+    ...(experts < required.expertWorkers ? [`--expert-workers ${experts}`] : []),
+  ];
+  return options.length === 0 ? '' : `; to go on without them: \`weft resume ${runId} ${options.join(' ')}\``;
+}
+
+function countAvailable(cluster: ClusterState, required: WorkerCounts): string {
   const connected = rankWorkers(cluster);
   const idle = onlyIdle(connected).length;
-  return `it needs ${state.config.workers}, ${connected.length} ${are(connected.length)} connected and ${idle} of them ${are(idle)} idle`;
+  return `it needs ${required.workers}, ${connected.length} ${are(connected.length)} connected and ${idle} of them ${are(idle)} idle`;
 }
 
 function are(count: number): string {

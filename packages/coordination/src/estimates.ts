@@ -57,8 +57,8 @@ function expectedStarts(
   const releases = releaseTimes(cluster, preemptions, nowMs);
   let free = onlyIdle(rankWorkers(cluster)).length;
   let clockMs = nowMs;
-  for (const { state, isDue } of waiting) {
-    const { workers, steps } = state.config;
+  for (const { state, required, isDue } of waiting) {
+    const { workers } = required;
     if (!isDue || workers > rankWorkers(cluster).length) continue;
     while (free < workers) {
       const next = releases.shift();
@@ -69,7 +69,7 @@ function expectedStarts(
     free -= workers;
     starts.set(state.runId, clockMs);
     const stepMs = msPerStep(cluster.stepTimes, state.config, workers);
-    if (stepMs !== undefined) insert(releases, { atMs: clockMs + (steps - state.step) * stepMs, workers });
+    if (stepMs !== undefined) insert(releases, { atMs: clockMs + (state.config.steps - state.step) * stepMs, workers });
   }
   return starts;
 }

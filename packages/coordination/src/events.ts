@@ -22,7 +22,9 @@ export type ClusterEvent =
       readonly steps: number | undefined;
       /** Undefined: as before. */
       readonly expertWorkers?: number | undefined;
-      /** The checkpoints on disk, looked up for this request. */
+      /** Undefined: go on from the newest checkpoint. 0: from the beginning. Otherwise the step of a checkpoint. */
+      readonly fromStep?: number | undefined;
+      /** The checkpoint to go on from, looked up for this request. */
       readonly found: FoundCheckpoint;
     }
   | { readonly kind: 'stop'; readonly runId: string; readonly saveCheckpoint: boolean }

@@ -26,5 +26,5 @@ export {
   sweepJobId,
 } from './queue-state.js';
 export type { RunRecord } from './records.js';
-export { applyRecord, ledgerRecords, parseRunRecord, type RunState, replay } from './run-state.js';
+export { applyRecord, ledgerRecords, parseRunRecord, RUN_STATE_VERSION, type RunState, replay } from './run-state.js';
 export { blocksQueue, waitingRuns } from './scheduling.js';

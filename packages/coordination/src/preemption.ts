@@ -19,15 +19,16 @@ export function findPreemptions(cluster: ClusterState, nowMs: number): ReadonlyM
   let free = connected.workers - countWorkers(candidates);
   for (const waiting of waitingRuns(cluster, nowMs)) {
     if (!waiting.isDue) continue;
-    const { runId, config } = waiting.state;
-    const missing = config.workers - free;
+    const { runId } = waiting.state;
+    const { workers } = waiting.required;
+    const missing = workers - free;
     const chosen = missing <= 0 ? [] : choosePreemptible(candidates, missing, waiting.job.priority);
     if (chosen !== undefined) {
       for (const candidate of chosen) {
         preemptions.set(candidate.runId, runId);
         candidates.splice(candidates.indexOf(candidate), 1);
       }
-      free += countWorkers(chosen) - config.workers;
+      free += countWorkers(chosen) - workers;
     } else if (blocksQueue(waiting, connected)) break;
   }
   return preemptions;
@@ -108,7 +109,8 @@ export function requeuePreempted(
   const reason = `it left its workers to run ${preemptedBy} after step ${step}`;
   detachWorkers(builder, runId, reason);
   builder.record(runId, { kind: 'requeued', reason, yieldedTo: preemptedBy });
-  builder.setLive(runId, { state: 'waiting', startState: { step, directory }, reservedUntilMs: undefined });
+  const startState = { step, directory };
+  builder.setLive(runId, { state: 'waiting', sinceMs: builder.nowMs, startState, reservedUntilMs: undefined });
   builder.queue.requeue(runId);
   return `run ${runId} is queued: ${reason}`;
 }

@@ -1,3 +1,4 @@
+import { tinyRun } from '@weft/testing';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { parseRunRecord, replay } from './index.js';
 import { DecideHarness, NO_CHECKPOINT, RUN } from './testing/decide-harness.js';
@@ -74,5 +75,173 @@ describe('a log', () => {
     expect(() => replay(gap)).toThrow('commits step 3 after step 1');
     expect(() => parseRunRecord({ kind: 'teleported' })).toThrow('has the unknown kind "teleported"');
     expect(() => parseRunRecord('launched')).toThrow('unknown kind');
+  });
+});
+
+describe('a run whose checkpoints are gone', () => {
+  const found = (step: number) => ({ checkpoint: { step, directory: `/step-${step}` }, skipped: [] });
+  beforeEach(() => {
+    harness.train(1);
+    harness.checkpoint(4);
+  });
+
+  it('is not started again from step 0 by a coordinator that comes back, but fails and says how to go on', () => {
+    harness.restart('auto');
+    harness.handle({ kind: 'checkpointFound', runId: RUN, found: NO_CHECKPOINT });
+    harness.connect('a', 'b');
+    expect(harness.view()).toMatchObject({ status: 'failed', step: 4 });
+    expect(harness.view().failure).toMatchObject({
+      code: 'failed_precondition',
+      message: `the log of run ${RUN} names the checkpoints step-2, step-4 in /, but none of them can be used (step-4: it is missing; step-2: it is missing)`,
+    });
+    expect(harness.view().failure?.cure).toContain(`\`weft resume ${RUN} --from-start\``);
+    harness.resume(found(4));
+    expect(harness.view()).toMatchObject({ status: 'running', step: 4 });
+  });
+
+  it('is not resumed by hand either, unless --from-start says so', () => {
+    harness.stop(false);
+    expect(() => harness.resume(NO_CHECKPOINT)).toThrow('none of them can be used');
+    expect(harness.view()).toMatchObject({ status: 'stopped', step: 4 });
+    harness.resume(NO_CHECKPOINT, { fromStep: 0 });
+    expect(harness.lastCommand('setAsideCheckpoints')).toMatchObject({ afterStep: 0 });
+    expect(harness.lastCommand('assign')).toMatchObject({ firstStep: 1, startFrom: { kind: 'fresh' } });
+    expect(harness.log.findLast(({ kind }) => kind === 'resumed')).toMatchObject({
+      reason: 'it starts again from step 0, as asked',
+    });
+    harness.disconnect('a', 'b');
+    harness.handle({ kind: 'checkpointFound', runId: RUN, found: NO_CHECKPOINT });
+    expect(harness.view()).toMatchObject({ status: 'queued', step: 0 });
+  });
+
+  it('fails in the same way when they are there and none verifies', () => {
+    harness.disconnect('a', 'b');
+    const skipped = [
+      { directory: '/step-4', reason: 'a byte differs' },
+      { directory: '/step-2', reason: 'a file is missing' },
+    ];
+    harness.handle({ kind: 'checkpointFound', runId: RUN, found: { checkpoint: undefined, skipped } });
+    expect(harness.view().status).toBe('failed');
+    expect(harness.view().reason).toContain('(step-4: a byte differs; step-2: a file is missing)');
+  });
+
+  it('goes on from an older one when only the newest is missing, and says so', () => {
+    harness.disconnect('a', 'b');
+    harness.handle({ kind: 'checkpointFound', runId: RUN, found: found(2) });
+    expect(harness.view()).toMatchObject({ status: 'queued', step: 2 });
+    expect(harness.view().reason).toContain('the checkpoint of step 2 (step-4 was skipped: it is missing)');
+  });
+
+  it('goes on from the step of a checkpoint that a person chose', () => {
+    harness.stop(false);
+    harness.resume(found(2), { fromStep: 2 });
+    expect(harness.lastCommand('setAsideCheckpoints')).toMatchObject({ afterStep: 2 });
+    expect(harness.lastCommand('assign')).toMatchObject({ firstStep: 3, startFrom: { directory: '/step-2' } });
+    expect(() => harness.resume(found(6), { fromStep: 6 })).toThrow('is running');
+    harness.stop(false);
+    expect(() => harness.resume(found(6), { fromStep: 6 })).toThrow('ends at step 2, before step 6');
+  });
+});
+
+describe('a run that lost a worker for good', () => {
+  const found = { checkpoint: { step: 2, directory: '/step-2' }, skipped: [] };
+  const restart = (...workerIds: string[]) => {
+    harness.restart('auto');
+    harness.handle({ kind: 'checkpointFound', runId: RUN, found });
+    // The workers have connected to the coordinator before this one too.
+    for (const workerId of workerIds) harness.disconnect(workerId);
+    harness.connect(...workerIds);
+  };
+  const shrink = () => {
+    harness.disconnect('b');
+    harness.advance(500, 'a');
+    expect(harness.view()).toMatchObject({ generation: 2, worldSize: 1 });
+  };
+
+  it('starts after a restart with as many workers as it had, once the others had time to come', () => {
+    shrink();
+    restart('a');
+    expect(harness.view()).toMatchObject({ status: 'queued', workers: 2 });
+    expect(harness.view().reason).toContain(
+      'it needs 2, 1 is connected and 1 of them is idle; without them it starts in a moment, on 1 worker',
+    );
+    harness.advance(15_100, 'a');
+    expect(harness.view()).toMatchObject({ status: 'running', generation: 3, worldSize: 1 });
+  });
+
+  it('takes all its workers again when they come in time', () => {
+    shrink();
+    restart('a', 'b');
+    expect(harness.view()).toMatchObject({ status: 'running', worldSize: 2 });
+  });
+
+  it('is taken up by fewer workers after it lost all of them', () => {
+    shrink();
+    harness.disconnect('a');
+    harness.handle({ kind: 'checkpointFound', runId: RUN, found });
+    harness.connect('c');
+    harness.advance(15_100, 'c');
+    expect(harness.view()).toMatchObject({ status: 'running', worldSize: 1 });
+  });
+
+  it('names the command that helps when the worker was lost together with the coordinator', () => {
+    restart('a');
+    harness.advance(60_000, 'a');
+    expect(harness.view().status).toBe('queued');
+    expect(harness.view().reason).toContain(
+      `it needs 2, 1 is connected and 1 of them is idle; to go on without them: \`weft resume ${RUN} --workers 1\``,
+    );
+    harness.resume(found, { workers: 1 });
+    expect(harness.view()).toMatchObject({ status: 'running', workers: 1, worldSize: 1 });
+  });
+
+  it('starts with minWorkers of its configuration, but not before the others had time to come', () => {
+    harness.connect('c', 'd');
+    harness.launch({ workers: 4, minWorkers: 1 }, 'elastic');
+    expect(harness.view('elastic').status).toBe('queued');
+    harness.advance(15_100, 'a', 'b', 'c', 'd');
+    expect(harness.view('elastic')).toMatchObject({ status: 'running', worldSize: 2, workers: 4 });
+  });
+
+  it('gets its workers from a run of a lower priority when fewer than it asks for are left', () => {
+    harness.stop(false);
+    harness.launch({ workers: 2, queue: { priority: 1 } }, 'urgent');
+    harness.disconnect('b');
+    harness.advance(500, 'a');
+    harness.train(2, 'urgent');
+    harness.checkpoint(2, 'urgent');
+    harness.launch({ workers: 1, queue: { priority: 2 }, steps: 2 }, 'first');
+    harness.train(2, 'urgent');
+    harness.checkpoint(4, 'urgent');
+    expect(harness.view('first').status).toBe('running');
+    harness.launch({ workers: 1 }, 'later');
+    harness.train(2, 'first');
+    harness.checkpoint(2, 'first');
+    expect(harness.view('later').status).toBe('running');
+    harness.advance(15_100, 'a');
+    harness.train(2, 'later');
+    harness.checkpoint(2, 'later');
+    expect(harness.view('urgent')).toMatchObject({ status: 'running', worldSize: 1 });
+  });
+
+  it('needs only the expert workers that are left, also after a restart', () => {
+    harness.stop(false);
+    const moe = { experts: 4, everyLayers: 1 };
+    harness.connectExperts('x', 'y');
+    harness.launch(
+      { expertWorkers: 2, model: { ...tinyRun.model, decoder: { ...tinyRun.model.decoder, moe } } },
+      'moe',
+    );
+    expect(harness.view('moe').status).toBe('running');
+    harness.disconnect('y');
+    harness.handle({ kind: 'checkpointFound', runId: 'moe', found: NO_CHECKPOINT });
+    expect(harness.state.runs.get('moe')?.state.lastWorkers).toEqual({ workers: 2, expertWorkers: 1 });
+    harness.restart('auto');
+    harness.handle({ kind: 'checkpointFound', runId: 'moe', found: NO_CHECKPOINT });
+    harness.connect('a', 'b');
+    harness.connectExperts('x');
+    expect(harness.view('moe').reason).toContain('1 more expert worker: it needs 2, and 1 is connected');
+    harness.advance(15_100, 'a', 'b', 'x');
+    expect(harness.view('moe').status).toBe('running');
   });
 });

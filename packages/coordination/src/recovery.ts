@@ -1,6 +1,6 @@
-import { basename } from 'node:path';
+import { basename, dirname } from 'node:path';
 import type { RunConfig } from '@weft/config';
-import { hasEnded } from '@weft/contracts';
+import { hasEnded, type RunFailure } from '@weft/contracts';
 import type { DecisionBuilder } from './decision-builder.js';
 import type { EventOf, FoundCheckpoint } from './events.js';
 import { runJobId } from './queue-state.js';
@@ -32,7 +32,7 @@ function recover(builder: DecisionBuilder, state: RunState, { policy, endedJobId
   if (status === 'running') builder.record(runId, { kind: 'requeued', reason: cause });
   const { isInterrupted } = builder.run(runId).state;
   const reservedUntilMs = isInterrupted ? builder.nowMs + builder.timeouts.reservationMs : undefined;
-  builder.setLive(runId, { state: 'waiting', startState: undefined, reservedUntilMs });
+  builder.setLive(runId, { state: 'waiting', sinceMs: builder.nowMs, startState: undefined, reservedUntilMs });
   builder.command({ kind: 'findCheckpoint', runId, notAfterStep: step });
   requeue(builder, state);
   return `run ${runId} is queued: ${cause}`;
@@ -56,22 +56,63 @@ function endJob(builder: DecisionBuilder, state: RunState): void {
   if (status === 'stopped') builder.queue.end(runId, { kind: 'cancelled', reason });
 }
 
-/** The answer to `findCheckpoint`: the run can start from there. */
+/** The answer to `findCheckpoint`: the run can start from there, or must not start because its checkpoints are missing. */
 export function checkpointFound(builder: DecisionBuilder, runId: string, found: FoundCheckpoint): string {
   const { state, live } = builder.run(runId);
   if (live.state !== 'waiting' || live.startState !== undefined)
     return `run ${runId} does not wait for a checkpoint any more`;
+  const missing = explainMissingCheckpoints(state, found);
+  if (missing !== undefined) return fail(builder, runId, missing);
   const neverTrained = state.generation === 0 && found.checkpoint === undefined && found.skipped.length === 0;
   if (!neverTrained) return resumeFrom(builder, runId, found, state.config);
   builder.setLive(runId, { ...live, startState: { step: 0, directory: undefined } });
   return `run ${runId} starts from the beginning`;
 }
 
-/** Rolls the run back to a checkpoint, or to its beginning when there is none, and queues it. */
-export function resumeFrom(builder: DecisionBuilder, runId: string, found: FoundCheckpoint, config: RunConfig): string {
+/**
+ * The failure when the log names checkpoints and none of them can be used; undefined when all is well. Beginning again
+ * would throw the training away, perhaps only because a storage is not mounted. So a person has to decide it.
+ */
+export function explainMissingCheckpoints(
+  state: RunState,
+  found: FoundCheckpoint,
+): (RunFailure & { readonly cure: string }) | undefined {
+  const { runId, checkpoints } = state;
+  const newest = checkpoints.at(-1);
+  if (found.checkpoint !== undefined || newest === undefined) return undefined;
+  const names = checkpoints.map(({ directory }) => basename(directory)).join(', ');
+  const problems = skippedCheckpoints(state, found).map(({ directory, reason }) => `${basename(directory)}: ${reason}`);
+  return {
+    code: 'failed_precondition',
+    message: `the log of run ${runId} names the checkpoints ${names} in ${dirname(newest.directory)}, but none of them can be used (${problems.join('; ')})`,
+    cure: `make that folder available again, for instance by mounting its storage, and resume with \`weft resume ${runId}\`; or give the training up and begin again with \`weft resume ${runId} --from-start\``,
+  };
+}
+
+/** The checkpoints newer than the one found: those that do not verify, and those that the log names and nobody found. */
+function skippedCheckpoints({ checkpoints }: RunState, { checkpoint, skipped }: FoundCheckpoint) {
+  const names = new Set(skipped.map(({ directory }) => basename(directory)));
+  const missing = checkpoints
+    .filter(({ step, directory }) => step > (checkpoint?.step ?? 0) && !names.has(basename(directory)))
+    .map(({ directory }) => ({ directory, reason: 'it is missing' }));
+  return [...skipped, ...missing.reverse()];
+}
+
+/**
+ * Rolls the run back to a checkpoint, or to its beginning when there is none, and queues it.
+ *
+ * @param chosenStep the step of `found` when a person chose it; undefined when it is the newest.
+ */
+export function resumeFrom(
+  builder: DecisionBuilder,
+  runId: string,
+  found: FoundCheckpoint,
+  config: RunConfig,
+  chosenStep?: number,
+): string {
   const { workers, steps, expertWorkers } = config;
   const { state, live } = builder.run(runId);
-  const { checkpoint, skipped } = found;
+  const { checkpoint } = found;
   const fromStep = checkpoint?.step ?? 0;
   if (fromStep > state.step)
     return fail(builder, runId, {
@@ -79,6 +120,8 @@ export function resumeFrom(builder: DecisionBuilder, runId: string, found: Found
       message: `checkpoint ${checkpoint?.directory} holds step ${fromStep}, but the log of run ${runId} ends at step ${state.step}`,
       cure: 'restore the events.jsonl that belongs to it, or move the checkpoint away',
     });
+  const skipped = chosenStep === undefined ? skippedCheckpoints(state, found) : [];
+  const startReason = chosenStep === undefined ? explainStart(checkpoint, skipped) : explainChoice(chosenStep);
   const resumed = builder.record(runId, {
     kind: 'resumed',
     fromStep,
@@ -87,13 +130,13 @@ export function resumeFrom(builder: DecisionBuilder, runId: string, found: Found
     workers,
     steps,
     ...(expertWorkers === state.config.expertWorkers ? {} : { expertWorkers }),
-    reason: explainStart(found),
+    reason: startReason,
   });
   builder.command({ kind: 'repairMetrics', runId });
-  const { reservedUntilMs, minimumWorkers } = live.state === 'waiting' ? live : {};
+  const { sinceMs = builder.nowMs, reservedUntilMs, minimumWorkers } = live.state === 'waiting' ? live : {};
   const startState = { step: fromStep, directory: checkpoint?.directory };
-  builder.setLive(runId, { state: 'waiting', startState, reservedUntilMs, minimumWorkers });
-  const reason = `run ${runId}: ${explainStart(found)}`;
+  builder.setLive(runId, { state: 'waiting', sinceMs, startState, reservedUntilMs, minimumWorkers });
+  const reason = `run ${runId}: ${startReason}`;
   if (fromStep === steps) {
     finish(builder, runId);
     return `${reason}, which holds all its steps`;
@@ -102,7 +145,13 @@ export function resumeFrom(builder: DecisionBuilder, runId: string, found: Found
   return reason;
 }
 
-function explainStart({ checkpoint, skipped }: FoundCheckpoint): string {
+function explainChoice(step: number): string {
+  return step === 0
+    ? 'it starts again from step 0, as asked'
+    : `it resumes from the checkpoint of step ${step}, as asked`;
+}
+
+function explainStart(checkpoint: FoundCheckpoint['checkpoint'], skipped: FoundCheckpoint['skipped']): string {
   const from =
     checkpoint === undefined
       ? 'it starts again from step 0, for want of a checkpoint'

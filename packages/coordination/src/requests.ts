@@ -4,7 +4,7 @@ import { hasEnded } from '@weft/contracts';
 import { memberIds } from './cluster-state.js';
 import type { DecisionBuilder } from './decision-builder.js';
 import type { EventOf } from './events.js';
-import { resumeFrom } from './recovery.js';
+import { explainMissingCheckpoints, resumeFrom } from './recovery.js';
 import type { RunState } from './run-state.js';
 import { stopNow } from './run-termination.js';
 
@@ -17,7 +17,7 @@ export function launch(builder: DecisionBuilder, event: EventOf<'launch'>): stri
   const state = builder.record(runId, { kind: 'launched', runId, config, weftVersion, ...ofSweep });
   builder.command({ kind: 'writeConfig', runId, config });
   const startState = { step: 0, directory: undefined };
-  builder.setLive(runId, { state: 'waiting', startState, reservedUntilMs: undefined });
+  builder.setLive(runId, { state: 'waiting', sinceMs: builder.nowMs, startState, reservedUntilMs: undefined });
   builder.queue.add(state, builder.nowMs);
   return `run ${runId} is launched`;
 }
@@ -25,21 +25,21 @@ export function launch(builder: DecisionBuilder, event: EventOf<'launch'>): stri
 /**
  * Queues a run again, to go on from its newest checkpoint. Of a queued run it only changes what the run asks for.
  *
- * @throws WeftError `failed_precondition` when the run has workers or nothing left to do, `invalid_argument` for workers
- *   or steps that cannot be.
+ * @throws WeftError `failed_precondition` when the run has workers or nothing left to do, or when its checkpoints are
+ *   missing and `fromStep` does not say where to begin; `invalid_argument` for workers or steps that cannot be.
  */
 export function resume(builder: DecisionBuilder, event: EventOf<'resume'>): string {
-  const { runId, found } = event;
+  const { runId, found, fromStep } = event;
   const { state } = builder.run(runId);
   const config = changeConfig(state, event);
-  const isChanged = config !== state.config;
+  const isChanged = config !== state.config || fromStep !== undefined;
   if (state.status === 'running' && !isChanged) return `run ${runId} is already running`;
   if (state.status === 'running' || state.status === 'stopping')
     throw new WeftError('failed_precondition', `run ${runId} is ${state.status}`, {
       cure: `stop it with \`weft stop ${runId}\`, wait until it has stopped, and resume then`,
     });
   if (state.status === 'queued' && !isChanged) return `run ${runId} is already queued`;
-  if (state.status === 'finished' && config.steps <= state.step)
+  if (state.status === 'finished' && config.steps <= (fromStep ?? state.step))
     throw new WeftError('failed_precondition', `run ${runId} has finished all its ${state.step} steps`, {
       cure: `give a larger total with \`weft resume ${runId} --steps N\``,
     });
@@ -50,8 +50,16 @@ export function resume(builder: DecisionBuilder, event: EventOf<'resume'>): stri
       `steps ${config.steps} lies before the newest checkpoint of run ${runId}, step ${checkpointStep}`,
       { cure: `ask for at least ${checkpointStep + 1} steps` },
     );
-  if (isChanged) builder.command({ kind: 'writeConfig', runId, config });
-  return resumeFrom(builder, runId, found, config);
+  if (fromStep !== undefined && fromStep > state.step)
+    throw new WeftError(
+      'invalid_argument',
+      `the log of run ${runId} ends at step ${state.step}, before step ${fromStep}`,
+    );
+  const failure = fromStep === undefined ? explainMissingCheckpoints(state, found) : undefined;
+  if (failure !== undefined) throw new WeftError(failure.code, failure.message, { cure: failure.cure });
+  if (config !== state.config) builder.command({ kind: 'writeConfig', runId, config });
+  if (fromStep !== undefined) builder.command({ kind: 'setAsideCheckpoints', runId, afterStep: fromStep });
+  return resumeFrom(builder, runId, found, config, fromStep);
 }
 
 /**
@@ -62,7 +70,9 @@ export function resume(builder: DecisionBuilder, event: EventOf<'resume'>): stri
 function changeConfig({ config }: RunState, event: EventOf<'resume'>): RunConfig {
   const { workers = config.workers, steps = config.steps, expertWorkers = config.expertWorkers } = event;
   const isSame = workers === config.workers && steps === config.steps && expertWorkers === config.expertWorkers;
-  return isSame ? config : resolveRunConfig({ ...config, workers, steps, expertWorkers }, 'resume');
+  if (isSame) return config;
+  const minWorkers = config.minWorkers === null ? null : Math.min(config.minWorkers ?? workers, workers);
+  return resolveRunConfig({ ...config, workers, minWorkers, steps, expertWorkers }, 'resume');
 }
 
 /**

@@ -4,6 +4,15 @@ import { hasEnded, type RunFailure, type RunStatus } from '@weft/contracts';
 import type { LedgerRecord } from '@weft/mixture';
 import type { Resumed, RunRecord } from './records.js';
 
+/** Grows when the fields of `RunState` change: a `RunState` that was cached with another number is void. */
+export const RUN_STATE_VERSION = 2;
+
+/** How many workers of each role. */
+export interface WorkerCounts {
+  readonly workers: number;
+  readonly expertWorkers: number;
+}
+
 /** What the log of a run says: all that a restarted coordinator knows of it. */
 export interface RunState {
   readonly runId: string;
@@ -18,6 +27,10 @@ export interface RunState {
   readonly generation: number;
   /** Step of the newest checkpoint; 0 when there is none. */
   readonly checkpointStep: number;
+  /** The checkpoints that should be on disk, oldest first: the last `checkpoint.keepLast` that were written. */
+  readonly checkpoints: readonly { readonly step: number; readonly directory: string }[];
+  /** What the last generation trained on; undefined before the first, and after a resume by hand. */
+  readonly lastWorkers: WorkerCounts | undefined;
   /** Loss of the last committed step; null before the first, and where it was not finite. */
   readonly loss: number | null;
   /** How many of the last steps were skipped in a row, because their gradients were not finite. */
@@ -55,6 +68,8 @@ export function applyRecord(state: RunState | undefined, record: RunRecord): Run
       step: 0,
       generation: 0,
       checkpointStep: 0,
+      checkpoints: [],
+      lastWorkers: undefined,
       loss: null,
       skippedInARow: 0,
       failure: undefined,
@@ -76,6 +91,7 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
     case 'assigned':
       return {
         generation: record.generation,
+        lastWorkers: { workers: record.workers.length, expertWorkers: record.expertWorkers?.length ?? 0 },
         status: state.status === 'stopping' ? 'stopping' : 'running',
         failure: undefined,
         isInterrupted: false,
@@ -90,7 +106,7 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
       return { step, loss, skippedInARow: applied ? 0 : state.skippedInARow + 1 };
     }
     case 'checkpointWritten':
-      return { checkpointStep: record.step };
+      return { checkpointStep: record.step, checkpoints: withCheckpoint(state, record) };
     case 'workerLost':
     case 'ringBroke':
       return {};
@@ -122,22 +138,43 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
 }
 
 function resumed(state: RunState, record: Resumed): Partial<RunState> {
-  if (record.fromStep > state.step)
+  const { fromStep, checkpointDirectory, workers, steps, expertWorkers = state.config.expertWorkers } = record;
+  if (fromStep > state.step)
     throw new WeftError(
       'corrupt_data',
-      `the log of run ${state.runId} resumes from step ${record.fromStep}, but ends at step ${state.step}`,
+      `the log of run ${state.runId} resumes from step ${fromStep}, but ends at step ${state.step}`,
     );
-  const { workers, steps, expertWorkers = state.config.expertWorkers } = record;
+  const { minWorkers } = state.config;
+  const isSameSize = workers === state.config.workers && expertWorkers === state.config.expertWorkers;
   return {
     status: 'queued',
     reason: record.reason,
     ...(hasEnded(state) ? { resubmissions: state.resubmissions + 1, failedAttempts: 0, failure: undefined } : {}),
-    step: record.fromStep,
-    loss: record.fromStep === state.step ? state.loss : null,
-    checkpointStep: record.fromStep,
+    step: fromStep,
+    loss: fromStep === state.step ? state.loss : null,
+    checkpointStep: fromStep,
+    checkpoints:
+      checkpointDirectory === null ? [] : withCheckpoint(state, { step: fromStep, directory: checkpointDirectory }),
+    lastWorkers: hasEnded(state) || !isSameSize ? undefined : state.lastWorkers,
     skippedInARow: 0,
-    config: { ...state.config, workers, steps, expertWorkers },
+    config: {
+      ...state.config,
+      workers,
+      // Logs of older versions have no `minWorkers`.
+      minWorkers: minWorkers === null || minWorkers === undefined ? null : Math.min(minWorkers, workers),
+      steps,
+      expertWorkers,
+    },
   };
+}
+
+/** The checkpoints that should be on disk once this one is the newest. */
+function withCheckpoint(
+  { checkpoints, config }: RunState,
+  { step, directory }: RunState['checkpoints'][number],
+): RunState['checkpoints'] {
+  const older = checkpoints.filter((checkpoint) => checkpoint.step < step);
+  return [...older, { step, directory }].slice(-config.checkpoint.keepLast);
 }
 
 /**

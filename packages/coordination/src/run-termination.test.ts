@@ -49,7 +49,7 @@ describe('a checkpoint', () => {
     harness.writeManifest('a', 2);
     expect(harness.log.filter(({ kind }) => kind === 'checkpointWritten')).toHaveLength(1);
     harness.stop(false);
-    harness.resume({ checkpoint: undefined, skipped: [] });
+    harness.resume({ checkpoint: undefined, skipped: [] }, { fromStep: 0 });
     harness.train(2);
     harness.writeManifest('a', 2, 1);
     expect(harness.view()).toMatchObject({ generation: 2, step: 2, checkpointStep: 0 });

@@ -57,7 +57,12 @@ function retry(builder: DecisionBuilder, state: RunState, failure: RunFailure): 
   const retryAtMs = builder.nowMs + backoffMs(config, attempt);
   const retryAt = new Date(retryAtMs).toISOString();
   builder.record(runId, { kind: 'attemptFailed', step, failure, attempt, maxAttempts, retryAt });
-  builder.setLive(runId, { state: 'waiting', startState: undefined, reservedUntilMs: undefined });
+  builder.setLive(runId, {
+    state: 'waiting',
+    sinceMs: builder.nowMs,
+    startState: undefined,
+    reservedUntilMs: undefined,
+  });
   builder.command({ kind: 'findCheckpoint', runId, notAfterStep: step });
   builder.queue.retry(runId, failure.message, retryAtMs);
   return `attempt ${attempt} of ${maxAttempts} of run ${runId} failed: ${failure.message}; it tries again at ${retryAt}`;

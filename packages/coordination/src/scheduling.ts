@@ -1,7 +1,7 @@
 import type { RunConfig } from '@weft/config';
-import type { ClusterState, StartState, WorkerCounts } from './cluster-state.js';
+import type { ClusterState, Run, StartState, Timeouts, Waiting } from './cluster-state.js';
 import type { QueuedJob } from './queue-state.js';
-import type { RunState } from './run-state.js';
+import type { RunState, WorkerCounts } from './run-state.js';
 
 /** A run in the queue that has not started. */
 export interface WaitingRun {
@@ -18,14 +18,14 @@ export interface WaitingRun {
 }
 
 /** The waiting runs in the order they would start: first those with a reservation, then as the queue has them. */
-export function waitingRuns({ queue, runs }: ClusterState, nowMs: number): readonly WaitingRun[] {
+export function waitingRuns({ queue, runs, timeouts }: ClusterState, nowMs: number): readonly WaitingRun[] {
   const waiting = queue.jobs.flatMap((job): WaitingRun[] => {
     const run = job.state === 'active' ? undefined : runs.get(job.runId);
     if (run?.live.state !== 'waiting') return [];
     const { state, live } = run;
     const { startState, reservedUntilMs = 0 } = live;
     const isDue = job.state === 'waiting' && !queue.isPaused;
-    const required = live.minimumWorkers ?? requestedWorkers(state.config);
+    const required = requiredWorkers({ state, live }, nowMs, timeouts);
     return [{ state, job, startState, required, isDue, hasReservation: isDue && nowMs < reservedUntilMs }];
   });
   return [...waiting.filter((run) => run.hasReservation), ...waiting.filter((run) => !run.hasReservation)];
@@ -40,8 +40,32 @@ export function blocksQueue({ required, isDue, hasReservation }: WaitingRun, con
   return isDue && (hasReservation || canStart);
 }
 
+/**
+ * The fewest workers that a waiting run starts with now.
+ *
+ * A run that lost an expert worker goes on with those that are left. Any other run waits for all its workers at first, so
+ * that workers which connect one after the other are all used. After `reservationMs` it starts with `fewestWorkers`.
+ */
+export function requiredWorkers(
+  { state, live }: Pick<Run, 'state'> & { readonly live: Waiting },
+  nowMs: number,
+  { reservationMs }: Pick<Timeouts, 'reservationMs'>,
+): WorkerCounts {
+  if (live.minimumWorkers !== undefined) return live.minimumWorkers;
+  return nowMs - live.sinceMs < reservationMs ? requestedWorkers(state.config) : fewestWorkers(state);
+}
+
+/**
+ * The fewest workers that a run ever starts with: `minWorkers` of its configuration, else what its last generation had.
+ * Without the latter, a run that lost a worker for good would wait for it for ever once it was interrupted.
+ */
+export function fewestWorkers({ config, lastWorkers }: RunState): WorkerCounts {
+  const { workers, expertWorkers } = lastWorkers ?? requestedWorkers(config);
+  return { workers: config.minWorkers ?? workers, expertWorkers };
+}
+
 /** The workers that a run asks for. */
 export function requestedWorkers({ workers, expertWorkers }: RunConfig): WorkerCounts {
-  // Configurations in logs of older versions have no `expertWorkers`.
+  // Configurations in logs of older versions have no `expertWorkers` and no `minWorkers`.
   return { workers, expertWorkers: expertWorkers ?? 0 };
 }

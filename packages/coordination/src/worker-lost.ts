@@ -1,8 +1,9 @@
-import type { ConnectedWorker, Reforming, RetainedState, Training, WorkerCounts } from './cluster-state.js';
+import type { ConnectedWorker, Reforming, RetainedState, Training } from './cluster-state.js';
 import { describeMember, memberIndex } from './cluster-state.js';
 import type { DecisionBuilder } from './decision-builder.js';
 import type { EventOf } from './events.js';
 import { flushMetrics } from './metrics.js';
+import type { WorkerCounts } from './run-state.js';
 import { fail, lastStepOfGeneration, release } from './run-termination.js';
 
 /** Handles a lost worker: the others keep their state and form a new ring. If none is left, the run is queued. */
@@ -65,8 +66,9 @@ function abandon(
     return `run ${runId} is stopped without its checkpoint`;
   }
   builder.record(runId, { kind: 'requeued', reason: why });
-  const reservedUntilMs = builder.nowMs + builder.timeouts.reservationMs;
-  builder.setLive(runId, { state: 'waiting', startState: undefined, reservedUntilMs, minimumWorkers });
+  const sinceMs = builder.nowMs;
+  const reservedUntilMs = sinceMs + builder.timeouts.reservationMs;
+  builder.setLive(runId, { state: 'waiting', sinceMs, startState: undefined, reservedUntilMs, minimumWorkers });
   builder.queue.requeue(runId);
   builder.command({ kind: 'findCheckpoint', runId, notAfterStep: state.step });
   if (minimumWorkers === undefined) return `run ${runId} has no worker left and is queued`;

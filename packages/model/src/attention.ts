@@ -1,6 +1,6 @@
 // Legend: B batch, T positions, H query heads, J key-value heads (J divides H), G = H/J queries per key,
 // C width of one head, S = G·T.
-import { tf } from '@weft/engine';
+import { tf } from '@weft/tensor';
 import { sizes } from './sizes.js';
 import { withGradient } from './with-gradient.js';
 

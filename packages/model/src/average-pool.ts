@@ -1,5 +1,5 @@
 // Legend: N images, P patches of one image, K tokens per image, W vision width, D decoder width.
-import { tf } from '@weft/engine';
+import { tf } from '@weft/tensor';
 import { linear, linearParameters } from './linear.js';
 import { type ParameterSpec, type Parameters, under, within } from './parameters.js';
 import { poolGrid } from './pool-grid.js';

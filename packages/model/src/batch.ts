@@ -1,7 +1,7 @@
 // Legend: B sequences of a microbatch, T positions, N = B·imagesPerSequence images, H and W pixels, C colours,
 // K tokens per image.
 import type { ModelConfig } from '@weft/config';
-import type { TensorSpec } from '@weft/engine';
+import type { TensorSpec } from '@weft/tensor';
 
 /**
  * The arrays of one microbatch that the model reads:

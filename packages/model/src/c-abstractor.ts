@@ -1,6 +1,6 @@
 // Legend: N images, P patches of one image, K tokens per image, W vision width, H hidden width, D decoder width.
 import type { ConnectorConfig } from '@weft/config';
-import { tf } from '@weft/engine';
+import { tf } from '@weft/tensor';
 import { linear, linearParameters } from './linear.js';
 import { type ParameterSpec, type Parameters, positionTable, under, within } from './parameters.js';
 import { poolGrid } from './pool-grid.js';

@@ -1,5 +1,5 @@
 // Legend: B batch, T positions.
-import { tf } from '@weft/engine';
+import { tf } from '@weft/tensor';
 import { sizes } from './sizes.js';
 
 /** Far below any score and far above −∞, so that a masked row never turns into NaN. */

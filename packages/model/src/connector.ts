@@ -1,7 +1,7 @@
 // Legend: N images, P patches of one image, K tokens per image, W vision width, D decoder width.
 import { assertNever } from '@weft/common';
 import type { ModelConfig } from '@weft/config';
-import { tf } from '@weft/engine';
+import { tf } from '@weft/tensor';
 import { averagePool, averagePoolParameters } from './average-pool.js';
 import { cAbstractor, cAbstractorParameters } from './c-abstractor.js';
 import type { ParameterSpec, Parameters } from './parameters.js';

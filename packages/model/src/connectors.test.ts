@@ -1,4 +1,4 @@
-import { tf } from '@weft/engine';
+import { tf } from '@weft/tensor';
 import { describe, expect, test } from 'vitest';
 import { expectBlockGradients } from '../test-support/expect-gradients.js';
 import { distance, lookup, numbers, randomParameters, randomTensor } from '../test-support/tensors.js';

@@ -1,5 +1,5 @@
 // Legend: B batch, T positions, R = B·T rows, M image tokens of the batch, V vocabulary, D decoder width.
-import { tf } from '@weft/engine';
+import { tf } from '@weft/tensor';
 import { takeRows } from './take-rows.js';
 
 /**

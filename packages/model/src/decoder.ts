@@ -1,7 +1,7 @@
 // Legend: B batch, T positions, R = B·T rows, D width, H query heads, J key-value heads, C width of one head,
 // V vocabulary.
 import type { DecoderConfig } from '@weft/config';
-import { tf } from '@weft/engine';
+import { tf } from '@weft/tensor';
 import { attention, splitHeads } from './attention.js';
 import { causalSegmentMask } from './causal-mask.js';
 import { stackedExperts } from './moe/experts.js';

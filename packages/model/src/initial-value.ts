@@ -1,5 +1,5 @@
 import { Random } from '@weft/common';
-import { elementCount } from '@weft/engine';
+import { elementCount } from '@weft/tensor';
 import { storedTensors } from './moe/stored-tensors.js';
 import type { ParameterSpec } from './parameters.js';
 

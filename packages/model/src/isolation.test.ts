@@ -1,4 +1,4 @@
-import { sparseSoftmaxCrossEntropy, tf } from '@weft/engine';
+import { sparseSoftmaxCrossEntropy, tf } from '@weft/tensor';
 import { describe, expect, test } from 'vitest';
 import { type Element, type Piece, pack } from '../test-support/pack.js';
 import { distance, numbers } from '../test-support/tensors.js';

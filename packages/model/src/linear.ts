@@ -1,5 +1,5 @@
 // Legend: R rows (every leading dimension in one), I input width, O output width.
-import { tf } from '@weft/engine';
+import { tf } from '@weft/tensor';
 import { bias, type ParameterSpec, type Parameters, weight } from './parameters.js';
 
 /** `kernel` [I, O] and `bias` [O]. */

@@ -1,4 +1,5 @@
-import { createExecutor, type EngineKind, type Executor, type Program, tf } from '@weft/engine';
+import { createExecutor, type EngineKind } from '@weft/backend-tensorflow';
+import { type Executor, type Program, tf } from '@weft/tensor';
 import { afterAll, describe, expect, test } from 'vitest';
 import { pack } from '../test-support/pack.js';
 import { lookup } from '../test-support/tensors.js';

@@ -1,4 +1,4 @@
-import { tf } from '@weft/engine';
+import { tf } from '@weft/tensor';
 import { describe, expect, test } from 'vitest';
 import { expectJointGradient } from '../test-support/expect-gradients.js';
 import { pack } from '../test-support/pack.js';

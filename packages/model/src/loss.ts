@@ -1,7 +1,7 @@
 // Legend: B sequences, T positions, R = B·T rows, M image tokens of the batch, W vision width, D decoder width,
 // V vocabulary.
 import type { ModelConfig } from '@weft/config';
-import { sparseSoftmaxCrossEntropy, tf } from '@weft/engine';
+import { sparseSoftmaxCrossEntropy, tf } from '@weft/tensor';
 import type { BatchField } from './batch.js';
 import { connect } from './connector.js';
 import { decoder } from './decoder.js';

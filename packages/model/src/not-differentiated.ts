@@ -1,4 +1,4 @@
-import type { tf } from '@weft/engine';
+import type { tf } from '@weft/tensor';
 import { withGradient } from './with-gradient.js';
 
 /** A tensor that the tape takes for a constant: choices and counts, through which no gradient flows. */

@@ -1,4 +1,4 @@
-import { recomputable, type tf } from '@weft/engine';
+import { recomputable, type tf } from '@weft/tensor';
 
 /** How a parameter starts: seeded normal numbers with mean 0, or one value everywhere. */
 export type Initial =

@@ -1,4 +1,4 @@
-import { tf } from '@weft/engine';
+import { tf } from '@weft/tensor';
 import { expect, test } from 'vitest';
 import { numbers } from '../test-support/tensors.js';
 import { patches } from './patches.js';

@@ -1,5 +1,5 @@
 // Legend: N images, S pixels a side, C colours, G patches a side, P pixels of a patch's side.
-import { tf } from '@weft/engine';
+import { tf } from '@weft/tensor';
 import { sizes } from './sizes.js';
 
 /**

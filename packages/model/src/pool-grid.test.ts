@@ -1,4 +1,4 @@
-import type { tf } from '@weft/engine';
+import type { tf } from '@weft/tensor';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { expectGradients } from '../test-support/expect-gradients.js';

@@ -1,5 +1,5 @@
 // Legend: N images, P patches of a grid (G a side), K pooled cells (S a side), C channels.
-import { tf } from '@weft/engine';
+import { tf } from '@weft/tensor';
 import { sizes } from './sizes.js';
 
 /**

@@ -1,5 +1,5 @@
 // Legend: N images, P grid positions (G a side), I input channels, O output channels.
-import { tf } from '@weft/engine';
+import { tf } from '@weft/tensor';
 import { layerNorm, layerNormParameters } from './layer-norm.js';
 import { type ParameterSpec, type Parameters, under, weight, within } from './parameters.js';
 import { sizes } from './sizes.js';

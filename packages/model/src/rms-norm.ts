@@ -1,5 +1,5 @@
 // Legend: … any leading dimensions, R rows (every leading dimension in one), D width.
-import { tf } from '@weft/engine';
+import { tf } from '@weft/tensor';
 import { withGradient } from './with-gradient.js';
 
 /**

@@ -1,5 +1,5 @@
 // Legend: B batch, T positions, H heads, C width of one head, F = C/2 frequencies.
-import { tf } from '@weft/engine';
+import { tf } from '@weft/tensor';
 import { sizes } from './sizes.js';
 
 /** Cosine and signed sine of every position's angles, one per channel; the same for all layers and heads. */

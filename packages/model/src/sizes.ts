@@ -1,5 +1,5 @@
 import { WeftError } from '@weft/common';
-import type { tf } from '@weft/engine';
+import type { tf } from '@weft/tensor';
 
 interface Sizes {
   readonly 2: readonly [number, number];

@@ -1,5 +1,5 @@
 // Legend: N images, P grid positions, C channels, S squeezed channels.
-import { tf } from '@weft/engine';
+import { tf } from '@weft/tensor';
 import { linear, linearParameters } from './linear.js';
 import { type ParameterSpec, type Parameters, under, within } from './parameters.js';
 import { poolGrid } from './pool-grid.js';

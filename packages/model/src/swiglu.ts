@@ -1,5 +1,5 @@
 // Legend: R rows, D width, F feed-forward width.
-import { tf } from '@weft/engine';
+import { tf } from '@weft/tensor';
 import { type ParameterSpec, type Parameters, weight } from './parameters.js';
 import { withGradient } from './with-gradient.js';
 

@@ -1,5 +1,5 @@
 // Legend: M rows of the table, R rows taken, D width.
-import { tf } from '@weft/engine';
+import { tf } from '@weft/tensor';
 import { sizes } from './sizes.js';
 import { withGradient } from './with-gradient.js';
 

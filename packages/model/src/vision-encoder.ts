@@ -1,6 +1,6 @@
 // Legend: N images, S pixels a side, P patches of one image (G a side), R = N·P rows, W width.
 import type { VisionConfig } from '@weft/config';
-import { tf } from '@weft/engine';
+import { tf } from '@weft/tensor';
 import { attention, splitHeads } from './attention.js';
 import { layerNorm, layerNormParameters } from './layer-norm.js';
 import { linear, linearParameters } from './linear.js';

@@ -1,4 +1,4 @@
-import { tf } from '@weft/engine';
+import { tf } from '@weft/tensor';
 
 /**
  * An op with a gradient written by hand, where tfjs's own would be slow or wasteful to record.

@@ -1,4 +1,4 @@
-import { tf } from '@weft/engine';
+import { tf } from '@weft/tensor';
 import { expect } from 'vitest';
 import type { ParameterSpec, Parameters } from '../src/parameters.js';
 import { lookup, numbers, randomParameters, randomTensor } from './tensors.js';

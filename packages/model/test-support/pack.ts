@@ -1,5 +1,5 @@
 import type { ModelConfig } from '@weft/config';
-import { tf } from '@weft/engine';
+import { tf } from '@weft/tensor';
 import type { Batch } from '../src/loss.js';
 import { numbers, randomTensor } from './tensors.js';
 

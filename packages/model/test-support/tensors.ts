@@ -1,5 +1,5 @@
 import { Random } from '@weft/common';
-import { tf } from '@weft/engine';
+import { tf } from '@weft/tensor';
 import type { ParameterSpec, Parameters } from '../src/parameters.js';
 
 await tf.setBackend('cpu');

@@ -3,6 +3,7 @@ import type { OptimizerConfig, RunConfig } from '@weft/config';
 /** What whoever launches a run decides. */
 type Elsewhere =
   | 'initFrom'
+  | 'minWorkers'
   | 'activationCheckpointing'
   | 'expertWorkers'
   | 'microbatchesInFlight'

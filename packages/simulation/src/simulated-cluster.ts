@@ -93,7 +93,9 @@ export class SimulatedCluster {
   resume(run: SimulatedRun | undefined): void {
     if (run === undefined || !['stopped', 'failed'].includes(this.view(run).status)) return;
     const found = this.#newestCheckpoint(run);
-    this.handle({ kind: 'resume', runId: run.runId, workers: undefined, steps: undefined, found });
+    // Without any checkpoint a person has to say that the run shall begin again.
+    const fromStep = found.checkpoint === undefined ? 0 : undefined;
+    this.handle({ kind: 'resume', runId: run.runId, workers: undefined, steps: undefined, fromStep, found });
   }
 
   /** A person changes the job of a run that has not started. */
@@ -235,6 +237,11 @@ export class SimulatedCluster {
       case 'appendMetrics':
         this.#run(command.runId).rows.push(command.row);
         break;
+      case 'setAsideCheckpoints': {
+        const { checkpoints } = this.#run(command.runId);
+        for (const step of [...checkpoints.keys()]) if (step > command.afterStep) checkpoints.delete(step);
+        break;
+      }
       case 'writeConfig':
         break;
       case 'enqueue':

@@ -1,7 +1,6 @@
 import { SOURCES } from '@weft/common';
 import type { RunConfig } from '@weft/config';
 import { Dataset, heldOutBatches, SliceLoader } from '@weft/data';
-import { tf } from '@weft/engine';
 import { MixtureSchedule } from '@weft/mixture';
 import {
   type Batch,
@@ -14,6 +13,7 @@ import {
   stackOf,
   withoutJitter,
 } from '@weft/model';
+import { tf } from '@weft/tensor';
 import { remoteExpertLayers, remoteExperts } from './remote-experts.js';
 import { taskParameter } from './task-parameter.js';
 import type { BatchLoader, TaskBatch, TaskData, TrainTask } from './train-task.js';

@@ -1,7 +1,7 @@
 // Legend: E experts, C slots of each, G groups of tokens, D width.
 import type { RunConfig } from '@weft/config';
-import { type TensorSpec, tf } from '@weft/engine';
 import { type ExpertCall, moeLayers, moeShape } from '@weft/model';
+import { type TensorSpec, tf } from '@weft/tensor';
 import type { ForwardPass, RemoteExpertLayers } from './train-task.js';
 
 /** What leaves a phase and enters it at a layer whose experts are remote, in this order. */

@@ -1,6 +1,6 @@
 import type { Source } from '@weft/common';
 import type { MoeLayerStats } from '@weft/contracts';
-import type { HostArray, TensorSpec, tf } from '@weft/engine';
+import type { HostArray, TensorSpec, tf } from '@weft/tensor';
 import type { TaskParameter } from './task-parameter.js';
 
 /**

@@ -1,4 +1,4 @@
-import { createExecutor, type ExecutorOptions } from '@weft/engine';
+import { createExecutor, type ExecutorOptions } from '@weft/backend-tensorflow';
 import { recipe } from '@weft/recipes';
 import { taskOf } from '@weft/tasks';
 import { describe, expect, it } from 'vitest';

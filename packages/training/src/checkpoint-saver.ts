@@ -1,5 +1,5 @@
 import { checkpointDirectory, shardTensors, writeShard } from '@weft/checkpoint';
-import { type Executor, elementCount } from '@weft/engine';
+import { type Executor, elementCount } from '@weft/tensor';
 import { disposeAll, floatsOf } from './host-tensors.js';
 import type { CheckpointPort, GenerationPlan } from './ports.js';
 import type { CheckpointLayout } from './state.js';

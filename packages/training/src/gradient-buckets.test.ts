@@ -1,5 +1,5 @@
 import { inMemoryRing } from '@weft/collectives';
-import { createExecutor, type PhaseRun, type Program, tf } from '@weft/engine';
+import { javascriptExecutor, type PhaseRun, type Program, tf } from '@weft/tensor';
 import { expect, test } from 'vitest';
 import { gradientBuckets, reduceGradients } from './gradient-buckets.js';
 
@@ -20,7 +20,7 @@ const program: Program = {
 };
 
 function begin(scale: number): Promise<PhaseRun> {
-  const executor = createExecutor(program, { kind: 'javascript', precision: 'fp32', threads: 1 });
+  const executor = javascriptExecutor(program);
   return executor.begin('backward', { scale: Float32Array.of(scale) });
 }
 

@@ -1,5 +1,5 @@
 import type { ProcessGroup } from '@weft/collectives';
-import { elementCount, type HostTensor, type PhaseContext, type PhaseRun, type TensorSpec, tf } from '@weft/engine';
+import { elementCount, type HostTensor, type PhaseContext, type PhaseRun, type TensorSpec, tf } from '@weft/tensor';
 import { disposeAll } from './host-tensors.js';
 
 /** The gradients of several parameters, one after another in one flat array, so that one all-reduce serves them all. */

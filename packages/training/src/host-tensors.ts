@@ -1,5 +1,5 @@
 import { WeftError } from '@weft/common';
-import type { HostTensor } from '@weft/engine';
+import type { HostTensor } from '@weft/tensor';
 
 /** Outputs of a phase, by name. The caller of the phase frees them. */
 export type HostTensors = Readonly<Record<string, HostTensor>>;

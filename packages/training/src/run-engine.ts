@@ -1,8 +1,9 @@
 import { cpus } from 'node:os';
+import { createExecutor, type EngineKind, hasNativeLibrary } from '@weft/backend-tensorflow';
 import type { Manifest } from '@weft/checkpoint';
 import { WeftError } from '@weft/common';
 import type { RunConfig } from '@weft/config';
-import { createExecutor, type EngineKind, type Executor, hasNativeLibrary } from '@weft/engine';
+import type { Executor } from '@weft/tensor';
 import { CheckpointSaver, type CheckpointSaverOptions } from './checkpoint-saver.js';
 import type { GenerationPlan, TrainOutcome, TrainSignals } from './ports.js';
 import { type StatefulProgram, TrainState } from './state.js';

@@ -1,8 +1,8 @@
 import { checkpointDirectory, writeManifest, writeShard } from '@weft/checkpoint';
 import { type RunConfig, resolveRunConfig } from '@weft/config';
-import { createExecutor, type Executor } from '@weft/engine';
 import { recipeInput } from '@weft/recipes';
 import { taskOf } from '@weft/tasks';
+import { type Executor, javascriptExecutor } from '@weft/tensor';
 import { type TemporaryDirectory, temporaryDirectory } from '@weft/testing';
 import { afterAll, describe, expect, it } from 'vitest';
 import { expertProgram } from './moe/expert-program.js';
@@ -40,7 +40,7 @@ async function checkpointOf({ parameters }: StatefulProgram, seed: number): Prom
 }
 
 async function beginFrom(program: StatefulProgram, directory: string): Promise<Executor> {
-  const executor = createExecutor(program, { kind: 'javascript', precision: 'fp32', threads: 1 });
+  const executor = javascriptExecutor(program);
   executors.push(executor);
   await initialiseFrom(executor, program, 9, directory);
   return executor;

@@ -1,7 +1,7 @@
 import { type Manifest, type NamedTensor, readManifest, readTensors } from '@weft/checkpoint';
 import { WeftError } from '@weft/common';
-import { type Executor, elementCount, type Program, type TensorSpec } from '@weft/engine';
 import type { StoredPart, TaskParameter } from '@weft/tasks';
+import { type Executor, elementCount, type Program, type TensorSpec } from '@weft/tensor';
 import { momentNames } from './optimizer/adamw.js';
 import type { GenerationPlan } from './ports.js';
 

@@ -1,6 +1,7 @@
-import { createExecutor, type EngineKind, type Executor, type HostTensor } from '@weft/engine';
+import { createExecutor, type EngineKind } from '@weft/backend-tensorflow';
 import { recipe } from '@weft/recipes';
 import { taskOf } from '@weft/tasks';
+import type { Executor, HostTensor } from '@weft/tensor';
 import { afterAll, describe, expect, it } from 'vitest';
 import { syntheticBatch } from './testing/synthetic-batch.js';
 import { trainProgram } from './train-program.js';

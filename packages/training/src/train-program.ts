@@ -1,14 +1,14 @@
 import type { OptimizerConfig } from '@weft/config';
+import type { ForwardPass, TaskBatch, TrainTask } from '@weft/tasks';
 import {
-  type Fed,
   type HostTensor,
   type Phase,
   type PhaseContext,
+  type PhaseInputs,
   type PhaseRun,
   type TensorSpec,
   tf,
-} from '@weft/engine';
-import type { ForwardPass, TaskBatch, TrainTask } from '@weft/tasks';
+} from '@weft/tensor';
 import {
   bucketInputs,
   flatGradients,
@@ -32,8 +32,8 @@ export type TrainPhase = 'gradients' | 'accumulate' | 'measure' | 'apply' | 'eva
 
 /** An executor of a train program. Every `Executor` is one; this one knows the names of the phases. */
 export interface TrainExecutor {
-  run(phase: TrainPhase, inputs: Fed): Promise<Record<string, HostTensor>>;
-  begin(phase: TrainPhase, inputs: Fed): Promise<PhaseRun>;
+  run(phase: TrainPhase, inputs: PhaseInputs): Promise<Record<string, HostTensor>>;
+  begin(phase: TrainPhase, inputs: PhaseInputs): Promise<PhaseRun>;
 }
 
 /** The settings that the update reads. */

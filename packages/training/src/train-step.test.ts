@@ -1,8 +1,8 @@
 import { inMemoryRing, type ProcessGroup } from '@weft/collectives';
 import { deferred } from '@weft/common';
 import type { RunConfig } from '@weft/config';
-import { createExecutor, type Executor } from '@weft/engine';
 import type { TrainTask } from '@weft/tasks';
+import { type Executor, javascriptExecutor } from '@weft/tensor';
 import { expect, test } from 'vitest';
 import { initialiseState } from './state.js';
 import { FakeCoordinator } from './testing/fake-coordinator.js';
@@ -13,7 +13,7 @@ import { trainStep } from './train-step.js';
 /** One rank with the linear task on the JavaScript engine, and a note of the phases it runs. */
 async function openRank(config: RunConfig, group = inMemoryRing(1)[0]!, task: TrainTask = linearTask({ config })) {
   const program = trainProgram(task, config);
-  const executor = createExecutor(program, { kind: 'javascript', precision: 'fp32', threads: 1 });
+  const executor = javascriptExecutor(program);
   await initialiseState(executor, program, config.seed);
   const phases: string[] = [];
   const noted: Executor = {

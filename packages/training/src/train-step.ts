@@ -2,8 +2,8 @@ import type { ProcessGroup } from '@weft/collectives';
 import { WeftError } from '@weft/common';
 import type { RunConfig } from '@weft/config';
 import type { MoeReport, StepReport, StepVote } from '@weft/contracts';
-import type { PhaseRun } from '@weft/engine';
 import type { BatchLoader, Microbatch, TrainTask } from '@weft/tasks';
+import type { PhaseRun } from '@weft/tensor';
 import { type HostBuckets, reduceGradients } from './gradient-buckets.js';
 import { disposeAll, scalarInput, scalarOf } from './host-tensors.js';
 import {

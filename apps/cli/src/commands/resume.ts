@@ -17,6 +17,9 @@ export interface ResumeOptions {
   readonly workers?: number;
   readonly steps?: number;
   readonly expertWorkers?: number;
+  /** The step of the checkpoint to go on from; default: the newest that verifies. */
+  readonly fromStep?: number;
+  readonly fromStart?: boolean;
   /** `true`: as many as the run asks for. */
   readonly local?: number | true;
   readonly detach?: boolean;
@@ -28,6 +31,8 @@ export interface ResumeOptions {
  */
 export async function resume(context: CommandContext, text: string, options: ResumeOptions): Promise<number> {
   refuseBoth(options);
+  if (options.fromStart && options.fromStep !== undefined)
+    throw new UsageError('--from-start and --from-step exclude each other');
   const { run, workersHere, expertWorkersHere } = await choose(context, text, options);
   if (workersHere !== undefined && options.detach) {
     const { launchInBackground } = await import('../local/background.js');
@@ -46,6 +51,7 @@ export async function resume(context: CommandContext, text: string, options: Res
         workers,
         steps: options.steps,
         expertWorkers: options.expertWorkers,
+        fromStep: options.fromStart ? 0 : options.fromStep,
       });
       const { runId, step, directory } = resumed;
       if (json) say(terminal, JSON.stringify({ type: 'resumed', runId, fromStep: step, directory }));
@@ -70,7 +76,7 @@ async function choose(
         runs.map((each) => each.runId),
       );
       const run = await found.client.get(runId);
-      refuseFinished(run, options.steps);
+      refuseFinished(run, options);
       return { run, workersHere: undefined, expertWorkersHere: 0 };
     } finally {
       found.client.close();
@@ -81,7 +87,7 @@ async function choose(
     run: await readRun(context.home, runId, read),
     records: await readRunRecords(context.home, runId, read),
   }));
-  refuseFinished(run, options.steps);
+  refuseFinished(run, options);
   const asked = options.workers ?? run.workers;
   if (options.local === undefined && !trainedOn(hostname(), records))
     throw noCoordinator(context, `weft resume ${runId} --local ${asked}`);
@@ -104,18 +110,21 @@ export function trainedOn(host: string, records: readonly RunRecord[]): boolean 
   return last?.kind === 'assigned' && last.workers.every(({ hostName }) => hostName === host);
 }
 
-function refuseFinished({ runId, status, steps }: RunView, wanted: number | undefined): void {
-  if (status !== 'finished' || (wanted !== undefined && wanted > steps)) return;
+function refuseFinished({ runId, status, steps }: RunView, { steps: wanted = steps, ...options }: ResumeOptions): void {
+  const fromStep = options.fromStart ? 0 : (options.fromStep ?? steps);
+  if (status !== 'finished' || wanted > fromStep) return;
   throw new WeftError('failed_precondition', `run ${runId} is finished: all of its ${steps} steps are trained`, {
     cure: `train it further with weft resume ${runId} --steps ${steps * 2}, the new total`,
   });
 }
 
-function argumentsOf({ workers, steps, expertWorkers, local }: ResumeOptions): string[] {
+function argumentsOf({ workers, steps, expertWorkers, fromStep, fromStart, local }: ResumeOptions): string[] {
   return [
     ...(workers === undefined ? [] : ['--workers', `${workers}`]),
     ...(steps === undefined ? [] : ['--steps', `${steps}`]),
     ...(expertWorkers === undefined ? [] : ['--expert-workers', `${expertWorkers}`]),
+    ...(fromStep === undefined ? [] : ['--from-step', `${fromStep}`]),
+    ...(fromStart ? ['--from-start'] : []),
     ...(local === undefined ? [] : ['--local', ...(local === true ? [] : [`${local}`])]),
   ];
 }

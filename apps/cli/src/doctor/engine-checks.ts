@@ -1,5 +1,6 @@
+import { createExecutor, describeNativeLibrary } from '@weft/backend-tensorflow';
 import { WeftError } from '@weft/common';
-import { createExecutor, describeNativeLibrary, type Program, tf } from '@weft/engine';
+import { type Program, tf } from '@weft/tensor';
 import { shortPath } from '../home.js';
 import type { Check } from './check.js';
 

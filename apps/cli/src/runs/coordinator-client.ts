@@ -46,10 +46,11 @@ export class CoordinatorClient {
   /** What is left out stays as it was. `steps` is the new total. */
   async resume(
     runId: string,
-    change: { readonly [Field in 'workers' | 'steps' | 'expertWorkers']?: number | undefined },
+    change: { readonly [Field in 'workers' | 'steps' | 'expertWorkers' | 'fromStep']?: number | undefined },
   ): Promise<RunView> {
-    const { workers = 0, steps = 0, expertWorkers } = change;
-    return runViewFromProto(await this.#channel.unary(RunsService.resume, { runId, workers, steps, expertWorkers }));
+    const { workers = 0, steps = 0, expertWorkers, fromStep } = change;
+    const request = { runId, workers, steps, expertWorkers, fromStep };
+    return runViewFromProto(await this.#channel.unary(RunsService.resume, request));
   }
 
   async stop(runId: string, { saveCheckpoint }: { saveCheckpoint: boolean }): Promise<RunView> {

@@ -1,6 +1,6 @@
 import { open, readFile, rename, writeFile } from 'node:fs/promises';
 import { WEFT_VERSION, WeftError } from '@weft/common';
-import { applyRecord, parseRunRecord, type RunState } from '@weft/coordination';
+import { applyRecord, parseRunRecord, RUN_STATE_VERSION, type RunState } from '@weft/coordination';
 import { readLogFileFrom } from '@weft/store';
 import { runDirectory } from '../home.js';
 import { eventsFile } from './run-logs.js';
@@ -15,6 +15,9 @@ interface StateFile {
   readonly tail: string;
   readonly state: RunState;
 }
+
+/** Of what a cached state means. */
+const VERSION = `${WEFT_VERSION}+${RUN_STATE_VERSION}`;
 
 /** So many bytes are read in a few milliseconds. */
 const WORTH_KEEPING_BYTES = 256 * 1024;
@@ -37,7 +40,7 @@ export async function readRunState(home: string, runId: string): Promise<RunStat
   }
   if (state === undefined) throw new WeftError('corrupt_data', 'the log of a run is empty');
   if (bytes - (known?.bytes ?? 0) > WORTH_KEEPING_BYTES) {
-    const kept: StateFile = { weftVersion: WEFT_VERSION, bytes, sequence, tail: await tailOf(log, bytes), state };
+    const kept: StateFile = { weftVersion: VERSION, bytes, sequence, tail: await tailOf(log, bytes), state };
     await keep(stateFile(home, runId), kept);
   }
   return state;
@@ -59,7 +62,7 @@ function isStateFile(value: unknown): value is StateFile {
   if (typeof value !== 'object' || value === null) return false;
   const { weftVersion, bytes, sequence, tail, state }: Partial<Record<keyof StateFile, unknown>> = { ...value };
   return (
-    weftVersion === WEFT_VERSION &&
+    weftVersion === VERSION &&
     Number.isSafeInteger(bytes) &&
     Number.isSafeInteger(sequence) &&
     typeof tail === 'string' &&

@@ -113,9 +113,12 @@ export class DecideHarness {
     this.handle({ kind: 'launch', runId, config: tinyConfig(changes), weftVersion: '0.1.0' });
   }
 
-  resume(found: FoundCheckpoint, change: { workers?: number; steps?: number; expertWorkers?: number } = {}): void {
-    const { workers, steps, expertWorkers } = change;
-    this.handle({ kind: 'resume', runId: RUN, workers, steps, expertWorkers, found });
+  resume(
+    found: FoundCheckpoint,
+    change: { workers?: number; steps?: number; expertWorkers?: number; fromStep?: number } = {},
+  ): void {
+    const { workers, steps, expertWorkers, fromStep } = change;
+    this.handle({ kind: 'resume', runId: RUN, workers, steps, expertWorkers, fromStep, found });
   }
 
   stop(saveCheckpoint = true): void {

@@ -1,5 +1,5 @@
 // Legend: R tokens of a microbatch, 2 choices of every token, E experts, C slots of an expert, N = E·C, D width.
-import { tf } from '@weft/engine';
+import { tf } from '@weft/tensor';
 import { withGradient } from '../with-gradient.js';
 import { ofChoice, type Placement } from './placement.js';
 

@@ -1,7 +1,7 @@
 // Legend: E experts, C slots of an expert, G groups of tokens, D width, F feed-forward width.
 import { WeftError } from '@weft/common';
 import type { DecoderConfig, ModelConfig } from '@weft/config';
-import { tf } from '@weft/engine';
+import { tf } from '@weft/tensor';
 import { type ParameterSpec, type Parameters, residualStddev, weight, within } from '../parameters.js';
 import { silu } from '../swiglu.js';
 import { moeLayers, moeOf } from './moe-shape.js';

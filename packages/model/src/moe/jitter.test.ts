@@ -1,4 +1,4 @@
-import { tf } from '@weft/engine';
+import { tf } from '@weft/tensor';
 import { describe, expect, it } from 'vitest';
 import { pack } from '../../test-support/pack.js';
 import { distance, lookup, numbers, randomParameters } from '../../test-support/tensors.js';

@@ -1,7 +1,7 @@
 // Legend: B sequences, T positions, R = B·T tokens, D width.
 import { Random } from '@weft/common';
 import type { ModelConfig } from '@weft/config';
-import { tf } from '@weft/engine';
+import { tf } from '@weft/tensor';
 import { notDifferentiated } from '../not-differentiated.js';
 import { sizes } from '../sizes.js';
 

@@ -1,5 +1,5 @@
 // Legend: G groups, E experts.
-import { tf } from '@weft/engine';
+import { tf } from '@weft/tensor';
 import type { Routing } from './router.js';
 import type { TokenGroups } from './token-groups.js';
 

@@ -1,7 +1,7 @@
 // Legend: R = G·S tokens of a microbatch, G groups, S tokens of a group, E experts, 2 choices of every token,
 // N = E·C slots of all experts' buffers.
 import { WeftError } from '@weft/common';
-import { tf } from '@weft/engine';
+import { tf } from '@weft/tensor';
 import { sizes } from '../sizes.js';
 import type { TokenGroups } from './token-groups.js';
 

@@ -1,5 +1,5 @@
 // Legend: R = G·S tokens of a microbatch, G groups, S tokens of a group, E experts, 2 choices of every token, D width.
-import { preciseMatMul, tf } from '@weft/engine';
+import { preciseMatMul, tf } from '@weft/tensor';
 import { notDifferentiated } from '../not-differentiated.js';
 import { withGradient } from '../with-gradient.js';
 import { type Placement, place } from './placement.js';

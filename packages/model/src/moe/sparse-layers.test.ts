@@ -1,6 +1,6 @@
 // Legend: R tokens, D width, E experts, F feed-forward width.
 import { Random } from '@weft/common';
-import { tf } from '@weft/engine';
+import { tf } from '@weft/tensor';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {

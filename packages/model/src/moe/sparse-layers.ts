@@ -1,6 +1,6 @@
 // Legend: B sequences, T positions, R = B·T tokens of a microbatch, E experts, C slots of an expert, D width.
 import type { ModelConfig, MoeConfig } from '@weft/config';
-import { tf } from '@weft/engine';
+import { tf } from '@weft/tensor';
 import { type ParameterSpec, weight } from '../parameters.js';
 import { sizes } from '../sizes.js';
 import { combine, dispatch } from './dispatch.js';

@@ -1,5 +1,5 @@
 import type { ModelConfig } from '@weft/config';
-import type { tf } from '@weft/engine';
+import type { tf } from '@weft/tensor';
 import { describe, expect, it } from 'vitest';
 import { type Piece, pack } from '../../test-support/pack.js';
 import { distance, lookup, numbers, randomParameters } from '../../test-support/tensors.js';

@@ -1,5 +1,5 @@
 // Legend: R = G·S tokens of a microbatch, G groups, S tokens of a group.
-import { tf } from '@weft/engine';
+import { tf } from '@weft/tensor';
 import type { MoeShape } from './moe-shape.js';
 
 /** What every MoE layer needs to know of a microbatch's tokens; the same for all layers. */

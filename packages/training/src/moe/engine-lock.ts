@@ -1,5 +1,5 @@
 import { SerialQueue } from '@weft/common';
-import type { Fed, HostTensor, PhaseRun } from '@weft/engine';
+import type { HostTensor, PhaseInputs, PhaseRun } from '@weft/tensor';
 
 /** Measures the time in which nothing is computed because the answer of an expert worker is awaited. */
 export class StallTimer {
@@ -74,7 +74,7 @@ export class LockedPhaseRun implements PhaseRun {
     this.#lock = lock;
   }
 
-  advance(inputs: Fed, outputs: readonly string[]): Promise<Record<string, HostTensor>> {
+  advance(inputs: PhaseInputs, outputs: readonly string[]): Promise<Record<string, HostTensor>> {
     return this.#lock.run(async () => {
       this.#run ??= await this.#begin();
       return this.#run.advance(inputs, outputs);

@@ -1,7 +1,8 @@
+import { createExecutor } from '@weft/backend-tensorflow';
 import { Random } from '@weft/common';
 import { resolveRunConfig } from '@weft/config';
-import { createExecutor, type Executor, elementCount, type HostTensor, type Program, tf } from '@weft/engine';
 import { expertForward, expertWeights } from '@weft/model';
+import { type Executor, elementCount, type HostTensor, type Program, tf } from '@weft/tensor';
 import { afterAll, expect, test } from 'vitest';
 import { initialiseState } from '../state.js';
 import { expertProgram, gradientOf } from './expert-program.js';

@@ -1,6 +1,5 @@
 // Legend: E experts of this worker, C rows of each, D width, F feed-forward width.
 import type { RunConfig } from '@weft/config';
-import { type Fed, type HostTensor, type Phase, type PhaseContext, type TensorSpec, tf } from '@weft/engine';
 import {
   type ExpertRange,
   type ExpertWeights,
@@ -11,6 +10,7 @@ import {
   moeShape,
 } from '@weft/model';
 import { type TaskParameter, taskParameter } from '@weft/tasks';
+import { type HostTensor, type Phase, type PhaseContext, type PhaseInputs, type TensorSpec, tf } from '@weft/tensor';
 import { adamwApply, clipScale } from '../optimizer/adamw.js';
 import { scheduleFactor } from '../optimizer/schedule.js';
 import { type StatefulProgram, trainedState } from '../state.js';
@@ -29,7 +29,7 @@ type LayerPass = 'forward' | 'backward' | 'accumulate' | 'evaluate';
 
 /** An executor of an expert program. Every `Executor` is one; this one knows the names of the phases. */
 export interface ExpertExecutor {
-  run(phase: ExpertPhase, inputs: Fed): Promise<Record<string, HostTensor>>;
+  run(phase: ExpertPhase, inputs: PhaseInputs): Promise<Record<string, HostTensor>>;
 }
 
 /** The matrices of an expert; each has a gradient that is added up over the step. */

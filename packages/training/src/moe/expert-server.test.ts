@@ -1,7 +1,7 @@
 import { inMemoryExchange } from '@weft/collectives';
 import { resolveRunConfig } from '@weft/config';
-import { createExecutor, type Executor } from '@weft/engine';
 import { moeLayers, moeShape } from '@weft/model';
+import { type Executor, javascriptExecutor } from '@weft/tensor';
 import { afterAll, beforeEach, expect, test } from 'vitest';
 import { CheckpointSaver, expertShare } from '../checkpoint-saver.js';
 import type { ExpertDecision, GenerationPlan } from '../ports.js';
@@ -42,7 +42,7 @@ const plan: GenerationPlan = {
 let executor: Executor;
 const executors: Executor[] = [];
 beforeEach(async () => {
-  executor = createExecutor(program, { kind: 'javascript', precision: 'fp32', threads: 1 });
+  executor = javascriptExecutor(program);
   executors.push(executor);
   await initialiseState(executor, program, 3);
 });

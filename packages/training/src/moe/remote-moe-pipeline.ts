@@ -2,8 +2,8 @@
 import type { ExchangeSubject, ExpertExchange } from '@weft/collectives';
 import { WeftError } from '@weft/common';
 import type { MoeReport } from '@weft/contracts';
-import type { Fed, HostTensor, PhaseRun } from '@weft/engine';
 import { exchangeNames, type Microbatch } from '@weft/tasks';
+import type { HostTensor, PhaseInputs, PhaseRun } from '@weft/tensor';
 import type { HostBuckets } from '../gradient-buckets.js';
 import { disposeAll, floatsOf, outputOf } from '../host-tensors.js';
 import type { TrainExecutor, TrainProgram } from '../train-program.js';
@@ -118,7 +118,7 @@ const NO_BYTES = { bytesSent: 0, bytesReceived: 0 };
 /** Feeds a run its pending inputs and the sums of the microbatches before it, and fetches outputs. */
 async function finish(
   run: PhaseRun,
-  pending: Promise<Fed>,
+  pending: Promise<PhaseInputs>,
   before: Promise<HostBuckets>,
   outputs: readonly string[],
 ): Promise<HostBuckets> {
@@ -136,14 +136,14 @@ async function finish(
 }
 
 /** Returns the inputs that the run then waits for, besides the sums of earlier microbatches. */
-async function forwardAndBackward(parts: PipelineParts, run: PhaseRun, microbatch: number): Promise<Fed> {
+async function forwardAndBackward(parts: PipelineParts, run: PhaseRun, microbatch: number): Promise<PhaseInputs> {
   return backwardPass(parts, run, microbatch, await forwardPass(parts, run, microbatch, 'forward'));
 }
 
 /** What the forward pass of a microbatch leaves for its backward pass. */
 interface Forward {
   /** The outputs of the last layer's experts. */
-  readonly pendingInputs: Fed;
+  readonly pendingInputs: PhaseInputs;
   /** By layer: int32 [E, G], how many rows of every expert and group are tokens. */
   readonly filled: ReadonlyMap<number, Int32Array>;
 }
@@ -157,7 +157,7 @@ async function forwardPass(
 ): Promise<Forward> {
   const { remote, step } = parts;
   const filled = new Map<number, Int32Array>();
-  let pendingInputs: Fed = {};
+  let pendingInputs: PhaseInputs = {};
   for (const layer of remote.layers) {
     const names = exchangeNames(layer);
     const given = await run.advance(pendingInputs, [names.filled, names.rows]);
@@ -174,7 +174,12 @@ async function forwardPass(
 }
 
 /** The same from the last layer to the first, with gradients. Returns those of the first layer's tokens. */
-async function backwardPass(parts: PipelineParts, run: PhaseRun, microbatch: number, forward: Forward): Promise<Fed> {
+async function backwardPass(
+  parts: PipelineParts,
+  run: PhaseRun,
+  microbatch: number,
+  forward: Forward,
+): Promise<PhaseInputs> {
   const { remote, step } = parts;
   let { pendingInputs } = forward;
   for (const layer of remote.layers.toReversed()) {

@@ -1,5 +1,5 @@
 import { Random } from '@weft/common';
-import { type PhaseContext, tf } from '@weft/engine';
+import { type PhaseContext, tf } from '@weft/tensor';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { adamwApply, adamwState, clipScale, globalNorm, type OptimizedParameter } from './adamw.js';
 

@@ -1,5 +1,5 @@
 import type { OptimizerConfig } from '@weft/config';
-import { adamUpdate, type PhaseContext, type TensorSpec, tf } from '@weft/engine';
+import { adamUpdate, type PhaseContext, type TensorSpec, tf } from '@weft/tensor';
 
 /** The L2 norm of all gradients together, as if they were one vector. Not finite when any of them is not. */
 export function globalNorm(gradients: readonly tf.Tensor[]): tf.Scalar {

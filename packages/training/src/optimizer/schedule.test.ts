@@ -1,4 +1,4 @@
-import { tf } from '@weft/engine';
+import { tf } from '@weft/tensor';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { scheduleFactor, scheduleFactorAt } from './schedule.js';

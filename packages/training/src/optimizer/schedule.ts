@@ -1,5 +1,5 @@
 import type { OptimizerConfig } from '@weft/config';
-import { tf } from '@weft/engine';
+import { tf } from '@weft/tensor';
 
 /** What the schedule needs of the optimizer's configuration. */
 export type ScheduleConfig = Pick<OptimizerConfig, 'warmupSteps' | 'finalLearningRateRatio'>;

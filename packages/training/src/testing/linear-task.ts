@@ -1,8 +1,8 @@
 // Legend: B sequences of a microbatch, each a single point with two features; S steps.
 import { Random } from '@weft/common';
 import { type RunConfig, type RunConfigInput, resolveRunConfig } from '@weft/config';
-import { tf } from '@weft/engine';
 import type { ForwardPass, HeldOutSet, Microbatch, RankBatch, TaskParameter, TrainTask } from '@weft/tasks';
+import { tf } from '@weft/tensor';
 import { tinyRun } from '@weft/testing';
 import { rankSlice, stepSequences } from '@weft/topology';
 

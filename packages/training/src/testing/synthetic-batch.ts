@@ -1,7 +1,7 @@
 import { Random } from '@weft/common';
 import type { RunConfig } from '@weft/config';
-import { elementCount, type HostArray } from '@weft/engine';
 import { type BatchField, batchSpecs } from '@weft/model';
+import { elementCount, type HostArray } from '@weft/tensor';
 
 /**
  * A microbatch of noise with the structure of a real one: two segments a sequence, one image at the start

@@ -98,7 +98,14 @@ export interface ResumeRequest {
   /** 0: as before. The new total number of steps, not an addition. */
   steps: number;
   /** Absent: as before. 0: all experts in every worker. */
-  expertWorkers?: number | undefined;
+  expertWorkers?:
+    | number
+    | undefined;
+  /**
+   * Absent: the newest checkpoint that verifies. 0: the beginning. Otherwise the step of an older checkpoint;
+   * the newer ones are set aside.
+   */
+  fromStep?: number | undefined;
 }
 
 export interface StopRequest {
@@ -302,7 +309,7 @@ export const LaunchRequest: MessageFns<LaunchRequest> = {
 };
 
 function createBaseResumeRequest(): ResumeRequest {
-  return { runId: "", workers: 0, steps: 0, expertWorkers: undefined };
+  return { runId: "", workers: 0, steps: 0, expertWorkers: undefined, fromStep: undefined };
 }
 
 export const ResumeRequest: MessageFns<ResumeRequest> = {
@@ -318,6 +325,9 @@ export const ResumeRequest: MessageFns<ResumeRequest> = {
     }
     if (message.expertWorkers !== undefined) {
       writer.uint32(32).uint32(message.expertWorkers);
+    }
+    if (message.fromStep !== undefined) {
+      writer.uint32(40).uint32(message.fromStep);
     }
     return writer;
   },
@@ -367,6 +377,14 @@ export const ResumeRequest: MessageFns<ResumeRequest> = {
             message.expertWorkers = reader.uint32();
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.fromStep = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -393,6 +411,11 @@ export const ResumeRequest: MessageFns<ResumeRequest> = {
         : isSet(object.expert_workers)
         ? globalThis.Number(object.expert_workers)
         : undefined,
+      fromStep: isSet(object.fromStep)
+        ? globalThis.Number(object.fromStep)
+        : isSet(object.from_step)
+        ? globalThis.Number(object.from_step)
+        : undefined,
     };
   },
 
@@ -410,6 +433,9 @@ export const ResumeRequest: MessageFns<ResumeRequest> = {
     if (message.expertWorkers !== undefined) {
       obj.expertWorkers = Math.round(message.expertWorkers);
     }
+    if (message.fromStep !== undefined) {
+      obj.fromStep = Math.round(message.fromStep);
+    }
     return obj;
   },
 
@@ -422,6 +448,7 @@ export const ResumeRequest: MessageFns<ResumeRequest> = {
     message.workers = object.workers ?? 0;
     message.steps = object.steps ?? 0;
     message.expertWorkers = object.expertWorkers ?? undefined;
+    message.fromStep = object.fromStep ?? undefined;
     return message;
   },
 };

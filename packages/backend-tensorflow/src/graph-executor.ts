@@ -1,0 +1,201 @@
+import { WeftError } from '@weft/common';
+import {
+  CompletedPhaseRun,
+  checkInputs,
+  checkValue,
+  type Executor,
+  type HostArray,
+  type HostTensor,
+  type PhaseInputs,
+  type PhaseRun,
+  type Program,
+  type Recording,
+  type RewriteOptions,
+  recordPhase,
+  rewrite,
+  type TensorSpec,
+} from '@weft/tensor';
+import { type CompiledPhase, compilePhase } from './graph/compile-phase.js';
+import { GraphShapeInference } from './graph/graph-shape-inference.js';
+import { GraphWriter } from './graph/graph-writer.js';
+import { LoopFunctions } from './graph/loop-functions.js';
+import { addAssign, addRead, addVariable } from './graph/variables.js';
+import { GraphPhaseRun } from './graph-phase-run.js';
+import { asNative } from './native/as-native.js';
+import type { CApi, OutputPointer, Pointer } from './native/c-api.js';
+import { Graph, type NativeTensor } from './native/handles.js';
+import { Session } from './native/session.js';
+import type { OpTiming } from './native/step-stats.js';
+
+export interface GraphOptions extends Omit<RewriteOptions, 'hasLoops'> {
+  /** Threads inside one op; 0 lets TensorFlow choose. */
+  readonly threads: number;
+  /** Told how long every op of a phase took, after each run of it. Tracing slows the run down; default: none. */
+  readonly onTrace?: (phase: string, ops: readonly OpTiming[]) => void;
+}
+
+/** Runs a program as one TensorFlow graph whose variables stay in the session between phases. */
+export class GraphExecutor implements Executor {
+  readonly description: string;
+  readonly #api: CApi;
+  readonly #program: Program;
+  readonly #rewriting: RewriteOptions;
+  readonly #onTrace: GraphOptions['onTrace'];
+  readonly #graph: Graph;
+  readonly #writer: GraphWriter;
+  readonly #loops: LoopFunctions;
+  readonly #session: Session;
+  readonly #variables = new Map<string, OutputPointer>();
+  readonly #phases = new Map<string, CompiledPhase>();
+  readonly #reads = new Map<string, OutputPointer>();
+  readonly #running = new Set<Promise<unknown>>();
+  readonly #writes = new Map<string, { readonly value: OutputPointer; readonly assign: Pointer }>();
+
+  constructor(api: CApi, program: Program, options: GraphOptions) {
+    this.#api = api;
+    this.#program = program;
+    this.#onTrace = options.onTrace;
+    this.#graph = new Graph(api);
+    this.#writer = new GraphWriter(api, this.#graph);
+    this.#loops = new LoopFunctions(api, this.#graph);
+    for (const [name, spec] of Object.entries(program.state)) {
+      this.#variables.set(name, addVariable(this.#writer, name, spec));
+    }
+    // Two ops at a time keep threads busy where one is too small for all of them; with one thread they would need a second.
+    const interOpThreads = options.threads === 1 ? 1 : 2;
+    this.#session = new Session(api, this.#graph, { intraOpThreads: options.threads, interOpThreads });
+    const hasLoops = this.#session.devices().every((name) => name.includes(':CPU:'));
+    this.#rewriting = { precision: options.precision, recompute: options.recompute, hasLoops };
+    const threads = options.threads === 0 ? 'all' : options.threads;
+    this.description = `TensorFlow ${api.TF_Version()} graph, ${options.precision}, ${threads} threads`;
+  }
+
+  async run(phase: string, inputs: PhaseInputs): Promise<Record<string, HostTensor>> {
+    const where = `program ${this.#program.name}, phase ${phase}`;
+    const compiled = this.#compiled(phase);
+    checkInputs(where, this.#program.phases[phase]?.inputs ?? {}, inputs);
+    const owned: NativeTensor[] = [];
+    try {
+      const feeds = [...compiled.inputs].map(([name, output]) => {
+        const spec = this.#program.phases[phase]?.inputs[name] as TensorSpec;
+        return { output, tensor: asNative(this.#api, spec, inputs[name] as HostTensor | HostArray, owned) };
+      });
+      const report = this.#onTrace;
+      const onTrace = report && ((ops: readonly OpTiming[]) => report(phase, ops));
+      const tensors = await this.#runSession(feeds, compiled.outputs, compiled.targets, where, onTrace);
+      return Object.fromEntries(compiled.outputNames.map((name, i) => [name, tensors[i] as NativeTensor]));
+    } finally {
+      for (const tensor of owned) tensor.dispose();
+    }
+  }
+
+  async begin(phase: string, inputs: PhaseInputs): Promise<PhaseRun> {
+    // A partial run cannot be traced, so a traced phase runs in one go.
+    if (this.#onTrace !== undefined) return new CompletedPhaseRun(await this.run(phase, inputs));
+    const compiled = this.#compiled(phase);
+    const { outputs, targets } = compiled;
+    const where = `program ${this.#program.name}, phase ${phase}`;
+    const run = new GraphPhaseRun({
+      api: this.#api,
+      where,
+      specs: this.#program.phases[phase]?.inputs ?? {},
+      compiled,
+      run: this.#session.beginRun([...compiled.inputs.values()], outputs, targets, where),
+    });
+    this.#running.add(run.over);
+    void run.over.then(() => this.#running.delete(run.over));
+    await run.advance(inputs, []);
+    return run;
+  }
+
+  async readState(names: readonly string[] = Object.keys(this.#program.state)): Promise<Record<string, HostTensor>> {
+    const outputs = names.map((name) => this.#read(name));
+    const tensors = await this.#runSession([], outputs, [], `reading the state of program ${this.#program.name}`);
+    return Object.fromEntries(names.map((name, i) => [name, tensors[i] as NativeTensor]));
+  }
+
+  async writeState(values: PhaseInputs): Promise<void> {
+    const owned: NativeTensor[] = [];
+    try {
+      const writes = Object.entries(values).map(([name, value]) => {
+        const { value: output, assign } = this.#write(name);
+        const spec = this.#spec(name);
+        checkValue(`state ${name} of program ${this.#program.name}`, spec, value);
+        return { output, assign, tensor: asNative(this.#api, spec, value, owned) };
+      });
+      const targets = writes.map(({ assign }) => assign);
+      await this.#runSession(writes, [], targets, `writing the state of program ${this.#program.name}`);
+    } finally {
+      for (const tensor of owned) tensor.dispose();
+    }
+  }
+
+  async dispose(): Promise<void> {
+    await Promise.allSettled(this.#running);
+    this.#session.dispose();
+    this.#writer.dispose();
+    this.#graph.dispose();
+  }
+
+  /** Sessions must not be closed under a run. */
+  async #runSession(...call: Parameters<Session['run']>): Promise<NativeTensor[]> {
+    const run = this.#session.run(...call);
+    this.#running.add(run);
+    try {
+      return await run;
+    } finally {
+      this.#running.delete(run);
+    }
+  }
+
+  #compiled(phase: string): CompiledPhase {
+    let compiled = this.#phases.get(phase);
+    if (compiled === undefined) {
+      const recording = rewrite(this.#record(phase), this.#rewriting);
+      compiled = compilePhase(this.#writer, recording, this.#variables, this.#loops);
+      this.#phases.set(phase, compiled);
+    }
+    return compiled;
+  }
+
+  #record(phase: string): Recording {
+    const inference = new GraphShapeInference(this.#api);
+    try {
+      return recordPhase(inference, this.#program, phase);
+    } finally {
+      inference.dispose();
+    }
+  }
+
+  #read(name: string): OutputPointer {
+    let read = this.#reads.get(name);
+    if (read === undefined) {
+      const handle = this.#variables.get(name) as OutputPointer;
+      const dtype = this.#spec(name).dtype;
+      read = addRead(this.#writer, `state/${name}/read`, handle, { dtype });
+      this.#reads.set(name, read);
+    }
+    return read;
+  }
+
+  #write(name: string): { readonly value: OutputPointer; readonly assign: Pointer } {
+    let write = this.#writes.get(name);
+    if (write === undefined) {
+      const spec = this.#spec(name);
+      const dtype = spec.dtype;
+      const value = this.#writer.placeholder(`state/${name}/new`, { shape: spec.shape, dtype });
+      const handle = this.#variables.get(name) as OutputPointer;
+      write = { value, assign: addAssign(this.#writer, `state/${name}/write`, handle, value, { dtype }) };
+      this.#writes.set(name, write);
+    }
+    return write;
+  }
+
+  #spec(name: string): TensorSpec {
+    const spec = this.#program.state[name];
+    if (spec === undefined) {
+      throw new WeftError('invalid_argument', `program ${this.#program.name} has no state ${name}`);
+    }
+    return spec;
+  }
+}

@@ -1,0 +1,95 @@
+import { WeftError } from '@weft/common';
+import {
+  checkSomeInputs,
+  elementCount,
+  type HostTensor,
+  type PhaseInputs,
+  type PhaseRun,
+  type TensorSpec,
+} from '@weft/tensor';
+import type { CompiledPhase } from './graph/compile-phase.js';
+import { asNative } from './native/as-native.js';
+import type { CApi, OutputPointer } from './native/c-api.js';
+import type { NativeTensor } from './native/handles.js';
+import type { PartialRun } from './native/partial-run.js';
+
+export interface GraphPhaseRunParts {
+  readonly api: CApi;
+  /** Program and phase, for messages. */
+  readonly where: string;
+  readonly specs: Readonly<Record<string, TensorSpec>>;
+  readonly compiled: CompiledPhase;
+  readonly run: PartialRun;
+}
+
+/** A phase of the compiled graph under way. */
+export class GraphPhaseRun implements PhaseRun {
+  /** Resolves when the run has ended or failed, so that the session may be closed. */
+  readonly over: Promise<void>;
+  readonly #parts: GraphPhaseRunParts;
+  readonly #missing: Map<string, OutputPointer>;
+  readonly #left: Map<string, OutputPointer>;
+  #end: () => void = () => {};
+
+  constructor(parts: GraphPhaseRunParts) {
+    const { compiled } = parts;
+    this.#parts = parts;
+    this.#missing = new Map(compiled.inputs);
+    this.#left = new Map(compiled.outputNames.map((name, i) => [name, compiled.outputs[i] as OutputPointer]));
+    this.over = new Promise((resolve) => {
+      this.#end = resolve;
+    });
+  }
+
+  async advance(inputs: PhaseInputs, outputs: readonly string[]): Promise<Record<string, HostTensor>> {
+    const { api, run, specs, where } = this.#parts;
+    checkSomeInputs(where, specs, inputs);
+    for (const name of Object.keys(inputs)) this.#find(this.#missing, name, 'input');
+    const fetches = outputs.map((name) => this.#find(this.#left, name, 'output'));
+    const owned: NativeTensor[] = [];
+    const feeds = Object.entries(inputs).map(([name, value]) => ({
+      output: this.#missing.get(name) as OutputPointer,
+      tensor: asNative(api, specs[name] as TensorSpec, value, owned),
+    }));
+    for (const name of Object.keys(inputs)) this.#missing.delete(name);
+    for (const name of outputs) this.#left.delete(name);
+    try {
+      const tensors = await run.advance(feeds, fetches);
+      if (this.#missing.size === 0 && this.#left.size === 0) this.#finish();
+      return Object.fromEntries(outputs.map((name, i) => [name, tensors[i] as NativeTensor]));
+    } catch (thrown) {
+      this.#finish();
+      throw thrown;
+    } finally {
+      for (const tensor of owned) tensor.dispose();
+    }
+  }
+
+  async abandon(): Promise<void> {
+    if (this.#missing.size === 0 && this.#left.size === 0) return;
+    const zeros = Object.fromEntries(
+      [...this.#missing.keys()].map((name) => [name, zerosOf(this.#parts.specs[name] as TensorSpec)]),
+    );
+    const rest = await this.advance(zeros, [...this.#left.keys()]);
+    for (const tensor of Object.values(rest)) tensor.dispose();
+  }
+
+  #find(among: ReadonlyMap<string, OutputPointer>, name: string, kind: string): OutputPointer {
+    const pointer = among.get(name);
+    if (pointer === undefined)
+      throw new WeftError('invalid_argument', `${this.#parts.where}: ${kind} ${name} is unknown or was used before`);
+    return pointer;
+  }
+
+  #finish(): void {
+    this.#missing.clear();
+    this.#left.clear();
+    this.#parts.run.dispose();
+    this.#end();
+  }
+}
+
+function zerosOf({ shape, dtype }: TensorSpec): Float32Array | Int32Array {
+  const length = elementCount(shape);
+  return dtype === 'float32' ? new Float32Array(length) : new Int32Array(length);
+}

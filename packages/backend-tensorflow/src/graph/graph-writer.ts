@@ -1,0 +1,118 @@
+import { WeftError } from '@weft/common';
+import {
+  type AttrValue,
+  dtypeOfTensorflow,
+  infoAttrs,
+  type RecordedOp,
+  TENSORFLOW_DTYPES,
+  type ValueInfo,
+} from '@weft/tensor';
+import type { CApi, OutputPointer, Pointer } from '../native/c-api.js';
+import { type Graph, NativeTensor, Status } from '../native/handles.js';
+import { isInferredAttr, opArguments } from './op-inputs.js';
+
+/** Adds operations to a TensorFlow graph and asks its shape functions what they yield. */
+export class GraphWriter {
+  readonly #api: CApi;
+  readonly #graph: Graph;
+  readonly #status: Status;
+
+  constructor(api: CApi, graph: Graph) {
+    this.#api = api;
+    this.#graph = graph;
+    this.#status = new Status(api);
+  }
+
+  /**
+   * Adds one op.
+   * @throws WeftError `internal` with TensorFlow's reason and the shapes of the inputs.
+   */
+  add(
+    name: string,
+    op: Pick<RecordedOp, 'type' | 'attrs' | 'payload'> & { readonly output?: ValueInfo },
+    inputs: readonly OutputPointer[],
+    controlInputs: readonly Pointer[] = [],
+  ): Pointer {
+    const api = this.#api;
+    const description: Pointer = api.TF_NewOperation(this.#graph.pointer, op.type, name);
+    for (const argument of opArguments(op.type, inputs)) {
+      if ('single' in argument) api.TF_AddInput(description, argument.single);
+      else api.TF_AddInputList(description, argument.list, argument.list.length);
+    }
+    for (const control of controlInputs) api.TF_AddControlInput(description, control);
+    for (const [attr, value] of Object.entries(op.attrs)) {
+      if (!isInferredAttr(op.type, attr)) this.#setAttr(description, attr, value);
+    }
+    if (op.payload !== undefined && op.output !== undefined) this.#setPayload(description, op.output, op.payload);
+    const operation: Pointer = api.TF_FinishOperation(description, this.#status.pointer);
+    this.#status.check(`op ${op.type} over [${inputs.map((input) => this.#describe(input)).join('; ')}]`);
+    return operation;
+  }
+
+  /** Adds a value that is given from outside. */
+  placeholder(name: string, info: ValueInfo): OutputPointer {
+    return { operation: this.add(name, { type: 'Placeholder', attrs: infoAttrs(info) }, []), index: 0 };
+  }
+
+  /** Shape and type of an output. @throws WeftError `internal` when the shape is not static. */
+  infoOf(output: OutputPointer): ValueInfo {
+    const shape = this.#shapeOf(output);
+    if (shape === undefined) throw new WeftError('internal', 'the rank is not known before the run');
+    if (shape.some((dimension) => dimension < 0)) {
+      throw new WeftError('internal', `the shape [${shape.join(', ')}] is not known before the run`);
+    }
+    return { shape, dtype: dtypeOfTensorflow(this.#api.TF_OperationOutputType(output)) };
+  }
+
+  dispose(): void {
+    this.#status.dispose();
+  }
+
+  /** Sizes that are not known before the run are −1; undefined when not even their number is known. */
+  #shapeOf(output: OutputPointer): readonly number[] | undefined {
+    const api = this.#api;
+    const rank = api.TF_GraphGetTensorNumDims(this.#graph.pointer, output, this.#status.pointer) as number;
+    this.#status.check('reading a shape');
+    if (rank < 0) return undefined;
+    const shape: number[] = new Array(rank).fill(0);
+    if (rank > 0) api.TF_GraphGetTensorShape(this.#graph.pointer, output, shape, rank, this.#status.pointer);
+    this.#status.check('reading a shape');
+    return shape.map(Number);
+  }
+
+  #describe(input: OutputPointer): string {
+    const shape = this.#shapeOf(input) ?? ['?'];
+    return `${dtypeOfTensorflow(this.#api.TF_OperationOutputType(input))}[${shape.join(',')}]`;
+  }
+
+  #setAttr(description: Pointer, name: string, attr: AttrValue): void {
+    const api = this.#api;
+    switch (attr.kind) {
+      case 'type':
+        return void api.TF_SetAttrType(description, name, TENSORFLOW_DTYPES[attr.value]);
+      case 'bool':
+        return void api.TF_SetAttrBool(description, name, attr.value ? 1 : 0);
+      case 'int':
+        return void api.TF_SetAttrInt(description, name, BigInt(attr.value));
+      case 'ints':
+        return void api.TF_SetAttrIntList(description, name, attr.value.map(BigInt), attr.value.length);
+      case 'float':
+        return void api.TF_SetAttrFloat(description, name, attr.value);
+      case 'string':
+        return void api.TF_SetAttrString(description, name, attr.value, Buffer.byteLength(attr.value));
+      case 'shape':
+        return void api.TF_SetAttrShape(description, name, attr.value.map(BigInt), attr.value.length);
+    }
+  }
+
+  #setPayload(description: Pointer, info: ValueInfo, payload: Uint8Array): void {
+    const tensor = NativeTensor.allocate(this.#api, info.dtype, info.shape);
+    try {
+      tensor.bytes.set(payload);
+      this.#api.TF_SetAttrTensor(description, 'value', tensor.pointer, this.#status.pointer);
+      this.#status.check('setting a constant');
+    } finally {
+      tensor.dispose();
+    }
+  }
+}

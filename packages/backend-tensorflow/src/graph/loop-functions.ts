@@ -1,0 +1,103 @@
+import type { LoopBody, Recording, ValueId, ValueInfo } from '@weft/tensor';
+import type { CApi, OutputPointer, Pointer } from '../native/c-api.js';
+import { Graph, Status } from '../native/handles.js';
+import { GraphWriter } from './graph-writer.js';
+import { addSwappedHalves, isSwap } from './half-roll.js';
+import { addAssign, addRead } from './variables.js';
+
+/** `AttrValue { b: true }` in protobuf wire format. */
+const TRUE = Uint8Array.of(0x28, 1);
+/** XLA compiles the function as it is, and TensorFlow leaves it whole until then. */
+const COMPILED = ['_XlaMustCompile', '_noinline'];
+
+const HANDLE: ValueInfo = { shape: [], dtype: 'resource' };
+
+/** The functions of a graph that XLA compiles. Equal bodies, such as those of all layers, share one. */
+export class LoopFunctions {
+  readonly #api: CApi;
+  readonly #graph: Graph;
+  readonly #names = new Map<string, string>();
+
+  constructor(api: CApi, graph: Graph) {
+    this.#api = api;
+    this.#graph = graph;
+  }
+
+  /**
+   * The function with this body, as the type of the ops that call it: `Loop3_Mul_Sigmoid`.
+   *
+   * @param variables so many of the first inputs are variables, and the outputs are written into them instead of given back
+   */
+  nameOf(body: LoopBody, values: Recording['values'], variables = 0): string {
+    const key = `${variables} ${canonical(body, values)}`;
+    const known = this.#names.get(key);
+    if (known !== undefined) return known;
+    const types = new Set(body.ops.map(({ type }) => type).filter((type) => type !== 'Const'));
+    const name = [`Loop${this.#names.size}`, ...types].join('_');
+    this.#add(name, body, values, variables);
+    this.#names.set(key, name);
+    return name;
+  }
+
+  #add(name: string, body: LoopBody, values: Recording['values'], variables: number): void {
+    const api = this.#api;
+    const graph = new Graph(api);
+    const writer = new GraphWriter(api, graph);
+    const status = new Status(api);
+    try {
+      const { inputs, outputs } = writeBody(writer, body, values, variables);
+      // All ops of the graph, outputs under their own names, no options.
+      const call = [graph.pointer, name, 0, -1, null, inputs.length, inputs, outputs.length, outputs, null, null, null];
+      const made: Pointer = api.TF_GraphToFunction(...call, status.pointer);
+      status.check(`making function ${name}`);
+      for (const attr of COMPILED) api.TF_FunctionSetAttrValueProto(made, attr, TRUE, TRUE.length, status.pointer);
+      api.TF_GraphCopyFunction(this.#graph.pointer, made, null, status.pointer);
+      api.TF_DeleteFunction(made);
+      status.check(`adding function ${name}`);
+    } finally {
+      status.dispose();
+      writer.dispose();
+      graph.dispose();
+    }
+  }
+}
+
+/** Returns the arguments and results of the function. */
+function writeBody(writer: GraphWriter, body: LoopBody, values: Recording['values'], variables: number) {
+  const pointers = new Map<ValueId, OutputPointer>();
+  const at = (value: ValueId) => pointers.get(value) as OutputPointer;
+  const infoOf = (value: ValueId) => values.get(value) as ValueInfo;
+  const inputs = body.inputs.map((value, i) => {
+    const isVariable = i < variables;
+    const input = writer.placeholder(`in${i}`, isVariable ? HANDLE : infoOf(value));
+    pointers.set(value, isVariable ? addRead(writer, `in${i}/read`, input, infoOf(value)) : input);
+    return input;
+  });
+  for (const [i, op] of body.ops.entries()) {
+    const [name, output] = [`${i}_${op.type}`, infoOf(op.outputs[0] as ValueId)];
+    const read = op.inputs.map(at);
+    const operation = isSwap(op, body.ops, output)
+      ? addSwappedHalves(writer, name, read[0] as OutputPointer, output)
+      : writer.add(name, { ...op, output }, read);
+    for (const [index, value] of op.outputs.entries()) pointers.set(value, { operation, index });
+  }
+  const outputs = body.outputs.map(at);
+  if (variables === 0) return { inputs, outputs };
+  for (const [i, value] of body.outputs.entries())
+    addAssign(writer, `in${i}/assign`, inputs[i] as OutputPointer, at(value), infoOf(value));
+  return { inputs, outputs: [] };
+}
+
+/** The same text for bodies that compute the same from other values. */
+function canonical({ ops, inputs, outputs }: LoopBody, values: Recording['values']): string {
+  const numbers = new Map<ValueId, number>();
+  const number = (value: ValueId) => {
+    if (!numbers.has(value)) numbers.set(value, numbers.size);
+    return numbers.get(value);
+  };
+  return JSON.stringify([
+    inputs.map((value) => [number(value), values.get(value)]),
+    ops.map((op) => [op.type, op.attrs, op.inputs.map(number), op.outputs.map(number), [...(op.payload ?? [])]]),
+    outputs.map(number),
+  ]);
+}

@@ -1,0 +1,32 @@
+import { WeftError } from '@weft/common';
+import { findNativeLibrary } from '@weft/tensorflow-setup';
+
+/**
+ * The folder of TensorFlow's shared libraries.
+ * @throws WeftError `native_library` naming the cure when there is none.
+ */
+export function nativeLibraryDirectory(): string {
+  const found = find();
+  if (!found.found) throw new WeftError('native_library', found.reason, { cure: found.cure });
+  return found.directory;
+}
+
+/** Whether TensorFlow can be used here. @throws WeftError `native_library` when a person named a folder that lacks it. */
+export function hasNativeLibrary(): boolean {
+  return find().found;
+}
+
+/** What was found and why, for people. */
+export function describeNativeLibrary(): ReturnType<typeof findNativeLibrary> {
+  return find();
+}
+
+function find(): ReturnType<typeof findNativeLibrary> {
+  try {
+    return findNativeLibrary();
+  } catch (cause) {
+    const cure = cause instanceof Error && 'cure' in cause && typeof cause.cure === 'string' ? cause.cure : undefined;
+    const message = cause instanceof Error ? cause.message : String(cause);
+    throw new WeftError('native_library', message, cure === undefined ? { cause } : { cause, cure });
+  }
+}

@@ -1,0 +1,36 @@
+import { WeftError } from '@weft/common';
+import type { HostArray, HostTensor, PhaseInputs } from './executor.js';
+import { elementCount, type TensorSpec } from './program.js';
+
+/** @throws WeftError `invalid_argument` when names or sizes do not match the declaration. */
+export function checkInputs(where: string, declared: Readonly<Record<string, TensorSpec>>, fed: PhaseInputs): void {
+  for (const name of Object.keys(declared)) {
+    if (fed[name] === undefined) throw new WeftError('invalid_argument', `${where}: input ${name} is missing`);
+  }
+  checkSomeInputs(where, declared, fed);
+}
+
+/** The same for inputs of which others may come later. */
+export function checkSomeInputs(where: string, declared: Readonly<Record<string, TensorSpec>>, fed: PhaseInputs): void {
+  for (const [name, value] of Object.entries(fed)) {
+    const spec = declared[name];
+    if (spec === undefined) throw new WeftError('invalid_argument', `${where}: there is no input ${name}`);
+    checkValue(`${where}: input ${name}`, spec, value);
+  }
+}
+
+/** @throws WeftError `invalid_argument` when the value's type or number of elements is not the spec's. */
+export function checkValue(what: string, spec: TensorSpec, value: HostTensor | HostArray): void {
+  const array = arrayOf(value);
+  const dtype = array instanceof Float32Array ? 'float32' : 'int32';
+  if (dtype !== spec.dtype || array.length !== elementCount(spec.shape)) {
+    throw new WeftError(
+      'invalid_argument',
+      `${what} is ${spec.dtype}[${spec.shape}] but got ${dtype} with ${array.length} elements`,
+    );
+  }
+}
+
+export function arrayOf(value: HostTensor | HostArray): HostArray {
+  return value instanceof Float32Array || value instanceof Int32Array ? value : value.data;
+}

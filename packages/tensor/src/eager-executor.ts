@@ -1,0 +1,119 @@
+import { WeftError } from '@weft/common';
+import { arrayOf, checkInputs, checkValue } from './check-inputs.js';
+import { CompletedPhaseRun } from './completed-phase-run.js';
+import type { Executor, HostArray, HostTensor, PhaseInputs, PhaseRun } from './executor.js';
+import { checkAssignment, known } from './phase-context.js';
+import type { PhaseContext, Program, TensorSpec } from './program.js';
+import { tf } from './tf.js';
+
+/** Where an eager executor runs its ops. */
+export interface EagerHost {
+  readonly description: string;
+  /** Runs a synchronous tfjs function on the right backend and tidies its tensors away. */
+  run<T>(body: () => T): T;
+  dispose(): void;
+}
+
+/** Runs phases op by op, state on the host between them: for debugging, and where no TensorFlow library can be had. */
+export class EagerExecutor implements Executor {
+  readonly description: string;
+  readonly #host: EagerHost;
+  readonly #program: Program;
+  readonly #state = new Map<string, HostArray>();
+
+  constructor(host: EagerHost, program: Program) {
+    this.#host = host;
+    this.#program = program;
+    this.description = host.description;
+  }
+
+  async run(phaseName: string, inputs: PhaseInputs): Promise<Record<string, HostTensor>> {
+    const where = `program ${this.#program.name}, phase ${phaseName}`;
+    const phase = known(this.#program.phases[phaseName], 'phase', phaseName);
+    checkInputs(where, phase.inputs, inputs);
+    try {
+      return this.#host.run(() => {
+        const assigned = new Map<string, tf.Tensor>();
+        const context: PhaseContext = {
+          input: (name) => tensorOf(known(phase.inputs[name], 'input', name), inputs[name] as HostTensor | HostArray),
+          read: (name) => tensorOf(this.#spec(name), this.#value(name)),
+          assign: (name, value) => {
+            checkAssignment(name, this.#spec(name), value, assigned.has(name));
+            assigned.set(name, value);
+          },
+        };
+        const outputs = phase.run(context);
+        const fetched = Object.entries(outputs).map(([name, tensor]) => [name, hostTensor(tensor)] as const);
+        const next = [...assigned].map(([name, tensor]) => [name, tensor.dataSync<'float32'>().slice()] as const);
+        for (const [name, value] of next) this.#state.set(name, value);
+        return Object.fromEntries(fetched);
+      });
+    } catch (thrown) {
+      const error = WeftError.from(thrown);
+      throw new WeftError(error.code, `${where}: ${error.message}`, { cause: thrown });
+    }
+  }
+
+  async begin(phaseName: string, inputs: PhaseInputs): Promise<PhaseRun> {
+    const late = Object.keys(this.#program.phases[phaseName]?.inputs ?? {}).filter((name) => !(name in inputs));
+    if (late.length > 0) {
+      throw new WeftError(
+        'failed_precondition',
+        `program ${this.#program.name}, phase ${phaseName} waits for ${late.join(', ')}, which ${this.description} cannot do`,
+        { cure: 'run it on the compiled TensorFlow engine' },
+      );
+    }
+    return new CompletedPhaseRun(await this.run(phaseName, inputs));
+  }
+
+  async readState(names: readonly string[] = Object.keys(this.#program.state)): Promise<Record<string, HostTensor>> {
+    return Object.fromEntries(
+      names.map((name) => [name, new ArrayTensor(this.#spec(name), this.#value(name).slice())]),
+    );
+  }
+
+  async writeState(values: PhaseInputs): Promise<void> {
+    for (const [name, value] of Object.entries(values)) {
+      checkValue(`state ${name} of program ${this.#program.name}`, this.#spec(name), value);
+      this.#state.set(name, arrayOf(value).slice());
+    }
+  }
+
+  async dispose(): Promise<void> {
+    this.#state.clear();
+    this.#host.dispose();
+  }
+
+  #spec(name: string): TensorSpec {
+    return known(this.#program.state[name], 'state', name);
+  }
+
+  #value(name: string): HostArray {
+    const value = this.#state.get(name);
+    if (value === undefined) {
+      throw new WeftError('failed_precondition', `state ${name} of program ${this.#program.name} was never written`);
+    }
+    return value;
+  }
+}
+
+class ArrayTensor implements HostTensor {
+  readonly spec: TensorSpec;
+  readonly data: HostArray;
+
+  constructor(spec: TensorSpec, data: HostArray) {
+    this.spec = spec;
+    this.data = data;
+  }
+
+  dispose(): void {}
+}
+
+function tensorOf(spec: TensorSpec, value: HostTensor | HostArray): tf.Tensor {
+  return tf.tensor(arrayOf(value), [...spec.shape], spec.dtype);
+}
+
+function hostTensor(tensor: tf.Tensor): HostTensor {
+  const data = tensor.dataSync<'float32'>().slice();
+  return new ArrayTensor({ shape: tensor.shape, dtype: tensor.dtype === 'float32' ? 'float32' : 'int32' }, data);
+}

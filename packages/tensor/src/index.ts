@@ -1,0 +1,39 @@
+export { ADAM_UPDATE, type AdamScalars, type AdamTensors, adamInputs, adamUpdate } from './adam-update.js';
+export { arrayOf, checkInputs, checkSomeInputs, checkValue } from './check-inputs.js';
+export { CompletedPhaseRun } from './completed-phase-run.js';
+export { sparseSoftmaxCrossEntropy } from './cross-entropy.js';
+export { byteSize, type DType, dtypeOfTensorflow, TENSORFLOW_DTYPES } from './dtype.js';
+export { EagerExecutor, type EagerHost } from './eager-executor.js';
+export type { Executor, HostArray, HostTensor, PhaseInputs, PhaseRun } from './executor.js';
+export { javascriptExecutor } from './javascript-executor.js';
+export { KernelBackend } from './kernel-backend.js';
+export { preciseMatMul } from './precise-mat-mul.js';
+export { elementCount, type Phase, type PhaseContext, type Program, type TensorSpec } from './program.js';
+export { BLOCK_GRADIENT, recomputable } from './recomputable.js';
+export { recordPhase } from './record.js';
+export {
+  type Attrs,
+  type AttrValue,
+  infoAttrs,
+  intsIn,
+  LOOP,
+  type LoopBody,
+  type RecordedOp,
+  type Recording,
+  resultsOf,
+  type ValueId,
+  type ValueInfo,
+} from './recording.js';
+export type { Pass } from './rewrite/edit.js';
+export * as passes from './rewrite/passes.js';
+export type { Recompute } from './rewrite/recompute.js';
+export { type Precision, type RewriteOptions, rewrite } from './rewrite/rewrite.js';
+export type { ShapeInference } from './shape-inference.js';
+export { tf } from './tf.js';
+export {
+  attrsFromTfjs,
+  constantBytes,
+  type TfjsAttr,
+  type TfjsBinding,
+  type TfjsTensorMetadata,
+} from './tfjs-binding.js';

@@ -1,0 +1,162 @@
+import { createRequire } from 'node:module';
+import type { NodeJSKernelBackend } from '@tensorflow/tfjs-node-gpu/dist/nodejs_kernel_backend.js';
+import { WeftError } from '@weft/common';
+import { type DType, TENSORFLOW_DTYPES } from './dtype.js';
+import type { AttrValue } from './recording.js';
+import { tf } from './tf.js';
+import { BINDING_CONSTANTS, type TfjsAttr, type TfjsBinding } from './tfjs-binding.js';
+
+const PACKAGE = '@tensorflow/tfjs-node-gpu';
+/** tfjs-node's kernels look their backend up under this name. */
+const NAME = 'tensorflow';
+
+/** An attribute of a raw op, in the words of TensorFlow's op definitions. */
+export type RawAttr = { readonly type: DType } | { readonly int: number } | { readonly bool: boolean };
+
+/** tfjs's TensorFlow kernels over a binding of ours, as a tfjs backend that exists while `run` runs. */
+export class KernelBackend {
+  /** Whether ops are noted instead of executed. */
+  readonly isRecording: boolean;
+  readonly #backend: NodeJSKernelBackend;
+  readonly #binding: TfjsBinding;
+
+  constructor(binding: TfjsBinding, { isRecording }: { readonly isRecording: boolean }) {
+    const { Backend } = loadKernels();
+    this.isRecording = isRecording;
+    this.#binding = binding;
+    this.#backend = new Backend({ ...BINDING_CONSTANTS, ...bound(binding) }, PACKAGE);
+  }
+
+  /** Runs a synchronous tfjs function on this backend and puts the former one back. Its tensors are tidied away. */
+  run<T>(body: () => T): T {
+    if (active !== undefined) throw new WeftError('internal', 'a phase cannot run inside another one');
+    const before = tf.getBackend();
+    tf.registerBackend(NAME, () => this.#backend);
+    active = this;
+    useBackend(NAME);
+    tf.engine().startScope();
+    try {
+      return body();
+    } finally {
+      tf.engine().endScope();
+      active = undefined;
+      if (before) useBackend(before);
+      tf.removeBackend(NAME);
+    }
+  }
+
+  /** The binding's number for a tensor; constants reach the binding at this point. */
+  idOf(tensor: tf.Tensor): number {
+    return (this.#backend as unknown as { getInputTensorIds(tensors: tf.Tensor[]): number[] }).getInputTensorIds([
+      tensor,
+    ])[0] as number;
+  }
+
+  /** A tfjs tensor over a value that the binding made. */
+  tensorOf(metadata: { id: number; shape: number[]; dtype: number }): tf.Tensor {
+    return (this.#backend as unknown as { createOutputTensor(metadata: object): tf.Tensor }).createOutputTensor(
+      metadata,
+    );
+  }
+
+  /** Runs a part of the function whose ops are noted as one block, and tells the block's number. Blocks do not nest. */
+  inBlock<T>(body: () => T): { readonly block: number; readonly result: T } {
+    const block = this.#binding.beginBlock?.() ?? 0;
+    try {
+      return { block, result: body() };
+    } finally {
+      this.#binding.endBlock?.();
+    }
+  }
+
+  /** Runs a TensorFlow op that tfjs has no function for. The tape does not see it: wrap it in `tf.customGrad`. */
+  rawOp(
+    type: string,
+    inputs: readonly tf.Tensor[],
+    outputs: number,
+    attrs: Readonly<Record<string, RawAttr>>,
+  ): tf.Tensor[] {
+    const tfjsAttrs = Object.entries(attrs).map(([name, attr]) => tfjsAttr(name, rawAttrValue(attr)));
+    return this.#backend.executeMultipleOutputs(type, tfjsAttrs as never, [...inputs], outputs);
+  }
+}
+
+let active: KernelBackend | undefined;
+
+/** The backend that the running tfjs function works on; undefined on tfjs's own backends. */
+export function kernelBackend(): KernelBackend | undefined {
+  return active;
+}
+
+/** Makes a registered backend whose factory is synchronous the current one. */
+export function useBackend(name: string): void {
+  // The promise is already settled in effect: setBackend switches before its first await.
+  void tf.setBackend(name);
+}
+
+function rawAttrValue(attr: RawAttr): AttrValue {
+  if ('type' in attr) return { kind: 'type', value: attr.type };
+  if ('int' in attr) return { kind: 'int', value: attr.int };
+  return { kind: 'bool', value: attr.bool };
+}
+
+function tfjsAttr(name: string, attr: AttrValue): TfjsAttr {
+  const types = { type: 4, bool: 3, int: 1, ints: 1, float: 2, string: 0, shape: 5 } as const;
+  return { name, type: types[attr.kind], value: attr.kind === 'type' ? TENSORFLOW_DTYPES[attr.value] : attr.value };
+}
+
+/** The kernels call the binding's functions without a receiver we control, so each is bound. */
+function bound(binding: TfjsBinding): TfjsBinding {
+  return {
+    isUsingGpuDevice: () => binding.isUsingGpuDevice(),
+    createTensor: (shape, dtype, values) => binding.createTensor(shape, dtype, values),
+    deleteTensor: (id) => binding.deleteTensor(id),
+    tensorDataSync: (id) => binding.tensorDataSync(id),
+    executeOp: (type, attrs, inputs, outputs) => binding.executeOp(type, attrs, inputs, outputs),
+  };
+}
+
+type BackendClass = new (binding: object, packageName: string) => NodeJSKernelBackend;
+let kernels: { readonly Backend: BackendClass } | undefined;
+
+/** Loads tfjs-node's kernels, without its index: that would look for a compiled addon. */
+function loadKernels(): { readonly Backend: BackendClass } {
+  if (kernels !== undefined) return kernels;
+  const require = createRequire(import.meta.url);
+  const util = require('node:util') as Record<string, unknown>;
+  // tfjs-node uses these; Node 23 removed them.
+  util.isNullOrUndefined ??= (value: unknown) => value === null || value === undefined;
+  util.isArray ??= Array.isArray;
+  util.isString ??= (value: unknown) => typeof value === 'string';
+  require(`${PACKAGE}/dist/register_all_kernels`);
+  const { NodeJSKernelBackend: Backend } = require(`${PACKAGE}/dist/nodejs_kernel_backend`) as {
+    NodeJSKernelBackend: BackendClass;
+  };
+  registerOwnGather();
+  kernels = { Backend };
+  return kernels;
+}
+
+/** tfjs-node's gather reads the indices on the host to check them; TensorFlow checks them anyway. */
+function registerOwnGather(): void {
+  tf.unregisterKernel('GatherV2', NAME);
+  tf.registerKernel({
+    kernelName: 'GatherV2',
+    backendName: NAME,
+    kernelFunc: ({ inputs, backend, attrs }) => {
+      const { x, indices } = inputs as { x: tf.Tensor; indices: tf.Tensor };
+      const { axis, batchDims } = attrs as unknown as { axis: number; batchDims?: number };
+      const axisTensor = tf.scalar(axis, 'int32');
+      return (backend as NodeJSKernelBackend).executeSingleOutput(
+        'GatherV2',
+        [
+          tfjsAttr('batch_dims', { kind: 'int', value: batchDims ?? 0 }),
+          tfjsAttr('Tparams', { kind: 'type', value: x.dtype === 'int32' ? 'int32' : 'float32' }),
+          tfjsAttr('Tindices', { kind: 'type', value: 'int32' }),
+          tfjsAttr('Taxis', { kind: 'type', value: 'int32' }),
+        ] as never,
+        [x, indices, axisTensor],
+      );
+    },
+  });
+}

@@ -1,0 +1,193 @@
+import { WeftError } from '@weft/common';
+import { ADAM_UPDATE } from './adam-update.js';
+import { dtypeOfTensorflow, TENSORFLOW_DTYPES } from './dtype.js';
+import { KernelBackend } from './kernel-backend.js';
+import { checkAssignment, known } from './phase-context.js';
+import type { PhaseContext, Program, TensorSpec } from './program.js';
+import { BLOCK_GRADIENT } from './recomputable.js';
+import { infoAttrs, type RecordedOp, type Recording, type ValueId, type ValueInfo } from './recording.js';
+import type { ShapeInference } from './shape-inference.js';
+import { tf } from './tf.js';
+import {
+  attrsFromTfjs,
+  constantBytes,
+  type TfjsAttr,
+  type TfjsBinding,
+  type TfjsTensorMetadata,
+} from './tfjs-binding.js';
+
+/**
+ * Records a phase without executing anything: the ops of tfjs's kernels are collected, and the backend's shape inference
+ * tells the shapes of their outputs.
+ *
+ * @param inference follows this recording; the caller disposes it
+ * @throws WeftError `internal` naming program, phase and op, for host reads and for ops that the backend refuses;
+ *         `invalid_argument` when the program has no such phase, or the phase uses what it does not declare.
+ */
+export function recordPhase(inference: ShapeInference, program: Program, phaseName: string): Recording {
+  const phase = program.phases[phaseName];
+  if (phase === undefined) {
+    const known = Object.keys(program.phases).join(', ');
+    throw new WeftError('invalid_argument', `program ${program.name} has no phase ${phaseName}; it has ${known}`);
+  }
+  const recorder = new Recorder(inference);
+  const backend = new KernelBackend(recorder, { isRecording: true });
+  try {
+    return backend.run(() => {
+      const inputs: Record<string, ValueId> = {};
+      const inputTensors = new Map<string, tf.Tensor>();
+      // Recorded where it is first read, so that a late input comes after the outputs it is the answer to.
+      const input = (name: string) => {
+        const earlier = inputTensors.get(name);
+        if (earlier !== undefined) return earlier;
+        const metadata = recorder.placeholder(known(phase.inputs[name], 'input', name));
+        const tensor = tf.keep(backend.tensorOf(metadata));
+        inputs[name] = metadata.id;
+        inputTensors.set(name, tensor);
+        return tensor;
+      };
+      const reads = new Map<string, tf.Tensor>();
+      const assigned = new Map<string, tf.Tensor>();
+      const context: PhaseContext = {
+        input,
+        read: (name) => {
+          const read =
+            reads.get(name) ?? backend.tensorOf(recorder.read(name, known(program.state[name], 'state', name)));
+          reads.set(name, read);
+          return read;
+        },
+        assign: (name, value) => {
+          checkAssignment(name, known(program.state[name], 'state', name), value, assigned.has(name));
+          assigned.set(name, value);
+        },
+      };
+      const results = phase.run(context);
+      for (const name of Object.keys(phase.inputs)) input(name);
+      const idsOf = (tensors: Iterable<readonly [string, tf.Tensor]>) =>
+        Object.fromEntries([...tensors].map(([name, tensor]) => [name, backend.idOf(tensor)]));
+      const outputs = idsOf(Object.entries(results));
+      const assignments = idsOf(assigned);
+      tf.dispose([...inputTensors.values()]);
+      return { program: program.name, phase: phaseName, ...recorder.result(), inputs, outputs, assignments };
+    });
+  } catch (thrown) {
+    const error = WeftError.from(thrown);
+    const op = recorder.current === undefined ? '' : `, op ${recorder.current}`;
+    throw new WeftError(error.code, `program ${program.name}, phase ${phaseName}${op}: ${error.message}`, {
+      cause: thrown,
+    });
+  }
+}
+
+/** Ops of ours that backends need not know: each result has the shape of the input in its position. */
+const CUSTOM_OPS = new Set([ADAM_UPDATE, BLOCK_GRADIENT]);
+
+class Recorder implements TfjsBinding {
+  readonly #inference: ShapeInference;
+  readonly #ops: RecordedOp[] = [];
+  readonly #values = new Map<ValueId, ValueInfo>();
+  #block: number | undefined;
+  #blocks = 0;
+  /** The op being recorded when something went wrong. */
+  current: string | undefined;
+
+  constructor(inference: ShapeInference) {
+    this.#inference = inference;
+  }
+
+  isUsingGpuDevice(): boolean {
+    return false;
+  }
+
+  deleteTensor(): void {}
+
+  tensorDataSync(): never {
+    throw new WeftError('internal', 'a value was read on the host while recording');
+  }
+
+  createTensor(shape: number[], number: number, values: ArrayBufferView | ArrayBuffer): number {
+    const dtype = dtypeOfTensorflow(number);
+    const payload = constantBytes(number, values);
+    return this.#add(
+      { type: 'Const', attrs: { dtype: { kind: 'type', value: dtype } }, inputs: [], payload },
+      { shape, dtype },
+    ).id;
+  }
+
+  executeOp(
+    type: string,
+    attrs: readonly TfjsAttr[],
+    inputs: readonly number[],
+    outputs: number,
+  ): TfjsTensorMetadata[] {
+    const op = { type, attrs: attrsFromTfjs(attrs), inputs };
+    return CUSTOM_OPS.has(type) ? this.#addCustom(op, outputs) : this.#addMany(op, outputs);
+  }
+
+  beginBlock(): number {
+    if (this.#block !== undefined) throw new WeftError('internal', 'a recomputable block lies inside another one');
+    this.#block = this.#blocks++;
+    return this.#block;
+  }
+
+  endBlock(): void {
+    this.#block = undefined;
+  }
+
+  placeholder(spec: TensorSpec): TfjsTensorMetadata {
+    return this.#add({ type: 'Placeholder', attrs: specAttrs(spec), inputs: [] });
+  }
+
+  /** A variable's value. The scratch graph only needs its shape, so a placeholder stands for it there. */
+  read(variable: string, spec: TensorSpec): TfjsTensorMetadata {
+    return this.#add({ type: 'Placeholder', attrs: specAttrs(spec), inputs: [], variable });
+  }
+
+  result(): Pick<Recording, 'ops' | 'values'> {
+    return { ops: this.#ops, values: this.#values };
+  }
+
+  #add(op: Omit<RecordedOp, 'outputs'>, constant?: ValueInfo): TfjsTensorMetadata {
+    return this.#addMany(op, 1, constant)[0] as TfjsTensorMetadata;
+  }
+
+  #addCustom(op: Omit<RecordedOp, 'outputs'>, outputs: number): TfjsTensorMetadata[] {
+    const ids = this.#newIds(outputs);
+    const metadata = ids.map((id, index) => {
+      const input = op.inputs[index] as ValueId;
+      this.#inference.alias(id, input);
+      return this.#describe(id, this.#values.get(input) as ValueInfo);
+    });
+    this.#note(op, ids);
+    return metadata;
+  }
+
+  #addMany(op: Omit<RecordedOp, 'outputs'>, outputs: number, constant?: ValueInfo): TfjsTensorMetadata[] {
+    this.current = op.type;
+    const ids = this.#newIds(outputs);
+    const infos = this.#inference.outputsOf({ ...op, outputs: ids }, constant);
+    const metadata = ids.map((id, index) => this.#describe(id, infos[index] as ValueInfo));
+    this.#note(op, ids);
+    this.current = undefined;
+    return metadata;
+  }
+
+  #newIds(count: number): ValueId[] {
+    return Array.from({ length: count }, (_, index) => this.#values.size + index);
+  }
+
+  /** Keeps what is known of a value, and says it in tfjs-node's words. */
+  #describe(id: ValueId, info: ValueInfo): TfjsTensorMetadata {
+    this.#values.set(id, info);
+    return { id, shape: [...info.shape], dtype: TENSORFLOW_DTYPES[info.dtype] };
+  }
+
+  #note(op: Omit<RecordedOp, 'outputs'>, outputs: readonly ValueId[]): void {
+    const block = this.#block === undefined ? {} : { block: this.#block };
+    this.#ops.push({ ...op, ...block, outputs });
+  }
+}
+
+function specAttrs({ shape, dtype }: TensorSpec): RecordedOp['attrs'] {
+  return infoAttrs({ shape, dtype });
+}

@@ -1,0 +1,20 @@
+import type { DType } from '../dtype.js';
+import type { RecordedOp, ValueId } from '../recording.js';
+import { typeAttr } from './attrs.js';
+import type { Editor } from './edit.js';
+
+/** Adds a cast of a value. */
+export function castValue(editor: Editor, value: ValueId, from: DType, to: DType): ValueId {
+  const attrs = { SrcT: typeAttr(from), DstT: typeAttr(to) };
+  return editor.add('Cast', attrs, [value], { shape: editor.infoOf(value).shape, dtype: to });
+}
+
+/** Whether an op yields what a bfloat16 value is in float32. */
+export function isWidening({ type, attrs }: RecordedOp): boolean {
+  return type === 'Cast' && attrs.SrcT?.value === 'bfloat16';
+}
+
+/** Whether an op rounds its input to bfloat16. */
+export function isNarrowing({ type, attrs }: RecordedOp): boolean {
+  return type === 'Cast' && attrs.DstT?.value === 'bfloat16';
+}

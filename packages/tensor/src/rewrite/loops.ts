@@ -1,0 +1,128 @@
+import { elementCount } from '../program.js';
+import { type RecordedOp, type Recording, resultsOf, type ValueId } from '../recording.js';
+import { isRealType } from './attrs.js';
+import { isWidening } from './casts.js';
+import { Clusters } from './clusters.js';
+import { dropDeadOps } from './drop-dead-ops.js';
+import type { Pass } from './edit.js';
+import { loopOf } from './loop-of.js';
+
+/** Elements. In smaller tensors nothing is won, and every loop takes XLA some 40 ms to compile. */
+const SMALLEST = 2 ** 18;
+
+/** Computed element by element. */
+const ARITHMETIC = new Set([
+  'Add',
+  'AddV2',
+  'Cast',
+  'Mul',
+  'Neg',
+  'RealDiv',
+  'Sigmoid',
+  'SoftplusGrad',
+  'Square',
+  'Sub',
+]);
+/** Moves elements on the way of a chain. */
+const MOVES = new Set(['Reshape', 'Roll']);
+
+/**
+ * Chains of elementwise ops over large tensors become loops, which XLA compiles: one pass over memory instead of one for
+ * each op, with what lies between in registers. A loop may have several results, and widens the bfloat16 values that it
+ * reads itself.
+ */
+export const loops: Pass = (recording) => {
+  const { ops } = recording;
+  const producer = new Map(ops.flatMap((op, index) => op.outputs.map((value) => [value, index] as const)));
+  const producerOf = (value: ValueId) => producer.get(value) as number;
+  const sourceOf = (value: ValueId) => ops[producerOf(value)] as RecordedOp;
+  const isLink = linksOf(recording);
+  const sources = sourcesOf(recording, producerOf);
+  const chains = chainsOf(recording, sources, isLink);
+  const leaves = leavingOf(recording, chains);
+
+  const rewritten: RecordedOp[] = [];
+  const standsFor = new Map<ValueId, ValueId>();
+  const written = new Set<number>();
+  // A chain is written where its last op was, or before the first op that reads one of its results.
+  const write = (index: number): void => {
+    if (written.has(index)) return;
+    const chain = chains.membersOf(index);
+    for (const member of chain) written.add(member);
+    const members = chain.map((member) => ops[member] as RecordedOp);
+    for (const member of chain) for (const source of sources[member] as readonly number[]) write(source);
+    const outputs = members.flatMap((op) => op.outputs.filter(leaves));
+    const loop = members.every(isLink) ? loopOf(members, outputs, sourceOf) : undefined;
+    rewritten.push(...(loop === undefined ? members : [loop]));
+    if (loop !== undefined) for (const op of members) standsFor.set(op.outputs[0] as ValueId, outputs[0] as ValueId);
+  };
+  for (const index of ops.keys()) if (isLastOf(chains, index)) write(index);
+  return dropDeadOps({ ...recording, ops: rewritten.map((op) => afterLoops(op, standsFor, leaves)) });
+};
+
+/** Whether an op computes every element of a large tensor from those in the same place of others. */
+function linksOf({ values }: Recording): (op: RecordedOp) => boolean {
+  const isLarge = (value: ValueId) =>
+    isRealType(values.get(value)?.dtype) && elementCount(values.get(value)?.shape ?? []) >= SMALLEST;
+  return (op) =>
+    (ARITHMETIC.has(op.type) || MOVES.has(op.type)) &&
+    op.after === undefined &&
+    !isWidening(op) &&
+    op.outputs.every(isLarge);
+}
+
+/** By op: the ops that must be done before it. An input may come late, as the answer to results recorded before it. */
+function sourcesOf(
+  { ops, outputs }: Recording,
+  producerOf: (value: ValueId) => number,
+): readonly (readonly number[])[] {
+  const results = Object.values(outputs).map(producerOf);
+  return ops.map(({ type, variable, inputs, after = [] }, index) => {
+    const isInput = type === 'Placeholder' && variable === undefined;
+    return isInput ? results.filter((result) => result < index) : [...inputs, ...after].map(producerOf);
+  });
+}
+
+function chainsOf(
+  { ops, values }: Recording,
+  sources: readonly (readonly number[])[],
+  isLink: (op: RecordedOp) => boolean,
+): Clusters {
+  const sizeOf = (op: RecordedOp) => elementCount(values.get(op.outputs[0] as ValueId)?.shape ?? []);
+  const clusters = new Clusters(sources);
+  for (const [index, op] of ops.entries()) {
+    if (!isLink(op)) continue;
+    for (const source of sources[index] as readonly number[]) {
+      const from = ops[source] as RecordedOp;
+      if (isLink(from) && sizeOf(from) === sizeOf(op)) clusters.merge(source, index);
+    }
+  }
+  return clusters;
+}
+
+/** Whether a value is a result, or read outside of the chain that makes it. */
+function leavingOf(recording: Recording, chains: Clusters): (value: ValueId) => boolean {
+  const made = new Map<ValueId, readonly number[]>();
+  const leaving = new Set(resultsOf(recording));
+  for (const [index, { inputs, outputs }] of recording.ops.entries()) {
+    const chain = chains.membersOf(index);
+    for (const value of outputs) made.set(value, chain);
+    for (const value of inputs) if (made.get(value) !== chain) leaving.add(value);
+  }
+  return (value) => leaving.has(value);
+}
+
+function isLastOf(chains: Clusters, index: number): boolean {
+  return chains.membersOf(index).at(-1) === index;
+}
+
+/** Whoever waits for a value that no longer leaves its loop waits for the loop. */
+function afterLoops(
+  op: RecordedOp,
+  standsFor: ReadonlyMap<ValueId, ValueId>,
+  leaves: (value: ValueId) => boolean,
+): RecordedOp {
+  const { after } = op;
+  if (after === undefined) return op;
+  return { ...op, after: after.map((value) => (leaves(value) ? value : (standsFor.get(value) ?? value))) };
+}

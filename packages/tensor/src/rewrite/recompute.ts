@@ -1,0 +1,81 @@
+import { BLOCK_GRADIENT } from '../recomputable.js';
+import type { RecordedOp, ValueId } from '../recording.js';
+import { typeAttr } from './attrs.js';
+import { type Editor, editOps, type Pass } from './edit.js';
+import { repetition } from './repeated-ops.js';
+
+/**
+ * What is computed a second time in the backward pass instead of kept for it, of the blocks marked as `recomputable`:
+ * `selective`, all but products with a weight; `full`, everything, so that of a block its input alone is kept (Chen et
+ * al., 2016; Korthikanti et al., 2022); `none`, only what saves much and costs about a hundredth of a step: what a
+ * bfloat16 product gave is widened to float32 again, and x·sigmoid(x) is taken of x again.
+ */
+export type Recompute = 'none' | 'selective' | 'full';
+
+/** The second pass over a block. */
+interface SecondPass {
+  /** The barriers run after the op of this value. */
+  readonly after: ValueId;
+  /** What stands for a value of the first pass. */
+  readonly stands: Map<ValueId, ValueId>;
+}
+
+/**
+ * Where the gradient of a block's result arrives, the ops of the block that the backward pass reads are repeated, on the
+ * values that the block read from outside. These pass a barrier: an identity that waits for the gradient by a control
+ * input, so that nothing is repeated early, and TensorFlow's own optimizer cannot merge it with the first pass. Runs after
+ * `bf16Matmuls`.
+ */
+export function recompute(mode: Recompute): Pass {
+  return (recording) => {
+    const { isRepeated, isResident } = repetition(recording, mode);
+    const producer = new Map<ValueId, RecordedOp>();
+    const passes = new Map<number, SecondPass>();
+    return editOps(recording, (op, editor) => {
+      for (const output of op.outputs) producer.set(output, op);
+      if (op.type === BLOCK_GRADIENT) {
+        const [gradient] = op.inputs as readonly [ValueId];
+        passes.set(blockNumber(op), { after: firstElement(gradient, editor), stands: new Map() });
+        return editor.replace(op.outputs[0] as ValueId, gradient);
+      }
+
+      const again = (block: number, { after, stands }: SecondPass, value: ValueId): ValueId => {
+        const known = stands.get(value);
+        const source = producer.get(value);
+        if (known !== undefined || source === undefined || isResident(value)) return known ?? value;
+        if (source.block === block && isRepeated(source)) {
+          const inputs = source.inputs.map((input) => again(block, { after, stands }, input));
+          const outputs = editor.addLike(source.outputs, { type: source.type, attrs: source.attrs, inputs });
+          for (const [i, output] of source.outputs.entries()) stands.set(output, outputs[i] as ValueId);
+        } else {
+          const [kept] = editor.addLike([value], { type: 'Identity', attrs: {}, inputs: [value], after: [after] });
+          stands.set(value, kept as ValueId);
+        }
+        return stands.get(value) as ValueId;
+      };
+      const seenLate = (value: ValueId): ValueId => {
+        const source = producer.get(value);
+        const pass = source?.block === undefined ? undefined : passes.get(source.block);
+        if (source?.block === undefined || pass === undefined || !isRepeated(source)) return value;
+        return again(source.block, pass, value);
+      };
+      editor.keep(op.block === undefined ? { ...op, inputs: op.inputs.map(seenLate) } : op);
+    });
+  };
+}
+
+function blockNumber({ attrs: { block } }: RecordedOp): number {
+  return block?.kind === 'int' ? block.value : -1;
+}
+
+/**
+ * What the barriers wait for instead of the gradient itself: TensorFlow's optimizer does not sum gradients in the same
+ * order where others wait for the sum.
+ */
+function firstElement(value: ValueId, editor: Editor): ValueId {
+  const { shape, dtype } = editor.infoOf(value);
+  const begin = editor.constant(new Int32Array(shape.length), [shape.length]);
+  const size = editor.constant(new Int32Array(shape.length).fill(1), [shape.length]);
+  const attrs = { T: { kind: 'type', value: dtype }, Index: typeAttr('int32') } as const;
+  return editor.add('Slice', attrs, [value, begin, size], { shape: shape.map(() => 1), dtype });
+}

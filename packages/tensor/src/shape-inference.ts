@@ -1,0 +1,18 @@
+import type { RecordedOp, ValueId, ValueInfo } from './recording.js';
+
+/**
+ * Tells the shapes and element types of what recorded ops compute, without computing anything. A backend implements it;
+ * one instance follows one recording, op by op in the order in which they are recorded.
+ */
+export interface ShapeInference {
+  /**
+   * The outputs of the next op, whose inputs are outputs of earlier ones.
+   *
+   * @param constant shape and type of a `Const`, whose bytes are its `payload`
+   * @throws WeftError `internal` when the op is unknown, its inputs do not fit, or an output has no static shape.
+   */
+  outputsOf(op: RecordedOp, constant?: ValueInfo): readonly ValueInfo[];
+  /** A value that stands for another one of the same shape and type: the result of an op that only Weft knows. */
+  alias(output: ValueId, input: ValueId): void;
+  dispose(): void;
+}

@@ -49,7 +49,7 @@ test('a step computes its microbatches in order, votes, and applies once it is d
   rank.coordinator.decide = () => decision.promise;
   const before = await rank.state();
   const step = rank.step(1);
-  await expect.poll(() => rank.coordinator.votes.length).toBe(1);
+  await expect.poll(() => rank.coordinator.votes.length, { interval: 1 }).toBe(1);
   expect(rank.phases).toEqual(['gradients', 'begin accumulate', 'measure']);
   expect(await rank.state()).toEqual(before);
 

@@ -31,7 +31,12 @@ const packagesOf = (file: string) =>
   [...loadedWith(resolve(repository, file))].filter((each) => !each.startsWith('/') && !each.startsWith('node:'));
 
 it('help and version load the parser of arguments, colours, and the packages common and files, nothing else', () => {
-  expect(packagesOf('apps/cli/src/main.ts').toSorted()).toEqual(['@weft/common', '@weft/files', 'commander', 'picocolors']);
+  expect(packagesOf('apps/cli/src/main.ts').toSorted()).toEqual([
+    '@weft/common',
+    '@weft/files',
+    'commander',
+    'picocolors',
+  ]);
 });
 
 it('commands that only read files or ask a coordinator never load TensorFlow or an image decoder', () => {

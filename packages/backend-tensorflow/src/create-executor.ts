@@ -12,7 +12,7 @@ import {
 import { EagerBinding } from './eager-binding.js';
 import { GraphExecutor } from './graph-executor.js';
 import { loadCApi } from './native/c-api.js';
-import type { OpTiming } from './native/step-stats.js';
+import type { OpTiming } from './native/run-trace.js';
 import { nativeLibraryDirectory } from './native-library.js';
 
 /**

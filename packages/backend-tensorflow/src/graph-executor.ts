@@ -21,11 +21,10 @@ import { GraphWriter } from './graph/graph-writer.js';
 import { LoopFunctions } from './graph/loop-functions.js';
 import { addAssign, addRead, addVariable } from './graph/variables.js';
 import { GraphPhaseRun } from './graph-phase-run.js';
-import { asNative } from './native/as-native.js';
 import type { CApi, OutputPointer, Pointer } from './native/c-api.js';
-import { Graph, type NativeTensor } from './native/handles.js';
+import { Graph, type NativeTensor, toNativeTensor } from './native/handles.js';
+import type { OpTiming } from './native/run-trace.js';
 import { Session } from './native/session.js';
-import type { OpTiming } from './native/step-stats.js';
 
 export interface GraphOptions extends Omit<RewriteOptions, 'hasLoops'> {
   /** Threads inside one op; 0 lets TensorFlow choose. */
@@ -78,7 +77,7 @@ export class GraphExecutor implements Executor {
     try {
       const feeds = [...compiled.inputs].map(([name, output]) => {
         const spec = this.#program.phases[phase]?.inputs[name] as TensorSpec;
-        return { output, tensor: asNative(this.#api, spec, inputs[name] as HostTensor | HostArray, owned) };
+        return { output, tensor: toNativeTensor(this.#api, spec, inputs[name] as HostTensor | HostArray, owned) };
       });
       const report = this.#onTrace;
       const onTrace = report && ((ops: readonly OpTiming[]) => report(phase, ops));
@@ -121,7 +120,7 @@ export class GraphExecutor implements Executor {
         const { value: output, assign } = this.#write(name);
         const spec = this.#spec(name);
         checkValue(`state ${name} of program ${this.#program.name}`, spec, value);
-        return { output, assign, tensor: asNative(this.#api, spec, value, owned) };
+        return { output, assign, tensor: toNativeTensor(this.#api, spec, value, owned) };
       });
       const targets = writes.map(({ assign }) => assign);
       await this.#runSession(writes, [], targets, `writing the state of program ${this.#program.name}`);

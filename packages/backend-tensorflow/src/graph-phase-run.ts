@@ -8,9 +8,8 @@ import {
   type TensorSpec,
 } from '@weft/tensor';
 import type { CompiledPhase } from './graph/compile-phase.js';
-import { asNative } from './native/as-native.js';
 import type { CApi, OutputPointer } from './native/c-api.js';
-import type { NativeTensor } from './native/handles.js';
+import { type NativeTensor, toNativeTensor } from './native/handles.js';
 import type { PartialRun } from './native/partial-run.js';
 
 export interface GraphPhaseRunParts {
@@ -49,7 +48,7 @@ export class GraphPhaseRun implements PhaseRun {
     const owned: NativeTensor[] = [];
     const feeds = Object.entries(inputs).map(([name, value]) => ({
       output: this.#missing.get(name) as OutputPointer,
-      tensor: asNative(api, specs[name] as TensorSpec, value, owned),
+      tensor: toNativeTensor(api, specs[name] as TensorSpec, value, owned),
     }));
     for (const name of Object.keys(inputs)) this.#missing.delete(name);
     for (const name of outputs) this.#left.delete(name);

@@ -20,8 +20,9 @@ import { Graph, NativeTensor } from './native/handles.js';
 import { Session } from './native/session.js';
 import { nativeLibraryDirectory } from './native-library.js';
 
-const { bf16Matmuls, bf16Softmax, columnSums, dropDeadOps, dropNoOpCasts, loops, mergeEqualOps, movesInBf16 } = passes;
-const { recompute, resultsFirst, sigmoidGates, sumsOfSquares, swappedHalves, vectorProducts } = passes;
+const { bf16Matmuls, bf16Softmax, sumToMatmul, dropDeadOps, dropNoOpCasts, fuseElementwise, mergeEqualOps, sinkCasts } =
+  passes;
+const { recompute, scheduleOutputsEarly, fuseSigmoidMul, sumsOfSquares, concatToRoll, vectorProducts } = passes;
 
 type Inputs = Readonly<Record<string, readonly number[]>>;
 type Run = (input: (name: string) => tf.Tensor) => Readonly<Record<string, tf.Tensor>>;
@@ -108,12 +109,12 @@ it.each([
   ['dropNoOpCasts', dropNoOpCasts, 0],
   ['mergeEqualOps', mergeEqualOps, 0],
   ['dropDeadOps', dropDeadOps, 0],
-  ['resultsFirst', resultsFirst, 0],
+  ['scheduleOutputsEarly', scheduleOutputsEarly, 0],
   ['recompute selective', recompute('selective'), FLOAT32_SUMS],
   ['recompute full', recompute('full'), FLOAT32_SUMS],
   ['bf16Matmuls', bf16Matmuls, BFLOAT16],
   ['bf16Matmuls and bf16Softmax', (recording: Recording) => bf16Softmax(bf16Matmuls(recording)), BFLOAT16],
-  ['movesInBf16', (recording: Recording) => movesInBf16(bf16Matmuls(recording)), BFLOAT16],
+  ['sinkCasts', (recording: Recording) => sinkCasts(bf16Matmuls(recording)), BFLOAT16],
   [
     'all passes in fp32',
     (recording: Recording) => rewrite(recording, { precision: 'fp32', recompute: 'none', hasLoops: true }),
@@ -149,7 +150,7 @@ it('sums and means of squares, whole or by rows, are the same without squares in
 
 it('sums over all axes but the last are the same as products with ones', async () => {
   await expectEqual(
-    columnSums,
+    sumToMatmul,
     { x: [50, 6], y: [4, 5, 6] },
     (input) => ({ flat: tf.sum(input('x'), 0, true), deep: tf.sum(input('y'), [0, 1]) }),
     'Sum',
@@ -171,7 +172,7 @@ it('products with vectors are the same as plain ones, whatever side is transpose
 
 it('a factor times a sigmoid is the same in one op', async () => {
   await expectEqual(
-    sigmoidGates,
+    fuseSigmoidMul,
     { x: [40], y: [40] },
     (input) => ({
       right: tf.mul(input('x'), tf.sigmoid(tf.mul(input('y'), 50))),
@@ -183,7 +184,7 @@ it('a factor times a sigmoid is the same in one op', async () => {
 
 it('two halves change places in one op', async () => {
   await expectEqual(
-    swappedHalves,
+    concatToRoll,
     { x: [3, 2, 8] },
     (input) => ({ swapped: tf.concat(tf.split(input('x'), 2, -1).toReversed(), -1) }),
     'SplitV',
@@ -208,12 +209,12 @@ function gatedAndGradients(input: (name: string) => tf.Tensor): Record<string, t
 const GATED: Inputs = { x: [512, 512], w: [512, 512], cosine: [1, 64, 1, 64], sine: [1, 64, 1, 64] };
 
 it.each([
-  ['float32', (recording: Recording) => swappedHalves(recording), FLOAT32_SUMS],
-  ['bfloat16', (recording: Recording) => movesInBf16(bf16Matmuls(swappedHalves(recording))), BFLOAT16],
+  ['float32', (recording: Recording) => concatToRoll(recording), FLOAT32_SUMS],
+  ['bfloat16', (recording: Recording) => sinkCasts(bf16Matmuls(concatToRoll(recording))), BFLOAT16],
 ] as const)('chains over large tensors are the same as loops, in %s', async (_, prepare, tolerance) => {
   const api = loadCApi(nativeLibraryDirectory());
   const before = prepare(record(api, GATED, gatedAndGradients));
-  const after = loops(before);
+  const after = fuseElementwise(before);
   const bodies = after.ops.filter(({ type }) => type === LOOP).flatMap(({ body }) => body?.ops.map(({ type }) => type));
   expect(bodies).toEqual(expect.arrayContaining(['Roll', 'Sigmoid', 'Reshape']));
   await expectSameResults(api, before, after, tolerance);

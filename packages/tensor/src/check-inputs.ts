@@ -1,6 +1,7 @@
 import { WeftError } from '@weft/common';
 import type { HostArray, HostTensor, PhaseInputs } from './executor.js';
 import { elementCount, type TensorSpec } from './program.js';
+import type { tf } from './tf.js';
 
 /** @throws WeftError `invalid_argument` when names or sizes do not match the declaration. */
 export function checkInputs(where: string, declared: Readonly<Record<string, TensorSpec>>, fed: PhaseInputs): void {
@@ -33,4 +34,21 @@ export function checkValue(what: string, spec: TensorSpec, value: HostTensor | H
 
 export function arrayOf(value: HostTensor | HostArray): HostArray {
   return value instanceof Float32Array || value instanceof Int32Array ? value : value.data;
+}
+
+/** Checks that a value fits its variable. @throws WeftError `invalid_argument`. */
+export function checkAssignment(name: string, spec: TensorSpec, value: tf.Tensor, again: boolean): void {
+  if (again) throw new WeftError('invalid_argument', `state ${name} is assigned twice in one phase`);
+  if (value.shape.join() !== spec.shape.join() || value.dtype !== spec.dtype) {
+    throw new WeftError(
+      'invalid_argument',
+      `state ${name} is ${spec.dtype}[${spec.shape}] but was assigned ${value.dtype}[${value.shape}]`,
+    );
+  }
+}
+
+/** @throws WeftError `invalid_argument` when something is asked for that the program does not declare. */
+export function known<T>(value: T | undefined, kind: string, name: string): T {
+  if (value === undefined) throw new WeftError('invalid_argument', `${kind} ${name} is not declared`);
+  return value;
 }

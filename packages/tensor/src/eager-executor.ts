@@ -1,8 +1,8 @@
 import { WeftError } from '@weft/common';
-import { arrayOf, checkInputs, checkValue } from './check-inputs.js';
+import { arrayOf, checkAssignment, checkInputs, checkValue, known } from './check-inputs.js';
 import { CompletedPhaseRun } from './completed-phase-run.js';
 import type { Executor, HostArray, HostTensor, PhaseInputs, PhaseRun } from './executor.js';
-import { checkAssignment, known } from './phase-context.js';
+import { useBackend } from './kernel-backend.js';
 import type { PhaseContext, Program, TensorSpec } from './program.js';
 import { tf } from './tf.js';
 
@@ -116,4 +116,21 @@ function tensorOf(spec: TensorSpec, value: HostTensor | HostArray): tf.Tensor {
 function hostTensor(tensor: tf.Tensor): HostTensor {
   const data = tensor.dataSync<'float32'>().slice();
   return new ArrayTensor({ shape: tensor.shape, dtype: tensor.dtype === 'float32' ? 'float32' : 'int32' }, data);
+}
+
+/** Runs a program op by op in pure JavaScript, in float32: slow, and needs nothing that is not in npm packages of text. */
+export function javascriptExecutor(program: Program): Executor {
+  const host = {
+    description: `tfjs ${tf.version.tfjs} in pure JavaScript, fp32`,
+    run<T>(body: () => T): T {
+      useBackend('cpu');
+      let result: T | undefined;
+      tf.tidy(() => {
+        result = body();
+      });
+      return result as T;
+    },
+    dispose: () => {},
+  };
+  return new EagerExecutor(host, program);
 }

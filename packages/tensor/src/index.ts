@@ -3,9 +3,8 @@ export { arrayOf, checkInputs, checkSomeInputs, checkValue } from './check-input
 export { CompletedPhaseRun } from './completed-phase-run.js';
 export { sparseSoftmaxCrossEntropy } from './cross-entropy.js';
 export { byteSize, type DType, dtypeOfTensorflow, TENSORFLOW_DTYPES } from './dtype.js';
-export { EagerExecutor, type EagerHost } from './eager-executor.js';
+export { EagerExecutor, type EagerHost, javascriptExecutor } from './eager-executor.js';
 export type { Executor, HostArray, HostTensor, PhaseInputs, PhaseRun } from './executor.js';
-export { javascriptExecutor } from './javascript-executor.js';
 export { KernelBackend } from './kernel-backend.js';
 export { preciseMatMul } from './precise-mat-mul.js';
 export { elementCount, type Phase, type PhaseContext, type Program, type TensorSpec } from './program.js';

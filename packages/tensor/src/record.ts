@@ -1,8 +1,8 @@
 import { WeftError } from '@weft/common';
 import { ADAM_UPDATE } from './adam-update.js';
+import { checkAssignment, known } from './check-inputs.js';
 import { dtypeOfTensorflow, TENSORFLOW_DTYPES } from './dtype.js';
 import { KernelBackend } from './kernel-backend.js';
-import { checkAssignment, known } from './phase-context.js';
 import type { PhaseContext, Program, TensorSpec } from './program.js';
 import { BLOCK_GRADIENT } from './recomputable.js';
 import { infoAttrs, type RecordedOp, type Recording, type ValueId, type ValueInfo } from './recording.js';
@@ -107,9 +107,9 @@ class Recorder implements TfjsBinding {
 
   createTensor(shape: number[], number: number, values: ArrayBufferView | ArrayBuffer): number {
     const dtype = dtypeOfTensorflow(number);
-    const payload = constantBytes(number, values);
+    const constantValue = constantBytes(number, values);
     return this.#add(
-      { type: 'Const', attrs: { dtype: { kind: 'type', value: dtype } }, inputs: [], payload },
+      { type: 'Const', attrs: { dtype: { kind: 'type', value: dtype } }, inputs: [], constantValue },
       { shape, dtype },
     ).id;
   }

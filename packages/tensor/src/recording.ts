@@ -15,13 +15,13 @@ export type AttrValue =
 
 export type Attrs = Readonly<Record<string, AttrValue>>;
 
-/** One op as recorded. `payload` holds the bytes of a `Const`; `variable` the name of a `ReadVariableOp`. */
+/** One op as recorded. `constantValue` holds the bytes of a `Const`; `variable` the name of a `ReadVariableOp`. */
 export interface RecordedOp {
   readonly type: string;
   readonly attrs: Attrs;
   readonly inputs: readonly ValueId[];
   readonly outputs: readonly ValueId[];
-  readonly payload?: Uint8Array;
+  readonly constantValue?: Uint8Array;
   readonly variable?: string;
   /** Values whose ops must have run before this one, which does not read them. */
   readonly after?: readonly ValueId[];
@@ -67,8 +67,8 @@ export interface Recording {
 }
 
 /** The elements of a constant of int32. */
-export function intsIn(payload: Uint8Array): readonly number[] {
-  return [...new Int32Array(payload.slice().buffer)];
+export function intsIn(constantValue: Uint8Array): readonly number[] {
+  return [...new Int32Array(constantValue.slice().buffer)];
 }
 
 /** Everything the phase must compute. */

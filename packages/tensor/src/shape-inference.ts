@@ -8,7 +8,7 @@ export interface ShapeInference {
   /**
    * The outputs of the next op, whose inputs are outputs of earlier ones.
    *
-   * @param constant shape and type of a `Const`, whose bytes are its `payload`
+   * @param constant shape and type of a `Const`, whose bytes are its `constantValue`
    * @throws WeftError `internal` when the op is unknown, its inputs do not fit, or an output has no static shape.
    */
   outputsOf(op: RecordedOp, constant?: ValueInfo): readonly ValueInfo[];

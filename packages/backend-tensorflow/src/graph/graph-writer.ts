@@ -29,7 +29,7 @@ export class GraphWriter {
    */
   add(
     name: string,
-    op: Pick<RecordedOp, 'type' | 'attrs' | 'payload'> & { readonly output?: ValueInfo },
+    op: Pick<RecordedOp, 'type' | 'attrs' | 'constantValue'> & { readonly output?: ValueInfo },
     inputs: readonly OutputPointer[],
     controlInputs: readonly Pointer[] = [],
   ): Pointer {
@@ -43,7 +43,8 @@ export class GraphWriter {
     for (const [attr, value] of Object.entries(op.attrs)) {
       if (!isInferredAttr(op.type, attr)) this.#setAttr(description, attr, value);
     }
-    if (op.payload !== undefined && op.output !== undefined) this.#setPayload(description, op.output, op.payload);
+    if (op.constantValue !== undefined && op.output !== undefined)
+      this.#setConstant(description, op.output, op.constantValue);
     const operation: Pointer = api.TF_FinishOperation(description, this.#status.pointer);
     this.#status.check(`op ${op.type} over [${inputs.map((input) => this.#describe(input)).join('; ')}]`);
     return operation;
@@ -105,10 +106,10 @@ export class GraphWriter {
     }
   }
 
-  #setPayload(description: Pointer, info: ValueInfo, payload: Uint8Array): void {
+  #setConstant(description: Pointer, info: ValueInfo, constantValue: Uint8Array): void {
     const tensor = NativeTensor.allocate(this.#api, info.dtype, info.shape);
     try {
-      tensor.bytes.set(payload);
+      tensor.bytes.set(constantValue);
       this.#api.TF_SetAttrTensor(description, 'value', tensor.pointer, this.#status.pointer);
       this.#status.check('setting a constant');
     } finally {

@@ -1,8 +1,7 @@
-import type { LoopBody, Recording, ValueId, ValueInfo } from '@weft/tensor';
+import { intsIn, type LoopBody, type RecordedOp, type Recording, type ValueId, type ValueInfo } from '@weft/tensor';
 import type { CApi, OutputPointer, Pointer } from '../native/c-api.js';
 import { Graph, Status } from '../native/handles.js';
 import { GraphWriter } from './graph-writer.js';
-import { addSwappedHalves, isSwap } from './half-roll.js';
 import { addAssign, addRead } from './variables.js';
 
 /** `AttrValue { b: true }` in protobuf wire format. */
@@ -76,8 +75,8 @@ function writeBody(writer: GraphWriter, body: LoopBody, values: Recording['value
   for (const [i, op] of body.ops.entries()) {
     const [name, output] = [`${i}_${op.type}`, infoOf(op.outputs[0] as ValueId)];
     const read = op.inputs.map(at);
-    const operation = isSwap(op, body.ops, output)
-      ? addSwappedHalves(writer, name, read[0] as OutputPointer, output)
+    const operation = isHalfRoll(op, body.ops, output)
+      ? addHalfRoll(writer, name, read[0] as OutputPointer, output)
       : writer.add(name, { ...op, output }, read);
     for (const [index, value] of op.outputs.entries()) pointers.set(value, { operation, index });
   }
@@ -97,7 +96,51 @@ function canonical({ ops, inputs, outputs }: LoopBody, values: Recording['values
   };
   return JSON.stringify([
     inputs.map((value) => [number(value), values.get(value)]),
-    ops.map((op) => [op.type, op.attrs, op.inputs.map(number), op.outputs.map(number), [...(op.payload ?? [])]]),
+    ops.map((op) => [op.type, op.attrs, op.inputs.map(number), op.outputs.map(number), [...(op.constantValue ?? [])]]),
     outputs.map(number),
+  ]);
+}
+
+/** Whether an op of a loop rolls the last axis by half of it. */
+export function isHalfRoll({ type, inputs }: RecordedOp, ops: readonly RecordedOp[], { shape }: ValueInfo): boolean {
+  const [, shift, axis] = inputs;
+  const constant = (value: number | undefined) => {
+    const constantValue = ops.find(({ outputs }) => outputs[0] === value)?.constantValue;
+    return constantValue === undefined ? Number.NaN : intsIn(constantValue)[0];
+  };
+  const [last, length] = [shape.length - 1, shape.at(-1) ?? 0];
+  return type === 'Roll' && constant(shift) === length / 2 && [last, -1].includes(constant(axis) ?? Number.NaN);
+}
+
+/**
+ * The last axis with its halves the other way round, as XLA compiles it well: of a `Roll` it makes a copy of twice the
+ * tensor (2.2 ms instead of 0.3 for rotary embedding over 2,048 rows of 512).
+ */
+export function addHalfRoll(writer: GraphWriter, name: string, x: OutputPointer, { shape, dtype }: ValueInfo): Pointer {
+  const T = { kind: 'type', value: dtype } as const;
+  const int = { kind: 'type', value: 'int32' } as const;
+  const half = (shape.at(-1) ?? 0) / 2;
+  const ints = (suffix: string, array: number[], dimensions: number[]): OutputPointer => {
+    const output: ValueInfo = { shape: dimensions, dtype: 'int32' };
+    const constantValue = new Uint8Array(Int32Array.from(array).buffer);
+    return {
+      operation: writer.add(`${name}/${suffix}`, { type: 'Const', attrs: { dtype: int }, constantValue, output }, []),
+      index: 0,
+    };
+  };
+  const axis = ints('axis', [shape.length - 1], []);
+  const split = writer.add(
+    `${name}/split`,
+    { type: 'SplitV', attrs: { T, Tlen: int, num_split: { kind: 'int', value: 2 } } },
+    [x, ints('sizes', [half, half], [2]), axis],
+  );
+  const [first, second] = [
+    { operation: split, index: 0 },
+    { operation: split, index: 1 },
+  ];
+  return writer.add(name, { type: 'ConcatV2', attrs: { T, Tidx: int, N: { kind: 'int', value: 2 } } }, [
+    second,
+    first,
+    axis,
   ]);
 }

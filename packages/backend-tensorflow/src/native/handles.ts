@@ -1,5 +1,6 @@
 import { WeftError } from '@weft/common';
 import {
+  arrayOf,
   byteSize,
   type DType,
   dtypeOfTensorflow,
@@ -9,7 +10,7 @@ import {
   type TensorSpec,
 } from '@weft/tensor';
 import type { CApi, Pointer } from './c-api.js';
-import { nativeBytes } from './memory-windows.js';
+import { nativeBytes } from './native-memory-views.js';
 
 /** A native object with one owner: freed exactly once, and an error instead of a crash when used afterwards. */
 export abstract class Handle {
@@ -123,4 +124,18 @@ export class Graph extends Handle {
   protected free(pointer: Pointer): void {
     this.#api.TF_DeleteGraph(pointer);
   }
+}
+
+/** The value in TensorFlow's memory: itself where it lies there already, else a copy that `owned` is to free. */
+export function toNativeTensor(
+  api: CApi,
+  spec: TensorSpec,
+  value: HostTensor | HostArray,
+  owned: NativeTensor[],
+): NativeTensor {
+  if (value instanceof NativeTensor && value.spec.shape.join() === spec.shape.join()) return value;
+  const tensor = NativeTensor.allocate(api, spec.dtype, spec.shape);
+  owned.push(tensor);
+  tensor.data.set(arrayOf(value));
+  return tensor;
 }

@@ -1,9 +1,8 @@
 import type { CApi, OutputPointer, Pointer } from './c-api.js';
 import { type Graph, Handle, NativeTensor, Status } from './handles.js';
 import { type Feed, PartialRun } from './partial-run.js';
-import { RunTrace } from './run-trace.js';
+import { type OpTiming, RunTrace } from './run-trace.js';
 import { encodeSessionConfig, type SessionConfig } from './session-config.js';
-import type { OpTiming } from './step-stats.js';
 
 /** A session over a graph: it holds the resident variables. Runs go through the thread pool. */
 export class Session extends Handle {

@@ -1,6 +1,5 @@
 import type { DType } from '../dtype.js';
-import type { RecordedOp, ValueId } from '../recording.js';
-import { typeAttr } from './attrs.js';
+import type { Attrs, AttrValue, RecordedOp, ValueId } from '../recording.js';
 import type { Editor } from './edit.js';
 
 /** Adds a cast of a value. */
@@ -17,4 +16,21 @@ export function isWidening({ type, attrs }: RecordedOp): boolean {
 /** Whether an op rounds its input to bfloat16. */
 export function isNarrowing({ type, attrs }: RecordedOp): boolean {
   return type === 'Cast' && attrs.DstT?.value === 'bfloat16';
+}
+
+/** A data type as an op attribute. */
+export function typeAttr(name: DType): AttrValue {
+  return { kind: 'type', value: name };
+}
+
+export const FLOAT: Attrs = { T: typeAttr('float32') };
+
+/** Whether the op computes in float32. */
+export function isFloat({ T }: Attrs): boolean {
+  return T?.value === 'float32';
+}
+
+/** Whether it is the type of real numbers in one of the two precisions. */
+export function isRealType(dtype: unknown): boolean {
+  return dtype === 'float32' || dtype === 'bfloat16';
 }

@@ -53,17 +53,17 @@ export function editOps(recording: Recording, visit: (op: RecordedOp, editor: Ed
     infoOf: (value) => values.get(value) as ValueInfo,
     producerOf: (value) => producers.get(value),
     constantInts(value) {
-      const { type, payload } = producers.get(value) ?? {};
-      if (type !== 'Const' || payload === undefined || values.get(value)?.dtype !== 'int32') return undefined;
-      return intsIn(payload);
+      const { type, constantValue } = producers.get(value) ?? {};
+      if (type !== 'Const' || constantValue === undefined || values.get(value)?.dtype !== 'int32') return undefined;
+      return intsIn(constantValue);
     },
     keep: push,
     add: (type, attrs, inputs, output) => added({ type, attrs, inputs }, output),
     constant(array, shape) {
       const dtype = array instanceof Float32Array ? 'float32' : 'int32';
-      const payload = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+      const constantValue = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
       return added(
-        { type: 'Const', attrs: { dtype: { kind: 'type', value: dtype } }, inputs: [], payload },
+        { type: 'Const', attrs: { dtype: { kind: 'type', value: dtype } }, inputs: [], constantValue },
         { shape, dtype },
       );
     },

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { BLOCK_GRADIENT } from '../recomputable.js';
 import type { Attrs, RecordedOp, Recording, ValueInfo } from '../recording.js';
-import { dropDeadOps } from './drop-dead-ops.js';
 import { type Recompute, recompute } from './recompute.js';
+import { dropDeadOps } from './redundant-ops.js';
 
 const info: ValueInfo = { shape: [2, 2], dtype: 'float32' };
 const op = (type: string, inputs: number[], output: number, rest: Partial<RecordedOp> = {}): RecordedOp => ({

@@ -1,9 +1,8 @@
+import type { DType } from '../dtype.js';
 import { BLOCK_GRADIENT } from '../recomputable.js';
-import type { RecordedOp, ValueId } from '../recording.js';
-import { typeAttr } from './attrs.js';
+import type { RecordedOp, Recording, ValueId } from '../recording.js';
+import { isRealType, isWidening, typeAttr } from './casts.js';
 import { type Editor, editOps, type Pass } from './edit.js';
-import { repetition } from './repeated-ops.js';
-
 /**
  * What is computed a second time in the backward pass instead of kept for it, of the blocks marked as `recomputable`:
  * `selective`, all but products with a weight; `full`, everything, so that of a block its input alone is kept (Chen et
@@ -28,7 +27,7 @@ interface SecondPass {
  */
 export function recompute(mode: Recompute): Pass {
   return (recording) => {
-    const { isRepeated, isResident } = repetition(recording, mode);
+    const { isRepeated, isResident } = recomputationRules(recording, mode);
     const producer = new Map<ValueId, RecordedOp>();
     const passes = new Map<number, SecondPass>();
     return editOps(recording, (op, editor) => {
@@ -78,4 +77,59 @@ function firstElement(value: ValueId, editor: Editor): ValueId {
   const size = editor.constant(new Int32Array(shape.length).fill(1), [shape.length]);
   const attrs = { T: { kind: 'type', value: dtype }, Index: typeAttr('int32') } as const;
   return editor.add('Slice', attrs, [value, begin, size], { shape: shape.map(() => 1), dtype });
+}
+
+const RESIDENT = new Set(['Const', 'Placeholder']);
+/** What a resident value may pass through on its way to an op that reads it as a weight. */
+const SAME_NUMBERS = new Set(['Reshape', 'Cast']);
+
+/** What the repeated pass of a block needs to know of an op and of a value. */
+export interface RecomputationRules {
+  /** Whether an op of a block is computed a second time when the backward pass reads it. */
+  isRepeated(op: RecordedOp): boolean;
+  /** Whether a value is there anyway: a constant, an input, a variable, or one of these in another shape or precision. */
+  isResident(value: ValueId): boolean;
+}
+
+export function recomputationRules({ ops, values }: Recording, mode: Recompute): RecomputationRules {
+  const producer = new Map(ops.flatMap((op) => op.outputs.map((output) => [output, op] as const)));
+  const silus = siluValues(ops);
+  const isResident = (value: ValueId): boolean => {
+    const op = producer.get(value);
+    if (op === undefined) return false;
+    return RESIDENT.has(op.type) || (SAME_NUMBERS.has(op.type) && isResident(op.inputs[0] as ValueId));
+  };
+  const isCheap = (op: RecordedOp) => isWidening(op) || op.outputs.some((output) => silus.has(output));
+  const isWeighing = ({ type, inputs }: RecordedOp) => type.includes('MatMul') && inputs.some(isResident);
+  return {
+    isResident,
+    isRepeated: (op) => {
+      if (op.outputs.every((output) => isResident(output) || isDecision(values.get(output)?.dtype))) return false;
+      return isCheap(op) || mode === 'full' || (mode === 'selective' && !isWeighing(op));
+    },
+  };
+}
+
+/** Not a real number, such as a router's choice: small, and the backward pass must know the very same one. */
+function isDecision(dtype: DType | undefined): boolean {
+  return !isRealType(dtype);
+}
+
+/** Every x·sigmoid(x) with its sigmoid: the library computes both in one kernel. */
+function siluValues(ops: readonly RecordedOp[]): ReadonlySet<ValueId> {
+  const argumentOf = new Map(
+    ops.flatMap(({ type, inputs: [x], outputs: [y] }) => (type === 'Sigmoid' ? [[y, x]] : [])),
+  );
+  const sigmoidOf = ({ type, inputs }: RecordedOp) => {
+    const [a, b] = type === 'Mul' ? inputs : [];
+    if (a === undefined || b === undefined) return undefined;
+    if (argumentOf.get(b) === a) return b;
+    return argumentOf.get(a) === b ? a : undefined;
+  };
+  return new Set(
+    ops.flatMap((op) => {
+      const sigmoid = sigmoidOf(op);
+      return sigmoid === undefined ? [] : [sigmoid, ...op.outputs];
+    }),
+  );
 }

@@ -1,20 +1,23 @@
 import { describe, expect, it } from 'vitest';
 import type { DType } from '../dtype.js';
 import type { Attrs, RecordedOp, Recording, ValueInfo } from '../recording.js';
-import { bf16Matmuls } from './bf16-matmuls.js';
-import { bf16Softmax } from './bf16-softmax.js';
-import { dropDeadOps } from './drop-dead-ops.js';
-import { dropNoOpCasts } from './drop-no-op-casts.js';
-import { mergeEqualOps } from './merge-equal-ops.js';
+import { bf16Matmuls, bf16Softmax } from './bf16.js';
+import { dropDeadOps, dropNoOpCasts, mergeEqualOps } from './redundant-ops.js';
 
 const type = (value: DType) => ({ kind: 'type', value }) as const;
 const float: ValueInfo = { shape: [2, 2], dtype: 'float32' };
-const op = (kind: string, inputs: number[], output: number, attrs: Attrs = {}, payload?: number[]): RecordedOp => ({
+const op = (
+  kind: string,
+  inputs: number[],
+  output: number,
+  attrs: Attrs = {},
+  constantValue?: number[],
+): RecordedOp => ({
   type: kind,
   attrs,
   inputs,
   outputs: [output],
-  ...(payload === undefined ? {} : { payload: Uint8Array.from(payload) }),
+  ...(constantValue === undefined ? {} : { constantValue: Uint8Array.from(constantValue) }),
 });
 const recordingOf = (ops: RecordedOp[], result: number, inputs: Record<string, number> = {}): Recording => ({
   program: 'p',

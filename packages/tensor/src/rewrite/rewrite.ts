@@ -1,21 +1,13 @@
 import type { Recording } from '../recording.js';
-import { adamLoops } from './adam-loops.js';
-import { bf16Matmuls } from './bf16-matmuls.js';
-import { bf16Softmax } from './bf16-softmax.js';
-import { columnSums } from './column-sums.js';
-import { dropDeadOps } from './drop-dead-ops.js';
-import { dropNoOpCasts } from './drop-no-op-casts.js';
+import { bf16Matmuls, bf16Softmax, sinkCasts } from './bf16.js';
+import { sumsOfSquares, sumToMatmul, vectorProducts } from './cheaper-sums.js';
 import type { Pass } from './edit.js';
-import { loops } from './loops.js';
-import { mergeEqualOps } from './merge-equal-ops.js';
-import { movesInBf16 } from './moves-in-bf16.js';
+import { fuseAdam } from './fuse-adam.js';
+import { fuseElementwise } from './fuse-elementwise.js';
+import { concatToRoll, fuseSigmoidMul } from './fuse-pairs.js';
 import { type Recompute, recompute } from './recompute.js';
-import { resultsFirst } from './results-first.js';
-import { sigmoidGates } from './sigmoid-gates.js';
-import { sumsOfSquares } from './sums-of-squares.js';
-import { swappedHalves } from './swapped-halves.js';
-import { vectorProducts } from './vector-products.js';
-
+import { dropDeadOps, dropNoOpCasts, mergeEqualOps } from './redundant-ops.js';
+import { scheduleOutputsEarly } from './schedule-outputs-early.js';
 /** Arithmetic of the matrix products: float32, or bfloat16 operands over float32 weights. */
 export type Precision = 'fp32' | 'bf16';
 
@@ -30,17 +22,17 @@ export interface RewriteOptions {
 export function rewrite(recording: Recording, { precision, recompute: mode, hasLoops }: RewriteOptions): Recording {
   const passes: readonly Pass[] = [
     dropNoOpCasts,
-    sigmoidGates,
-    swappedHalves,
+    fuseSigmoidMul,
+    concatToRoll,
     sumsOfSquares,
-    columnSums,
+    sumToMatmul,
     vectorProducts,
     mergeEqualOps,
     dropDeadOps,
-    ...(precision === 'bf16' ? [bf16Matmuls, bf16Softmax, movesInBf16] : []),
+    ...(precision === 'bf16' ? [bf16Matmuls, bf16Softmax, sinkCasts] : []),
     recompute(mode),
-    ...(hasLoops ? [loops, adamLoops] : []),
-    resultsFirst,
+    ...(hasLoops ? [fuseElementwise, fuseAdam] : []),
+    scheduleOutputsEarly,
   ];
   return passes.reduce((rewritten, pass) => pass(rewritten), recording);
 }

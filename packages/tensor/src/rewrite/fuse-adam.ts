@@ -1,14 +1,14 @@
 import { ADAM_UPDATE, adamInputs } from '../adam-update.js';
 import { elementCount } from '../program.js';
 import { type LoopBody, type RecordedOp, type ValueId, type ValueInfo, withOps } from '../recording.js';
-import { FLOAT, typeAttr } from './attrs.js';
+import { FLOAT, typeAttr } from './casts.js';
 import type { Pass } from './edit.js';
 
 /** Elements. For smaller parameters TensorFlow's own kernel is as fast, and needs no compilation. */
 const SMALLEST = 2 ** 16;
 
 /** The updates of large parameters become loops that XLA compiles, with clipping and weight decay inside. */
-export const adamLoops: Pass = (recording) => {
+export const fuseAdam: Pass = (recording) => {
   const values = new Map(recording.values);
   let last = Math.max(...values.keys());
   const newValue = (info: ValueInfo): ValueId => {
@@ -67,7 +67,7 @@ function arithmetic(ops: RecordedOp[], { infoOf, newValue }: Values) {
         type: 'Const',
         attrs: { dtype: typeAttr('float32') },
         inputs: [],
-        payload: new Uint8Array(Float32Array.of(1).buffer),
+        constantValue: new Uint8Array(Float32Array.of(1).buffer),
       },
       { shape: [], dtype: 'float32' },
     ),

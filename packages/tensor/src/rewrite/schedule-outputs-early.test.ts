@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { RecordedOp, Recording, ValueInfo } from '../recording.js';
-import { resultsFirst } from './results-first.js';
+import { scheduleOutputsEarly } from './schedule-outputs-early.js';
 
 const info: ValueInfo = { shape: [2, 2], dtype: 'float32' };
 const op = (type: string, inputs: number[], output: number): RecordedOp => ({
@@ -37,7 +37,7 @@ const backward = recordingOf(
 );
 
 test('what only a result reads moves up to its product, and the next product of the way on waits for it', () => {
-  const { ops } = resultsFirst(backward);
+  const { ops } = scheduleOutputsEarly(backward);
   expect(ops.map(({ outputs: [value] }) => value)).toEqual([0, 1, 5, 2, 7, 3, 4, 8, 9, 6]);
   expect(ops.filter(({ after }) => after !== undefined).map(({ outputs, after }) => [outputs[0], after])).toEqual([
     [3, [7]],
@@ -45,7 +45,7 @@ test('what only a result reads moves up to its product, and the next product of 
 });
 
 test('inputs of every op still come before it, and no op waits for a later one', () => {
-  const { ops } = resultsFirst(backward);
+  const { ops } = scheduleOutputsEarly(backward);
   const seen = new Set<number>();
   for (const { inputs, outputs, after = [] } of ops) {
     expect([...inputs, ...after].every((value) => seen.has(value))).toBe(true);
@@ -68,6 +68,6 @@ test('a result that waits for a late input holds nothing back that was recorded 
     ],
     { sent, sum: 4, y: 6 },
   );
-  const waiting = resultsFirst(recording).ops.filter(({ after }) => after?.includes(4));
+  const waiting = scheduleOutputsEarly(recording).ops.filter(({ after }) => after?.includes(4));
   expect(waiting.map(({ outputs }) => outputs[0])).toEqual([5]);
 });

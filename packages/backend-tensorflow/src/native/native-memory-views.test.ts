@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { nativeBytes } from './memory-windows.js';
+import { nativeBytes } from './native-memory-views.js';
 
 const MIB = 2 ** 20;
 /** An address that nobody reads. */

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { opTimings } from './step-stats.js';
+import { opTimings } from './run-trace.js';
 
 const field = (number: number, bytes: readonly number[]) => [(number << 3) | 2, bytes.length, ...bytes];
 const text = (number: number, value: string) => field(number, [...new TextEncoder().encode(value)]);

@@ -8,7 +8,7 @@ import type { Pass } from './edit.js';
  *
  * Ops move up to where their last matrix product is done; only their order and control inputs change.
  */
-export const resultsFirst: Pass = (recording) => {
+export const scheduleOutputsEarly: Pass = (recording) => {
   const { ops } = recording;
   const producer = new Map(ops.flatMap((op, index) => op.outputs.map((value) => [value, index] as const)));
   const inputsOf = ({ inputs, after = [] }: RecordedOp) =>

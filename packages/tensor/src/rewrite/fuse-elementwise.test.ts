@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import type { DType } from '../dtype.js';
 import { LOOP, type RecordedOp, type Recording, type ValueInfo } from '../recording.js';
-import { loops } from './loops.js';
+import { fuseElementwise } from './fuse-elementwise.js';
 
 const large = (dtype: DType): ValueInfo => ({ shape: [512, 512], dtype });
 const [FLOAT, HALF] = [large('float32'), large('bfloat16')];
@@ -36,7 +36,7 @@ test('a chain is one loop, which takes small constants in and widens what it rea
   const recording = recordingOf(
     [
       op('Placeholder', [], 0, { info: HALF }),
-      op('Const', [], 1, { info: { shape: [], dtype: 'float32' }, payload: new Uint8Array(4) }),
+      op('Const', [], 1, { info: { shape: [], dtype: 'float32' }, constantValue: new Uint8Array(4) }),
       op('Cast', [0], 2, { attrs: WIDEN }),
       op('Mul', [2, 1], 3),
       op('Sigmoid', [3], 4),
@@ -45,7 +45,7 @@ test('a chain is one loop, which takes small constants in and widens what it rea
     ],
     { y: 6 },
   );
-  const rewritten = loops(recording);
+  const rewritten = fuseElementwise(recording);
   expect(rewritten.ops.map(({ type }) => type)).toEqual(['Placeholder', LOOP, 'MatMul']);
   const [loop] = loopsIn(rewritten);
   expect([loop?.inputs, loop?.outputs]).toEqual([[0], [5]]);
@@ -64,7 +64,7 @@ test('what others read leaves the loop as well, and who waited for what stays in
     ],
     { a: 3, b: 4, c: 5 },
   );
-  const rewritten = loops(recording);
+  const rewritten = fuseElementwise(recording);
   expect(loopsIn(rewritten).map(({ outputs }) => outputs)).toEqual([[2, 3]]);
   expect(rewritten.ops.find(({ outputs }) => outputs[0] === 5)?.after).toEqual([2]);
 });
@@ -81,7 +81,7 @@ test('a product between two ops of a chain keeps them apart', () => {
     ],
     { y: 5 },
   );
-  const rewritten = loops(recording);
+  const rewritten = fuseElementwise(recording);
   expect(rewritten.ops.map(({ type }) => type)).toEqual(['Placeholder', LOOP, 'MatMul', LOOP]);
   expect(loopsIn(rewritten).map(({ inputs, outputs }) => [inputs, outputs])).toEqual([
     [[0], [2]],
@@ -102,7 +102,7 @@ test('a loop does not wait for the answer to what it gives out', () => {
     ],
     { rows: 3, y: 6 },
   );
-  const { ops } = loops({ ...recording, inputs: { x: 0, answer: 4 } });
+  const { ops } = fuseElementwise({ ...recording, inputs: { x: 0, answer: 4 } });
   expect(ops.map(({ type, outputs }) => [type, ...outputs])).toEqual([
     ['Placeholder', 0],
     [LOOP, 2],
@@ -124,7 +124,7 @@ test('every value is made before it is read, also where a loop moves ops past ot
     ],
     { y: 5 },
   );
-  const rewritten = loops(recording);
+  const rewritten = fuseElementwise(recording);
   expect(loopsIn(rewritten)).toHaveLength(1);
   const made = new Set<number>();
   for (const { inputs, outputs } of rewritten.ops) {
@@ -146,5 +146,5 @@ test('small tensors, single ops and reshapes alone stay as they are', () => {
     ],
     { small: 2, large: 5 },
   );
-  expect(loopsIn(loops(recording))).toEqual([]);
+  expect(loopsIn(fuseElementwise(recording))).toEqual([]);
 });

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { ADAM_UPDATE } from '../adam-update.js';
 import type { Recording, ValueInfo } from '../recording.js';
-import { adamLoops } from './adam-loops.js';
+import { fuseAdam } from './fuse-adam.js';
 
 /** An update of p, m and v (values 0 to 2) by the gradient 3, with scalars behind it and results 20 to 22. */
 function update(elements: number, scalars: number): Recording {
@@ -20,13 +20,13 @@ function update(elements: number, scalars: number): Recording {
   };
 }
 
-const bodyOf = (recording: Recording) => adamLoops(recording).ops[0]?.body;
+const bodyOf = (recording: Recording) => fuseAdam(recording).ops[0]?.body;
 
 it('an update of a large parameter is a loop over what it reads, with a result for every variable', () => {
   const recording = update(2 ** 16, 7);
   const body = bodyOf(recording);
   expect(body?.inputs).toEqual(recording.ops[0]?.inputs);
-  const { values } = adamLoops(recording);
+  const { values } = fuseAdam(recording);
   expect(body?.outputs.map((value) => values.get(value)?.shape)).toEqual([[2 ** 16], [2 ** 16], [2 ** 16]]);
 });
 

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
 import type { DType } from '../dtype.js';
 import type { RecordedOp, Recording } from '../recording.js';
-import { dropDeadOps } from './drop-dead-ops.js';
-import { movesInBf16 } from './moves-in-bf16.js';
+import { sinkCasts } from './bf16.js';
+import { dropDeadOps } from './redundant-ops.js';
 
 const type = (value: DType) => ({ kind: 'type', value }) as const;
 const WIDEN = { SrcT: type('bfloat16'), DstT: type('float32') };
@@ -24,7 +24,7 @@ const recordingOf = (ops: RecordedOp[], outputs: Record<string, number>, halves:
   return { program: 'p', phase: 'only', ops, values, inputs: {}, outputs, assignments: {} };
 };
 const form = (recording: Recording) => {
-  const { ops, values } = dropDeadOps(movesInBf16(recording));
+  const { ops, values } = dropDeadOps(sinkCasts(recording));
   return ops.map((op) => [op.type, values.get(op.outputs[0] as number)?.dtype === 'bfloat16' ? 16 : 32]);
 };
 

@@ -1,11 +1,9 @@
 import { elementCount } from '../program.js';
-import { type RecordedOp, type Recording, resultsOf, type ValueId } from '../recording.js';
-import { isRealType } from './attrs.js';
-import { isWidening } from './casts.js';
+import { LOOP, type RecordedOp, type Recording, resultsOf, type ValueId } from '../recording.js';
+import { isRealType, isWidening } from './casts.js';
 import { Clusters } from './clusters.js';
-import { dropDeadOps } from './drop-dead-ops.js';
 import type { Pass } from './edit.js';
-import { loopOf } from './loop-of.js';
+import { dropDeadOps } from './redundant-ops.js';
 
 /** Elements. In smaller tensors nothing is won, and every loop takes XLA some 40 ms to compile. */
 const SMALLEST = 2 ** 18;
@@ -31,7 +29,7 @@ const MOVES = new Set(['Reshape', 'Roll']);
  * each op, with what lies between in registers. A loop may have several results, and widens the bfloat16 values that it
  * reads itself.
  */
-export const loops: Pass = (recording) => {
+export const fuseElementwise: Pass = (recording) => {
   const { ops } = recording;
   const producer = new Map(ops.flatMap((op, index) => op.outputs.map((value) => [value, index] as const)));
   const producerOf = (value: ValueId) => producer.get(value) as number;
@@ -125,4 +123,38 @@ function afterLoops(
   const { after } = op;
   if (after === undefined) return op;
   return { ...op, after: after.map((value) => (leaves(value) ? value : (standsFor.get(value) ?? value))) };
+}
+
+/** Constants of at most so many bytes, such as shapes and single factors, become part of a loop. */
+const SMALL_CONSTANT_BYTES = 64;
+
+/**
+ * Ops as one loop, with the small constants and the widened bfloat16 values that they read; undefined where that saves
+ * no pass over memory.
+ * @param outputs the values that leave
+ * @param sourceOf the op that yields a value
+ */
+export function loopOf(
+  members: readonly RecordedOp[],
+  outputs: readonly ValueId[],
+  sourceOf: (value: ValueId) => RecordedOp,
+): RecordedOp | undefined {
+  const made = new Set(members.flatMap((op) => op.outputs));
+  const within = new Set<RecordedOp>();
+  const inputs = new Set<ValueId>();
+  for (const value of members.flatMap((op) => op.inputs)) {
+    if (made.has(value)) continue;
+    const source = sourceOf(value);
+    if (isWidening(source)) inputs.add(source.inputs[0] as ValueId);
+    else if (!isSmallConstant(source)) inputs.add(value);
+    if (isWidening(source) || isSmallConstant(source)) within.add(source);
+  }
+  const ops = [...within, ...members];
+  if (ops.filter(({ type }) => type !== 'Reshape' && type !== 'Const').length < 2) return undefined;
+  const body = { ops, inputs: [...inputs], outputs };
+  return { type: LOOP, attrs: {}, inputs: body.inputs, outputs, body };
+}
+
+function isSmallConstant({ type, constantValue }: RecordedOp): boolean {
+  return type === 'Const' && constantValue !== undefined && constantValue.byteLength <= SMALL_CONSTANT_BYTES;
 }

@@ -1,4 +1,4 @@
-export { ADAM_UPDATE, type AdamScalars, type AdamTensors, adamInputs, adamUpdate } from './adam-update.js';
+export { ADAM_UPDATE, adamInputs, adamUpdate } from './adam-update.js';
 export { arrayOf, checkInputs, checkSomeInputs, checkValue } from './check-inputs.js';
 export { CompletedPhaseRun } from './completed-phase-run.js';
 export { sparseSoftmaxCrossEntropy } from './cross-entropy.js';
@@ -24,9 +24,8 @@ export {
   type ValueInfo,
 } from './recording.js';
 export type { Pass } from './rewrite/edit.js';
-export * as passes from './rewrite/passes.js';
 export type { Recompute } from './rewrite/recompute.js';
-export { type Precision, type RewriteOptions, rewrite } from './rewrite/rewrite.js';
+export { type Precision, passes, type RewriteOptions, rewrite } from './rewrite/rewrite.js';
 export type { ShapeInference } from './shape-inference.js';
 export { tf } from './tf.js';
 export {

@@ -1,5 +1,5 @@
 /**
- * The tfjs namespace: ops, tape and types. Every other room takes tfjs from here,
+ * The tfjs namespace: ops, tape and types. Every other package takes tfjs from here,
  * so that there is one instance of it and one place where its quirks are met.
  */
 import * as tf from '@tensorflow/tfjs';

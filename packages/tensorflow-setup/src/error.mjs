@@ -1,4 +1,4 @@
-/** Set-up that cannot be done: one clear sentence and its cure. This folder runs before any dependency is there. */
+/** Set-up that cannot be done: one clear sentence and its cure. This package needs no dependency, so that it runs before any is installed. */
 export class NativeLibraryError extends Error {
   /** @type {'native_library'} */
   code = 'native_library';

@@ -54,7 +54,7 @@ export async function fetchWheels(variant, environment, onProgress, wheels = WHE
       throw new NativeLibraryError(
         `TensorFlow ${TENSORFLOW_VERSION} (${variant}) could not be fetched: ${sentenceOf(error)}`,
         codeOf(error) === 'ENOSPC'
-          ? 'make room, or set WEFT_CACHE_DIR to a folder with more'
+          ? 'free disk space, or set WEFT_CACHE_DIR to a folder with more'
           : `${pip === undefined ? 'install pip, or set PIP_INDEX_URL to' : 'configure pip for'} an index that has ${wheels[0]?.project}, or set WEFT_TENSORFLOW_DIR to a folder that holds libtensorflow_cc.so.2`,
         { cause: error },
       );
@@ -159,6 +159,6 @@ function requireSpace(folder, wheels) {
   const gigabytes = (/** @type {number} */ bytes) => (bytes / 1e9).toFixed(1);
   throw new NativeLibraryError(
     `the TensorFlow library needs ${gigabytes(needed)} GB in ${folder}, where ${gigabytes(bavail * bsize)} GB are free`,
-    'make room, or set WEFT_CACHE_DIR to a folder with more',
+    'free disk space, or set WEFT_CACHE_DIR to a folder with more',
   );
 }

@@ -102,7 +102,7 @@ function canonical({ ops, inputs, outputs }: LoopBody, values: Recording['values
 }
 
 /** Whether an op of a loop rolls the last axis by half of it. */
-export function isHalfRoll({ type, inputs }: RecordedOp, ops: readonly RecordedOp[], { shape }: ValueInfo): boolean {
+function isHalfRoll({ type, inputs }: RecordedOp, ops: readonly RecordedOp[], { shape }: ValueInfo): boolean {
   const [, shift, axis] = inputs;
   const constant = (value: number | undefined) => {
     const constantValue = ops.find(({ outputs }) => outputs[0] === value)?.constantValue;
@@ -116,7 +116,7 @@ export function isHalfRoll({ type, inputs }: RecordedOp, ops: readonly RecordedO
  * The last axis with its halves the other way round, as XLA compiles it well: of a `Roll` it makes a copy of twice the
  * tensor (2.2 ms instead of 0.3 for rotary embedding over 2,048 rows of 512).
  */
-export function addHalfRoll(writer: GraphWriter, name: string, x: OutputPointer, { shape, dtype }: ValueInfo): Pointer {
+function addHalfRoll(writer: GraphWriter, name: string, x: OutputPointer, { shape, dtype }: ValueInfo): Pointer {
   const T = { kind: 'type', value: dtype } as const;
   const int = { kind: 'type', value: 'int32' } as const;
   const half = (shape.at(-1) ?? 0) / 2;

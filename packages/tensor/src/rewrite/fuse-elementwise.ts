@@ -134,7 +134,7 @@ const SMALL_CONSTANT_BYTES = 64;
  * @param outputs the values that leave
  * @param sourceOf the op that yields a value
  */
-export function loopOf(
+function loopOf(
   members: readonly RecordedOp[],
   outputs: readonly ValueId[],
   sourceOf: (value: ValueId) => RecordedOp,

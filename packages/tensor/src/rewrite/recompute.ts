@@ -84,14 +84,14 @@ const RESIDENT = new Set(['Const', 'Placeholder']);
 const SAME_NUMBERS = new Set(['Reshape', 'Cast']);
 
 /** What the repeated pass of a block needs to know of an op and of a value. */
-export interface RecomputationRules {
+interface RecomputationRules {
   /** Whether an op of a block is computed a second time when the backward pass reads it. */
   isRepeated(op: RecordedOp): boolean;
   /** Whether a value is there anyway: a constant, an input, a variable, or one of these in another shape or precision. */
   isResident(value: ValueId): boolean;
 }
 
-export function recomputationRules({ ops, values }: Recording, mode: Recompute): RecomputationRules {
+function recomputationRules({ ops, values }: Recording, mode: Recompute): RecomputationRules {
   const producer = new Map(ops.flatMap((op) => op.outputs.map((output) => [output, op] as const)));
   const silus = siluValues(ops);
   const isResident = (value: ValueId): boolean => {

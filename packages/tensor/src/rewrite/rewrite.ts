@@ -20,7 +20,7 @@ export interface RewriteOptions {
 
 /** All passes in their order: what removes comes first, so that the later ones see less; what orders comes last. */
 export function rewrite(recording: Recording, { precision, recompute: mode, hasLoops }: RewriteOptions): Recording {
-  const passes: readonly Pass[] = [
+  const inOrder: readonly Pass[] = [
     dropNoOpCasts,
     fuseSigmoidMul,
     concatToRoll,
@@ -34,5 +34,24 @@ export function rewrite(recording: Recording, { precision, recompute: mode, hasL
     ...(hasLoops ? [fuseElementwise, fuseAdam] : []),
     scheduleOutputsEarly,
   ];
-  return passes.reduce((rewritten, pass) => pass(rewritten), recording);
+  return inOrder.reduce((rewritten, pass) => pass(rewritten), recording);
 }
+
+/** The passes one by one, with which a backend tests that each leaves the results as they are. */
+export const passes = {
+  dropNoOpCasts,
+  fuseSigmoidMul,
+  concatToRoll,
+  sumsOfSquares,
+  sumToMatmul,
+  vectorProducts,
+  mergeEqualOps,
+  dropDeadOps,
+  bf16Matmuls,
+  bf16Softmax,
+  sinkCasts,
+  recompute,
+  fuseElementwise,
+  fuseAdam,
+  scheduleOutputsEarly,
+};

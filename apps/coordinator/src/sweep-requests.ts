@@ -19,7 +19,7 @@ import { parseJson, refuseOtherVersion } from './request-parsing.js';
 /** A sweep is answered in one message. */
 const MOST_CHILDREN = 1000;
 
-export interface SweepRequestsOptions {
+interface SweepRequestsOptions {
   readonly queue: DecisionQueue;
   readonly jobs: JobQueue;
   readonly clock: Clock;

@@ -28,7 +28,7 @@ interface Line<Kind extends string> {
 }
 
 /** The first line of every run. */
-export interface Launched extends Line<'launched'> {
+interface Launched extends Line<'launched'> {
   readonly runId: string;
   readonly config: RunConfig;
   readonly weftVersion: string;
@@ -37,10 +37,10 @@ export interface Launched extends Line<'launched'> {
 }
 
 /** What a generation's members start from. */
-export type StartKind = 'fresh' | 'checkpoint' | 'keep';
+type StartKind = 'fresh' | 'checkpoint' | 'keep';
 
 /** A generation began: these workers form the ring, in rank order. */
-export interface Assigned extends Line<'assigned'> {
+interface Assigned extends Line<'assigned'> {
   readonly generation: number;
   readonly firstStep: number;
   readonly state: StartKind;
@@ -60,12 +60,12 @@ export interface Committed extends Line<'committed'> {
 }
 
 /** The manifest of this checkpoint is on disk. */
-export interface CheckpointWritten extends Line<'checkpointWritten'> {
+interface CheckpointWritten extends Line<'checkpointWritten'> {
   readonly step: number;
   readonly directory: string;
 }
 
-export interface WorkerLost extends Line<'workerLost'> {
+interface WorkerLost extends Line<'workerLost'> {
   readonly generation: number;
   /** Of an expert worker, its number. */
   readonly rank: number;
@@ -76,7 +76,7 @@ export interface WorkerLost extends Line<'workerLost'> {
 }
 
 /** A rank's ring connection failed; the generation is over. */
-export interface RingBroke extends Line<'ringBroke'> {
+interface RingBroke extends Line<'ringBroke'> {
   readonly generation: number;
   /** Of an expert worker, its number. */
   readonly rank: number;
@@ -86,14 +86,14 @@ export interface RingBroke extends Line<'ringBroke'> {
 }
 
 /** No worker holds the run's state any more: it waits for workers and will start from its newest checkpoint. */
-export interface Requeued extends Line<'requeued'> {
+interface Requeued extends Line<'requeued'> {
   readonly reason: string;
   /** The run of a higher priority that got its workers; absent when it lost them. */
   readonly yieldedTo?: string;
 }
 
 /** The run failed, and is tried again from its newest checkpoint. */
-export interface AttemptFailed extends Line<'attemptFailed'> {
+interface AttemptFailed extends Line<'attemptFailed'> {
   readonly step: number;
   readonly failure: RunFailure;
   /** From 1. */
@@ -118,18 +118,18 @@ export interface Resumed extends Line<'resumed'> {
   readonly reason: string;
 }
 
-export interface StopRequested extends Line<'stopRequested'> {}
+interface StopRequested extends Line<'stopRequested'> {}
 
-export interface Stopped extends Line<'stopped'> {
+interface Stopped extends Line<'stopped'> {
   readonly step: number;
   readonly reason: string;
 }
 
-export interface Finished extends Line<'finished'> {
+interface Finished extends Line<'finished'> {
   readonly step: number;
 }
 
-export interface Failed extends Line<'failed'> {
+interface Failed extends Line<'failed'> {
   readonly step: number;
   readonly failure: RunFailure;
 }

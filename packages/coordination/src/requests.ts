@@ -71,7 +71,7 @@ function changeConfig({ config }: RunState, event: EventOf<'resume'>): RunConfig
   const { workers = config.workers, steps = config.steps, expertWorkers = config.expertWorkers } = event;
   const isSame = workers === config.workers && steps === config.steps && expertWorkers === config.expertWorkers;
   if (isSame) return config;
-  const minWorkers = config.minWorkers === null ? null : Math.min(config.minWorkers ?? workers, workers);
+  const minWorkers = config.minWorkers === null ? null : Math.min(config.minWorkers, workers);
   return resolveRunConfig({ ...config, workers, minWorkers, steps, expertWorkers }, 'resume');
 }
 

@@ -3,8 +3,11 @@ import type { RunFailure } from '@weft/contracts';
 import type { LedgerEntry } from '@weft/mixture';
 
 /**
- * One line of a run's `events.jsonl`: a fact that survives the coordinator. Folding a run's lines with `evolve` gives
- * its `RunState`; folding its `committed` and `resumed` lines with `Ledger` of `@weft/mixture` gives what it consumed.
+ * One line of a run's `events.jsonl`: a fact that survives the coordinator. Applying the lines with `applyRecord` gives
+ * the `RunState`; folding the `committed` and `resumed` lines with `Ledger` of `@weft/mixture` gives the consumed sequences.
+ *
+ * This is a file format on users' disks. Kinds and fields keep their names for good, and a field that is added must be
+ * optional, because older logs lack it.
  */
 export type RunRecord =
   | Launched
@@ -23,7 +26,7 @@ export type RunRecord =
 
 interface Line<Kind extends string> {
   readonly kind: Kind;
-  /** When it was decided, ISO 8601 in UTC. */
+  /** When the coordinator decided it, ISO 8601 in UTC. */
   readonly time: string;
 }
 
@@ -39,13 +42,13 @@ interface Launched extends Line<'launched'> {
 /** What a generation's members start from. */
 type StartKind = 'fresh' | 'checkpoint' | 'keep';
 
-/** A generation began: these workers form the ring, in rank order. */
+/** A generation began; its workers by rank. */
 interface Assigned extends Line<'assigned'> {
   readonly generation: number;
   readonly firstStep: number;
   readonly state: StartKind;
   readonly workers: readonly { readonly workerId: string; readonly hostName: string; readonly device: string }[];
-  /** By number; absent where every rank holds all experts. */
+  /** The expert workers by number; absent where every rank holds all experts. */
   readonly expertWorkers?: Assigned['workers'];
 }
 
@@ -54,7 +57,7 @@ export interface Committed extends Line<'committed'> {
   readonly entry: LedgerEntry;
   /** Global L2 norm of the gradient before clipping; null where it was not finite. */
   readonly gradNorm: number | null;
-  /** Text tokens the loss is the mean of, over all ranks. */
+  /** The text tokens of all ranks; the loss is their mean. */
   readonly lossTokens: number;
   readonly worldSize: number;
 }
@@ -67,7 +70,7 @@ interface CheckpointWritten extends Line<'checkpointWritten'> {
 
 interface WorkerLost extends Line<'workerLost'> {
   readonly generation: number;
-  /** Of an expert worker, its number. */
+  /** Of an expert worker, its number among the expert workers. */
   readonly rank: number;
   readonly role?: 'expertWorker';
   readonly workerId: string;
@@ -78,7 +81,7 @@ interface WorkerLost extends Line<'workerLost'> {
 /** A rank's ring connection failed; the generation is over. */
 interface RingBroke extends Line<'ringBroke'> {
   readonly generation: number;
-  /** Of an expert worker, its number. */
+  /** Of an expert worker, its number among the expert workers. */
   readonly rank: number;
   readonly role?: 'expertWorker';
   readonly step: number;

@@ -1,4 +1,4 @@
-import { weftHome } from './home.js';
+import { Home } from '@weft/files';
 import type { Terminal } from './terminal.js';
 
 /** Options every command understands, as commander collects them. */
@@ -25,7 +25,7 @@ export interface CommandContext {
 export function contextOf(options: CommonOptions, terminal: Terminal): CommandContext {
   return {
     terminal,
-    home: weftHome(options.home, terminal.env),
+    home: new Home(options.home, terminal.env).directory,
     coordinator: options.coordinator ?? (terminal.env.WEFT_COORDINATOR || undefined),
     json: options.json === true,
     redisUrl: options.redis ?? (terminal.env.WEFT_REDIS_URL || undefined),

@@ -10,9 +10,9 @@ function loadedWith(file: string, seen = new Set<string>()): Set<string> {
   if (seen.has(file)) return seen;
   seen.add(file);
   for (const specifier of staticImports(readFileSync(file, 'utf8'))) {
-    const room = specifier.match(/^@weft\/(\w+)$/)?.[1];
+    const name = specifier.match(/^@weft\/([\w-]+)$/)?.[1];
     if (specifier.startsWith('.')) loadedWith(resolve(dirname(file), specifier.replace(/\.js$/, '.ts')), seen);
-    else if (room !== undefined) loadedWith(`${repository}/packages/${room}/src/index.ts`, seen).add(specifier);
+    else if (name !== undefined) loadedWith(`${repository}/packages/${name}/src/index.ts`, seen).add(specifier);
     else seen.add(specifier);
   }
   return seen;
@@ -30,8 +30,13 @@ function staticImports(source: string): string[] {
 const packagesOf = (file: string) =>
   [...loadedWith(resolve(repository, file))].filter((each) => !each.startsWith('/') && !each.startsWith('node:'));
 
-it('help and version load the parser of arguments, colours and the common room, nothing else', () => {
-  expect(packagesOf('apps/cli/src/main.ts').toSorted()).toEqual(['@weft/common', 'commander', 'picocolors']);
+it('help and version load the parser of arguments, colours, and the packages common and files, nothing else', () => {
+  expect(packagesOf('apps/cli/src/main.ts').toSorted()).toEqual([
+    '@weft/common',
+    '@weft/files',
+    'commander',
+    'picocolors',
+  ]);
 });
 
 it('commands that only read files or ask a coordinator never load TensorFlow or an image decoder', () => {

@@ -8,8 +8,8 @@ import {
   resolveLayers,
   settingLayers,
 } from '@weft/config';
+import { Home } from '@weft/files';
 import { recipeInput, recipes } from '@weft/recipes';
-import { pathFromHome, weftHome } from './home.js';
 
 export interface RunChoices {
   /** `--set a.b=c`, in order; the last wins. */
@@ -40,7 +40,7 @@ export async function resolveRun(nameOrFile: string, choices: RunChoices = {}): 
   const law = automaticLaw(mergeLayers(layers));
   if (law === undefined) return resolveLayers(layers);
   const { automaticRate } = await import('./learning-rate/automatic-rate.js');
-  return resolveLayers(layers, await automaticRate(law, weftHome(choices.home, process.env)));
+  return resolveLayers(layers, await automaticRate(law, new Home(choices.home, process.env).directory));
 }
 
 async function initLayer(path: string | undefined): Promise<ConfigLayer[]> {
@@ -59,11 +59,11 @@ export function withAbsolutePaths(config: RunConfig, home: string): RunConfig {
   const { directory, tokenizer } = config.data;
   return {
     ...config,
-    initFrom: config.initFrom === null ? null : pathFromHome(config.initFrom, home),
+    initFrom: config.initFrom === null ? null : new Home(home).resolvePath(config.initFrom),
     data: {
       ...config.data,
-      directory: pathFromHome(directory, home),
-      tokenizer: tokenizer === 'bytes' ? tokenizer : pathFromHome(tokenizer, home),
+      directory: new Home(home).resolvePath(directory),
+      tokenizer: tokenizer === 'bytes' ? tokenizer : new Home(home).resolvePath(tokenizer),
     },
   };
 }

@@ -4,7 +4,7 @@ import { Home, readCoordinatorFile } from '@weft/files';
 import { type AcquiredLease, openStore, type Store, type StoreOptions } from '@weft/store';
 import type { Logger } from '@weft/telemetry';
 
-export interface AcquireStoreOptions extends StoreOptions {
+interface AcquireStoreOptions extends StoreOptions {
   readonly log: Logger;
   /** Ends the wait for the lease. */
   readonly signal?: AbortSignal;

@@ -1,4 +1,4 @@
-import { join, resolve, sep } from 'node:path';
+import { isAbsolute, join, relative, resolve, sep } from 'node:path';
 
 /**
  * The layout of a home, the one folder of a machine in which Weft keeps what it makes:
@@ -11,6 +11,7 @@ import { join, resolve, sep } from 'node:path';
  *   runs/<id>/metrics.jsonl     one row a step
  *   runs/<id>/state.json        what a long log came to when it was last read; a cache
  *   runs/<id>/checkpoints/      step-00000060/ …
+ *   sweeps/<id>/                runs.csv, fit.json and fit.svg of a sweep
  */
 export class Home {
   /** Absolute. */
@@ -53,9 +54,19 @@ export class Home {
     return join(this.runDirectory(runId), 'state.json');
   }
 
+  sweepDirectory(sweepId: string): string {
+    return join(this.directory, 'sweeps', sweepId);
+  }
+
   /** A path as a configuration writes it: `.weft/…` means this home, wherever it is; all else is relative to here. */
   resolvePath(path: string): string {
     if (path === '.weft' || path.startsWith(`.weft${sep}`)) return join(this.directory, path.slice('.weft'.length));
     return resolve(path);
   }
+}
+
+/** A path as short as it can be written: relative when it lies below the current directory. */
+export function shortPath(path: string): string {
+  const here = relative('.', path);
+  return here === '' || here.startsWith('..') || isAbsolute(here) ? path : here;
 }

@@ -14,7 +14,7 @@ export {
   writeCoordinatorFile,
 } from './coordinator-file.js';
 export { diskStore } from './disk-store.js';
-export { Home } from './home.js';
+export { Home, shortPath } from './home.js';
 export { readJsonFile, writeJsonFile } from './json-file.js';
 export { isProcessAlive, startTicks } from './process-identity.js';
 export { ProcessLock } from './process-lock.js';

@@ -1,6 +1,5 @@
-import { createExecutor } from '@weft/backend-tensorflow';
 import { inMemoryRing } from '@weft/collectives';
-import { type PhaseRun, type Program, tf } from '@weft/tensor';
+import { javascriptExecutor, type PhaseRun, type Program, tf } from '@weft/tensor';
 import { expect, test } from 'vitest';
 import { gradientBuckets, reduceGradients } from './gradient-buckets.js';
 
@@ -21,7 +20,7 @@ const program: Program = {
 };
 
 function begin(scale: number): Promise<PhaseRun> {
-  const executor = createExecutor(program, { kind: 'javascript', precision: 'fp32', threads: 1 });
+  const executor = javascriptExecutor(program);
   return executor.begin('backward', { scale: Float32Array.of(scale) });
 }
 
@@ -34,8 +33,8 @@ test('every rank ends with the sum of all ranks, bucket by bucket', async () => 
   const groups = inMemoryRing(2);
   const runs = await Promise.all(groups.map(({ rank }) => begin(10 ** rank)));
   const reduced = await Promise.all(groups.map((group, i) => reduceGradients(runs[i]!, buckets, group, () => {})));
-  for (const taken of reduced) {
-    expect(buckets.map(({ name }) => [...(taken[name]?.data ?? [])])).toEqual([
+  for (const host of reduced) {
+    expect(buckets.map(({ name }) => [...(host[name]?.data ?? [])])).toEqual([
       [11, 11, 11, 11],
       [22, 22],
       [33, 33],
@@ -44,7 +43,7 @@ test('every rank ends with the sum of all ranks, bucket by bucket', async () => 
   await Promise.all(groups.map((group) => group.close()));
 });
 
-test('a bucket is on its way while the next one is still being computed', async () => {
+test('a bucket is reduced while the next one is still being computed', async () => {
   const groups = inMemoryRing(2);
   const [run, peer] = await Promise.all([begin(1), begin(1)]);
   const events: string[] = [];
@@ -64,7 +63,7 @@ test('a bucket is on its way while the next one is still being computed', async 
   await Promise.all(groups.map((group) => group.close()));
 });
 
-test('a broken ring ends the wait for further buckets and leaves nothing of the run', async () => {
+test('a broken ring ends the wait for further buckets and abandons the run', async () => {
   const groups = inMemoryRing(2);
   const run = await begin(1);
   let abandoned = false;

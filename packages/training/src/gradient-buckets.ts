@@ -36,7 +36,7 @@ const DEFAULT_BUCKET_BYTES = 16 * 2 ** 20;
 
 /**
  * Fills buckets with whole parameters, last parameter first: the backward pass computes gradients in about that order,
- * so the first bucket is full, and on its way, while most of the pass is still to come. A parameter larger than a bucket
+ * so the first bucket can enter the ring while most of the pass is still to come. A parameter larger than a bucket
  * has one of its own.
  * @param statsLength elements of the task's statistics
  */
@@ -103,11 +103,11 @@ export function unpackGradients(
   context: PhaseContext,
   buckets: readonly GradientBucket[],
 ): (parameter: string) => tf.Tensor {
-  const places = new Map(
+  const locations = new Map(
     buckets.flatMap((bucket) => bucket.entries.map((entry) => [entry.name, { bucket, entry }] as const)),
   );
   return (parameter) => {
-    const { bucket, entry } = places.get(parameter) as { bucket: GradientBucket; entry: BucketEntry };
+    const { bucket, entry } = locations.get(parameter) as { bucket: GradientBucket; entry: BucketEntry };
     const flat = tf.slice1d(bucketInput(context, bucket), entry.offset, elementCount(entry.shape));
     return tf.reshape(flat, [...entry.shape]);
   };

@@ -1,7 +1,7 @@
 import { WeftError } from '@weft/common';
 import type { HostTensor } from '@weft/tensor';
 
-/** Outputs of a phase, by name. They are freed by whoever fetched them. */
+/** Outputs of a phase, by name. The caller of the phase frees them. */
 export type HostTensors = Readonly<Record<string, HostTensor>>;
 
 /** Frees outputs of a phase. */

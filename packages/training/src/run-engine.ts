@@ -8,14 +8,14 @@ import { CheckpointSaver, type CheckpointSaverOptions } from './checkpoint-saver
 import type { GenerationPlan, TrainOutcome, TrainSignals } from './ports.js';
 import { type StatefulProgram, TrainState } from './state.js';
 
-/** What a session is told about its process. */
+/** What a session needs to know of its run and process. */
 export interface ProcessOptions {
   readonly config: RunConfig;
   /** Where the run keeps its files; checkpoints go below it. */
   readonly runDirectory: string;
   /** Processes of the run that share this host's cores; default 1. */
   readonly localWorkers?: number;
-  /** Threads inside one op; default: the run's setting, or this process's share of the cores. */
+  /** Threads inside one op; 0: this process's share of the cores. Default: the run's setting, where 0 means the same. */
   readonly threads?: number;
 }
 
@@ -91,8 +91,8 @@ function chooseEngine({ engine, precision, activationCheckpointing }: RunConfig)
   return 'javascript';
 }
 
-/** Threads inside one op: as wanted, as the run says, or this process's share of the host's cores. */
+/** Threads inside one op: those asked for, the run's setting, or this process's share of the host's cores. */
 function localThreads({ config, localWorkers = 1, threads }: ProcessOptions): number {
-  const wanted = threads ?? config.engine.threadsPerWorker;
-  return wanted > 0 ? wanted : Math.max(1, Math.floor(cpus().length / localWorkers));
+  const requested = threads ?? config.engine.threadsPerWorker;
+  return requested > 0 ? requested : Math.max(1, Math.floor(cpus().length / localWorkers));
 }

@@ -1,7 +1,7 @@
 import { checkpointDirectory } from '@weft/checkpoint';
 import { inMemoryRing } from '@weft/collectives';
 import type { RunConfigInput } from '@weft/config';
-import type { ForwardPass } from '@weft/tasks';
+import type { ForwardPass, TaskParameter, TrainTask } from '@weft/tasks';
 import { temporaryDirectory } from '@weft/testing';
 import { expect, test } from 'vitest';
 import type { GenerationPlan } from './ports.js';
@@ -14,9 +14,10 @@ async function openSession(
   runDirectory: string,
   changes: RunConfigInput = {},
   options: Omit<LinearTaskOptions, 'config'> = {},
+  changeTask: (task: TrainTask) => TrainTask = (task) => task,
 ) {
   const config = linearConfig(changes);
-  const task = linearTask({ config, ...options });
+  const task = changeTask(linearTask({ config, ...options }));
   const session = await TrainingSession.open({ runId: 'linear-1', config, runDirectory }, task);
   const coordinator = new FakeCoordinator();
   const signals = trainSignals();
@@ -85,6 +86,26 @@ test('a checkpoint of other data is refused before it is loaded', async () => {
   await using other = await openSession(directory.path, {}, { identity: 'other data' });
   const state = { kind: 'checkpoint', directory: checkpointDirectory(directory.path, 4) } as const;
   await expect(other.train({ firstStep: 5, state })).rejects.toMatchObject({ code: 'failed_precondition' });
+});
+
+test('a checkpoint of another model is refused, and the difference named', async () => {
+  await using directory = await temporaryDirectory();
+  await using session = await openSession(directory.path);
+  await session.train();
+  const state = { kind: 'checkpoint', directory: checkpointDirectory(directory.path, 4) } as const;
+  const open = (change: (task: TrainTask) => TrainTask) => openSession(directory.path, {}, {}, change);
+  await using smaller = await open((task) => ({ ...task, parameters: task.parameters.slice(0, 1) }));
+  const unknown = 'it holds bias, which the model does not have';
+  await expect(smaller.train({ firstStep: 5, state })).rejects.toThrow(unknown);
+  const renamed = (parameter: TaskParameter) => {
+    const stored = parameter.stored.map((part) => ({ ...part, name: `other/${part.name}` }));
+    return { ...parameter, name: `other/${parameter.name}`, stored };
+  };
+  await using larger = await open((task) => ({
+    ...task,
+    parameters: [...task.parameters, renamed(task.parameters[0]!)],
+  }));
+  await expect(larger.train({ firstStep: 5, state })).rejects.toThrow('it lacks other/weights');
 });
 
 test('a run may begin with the weights of another one, and takes its first step from there', async () => {

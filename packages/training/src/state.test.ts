@@ -1,23 +1,20 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { createExecutor } from '@weft/backend-tensorflow';
 import { checkpointDirectory, writeManifest, writeShard } from '@weft/checkpoint';
 import { type RunConfig, resolveRunConfig } from '@weft/config';
 import { recipeInput } from '@weft/recipes';
 import { taskOf } from '@weft/tasks';
-import type { Executor } from '@weft/tensor';
+import { type Executor, javascriptExecutor } from '@weft/tensor';
+import { type TemporaryDirectory, temporaryDirectory } from '@weft/testing';
 import { afterAll, describe, expect, it } from 'vitest';
 import { expertProgram } from './moe/expert-program.js';
 import { initialiseFrom, type StatefulProgram } from './state.js';
 import { syntheticBatch } from './testing/synthetic-batch.js';
 import { trainProgram } from './train-program.js';
 
-const folders: string[] = [];
+const folders: TemporaryDirectory[] = [];
 const executors: Executor[] = [];
 afterAll(async () => {
   for (const executor of executors) await executor.dispose();
-  for (const folder of folders) await rm(folder, { recursive: true });
+  for (const folder of folders) await folder.remove();
 });
 
 const moe = { experts: 3, everyLayers: 2, capacityFactor: 'dropless', loadBalanceWeight: 0, routerZWeight: 0 };
@@ -33,17 +30,17 @@ const sparse = configOf({ moe });
 
 /** A checkpoint that holds what the programs hold after their start from a seed, without moments. */
 async function checkpointOf({ parameters }: StatefulProgram, seed: number): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'weft-initial-weights-'));
+  const folder = await temporaryDirectory();
   folders.push(folder);
-  const directory = checkpointDirectory(folder, 4);
+  const directory = checkpointDirectory(folder.path, 4);
   const tensors = parameters.map((spec) => ({ name: spec.name, shape: spec.shape, data: spec.initialValue(seed) }));
   const file = await writeShard({ directory, rank: 0, worldSize: 1, tensors });
   await writeManifest(directory, { runId: 'dense', step: 4, nextSequence: 16, config: dense, files: [file] });
   return directory;
 }
 
-async function begun(program: StatefulProgram, directory: string): Promise<Executor> {
-  const executor = createExecutor(program, { kind: 'javascript', precision: 'fp32', threads: 1 });
+async function beginFrom(program: StatefulProgram, directory: string): Promise<Executor> {
+  const executor = javascriptExecutor(program);
   executors.push(executor);
   await initialiseFrom(executor, program, 9, directory);
   return executor;
@@ -63,7 +60,7 @@ describe('a sparse run that begins from a dense checkpoint', () => {
   const [denseProgram, sparseProgram] = [trainProgram(taskOf(dense), dense), trainProgram(taskOf(sparse), sparse)];
 
   it('has copies of the dense feed-forward as experts, a fresh router, and all else as it was', async () => {
-    const executor = await begun(sparseProgram, await checkpointOf(denseProgram, 5));
+    const executor = await beginFrom(sparseProgram, await checkpointOf(denseProgram, 5));
     for (const matrix of ['gate', 'up', 'down']) {
       const twin = spec(denseProgram, `decoder/layers/1/feedForward/${matrix}`).initialValue(5);
       const experts = await read(executor, `decoder/layers/1/experts/${matrix}`);
@@ -80,7 +77,7 @@ describe('a sparse run that begins from a dense checkpoint', () => {
   it('begins with the loss of the dense model', async () => {
     const directory = await checkpointOf(denseProgram, 5);
     const loss = async (program: typeof sparseProgram, config: RunConfig) => {
-      const executor = await begun(program, directory);
+      const executor = await beginFrom(program, directory);
       const outputs = await executor.run('gradients', syntheticBatch(config, 3));
       const [bucket] = program.buckets;
       const lossSum = outputs['bucket/0']?.data[bucket?.gradientLength ?? 0] ?? Number.NaN;
@@ -93,7 +90,7 @@ describe('a sparse run that begins from a dense checkpoint', () => {
 
   it('reads on an expert worker only its experts', async () => {
     const directory = await checkpointOf(denseProgram, 5);
-    const executor = await begun(expertProgram(sparse, { first: 1, end: 3 }), directory);
+    const executor = await beginFrom(expertProgram(sparse, { first: 1, end: 3 }), directory);
     const twin = spec(denseProgram, 'decoder/layers/1/feedForward/up').initialValue(5);
     expect(await read(executor, 'decoder/layers/1/experts/up')).toEqual(Float32Array.from([...twin, ...twin]));
   });
@@ -101,17 +98,17 @@ describe('a sparse run that begins from a dense checkpoint', () => {
 
 it('a run may begin from a checkpoint of its own kind, routers included, and from no other', async () => {
   const [denseProgram, sparseProgram] = [trainProgram(taskOf(dense), dense), trainProgram(taskOf(sparse), sparse)];
-  const executor = await begun(denseProgram, await checkpointOf(denseProgram, 5));
+  const executor = await beginFrom(denseProgram, await checkpointOf(denseProgram, 5));
   const norm = 'decoder/layers/0/attention/query';
   expect(await read(executor, norm)).toEqual(spec(denseProgram, norm).initialValue(5));
 
   const routers = { ...sparseProgram, parameters: sparseProgram.parameters.filter(({ shape }) => shape.length < 3) };
-  await expect(begun(denseProgram, await checkpointOf(routers, 5))).rejects.toThrow(
+  await expect(beginFrom(denseProgram, await checkpointOf(routers, 5))).rejects.toThrow(
     /cannot begin from checkpoint .*: it lacks decoder\/layers\/1\/feedForward\/gate/,
   );
   const wide = configOf({ feedForwardWidth: 100 });
   const wider = trainProgram(taskOf(wide), wide);
-  await expect(begun(wider, await checkpointOf(denseProgram, 5))).rejects.toThrow(
+  await expect(beginFrom(wider, await checkpointOf(denseProgram, 5))).rejects.toThrow(
     'decoder/layers/0/feedForward/gate is [32, 96] there and [32, 100] in the model',
   );
 });

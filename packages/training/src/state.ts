@@ -11,14 +11,14 @@ export interface StatefulProgram extends Program {
   readonly layout: CheckpointLayout;
 }
 
-/** What of a program's state a checkpoint holds, and how. */
+/** Which tensors of a program's state go into checkpoints, and under which names. */
 export interface CheckpointLayout {
   readonly tensors: readonly StoredState[];
   /** Whether a tensor of a checkpoint belongs to another process of the run. */
   readonly isRemote: (storedName: string) => boolean;
 }
 
-/** A parameter, or a moment of one, and the tensors of a checkpoint that it lies in. */
+/** A parameter, or a moment of one, and the tensors of a checkpoint that store it. */
 export interface StoredState {
   readonly name: string;
   readonly shape: readonly number[];
@@ -54,10 +54,10 @@ export interface TrainStateOptions {
   readonly check?: ((manifest: Manifest, directory: string) => void) | undefined;
 }
 
-/** The parameters and moments in the engine: brings them to where a generation begins, and knows which step they are of. */
+/** The parameters and moments in the engine, and the step after which they are. */
 export class TrainState {
   readonly #options: TrainStateOptions;
-  /** The step after which the engine's state is; undefined while there is none. */
+  /** Undefined while there is no state, or none that is whole. */
   #step: number | undefined;
 
   constructor(options: TrainStateOptions) {
@@ -70,7 +70,7 @@ export class TrainState {
   }
 
   /**
-   * Keeps, initialises or loads the state, as the plan says.
+   * Keeps, initialises or loads the state, according to the plan.
    * @throws `failed_precondition` when the plan goes on from memory and this process has another state or none;
    *         what reading a checkpoint throws.
    */

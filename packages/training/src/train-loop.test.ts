@@ -1,6 +1,6 @@
-import { createExecutor } from '@weft/backend-tensorflow';
 import { inMemoryRing } from '@weft/collectives';
 import { deferred, WeftError } from '@weft/common';
+import { javascriptExecutor } from '@weft/tensor';
 import { expect, test } from 'vitest';
 import type { GenerationPlan } from './ports.js';
 import { initialiseState } from './state.js';
@@ -20,7 +20,7 @@ async function openLoop({ plan, everySteps = 100, evaluation }: Changes = {}) {
   const config = linearConfig({ checkpoint: { everySteps }, ...(evaluation === undefined ? {} : { evaluation }) });
   const task = linearTask({ config });
   const program = trainProgram(task, config);
-  const executor = createExecutor(program, { kind: 'javascript', precision: 'fp32', threads: 1 });
+  const executor = javascriptExecutor(program);
   await initialiseState(executor, program, config.seed);
   const coordinator = new FakeCoordinator();
   const signals = trainSignals();

@@ -119,7 +119,7 @@ function measure(buckets: readonly GradientBucket[], context: PhaseContext): Rec
   return { ...means, lossTokens, ...(stats === undefined ? {} : { stats }) };
 }
 
-/** The norm comes in from outside: with expert workers it is that of the whole model, of which this rank holds a part. */
+/** The norm is an input: with expert workers it is that of the whole model, and this rank has a part of the gradients. */
 function applyUpdate(
   { parameters }: TrainTask,
   { optimizer, steps }: UpdateConfig,

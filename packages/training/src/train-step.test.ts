@@ -1,9 +1,8 @@
-import { createExecutor } from '@weft/backend-tensorflow';
 import { inMemoryRing, type ProcessGroup } from '@weft/collectives';
 import { deferred } from '@weft/common';
 import type { RunConfig } from '@weft/config';
 import type { TrainTask } from '@weft/tasks';
-import type { Executor } from '@weft/tensor';
+import { type Executor, javascriptExecutor } from '@weft/tensor';
 import { expect, test } from 'vitest';
 import { initialiseState } from './state.js';
 import { FakeCoordinator } from './testing/fake-coordinator.js';
@@ -14,7 +13,7 @@ import { trainStep } from './train-step.js';
 /** One rank with the linear task on the JavaScript engine, and a note of the phases it runs. */
 async function openRank(config: RunConfig, group = inMemoryRing(1)[0]!, task: TrainTask = linearTask({ config })) {
   const program = trainProgram(task, config);
-  const executor = createExecutor(program, { kind: 'javascript', precision: 'fp32', threads: 1 });
+  const executor = javascriptExecutor(program);
   await initialiseState(executor, program, config.seed);
   const phases: string[] = [];
   const noted: Executor = {
@@ -50,7 +49,7 @@ test('a step computes its microbatches in order, votes, and applies once it is d
   rank.coordinator.decide = () => decision.promise;
   const before = await rank.state();
   const step = rank.step(1);
-  await expect.poll(() => rank.coordinator.votes.length).toBe(1);
+  await expect.poll(() => rank.coordinator.votes.length, { interval: 1 }).toBe(1);
   expect(rank.phases).toEqual(['gradients', 'begin accumulate', 'measure']);
   expect(await rank.state()).toEqual(before);
 

@@ -1,10 +1,9 @@
 import { join } from 'node:path';
-import { SOURCES } from '@weft/common';
+import { bytes, count, SOURCES } from '@weft/common';
 import { fetchDemo } from '@weft/data';
+import { shortPath } from '@weft/files';
 import type { CommandContext } from '../context.js';
 import { DataDisplay } from '../data/data-display.js';
-import { bytes, count } from '../format.js';
-import { shortPath } from '../home.js';
 import { EXIT } from '../report-error.js';
 import { say } from '../terminal.js';
 

@@ -1,10 +1,9 @@
-import { SOURCES } from '@weft/common';
+import { count, plural, SOURCES } from '@weft/common';
 import { indexDataset } from '@weft/data';
+import { shortPath } from '@weft/files';
 import type { CommandContext } from '../context.js';
 import { withDataCures } from '../data/check-data.js';
 import { DataDisplay } from '../data/data-display.js';
-import { count, plural } from '../format.js';
-import { shortPath } from '../home.js';
 import { EXIT } from '../report-error.js';
 import { resolveRun, withAbsolutePaths } from '../resolve-run.js';
 import { say } from '../terminal.js';

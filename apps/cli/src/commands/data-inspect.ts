@@ -1,11 +1,10 @@
-import { SOURCES } from '@weft/common';
+import { bytes, count, percent, SOURCES } from '@weft/common';
 import { type DatasetSummary, inspectDataset } from '@weft/data';
+import { shortPath } from '@weft/files';
 import type { SequenceName } from '../arguments.js';
 import type { CommandContext } from '../context.js';
 import { withDataCures } from '../data/check-data.js';
 import { DataDisplay } from '../data/data-display.js';
-import { bytes, count, percent } from '../format.js';
-import { shortPath } from '../home.js';
 import { EXIT } from '../report-error.js';
 import { resolveRun, withAbsolutePaths } from '../resolve-run.js';
 import { type Line, paint, span } from '../spans.js';

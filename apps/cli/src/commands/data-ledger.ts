@@ -1,16 +1,14 @@
-import { SOURCES, WeftError } from '@weft/common';
+import { recordsOf, withRun } from '@weft/client';
+import { count, decimal, plural, SOURCES, WeftError } from '@weft/common';
 import type { RunConfig } from '@weft/config';
 import { ledgerRecords, type RunRecord, replay } from '@weft/coordination';
 import { isHeldOut, Ledger, type LedgerEntry } from '@weft/mixture';
 import type { SequenceName } from '../arguments.js';
 import type { CommandContext } from '../context.js';
-import { count, decimal, plural } from '../format.js';
 import { ledgerProblems } from '../ledger/problems.js';
 import { consumptionsOf, sequencesOfStep } from '../ledger/questions.js';
 import { heldOutOf, sourceSizes } from '../ledger/source-sizes.js';
 import { EXIT } from '../report-error.js';
-import { withRun } from '../runs/look-up.js';
-import { recordsOf } from '../runs/run-logs.js';
 import { type Line, paint, span } from '../spans.js';
 import { facts, table } from '../table.js';
 import { say, type Terminal } from '../terminal.js';

@@ -1,9 +1,8 @@
-import { assertNever, SOURCES } from '@weft/common';
+import { assertNever, bytes, count, large, plural, SOURCES } from '@weft/common';
 import type { RunConfig } from '@weft/config';
 import { countParameters } from '@weft/model';
 import type { CommandContext } from '../context.js';
 import { type DerivedFacts, derivedFacts } from '../derived-facts.js';
-import { bytes, count, large, plural } from '../format.js';
 import { sourceSentence } from '../learning-rate/describe.js';
 import { EXIT } from '../report-error.js';
 import { type Line, paint, span } from '../spans.js';

@@ -1,9 +1,8 @@
 import { hostname } from 'node:os';
-import { temporaryDirectory } from '@weft/testing';
+import { RunLog, temporaryDirectory, timeAt } from '@weft/testing';
 import { describe, expect, it } from 'vitest';
 import { main } from '../main.js';
 import { recordedTerminal } from '../testing/fixtures.js';
-import { RunLog, timeAt } from '../testing/run-log.js';
 import { trainedOn } from './resume.js';
 
 async function weft(home: string, ...argv: string[]) {

@@ -1,11 +1,10 @@
+import { listRuns, recordsOf, withRun } from '@weft/client';
+import { age, decimal, duration } from '@weft/common';
 import { hasEnded, type RunView } from '@weft/contracts';
 import type { CommandContext } from '../context.js';
-import { age, decimal, duration } from '../format.js';
 import { storyOf } from '../history/story.js';
 import { statusStyle } from '../progress/render-bar.js';
 import { EXIT } from '../report-error.js';
-import { allRuns, withRun } from '../runs/look-up.js';
-import { recordsOf } from '../runs/run-logs.js';
 import { clip, type Line, paint, span } from '../spans.js';
 import { table } from '../table.js';
 import { say, type Terminal } from '../terminal.js';
@@ -17,7 +16,7 @@ export async function history(context: CommandContext, text: string | undefined)
 
 async function ended(context: CommandContext): Promise<number> {
   const { terminal, json } = context;
-  const { runs } = await allRuns(context);
+  const { runs } = await listRuns(context);
   const latestFirst = runs.filter(hasEnded).toSorted((a, b) => b.updatedAtMs - a.updatedAtMs);
   if (json) say(terminal, JSON.stringify({ runs: latestFirst }));
   else if (latestFirst.length === 0) say(terminal, 'No run has ended yet.');

@@ -44,9 +44,9 @@ export async function launch(context: CommandContext, recipe: string, options: L
     workersHere: options.local === true ? config.workers : options.local,
     expertWorkersHere: config.expertWorkers,
     detach: options.detach === true,
-    begin: async ({ client, isHere }, display) => {
+    begin: async ({ client, sharesFiles }, display) => {
       const { terminal, json } = context;
-      const run = await client.launch(isHere ? configHere : config);
+      const run = await client.launch(sharesFiles ? configHere : config);
       const { runId, directory } = run;
       const queued = run.status === 'queued' ? { position: run.queuePosition, startsAtMs: run.expectedStartMs } : {};
       if (json) say(terminal, JSON.stringify({ type: 'launched', runId, directory, ...queued }));

@@ -1,5 +1,6 @@
 import { basename } from 'node:path';
 import { UsageError, WeftError } from '@weft/common';
+import { shortPath } from '@weft/files';
 import {
   type At,
   type FitReport,
@@ -17,7 +18,6 @@ import {
   writeFitFile,
 } from '@weft/scaling';
 import type { CommandContext } from '../context.js';
-import { shortPath } from '../home.js';
 import { readText } from '../learning-rate/load-law.js';
 import { renderFit } from '../learning-rate/render-fit.js';
 import { writeOutput } from '../learning-rate/write-output.js';

@@ -1,4 +1,5 @@
 import { UsageError } from '@weft/common';
+import { shortPath } from '@weft/files';
 import {
   type At,
   formula,
@@ -9,9 +10,7 @@ import {
   parameterCounts,
   predict,
 } from '@weft/scaling';
-
 import type { CommandContext } from '../context.js';
-import { shortPath } from '../home.js';
 import { intervalText, outsideText, placeText, rate, valueText } from '../learning-rate/describe.js';
 import { loadLaw } from '../learning-rate/load-law.js';
 

@@ -1,10 +1,9 @@
+import { listRuns, readMetrics } from '@weft/client';
+import { age, decimal } from '@weft/common';
 import type { MetricsRow, RunView } from '@weft/contracts';
 import type { CommandContext } from '../context.js';
-import { age, decimal } from '../format.js';
 import { statusStyle } from '../progress/render-bar.js';
 import { EXIT } from '../report-error.js';
-import { allRuns } from '../runs/look-up.js';
-import { readMetrics } from '../runs/run-files.js';
 import { clip, type Line, paint, span } from '../spans.js';
 import { table } from '../table.js';
 import { say } from '../terminal.js';
@@ -17,7 +16,7 @@ interface Row {
 /** `weft ls`: every run, the newest first. */
 export async function ls(context: CommandContext): Promise<number> {
   const { terminal, json } = context;
-  const { runs, unreadable } = await allRuns(context);
+  const { runs, unreadable } = await listRuns(context);
   const rows = await Promise.all(
     runs.toReversed().map(async (run) => ({
       run,

@@ -1,9 +1,9 @@
+import type { Destination, QueueClient, QueuedView } from '@weft/client';
+import { chooseRun } from '@weft/client';
 import { UsageError, WeftError } from '@weft/common';
 import type { CommandContext } from '../context.js';
-import type { Destination, QueueClient, QueuedView } from '../queue/queue-client.js';
 import { withQueue } from '../queue/with-queue.js';
 import { EXIT } from '../report-error.js';
-import { chooseRun } from '../runs/choose-run.js';
 import { say } from '../terminal.js';
 
 export interface MoveOptions {

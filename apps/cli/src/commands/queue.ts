@@ -1,7 +1,7 @@
+import type { QueuedView, QueueView } from '@weft/client';
+import { plural } from '@weft/common';
 import type { CommandContext } from '../context.js';
-import { plural } from '../format.js';
 import { expectedStart } from '../queue/expected-start.js';
-import type { QueuedView, QueueView } from '../queue/queue-client.js';
 import { withQueue } from '../queue/with-queue.js';
 import { EXIT } from '../report-error.js';
 import { clip, type Line, paint, type Style, span } from '../spans.js';

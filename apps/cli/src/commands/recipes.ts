@@ -1,6 +1,6 @@
+import { count, large } from '@weft/common';
 import { recipe, recipes } from '@weft/recipes';
 import type { CommandContext } from '../context.js';
-import { count, large } from '../format.js';
 import { EXIT } from '../report-error.js';
 import { paint, span } from '../spans.js';
 import { table } from '../table.js';

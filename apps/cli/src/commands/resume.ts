@@ -1,14 +1,11 @@
 import { hostname } from 'node:os';
+import { chooseRun, findCoordinator, noCoordinator, readRun, readRunRecords, runIdsOf, withLogs } from '@weft/client';
 import { UsageError, WeftError } from '@weft/common';
 import { type RunConfig, resolveRunConfig } from '@weft/config';
 import type { RunView } from '@weft/contracts';
 import { type RunRecord, replay } from '@weft/coordination';
 import type { CommandContext } from '../context.js';
 import { refuseBoth } from '../refuse-both.js';
-import { chooseRun } from '../runs/choose-run.js';
-import { findCoordinator, noCoordinator } from '../runs/find-coordinator.js';
-import { readRun, runIdsOf } from '../runs/run-files.js';
-import { readRunRecords, withLogs } from '../runs/run-logs.js';
 import { withCluster } from '../runs/with-cluster.js';
 import { say } from '../terminal.js';
 

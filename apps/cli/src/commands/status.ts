@@ -1,15 +1,12 @@
-import { SOURCES } from '@weft/common';
+import { type ProgressView, RunProgress, recentMetrics, withRun } from '@weft/client';
+import { age, count, decimal, duration, percent, SOURCES } from '@weft/common';
 import type { RunView } from '@weft/contracts';
+import { shortPath } from '@weft/files';
 import type { CommandContext } from '../context.js';
-import { age, count, decimal, duration, percent } from '../format.js';
-import { shortPath } from '../home.js';
 import { expertFacts } from '../progress/expert-metrics.js';
 import { statusStyle } from '../progress/render-bar.js';
-import { type ProgressView, RunProgress } from '../progress/run-progress.js';
 import { expectedStart } from '../queue/expected-start.js';
 import { EXIT } from '../report-error.js';
-import { withRun } from '../runs/look-up.js';
-import { recentMetrics } from '../runs/recent-metrics.js';
 import { checkpointPath, nextSteps } from '../runs/render-summary.js';
 import { type Line, paint, type Span, span } from '../spans.js';
 import { facts } from '../table.js';

@@ -1,8 +1,8 @@
+import { withRun } from '@weft/client';
 import { WeftError } from '@weft/common';
 import { hasEnded, type RunView } from '@weft/contracts';
 import type { CommandContext } from '../context.js';
 import { EXIT } from '../report-error.js';
-import { withRun } from '../runs/look-up.js';
 import { say } from '../terminal.js';
 
 /** `weft stop`: asks for the end of a run and waits until it has come. */

@@ -1,12 +1,9 @@
+import { followRun, RunProgress, recentMetrics, runSentence, withRun } from '@weft/client';
 import { hasEnded, type RunView } from '@weft/contracts';
 import type { CommandContext } from '../context.js';
 import { Interrupts } from '../interrupts.js';
 import { createDisplay } from '../progress/display.js';
-import { RunProgress } from '../progress/run-progress.js';
 import { EXIT } from '../report-error.js';
-import { followRun, runSentence } from '../runs/follow-run.js';
-import { withRun } from '../runs/look-up.js';
-import { recentMetrics } from '../runs/recent-metrics.js';
 import { exitCodeOf, renderSummary, summaryOf } from '../runs/render-summary.js';
 import { paint } from '../spans.js';
 import { asTyped, say } from '../terminal.js';
@@ -26,7 +23,7 @@ export async function watch(context: CommandContext, text: string): Promise<numb
     let progress: RunProgress;
     try {
       if (!json) display.event(runSentence(run));
-      progress = await followRun({ client, runId: run.runId, display, signal: interrupts.first });
+      progress = await followRun({ client, runId: run.runId, observer: display, signal: interrupts.first });
     } finally {
       interrupts.close();
       display.close();

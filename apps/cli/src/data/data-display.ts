@@ -1,7 +1,6 @@
-import { type Clock, systemClock } from '@weft/common';
+import { bytes, type Clock, count, percent, systemClock } from '@weft/common';
 import type { DataProgress } from '@weft/data';
 import type { CommandContext } from '../context.js';
-import { bytes, count, percent } from '../format.js';
 import { clip, paint, span } from '../spans.js';
 import { say } from '../terminal.js';
 

@@ -1,7 +1,6 @@
-import { WEFT_VERSION, WeftError } from '@weft/common';
+import { findCoordinator } from '@weft/client';
+import { plural, WEFT_VERSION, WeftError } from '@weft/common';
 import type { CommandContext } from '../context.js';
-import { plural } from '../format.js';
-import { findCoordinator } from '../runs/find-coordinator.js';
 import type { Check } from './check.js';
 
 /** The coordinator of this home, or the one that was named, and its workers. */

@@ -1,10 +1,9 @@
 import { access } from 'node:fs/promises';
 import { join } from 'node:path';
-import { SOURCES, WeftError } from '@weft/common';
+import { count, SOURCES, WeftError } from '@weft/common';
 import { Dataset } from '@weft/data';
+import { shortPath } from '@weft/files';
 import { recipe } from '@weft/recipes';
-import { count } from '../format.js';
-import { shortPath } from '../home.js';
 import { withAbsolutePaths } from '../resolve-run.js';
 import type { Check } from './check.js';
 

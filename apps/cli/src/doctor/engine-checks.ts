@@ -1,7 +1,7 @@
 import { createExecutor, describeNativeLibrary } from '@weft/backend-tensorflow';
 import { WeftError } from '@weft/common';
+import { shortPath } from '@weft/files';
 import { type Program, tf } from '@weft/tensor';
-import { shortPath } from '../home.js';
 import type { Check } from './check.js';
 
 /** A product of two matrices through the whole engine: record, compile, run. */

@@ -3,9 +3,8 @@ import { access, constants, stat, statfs } from 'node:fs/promises';
 import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
-import { WEFT_VERSION } from '@weft/common';
-import { bytes, plural } from '../format.js';
-import { shortPath } from '../home.js';
+import { bytes, plural, WEFT_VERSION } from '@weft/common';
+import { shortPath } from '@weft/files';
 import type { Check } from './check.js';
 
 const run = promisify(execFile);

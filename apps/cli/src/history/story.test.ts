@@ -1,5 +1,5 @@
+import { RunLog, timeAt } from '@weft/testing';
 import { describe, expect, it } from 'vitest';
-import { RunLog, timeAt } from '../testing/run-log.js';
 import { storyOf } from './story.js';
 
 const failure = { code: 'internal', message: 'the engine choked', cure: null } as const;

@@ -1,6 +1,5 @@
-import { assertNever } from '@weft/common';
+import { assertNever, decimal, duration, plural } from '@weft/common';
 import type { RunRecord } from '@weft/coordination';
-import { decimal, duration, plural } from '../format.js';
 import type { Style } from '../spans.js';
 
 /** One thing that happened to a run. */

@@ -1,6 +1,6 @@
+import { large } from '@weft/common';
 import type { LearningRateSource } from '@weft/config';
 import { type FitReport, type Interval, levelText, type PowerLaw, type Prediction, SYMBOLS } from '@weft/scaling';
-import { large } from '../format.js';
 
 /** 2.211e-5: a rate as people compare them. */
 export const rate = (value: number): string => value.toExponential(3);

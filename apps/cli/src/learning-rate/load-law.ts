@@ -1,8 +1,7 @@
 import { readFile, stat } from 'node:fs/promises';
-import { WeftError } from '@weft/common';
+import { bytes, WeftError } from '@weft/common';
+import { Home } from '@weft/files';
 import { type PowerLaw, prior, readFitFile } from '@weft/scaling';
-import { bytes } from '../format.js';
-import { pathFromHome } from '../home.js';
 
 /**
  * A published law by its name, or the law of a fit file.
@@ -11,7 +10,7 @@ import { pathFromHome } from '../home.js';
  */
 export async function loadLaw(nameOrFile: string, home: string): Promise<PowerLaw> {
   if (!/[/\\]|\.json$/.test(nameOrFile)) return prior(nameOrFile);
-  return readFitFile(await readText(pathFromHome(nameOrFile, home), 'fit file'), nameOrFile);
+  return readFitFile(await readText(new Home(home).resolvePath(nameOrFile), 'fit file'), nameOrFile);
 }
 
 /** A fit of the largest sweep has a few megabytes. */

@@ -1,3 +1,4 @@
+import { decimal, large } from '@weft/common';
 import {
   type FitReport,
   formula,
@@ -8,7 +9,6 @@ import {
   type Prediction,
   predict,
 } from '@weft/scaling';
-import { decimal, large } from '../format.js';
 import { type Line, type Span, span } from '../spans.js';
 import { type Column, facts, table } from '../table.js';
 import { estimatePairs, intervalText, placeText, rate, valueText } from './describe.js';

@@ -1,8 +1,8 @@
 import { SOURCES } from '@weft/common';
 import { ledgerRecords } from '@weft/coordination';
 import { Ledger } from '@weft/mixture';
+import { RunLog } from '@weft/testing';
 import { expect, it } from 'vitest';
-import { RunLog } from '../testing/run-log.js';
 import { consumptionsOf, sequencesOfStep } from './questions.js';
 
 const { records, config } = new RunLog().committed(1, 40);

@@ -3,11 +3,11 @@ import { closeSync, openSync } from 'node:fs';
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemClock, WeftError } from '@weft/common';
+import { Home, shortPath } from '@weft/files';
 import type { CommandContext } from '../context.js';
-import { logsDirectory, shortPath } from '../home.js';
 import { EXIT } from '../report-error.js';
 import { say } from '../terminal.js';
-import { WEFT_SCRIPT } from './local-process.js';
+import { WEFT_SCRIPT } from '../weft-script.js';
 
 const POLL_MS = 100;
 
@@ -17,8 +17,11 @@ const POLL_MS = 100;
  */
 export async function launchInBackground(context: CommandContext, args: readonly string[]): Promise<number> {
   const { terminal, home, json } = context;
-  await mkdir(logsDirectory(home), { recursive: true });
-  const logFile = join(logsDirectory(home), `${new Date().toISOString().replaceAll(/[:.]/g, '')}-detached.log`);
+  await mkdir(new Home(home).logsDirectory, { recursive: true });
+  const logFile = join(
+    new Home(home).logsDirectory,
+    `${new Date().toISOString().replaceAll(/[:.]/g, '')}-detached.log`,
+  );
   const log = openSync(logFile, 'a');
   const child = spawn(process.execPath, [WEFT_SCRIPT, ...args, '--json', '--home', home], {
     stdio: ['ignore', log, log],

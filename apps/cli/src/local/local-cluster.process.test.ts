@@ -1,12 +1,17 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Home, readCoordinatorFile } from '@weft/files';
+import { LocalLauncher } from '@weft/launch';
 import { temporaryDirectory } from '@weft/testing';
 import { describe, expect, it } from 'vitest';
-import { readCoordinatorFile } from '../runs/find-coordinator.js';
-import { LocalCluster } from './local-cluster.js';
+import { WEFT_SCRIPT } from '../weft-script.js';
 
-const start = (home: string, workers: number, said: string[] = [], signal = new AbortController().signal) =>
-  LocalCluster.start({ home, workers, env: process.env, onProgress: (sentence) => said.push(sentence), signal });
+const start = (home: string, workers: number, progress: string[] = [], signal = new AbortController().signal) =>
+  new LocalLauncher({ home, script: WEFT_SCRIPT, env: process.env }).start({
+    workers,
+    onProgress: (sentence) => progress.push(sentence),
+    signal,
+  });
 
 describe('a local cluster', () => {
   it('is ready when every worker has registered, and gone when it is closed', async () => {
@@ -20,8 +25,8 @@ describe('a local cluster', () => {
     ]);
     await expect(start(home.path, 1)).rejects.toMatchObject({ code: 'already_exists' });
     await cluster.close();
-    expect(await cluster.breakdown()).toMatchObject({ message: expect.stringMatching(/^the coordinator ended/) });
-    expect(await readCoordinatorFile(home.path)).toBeUndefined();
+    expect(await cluster.failure()).toMatchObject({ message: expect.stringMatching(/^the coordinator ended/) });
+    expect(await readCoordinatorFile(new Home(home.path))).toBeUndefined();
   });
 
   it('that is given up while it starts leaves nothing behind', async () => {
@@ -30,7 +35,7 @@ describe('a local cluster', () => {
     const starting = start(home.path, 2, [], givingUp.signal);
     setTimeout(() => givingUp.abort(), 100);
     await expect(starting).rejects.toMatchObject({ code: 'cancelled' });
-    expect(await readCoordinatorFile(home.path)).toBeUndefined();
+    expect(await readCoordinatorFile(new Home(home.path))).toBeUndefined();
   });
 
   it('that cannot start says why, in the words of the process that died', async () => {

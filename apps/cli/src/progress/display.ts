@@ -1,18 +1,11 @@
-import type { MetricsRow } from '@weft/contracts';
+import type { RunObserver } from '@weft/client';
 import type { Terminal } from '../terminal.js';
 import { JsonDisplay } from './json-display.js';
 import { PlainDisplay } from './plain-display.js';
-import type { RunProgress } from './run-progress.js';
 import { TerminalDisplay } from './terminal-display.js';
 
 /** Shows a run while it goes: redrawn on a terminal, as lines in a log, or as JSON for a program. */
-export interface Display {
-  /** A sentence worth a line of its own, such as "worker lost, generation 2". */
-  event(text: string): void;
-  /** A step was added to the progress. */
-  step(progress: RunProgress, metrics: MetricsRow): void;
-  /** The run changed otherwise. */
-  refresh(progress: RunProgress): void;
+export interface Display extends RunObserver {
   /** Leaves the terminal clean for what is printed next. */
   close(): void;
 }

@@ -1,9 +1,9 @@
-import { FakeClock } from '@weft/testing';
+import { RunProgress } from '@weft/client';
+import { exampleRun, exampleStep, FakeClock, timeMsOfStep } from '@weft/testing';
 import { afterEach, describe, expect, it } from 'vitest';
-import { exampleRun, exampleStep, recordedTerminal, screenOf, timeMsOfStep } from '../testing/fixtures.js';
+import { recordedTerminal, screenOf } from '../testing/fixtures.js';
 import { createDisplay } from './display.js';
 import { PlainDisplay } from './plain-display.js';
-import { RunProgress } from './run-progress.js';
 import { TerminalDisplay } from './terminal-display.js';
 
 const open: { close(): void }[] = [];

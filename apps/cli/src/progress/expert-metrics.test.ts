@@ -1,9 +1,9 @@
+import { RunProgress } from '@weft/client';
 import { parseMetricsRow } from '@weft/contracts';
+import { exampleRun, exampleStep } from '@weft/testing';
 import { expect, it } from 'vitest';
 import { renderStatus } from '../commands/status.js';
 import type { Line } from '../spans.js';
-import { exampleRun, exampleStep } from '../testing/fixtures.js';
-import { RunProgress } from './run-progress.js';
 
 const textOf = (line: Line) => line.map(({ text }) => text).join('');
 const layer = (number: number, imbalance: number) => ({

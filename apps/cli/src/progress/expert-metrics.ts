@@ -1,5 +1,5 @@
+import { bytes, duration, percent } from '@weft/common';
 import type { MoeReport } from '@weft/contracts';
-import { bytes, duration, percent } from '../format.js';
 
 /** A line for every MoE layer, and one for the exchange with the expert workers where there was one. */
 export function expertFacts({ layers, ...exchange }: MoeReport): [string, string][] {

@@ -1,7 +1,7 @@
+import type { RunProgress } from '@weft/client';
 import type { MetricsRow } from '@weft/contracts';
 import { say, type Terminal } from '../terminal.js';
 import type { Display } from './display.js';
-import type { RunProgress } from './run-progress.js';
 
 /** One JSON object per line: `{type: 'step', …}`, `{type: 'event', …}`; the caller adds the first and the last. */
 export class JsonDisplay implements Display {

@@ -1,9 +1,9 @@
+import type { RunProgress } from '@weft/client';
 import { type Clock, systemClock } from '@weft/common';
 import type { MetricsRow } from '@weft/contracts';
 import { say, type Terminal } from '../terminal.js';
 import type { Display } from './display.js';
 import { plainInterval, renderPlainStep } from './render-plain.js';
-import type { RunProgress } from './run-progress.js';
 
 /** A slow run still says something this often. */
 const LONGEST_SILENCE_MS = 30_000;

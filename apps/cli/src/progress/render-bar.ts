@@ -1,9 +1,8 @@
-import { SOURCES } from '@weft/common';
+import type { ProgressView } from '@weft/client';
+import { count, decimal, duration, percent, plural, SOURCES } from '@weft/common';
 import type { RunView } from '@weft/contracts';
-import { count, decimal, duration, percent, plural } from '../format.js';
 import type { Line, Span, Style } from '../spans.js';
 import { clip, span, widthOf } from '../spans.js';
-import type { ProgressView } from './run-progress.js';
 
 const SPARKS = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 const WIDEST_BAR = 40;

@@ -1,7 +1,6 @@
-import { SOURCES } from '@weft/common';
-import { count, decimal, duration } from '../format.js';
+import type { ProgressView } from '@weft/client';
+import { count, decimal, duration, SOURCES } from '@weft/common';
 import { trendMark } from './render-bar.js';
-import type { ProgressView } from './run-progress.js';
 
 /** Lines a log gets over a whole run, roughly. */
 const LINES_PER_RUN = 20;

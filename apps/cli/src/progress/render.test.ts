@@ -1,9 +1,9 @@
+import { RunProgress } from '@weft/client';
+import { exampleRun, exampleStep, timeMsOfStep } from '@weft/testing';
 import { describe, expect, it } from 'vitest';
 import { widthOf } from '../spans.js';
-import { exampleRun, exampleStep, timeMsOfStep } from '../testing/fixtures.js';
 import { renderBlock, sparkline, trendMark } from './render-bar.js';
 import { plainInterval, renderPlainStep } from './render-plain.js';
-import { RunProgress } from './run-progress.js';
 
 const text = (lines: ReturnType<typeof renderBlock>) => lines.map((line) => line.map((piece) => piece.text).join(''));
 

@@ -1,9 +1,9 @@
+import type { RunProgress } from '@weft/client';
 import { type Clock, systemClock } from '@weft/common';
 import type { Terminal } from '../terminal.js';
 import type { Display } from './display.js';
 import { RedrawnBlock } from './redrawn-block.js';
 import { renderBlock } from './render-bar.js';
-import type { RunProgress } from './run-progress.js';
 
 /** The clock of the time left ticks even between steps. */
 const TICK_MS = 1000;

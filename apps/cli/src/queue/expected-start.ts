@@ -1,4 +1,4 @@
-import { duration } from '../format.js';
+import { duration } from '@weft/common';
 
 /** "in about 12m 00s"; a start that should have been is due "at any moment". */
 export function expectedStart(expectedStartMs: number, nowMs: number): string {

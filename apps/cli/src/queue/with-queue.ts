@@ -1,6 +1,5 @@
+import { QueueClient, requireCoordinator } from '@weft/client';
 import type { CommandContext } from '../context.js';
-import { requireCoordinator } from '../runs/find-coordinator.js';
-import { QueueClient } from './queue-client.js';
 
 /** Opens the queue of the coordinator that was named or lives here; it is closed afterwards. */
 export async function withQueue<T>(context: CommandContext, use: (client: QueueClient) => Promise<T>): Promise<T> {

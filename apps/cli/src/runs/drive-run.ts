@@ -1,23 +1,23 @@
+import type { RunsClient } from '@weft/client';
+import { followRun } from '@weft/client';
 import { errorCode, systemClock, WeftError } from '@weft/common';
 import type { RunView } from '@weft/contracts';
+import type { Cluster } from '@weft/launch';
 import type { CommandContext } from '../context.js';
 import type { Interrupts } from '../interrupts.js';
-import type { LocalCluster } from '../local/local-cluster.js';
 import type { Display } from '../progress/display.js';
 import { paint } from '../spans.js';
 import { say } from '../terminal.js';
-import type { CoordinatorClient } from './coordinator-client.js';
-import { followRun } from './follow-run.js';
 import { exitCodeOf, type Outcome, renderSummary, summaryOf } from './render-summary.js';
 
 export interface DriveOptions {
   readonly context: CommandContext;
-  readonly client: CoordinatorClient;
+  readonly client: RunsClient;
   readonly display: Display;
   readonly interrupts: Interrupts;
   readonly run: RunView;
   /** Set when the processes of the run are our children: their end is the end of the run. */
-  readonly cluster: LocalCluster | undefined;
+  readonly cluster: Cluster | undefined;
 }
 
 /**
@@ -28,19 +28,19 @@ export async function driveRun(options: DriveOptions): Promise<number> {
   const { context, client, display, run, cluster } = options;
   const beganMs = systemClock.monotonicMs();
   const leaving = new AbortController();
-  const breakdown: { error?: WeftError } = {};
-  cluster?.onEnding(async (ending) => {
-    display.event(`${await ending.process.obituary()}.`);
-    const error = await cluster.breakdown();
+  const failure: { error?: WeftError } = {};
+  cluster?.onExit(async (sentence) => {
+    display.event(sentence);
+    const error = await cluster.failure();
     if (error === undefined) return;
-    breakdown.error = error;
+    failure.error = error;
     leaving.abort();
   });
   stopWhenInterrupted(options);
 
-  const progress = await followRun({ client, runId: run.runId, display, signal: leaving.signal });
+  const progress = await followRun({ client, runId: run.runId, observer: display, signal: leaving.signal });
   display.close();
-  if (breakdown.error !== undefined) throw interrupted(breakdown.error, progress.run);
+  if (failure.error !== undefined) throw interrupted(failure.error, progress.run);
   report(context, {
     view: progress.view(systemClock.nowMs()),
     metrics: progress.metrics,

@@ -1,9 +1,9 @@
+import { RunProgress } from '@weft/client';
 import type { RunView } from '@weft/contracts';
+import { exampleRun, exampleStep } from '@weft/testing';
 import picocolors from 'picocolors';
 import { describe, expect, it } from 'vitest';
-import { RunProgress } from '../progress/run-progress.js';
 import { paint } from '../spans.js';
-import { exampleRun, exampleStep } from '../testing/fixtures.js';
 import { exitCodeOf, renderSummary, suggestions, summaryOf } from './render-summary.js';
 
 const plain = picocolors.createColors(false);

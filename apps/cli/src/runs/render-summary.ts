@@ -1,10 +1,9 @@
 import { join } from 'node:path';
-import { SOURCES } from '@weft/common';
+import { endsOfLoss, median, type ProgressView } from '@weft/client';
+import { count, decimal, duration, plural, SOURCES } from '@weft/common';
 import type { MetricsRow, RunView } from '@weft/contracts';
-import { count, decimal, duration, plural } from '../format.js';
-import { shortPath } from '../home.js';
+import { shortPath } from '@weft/files';
 import { statusStyle } from '../progress/render-bar.js';
-import { endsOfLoss, median, type ProgressView } from '../progress/run-progress.js';
 import { EXIT } from '../report-error.js';
 import { type Line, type Span, span } from '../spans.js';
 import { facts } from '../table.js';

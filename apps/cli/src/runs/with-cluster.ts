@@ -1,13 +1,14 @@
+import type { RunsClient } from '@weft/client';
+import { requireCoordinator } from '@weft/client';
 import { WeftError } from '@weft/common';
 import type { RunView } from '@weft/contracts';
+import type { Cluster } from '@weft/launch';
 import type { CommandContext } from '../context.js';
 import { Interrupts } from '../interrupts.js';
-import { LocalCluster } from '../local/local-cluster.js';
 import { createDisplay, type Display } from '../progress/display.js';
 import { EXIT } from '../report-error.js';
-import type { CoordinatorClient } from './coordinator-client.js';
+import { localLauncher } from '../weft-script.js';
 import { driveRun } from './drive-run.js';
-import { requireCoordinator } from './find-coordinator.js';
 
 export interface BeginOptions {
   readonly context: CommandContext;
@@ -17,13 +18,13 @@ export interface BeginOptions {
   readonly expertWorkersHere: number;
   /** Leave as soon as the run is accepted. */
   readonly detach: boolean;
-  /** Asks the coordinator for the run and tells of it. `isHere`: it sees the same files as we do. */
+  /** Asks the coordinator for the run and tells of it. `sharesFiles`: it sees the same files as we do. */
   readonly begin: (cluster: OpenCluster, display: Display) => Promise<RunView>;
 }
 
 export interface OpenCluster {
-  readonly client: CoordinatorClient;
-  readonly isHere: boolean;
+  readonly client: RunsClient;
+  readonly sharesFiles: boolean;
 }
 
 /**
@@ -59,18 +60,16 @@ async function open(
   { context, workersHere, expertWorkersHere }: BeginOptions,
   display: Display,
   signal: AbortSignal,
-): Promise<OpenCluster & { local: LocalCluster | undefined; close(): Promise<void> }> {
+): Promise<OpenCluster & { local: Cluster | undefined; close(): Promise<void> }> {
   if (workersHere === undefined) {
-    const { client, isHere } = await requireCoordinator(context);
-    return { client, isHere, local: undefined, close: async () => client.close() };
+    const { client, sharesFiles } = await requireCoordinator(context);
+    return { client, sharesFiles, local: undefined, close: async () => client.close() };
   }
-  const local = await LocalCluster.start({
-    home: context.home,
+  const local = await localLauncher(context).start({
     workers: workersHere,
     expertWorkers: expertWorkersHere,
-    env: { ...context.terminal.env, ...(context.redisUrl === undefined ? {} : { WEFT_REDIS_URL: context.redisUrl }) },
     onProgress: (sentence) => display.event(sentence),
     signal,
   });
-  return { client: local.client, isHere: true, local, close: () => local.close() };
+  return { client: local.client, sharesFiles: true, local, close: () => local.close() };
 }

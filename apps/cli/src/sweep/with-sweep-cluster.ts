@@ -1,18 +1,17 @@
+import type { RunsClient } from '@weft/client';
+import { requireCoordinator, SweepsClient } from '@weft/client';
 import { WeftError } from '@weft/common';
 import type { CommandContext } from '../context.js';
 import { Interrupts } from '../interrupts.js';
-import { LocalCluster } from '../local/local-cluster.js';
 import { EXIT } from '../report-error.js';
-import type { CoordinatorClient } from '../runs/coordinator-client.js';
-import { requireCoordinator } from '../runs/find-coordinator.js';
-import { SweepClient } from './sweep-client.js';
+import { localLauncher } from '../weft-script.js';
 import { createSweepDisplay, type SweepDisplay } from './sweep-display.js';
 
 export interface SweepCluster {
-  readonly runs: CoordinatorClient;
-  readonly sweeps: SweepClient;
+  readonly runs: RunsClient;
+  readonly sweeps: SweepsClient;
   /** It sees the same files as we do. */
-  readonly isHere: boolean;
+  readonly sharesFiles: boolean;
   /** Aborts at Ctrl-C, or when the processes of a local cluster die. */
   readonly signal: AbortSignal;
 }
@@ -31,7 +30,7 @@ export async function withSweepCluster(
   try {
     const cluster = await open(context, display, workersHere, interrupts);
     try {
-      const sweeps = await SweepClient.connect(cluster.runs.address);
+      const sweeps = await SweepsClient.connect(cluster.runs.address);
       try {
         return await use({ ...cluster, sweeps }, display);
       } finally {
@@ -58,8 +57,8 @@ export async function withSweepCluster(
 }
 
 interface OpenCluster {
-  readonly runs: CoordinatorClient;
-  readonly isHere: boolean;
+  readonly runs: RunsClient;
+  readonly sharesFiles: boolean;
   readonly signal: AbortSignal;
   /** Why a local cluster cannot go on, when it cannot. */
   readonly breakdown: () => Promise<WeftError | undefined>;
@@ -73,29 +72,27 @@ async function open(
   interrupts: Interrupts,
 ): Promise<OpenCluster> {
   if (workersHere === undefined) {
-    const { client, isHere } = await requireCoordinator(context);
+    const { client, sharesFiles } = await requireCoordinator(context);
     const close = async () => client.close();
-    return { runs: client, isHere, signal: interrupts.first, breakdown: async () => undefined, close };
+    return { runs: client, sharesFiles, signal: interrupts.first, breakdown: async () => undefined, close };
   }
-  const local = await LocalCluster.start({
-    home: context.home,
+  const local = await localLauncher(context).start({
     workers: workersHere,
-    env: { ...context.terminal.env, ...(context.redisUrl === undefined ? {} : { WEFT_REDIS_URL: context.redisUrl }) },
     onProgress: (sentence) => display.event(sentence),
     signal: interrupts.first,
     recover: 'auto',
   });
   const broken = new AbortController();
-  local.onEnding(async ({ process }) => {
-    display.event(`${await process.obituary()}.`);
-    if ((await local.breakdown()) !== undefined) broken.abort();
+  local.onExit(async (sentence) => {
+    display.event(sentence);
+    if ((await local.failure()) !== undefined) broken.abort();
   });
   interrupts.beforeLeaving(() => local.kill());
   return {
     runs: local.client,
-    isHere: true,
+    sharesFiles: true,
     signal: AbortSignal.any([interrupts.first, broken.signal]),
-    breakdown: () => local.breakdown(),
+    breakdown: () => local.failure(),
     close: () => local.close(),
   };
 }

@@ -10,7 +10,7 @@ import {
   moeShape,
 } from '@weft/model';
 import { type TaskParameter, taskParameter } from '@weft/tasks';
-import { type Phase, type PhaseContext, type TensorSpec, tf } from '@weft/tensor';
+import { type HostTensor, type Phase, type PhaseContext, type PhaseInputs, type TensorSpec, tf } from '@weft/tensor';
 import { adamwApply, clipScale } from '../optimizer/adamw.js';
 import { scheduleFactor } from '../optimizer/schedule.js';
 import { type StatefulProgram, trainedState } from '../state.js';
@@ -21,6 +21,15 @@ export interface ExpertProgram extends StatefulProgram {
   readonly layers: readonly number[];
   /** [E, C, D], what a rank sends for one microbatch and layer, and gets back. */
   readonly rows: TensorSpec;
+}
+
+/** `<pass>/<layer>` works on the experts of one layer, the others on all of them; see `expertProgram`. */
+export type ExpertPhase = `${LayerPass}/${number}` | 'squaredNorm' | 'apply' | 'clear';
+type LayerPass = 'forward' | 'backward' | 'accumulate' | 'evaluate';
+
+/** An executor of an expert program. Every `Executor` is one; this one knows the names of the phases. */
+export interface ExpertExecutor {
+  run(phase: ExpertPhase, inputs: PhaseInputs): Promise<Record<string, HostTensor>>;
 }
 
 /** The matrices of an expert; each has a gradient that is added up over the step. */
@@ -62,7 +71,7 @@ export function expertProgram(config: RunConfig, experts: ExpertRange): ExpertPr
     },
   });
   const scalar = spec([]);
-  const phases: Record<string, Phase> = {
+  const phases: Record<ExpertPhase, Phase> = {
     ...Object.assign({}, ...layers.map(ofLayer)),
     squaredNorm: { inputs: {}, run: (context) => ({ squaredNorm: squaredNorm(context, parameters) }) },
     apply: {
@@ -78,8 +87,8 @@ export function expertProgram(config: RunConfig, experts: ExpertRange): ExpertPr
 }
 
 /** The name of a phase that works on the experts of one layer. */
-export function expertPhase(kind: 'forward' | 'backward' | 'accumulate' | 'evaluate', layer: number): string {
-  return `${kind}/${layer}`;
+export function expertPhase(pass: LayerPass, layer: number): ExpertPhase {
+  return `${pass}/${layer}`;
 }
 
 /** Where the gradient of a parameter is added up; no checkpoint holds it. */

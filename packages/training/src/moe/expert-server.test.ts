@@ -1,11 +1,9 @@
-import { createExecutor } from '@weft/backend-tensorflow';
 import { inMemoryExchange } from '@weft/collectives';
 import { resolveRunConfig } from '@weft/config';
 import { moeLayers, moeShape } from '@weft/model';
-import type { Executor } from '@weft/tensor';
+import { type Executor, javascriptExecutor } from '@weft/tensor';
 import { afterAll, beforeEach, expect, test } from 'vitest';
 import { CheckpointSaver, expertShare } from '../checkpoint-saver.js';
-
 import type { ExpertDecision, GenerationPlan } from '../ports.js';
 import { initialiseState } from '../state.js';
 import { exchangeShape } from './exchange-plan.js';
@@ -44,7 +42,7 @@ const plan: GenerationPlan = {
 let executor: Executor;
 const executors: Executor[] = [];
 beforeEach(async () => {
-  executor = createExecutor(program, { kind: 'javascript', precision: 'fp32', threads: 1 });
+  executor = javascriptExecutor(program);
   executors.push(executor);
   await initialiseState(executor, program, 3);
 });
@@ -52,8 +50,8 @@ afterAll(async () => {
   for (const each of executors) await each.dispose();
 });
 
-/** An expert worker at work for two ranks, with a coordinator whose words are the test's. */
-function serving(rankTimeoutMs = 60_000) {
+/** An expert worker that serves two ranks; the test is the coordinator. */
+function openServer(rankTimeoutMs = 60_000) {
   const exchange = inMemoryExchange({ worldSize: 2, shape });
   const [host] = exchange.hosts;
   const steps: ExpertStepResult[] = [];
@@ -83,8 +81,8 @@ function serving(rankTimeoutMs = 60_000) {
   return { ranks, steps, outcome, decide: () => decide(decided), release: () => release(new Error('released')) };
 }
 
-/** The ranks bring their microbatch through the layer and back, and hear the norm: now they can vote. */
-async function bringToTheVote({ ranks }: Pick<ReturnType<typeof serving>, 'ranks'>, step: number): Promise<void> {
+/** The ranks send their microbatch forwards and back, and get the norm: now they can vote. */
+async function computeUntilVote({ ranks }: Pick<ReturnType<typeof openServer>, 'ranks'>, step: number): Promise<void> {
   const length = 2 * slots * config.model.decoder.width;
   const rows = () => ({
     filled_EG: Int32Array.of(1, 1),
@@ -100,47 +98,47 @@ async function bringToTheVote({ ranks }: Pick<ReturnType<typeof serving>, 'ranks
   );
 }
 
-const aWhile = () => new Promise((resolve) => setTimeout(resolve, 20));
+const pause = () => new Promise((resolve) => setTimeout(resolve, 20));
 
-/** What nobody caught while `act` ran, which would end the process and the experts with it. */
-async function surprisesOf(act: () => void): Promise<readonly unknown[]> {
-  const surprises: unknown[] = [];
-  const note = (reason: unknown) => void surprises.push(reason);
+/** Rejections that nothing caught, which would end the process and lose its experts. */
+async function unhandledRejections(act: () => void): Promise<readonly unknown[]> {
+  const rejections: unknown[] = [];
+  const note = (reason: unknown) => void rejections.push(reason);
   process.on('unhandledRejection', note);
   act();
-  await aWhile();
+  await pause();
   process.off('unhandledRejection', note);
-  return surprises;
+  return rejections;
 }
 
 test('a rank that is gone after the vote does not keep an expert worker from the decision', async () => {
-  const at = serving();
-  await bringToTheVote(at, 1);
-  await at.ranks[1]!.close();
-  await aWhile();
-  expect(at.steps).toEqual([]);
-  at.decide();
-  expect(await at.outcome).toContain('rank 1 of run in-memory, generation 1 is gone');
-  expect(at.steps).toMatchObject([{ step: 1, applied: true }]);
-  expect(await surprisesOf(at.release)).toEqual([]);
+  const server = openServer();
+  await computeUntilVote(server, 1);
+  await server.ranks[1]!.close();
+  await pause();
+  expect(server.steps).toEqual([]);
+  server.decide();
+  expect(await server.outcome).toContain('rank 1 of run in-memory, generation 1 is gone');
+  expect(server.steps).toMatchObject([{ step: 1, applied: true }]);
+  expect(await unhandledRejections(server.release)).toEqual([]);
 });
 
 test('a rank that is gone before the vote ends the generation', async () => {
-  const at = serving();
-  await bringToTheVote(at, 1);
-  at.decide();
-  await aWhile();
-  await at.ranks[0]!.close();
-  expect(await at.outcome).toContain('rank 0 of run in-memory, generation 1 is gone');
-  expect(at.steps).toHaveLength(1);
-  expect(await surprisesOf(at.release)).toEqual([]);
+  const server = openServer();
+  await computeUntilVote(server, 1);
+  server.decide();
+  await pause();
+  await server.ranks[0]!.close();
+  expect(await server.outcome).toContain('rank 0 of run in-memory, generation 1 is gone');
+  expect(server.steps).toHaveLength(1);
+  expect(await unhandledRejections(server.release)).toEqual([]);
 });
 
-test('a rank that others wait for in vain is named, and they hear it', async () => {
-  const at = serving(50);
-  const waiting = bringToTheVote({ ranks: at.ranks.slice(0, 1) }, 1);
+test('a rank that others wait for in vain is named, and the others get the error', async () => {
+  const server = openServer(50);
+  const waiting = computeUntilVote({ ranks: server.ranks.slice(0, 1) }, 1);
   await expect(waiting).rejects.toThrow(
     'rank 1 brought nothing of step 1, microbatch 0 for 0.05 s while others waited',
   );
-  expect(await at.outcome).toContain('rank 1 brought nothing of step 1');
+  expect(await server.outcome).toContain('rank 1 brought nothing of step 1');
 });

@@ -2,18 +2,17 @@ import type { ExpertHost, ExpertRequest, NormRequest, RowsRequest } from '@weft/
 import { deferred, WeftError, withTimeout } from '@weft/common';
 import type { RunConfig } from '@weft/config';
 import { heldOutMicrobatchCount } from '@weft/evaluation';
-import type { Executor } from '@weft/tensor';
 import { scalarInput } from '../host-tensors.js';
 import type { ExpertCoordinatorPort, ExpertDecision, TrainOutcome } from '../ports.js';
 import { type RunStepsOptions, runSteps } from '../train-loop.js';
 import { accumulationOrder } from './exchange-plan.js';
-import { type ExpertProgram, expertPhase } from './expert-program.js';
+import { type ExpertExecutor, type ExpertProgram, expertPhase } from './expert-program.js';
 import { ExpertStep, sendAnswer } from './expert-step.js';
 
 export interface ExpertServerOptions extends RunStepsOptions {
   readonly config: RunConfig;
   readonly program: ExpertProgram;
-  readonly executor: Executor;
+  readonly executor: ExpertExecutor;
   readonly host: ExpertHost;
   readonly coordinator: ExpertCoordinatorPort;
   /** How long the others wait for a rank that sends nothing; default 100 s, less than they wait for an answer. */
@@ -73,17 +72,11 @@ async function serveStep(
   try {
     const { decision, computeMs } = await serveUntilDecided(options, requests, step);
     const decidedMs = performance.now();
-    const { apply, gradNorm, lossTokens } = decision;
-    const inputs = {
-      gradNorm: scalarInput(gradNorm),
-      lossTokens: scalarInput(lossTokens),
-      step: scalarInput(number),
-    };
-    if (apply) await executor.run('apply', inputs);
+    if (decision.apply) await executor.run('apply', applyInputs(decision, number));
     await executor.run('clear', {});
     return {
       step: number,
-      applied: apply,
+      applied: decision.apply,
       computeSeconds: computeMs / 1000,
       idleSeconds: (decidedMs - startedMs - computeMs) / 1000,
       applySeconds: (performance.now() - decidedMs) / 1000,
@@ -91,6 +84,10 @@ async function serveStep(
   } finally {
     step.dispose();
   }
+}
+
+function applyInputs({ gradNorm, lossTokens }: ExpertDecision, step: number): Record<string, Float32Array> {
+  return { gradNorm: scalarInput(gradNorm), lossTokens: scalarInput(lossTokens), step: scalarInput(step) };
 }
 
 async function serveUntilDecided(
@@ -108,7 +105,7 @@ async function serveUntilDecided(
   let computeMs = 0;
   while (decision === undefined) {
     const startedMs = performance.now();
-    // Every rank can vote now: the decision may be on its way, whatever becomes of the ranks meanwhile.
+    // Every rank can vote now, so the step may be decided even if a rank is lost meanwhile: listen to nobody else.
     if (step.isAnswered) {
       await decided;
       continue;
@@ -124,8 +121,7 @@ async function serveUntilDecided(
 }
 
 /**
- * Starts the next piece of work. Answers come first, because ranks wait for them; what only adds to gradients fills the
- * pauses.
+ * Starts the next work item, if any. Answers come first, because ranks wait for them; sums of gradients fill the pauses.
  * @param window how many microbatches a rank may be ahead of the slowest one, whose requests would fill the memory.
  */
 function nextWork(step: ExpertStep, requests: ExpertRequestQueue, window: number): Promise<void> | undefined {
@@ -154,10 +150,9 @@ async function untilChanged(
   const change = Promise.race([requests.changed(), decided]);
   const slow = step.awaited;
   if (slow === undefined || !requests.some((request) => request.step === step.step)) return change;
-  const doing = `waiting for rank ${slow.rank}`;
   await withTimeout(change, {
     timeoutMs: rankTimeoutMs,
-    doing,
+    doing: `waiting for rank ${slow.rank}`,
     onTimeout: () =>
       new WeftError(
         'deadline_exceeded',

@@ -1,9 +1,8 @@
 import type { NormRequest, RowsRequest } from '@weft/collectives';
 import { WeftError } from '@weft/common';
-import type { Executor } from '@weft/tensor';
 import { disposeAll, floatsOf, type HostTensors, outputOf, scalarOf } from '../host-tensors.js';
 import type { MicrobatchId } from './exchange-plan.js';
-import { type ExpertProgram, expertPhase } from './expert-program.js';
+import { type ExpertExecutor, type ExpertProgram, expertPhase } from './expert-program.js';
 
 /** What the forward pass of a microbatch through a layer leaves for its backward pass. */
 interface SavedActivations {
@@ -21,7 +20,7 @@ interface Contribution {
 }
 
 export interface ExpertStepParts {
-  readonly executor: Executor;
+  readonly executor: ExpertExecutor;
   readonly program: ExpertProgram;
   readonly step: number;
   /** The order of additions, the same for every layer, see `accumulationOrder`. */

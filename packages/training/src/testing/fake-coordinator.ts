@@ -1,7 +1,7 @@
 import type { CheckpointFile, StepReport, StepVote } from '@weft/contracts';
 import type { CoordinatorPort, GenerationPlan, TrainSignals } from '../ports.js';
 
-/** A coordinator of one rank that notes what it is sent, and decides as a test says. */
+/** The coordinator of one rank: records what it is sent, and decides as the test wants. */
 export class FakeCoordinator implements CoordinatorPort {
   readonly votes: StepVote[] = [];
   readonly reports: StepReport[] = [];

@@ -4,8 +4,8 @@ import { type BatchField, batchSpecs } from '@weft/model';
 import { elementCount, type HostArray } from '@weft/tensor';
 
 /**
- * A microbatch of noise with the structure of a real one: two pieces a sequence, one image at the start of each
- * piece, padding at the end, and a mask on the text targets only.
+ * A microbatch of noise with the structure of a real one: two segments a sequence, one image at the start
+ * of each, padding at the end, and a mask on the text targets only.
  */
 export function syntheticBatch(config: RunConfig, seed: number): Record<BatchField, HostArray> {
   const { model, data, microbatchSize: B } = config;
@@ -22,19 +22,19 @@ export function syntheticBatch(config: RunConfig, seed: number): Record<BatchFie
     imageRows_BT: ints(),
   };
   const lossMask_BT = new Float32Array(B * T);
-  const pieceLength = Math.floor(T / 2) - 2;
+  const segmentLength = Math.floor(T / 2) - 2;
   for (let b = 0; b < B; b++) {
-    for (let piece = 0; piece < 2; piece++) {
-      for (let i = 0; i < pieceLength; i++) {
-        const at = b * T + piece * pieceLength + i;
+    for (let segment = 0; segment < 2; segment++) {
+      for (let i = 0; i < segmentLength; i++) {
+        const at = b * T + segment * segmentLength + i;
         const inImage = i < connector.tokensPerImage;
         batch.tokenIds_BT[at] = random.below(decoder.vocabularySize);
         batch.targetIds_BT[at] = random.below(decoder.vocabularySize);
-        batch.segmentIds_BT[at] = piece + 1;
+        batch.segmentIds_BT[at] = segment + 1;
         batch.positions_BT[at] = i;
-        const image = b * data.imagesPerSequence + piece;
+        const image = b * data.imagesPerSequence + segment;
         batch.imageRows_BT[at] = inImage ? image * connector.tokensPerImage + i + 1 : 0;
-        lossMask_BT[at] = i + 1 >= connector.tokensPerImage && i + 1 < pieceLength ? 1 : 0;
+        lossMask_BT[at] = i + 1 >= connector.tokensPerImage && i + 1 < segmentLength ? 1 : 0;
       }
     }
   }

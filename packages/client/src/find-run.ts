@@ -1,0 +1,82 @@
+import { didYouMean, WeftError } from '@weft/common';
+import type { RunView } from '@weft/contracts';
+import { type ClusterLocation, findCoordinator } from './find-coordinator.js';
+import { readRun, readRuns, runIdsOf, type UnreadableRun } from './run-files.js';
+import { withLogs } from './run-logs.js';
+import type { RunsClient } from './runs-client.js';
+
+/** A run and the coordinator that knows it; without a coordinator, the run is what its files say. */
+export interface FoundRun {
+  readonly run: RunView;
+  readonly client: RunsClient | undefined;
+}
+
+/** Finds a run by what a person typed and hands it on; the connection is closed afterwards. */
+export async function withRun<T>(
+  context: ClusterLocation,
+  text: string,
+  use: (found: FoundRun) => Promise<T>,
+): Promise<T> {
+  const found = await findCoordinator(context);
+  if (found === undefined) {
+    const runId = chooseRun(text, await runIdsOf(context.home));
+    const run = await withLogs(context, (read) => readRun(context.home, runId, read));
+    return use({ run, client: undefined });
+  }
+  const { client } = found;
+  try {
+    const runs = await client.list();
+    const runId = chooseRun(
+      text,
+      runs.map((run) => run.runId),
+    );
+    return await use({ run: await client.get(runId), client });
+  } finally {
+    client.close();
+  }
+}
+
+/** All runs, oldest first: the coordinator's where one lives, otherwise those whose files lie here. */
+export async function listRuns(context: ClusterLocation): Promise<{ runs: RunView[]; unreadable: UnreadableRun[] }> {
+  const found = await findCoordinator(context);
+  if (found === undefined) return withLogs(context, (read) => readRuns(context.home, read));
+  try {
+    const runs = await found.client.list();
+    return { runs: runs.toSorted((a, b) => a.createdAtMs - b.createdAtMs), unreadable: [] };
+  } finally {
+    found.client.close();
+  }
+}
+
+/** How many candidates an error lists. */
+const LISTED = 5;
+
+/**
+ * The id a person meant: the whole of it, its beginning or its end as long as only one fits, or `last` for the newest.
+ *
+ * @param runIds oldest first.
+ * @throws `not_found` naming a near one, `invalid_argument` when several fit.
+ */
+export function chooseRun(text: string, runIds: readonly string[]): string {
+  if (runIds.includes(text)) return text;
+  if (text === 'last') {
+    const newest = runIds.at(-1);
+    if (newest !== undefined) return newest;
+    throw new WeftError('not_found', 'there is no run yet', {
+      cure: 'launch one with weft launch debugTiny --local 2',
+    });
+  }
+  const fitting = runIds.filter((runId) => runId.startsWith(text) || runId.endsWith(text));
+  const [only, ...others] = fitting;
+  if (only !== undefined && others.length === 0) return only;
+  if (only !== undefined) {
+    const listed = fitting.slice(-LISTED).join(', ');
+    throw new WeftError('invalid_argument', `${fitting.length} runs fit ${JSON.stringify(text)}`, {
+      cure: `write more of the id, or its last letters: ${listed}${fitting.length > LISTED ? ', …' : ''}`,
+    });
+  }
+  const meant = didYouMean(text, runIds);
+  throw new WeftError('not_found', `there is no run ${JSON.stringify(text)}`, {
+    cure: meant === undefined ? 'see weft ls' : `did you mean ${meant}; weft ls lists them all`,
+  });
+}

@@ -1,0 +1,91 @@
+import { systemClock, WeftError } from '@weft/common';
+import { hasEnded, type MetricsRow, type RunView } from '@weft/contracts';
+import { RunProgress } from './run-progress.js';
+import type { RunsClient, RunUpdate } from './runs-client.js';
+
+/** A coordinator that restarts replays its log and is back long before this. */
+const PATIENCE_MS = 60_000;
+const RETRY_MS = 250;
+/** Steps of the past that are asked for, to draw the loss and average the speed. */
+const HISTORY_STEPS = 5000;
+
+/** What is told of a run while it is followed. */
+export interface RunObserver {
+  /** A sentence worth a line of its own, such as "worker lost, generation 2". */
+  event(text: string): void;
+  /** A step was added to the progress. */
+  step(progress: RunProgress, metrics: MetricsRow): void;
+  /** The run changed otherwise. */
+  refresh(progress: RunProgress): void;
+}
+
+export interface FollowOptions {
+  readonly client: RunsClient;
+  readonly runId: string;
+  readonly observer: RunObserver;
+  /** Leaves the run when it aborts. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Shows a run until it ends, or until the signal aborts. Bears a coordinator that restarts.
+ *
+ * @throws `unavailable` when the coordinator stays away.
+ */
+export async function followRun({ client, runId, observer, signal }: FollowOptions): Promise<RunProgress> {
+  const progress = new RunProgress(await client.get(runId));
+  observer.refresh(progress);
+  const past = progress.run.step;
+  let afterStep = Math.max(0, past - HISTORY_STEPS);
+  let lostAtMs: number | undefined;
+  while (!signal.aborted) {
+    try {
+      for await (const news of client.watch(runId, afterStep, signal)) {
+        if (lostAtMs !== undefined) observer.event('The coordinator is back.');
+        lostAtMs = undefined;
+        take(news, progress, observer, past);
+        afterStep = progress.metrics.at(-1)?.step ?? afterStep;
+      }
+      if (hasEnded(progress.run) || signal.aborted) break;
+      throw new WeftError('unavailable', `the coordinator at ${client.address} ended the report of ${runId}`);
+    } catch (thrown) {
+      if (signal.aborted) break;
+      if (!WeftError.is(thrown, 'unavailable')) throw thrown;
+      if (lostAtMs === undefined) observer.event(`${thrown.message}; trying again for a minute …`);
+      lostAtMs ??= systemClock.monotonicMs();
+      if (systemClock.monotonicMs() - lostAtMs > PATIENCE_MS) throw goneForGood(thrown, client.address, runId);
+      await systemClock.sleep(RETRY_MS, signal).catch(() => {});
+    }
+  }
+  return progress;
+}
+
+/** Adds one piece of news; steps of before we came fill the charts, but are not shown as new. */
+function take(news: RunUpdate, progress: RunProgress, observer: RunObserver, past: number): void {
+  if (news.kind === 'notice') {
+    observer.event(`${news.sentence}.`);
+    return;
+  }
+  if (news.kind === 'run') {
+    const events = progress.updateRun(news.run);
+    for (const event of events) observer.event(event);
+    observer.refresh(progress);
+    return;
+  }
+  const events = progress.addStep(news.metrics);
+  if (news.metrics.step <= past) return;
+  for (const event of events) observer.event(event);
+  observer.step(progress, news.metrics);
+}
+
+function goneForGood(cause: WeftError, address: string, runId: string): WeftError {
+  return new WeftError('unavailable', `the coordinator at ${address} has been away for ${PATIENCE_MS / 1000} s`, {
+    cure: `when it is back, weft watch ${runId} shows the run again; if it does not come back, weft resume ${runId} goes on from the newest checkpoint`,
+    cause,
+  });
+}
+
+/** A run in a sentence, for the moment a command begins to follow it. */
+export function runSentence({ runId, status, step, steps, reason }: RunView): string {
+  return `${runId} is ${status} at step ${step} of ${steps}${reason === '' ? '' : ` (${reason})`}.`;
+}

@@ -1,0 +1,132 @@
+import { appendFile, open, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { exampleStep, RunLog, temporaryDirectory, timeAt, timeMsOfStep } from '@weft/testing';
+import { describe, expect, it } from 'vitest';
+import { readMetrics, readRun, readRuns, runIdsOf } from './run-files.js';
+
+describe('the files of a run', () => {
+  it('tell a run that was under way as interrupted, with what it had reached', async () => {
+    await using home = await temporaryDirectory();
+    const log = new RunLog().assigned(1, 1, 'here').committed(1, 20).checkpoint(20).committed(21, 23);
+    const directory = await log.write(home.path);
+    expect(await readRun(home.path, log.runId)).toEqual({
+      runId: log.runId,
+      recipe: 'debugTiny',
+      status: 'interrupted',
+      reason: 'it was running when its coordinator ended',
+      step: 23,
+      steps: 60,
+      workers: 2,
+      worldSize: 0,
+      generation: 1,
+      checkpointStep: 20,
+      directory,
+      createdAtMs: timeMsOfStep(0),
+      updatedAtMs: timeMsOfStep(23),
+      loss: exampleStep(23).loss,
+      priority: 0,
+      queuePosition: null,
+      expectedStartMs: null,
+      parent: null,
+      failure: null,
+      failedAttempts: 0,
+      maxAttempts: 1,
+    });
+    expect((await readMetrics(directory, { onlyTail: false })).map(({ step }) => step)).toHaveLength(23);
+  });
+
+  it('tell a run that ended as it ended', async () => {
+    await using home = await temporaryDirectory();
+    const failed = new RunLog('failed-run').committed(1, 3).add({
+      kind: 'failed',
+      time: timeAt(3),
+      step: 3,
+      failure: { code: 'corrupt_data', message: 'a shard is torn', cure: 'index the data again' },
+    });
+    await failed.write(home.path);
+    await new RunLog('finished-run')
+      .committed(1, 60)
+      .add({ kind: 'finished', time: timeAt(60), step: 60 })
+      .write(home.path);
+    expect(await readRun(home.path, 'failed-run')).toMatchObject({
+      status: 'failed',
+      reason: 'a shard is torn',
+      failure: { code: 'corrupt_data', cure: 'index the data again' },
+    });
+    expect(await readRun(home.path, 'finished-run')).toMatchObject({ status: 'finished', step: 60 });
+  });
+
+  it('of a long log are read to the end once: afterwards only what is new', async () => {
+    await using home = await temporaryDirectory();
+    const log = new RunLog('long').committed(1, 1000);
+    const path = join(await log.write(home.path), 'events.jsonl');
+    const first = await readRun(home.path, 'long');
+    expect(first.step).toBe(1000);
+    // What stands at the beginning is not looked at any more.
+    const file = await open(path, 'r+');
+    await file.write('x', 5);
+    await file.close();
+    expect(await readRun(home.path, 'long')).toEqual(first);
+
+    const [home2, longer] = [await temporaryDirectory(), new RunLog('long').committed(1, 1003)];
+    const whole = await readFile(join(await longer.write(home2.path), 'events.jsonl'), 'utf8');
+    await home2[Symbol.asyncDispose]();
+    // The lines of one append know its end: those of the longer log are an append of their own.
+    const news = whole
+      .trimEnd()
+      .split('\n')
+      .slice(-3)
+      .map((line) => `${line}\n`);
+    await appendFile(path, news.join(''));
+    expect(await readRun(home.path, 'long')).toMatchObject({ step: 1003, steps: 60, createdAtMs: first.createdAtMs });
+    await appendFile(path, '{"sequence": 1005, "rec');
+    expect((await readRun(home.path, 'long')).step).toBe(1003);
+  });
+
+  it('of another log in the same place are read anew', async () => {
+    await using home = await temporaryDirectory();
+    const directory = await new RunLog('long').committed(1, 1000).write(home.path);
+    expect((await readRun(home.path, 'long')).step).toBe(1000);
+    const state = await readFile(join(directory, 'state.json'), 'utf8');
+    await rm(directory, { recursive: true });
+    await new RunLog('long').committed(1, 1100).write(home.path);
+    await writeFile(join(directory, 'state.json'), state);
+    expect((await readRun(home.path, 'long')).step).toBe(1100);
+    await writeFile(join(directory, 'state.json'), '{"weftVersion": 3');
+    expect((await readRun(home.path, 'long')).step).toBe(1100);
+  });
+
+  it('are read although the last line is torn, and although another run is damaged', async () => {
+    await using home = await temporaryDirectory();
+    await new RunLog('good').committed(1, 2).write(home.path, { tail: '{"sequence": 9, "rec' });
+    await new RunLog('bad').write(home.path, { tail: 'not JSON\n' });
+    expect(await runIdsOf(home.path)).toEqual(['bad', 'good']);
+    const { runs, unreadable } = await readRuns(home.path);
+    expect(runs.map(({ runId, step }) => [runId, step])).toEqual([['good', 2]]);
+    expect(unreadable.map(({ runId, error }) => [runId, error.code])).toEqual([['bad', 'corrupt_data']]);
+    expect(unreadable[0]?.error.message).toMatch(/bad\/events\.jsonl is damaged at line 2/);
+  });
+
+  it('are listed in the order the runs were launched, whatever their names', async () => {
+    await using home = await temporaryDirectory();
+    await new RunLog('b', { launchedAt: timeAt(3) }).write(home.path);
+    await new RunLog('c', { launchedAt: timeAt(1) }).write(home.path);
+    await new RunLog('a', { launchedAt: timeAt(2) }).write(home.path);
+    expect(await runIdsOf(home.path)).toEqual(['c', 'a', 'b']);
+  });
+
+  it('of a long run are read from their end', async () => {
+    await using home = await temporaryDirectory();
+    const directory = await new RunLog().committed(1, 1000).write(home.path);
+    const tail = await readMetrics(directory, { onlyTail: true });
+    expect(tail.length).toBeLessThan(1000);
+    expect(tail.at(-1)?.step).toBe(1000);
+  });
+
+  it('may be missing', async () => {
+    await using home = await temporaryDirectory();
+    expect(await runIdsOf(home.path)).toEqual([]);
+    expect(await readMetrics(home.path, { onlyTail: true })).toEqual([]);
+    await expect(readRun(home.path, 'none')).rejects.toMatchObject({ code: 'not_found' });
+  });
+});

@@ -1,0 +1,122 @@
+import { open, readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { isRunId, WeftError } from '@weft/common';
+import { hasEnded, type MetricsRow, parseMetricsRow, type RunView } from '@weft/contracts';
+import { parseRunRecord, type RunState, replay } from '@weft/coordination';
+import { Home } from '@weft/files';
+import { readLogFile } from '@weft/store';
+import { eventsFile, noSuchRun, type ReadLog, readRunRecords } from './run-logs.js';
+import { readRunState } from './run-state-file.js';
+
+/** The last lines of `metrics.jsonl` lie within this many bytes. */
+const TAIL_BYTES = 64 * 1024;
+
+/** A run of this home whose files could not be understood. */
+export interface UnreadableRun {
+  readonly runId: string;
+  readonly error: WeftError;
+}
+
+/** The ids of all runs of a home, in the order they were launched. */
+export async function runIdsOf(home: string): Promise<string[]> {
+  const entries = await readdir(new Home(home).runsDirectory, { withFileTypes: true }).catch(absent([]));
+  const runIds = entries.filter((entry) => entry.isDirectory() && isRunId(entry.name)).map(({ name }) => name);
+  const launched = await Promise.all(
+    runIds.map(async (runId) => ({ runId, time: await launchTime(home, runId).catch(() => '') })),
+  );
+  return launched.toSorted((a, b) => compare(a.time, b.time) || compare(a.runId, b.runId)).map(({ runId }) => runId);
+}
+
+/** From the first line of its log; where that is kept elsewhere, its directory is as old. */
+async function launchTime(home: string, runId: string): Promise<string> {
+  try {
+    for await (const { record } of readLogFile(eventsFile(home, runId))) return parseRunRecord(record).time;
+    return '';
+  } catch (thrown) {
+    if (!WeftError.is(thrown, 'not_found')) throw thrown;
+    return (await stat(new Home(home).runDirectory(runId))).birthtime.toISOString();
+  }
+}
+
+/**
+ * A run as its log tells it while no coordinator lives: one that was under way is `interrupted`.
+ *
+ * @throws `not_found` when the home holds no such run, `corrupt_data` when its log cannot be replayed.
+ */
+export async function readRun(home: string, runId: string, read?: ReadLog): Promise<RunView> {
+  const { config, status, reason, failure, ...state } = await runState(home, runId, read);
+  const isInterrupted = !hasEnded({ status });
+  return {
+    runId,
+    recipe: config.recipe,
+    status: isInterrupted ? 'interrupted' : status,
+    reason: isInterrupted ? `it was ${status} when its coordinator ended` : reason,
+    step: state.step,
+    steps: config.steps,
+    workers: config.workers,
+    worldSize: 0,
+    generation: state.generation,
+    checkpointStep: state.checkpointStep,
+    directory: new Home(home).runDirectory(runId),
+    createdAtMs: state.createdAtMs,
+    updatedAtMs: state.updatedAtMs,
+    priority: config.queue.priority,
+    queuePosition: null,
+    expectedStartMs: null,
+    parent: state.parent,
+    loss: state.loss,
+    failure: failure ?? null,
+    failedAttempts: state.failedAttempts,
+    maxAttempts: config.queue.maxAttempts,
+  };
+}
+
+function runState(home: string, runId: string, read: ReadLog | undefined): Promise<RunState> {
+  if (read === undefined) return readRunState(home, runId).catch(noSuchRun(home, runId));
+  return readRunRecords(home, runId, read).then(replay);
+}
+
+/** Every run of a home; those that cannot be read are told apart instead of hiding the others. */
+export async function readRuns(
+  home: string,
+  read?: ReadLog,
+): Promise<{ runs: RunView[]; unreadable: UnreadableRun[] }> {
+  const runs: RunView[] = [];
+  const unreadable: UnreadableRun[] = [];
+  for (const runId of await runIdsOf(home)) {
+    try {
+      runs.push(await readRun(home, runId, read));
+    } catch (thrown) {
+      unreadable.push({ runId, error: WeftError.from(thrown) });
+    }
+  }
+  return { runs, unreadable };
+}
+
+/** The metrics of every step, or of the last ones where that is enough. */
+export async function readMetrics(directory: string, { onlyTail }: { onlyTail: boolean }): Promise<MetricsRow[]> {
+  const file = await open(join(directory, 'metrics.jsonl')).catch(absent(undefined));
+  if (file === undefined) return [];
+  try {
+    const { size } = await file.stat();
+    const start = onlyTail ? Math.max(0, size - TAIL_BYTES) : 0;
+    const { buffer } = await file.read(Buffer.alloc(size - start), 0, size - start, start);
+    const lines = buffer.toString('utf8').split('\n');
+    // The first line of a tail may be the end of a longer one; the parser then finds no step in it.
+    return lines.flatMap((line) => parseMetricsRow(line) ?? []);
+  } finally {
+    await file.close();
+  }
+}
+
+const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
+
+const isAbsent = (thrown: unknown) => thrown instanceof Error && 'code' in thrown && thrown.code === 'ENOENT';
+
+/** For `catch`: a file that is not there is `value`; any other failure stays one. */
+function absent<T>(value: T): (thrown: unknown) => T {
+  return (thrown) => {
+    if (isAbsent(thrown)) return value;
+    throw thrown;
+  };
+}

@@ -1,0 +1,94 @@
+import { open, readFile, rename, writeFile } from 'node:fs/promises';
+import { WEFT_VERSION, WeftError } from '@weft/common';
+import { applyRecord, parseRunRecord, RUN_STATE_VERSION, type RunState } from '@weft/coordination';
+import { Home } from '@weft/files';
+import { readLogFileFrom } from '@weft/store';
+import { eventsFile } from './run-logs.js';
+
+/** What a run's log came to up to a byte; `state.json` beside the log. A cache: whoever deletes it loses nothing. */
+interface StateFile {
+  /** Another version may understand records differently, and reads the log anew. */
+  readonly weftVersion: string;
+  readonly bytes: number;
+  readonly sequence: number;
+  /** The last bytes before `bytes`, by which a log that was replaced is told. */
+  readonly tail: string;
+  readonly state: RunState;
+}
+
+/** Of what a cached state means. */
+const VERSION = `${WEFT_VERSION}+${RUN_STATE_VERSION}`;
+
+/** So many bytes are read in a few milliseconds. */
+const WORTH_KEEPING_BYTES = 256 * 1024;
+const TAIL_BYTES = 128;
+
+/**
+ * The state that a run's log describes. Of a long log only what is new since the last time is read.
+ *
+ * @throws WeftError `not_found` when there is no log, `corrupt_data` when what is read of it is damaged or empty.
+ */
+export async function readRunState(home: string, runId: string): Promise<RunState> {
+  const log = eventsFile(home, runId);
+  const known = await readStateFile(home, runId, log);
+  let state = known?.state;
+  let { bytes, sequence } = known ?? { bytes: 0, sequence: 0 };
+  for await (const entry of readLogFileFrom(log, bytes, sequence + 1)) {
+    state = applyRecord(state, parseRunRecord(entry.record));
+    bytes = entry.end;
+    sequence = entry.sequence;
+  }
+  if (state === undefined) throw new WeftError('corrupt_data', 'the log of a run is empty');
+  if (bytes - (known?.bytes ?? 0) > WORTH_KEEPING_BYTES) {
+    const kept: StateFile = { weftVersion: VERSION, bytes, sequence, tail: await tailOf(log, bytes), state };
+    await keep(stateFile(home, runId), kept);
+  }
+  return state;
+}
+
+const stateFile = (home: string, runId: string) => `${new Home(home).runDirectory(runId)}/state.json`;
+
+/** Undefined where there is none that fits the log. */
+async function readStateFile(home: string, runId: string, log: string): Promise<StateFile | undefined> {
+  try {
+    const file: unknown = JSON.parse(await readFile(stateFile(home, runId), 'utf8'));
+    return isStateFile(file) && (await tailOf(log, file.bytes)) === file.tail ? file : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function isStateFile(value: unknown): value is StateFile {
+  if (typeof value !== 'object' || value === null) return false;
+  const { weftVersion, bytes, sequence, tail, state }: Partial<Record<keyof StateFile, unknown>> = { ...value };
+  return (
+    weftVersion === VERSION &&
+    Number.isSafeInteger(bytes) &&
+    Number.isSafeInteger(sequence) &&
+    typeof tail === 'string' &&
+    typeof state === 'object' &&
+    state !== null
+  );
+}
+
+/** As Latin-1, so that half a character is no trouble. */
+async function tailOf(path: string, bytes: number): Promise<string> {
+  const file = await open(path);
+  try {
+    const start = Math.max(0, bytes - TAIL_BYTES);
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(bytes - start), 0, bytes - start, start);
+    return buffer.toString('latin1', 0, bytesRead);
+  } finally {
+    await file.close();
+  }
+}
+
+async function keep(path: string, content: StateFile): Promise<void> {
+  const written = `${path}.${process.pid}`;
+  try {
+    await writeFile(written, JSON.stringify(content));
+    await rename(written, path);
+  } catch {
+    // Somebody else's home, or a full disk: the next one reads the log again.
+  }
+}

@@ -1,0 +1,98 @@
+import { WEFT_VERSION } from '@weft/common';
+import type { RunConfig } from '@weft/config';
+import { type MetricsRow, parseMetricsRow, type RunView, runViewFromProto } from '@weft/contracts';
+import { type ClusterSummary, RunsService } from '@weft/proto';
+import { type Channel, channel } from '@weft/rpc';
+
+/** A coordinator that does not answer so soon is taken for absent. */
+const GREETING_MS = 3000;
+
+/** What a coordinator reports of a run that is watched. */
+export type RunUpdate =
+  | { readonly kind: 'run'; readonly run: RunView }
+  | { readonly kind: 'metrics'; readonly metrics: MetricsRow }
+  /** Something about the cluster that a watcher should know. */
+  | { readonly kind: 'notice'; readonly sentence: string };
+
+/** The Runs service in the words of this room. Every failed call is a WeftError. */
+export class RunsClient {
+  readonly #channel: Channel;
+
+  private constructor(open: Channel) {
+    this.#channel = open;
+  }
+
+  /** @throws `unavailable` or `deadline_exceeded` when nobody answers at `host:port`. */
+  static async connect(address: string): Promise<RunsClient> {
+    const open = await channel(address);
+    try {
+      await open.unary(RunsService.cluster, {}, { deadlineMs: GREETING_MS });
+      return new RunsClient(open);
+    } catch (thrown) {
+      open.close();
+      throw thrown;
+    }
+  }
+
+  get address(): string {
+    return this.#channel.address;
+  }
+
+  async launch(config: RunConfig): Promise<RunView> {
+    const request = { configJson: JSON.stringify(config), clientVersion: WEFT_VERSION };
+    return runViewFromProto(await this.#channel.unary(RunsService.launch, request));
+  }
+
+  /** What is left out stays as it was. `steps` is the new total. */
+  async resume(
+    runId: string,
+    change: { readonly [Field in 'workers' | 'steps' | 'expertWorkers' | 'fromStep']?: number | undefined },
+  ): Promise<RunView> {
+    const { workers = 0, steps = 0, expertWorkers, fromStep } = change;
+    const request = { runId, workers, steps, expertWorkers, fromStep };
+    return runViewFromProto(await this.#channel.unary(RunsService.resume, request));
+  }
+
+  async stop(runId: string, { saveCheckpoint }: { saveCheckpoint: boolean }): Promise<RunView> {
+    return runViewFromProto(await this.#channel.unary(RunsService.stop, { runId, saveCheckpoint }));
+  }
+
+  async get(runId: string): Promise<RunView> {
+    return runViewFromProto(await this.#channel.unary(RunsService.get, { runId }, { idempotent: true }));
+  }
+
+  async list(): Promise<RunView[]> {
+    const all: RunView[] = [];
+    for (let pageToken: string | undefined; ; ) {
+      const { runs, nextPageToken } = await this.#channel.unary(RunsService.list, { pageToken }, { idempotent: true });
+      all.push(...runs.map(runViewFromProto));
+      if (nextPageToken === undefined) return all;
+      pageToken = nextPageToken;
+    }
+  }
+
+  cluster(): Promise<ClusterSummary> {
+    return this.#channel.unary(RunsService.cluster, {}, { idempotent: true });
+  }
+
+  /** The records of a run's log, wherever the coordinator keeps it. */
+  async *readLog(runId: string): AsyncGenerator<{ readonly record: unknown }, void, undefined> {
+    for await (const { recordJson } of this.#channel.serverStream(RunsService.readLog, { runId, fromSequence: 1 }))
+      yield { record: JSON.parse(recordJson) as unknown };
+  }
+
+  /** The run as it is, the metrics of the steps after `afterStep`, then everything new until the run ends. */
+  async *watch(runId: string, afterStep: number, signal?: AbortSignal): AsyncGenerator<RunUpdate, void, undefined> {
+    const options = signal === undefined ? {} : { signal };
+    for await (const { body } of this.#channel.serverStream(RunsService.watch, { runId, afterStep }, options)) {
+      if (body?.$case === 'summary') yield { kind: 'run', run: runViewFromProto(body.summary) };
+      if (body?.$case === 'notice') yield { kind: 'notice', sentence: body.notice };
+      const metrics = body?.$case === 'metricsJson' ? parseMetricsRow(body.metricsJson) : undefined;
+      if (metrics !== undefined) yield { kind: 'metrics', metrics };
+    }
+  }
+
+  close(): void {
+    this.#channel.close();
+  }
+}

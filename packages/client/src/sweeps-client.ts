@@ -1,0 +1,68 @@
+import { WEFT_VERSION } from '@weft/common';
+import type { RunView } from '@weft/contracts';
+import { runViewFromProto } from '@weft/contracts';
+import { SweepState, type SweepSummary, SweepsService } from '@weft/proto';
+import { type Channel, channel } from '@weft/rpc';
+
+/** A sweep as the coordinator keeps it. */
+export interface SweepView {
+  readonly sweepId: string;
+  /** `ready`: all children have ended, and nobody has drawn the conclusion yet. */
+  readonly state: 'running' | 'ready' | 'finished' | 'cancelled';
+  /** What it was launched with. */
+  readonly sweepJson: string;
+  /** What was concluded; empty before. */
+  readonly resultJson: string;
+  /** In the order they were given; none in a listing. */
+  readonly children: readonly RunView[];
+}
+
+/** The Sweeps service in the words of this room. Every failed call is a WeftError. */
+export class SweepsClient {
+  readonly #channel: Channel;
+
+  private constructor(open: Channel) {
+    this.#channel = open;
+  }
+
+  static async connect(address: string): Promise<SweepsClient> {
+    return new SweepsClient(await channel(address));
+  }
+
+  /** A launch under the id of a sweep there is gives that one. */
+  async launch(sweepId: string, sweepJson: string, childrenConfigJson: string[]): Promise<SweepView> {
+    const request = { sweepId, sweepJson, childrenConfigJson, clientVersion: WEFT_VERSION };
+    return viewOfSweep(await this.#channel.unary(SweepsService.launch, request, { idempotent: true }));
+  }
+
+  async get(sweepId: string): Promise<SweepView> {
+    return viewOfSweep(await this.#channel.unary(SweepsService.get, { sweepId }, { idempotent: true }));
+  }
+
+  async list(): Promise<SweepView[]> {
+    const { sweeps } = await this.#channel.unary(SweepsService.list, {}, { idempotent: true });
+    return sweeps.map(viewOfSweep);
+  }
+
+  async finish(sweepId: string, resultJson: string): Promise<SweepView> {
+    return viewOfSweep(await this.#channel.unary(SweepsService.finish, { sweepId, resultJson }, { idempotent: true }));
+  }
+
+  close(): void {
+    this.#channel.close();
+  }
+}
+
+const STATES: Readonly<Record<SweepState, SweepView['state']>> = {
+  [SweepState.SWEEP_STATE_RUNNING]: 'running',
+  [SweepState.SWEEP_STATE_READY]: 'ready',
+  [SweepState.SWEEP_STATE_FINISHED]: 'finished',
+  [SweepState.SWEEP_STATE_CANCELLED]: 'cancelled',
+  // A coordinator of a later version may know more states; none of them is an end we know.
+  [SweepState.SWEEP_STATE_UNSPECIFIED]: 'running',
+  [SweepState.UNRECOGNIZED]: 'running',
+};
+
+function viewOfSweep({ sweepId, state, sweepJson, resultJson, children }: SweepSummary): SweepView {
+  return { sweepId, state: STATES[state], sweepJson, resultJson, children: children.map(runViewFromProto) };
+}

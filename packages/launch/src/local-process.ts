@@ -1,0 +1,124 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { closeSync, openSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { shortPath } from '@weft/files';
+
+/** How a process ended. */
+export interface ProcessExit {
+  readonly process: LocalProcess;
+  readonly exitCode: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+export interface LocalProcessOptions {
+  /** What people call it: "the coordinator", "worker 1". */
+  readonly name: string;
+  /** The file that Node runs as the command `weft`. */
+  readonly script: string;
+  /** Arguments of `weft`. */
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Takes both its outputs. */
+  readonly logFile: string;
+}
+
+/**
+ * A `weft` process of this machine that cannot outlive us: it holds the other end of a pipe and leaves when the pipe
+ * closes. It has a process group of its own, so that Ctrl-C reaches only the command that a person looks at.
+ */
+export class LocalProcess {
+  readonly name: string;
+  readonly logFile: string;
+  /** Resolves when the process is gone, also when it could not be started. */
+  readonly exited: Promise<ProcessExit>;
+  readonly #child: ChildProcess;
+  #exit: ProcessExit | undefined;
+
+  constructor({ name, script, args, env, logFile }: LocalProcessOptions) {
+    this.name = name;
+    this.logFile = logFile;
+    const log = openSync(logFile, 'a');
+    this.#child = spawn(process.execPath, [script, ...args, '--exit-with-stdin'], {
+      stdio: ['pipe', log, log],
+      env: { ...env },
+      detached: true,
+    });
+    closeSync(log);
+    // A process that is already gone breaks the pipe; `ended` tells of it.
+    this.#child.stdin?.on('error', () => {});
+    this.exited = new Promise((resolve) => {
+      const settle = (exitCode: number | null, signal: NodeJS.Signals | null) => {
+        this.#exit ??= { process: this, exitCode, signal };
+        resolve(this.#exit);
+      };
+      this.#child.once('exit', settle);
+      this.#child.once('error', () => settle(null, null));
+    });
+  }
+
+  get processId(): number | undefined {
+    return this.#child.pid;
+  }
+
+  get exit(): ProcessExit | undefined {
+    return this.#exit;
+  }
+
+  /** Asks it to leave by closing its pipe; after `graceMs` it is killed. */
+  async stop(graceMs: number): Promise<void> {
+    this.#child.stdin?.end();
+    const killing = setTimeout(() => this.kill(), graceMs);
+    await this.exited;
+    clearTimeout(killing);
+  }
+
+  kill(): void {
+    this.#child.kill('SIGKILL');
+  }
+
+  /** Why it died, in its own words where it had any; without a full stop. */
+  async exitReason(): Promise<string> {
+    const log = await readFile(this.logFile, 'utf8').catch(() => '');
+    const { exitCode, signal } = this.#exit ?? { exitCode: null, signal: null };
+    const manner = signal !== null ? `was killed by ${signal}` : `ended with exit code ${exitCode}`;
+    const words = lastLogLine(log);
+    return words === undefined
+      ? `${this.name} ${manner}, see ${shortPath(this.logFile)}`
+      : `${this.name} ended: ${words.replace(/\.$/, '')}`;
+  }
+}
+
+/**
+ * The sentence in which a process said why it died, from the end of its log: the `error: …` line of a command, the
+ * last error of a JSON log, or the message of an uncaught exception. `undefined` when it said nothing of the kind.
+ */
+export function lastLogLine(log: string): string | undefined {
+  const lines = log.split('\n').filter((line) => line.trim() !== '');
+  for (const line of lines.toReversed()) {
+    const sentence = fromCommand(line) ?? fromJson(line) ?? fromException(line);
+    if (sentence !== undefined) return sentence;
+  }
+  return undefined;
+}
+
+const fromCommand = (line: string) => line.match(/^error: (.+)$/)?.[1];
+
+/** `TypeError: x is not a function`, `Error [ERR_X]: …`, but no line of the stack below it. */
+const fromException = (line: string) => line.match(/^(?:Uncaught )?\w*Error(?: \[\w+\])?: (.+)$/)?.[1];
+
+function fromJson(line: string): string | undefined {
+  if (!line.startsWith('{')) return undefined;
+  try {
+    const entry: unknown = JSON.parse(line);
+    if (!isGroup(entry) || (entry.level !== 'error' && entry.level !== 'fatal')) return undefined;
+    const message = textOf(entry.message);
+    const detail = isGroup(entry.error) ? textOf(entry.error.message) : undefined;
+    if (message === undefined || detail === undefined || message.includes(detail)) return message ?? detail;
+    return `${message}: ${detail}`;
+  } catch {
+    return undefined;
+  }
+}
+
+const isGroup = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null;
+const textOf = (value: unknown) => (typeof value === 'string' ? value : undefined);

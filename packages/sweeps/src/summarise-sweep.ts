@@ -1,0 +1,98 @@
+import { plural, WeftError } from '@weft/common';
+import type { SweepConfig } from '@weft/config';
+import {
+  FEWEST_SCALES,
+  type FitReport,
+  FORMS,
+  type GridPoint,
+  LOSS,
+  type Metric,
+  type Optimum,
+  optimaOfGrid,
+  type Prediction,
+  predict,
+  reportOnGrid,
+} from '@weft/scaling';
+import type { SweepOutline } from './sweep-plan.js';
+import type { SweepRun } from './sweep-run.js';
+
+const form = FORMS['eta-n'];
+
+/** The result of a sweep. JSON-serialisable but for the refusal. */
+export interface SweepSummary {
+  /** Null when the runs do not determine a law, or there are too few scales for one. */
+  readonly report: FitReport | null;
+  /** Why the runs do not determine what they should. */
+  readonly refusal: WeftError | undefined;
+  /** The best rate of every scale. */
+  readonly optima: readonly Optimum[];
+  readonly predictions: readonly Prediction[];
+}
+
+/** Fits a law to the runs of a sweep, once all have ended; with fewer than three scales it only finds their optima. */
+export function summariseSweep(plan: SweepOutline, runs: readonly SweepRun[]): SweepSummary {
+  const grid = runs.map(gridPoint);
+  try {
+    const metric = metricOf(plan.sweep);
+    const optima = optimaOfGrid(grid, form, { metric });
+    if (plan.sweep.scales.length < FEWEST_SCALES) return { report: null, refusal: undefined, optima, predictions: [] };
+    const report = reportOnGrid(grid, { name: plan.sweep.name, form, source: sourceOf(plan), metric });
+    const predictions = plan.predictions.map(({ params, tokens }) => predict(report.law, { params, tokens }));
+    return { report, refusal: undefined, optima, predictions };
+  } catch (thrown) {
+    return { report: null, refusal: refusalOf(WeftError.from(thrown)), optima: [], predictions: [] };
+  }
+}
+
+/** A point of the grid; a run without a score counts as worse than every other. */
+function gridPoint({ planned: { params, tokens, learningRate }, score }: SweepRun): GridPoint {
+  return { params, tokens, value: learningRate, score };
+}
+
+/** A failed run has no score: the sweep waits until it is resumed. @throws WeftError `failed_precondition` naming the first. */
+export function refuseFailures(runs: readonly SweepRun[]): void {
+  const failed = runs.filter(({ view }) => view.status === 'failed');
+  const [first] = failed;
+  if (first === undefined) return;
+  const { runId, reason } = first.view;
+  throw new WeftError(
+    'failed_precondition',
+    `${failed.length} of ${runs.length} runs failed, ${runId} because ${reason}`,
+    {
+      cure: `cure the reason, then weft resume ${runId}, and run this command again`,
+    },
+  );
+}
+
+/** What the runs are compared by; all losses are called so, whichever it is. */
+export function metricOf({ metric, higherIsBetter }: Pick<SweepConfig, 'metric' | 'higherIsBetter'>): Metric {
+  const isLoss = metric === 'trainingLoss' || metric.startsWith('heldOutLoss');
+  return { name: isLoss ? LOSS.name : metric, better: higherIsBetter ? 'higher' : 'lower' };
+}
+
+/** "held-out loss of text" */
+export function metricWords({ metric, lastSteps }: Pick<SweepConfig, 'metric' | 'lastSteps'>): string {
+  const [group, field] = metric.split('.');
+  if (group !== 'heldOutLoss')
+    return `mean ${metric === 'trainingLoss' ? 'training loss' : metric} of the last ${plural(lastSteps, 'step')}`;
+  return field === undefined
+    ? 'held-out loss, weighted by the mixture'
+    : `held-out loss of ${SOURCE_WORDS[field] ?? field}`;
+}
+
+const SOURCE_WORDS: Readonly<Record<string, string>> = {
+  captioned: 'captioned images',
+  interleaved: 'interleaved documents',
+};
+
+function sourceOf({ id, sweep, runs }: SweepOutline): string {
+  return `the sweep ${id}: ${sweep.scales.length} scales, ${runs.length} runs, by ${metricWords(sweep)}`;
+}
+
+function refusalOf(error: WeftError): WeftError {
+  const again = 'run the command again: runs that have finished are not repeated';
+  // Several scales have a cure each, in the list that is the message.
+  if (error.cure === undefined)
+    return new WeftError(error.code, `${error.message}\nChange the file, and ${again}.`, { cause: error });
+  return new WeftError(error.code, error.message, { cure: `${error.cure}, and ${again}`, cause: error });
+}

@@ -156,7 +156,7 @@ export function describeJobQueue(makePlace: () => Promise<StoreFixture>): void {
       await restart();
       expect(await queue.isPaused()).toBe(false);
       await queue.pause('a');
-      expect((await listed()).map(({ id, state }) => `${id} ${state}`)).toEqual(['a held', 'b waiting']);
+      expect((await listed()).map(({ id, state }) => `${id} ${state}`)).toEqual(['a paused', 'b waiting']);
       await expect(queue.take('a')).rejects.toMatchObject(refusal('job a cannot be started, it is paused'));
       await queue.resume('a');
       await queue.take('a');
@@ -276,7 +276,7 @@ export function describeJobQueue(makePlace: () => Promise<StoreFixture>): void {
       await queue.move('sweep', { priority: 3 });
       await queue.pause('sweep');
       expect((await listed()).map(({ id, state }) => `${id} ${state}`)).toEqual([
-        ...['b active', 'a held', 'd held', 'other waiting', 'sweep waitingForChildren', 'c completed'],
+        ...['b active', 'a paused', 'd paused', 'other waiting', 'sweep waitingForChildren', 'c completed'],
       ]);
       expect([...(await queue.cancel('sweep', 'enough'))].sort()).toEqual(['a', 'b', 'd', 'sweep']);
       const states = new Map((await listed()).map(({ id, state }) => [id, state]));

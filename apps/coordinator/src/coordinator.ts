@@ -140,7 +140,7 @@ export class Coordinator {
     this.#streams.closeAll(new WeftError('unavailable', 'the coordinator is shutting down'));
     this.#watchers.endAll();
     // The current decision would wait for a store that does not answer.
-    if (!this.#options.leasedStore.store.health.answers) return;
+    if (!this.#options.leasedStore.store.health.isAvailable) return;
     await this.#decisions.runExclusive(async () => {
       for (const files of this.#files.values()) await files.close();
     });

@@ -84,5 +84,5 @@ function toQueuedJobs({ id, kind, state, priority, notBeforeMs, parent }: Job): 
 
 function liveState(state: JobState): QueuedJob['state'] | undefined {
   if (state === 'completed' || state === 'failed' || state === 'cancelled') return undefined;
-  return state === 'held' ? 'paused' : state;
+  return state;
 }

@@ -1,14 +1,14 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Job, JobQueue, NewJob } from '../job-queue.js';
-import type { Held } from '../lease.js';
+import type { AcquiredLease } from '../lease.js';
 import type { Store } from '../store.js';
-import type { StorePlace } from './store-place.js';
+import type { StoreFixture } from './store-fixture.js';
 
 /** What every job queue does. */
-export function describeJobQueue(makePlace: () => Promise<StorePlace>): void {
-  let place: StorePlace;
+export function describeJobQueue(makePlace: () => Promise<StoreFixture>): void {
+  let place: StoreFixture;
   let store: Store;
-  let held: Held;
+  let held: AcquiredLease;
   let queue: JobQueue;
   const start = async () => {
     store = await place.open();

@@ -3,6 +3,7 @@ import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Cluster } from './cluster.js';
 import { Home, repository } from './weft.js';
 
 const SWEEP = `
@@ -107,6 +108,30 @@ export function sweepSuite(place: string, redisUrl?: () => string): void {
       const said = await start(1).ended;
       expect(said.code).toBe(0);
       expect(allRows()).toEqual(before);
+    });
+
+    it('outlives the command that launched it: killed, the coordinator goes on, fits, and keeps the result', async () => {
+      await using cluster = await Cluster.make();
+      const sweepFile = join(cluster.home.path, 'sweep.yaml');
+      await writeFile(sweepFile, SWEEP);
+      await mkdir(join(cluster.home.path, 'data'));
+      await symlink(join(repository, '.weft/data/demo'), join(cluster.home.path, 'data/demo'));
+      cluster.coordinator();
+      await cluster.worker();
+      await cluster.worker();
+      await cluster.ready(2);
+      const command = cluster.home.start('lr', 'sweep', sweepFile);
+      while (endedRuns(command.stdout).length < 2 && command.process.exitCode === null) await sleep(20);
+      await command.killAll();
+      expect(endedRuns(command.stdout).length).toBeLessThan(9);
+
+      const directory = join(cluster.home.path, 'sweeps');
+      const [id = ''] = lines(command.stdout).flatMap(({ type, sweepId }) => (type === 'sweep' ? [sweepId] : []));
+      while (!existsSync(join(directory, id, 'fit.svg'))) await sleep(50);
+      expect(JSON.parse(readFileSync(join(directory, id, 'fit.json'), 'utf8')).provenance.runs).toHaveLength(9);
+      const again = await cluster.weft('lr', 'sweep', sweepFile, '--json');
+      expect(again.stderr).toBe('');
+      expect(lines(again.stdout).find(({ type }) => type === 'sweepSummary').runs).toHaveLength(9);
     });
 
     it('with a scale more trains only what is new', async () => {

@@ -11,6 +11,7 @@ import {
   type Timeouts,
 } from '@weft/coordination';
 import type { Home } from '@weft/files';
+import type { SweepSummary } from '@weft/proto';
 import type { JobQueue, StoreHealth } from '@weft/store';
 import type { CoordinatorMetrics, Logger } from '@weft/telemetry';
 import { CoordinatorObserver } from './coordinator-observer.js';
@@ -22,6 +23,7 @@ import { queueListing, recoveredQueue } from './queue-jobs.js';
 import { QueueRequests } from './queue-requests.js';
 import { RunFiles, replayRuns } from './run-files.js';
 import { RunRequests } from './run-requests.js';
+import { SweepDrivers } from './sweep-drivers.js';
 import { SweepRequests } from './sweep-requests.js';
 import { Watchers } from './watchers.js';
 import { WorkerRegistry, WorkerStreams } from './worker-registry.js';
@@ -65,6 +67,7 @@ export class Coordinator {
   readonly #streams = new WorkerStreams();
   readonly #watchers = new Watchers();
   readonly #files = new Map<string, RunFiles>();
+  readonly #drivers: SweepDrivers;
   readonly #closing = new AbortController();
   #fail: (error: WeftError) => void = () => {};
 
@@ -79,6 +82,7 @@ export class Coordinator {
     const jobs = await queue.list();
     await coordinator.#decisions.submit({ ...recoveredQueue(jobs, await queue.isPaused()), policy: recover });
     await launchMissing(coordinator.#decisions, jobs, log);
+    await coordinator.#drivers.startAll();
     void coordinator.#tickUntilClosed();
     void coordinator.#followQueue();
     return coordinator;
@@ -113,7 +117,10 @@ export class Coordinator {
     const summaryOf = (runId: string) => runs.get(runId);
     this.runs = runs;
     this.queue = new QueueRequests({ queue, jobs, requireStore });
-    this.sweeps = new SweepRequests({ queue, jobs, clock, random, requireStore, summaryOf });
+    const onLaunched = (sweep: SweepSummary) => this.#drivers.start(sweep);
+    this.sweeps = new SweepRequests({ queue, jobs, clock, random, requireStore, summaryOf, onLaunched });
+    const closing = this.#closing.signal;
+    this.#drivers = new SweepDrivers({ sweeps: this.sweeps, queue, home: options.home, summaryOf, log, closing });
     const heartbeatIntervalMs = Math.ceil(state.timeouts.heartbeatTimeoutMs / HEARTBEATS_PER_TIMEOUT);
     this.workers = new WorkerRegistry({ queue, streams, dispatch, clock, heartbeatIntervalMs });
     const endWatch = store.watchHealth((health) => this.#storeChanged(health));
@@ -133,7 +140,7 @@ export class Coordinator {
     this.#streams.closeAll(new WeftError('unavailable', 'the coordinator is shutting down'));
     this.#watchers.endAll();
     // The current decision would wait for a store that does not answer.
-    if (!this.#options.leasedStore.store.health.answers) return;
+    if (!this.#options.leasedStore.store.health.isAvailable) return;
     await this.#decisions.runExclusive(async () => {
       for (const files of this.#files.values()) await files.close();
     });

@@ -1,7 +1,7 @@
 import { type Clock, SerialQueue } from '@weft/common';
 import { type ClusterEvent, type ClusterState, type Decision, decide } from '@weft/coordination';
 
-export interface DecisionQueueOptions {
+interface DecisionQueueOptions {
   readonly clock: Clock;
   readonly state: ClusterState;
   /** Makes the records of a decision durable. When it fails, the decision was not made. */

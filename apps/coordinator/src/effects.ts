@@ -10,7 +10,7 @@ import type { Watchers } from './watchers.js';
 import { assignmentMessage, commandMessage, failureFromError } from './wire.js';
 import type { WorkerStreams } from './worker-registry.js';
 
-export interface EffectsOptions {
+interface EffectsOptions {
   readonly streams: WorkerStreams;
   readonly watchers: Watchers;
   readonly jobs: JobQueue;

@@ -1,10 +1,10 @@
 import { hostname } from 'node:os';
 import { WeftError } from '@weft/common';
 import { Home, readCoordinatorFile } from '@weft/files';
-import { type Held, openStore, type Store, type StoreOptions } from '@weft/store';
+import { type AcquiredLease, openStore, type Store, type StoreOptions } from '@weft/store';
 import type { Logger } from '@weft/telemetry';
 
-export interface AcquireStoreOptions extends StoreOptions {
+interface AcquireStoreOptions extends StoreOptions {
   readonly log: Logger;
   /** Ends the wait for the lease. */
   readonly signal?: AbortSignal;
@@ -15,7 +15,7 @@ export interface AcquireStoreOptions extends StoreOptions {
 /** A store together with the lease, which is the right to write to it. */
 export interface LeasedStore {
   readonly store: Store;
-  readonly lease: Held;
+  readonly lease: AcquiredLease;
   /** Releases the lease and closes the store. */
   close(): Promise<void>;
 }
@@ -28,12 +28,12 @@ export interface LeasedStore {
  *   `cancelled`.
  */
 export async function acquireStore({ log, signal, waitMs, ...options }: AcquireStoreOptions): Promise<LeasedStore> {
-  const onTrying = ({ message }: WeftError) => log.warn(`${message}; it is tried again`);
-  const store = await openStore({ onTrying, ...options });
+  const onConnectRetry = ({ message }: WeftError) => log.warn(`${message}; it is tried again`);
+  const store = await openStore({ onConnectRetry, ...options });
   for (const warning of store.warnings) log.warn(warning);
   store.watchHealth((health) => {
     const notice = describeStoreHealth({ description: store.description, health });
-    if (health.answers) log.info(notice);
+    if (health.isAvailable) log.info(notice);
     else log.warn({ error: health.error }, notice);
   });
   const isStandby = options.redisUrl !== undefined && waitMs === undefined;
@@ -49,7 +49,7 @@ export async function acquireStore({ log, signal, waitMs, ...options }: AcquireS
     log.info({ token: lease.token, store: store.description }, `keeps logs and queue in ${store.description}`);
     const close = async () => {
       // Releasing would wait for a store that does not answer; there the lease expires by itself.
-      if (store.health.answers) await lease.release();
+      if (store.health.isAvailable) await lease.release();
       await store.close();
     };
     return { store, lease, close };
@@ -72,7 +72,7 @@ async function homeTaken(home: string, cause: WeftError): Promise<WeftError> {
 
 /** What people should know about a store that does not answer, one clause; undefined while it answers. */
 export function describeStoreError({ description, health }: Pick<Store, 'description' | 'health'>): string | undefined {
-  if (health.answers) return undefined;
+  if (health.isAvailable) return undefined;
   const since = new Date(health.sinceMs).toISOString();
   return `${description} has not answered since ${since} (${health.error.message}), and nothing is decided until it does`;
 }

@@ -2,7 +2,7 @@ import { parseFlags, portFlag, WeftError } from '@weft/common';
 import { defaultTimeouts, type RecoveryPolicy } from '@weft/coordination';
 import { Home } from '@weft/files';
 
-export const DEFAULT_PORT = 7070;
+const DEFAULT_PORT = 7070;
 
 export interface CoordinatorProcessOptions {
   readonly home: Home;

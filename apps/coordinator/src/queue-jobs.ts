@@ -42,7 +42,7 @@ async function cancel(queue: JobQueue, jobId: string, reason: string): Promise<v
 }
 
 /** What the coordinator puts into the job of a sweep's child: all that launches it, because its log is written later. */
-export interface JobData {
+interface JobData {
   readonly config?: unknown;
   readonly weftVersion?: string;
 }
@@ -84,5 +84,5 @@ function toQueuedJobs({ id, kind, state, priority, notBeforeMs, parent }: Job): 
 
 function liveState(state: JobState): QueuedJob['state'] | undefined {
   if (state === 'completed' || state === 'failed' || state === 'cancelled') return undefined;
-  return state === 'held' ? 'paused' : state;
+  return state;
 }

@@ -17,7 +17,7 @@ import type { DecisionQueue } from './decision-queue.js';
 import { queueListing } from './queue-jobs.js';
 import { paginate } from './request-parsing.js';
 
-export interface QueueRequestsOptions {
+interface QueueRequestsOptions {
   readonly queue: DecisionQueue;
   readonly jobs: JobQueue;
   /** @throws WeftError `unavailable` while the store does not answer. */

@@ -22,7 +22,7 @@ import { paginate, parseJson, refuseOtherVersion } from './request-parsing.js';
 import type { RunFiles } from './run-files.js';
 import { Watcher, type Watchers } from './watchers.js';
 
-export interface RunRequestsOptions {
+interface RunRequestsOptions {
   readonly queue: DecisionQueue;
   readonly watchers: Watchers;
   readonly filesOf: (runId: string) => RunFiles;

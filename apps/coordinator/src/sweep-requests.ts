@@ -19,7 +19,7 @@ import { parseJson, refuseOtherVersion } from './request-parsing.js';
 /** A sweep is answered in one message. */
 const MOST_CHILDREN = 1000;
 
-export interface SweepRequestsOptions {
+interface SweepRequestsOptions {
   readonly queue: DecisionQueue;
   readonly jobs: JobQueue;
   readonly clock: Clock;
@@ -27,6 +27,8 @@ export interface SweepRequestsOptions {
   /** @throws `unavailable` while the store does not answer. */
   readonly requireStore: () => void;
   readonly summaryOf: (runId: string) => RunSummary;
+  /** Called when a sweep is in the queue with all its children. */
+  readonly onLaunched: (sweep: SweepSummary) => void;
 }
 
 /** Sweeps: a parent job whose children are ordinary runs. The queue is the truth about them; each child has its own log. */
@@ -76,7 +78,9 @@ export class SweepRequests {
     });
     for (const { runId, config } of children)
       await queue.submit({ kind: 'launch', runId, config, weftVersion: WEFT_VERSION, parent: sweepId });
-    return this.get({ sweepId });
+    const launched = await this.get({ sweepId });
+    this.#options.onLaunched(launched);
+    return launched;
   }
 
   /** @throws `not_found`. */

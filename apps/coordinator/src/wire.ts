@@ -113,7 +113,7 @@ function startFromToProto(startFrom: Assign['startFrom']): Assignment['state'] {
 }
 
 /** Commands that are one message, the same for everyone who gets it. */
-export type BroadcastCommand = Extract<Command, { kind: 'decideStep' | 'writeManifest' | 'stopRun' | 'release' }>;
+type BroadcastCommand = Extract<Command, { kind: 'decideStep' | 'writeManifest' | 'stopRun' | 'release' }>;
 
 export function commandMessage(command: BroadcastCommand): CoordinatorMessage {
   const { runId, generation } = command;

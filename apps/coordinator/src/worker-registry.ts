@@ -8,9 +8,9 @@ import { eventFromMessage, identityFromHello, welcomeMessage } from './wire.js';
 
 const HELLO_TIMEOUT_MS = 10_000;
 
-export type WorkerStream = MessageStream<WorkerMessage, CoordinatorMessage>;
+type WorkerStream = MessageStream<WorkerMessage, CoordinatorMessage>;
 
-export interface WorkerRegistryOptions {
+interface WorkerRegistryOptions {
   readonly queue: DecisionQueue;
   readonly streams: WorkerStreams;
   readonly dispatch: (event: ClusterEvent) => void;

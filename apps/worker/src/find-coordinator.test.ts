@@ -3,8 +3,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { freePort, temporaryDirectory } from '@weft/testing';
 import { describe, expect, it } from 'vitest';
-import { findCoordinator } from './find-coordinator.js';
-import { hostTowards } from './local-host.js';
+import { findCoordinator, outboundAddress } from './find-coordinator.js';
 
 describe('the coordinator of a worker', () => {
   it('is the one that was named, or the one that says in its home where it is', async () => {
@@ -28,8 +27,8 @@ describe('the host towards a coordinator', () => {
         resolve(typeof address === 'object' && address !== null ? address.port : 0);
       });
     });
-    expect(await hostTowards(`127.0.0.1:${port}`)).toBe('127.0.0.1');
+    expect(await outboundAddress(`127.0.0.1:${port}`)).toBe('127.0.0.1');
     server.close();
-    expect(await hostTowards(`127.0.0.1:${await freePort()}`)).toBe('127.0.0.1');
+    expect(await outboundAddress(`127.0.0.1:${await freePort()}`)).toBe('127.0.0.1');
   });
 });

@@ -1,6 +1,6 @@
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { WeftError } from '@weft/common';
+import { connect } from 'node:net';
+import { parseAddress, WeftError } from '@weft/common';
+import { Home, readCoordinatorFile } from '@weft/files';
 import type { WorkerProcessOptions } from './options.js';
 
 /**
@@ -14,15 +14,30 @@ export async function findCoordinator({
   home,
 }: Pick<WorkerProcessOptions, 'coordinator' | 'home'>): Promise<string> {
   if (coordinator !== undefined) return coordinator;
-  const file = join(home, 'coordinator.json');
-  try {
-    const written: unknown = JSON.parse(await readFile(file, 'utf8'));
-    if (typeof written === 'object' && written !== null && 'address' in written && typeof written.address === 'string')
-      return written.address;
-  } catch {
-    // Said below: it is not there, or not whole.
-  }
+  const found = await readCoordinatorFile(new Home(home));
+  if (found !== undefined) return found.address;
   throw new WeftError('unavailable', `no coordinator keeps ${home}`, {
     cure: 'start one with `weft coordinator`, or name one with --coordinator host:port',
+  });
+}
+
+const CONNECT_TIMEOUT_MS = 3000;
+const LOOPBACK = '127.0.0.1';
+
+/**
+ * The address from which this host reaches another: the one at which it can be reached back. Loopback where the other
+ * does not answer.
+ */
+export function outboundAddress(address: string): Promise<string> {
+  const { host, port } = parseAddress(address);
+  return new Promise((resolve) => {
+    const socket = connect({ host, port, timeout: CONNECT_TIMEOUT_MS });
+    const answer = (found: string) => {
+      socket.destroy();
+      resolve(found);
+    };
+    socket.once('connect', () => answer(socket.localAddress ?? LOOPBACK));
+    socket.once('timeout', () => answer(LOOPBACK));
+    socket.once('error', () => answer(LOOPBACK));
   });
 }

@@ -12,7 +12,7 @@ import type {
 } from '@weft/training';
 import type { Send } from './messages.js';
 
-interface Awaited {
+interface PendingDecision {
   readonly step: number;
   readonly resolve: (decision: ExpertDecision) => void;
   readonly reject: (error: WeftError) => void;
@@ -24,13 +24,13 @@ interface Awaited {
  */
 export class Generation implements CoordinatorPort, ExpertCoordinatorPort {
   readonly assignment: Assignment;
-  readonly place: RunGeneration;
+  readonly id: RunGeneration;
   readonly plan: GenerationPlan;
   readonly signals: TrainSignals;
   readonly #send: Send;
   readonly #released = new AbortController();
   readonly #stop: { afterStep: number | undefined } = { afterStep: undefined };
-  #pending: Awaited | undefined;
+  #pending: PendingDecision | undefined;
   /** A decision that came before anybody asked for it. */
   #early: { readonly step: number; readonly decision: ExpertDecision } | undefined;
   #lastStep: number;
@@ -39,7 +39,7 @@ export class Generation implements CoordinatorPort, ExpertCoordinatorPort {
   constructor(assignment: Assignment, send: Send) {
     const { runId, generation, rank, ringAddresses, expertAddresses, firstStep } = assignment;
     this.assignment = assignment;
-    this.place = { runId, generation };
+    this.id = { runId, generation };
     const sizes = { worldSize: ringAddresses.length, expertWorkers: expertAddresses.length };
     this.plan = { generation, rank, ...sizes, firstStep, state: initialState(assignment) };
     this.signals = { released: this.#released.signal, stop: this.#stop };
@@ -59,7 +59,7 @@ export class Generation implements CoordinatorPort, ExpertCoordinatorPort {
 
   vote(vote: StepVote): Promise<{ readonly apply: boolean }> {
     const decided = this.#await(vote.step);
-    if (!this.isReleased) this.#send({ $case: 'stepVote', stepVote: { ...this.place, ...vote } });
+    if (!this.isReleased) this.#send({ $case: 'stepVote', stepVote: { ...this.id, ...vote } });
     return decided.then(({ apply }) => ({ apply }));
   }
 
@@ -69,11 +69,11 @@ export class Generation implements CoordinatorPort, ExpertCoordinatorPort {
   }
 
   report(report: StepReport): void {
-    this.#send({ $case: 'stepReport', stepReport: stepReportToProto(this.place, report) });
+    this.#send({ $case: 'stepReport', stepReport: stepReportToProto(this.id, report) });
   }
 
   checkpointPart({ step, files }: Parameters<CoordinatorPort['checkpointPart']>[0]): void {
-    this.#send({ $case: 'checkpointPart', checkpointPart: { ...this.place, step, files: [...files] } });
+    this.#send({ $case: 'checkpointPart', checkpointPart: { ...this.id, step, files: [...files] } });
   }
 
   decided({ step, apply, gradNorm, lossTokens }: StepDecision): void {
@@ -106,7 +106,7 @@ export class Generation implements CoordinatorPort, ExpertCoordinatorPort {
   }
 
   #cancelled(): WeftError {
-    return new WeftError('cancelled', `generation ${this.place.generation} of run ${this.place.runId} was released`);
+    return new WeftError('cancelled', `generation ${this.id.generation} of run ${this.id.runId} was released`);
   }
 }
 

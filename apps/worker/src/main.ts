@@ -21,7 +21,7 @@ export async function main(argv: readonly string[], role: WorkerCommand = 'worke
     return 0;
   }
   const log = createLogger({ role: 'worker' });
-  if (options.gpus !== undefined && options.gpus.length > 1) return oneWorkerPerGpu(options, options.gpus, argv, log);
+  if (options.gpus !== undefined && options.gpus.length > 1) return startWorkerPerGpu(options, options.gpus, argv, log);
   // Before anything loads CUDA.
   if (options.gpus !== undefined) process.env.CUDA_VISIBLE_DEVICES = options.gpus[0] ?? '';
   const running = await startWorker(options, log);
@@ -30,24 +30,24 @@ export async function main(argv: readonly string[], role: WorkerCommand = 'worke
     { workerId, dataPlaneAddress, metricsAddress },
     `worker ${workerId} is up, data plane at ${dataPlaneAddress}`,
   );
-  leaveWithGrace(options, log, () => running.close());
+  shutdownGracefully(options, log, () => running.close());
   await running.done;
   // Told to leave: whoever told it ends the process.
   return new Promise<number>(() => {});
 }
 
-async function oneWorkerPerGpu(
+async function startWorkerPerGpu(
   { role, dataPort, metricsPort, ...options }: WorkerProcessOptions,
   gpus: readonly string[],
   argv: readonly string[],
   log: Logger,
 ): Promise<number> {
   const workers = new GpuWorkers({ role, gpus, argv, dataPort, metricsPort, log });
-  leaveWithGrace(options, log, () => workers.close());
+  shutdownGracefully(options, log, () => workers.close());
   return workers.ended;
 }
 
-function leaveWithGrace(
+function shutdownGracefully(
   { exitWithStdin }: Pick<WorkerProcessOptions, 'exitWithStdin'>,
   log: Logger,
   close: () => Promise<void>,

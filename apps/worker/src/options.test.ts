@@ -1,8 +1,8 @@
 import { hostname } from 'node:os';
 import { describe, expect, it } from 'vitest';
-import { describeDevice } from './device.js';
 import { ownArguments } from './gpu-workers.js';
 import { help, parseOptions } from './options.js';
+import { describeDevice } from './start.js';
 
 describe('the options of weft worker', () => {
   it('are those of a worker beside its coordinator by default', () => {

@@ -1,17 +1,16 @@
 import { randomBytes } from 'node:crypto';
-import { hostname } from 'node:os';
+import { availableParallelism, hostname } from 'node:os';
+import type { describeNativeLibrary } from '@weft/backend-tensorflow';
 import { DataPlane } from '@weft/collectives';
 import { Role, WorkersService } from '@weft/proto';
 import { channel } from '@weft/rpc';
 import { type Logger, serveMetrics, WorkerMetrics } from '@weft/telemetry';
-import { describeDevice } from './device.js';
-import { findCoordinator } from './find-coordinator.js';
-import { hostTowards } from './local-host.js';
+import { findCoordinator, outboundAddress } from './find-coordinator.js';
+import { heartbeatThread } from './heartbeat.js';
 import type { WorkerProcessOptions } from './options.js';
-import { threadHeart } from './thread-heart.js';
 import { type Connection, Worker } from './worker.js';
 
-const HEART_THREAD = new URL('./heart-thread.js', import.meta.url);
+const HEARTBEAT_THREAD = new URL('./heartbeat-thread.js', import.meta.url);
 
 export interface RunningWorker {
   readonly workerId: string;
@@ -28,7 +27,7 @@ export interface RunningWorker {
  * @throws `unavailable` when no coordinator is known, `port_in_use` and what else can be wrong with an address.
  */
 export async function startWorker(options: WorkerProcessOptions, log: Logger): Promise<RunningWorker> {
-  const host = options.host ?? (await hostTowards(await findCoordinator(options)));
+  const host = options.host ?? (await outboundAddress(await findCoordinator(options)));
   const workerId = `${options.name}-${randomBytes(3).toString('hex')}`;
   const metrics = new WorkerMetrics();
   const dataPlane = await DataPlane.listen(await dataPlaneHosts(options, host));
@@ -84,7 +83,7 @@ function roleOf({ role }: WorkerProcessOptions): Role {
 async function dataPlaneHosts(options: WorkerProcessOptions, host: string) {
   const port = options.dataPort;
   if (host !== '0.0.0.0' && host !== '::') return { host, port };
-  return { host, port, advertisedHost: await hostTowards(await findCoordinator(options)) };
+  return { host, port, advertisedHost: await outboundAddress(await findCoordinator(options)) };
 }
 
 async function connect(options: WorkerProcessOptions, log: Logger): Promise<Connection> {
@@ -92,8 +91,22 @@ async function connect(options: WorkerProcessOptions, log: Logger): Promise<Conn
   const open = await channel(address);
   return {
     stream: open.bidi(WorkersService.connect),
-    startHeart: threadHeart(address, log, HEART_THREAD),
+    startHeartbeat: heartbeatThread(address, log, HEARTBEAT_THREAD),
     address,
     close: () => open.close(),
   };
+}
+
+/** What the engine will run on, in a few words for people. */
+export function describeDevice(
+  library: ReturnType<typeof describeNativeLibrary>,
+  visibleGpus: string | undefined,
+  threads: number | undefined,
+): string {
+  const cores = threads ?? availableParallelism();
+  const cpu = `cpu, ${cores} ${threads === undefined ? 'core' : 'thread'}${cores === 1 ? '' : 's'}`;
+  if (!library.found) return `${cpu}, JavaScript`;
+  const engine = library.version === null ? 'TensorFlow' : `TensorFlow ${library.version}`;
+  const isOnGpu = visibleGpus !== undefined && visibleGpus !== '' && visibleGpus !== '-1';
+  return `${isOnGpu ? `gpu ${visibleGpus}` : cpu}, ${engine}`;
 }

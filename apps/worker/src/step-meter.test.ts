@@ -1,7 +1,7 @@
 import { WorkerMetrics } from '@weft/telemetry';
 import { describe, expect, it } from 'vitest';
 import { StepMeter } from './step-meter.js';
-import { tinyConfig, vote } from './testing/stage.js';
+import { tinyConfig, vote } from './testing/worker-harness.js';
 
 describe('the meter of steps', () => {
   it('counts the bytes of each ring from where it began, and the sequences of the whole run', async () => {

@@ -2,7 +2,7 @@ import { WeftError } from '@weft/common';
 import { Role, RunEnded_Outcome } from '@weft/proto';
 import { waitFor } from '@weft/testing';
 import { describe, expect, it } from 'vitest';
-import { RUN, Stage, tinyConfig, vote } from './testing/stage.js';
+import { RUN, tinyConfig, vote, WorkerHarness } from './testing/worker-harness.js';
 
 const place = { runId: RUN, generation: 1 };
 /** What a decision carries for expert workers. */
@@ -12,9 +12,9 @@ const release = (changes: { generation?: number; discardState?: boolean } = {}) 
 
 describe('a worker', () => {
   it('says who it is and beats at the interval it is told', async () => {
-    await using stage = await Stage.open();
-    const desk = await stage.desk();
-    expect(desk.heard[0]).toEqual({
+    await using stage = await WorkerHarness.open();
+    const desk = await stage.openStream();
+    expect(desk.received[0]).toEqual({
       $case: 'hello',
       hello: {
         workerId: 'w1',
@@ -26,29 +26,29 @@ describe('a worker', () => {
         dataPlaneAddress: stage.dataPlane.address,
       },
     });
-    await desk.hear('heartbeat', 2);
+    await desk.receive('heartbeat', 2);
   });
 
   it('trains its assignment: votes wait for decisions, reports and parts go through, the end is told', async () => {
-    await using stage = await Stage.open();
-    const desk = await stage.desk();
-    desk.say(stage.assignment());
+    await using stage = await WorkerHarness.open();
+    const desk = await stage.openStream();
+    desk.send(stage.assignment());
     const { finish, link, plan } = await stage.call();
     const place1 = { generation: 1, rank: 0, worldSize: 1, expertWorkers: 0 };
     expect(plan).toEqual({ ...place1, firstStep: 1, state: { kind: 'fresh' } });
     expect(stage.sessions[0]?.options).toMatchObject({ runId: RUN, runDirectory: '/runs/tiny-1', localWorkers: 1 });
     expect(stage.sessions[0]?.options.config).toEqual(tinyConfig);
     const decision = link.vote(vote(1));
-    expect((await desk.hear('stepVote')).stepVote).toEqual({ ...place, ...vote(1) });
-    desk.say({ $case: 'stepDecision', stepDecision: { ...place, step: 1, apply: false, ...norms } });
+    expect((await desk.receive('stepVote')).stepVote).toEqual({ ...place, ...vote(1) });
+    desk.send({ $case: 'stepDecision', stepDecision: { ...place, step: 1, apply: false, ...norms } });
     expect(await decision).toEqual({ apply: false });
     const seconds = { dataSeconds: 1, computeSeconds: 2, communicationSeconds: 3, applySeconds: 4 };
     link.report({ step: 1, learningRate: 1e-3, tokensPerSecond: 5, ...seconds, moe: undefined });
-    expect((await desk.hear('stepReport')).stepReport).toMatchObject({ ...place, step: 1, computeSeconds: 2 });
+    expect((await desk.receive('stepReport')).stepReport).toMatchObject({ ...place, step: 1, computeSeconds: 2 });
     link.checkpointPart({ step: 1, files: [{ name: 'a', bytes: 1, sha256: 'b' }] });
-    expect((await desk.hear('checkpointPart')).checkpointPart.files).toHaveLength(1);
+    expect((await desk.receive('checkpointPart')).checkpointPart.files).toHaveLength(1);
     finish({ outcome: 'finished', step: 6 });
-    expect((await desk.hear('runEnded')).runEnded).toMatchObject({
+    expect((await desk.receive('runEnded')).runEnded).toMatchObject({
       ...place,
       outcome: RunEnded_Outcome.OUTCOME_FINISHED,
       step: 6,
@@ -57,24 +57,24 @@ describe('a worker', () => {
   });
 
   it('joins a ring of several and counts those that share its host', async () => {
-    await using first = await Stage.open();
-    await using second = await Stage.open();
+    await using first = await WorkerHarness.open();
+    await using second = await WorkerHarness.open();
     const ringAddresses = [first.dataPlane.address, second.dataPlane.address];
-    (await first.desk()).say(first.assignment({ ringAddresses }));
-    (await second.desk()).say(second.assignment({ ringAddresses, rank: 1 }));
+    (await first.openStream()).send(first.assignment({ ringAddresses }));
+    (await second.openStream()).send(second.assignment({ ringAddresses, rank: 1 }));
     expect((await first.call()).plan).toMatchObject({ rank: 0, worldSize: 2 });
     expect((await second.call()).plan).toMatchObject({ rank: 1, worldSize: 2 });
     expect(second.sessions[0]?.options.localWorkers).toBe(2);
   });
 
   it('keeps its session from one generation to the next, and begins the next when the trainer has let go', async () => {
-    await using stage = await Stage.open();
-    const desk = await stage.desk();
-    desk.say(stage.assignment());
+    await using stage = await WorkerHarness.open();
+    const desk = await stage.openStream();
+    desk.send(stage.assignment());
     const first = await stage.call();
     const lost = first.link.vote(vote(1));
-    desk.say(release());
-    desk.say(stage.assignment({ generation: 2, firstStep: 1, state: { $case: 'keep', keep: true } }));
+    desk.send(release());
+    desk.send(stage.assignment({ generation: 2, firstStep: 1, state: { $case: 'keep', keep: true } }));
     await expect(lost).rejects.toMatchObject({ code: 'cancelled' });
     const second = await stage.call(1);
     expect(first.signals.released.aborted).toBe(true);
@@ -86,49 +86,49 @@ describe('a worker', () => {
   });
 
   it('hears a decision that came right before the release', async () => {
-    await using stage = await Stage.open();
-    const desk = await stage.desk();
-    desk.say(stage.assignment());
+    await using stage = await WorkerHarness.open();
+    const desk = await stage.openStream();
+    desk.send(stage.assignment());
     const { link } = await stage.call();
     const decision = link.vote(vote(1));
-    await desk.hear('stepVote');
-    desk.say({ $case: 'stepDecision', stepDecision: { ...place, step: 1, apply: true, ...norms } });
-    desk.say(release());
+    await desk.receive('stepVote');
+    desk.send({ $case: 'stepDecision', stepDecision: { ...place, step: 1, apply: true, ...norms } });
+    desk.send(release());
     expect(await decision).toEqual({ apply: true });
   });
 
   it('does not take the messages of another generation for its own', async () => {
-    await using stage = await Stage.open();
-    const desk = await stage.desk();
-    desk.say(stage.assignment({ generation: 3 }));
+    await using stage = await WorkerHarness.open();
+    const desk = await stage.openStream();
+    desk.send(stage.assignment({ generation: 3 }));
     const { link, signals } = await stage.call();
     const decision = link.vote(vote(1));
-    await desk.hear('stepVote');
-    desk.say({ $case: 'stepDecision', stepDecision: { ...place, generation: 2, step: 1, apply: false, ...norms } });
-    desk.say({ $case: 'stopRun', stopRun: { ...place, generation: 2, afterStep: 1, reason: '' } });
-    desk.say(release({ generation: 2 }));
-    desk.say({ $case: 'stepDecision', stepDecision: { ...place, generation: 3, step: 1, apply: true, ...norms } });
+    await desk.receive('stepVote');
+    desk.send({ $case: 'stepDecision', stepDecision: { ...place, generation: 2, step: 1, apply: false, ...norms } });
+    desk.send({ $case: 'stopRun', stopRun: { ...place, generation: 2, afterStep: 1, reason: '' } });
+    desk.send(release({ generation: 2 }));
+    desk.send({ $case: 'stepDecision', stepDecision: { ...place, generation: 3, step: 1, apply: true, ...norms } });
     expect(await decision).toEqual({ apply: true });
     expect(signals.stop.afterStep).toBeUndefined();
     expect(signals.released.aborted).toBe(false);
   });
 
   it('passes on after which step to stop', async () => {
-    await using stage = await Stage.open();
-    const desk = await stage.desk();
-    desk.say(stage.assignment());
+    await using stage = await WorkerHarness.open();
+    const desk = await stage.openStream();
+    desk.send(stage.assignment());
     const { signals } = await stage.call();
-    desk.say({ $case: 'stopRun', stopRun: { ...place, afterStep: 4, reason: '' } });
+    desk.send({ $case: 'stopRun', stopRun: { ...place, afterStep: 4, reason: '' } });
     await waitFor('the stop', () => signals.stop.afterStep === 4);
   });
 
   it('writes the manifest when told, while it trains', async () => {
-    await using stage = await Stage.open();
-    const desk = await stage.desk();
-    desk.say(stage.assignment());
+    await using stage = await WorkerHarness.open();
+    const desk = await stage.openStream();
+    desk.send(stage.assignment());
     await stage.call();
-    desk.say({ $case: 'writeManifest', writeManifest: { ...place, step: 4, files: [] } });
-    expect((await desk.hear('checkpointWritten')).checkpointWritten).toEqual({
+    desk.send({ $case: 'writeManifest', writeManifest: { ...place, step: 4, files: [] } });
+    expect((await desk.receive('checkpointWritten')).checkpointWritten).toEqual({
       ...place,
       step: 4,
       directory: '/step-4',
@@ -136,25 +136,25 @@ describe('a worker', () => {
     stage.sessions[0]!.manifestFailure = new WeftError('failed_precondition', 'the disk is full', {
       cure: 'free some',
     });
-    desk.say({ $case: 'writeManifest', writeManifest: { ...place, step: 6, files: [] } });
-    expect((await desk.hear('runEnded')).runEnded).toMatchObject({
+    desk.send({ $case: 'writeManifest', writeManifest: { ...place, step: 6, files: [] } });
+    expect((await desk.receive('runEnded')).runEnded).toMatchObject({
       outcome: RunEnded_Outcome.OUTCOME_FAILED,
       failure: { code: 'failed_precondition', message: 'the disk is full', cure: 'free some' },
     });
   });
 
   it('forgets a run when told, and opens the next one only when the machine is free', async () => {
-    await using stage = await Stage.open();
-    const desk = await stage.desk();
-    desk.say(stage.assignment());
+    await using stage = await WorkerHarness.open();
+    const desk = await stage.openStream();
+    desk.send(stage.assignment());
     await stage.call();
-    desk.say(release({ discardState: true }));
+    desk.send(release({ discardState: true }));
     await waitFor('the end of the first session', () => stage.sessions[0]?.isClosed);
-    desk.say(stage.assignment({ runId: 'tiny-2' }));
+    desk.send(stage.assignment({ runId: 'tiny-2' }));
     await stage.call(0, 1);
     stage.sessions[1]!.closing = new Promise((resolve) => setTimeout(resolve, 50));
-    desk.say({ $case: 'release', release: { runId: 'tiny-2', generation: 1, discardState: true, reason: '' } });
-    desk.say(stage.assignment({ runId: 'tiny-3' }));
+    desk.send({ $case: 'release', release: { runId: 'tiny-2', generation: 1, discardState: true, reason: '' } });
+    desk.send(stage.assignment({ runId: 'tiny-3' }));
     await stage.call(0, 2);
     expect(stage.openAtOnce).toBe(1);
   });
@@ -162,9 +162,9 @@ describe('a worker', () => {
 
 describe('what a worker tells when training ends badly', () => {
   const endings = async (error: WeftError) => {
-    await using stage = await Stage.open();
-    const desk = await stage.desk();
-    desk.say(
+    await using stage = await WorkerHarness.open();
+    const desk = await stage.openStream();
+    desk.send(
       stage.assignment({ firstStep: 5, state: { $case: 'checkpointDirectory', checkpointDirectory: '/step-4' } }),
     );
     (await stage.call()).fail(error);
@@ -190,34 +190,34 @@ describe('what a worker tells when training ends badly', () => {
   });
 
   it('is a broken ring when the ring cannot be joined', async () => {
-    await using stage = await Stage.open();
-    const desk = await stage.desk();
+    await using stage = await WorkerHarness.open();
+    const desk = await stage.openStream();
     // The other rank has our address, but another token.
-    await using other = await Stage.open();
+    await using other = await WorkerHarness.open();
     const ringAddresses = [stage.dataPlane.address, other.dataPlane.address];
-    (await other.desk()).say(other.assignment({ ringAddresses, rank: 1, ringToken: 'other' }));
-    desk.say(stage.assignment({ ringAddresses }));
-    expect((await desk.hear('ringBroken')).ringBroken).toMatchObject({ ...place, step: 1 });
+    (await other.openStream()).send(other.assignment({ ringAddresses, rank: 1, ringToken: 'other' }));
+    desk.send(stage.assignment({ ringAddresses }));
+    expect((await desk.receive('ringBroken')).ringBroken).toMatchObject({ ...place, step: 1 });
     expect(desk.all('runEnded')).toEqual([]);
   });
 
   it('is a failure when the session cannot be opened, and the next generation tries again', async () => {
-    await using stage = await Stage.open();
+    await using stage = await WorkerHarness.open();
     stage.openFailure = new WeftError('not_found', 'there is no index');
-    const desk = await stage.desk();
-    desk.say(stage.assignment());
-    expect((await desk.hear('runEnded')).runEnded.failure).toMatchObject({ message: 'there is no index' });
+    const desk = await stage.openStream();
+    desk.send(stage.assignment());
+    expect((await desk.receive('runEnded')).runEnded.failure).toMatchObject({ message: 'there is no index' });
     stage.openFailure = undefined;
-    desk.say(stage.assignment({ generation: 2 }));
+    desk.send(stage.assignment({ generation: 2 }));
     expect((await stage.call()).plan.generation).toBe(2);
   });
 });
 
 describe('a worker whose coordinator goes away', () => {
   it('drops its run, waits a little longer each time, and attends again', async () => {
-    await using stage = await Stage.open();
-    const desk = await stage.desk();
-    desk.say(stage.assignment());
+    await using stage = await WorkerHarness.open();
+    const desk = await stage.openStream();
+    desk.send(stage.assignment());
     const { signals } = await stage.call();
     stage.connectFailure = new WeftError('unavailable', 'connection refused');
     desk.close(new WeftError('unavailable', 'shutting down'));
@@ -238,24 +238,40 @@ describe('a worker whose coordinator goes away', () => {
     expect(await attemptsIn(60_000)).toBeLessThanOrEqual(9);
     stage.connectFailure = undefined;
     await stage.clock.advance(12_500);
-    const again = await stage.desk(1);
-    again.say(stage.assignment({ generation: 2 }));
+    const again = await stage.openStream(1);
+    again.send(stage.assignment({ generation: 2 }));
     expect((await stage.call(0, 1)).plan.generation).toBe(2);
   });
 
   it('leaves for good when it is refused for a reason that time does not heal', async () => {
-    await using stage = await Stage.open();
-    const desk = await waitFor('the stream', () => stage.desks[0]);
-    await desk.hear('hello');
+    await using stage = await WorkerHarness.open();
+    const desk = await waitFor('the stream', () => stage.streams[0]);
+    await desk.receive('hello');
     desk.close(new WeftError('version_mismatch', 'worker w1 is Weft 0.1.0, the coordinator is Weft 0.2.0'));
     await expect(stage.done).rejects.toMatchObject({ code: 'version_mismatch' });
-    expect(stage.desks).toHaveLength(1);
+    expect(stage.streams).toHaveLength(1);
   });
 
+  it.each(['the coordinator', 'the worker'])(
+    'ends with the message of a bug in %s instead of reconnecting',
+    async (where) => {
+      await using stage = await WorkerHarness.open();
+      const desk = await stage.openStream();
+      const bug = new WeftError('internal', 'a case was not handled');
+      if (where === 'the worker') stage.connectFailure = bug;
+      desk.close(where === 'the worker' ? new WeftError('unavailable', 'shutting down') : bug);
+      if (where === 'the worker') {
+        await waitFor('the pause', () => stage.clock.sleeping === 1);
+        await stage.clock.advance(60_000);
+      }
+      await expect(stage.done).rejects.toMatchObject({ code: 'internal', message: 'a case was not handled' });
+    },
+  );
+
   it('closes its stream and its session when it is told to leave', async () => {
-    await using stage = await Stage.open();
-    const desk = await stage.desk();
-    desk.say(stage.assignment());
+    await using stage = await WorkerHarness.open();
+    const desk = await stage.openStream();
+    desk.send(stage.assignment());
     await stage.call();
     stage.leave();
     await stage.done;

@@ -1,8 +1,8 @@
 import { type Clock, systemClock, WEFT_VERSION, WeftError } from '@weft/common';
 import type { Assignment, CoordinatorMessage, Hello, Release, WorkerMessage } from '@weft/proto';
 import type { MessageStream } from '@weft/rpc';
-import type { Heart, StartHeart } from './heart.js';
-import { RunOnWorker, type RunOnWorkerOptions } from './run-on-worker.js';
+import type { Heartbeat, StartHeartbeat } from './heartbeat.js';
+import { WorkerRun, type WorkerRunOptions } from './worker-run.js';
 
 const FIRST_RETRY_MS = 500;
 const LONGEST_RETRY_MS = 10_000;
@@ -13,14 +13,14 @@ export type CoordinatorStream = MessageStream<CoordinatorMessage, WorkerMessage>
 export interface Connection {
   readonly stream: CoordinatorStream;
   /** The heart that fits the way the stream was opened. */
-  readonly startHeart: StartHeart;
+  readonly startHeartbeat: StartHeartbeat;
   /** Whom it leads to, for people. */
   readonly address: string;
   /** Lets go of what carries the stream. */
   close(): void;
 }
 
-export interface WorkerOptions extends Omit<RunOnWorkerOptions, 'runId' | 'send' | 'after'> {
+export interface WorkerOptions extends Omit<WorkerRunOptions, 'runId' | 'send' | 'after'> {
   readonly hello: Omit<Hello, 'version' | 'dataPlaneAddress'>;
   /** Opens a stream to wherever the coordinator is now. */
   readonly connect: () => Promise<Connection>;
@@ -34,9 +34,9 @@ export interface WorkerOptions extends Omit<RunOnWorkerOptions, 'runId' | 'send'
 export class Worker {
   readonly #options: WorkerOptions;
   readonly #clock: Clock;
-  #run: RunOnWorker | undefined;
+  #run: WorkerRun | undefined;
   /** Resolves when the runs dropped so far are off the machine. */
-  #dropped: Promise<void> = Promise.resolve();
+  #closedRuns: Promise<void> = Promise.resolve();
 
   constructor(options: WorkerOptions) {
     this.#options = options;
@@ -51,10 +51,10 @@ export class Worker {
   async run(signal: AbortSignal): Promise<void> {
     const { log, metrics } = this.#options;
     for (let failures = 0; !signal.aborted; ) {
-      const { wasWelcome, error } = await this.#attend(signal);
-      await this.#drop();
+      const { wasWelcome, error } = await this.#serveStream(signal);
+      await this.#closeRun();
       if (signal.aborted) return;
-      if (error !== undefined && !isPassing(error)) throw error;
+      if (error !== undefined && !isTransient(error)) throw error;
       failures = wasWelcome ? 0 : failures + 1;
       const delayMs = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** failures) * (0.75 + Math.random() / 2);
       const reason = error?.message ?? 'it closed the stream';
@@ -66,14 +66,14 @@ export class Worker {
   }
 
   /** One stream, from hello to its end. */
-  async #attend(signal: AbortSignal): Promise<{ wasWelcome: boolean; error: WeftError | undefined }> {
+  async #serveStream(signal: AbortSignal): Promise<{ wasWelcome: boolean; error: WeftError | undefined }> {
     let wasWelcome = false;
-    let heart: Heart | undefined;
+    let heart: Heartbeat | undefined;
     let connection: Connection | undefined;
     const leave = () => connection?.stream.close();
     try {
       connection = await this.#options.connect();
-      const { address, startHeart, stream } = connection;
+      const { address, startHeartbeat: startHeart, stream } = connection;
       signal.addEventListener('abort', leave, { once: true });
       if (signal.aborted) leave();
       const send = (body: NonNullable<WorkerMessage['body']>) => stream.send({ body });
@@ -81,7 +81,7 @@ export class Worker {
       send({ $case: 'hello', hello: { ...hello, version: WEFT_VERSION, dataPlaneAddress: dataPlane.address } });
       for await (const { body } of stream.messages) {
         if (body?.$case !== 'welcome') {
-          this.#hear(body, send);
+          this.#onMessage(body, send);
           continue;
         }
         wasWelcome = true;
@@ -89,7 +89,7 @@ export class Worker {
         heart ??= startHeart({
           workerId: hello.workerId,
           intervalMs,
-          beat: () => send({ $case: 'heartbeat', heartbeat: {} }),
+          sendHeartbeat: () => send({ $case: 'heartbeat', heartbeat: {} }),
         });
         log.info({ address }, `worker ${hello.workerId} attends the coordinator at ${address}`);
       }
@@ -103,52 +103,52 @@ export class Worker {
     }
   }
 
-  #hear(body: CoordinatorMessage['body'], send: RunOnWorkerOptions['send']): void {
-    if (body?.$case === 'assignment') this.#assigned(body.assignment, send);
+  #onMessage(body: CoordinatorMessage['body'], send: WorkerRunOptions['send']): void {
+    if (body?.$case === 'assignment') this.#onAssignment(body.assignment, send);
     if (body?.$case === 'stepDecision') this.#generation(body.stepDecision)?.decided(body.stepDecision);
     if (body?.$case === 'stopRun') this.#generation(body.stopRun)?.stopAfter(body.stopRun.afterStep);
-    if (body?.$case === 'writeManifest') this.#runOf(body.writeManifest.runId)?.writeManifest(body.writeManifest);
-    if (body?.$case === 'release') this.#released(body.release);
+    if (body?.$case === 'writeManifest') this.#findRun(body.writeManifest.runId)?.writeManifest(body.writeManifest);
+    if (body?.$case === 'release') this.#onRelease(body.release);
   }
 
-  #assigned(assignment: Assignment, send: RunOnWorkerOptions['send']): void {
-    if (this.#run?.runId !== assignment.runId) this.#begin(assignment.runId, send);
+  #onAssignment(assignment: Assignment, send: WorkerRunOptions['send']): void {
+    if (this.#run?.runId !== assignment.runId) this.#openRun(assignment.runId, send);
     this.#run?.assign(assignment);
   }
 
-  #released(release: Release): void {
+  #onRelease(release: Release): void {
     const { runId, discardState, reason } = release;
     this.#options.log.info(
       { ...release },
       `${discardState ? 'let go of' : 'released from a generation of'} run ${runId}: ${reason}`,
     );
     this.#generation(release)?.release();
-    if (discardState && this.#runOf(runId) !== undefined) void this.#drop();
+    if (discardState && this.#findRun(runId) !== undefined) void this.#closeRun();
   }
 
-  #begin(runId: string, send: RunOnWorkerOptions['send']): void {
-    void this.#drop();
-    this.#run = new RunOnWorker({ ...this.#options, runId, send, after: this.#dropped });
+  #openRun(runId: string, send: WorkerRunOptions['send']): void {
+    void this.#closeRun();
+    this.#run = new WorkerRun({ ...this.#options, runId, send, after: this.#closedRuns });
   }
 
-  #drop(): Promise<void> {
+  #closeRun(): Promise<void> {
     const run = this.#run;
     this.#run = undefined;
-    const before = this.#dropped;
-    if (run !== undefined) this.#dropped = Promise.all([before, run.drop()]).then(() => {});
-    return this.#dropped;
+    const before = this.#closedRuns;
+    if (run !== undefined) this.#closedRuns = Promise.all([before, run.close()]).then(() => {});
+    return this.#closedRuns;
   }
 
-  #runOf(runId: string): RunOnWorker | undefined {
+  #findRun(runId: string): WorkerRun | undefined {
     return this.#run?.runId === runId ? this.#run : undefined;
   }
 
   #generation({ runId, generation }: { readonly runId: string; readonly generation: number }) {
-    return this.#runOf(runId)?.generation(generation);
+    return this.#findRun(runId)?.generation(generation);
   }
 }
 
-/** Whether the same attempt may go well later. */
-function isPassing({ code }: WeftError): boolean {
-  return code === 'unavailable' || code === 'deadline_exceeded' || code === 'cancelled' || code === 'internal';
+/** Whether another attempt may succeed. An `internal` error is a bug, here or in the coordinator: it would only repeat. */
+function isTransient({ code }: WeftError): boolean {
+  return code === 'unavailable' || code === 'deadline_exceeded' || code === 'cancelled';
 }

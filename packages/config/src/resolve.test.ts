@@ -208,6 +208,7 @@ describe('refusing one field', () => {
 describe('refusing what does not fit together', () => {
   it.each([
     ['workers', 9, 'workers is 9, but must be at most globalBatchSize (8): every worker needs a sequence of each step'],
+    ['minWorkers', 3, 'minWorkers is 3, but must be at most workers (1)'],
     ['microbatchSize', 9, 'microbatchSize is 9, but must be at most globalBatchSize (8)'],
     ['optimizer.warmupSteps', 60, 'optimizer.warmupSteps is 60, but must be below steps (60)'],
     ['data.weights', '0:0:0', 'data.weights are all 0, but at least one source must have a weight'],

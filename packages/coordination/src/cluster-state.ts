@@ -79,7 +79,7 @@ export interface Run {
 /** The part of a run that exists only in the memory of workers and in messages under way. A restart loses it. */
 export type LiveRun = Ended | Waiting | Training | Reforming;
 
-export interface Ended {
+interface Ended {
   readonly state: 'ended';
 }
 

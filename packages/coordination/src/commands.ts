@@ -7,7 +7,7 @@ import type { NewRunJob } from './queue-state.js';
 export type Command = MessageCommand | QueueCommand | FileCommand;
 
 /** Messages to workers. */
-export type MessageCommand =
+type MessageCommand =
   | Assign
   | DecideStep
   | WriteManifest
@@ -24,7 +24,7 @@ export type QueueCommand =
   | (OfJob & { readonly kind: 'failJob' | 'cancelJob'; readonly reason: string });
 
 /** Work on the files of a run. */
-export type FileCommand =
+type FileCommand =
   /** Write `config.json`. */
   | { readonly kind: 'writeConfig'; readonly runId: string; readonly config: RunConfig }
   /**
@@ -60,7 +60,7 @@ export interface Assign {
 }
 
 /** The step is committed: apply it, or skip it because its gradients were not finite. */
-export interface DecideStep extends ToMembers {
+interface DecideStep extends ToMembers {
   readonly kind: 'decideStep';
   readonly step: number;
   readonly apply: boolean;
@@ -70,7 +70,7 @@ export interface DecideStep extends ToMembers {
 }
 
 /** To rank 0: every part of the checkpoint is on disk. */
-export interface WriteManifest {
+interface WriteManifest {
   readonly kind: 'writeManifest';
   readonly workerId: string;
   readonly runId: string;
@@ -80,14 +80,14 @@ export interface WriteManifest {
 }
 
 /** Save a checkpoint after `afterStep` and end. */
-export interface StopRun extends ToMembers {
+interface StopRun extends ToMembers {
   readonly kind: 'stopRun';
   readonly afterStep: number;
   readonly reason: string;
 }
 
 /** The generation is over. With `discardState` the run is over for these workers, and they drop its state. */
-export interface Release extends ToMembers {
+interface Release extends ToMembers {
   readonly kind: 'release';
   readonly discardState: boolean;
   readonly reason: string;

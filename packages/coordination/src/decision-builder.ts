@@ -6,11 +6,7 @@ import type { RunRecord } from './records.js';
 import { applyRecord, type RunState } from './run-state.js';
 
 /** A record without its time, which the builder adds. */
-export type NewRecord = RunRecord extends infer Record
-  ? Record extends RunRecord
-    ? Omit<Record, 'time'>
-    : never
-  : never;
+type NewRecord = RunRecord extends infer Record ? (Record extends RunRecord ? Omit<Record, 'time'> : never) : never;
 
 /**
  * One decision in the making: a copy of the state that handlers may change, and the records and commands so far. It

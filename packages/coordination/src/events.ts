@@ -27,7 +27,13 @@ export type ClusterEvent =
       /** The checkpoint to go on from, looked up for this request. */
       readonly found: FoundCheckpoint;
     }
-  | { readonly kind: 'stop'; readonly runId: string; readonly saveCheckpoint: boolean }
+  | {
+      readonly kind: 'stop';
+      readonly runId: string;
+      readonly saveCheckpoint: boolean;
+      /** Why, when it ends at once; default: as asked. */
+      readonly reason?: string;
+    }
   | { readonly kind: 'workerConnected'; readonly worker: WorkerIdentity }
   /** The worker's stream ended. */
   | { readonly kind: 'workerDisconnected'; readonly workerId: string; readonly reason: string }

@@ -33,7 +33,7 @@ export class InMemoryQueue {
   #change(command: Exclude<QueueCommand, { kind: 'enqueue' }>, nowMs: number): void {
     const job = this.#job(command.jobId);
     const { state } = job;
-    const require = (...states: string[]) => {
+    const expectState = (...states: string[]) => {
       if (!states.includes(state)) throw new Error(`${command.kind} of job ${job.id}, which is ${state}`);
     };
     switch (command.kind) {
@@ -47,23 +47,23 @@ export class InMemoryQueue {
         job.order = ++this.#takenCount;
         return;
       case 'requeueJob':
-        require('active');
+        expectState('active');
         job.state = 'waiting';
         job.order = --this.#firstOrder;
         return;
       case 'completeJob':
-        require('active');
+        expectState('active');
         job.state = 'completed';
         return;
       case 'failJob':
-        require('active');
+        expectState('active');
         job.failedAttempts++;
         job.order = ++this.#lastOrder;
         job.state = job.failedAttempts < job.attempts ? 'delayed' : 'failed';
         job.notBeforeMs = nowMs + job.backoffMs * 2 ** (job.failedAttempts - 1);
         return;
       case 'cancelJob':
-        require(...LIVE);
+        expectState(...LIVE);
         job.state = 'cancelled';
         return;
     }

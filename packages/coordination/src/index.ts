@@ -1,28 +1,23 @@
 export {
   type ClusterState,
-  type ConnectedWorker,
   defaultTimeouts,
   initialCluster,
-  type LiveRun,
-  type Run,
   type Timeouts,
   type WorkerIdentity,
 } from './cluster-state.js';
 export type { Assign, Command, QueueCommand } from './commands.js';
 export { type Decision, decide } from './decide.js';
 export { describeRun, type RunDescription } from './describe.js';
-export { forecastQueue, type QueueForecast } from './estimates.js';
+export { forecastQueue } from './estimates.js';
 export type { ClusterEvent, FoundCheckpoint, MemberEvent, Outcome, RecoveryPolicy } from './events.js';
 export { InMemoryQueue } from './in-memory-queue.js';
 export { repairMetrics } from './metrics.js';
 export {
   createRunJob,
-  EMPTY_QUEUE,
   jobOwner,
   type NewRunJob,
   type QueuedJob,
   type QueueState,
-  runJobId,
   sweepJobId,
 } from './queue-state.js';
 export type { RunRecord } from './records.js';

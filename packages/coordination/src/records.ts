@@ -3,8 +3,11 @@ import type { RunFailure } from '@weft/contracts';
 import type { LedgerEntry } from '@weft/mixture';
 
 /**
- * One line of a run's `events.jsonl`: a fact that survives the coordinator. Folding a run's lines with `evolve` gives
- * its `RunState`; folding its `committed` and `resumed` lines with `Ledger` of `@weft/mixture` gives what it consumed.
+ * One line of a run's `events.jsonl`: a fact that survives the coordinator. Applying the lines with `applyRecord` gives
+ * the `RunState`; folding the `committed` and `resumed` lines with `Ledger` of `@weft/mixture` gives the consumed sequences.
+ *
+ * This is a file format on users' disks. Kinds and fields keep their names for good, and a field that is added must be
+ * optional, because older logs lack it.
  */
 export type RunRecord =
   | Launched
@@ -23,12 +26,12 @@ export type RunRecord =
 
 interface Line<Kind extends string> {
   readonly kind: Kind;
-  /** When it was decided, ISO 8601 in UTC. */
+  /** When the coordinator decided it, ISO 8601 in UTC. */
   readonly time: string;
 }
 
 /** The first line of every run. */
-export interface Launched extends Line<'launched'> {
+interface Launched extends Line<'launched'> {
   readonly runId: string;
   readonly config: RunConfig;
   readonly weftVersion: string;
@@ -37,15 +40,15 @@ export interface Launched extends Line<'launched'> {
 }
 
 /** What a generation's members start from. */
-export type StartKind = 'fresh' | 'checkpoint' | 'keep';
+type StartKind = 'fresh' | 'checkpoint' | 'keep';
 
-/** A generation began: these workers form the ring, in rank order. */
-export interface Assigned extends Line<'assigned'> {
+/** A generation began; its workers by rank. */
+interface Assigned extends Line<'assigned'> {
   readonly generation: number;
   readonly firstStep: number;
   readonly state: StartKind;
   readonly workers: readonly { readonly workerId: string; readonly hostName: string; readonly device: string }[];
-  /** By number; absent where every rank holds all experts. */
+  /** The expert workers by number; absent where every rank holds all experts. */
   readonly expertWorkers?: Assigned['workers'];
 }
 
@@ -54,20 +57,20 @@ export interface Committed extends Line<'committed'> {
   readonly entry: LedgerEntry;
   /** Global L2 norm of the gradient before clipping; null where it was not finite. */
   readonly gradNorm: number | null;
-  /** Text tokens the loss is the mean of, over all ranks. */
+  /** The text tokens of all ranks; the loss is their mean. */
   readonly lossTokens: number;
   readonly worldSize: number;
 }
 
 /** The manifest of this checkpoint is on disk. */
-export interface CheckpointWritten extends Line<'checkpointWritten'> {
+interface CheckpointWritten extends Line<'checkpointWritten'> {
   readonly step: number;
   readonly directory: string;
 }
 
-export interface WorkerLost extends Line<'workerLost'> {
+interface WorkerLost extends Line<'workerLost'> {
   readonly generation: number;
-  /** Of an expert worker, its number. */
+  /** Of an expert worker, its number among the expert workers. */
   readonly rank: number;
   readonly role?: 'expertWorker';
   readonly workerId: string;
@@ -76,9 +79,9 @@ export interface WorkerLost extends Line<'workerLost'> {
 }
 
 /** A rank's ring connection failed; the generation is over. */
-export interface RingBroke extends Line<'ringBroke'> {
+interface RingBroke extends Line<'ringBroke'> {
   readonly generation: number;
-  /** Of an expert worker, its number. */
+  /** Of an expert worker, its number among the expert workers. */
   readonly rank: number;
   readonly role?: 'expertWorker';
   readonly step: number;
@@ -86,14 +89,14 @@ export interface RingBroke extends Line<'ringBroke'> {
 }
 
 /** No worker holds the run's state any more: it waits for workers and will start from its newest checkpoint. */
-export interface Requeued extends Line<'requeued'> {
+interface Requeued extends Line<'requeued'> {
   readonly reason: string;
   /** The run of a higher priority that got its workers; absent when it lost them. */
   readonly yieldedTo?: string;
 }
 
 /** The run failed, and is tried again from its newest checkpoint. */
-export interface AttemptFailed extends Line<'attemptFailed'> {
+interface AttemptFailed extends Line<'attemptFailed'> {
   readonly step: number;
   readonly failure: RunFailure;
   /** From 1. */
@@ -118,18 +121,18 @@ export interface Resumed extends Line<'resumed'> {
   readonly reason: string;
 }
 
-export interface StopRequested extends Line<'stopRequested'> {}
+interface StopRequested extends Line<'stopRequested'> {}
 
-export interface Stopped extends Line<'stopped'> {
+interface Stopped extends Line<'stopped'> {
   readonly step: number;
   readonly reason: string;
 }
 
-export interface Finished extends Line<'finished'> {
+interface Finished extends Line<'finished'> {
   readonly step: number;
 }
 
-export interface Failed extends Line<'failed'> {
+interface Failed extends Line<'failed'> {
   readonly step: number;
   readonly failure: RunFailure;
 }

@@ -71,7 +71,7 @@ function changeConfig({ config }: RunState, event: EventOf<'resume'>): RunConfig
   const { workers = config.workers, steps = config.steps, expertWorkers = config.expertWorkers } = event;
   const isSame = workers === config.workers && steps === config.steps && expertWorkers === config.expertWorkers;
   if (isSame) return config;
-  const minWorkers = config.minWorkers === null ? null : Math.min(config.minWorkers ?? workers, workers);
+  const minWorkers = config.minWorkers === null ? null : Math.min(config.minWorkers, workers);
   return resolveRunConfig({ ...config, workers, minWorkers, steps, expertWorkers }, 'resume');
 }
 
@@ -80,14 +80,16 @@ function changeConfig({ config }: RunState, event: EventOf<'resume'>): RunConfig
  *
  * @throws WeftError `failed_precondition` when it has finished or failed.
  */
-export function stop(builder: DecisionBuilder, { runId, saveCheckpoint }: EventOf<'stop'>): string {
+export function stop(builder: DecisionBuilder, { runId, saveCheckpoint, reason: why }: EventOf<'stop'>): string {
   const { state, live } = builder.run(runId);
   if (state.status === 'stopped') return `run ${runId} is already stopped`;
   if (hasEnded(state))
     throw new WeftError('failed_precondition', `run ${runId} has already ${state.status}: there is nothing to stop`);
   if (live.state === 'waiting' || live.state === 'ended')
-    return stopNow(builder, runId, 'stopped as asked while it was queued');
-  if (!saveCheckpoint) return stopNow(builder, runId, `stopped as asked at step ${state.step}, without a checkpoint`);
+    return stopNow(builder, runId, why ?? 'stopped as asked while it was queued');
+  if (!saveCheckpoint) {
+    return stopNow(builder, runId, why ?? `stopped as asked at step ${state.step}, without a checkpoint`);
+  }
   if (state.status === 'stopping') return `run ${runId} is already stopping`;
   if (live.state === 'training' && live.preemptedBy !== undefined) {
     builder.record(runId, { kind: 'stopRequested' });

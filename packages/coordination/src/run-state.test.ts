@@ -35,6 +35,8 @@ describe('a log that an earlier version wrote', () => {
       step: 9,
       generation: 7,
       checkpointStep: 9,
+      checkpoints: [{ step: 2 }, { step: 5 }, { step: 9 }],
+      lastWorkers: { workers: 2, expertWorkers: 0 },
       loss: 2,
       skippedInARow: 0,
       failure: undefined,
@@ -44,7 +46,7 @@ describe('a log that an earlier version wrote', () => {
       isInterrupted: false,
       createdAtMs: 1_767_225_600_000,
       updatedAtMs: 1_767_225_606_500,
-      config: { recipe: 'tiny', steps: 9, workers: 2, expertWorkers: 0 },
+      config: { recipe: 'tiny', steps: 9, workers: 2, minWorkers: null, expertWorkers: 0 },
     });
     expect(Ledger.fold(ledgerRecords(written)).problems()).toEqual([]);
   });

@@ -61,8 +61,7 @@ export function applyRecord(state: RunState | undefined, record: RunRecord): Run
       throw new WeftError('corrupt_data', `the log of a run begins with "${record.kind}" instead of "launched"`);
     return {
       runId: record.runId,
-      // Logs of older versions have no queue settings.
-      config: { ...record.config, queue: record.config.queue ?? DEFAULT_QUEUE },
+      config: completeConfig(record.config),
       status: 'queued',
       reason: 'it was launched',
       step: 0,
@@ -82,6 +81,13 @@ export function applyRecord(state: RunState | undefined, record: RunRecord): Run
     };
   }
   return { ...state, ...change(state, record), updatedAtMs };
+}
+
+/** Configurations in logs of older versions lack what came later. */
+function completeConfig(config: RunConfig): RunConfig {
+  const older: Partial<RunConfig> = config;
+  const { queue = DEFAULT_QUEUE, expertWorkers = 0, minWorkers = null } = older;
+  return { ...config, queue, expertWorkers, minWorkers };
 }
 
 function change(state: RunState, record: RunRecord): Partial<RunState> {
@@ -160,8 +166,7 @@ function resumed(state: RunState, record: Resumed): Partial<RunState> {
     config: {
       ...state.config,
       workers,
-      // Logs of older versions have no `minWorkers`.
-      minWorkers: minWorkers === null || minWorkers === undefined ? null : Math.min(minWorkers, workers),
+      minWorkers: minWorkers === null ? null : Math.min(minWorkers, workers),
       steps,
       expertWorkers,
     },

@@ -66,6 +66,5 @@ export function fewestWorkers({ config, lastWorkers }: RunState): WorkerCounts {
 
 /** The workers that a run asks for. */
 export function requestedWorkers({ workers, expertWorkers }: RunConfig): WorkerCounts {
-  // Configurations in logs of older versions have no `expertWorkers` and no `minWorkers`.
-  return { workers, expertWorkers: expertWorkers ?? 0 };
+  return { workers, expertWorkers };
 }

@@ -11,6 +11,7 @@ import { isAbsolute, join, relative, resolve, sep } from 'node:path';
  *   runs/<id>/metrics.jsonl     one row a step
  *   runs/<id>/state.json        what a long log came to when it was last read; a cache
  *   runs/<id>/checkpoints/      step-00000060/ …
+ *   sweeps/<id>/                runs.csv, fit.json and fit.svg of a sweep
  */
 export class Home {
   /** Absolute. */
@@ -51,6 +52,10 @@ export class Home {
 
   stateFile(runId: string): string {
     return join(this.runDirectory(runId), 'state.json');
+  }
+
+  sweepDirectory(sweepId: string): string {
+    return join(this.directory, 'sweeps', sweepId);
   }
 
   /** A path as a configuration writes it: `.weft/…` means this home, wherever it is; all else is relative to here. */

@@ -81,6 +81,11 @@ function transportError(cause: ServiceError, { address, path, deadlineMs, signal
     case status.UNAUTHENTICATED:
     case status.PERMISSION_DENIED:
       return new WeftError('failed_precondition', `${address} refused ${method}: ${cause.details}`, { cause });
+    case status.INTERNAL:
+      // The stream was reset below gRPC, by a proxy or a process that died: the other side did not report a bug.
+      if (cause.details.includes('RST_STREAM'))
+        return new WeftError('unavailable', `the connection to ${address} broke (${cause.details})`, { cause });
+      return new WeftError('internal', `${method} at ${address} failed: ${cause.details}`, { cause });
     default:
       return new WeftError('internal', `${method} at ${address} failed: ${cause.details}`, { cause });
   }

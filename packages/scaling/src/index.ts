@@ -26,6 +26,3 @@ export { DEFAULT_LEVEL, levelText, type Outside, type Prediction, predict } from
 export { prior, priors } from './priors.js';
 export { readPoints } from './read-points.js';
 export { studentT, studentTWithin } from './student-t.js';
-export { type HopelessRule, type Losses, whyHopeless } from './sweep/hopeless.js';
-export { middleFirst } from './sweep/middle-first.js';
-export { type Row, scoreOf } from './sweep/score.js';

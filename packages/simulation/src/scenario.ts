@@ -13,7 +13,7 @@ export const DISASTERS = {
   damage: 'a byte of the newest checkpoint changes',
 } as const;
 
-/** One disaster, as soon as the run has committed `step`. */
+/** One disaster, as soon as the run has committed `step` for the first time. */
 export interface Disaster {
   readonly kind: keyof typeof DISASTERS;
   readonly step: number;
@@ -60,7 +60,7 @@ export interface ScenarioResult {
 /** Simulated time that a round takes. */
 const ROUND_MS = 200;
 /** A run that makes no progress for this many rounds will make none. */
-const PATIENCE_ROUNDS = 600;
+const MAX_IDLE_ROUNDS = 600;
 
 /**
  * Plays a scenario with the real decisions of the coordinator, and checks their invariants after every event.
@@ -71,11 +71,11 @@ const PATIENCE_ROUNDS = 600;
 export function simulateScenario(scenario: Scenario, onLine: (line: ScenarioLine) => void): ScenarioResult {
   const random = Random.of('simulation', scenario.seed);
   let timeMs = 0;
-  const tell = (kind: ScenarioLine['kind'], text: string) => onLine({ timeMs, kind, text });
+  const report = (kind: ScenarioLine['kind'], text: string) => onLine({ timeMs, kind, text });
   const cluster = new SimulatedCluster({
     onDecision: ({ records, reason }) => {
       const last = records.at(-1);
-      if (last !== undefined) tell(last.record.kind, reason);
+      if (last !== undefined) report(last.record.kind, reason);
     },
   });
   for (let i = 0; i < scenario.workers; i++) cluster.spawnWorker();
@@ -83,9 +83,12 @@ export function simulateScenario(scenario: Scenario, onLine: (line: ScenarioLine
   const due = scenario.disasters.toSorted((a, b) => a.step - b.step);
   let progressRound = 0;
   let recordCount = 0;
-  for (let round = 0; isUnderWay(cluster.view(run).status) && round - progressRound < PATIENCE_ROUNDS; round++) {
-    while (due[0] !== undefined && cluster.view(run).step >= due[0].step) strike(cluster, due.shift()!, tell);
-    if (random.uniform() < scenario.chaos) strike(cluster, chooseDisaster(random, cluster), tell);
+  let reachedStep = 0;
+  for (let round = 0; isUnderWay(cluster.view(run).status) && round - progressRound < MAX_IDLE_ROUNDS; round++) {
+    // A roll-back does not undo that a step was reached.
+    reachedStep = Math.max(reachedStep, cluster.view(run).step);
+    while (due[0] !== undefined && reachedStep >= due[0].step) applyDisaster(cluster, due.shift()!, report);
+    if (random.uniform() < scenario.chaos) applyDisaster(cluster, chooseDisaster(random, cluster), report);
     shuffledRound(cluster, random);
     timeMs += ROUND_MS;
     cluster.advance(ROUND_MS);
@@ -111,19 +114,19 @@ function isUnderWay(status: string): boolean {
   return status === 'queued' || status === 'running' || status === 'stopping';
 }
 
-function strike(
+function applyDisaster(
   cluster: SimulatedCluster,
   { kind, worker }: Disaster,
-  tell: (kind: 'disaster', text: string) => void,
+  report: (kind: 'disaster', text: string) => void,
 ): void {
-  const victim = cluster.workers[worker];
+  const target = cluster.workers[worker];
   const isAboutWorker = kind === 'kill' || kind === 'hang' || kind === 'break-ring' || kind === 'fail';
-  if (isAboutWorker && victim === undefined) return;
-  tell('disaster', isAboutWorker ? `${DISASTERS[kind]} (${victim?.workerId})` : DISASTERS[kind]);
+  if (isAboutWorker && target === undefined) return;
+  report('disaster', isAboutWorker ? `${DISASTERS[kind]} (${target?.workerId})` : DISASTERS[kind]);
   if (kind === 'kill') cluster.killWorker(worker, true);
-  if (kind === 'hang' && victim !== undefined) victim.isHanging = true;
-  if (kind === 'break-ring') victim?.breakRing();
-  if (kind === 'fail') victim?.fail();
+  if (kind === 'hang' && target !== undefined) target.isHanging = true;
+  if (kind === 'break-ring') target?.breakRing();
+  if (kind === 'fail') target?.fail();
   if (kind === 'add') cluster.spawnWorker();
   if (kind === 'restart') cluster.restartCoordinator();
   if (kind === 'damage')

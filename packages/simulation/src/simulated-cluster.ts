@@ -34,7 +34,7 @@ export interface SimulatedLaunch {
   readonly maxAttempts?: number;
 }
 
-export interface SimulatedClusterOptions {
+interface SimulatedClusterOptions {
   /** Called after every decision, when its commands are executed. */
   readonly onDecision?: (decision: Decision, event: ClusterEvent, nowMs: number) => void;
 }

@@ -4,7 +4,7 @@ import type { ClusterEvent, Command, MemberEvent, RunRecord } from '@weft/coordi
 import { digestOf } from '@weft/mixture';
 
 /** The model after some steps: a number that depends on every step applied so far, in order. */
-export interface Model {
+interface Model {
   readonly step: number;
   readonly weights: number;
 }
@@ -36,7 +36,7 @@ export interface SimulatedRing {
 }
 
 /** The complete checkpoints of a run, by step. Every process reads the same disk. */
-export type Disk = Map<number, Model>;
+type Disk = Map<number, Model>;
 
 /** What a run leaves on disk. */
 export interface SimulatedRun {

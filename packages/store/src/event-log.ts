@@ -1,3 +1,5 @@
+import { WeftError } from '@weft/common';
+
 /** One entry of a log: its place, from 1, and what was appended. */
 export interface LogEntry {
   readonly sequence: number;
@@ -41,4 +43,10 @@ export interface EventLog extends LogReader {
   append(expectedSequence: number, records: readonly unknown[]): Promise<number>;
   /** Waits for what is being written and lets go of the log. */
   close(): Promise<void>;
+}
+
+/** A name that is safe as the name of a folder and in a key. @throws WeftError `invalid_argument` */
+export function checkLogName(name: string): string {
+  if (/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/.test(name)) return name;
+  throw new WeftError('invalid_argument', `${JSON.stringify(name)} cannot be the name of a log`);
 }

@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { EventLog } from './event-log.js';
 import { FileEventLog } from './file-event-log.js';
-import { readLogFile } from './scan-log.js';
+import { readLogFile } from './log-file.js';
 
 let directory: TemporaryDirectory;
 let path = '';

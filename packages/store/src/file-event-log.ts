@@ -4,9 +4,7 @@ import { WeftError } from '@weft/common';
 import { ProcessLock, syncDirectory } from '@weft/files';
 import { type Append, AppendQueue } from './append-queue.js';
 import type { EventLog, LogEntry } from './event-log.js';
-import { followLogFile } from './follow-log.js';
-import { formatLines } from './log-line.js';
-import { readLogFile, type SoundPart, scanLog } from './scan-log.js';
+import { followLogFile, formatLines, readLogFile, type SoundPart, scanLog } from './log-file.js';
 
 export interface FileEventLogOptions {
   /** Asked before every write; throws when this process may not write any more. */
@@ -108,13 +106,13 @@ export class FileEventLog implements EventLog {
       await this.#file.appendFile(bytes);
       await this.#file.datasync();
     } catch (cause) {
-      throw await this.#backOut(cause);
+      throw await this.#rollBack(cause);
     }
     this.#bytes += bytes.length;
   }
 
   /** Takes half-written lines back, so that the next append does not stand behind them. */
-  async #backOut(cause: unknown): Promise<WeftError> {
+  async #rollBack(cause: unknown): Promise<WeftError> {
     const message = `the event log ${this.path} cannot be written: ${WeftError.from(cause).message}`;
     try {
       await this.#file.truncate(this.#bytes);

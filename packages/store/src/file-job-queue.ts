@@ -2,8 +2,8 @@ import { access, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { syncDirectory } from '@weft/files';
 import { FileEventLog } from './file-event-log.js';
+import { readLogFile } from './log-file.js';
 import { applyChanges, asQueueChange, emptyQueue, type QueueChange, type QueueState } from './queue-state.js';
-import { readLogFile } from './scan-log.js';
 import { StoredQueue } from './stored-queue.js';
 
 /** A file that holds this many records more than jobs is written anew when it is opened. */

@@ -2,7 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemClock, WeftError } from '@weft/common';
 import { ProcessLock, readJsonFile, writeJsonFile } from '@weft/files';
-import type { AcquireOptions, Held, Lease } from './lease.js';
+import type { AcquiredLease, AcquireOptions, Lease } from './lease.js';
 
 const DEFAULT_WAIT_MS = 2000;
 const RETRY_MS = 100;
@@ -25,7 +25,10 @@ export class FileLease implements Lease {
     this.#home = home;
   }
 
-  async acquire(holder: string, { signal, onWaiting, waitMs = DEFAULT_WAIT_MS }: AcquireOptions = {}): Promise<Held> {
+  async acquire(
+    holder: string,
+    { signal, onWaiting, waitMs = DEFAULT_WAIT_MS }: AcquireOptions = {},
+  ): Promise<AcquiredLease> {
     await mkdir(this.#home, { recursive: true });
     const lock = await this.#lock(waitMs, signal, onWaiting);
     try {

@@ -17,7 +17,7 @@ describe('in files', () => {
 
   it('a second process is refused while the first lives, even stopped, and told which one it is', async () => {
     const first = new StoreProcess({ home: directory.path }, "say('ready'); setInterval(() => {}, 1000);");
-    await first.saying(/ready/);
+    await first.waitForLine(/ready/);
     first.signal('SIGSTOP');
     const store = await openStore({ home: directory.path });
     const told: string[] = [];

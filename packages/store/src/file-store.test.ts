@@ -5,9 +5,9 @@ import type { Store } from './store.js';
 import { describeLease } from './testing/lease-conformance.js';
 import { describeEventLog } from './testing/log-conformance.js';
 import { describeJobQueue } from './testing/queue-conformance.js';
-import type { StorePlace } from './testing/store-place.js';
+import type { StoreFixture } from './testing/store-fixture.js';
 
-async function makePlace(): Promise<StorePlace> {
+async function makePlace(): Promise<StoreFixture> {
   const directory: TemporaryDirectory = await temporaryDirectory();
   const stores: Store[] = [];
   return {

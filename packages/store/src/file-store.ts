@@ -1,15 +1,13 @@
 import { readdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { WeftError } from '@weft/common';
-import type { EventLog, LogReader } from './event-log.js';
+import { checkLogName, type EventLog, type LogReader } from './event-log.js';
 import { FileEventLog } from './file-event-log.js';
 import { FileJobQueue } from './file-job-queue.js';
 import { FileLease } from './file-lease.js';
-import { followLogFile } from './follow-log.js';
 import type { JobQueue } from './job-queue.js';
-import type { Held } from './lease.js';
-import { checkLogName } from './log-name.js';
-import { readLogFile } from './scan-log.js';
+import type { AcquiredLease } from './lease.js';
+import { followLogFile, readLogFile } from './log-file.js';
 import type { Store, StoreHealth } from './store.js';
 
 /**
@@ -20,7 +18,7 @@ export class FileStore implements Store {
   readonly description: string;
   readonly warnings = [];
   readonly lease: FileLease;
-  readonly health: StoreHealth = { answers: true };
+  readonly health: StoreHealth = { isAvailable: true };
   readonly #home: string;
   readonly #logs = new Map<string, FileEventLog>();
   #queue: FileJobQueue | undefined;
@@ -52,7 +50,7 @@ export class FileStore implements Store {
     }
   }
 
-  async openLog(name: string, held: Held): Promise<EventLog> {
+  async openLog(name: string, held: AcquiredLease): Promise<EventLog> {
     const fence = () => this.lease.check(held.token);
     await fence();
     const log = await FileEventLog.open(this.#logPath(name), { fence });
@@ -60,7 +58,7 @@ export class FileStore implements Store {
     return log;
   }
 
-  async openQueue(held: Held): Promise<JobQueue> {
+  async openQueue(held: AcquiredLease): Promise<JobQueue> {
     const fence = () => this.lease.check(held.token);
     await fence();
     this.#queue = await FileJobQueue.open(join(this.#home, 'queue.jsonl'), fence);

@@ -4,7 +4,7 @@ export type JobKind = 'run' | 'sweep';
 /**
  * - `waiting`: may start.
  * - `delayed`: not before `notBeforeMs`.
- * - `held`: a person has paused it.
+ * - `paused`: a person has paused it.
  * - `waitingForChildren`: a sweep of which children have not ended.
  * - `active`: taken, and not ended yet; also after the death of the coordinator that took it.
  * - `completed`, `failed`, `cancelled`: ended, for good.
@@ -12,7 +12,7 @@ export type JobKind = 'run' | 'sweep';
 export type JobState =
   | 'waiting'
   | 'delayed'
-  | 'held'
+  | 'paused'
   | 'waitingForChildren'
   | 'active'
   | 'completed'
@@ -94,7 +94,7 @@ export interface JobQueue {
 
   /** Changes the place of a job that has not started. With a priority: to the end of it. */
   move(id: string, to: Destination): Promise<void>;
-  /** A job that has not started → held; without id: nothing more is taken from the queue. */
+  /** A job that has not started → paused; without id: nothing more is taken from the queue. */
   pause(id?: string): Promise<void>;
   /** Takes `pause` back. */
   resume(id?: string): Promise<void>;

@@ -12,7 +12,7 @@ export interface Lease {
    * @throws WeftError `failed_precondition` that names the holder when it is not free within `waitMs`, `cancelled` when
    * `signal` aborts.
    */
-  acquire(holder: string, options?: AcquireOptions): Promise<Held>;
+  acquire(holder: string, options?: AcquireOptions): Promise<AcquiredLease>;
 }
 
 export interface AcquireOptions {
@@ -27,7 +27,7 @@ export interface AcquireOptions {
 }
 
 /** The lease while it is held. */
-export interface Held {
+export interface AcquiredLease {
   /** The fencing token: grows with every change of hand. */
   readonly token: number;
   /** Resolves, with the reason, when another has taken the lease: end the process. Pending until then, also after `release`. */

@@ -17,10 +17,10 @@ export async function openStore({
   keyPrefix = DEFAULT_KEY_PREFIX,
   leaseMs = DEFAULT_LEASE_MS,
   connectTimeoutMs = DEFAULT_CONNECT_TIMEOUT_MS,
-  onTrying,
+  onConnectRetry,
 }: StoreOptions): Promise<Store> {
   if (redisUrl === undefined) return new FileStore(home);
   // Loaded only when it is wanted: it takes a quarter of a second, and the quickstart needs none.
   const { RedisStore } = await import('./redis/redis-store.js');
-  return RedisStore.open({ url: redisUrl, keyPrefix, leaseMs, connectTimeoutMs, onTrying });
+  return RedisStore.open({ url: redisUrl, keyPrefix, leaseMs, connectTimeoutMs, onConnectRetry });
 }

@@ -1,10 +1,16 @@
 import { WeftError } from '@weft/common';
 import { asJson } from './as-json.js';
 import type { Destination, JobState, NewJob } from './job-queue.js';
-import { checkPriority, newStoredJob } from './new-job.js';
-import type { QueueChange, QueueState } from './queue-state.js';
-import { type Rank, rankBetween } from './rank.js';
-import { byOrder, hasEnded, livingChildren, type StoredJob, stateOf } from './stored-job.js';
+import { type OrderKey, orderKeyBetween } from './order-key.js';
+import {
+  compareQueued,
+  hasEnded,
+  jobState,
+  type QueueChange,
+  type QueueState,
+  type StoredJob,
+  unfinishedChildren,
+} from './queue-state.js';
 
 const LONGEST_BACKOFF_MS = 3_600_000;
 
@@ -15,12 +21,12 @@ const LONGEST_BACKOFF_MS = 3_600_000;
 
 export function add(state: QueueState, jobs: readonly NewJob[], nowMs: number, parent?: NewJob): QueueChange[] {
   const ids = new Set<string>();
-  let last = lastRank(state);
+  let last = lastOrderKey(state);
   const added = (job: NewJob, family: Pick<StoredJob, 'parent' | 'children'>): QueueChange => {
     if (state.jobs.has(job.id) || ids.has(job.id))
       throw new WeftError('already_exists', `job ${job.id} is in the queue already`);
     ids.add(job.id);
-    last = rankBetween(last, undefined);
+    last = orderKeyBetween(last, undefined);
     return { kind: 'added', job: newStoredJob(job, family, last, nowMs) };
   };
   const family = { parent: parent?.id ?? null, children: [] };
@@ -31,19 +37,19 @@ export function add(state: QueueState, jobs: readonly NewJob[], nowMs: number, p
 
 export function take(state: QueueState, id: string, nowMs: number): QueueChange[] {
   const job = find(state, id);
-  const standing = stateOf(state.jobs, job, nowMs);
+  const standing = jobState(state.jobs, job, nowMs);
   if (standing !== 'waiting') throw wrongState(id, standing, 'started');
   if (state.paused) {
     throw new WeftError('failed_precondition', `job ${id} cannot be started, the queue is paused`, {
       cure: 'resume the queue',
     });
   }
-  return changed(id, { phase: 'active', startedAtMs: nowMs });
+  return changeJob(id, { phase: 'active', startedAtMs: nowMs });
 }
 
 export function complete(state: QueueState, id: string, result: unknown, nowMs: number): QueueChange[] {
   findActive(state, id, nowMs, 'completed');
-  return changed(id, {
+  return changeJob(id, {
     phase: 'completed',
     result: asJson(result, `the result of job ${id}`),
     reason: null,
@@ -54,8 +60,9 @@ export function complete(state: QueueState, id: string, result: unknown, nowMs: 
 export function fail(state: QueueState, id: string, reason: string, nowMs: number): QueueChange[] {
   const job = findActive(state, id, nowMs, 'failed');
   const failedAttempts = job.failedAttempts + 1;
-  if (failedAttempts >= job.attempts) return changed(id, { phase: 'failed', failedAttempts, reason, endedAtMs: nowMs });
-  return changed(id, { phase: 'queued', failedAttempts, reason, notBeforeMs: nowMs + retryDelayMs(job) });
+  if (failedAttempts >= job.attempts)
+    return changeJob(id, { phase: 'failed', failedAttempts, reason, endedAtMs: nowMs });
+  return changeJob(id, { phase: 'queued', failedAttempts, reason, notBeforeMs: nowMs + retryDelayMs(job) });
 }
 
 /** Exponential: `backoffMs`, twice that, four times that, but no more than an hour unless `backoffMs` itself is more. */
@@ -66,22 +73,22 @@ export function retryDelayMs({ backoffMs, failedAttempts }: Pick<StoredJob, 'bac
 export function requeue(state: QueueState, id: string, nowMs: number): QueueChange[] {
   const job = findActive(state, id, nowMs, 'put back');
   const [first] = queuedInOrder(state).filter(({ priority }) => priority === job.priority);
-  return changed(id, { phase: 'queued', rank: rankBetween(undefined, first?.rank) });
+  return changeJob(id, { phase: 'queued', rank: orderKeyBetween(undefined, first?.rank) });
 }
 
 export function progress(state: QueueState, id: string, value: unknown, nowMs: number): QueueChange[] {
   findActive(state, id, nowMs, 'given a progress');
-  return changed(id, { progress: asJson(value, `the progress of job ${id}`) });
+  return changeJob(id, { progress: asJson(value, `the progress of job ${id}`) });
 }
 
 export function move(state: QueueState, id: string, to: Destination, nowMs: number): QueueChange[] {
   const moved = notStarted(state, id, nowMs, 'moved');
   if ('priority' in to) {
     checkPriority(id, to.priority);
-    let last = lastRank(state);
+    let last = lastOrderKey(state);
     return moved.flatMap((job) => {
-      last = rankBetween(last, undefined);
-      return changed(job.id, { priority: to.priority, rank: last });
+      last = orderKeyBetween(last, undefined);
+      return changeJob(job.id, { priority: to.priority, rank: last });
     });
   }
   const beside = find(state, 'before' in to ? to.before : to.after);
@@ -95,22 +102,22 @@ export function move(state: QueueState, id: string, to: Destination, nowMs: numb
   let left = others[place - 1]?.rank;
   const right = others[place]?.rank;
   return moved.flatMap((job) => {
-    left = rankBetween(left, right);
-    return changed(job.id, { priority: beside.priority, rank: left });
+    left = orderKeyBetween(left, right);
+    return changeJob(job.id, { priority: beside.priority, rank: left });
   });
 }
 
 /** Pauses (or resumes) the whole queue, or what of a job has not started: itself, or its children. */
-export function hold(state: QueueState, id: string | undefined, held: boolean, nowMs: number): QueueChange[] {
+export function setPaused(state: QueueState, id: string | undefined, held: boolean, nowMs: number): QueueChange[] {
   if (id === undefined) return [{ kind: 'paused', paused: held }];
-  return notStarted(state, id, nowMs, held ? 'paused' : 'resumed').flatMap((job) => changed(job.id, { held }));
+  return notStarted(state, id, nowMs, held ? 'paused' : 'resumed').flatMap((job) => changeJob(job.id, { held }));
 }
 
 export function cancel(state: QueueState, id: string, reason: string, nowMs: number): QueueChange[] {
   const job = find(state, id);
-  if (hasEnded(job)) throw wrongState(id, stateOf(state.jobs, job, nowMs), 'cancelled');
+  if (hasEnded(job)) throw wrongState(id, jobState(state.jobs, job, nowMs), 'cancelled');
   const ended = { phase: 'cancelled', reason, endedAtMs: nowMs } as const;
-  return [...livingChildren(state.jobs, job), job].flatMap((one) => changed(one.id, ended));
+  return [...unfinishedChildren(state.jobs, job), job].flatMap((one) => changeJob(one.id, ended));
 }
 
 export function find(state: QueueState, id: string): StoredJob {
@@ -119,30 +126,30 @@ export function find(state: QueueState, id: string): StoredJob {
   return job;
 }
 
-const changed = (id: string, fields: Partial<StoredJob>): QueueChange[] => [{ kind: 'changed', id, fields }];
+const changeJob = (id: string, fields: Partial<StoredJob>): QueueChange[] => [{ kind: 'changed', id, fields }];
 
 function findActive(state: QueueState, id: string, nowMs: number, participle: string): StoredJob {
   const job = find(state, id);
-  if (job.phase !== 'active') throw wrongState(id, stateOf(state.jobs, job, nowMs), participle);
+  if (job.phase !== 'active') throw wrongState(id, jobState(state.jobs, job, nowMs), participle);
   return job;
 }
 
 /** The job, or of a parent that waits for its children those that have not started. */
 function notStarted(state: QueueState, id: string, nowMs: number, participle: string): readonly StoredJob[] {
   const job = find(state, id);
-  if (job.phase !== 'queued') throw wrongState(id, stateOf(state.jobs, job, nowMs), participle);
-  if (stateOf(state.jobs, job, nowMs) !== 'waitingForChildren') return [job];
-  return livingChildren(state.jobs, job)
+  if (job.phase !== 'queued') throw wrongState(id, jobState(state.jobs, job, nowMs), participle);
+  if (jobState(state.jobs, job, nowMs) !== 'waitingForChildren') return [job];
+  return unfinishedChildren(state.jobs, job)
     .filter(({ phase }) => phase === 'queued')
-    .sort(byOrder);
+    .sort(compareQueued);
 }
 
 const queuedInOrder = ({ jobs }: QueueState) =>
-  [...jobs.values()].filter(({ phase }) => phase === 'queued').sort(byOrder);
+  [...jobs.values()].filter(({ phase }) => phase === 'queued').sort(compareQueued);
 
 /** The rank behind which a new job stands, whatever its priority. */
-function lastRank({ jobs }: QueueState): Rank | undefined {
-  let last: Rank | undefined;
+function lastOrderKey({ jobs }: QueueState): OrderKey | undefined {
+  let last: OrderKey | undefined;
   for (const { phase, rank } of jobs.values())
     if (phase === 'queued' && (last === undefined || rank.whole > last.whole)) last = rank;
   return last;
@@ -155,10 +162,47 @@ function wrongState(id: string, state: JobState, participle: string): WeftError 
 const WORDS: Record<JobState, string> = {
   waiting: 'waiting',
   delayed: 'delayed',
-  held: 'paused',
+  paused: 'paused',
   waitingForChildren: 'waiting for its children',
   active: 'active',
   completed: 'completed',
   failed: 'failed',
   cancelled: 'cancelled',
 };
+
+const PRIORITY_LIMIT = 1_000_000;
+const MOST_ATTEMPTS = 1000;
+const DEFAULT_BACKOFF_MS = 10_000;
+
+/** The job with its defaults. @throws WeftError `invalid_argument` naming job, field and value. */
+export function newStoredJob(
+  { id, kind, data, priority = 0, attempts = 1, backoffMs = DEFAULT_BACKOFF_MS, notBeforeMs = 0 }: NewJob,
+  family: Pick<StoredJob, 'parent' | 'children'>,
+  rank: OrderKey,
+  nowMs: number,
+): StoredJob {
+  if (!/^[A-Za-z][A-Za-z0-9._-]*$/.test(id)) {
+    throw new WeftError('invalid_argument', `${JSON.stringify(id)} cannot be the id of a job`, {
+      cure: 'use letters, digits, dots, dashes and underscores, a letter first',
+    });
+  }
+  checkPriority(id, priority);
+  if (!Number.isInteger(attempts) || attempts < 1 || attempts > MOST_ATTEMPTS)
+    throw wrong(id, 'attempts', attempts, `a whole number from 1 to ${MOST_ATTEMPTS}`);
+  if (!(backoffMs >= 0)) throw wrong(id, 'backoffMs', backoffMs, 'a number of milliseconds');
+  if (!(notBeforeMs >= 0)) throw wrong(id, 'notBeforeMs', notBeforeMs, 'a time in milliseconds since the epoch');
+  return {
+    ...{ id, kind, data: asJson(data, `the data of job ${id}`), priority, attempts, backoffMs, notBeforeMs, ...family },
+    ...{ phase: 'queued', held: false, rank },
+    ...{ failedAttempts: 0, reason: null, progress: null, result: null },
+    ...{ addedAtMs: nowMs, startedAtMs: null, endedAtMs: null },
+  };
+}
+
+export function checkPriority(id: string, priority: number): void {
+  if (Number.isInteger(priority) && Math.abs(priority) <= PRIORITY_LIMIT) return;
+  throw wrong(id, 'priority', priority, `a whole number from -${PRIORITY_LIMIT} to ${PRIORITY_LIMIT}`);
+}
+
+const wrong = (id: string, field: string, value: number, what: string) =>
+  new WeftError('invalid_argument', `${field} of job ${id} must be ${what}, not ${value}`);

@@ -1,5 +1,6 @@
 import { WeftError } from '@weft/common';
-import { hasEnded, latestEndFirst, type StoredJob, type StoredJobs } from './stored-job.js';
+import type { Job, JobState } from './job-queue.js';
+import { compareOrderKeys, type OrderKey } from './order-key.js';
 
 /** What is kept of the queue. */
 export interface QueueState {
@@ -49,7 +50,7 @@ export function applyChanges(state: QueueState, changes: readonly QueueChange[])
 }
 
 /** The ended jobs that are too many, the oldest; never a child of a parent that lives. */
-export function surplus({ jobs }: QueueState): readonly QueueChange[] {
+export function trim({ jobs }: QueueState): readonly QueueChange[] {
   const ended = [...jobs.values()].filter((job) => hasEnded(job) && !isLiving(jobs.get(job.parent ?? '')));
   if (ended.length <= ENDED_KEPT) return [];
   const ids = ended
@@ -60,3 +61,57 @@ export function surplus({ jobs }: QueueState): readonly QueueChange[] {
 }
 
 const isLiving = (job: StoredJob | undefined) => job !== undefined && !hasEnded(job);
+
+/** A job as it is kept. What its state is follows from it, its children and the time of day. */
+export interface StoredJob extends Omit<Job, 'state'> {
+  readonly phase: 'queued' | 'active' | 'completed' | 'failed' | 'cancelled';
+  readonly held: boolean;
+  /** Its place among the queued jobs of its priority. */
+  readonly rank: OrderKey;
+}
+
+export type StoredJobs = ReadonlyMap<string, StoredJob>;
+
+export const hasEnded = ({ phase }: StoredJob): boolean => phase !== 'queued' && phase !== 'active';
+
+/** The children of a job that have not ended. */
+export function unfinishedChildren(jobs: StoredJobs, { children }: StoredJob): readonly StoredJob[] {
+  return children.flatMap((id) => {
+    const child = jobs.get(id);
+    return child === undefined || hasEnded(child) ? [] : child;
+  });
+}
+
+export function jobState(jobs: StoredJobs, job: StoredJob, nowMs: number): JobState {
+  if (job.phase !== 'queued') return job.phase;
+  if (unfinishedChildren(jobs, job).length > 0) return 'waitingForChildren';
+  if (job.held) return 'paused';
+  return job.notBeforeMs > nowMs ? 'delayed' : 'waiting';
+}
+
+export function toJob(jobs: StoredJobs, stored: StoredJob, nowMs: number): Job {
+  const { phase: _phase, held: _held, rank: _rank, ...job } = stored;
+  return { ...job, state: jobState(jobs, stored, nowMs) };
+}
+
+/** Higher priorities first; among equals by rank. */
+export function compareQueued(left: StoredJob, right: StoredJob): number {
+  return right.priority - left.priority || compareOrderKeys(left.rank, right.rank) || byId(left, right);
+}
+
+/** The listing that `JobQueue.list` promises. */
+export function listJobs(jobs: StoredJobs, nowMs: number): readonly Job[] {
+  const all = [...jobs.values()];
+  const active = all.filter(({ phase }) => phase === 'active').sort(earliestStartFirst);
+  const queued = all.filter(({ phase }) => phase === 'queued').sort(compareQueued);
+  const ended = all.filter(hasEnded).sort(latestEndFirst);
+  return [...active, ...queued, ...ended].map((job) => toJob(jobs, job, nowMs));
+}
+
+export const latestEndFirst = (left: StoredJob, right: StoredJob): number =>
+  Number(right.endedAtMs) - Number(left.endedAtMs) || byId(left, right);
+
+const earliestStartFirst = (left: StoredJob, right: StoredJob): number =>
+  Number(left.startedAtMs) - Number(right.startedAtMs) || byId(left, right);
+
+const byId = (left: StoredJob, right: StoredJob): number => (left.id < right.id ? -1 : 1);

@@ -5,7 +5,7 @@ import type { Store } from './store.js';
 import { describeLease } from './testing/lease-conformance.js';
 import { describeEventLog } from './testing/log-conformance.js';
 import { describeJobQueue } from './testing/queue-conformance.js';
-import type { StorePlace } from './testing/store-place.js';
+import type { StoreFixture } from './testing/store-fixture.js';
 
 let server: RedisServer;
 beforeAll(async () => {
@@ -16,7 +16,7 @@ afterAll(() => server.remove());
 let places = 0;
 
 /** Each test has the server for itself by a prefix of its own. */
-async function makePlace(): Promise<StorePlace> {
+async function makePlace(): Promise<StoreFixture> {
   const keyPrefix = `place-${++places}`;
   const stores: Store[] = [];
   return {

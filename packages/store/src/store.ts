@@ -1,7 +1,7 @@
 import type { WeftError } from '@weft/common';
 import type { EventLog, LogReader } from './event-log.js';
 import type { JobQueue } from './job-queue.js';
-import type { Held, Lease } from './lease.js';
+import type { AcquiredLease, Lease } from './lease.js';
 
 /**
  * Everything a coordinator keeps: logs of runs, the queue, and the lease that says who may write. `openStore` gives one
@@ -18,9 +18,9 @@ export interface Store {
   /** The names of all logs. */
   logNames(): Promise<readonly string[]>;
   /** The log of a run for writing under a lease; made when it does not exist. Several may be open at a time. */
-  openLog(name: string, held: Held): Promise<EventLog>;
+  openLog(name: string, held: AcquiredLease): Promise<EventLog>;
   /** The queue, for writing under a lease. */
-  openQueue(held: Held): Promise<JobQueue>;
+  openQueue(held: AcquiredLease): Promise<JobQueue>;
   /** Whether the store answers. Files always do. */
   readonly health: StoreHealth;
   /** Calls the listener at every change of `health`; returns what ends that. */
@@ -30,9 +30,9 @@ export interface Store {
 }
 
 export type StoreHealth =
-  | { readonly answers: true }
+  | { readonly isAvailable: true }
   | {
-      readonly answers: false;
+      readonly isAvailable: false;
       /** Milliseconds since the epoch. */
       readonly sinceMs: number;
       /** Why, without secrets. */
@@ -52,5 +52,5 @@ export interface StoreOptions {
   /** How long to try to reach Redis at first, milliseconds; 0: once. Default 10,000; later losses are waited out. */
   readonly connectTimeoutMs?: number;
   /** Told once why Redis cannot be reached at first, when it is tried again. */
-  readonly onTrying?: (error: WeftError) => void;
+  readonly onConnectRetry?: (error: WeftError) => void;
 }

@@ -1,9 +1,7 @@
 import { systemClock } from '@weft/common';
 import type { Destination, Job, JobQueue, NewJob } from './job-queue.js';
-import { nextDueMs, QueueChanges } from './queue-changes.js';
 import * as rules from './queue-rules.js';
-import { applyChanges, type QueueChange, type QueueState, surplus } from './queue-state.js';
-import { asJob, listJobs } from './stored-job.js';
+import { applyChanges, listJobs, type QueueChange, type QueueState, toJob, trim } from './queue-state.js';
 
 /** Says what a call changes, given the queue and the time of day. */
 type Rule = (state: QueueState, nowMs: number) => readonly QueueChange[];
@@ -41,7 +39,7 @@ export abstract class StoredQueue implements JobQueue {
   }
 
   async get(id: string): Promise<Job> {
-    return asJob(this.#state.jobs, rules.find(this.#state, id), systemClock.nowMs());
+    return toJob(this.#state.jobs, rules.find(this.#state, id), systemClock.nowMs());
   }
 
   async isPaused(): Promise<boolean> {
@@ -75,11 +73,11 @@ export abstract class StoredQueue implements JobQueue {
   }
 
   async pause(id?: string): Promise<void> {
-    await this.#change((state, nowMs) => rules.hold(state, id, true, nowMs));
+    await this.#change((state, nowMs) => rules.setPaused(state, id, true, nowMs));
   }
 
   async resume(id?: string): Promise<void> {
-    await this.#change((state, nowMs) => rules.hold(state, id, false, nowMs));
+    await this.#change((state, nowMs) => rules.setPaused(state, id, false, nowMs));
   }
 
   async cancel(id: string, reason: string): Promise<readonly string[]> {
@@ -103,7 +101,7 @@ export abstract class StoredQueue implements JobQueue {
       this.#inDoubt = false;
       const changes = rule(this.#state, systemClock.nowMs());
       const changed = applyChanges(this.#state, changes);
-      const forgotten = surplus(changed);
+      const forgotten = trim(changed);
       const next = applyChanges(changed, forgotten);
       this.#inDoubt = true;
       await this.write([...changes, ...forgotten], next);
@@ -115,4 +113,64 @@ export abstract class StoredQueue implements JobQueue {
     this.#tail = done.catch(() => {});
     return done;
   }
+}
+
+/** Longest sleep of a timer; a job may be due in a month. */
+const LONGEST_SLEEP_MS = 3_600_000;
+
+/** Wakes those who follow a queue: at every change, and when a delayed job falls due. */
+export class QueueChanges {
+  readonly #wake = new Set<() => void>();
+  readonly #nextDueMs: () => number | undefined;
+  readonly #closed = new AbortController();
+
+  /** @param nextDueMs when the next delayed job falls due, milliseconds since the epoch. */
+  constructor(nextDueMs: () => number | undefined) {
+    this.#nextDueMs = nextDueMs;
+  }
+
+  announce(): void {
+    for (const wake of this.#wake) wake();
+  }
+
+  /** Ends all followers. */
+  close(): void {
+    this.#closed.abort();
+  }
+
+  async *follow(signal: AbortSignal): AsyncGenerator<void> {
+    const ended = AbortSignal.any([signal, this.#closed.signal]);
+    let changed = true;
+    let rouse = new AbortController();
+    const wake = () => {
+      changed = true;
+      rouse.abort();
+    };
+    this.#wake.add(wake);
+    try {
+      while (!ended.aborted) {
+        if (changed) {
+          changed = false;
+          yield;
+          continue;
+        }
+        rouse = new AbortController();
+        const nowMs = systemClock.nowMs();
+        const dueMs = this.#nextDueMs() ?? Number.POSITIVE_INFINITY;
+        const sleepMs = Math.min(Math.max(dueMs - nowMs, 0), LONGEST_SLEEP_MS);
+        await systemClock.sleep(sleepMs, AbortSignal.any([ended, rouse.signal])).catch(() => {});
+        if (systemClock.nowMs() >= dueMs) changed = true;
+      }
+    } finally {
+      this.#wake.delete(wake);
+    }
+  }
+}
+
+/** When the next delayed job falls due. */
+export function nextDueMs(jobs: Iterable<{ phase: string; notBeforeMs: number }>, nowMs: number): number | undefined {
+  let next: number | undefined;
+  for (const { phase, notBeforeMs } of jobs)
+    if (phase === 'queued' && notBeforeMs > nowMs && (next === undefined || notBeforeMs < next)) next = notBeforeMs;
+  return next;
 }

@@ -1,1 +1,7 @@
-export {};
+export type { Losses } from './early-stop.js';
+export { metricOf, metricWords, refuseFailures, type SweepSummary, summariseSweep } from './summarise-sweep.js';
+export { driveSweep, readRuns, type SweepPort, type SweepResult } from './sweep-driver.js';
+export { writeSweepFiles } from './sweep-files.js';
+export { type PlannedRun, planSweep, type SweepPlan, type SweepPoint } from './sweep-plan.js';
+export { parseSweepRecord, type RecordedRun, recordedRuns, type SweepRecord, sweepRecord } from './sweep-record.js';
+export { isSettled, type SweepRun, sweepRun, sweepRunFacts } from './sweep-run.js';

@@ -1,18 +1,26 @@
 import { count, plural, WeftError } from '@weft/common';
 import { loadSweepFile, type SweepConfig } from '@weft/config';
-import { shortPath } from '@weft/files';
+import { Home, shortPath } from '@weft/files';
+import {
+  metricOf,
+  metricWords,
+  planSweep,
+  refuseFailures,
+  type SweepPlan,
+  type SweepResult,
+  summariseSweep,
+  sweepRunFacts,
+  writeSweepFiles,
+} from '@weft/sweeps';
 import type { CommandContext } from '../context.js';
 import { renderFit, renderOptima } from '../learning-rate/render-fit.js';
 import { EXIT } from '../report-error.js';
-import { withAbsolutePaths } from '../resolve-run.js';
+import { baseLayers, withAbsolutePaths } from '../resolve-run.js';
 import { type Line, paint, span } from '../spans.js';
-import { conclude, metricOf, metricWords, refuseFailures } from '../sweep/conclude.js';
-import { followSweep } from '../sweep/follow-sweep.js';
+import { followSweep, untilFinished } from '../sweep/follow-sweep.js';
 import { gridTable } from '../sweep/grid-table.js';
 import { launchSweep } from '../sweep/launch-sweep.js';
-import { planSweep, type SweepPlan } from '../sweep/plan.js';
-import { storeSweep } from '../sweep/store-sweep.js';
-import { factsOf, type SweepDisplay } from '../sweep/sweep-display.js';
+import type { SweepDisplay } from '../sweep/sweep-display.js';
 import { type SweepCluster, withSweepCluster } from '../sweep/with-sweep-cluster.js';
 import { say } from '../terminal.js';
 
@@ -21,9 +29,13 @@ export interface LrSweepOptions {
   readonly dryRun?: boolean;
 }
 
-/** `weft lr sweep`: trains scales × rates × seeds, fits a law to them, and predicts. Runs that have finished are kept. */
+/**
+ * `weft lr sweep`: trains scales × rates × seeds, fits a law to them, and predicts. Runs that have finished are kept. The
+ * coordinator drives the sweep; this command launches and shows it, and may leave and come back.
+ */
 export async function lrSweep(context: CommandContext, file: string, options: LrSweepOptions): Promise<number> {
-  const plan = await planSweep(await loadSweepFile(file), file);
+  const sweep = await loadSweepFile(file);
+  const plan = planSweep(sweep, await baseLayers(sweep.recipe), file);
   if (options.dryRun) return showPlan(context, plan);
   const { local } = options;
   if (local !== undefined) await checkDataOf(plan, context.home);
@@ -46,21 +58,22 @@ async function runSweep(
 
   const runs = await followSweep({ plan, launched, runs: client, display, signal });
   refuseFailures(runs);
-  const conclusion = conclude(plan, runs);
-  const directory = await storeSweep(home, plan, runs, conclusion);
-  const { report, refusal, predictions } = conclusion;
-  if (launched.reused < plan.runs.length) {
-    const result = { law: report?.law ?? null, refusal: refusal?.message ?? null, predictions };
-    await sweeps.finish(plan.id, JSON.stringify(result));
-  }
+  const result = await untilFinished(launched, signal);
+  const summary = summariseSweep(plan, runs);
+  const { report, refusal, predictions, optima } = summary;
+  // The coordinator wrote the files; where it sees other folders, or had nothing to train, we write them too.
+  const directory =
+    result !== '' && sharesFiles
+      ? (JSON.parse(result) as SweepResult).directory
+      : await writeSweepFiles(new Home(home), plan, runs, summary);
   display.clear();
   if (json) {
-    const facts = { type: 'sweepSummary', sweepId: plan.id, directory, runs: runs.map(factsOf) };
-    say(terminal, JSON.stringify({ ...facts, law: report?.law ?? null, optima: conclusion.optima, predictions }));
+    const facts = { type: 'sweepSummary', sweepId: plan.id, directory, runs: runs.map(sweepRunFacts) };
+    say(terminal, JSON.stringify({ ...facts, law: report?.law ?? null, optima, predictions }));
   } else {
     const fit: Line[] = [
       [],
-      ...(report === null ? renderOptima(conclusion.optima, metricOf(plan.sweep)) : renderFit(report, predictions)),
+      ...(report === null ? renderOptima(optima, metricOf(plan.sweep)) : renderFit(report, predictions)),
     ];
     for (const line of [...gridTable(runs), ...fit]) say(terminal, paint(line, terminal.colors));
     say(terminal, `Everything is in ${shortPath(directory)}`);

@@ -1,7 +1,7 @@
 import { large, percent } from '@weft/common';
+import type { SweepRun } from '@weft/sweeps';
 import { type Line, type Span, span } from '../spans.js';
 import { table } from '../table.js';
-import type { SweepRun } from './run-result.js';
 
 /** Scales down, rates across: what every cell came to, the best of each scale marked; cells at work say how far they are. */
 export function gridTable(runs: readonly SweepRun[]): Line[] {

@@ -1,8 +1,8 @@
 import type { RunsClient, SweepsClient } from '@weft/client';
+import { WeftError } from '@weft/common';
 import type { RunConfig } from '@weft/config';
 import type { RunView } from '@weft/contracts';
-import type { SweepPlan } from './plan.js';
-import { readRecord, recordOf, type SweepRecord, tryReadRecord } from './sweep-record.js';
+import { parseSweepRecord, recordedRuns, type SweepPlan, type SweepRecord, sweepRecord } from '@weft/sweeps';
 
 export interface LaunchSweepOptions {
   readonly plan: SweepPlan;
@@ -19,6 +19,14 @@ export interface LaunchedSweep {
   readonly reused: number;
   /** The runs as they are, in the order of the plan. */
   readonly view: () => Promise<RunView[]>;
+  readonly isReused: (runId: string) => boolean;
+  /**
+   * The result with which the coordinator closed the sweep; undefined while it has not, empty where the sweep has no run of
+   * its own.
+   *
+   * @throws `failed_precondition` when it was cancelled.
+   */
+  readonly close: () => Promise<string | undefined>;
 }
 
 /**
@@ -31,10 +39,10 @@ export async function launchSweep({ plan, sweeps, runs, prepare }: LaunchSweepOp
   const missing = plan.runs.filter(({ key }) => !made.has(key));
   const isNew = found === undefined && missing.length > 0;
   const record = isNew
-    ? readRecord(plan.id, (await launch(plan, sweeps, made, missing, prepare)).sweepJson)
+    ? parseSweepRecord(plan.id, (await launch(plan, sweeps, made, missing, prepare)).sweepJson)
     : found === undefined
-      ? recordOf(plan, made)
-      : readRecord(plan.id, (await sweeps.get(plan.id)).sweepJson);
+      ? sweepRecord(plan, made)
+      : parseSweepRecord(plan.id, (await sweeps.get(plan.id)).sweepJson);
   const hasChildren = record.runs.some(({ reusedRunId }) => reusedRunId === null);
   const view = async () => {
     const children = hasChildren ? [...(await sweeps.get(plan.id)).children] : [];
@@ -45,7 +53,14 @@ export async function launchSweep({ plan, sweeps, runs, prepare }: LaunchSweepOp
     }
     return views;
   };
-  return { record, reused: record.runs.filter(({ reusedRunId }) => reusedRunId !== null).length, view };
+  const reused = new Set(record.runs.flatMap(({ reusedRunId }) => reusedRunId ?? []));
+  const close = async () => {
+    if (!hasChildren) return '';
+    const { state, resultJson } = await sweeps.get(plan.id);
+    if (state === 'cancelled') throw new WeftError('failed_precondition', `the sweep ${plan.id} was cancelled`);
+    return state === 'finished' ? resultJson : undefined;
+  };
+  return { record, reused: reused.size, view, isReused: (runId) => reused.has(runId), close };
 }
 
 function launch(
@@ -56,17 +71,17 @@ function launch(
   prepare: (config: RunConfig) => RunConfig,
 ) {
   const configs = missing.map(({ config }) => JSON.stringify(prepare(config)));
-  return sweeps.launch(plan.id, JSON.stringify(recordOf(plan, made)), configs);
+  return sweeps.launch(plan.id, JSON.stringify(sweepRecord(plan, made)), configs);
 }
 
 /** The ended runs of earlier sweeps of this name, by their keys; runs that failed do not count. */
 async function runsMadeBefore({ sweep }: SweepPlan, sweeps: SweepsClient): Promise<Map<string, string>> {
   const made = new Map<string, string>();
   for (const { sweepId, sweepJson } of await sweeps.list()) {
-    const record = tryReadRecord(sweepJson);
-    if (record?.name !== sweep.name) continue;
+    const runs = recordedRuns(sweep.name, sweepJson);
+    if (runs === undefined) continue;
     const children = [...(await sweeps.get(sweepId)).children];
-    for (const { key, reusedRunId } of record.runs) {
+    for (const { key, reusedRunId } of runs) {
       const child = reusedRunId === null ? children.shift() : undefined;
       if (child !== undefined && (child.status === 'finished' || child.status === 'stopped'))
         made.set(key, child.runId);

@@ -1,10 +1,10 @@
 import { plural } from '@weft/common';
 import { hasEnded } from '@weft/contracts';
+import { type SweepRun, sweepRunFacts } from '@weft/sweeps';
 import { RedrawnBlock } from '../progress/redrawn-block.js';
 import { clip, type Line, span } from '../spans.js';
 import { say, type Terminal } from '../terminal.js';
 import { gridTable } from './grid-table.js';
-import type { SweepRun } from './run-result.js';
 
 /** Shows a sweep while it goes. */
 export interface SweepDisplay {
@@ -30,7 +30,7 @@ function jsonDisplay(terminal: Terminal): SweepDisplay {
   const print = (value: object) => say(terminal, JSON.stringify(value));
   return {
     event: (message) => print({ type: 'event', message }),
-    ended: (run) => print({ type: 'runEnded', ...factsOf(run) }),
+    ended: (run) => print({ type: 'runEnded', ...sweepRunFacts(run) }),
     refresh: () => {},
     clear: () => {},
     close: () => {},
@@ -66,12 +66,6 @@ function tableDisplay(terminal: Terminal): SweepDisplay {
     clear: () => block.erase(),
     close: () => block.leave(),
   };
-}
-
-export function factsOf({ planned, view, score, givenUp }: SweepRun) {
-  const { scale, params, tokens, learningRate, seed } = planned;
-  const { runId, status, step } = view;
-  return { runId, scale, params, tokens, learningRate, seed, status, step, score, givenUp: givenUp ?? null };
 }
 
 function endSentence(run: SweepRun, runs: readonly SweepRun[]): string {

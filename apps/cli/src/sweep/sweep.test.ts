@@ -1,17 +1,14 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseConfigText, resolveSweep } from '@weft/config';
-import { parseMetricsRow, type RunView } from '@weft/contracts';
-import { scoreOf } from '@weft/scaling';
+import type { RunView } from '@weft/contracts';
+import { type PlannedRun, planSweep, type SweepRun, sweepRun } from '@weft/sweeps';
 import { exampleRun, exampleStep, temporaryDirectory } from '@weft/testing';
-import { describe, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import { main } from '../main.js';
+import { baseLayers } from '../resolve-run.js';
 import { recordedTerminal } from '../testing/fixtures.js';
-import { conclude, refuseFailures } from './conclude.js';
 import { gridTable } from './grid-table.js';
-import { planSweep, type SweepPlan } from './plan.js';
-import { isSettled, type SweepRun, sweepRun } from './run-result.js';
-import { recordOf, tryReadRecord } from './sweep-record.js';
 
 const scale = (name: string, width: number) =>
   `  - { name: ${name}, run: { model: { decoder: { width: ${width}, feedForwardWidth: ${3 * width} } } } }`;
@@ -19,169 +16,20 @@ const TEXT = ['name: demo', 'recipe: debugNano', 'run: { steps: 20 }', 'scales:'
   .concat([scale('small', 16), scale('middle', 32), scale('large', 64)])
   .concat(['learningRates: [1.0e-3, 2.0e-3, 4.0e-3, 8.0e-3, 1.6e-2]', 'seeds: [1]', 'lastSteps: 1', ''])
   .join('\n');
-const plan = (text = TEXT) => planSweep(resolveSweep(parseConfigText(text, 'sweep.yaml')), 'sweep.yaml');
-
 /** A run of the plan that came to a loss. */
-function ended(planned: SweepPlan['runs'][number], loss: number | null, changes: Partial<RunView> = {}): SweepRun {
+function ended(planned: PlannedRun, loss: number | null, changes: Partial<RunView> = {}): SweepRun {
   const view = exampleRun({ status: 'finished', step: 20, steps: 20, runId: `run-${planned.key}`, ...changes });
   const metrics = Array.from({ length: view.step }, (_, i) => exampleStep(i + 1, { loss }));
   return sweepRun(planned, view, metrics, { metric: 'trainingLoss', lastSteps: 1 });
 }
 
-/** Losses around a best rate of factor·0.02·(N/6736)^−0.2. */
-const bowl = ({ params, learningRate }: SweepPlan['runs'][number], factor = 0.2) =>
-  2 + 0.1 * Math.log(learningRate / (factor * 0.02 * (params / 6736) ** -0.2)) ** 2;
-
-describe('a plan', () => {
-  it('has every rate of every scale, the middle one first, with weight decay and names that follow', async () => {
-    const { runs, id } = await plan();
-    expect(runs).toHaveLength(15);
-    expect(runs.slice(0, 5).map(({ learningRate }) => learningRate)).toEqual([4e-3, 8e-3, 2e-3, 16e-3, 1e-3]);
-    expect(runs[0]?.config).toMatchObject({
-      recipe: 'demo-small',
-      seed: 1,
-      steps: 20,
-      optimizer: { learningRate: 4e-3, weightDecay: 4e-4 },
-    });
-    expect(runs[0]?.tokens).toBe(20 * 4 * 64);
-    expect(id).toMatch(/^demo-[0-9a-f]{10}$/);
-  });
-
-  it('has the same id however its fields are ordered and its runs queue, and another for another run', async () => {
-    const { id } = await plan();
-    expect((await plan(TEXT.replace('{ steps: 20 }', '{ queue: { priority: 3 }, steps: 20 }'))).id).toBe(id);
-    expect((await plan(`${TEXT}metric: gradNorm\n`)).id).toBe(id);
-    expect((await plan(TEXT.replace('steps: 20', 'steps: 21'))).id).not.toBe(id);
-  });
-
-  it('keeps the keys of its runs when rates are added', async () => {
-    const keys = new Set((await plan()).runs.map(({ key }) => key));
-    const more = await plan(TEXT.replace('1.6e-2]', '1.6e-2, 3.2e-2]'));
-    expect(more.runs.filter(({ key }) => !keys.has(key)).map(({ learningRate }) => learningRate)).toEqual([
-      0.032, 0.032, 0.032,
-    ]);
-    const reused = new Map([[more.runs[0]?.key ?? '', 'run-7']]);
-    expect(tryReadRecord(JSON.stringify(recordOf(more, reused)))?.runs[0]).toMatchObject({ reusedRunId: 'run-7' });
-  });
-
-  it.each([
-    ['metric: heldOutLoss', 'metric is heldOutLoss, but no sequences are held out in the scale small'],
-    ['metric: moe.droppedShare', 'metric is moe.droppedShare, but there are no experts in the scale small'],
-  ])('is refused when its runs would not measure %s', async (line, message) => {
-    await expect(plan(`${TEXT}${line}\n`)).rejects.toThrow(message);
-  });
-
-  it('is refused when a source that it is judged by takes no part', async () => {
-    const run = 'run: { steps: 20, evaluation: { sequencesPerSource: 4 }, data: { weights: "1:1:0" } }';
-    const text = `${TEXT.replace('run: { steps: 20 }', run)}metric: heldOutLoss.`;
-    await expect(plan(`${text}text\n`)).rejects.toThrow('but the weight of text is 0 in the scale small');
-    expect((await plan(`${text}captioned\n`)).runs).toHaveLength(15);
-  });
-
-  it('is refused when two of its scales are of one size', async () => {
-    await expect(plan(TEXT.replace(scale('large', 64), scale('large', 32)))).rejects.toThrow(
-      /the scales middle and large are one: N is \d+ in both/,
-    );
-  });
-
-  it('names the scale whose run is refused', async () => {
-    await expect(plan(TEXT.replace('width: 32', 'widht: 32'))).rejects.toThrow(
-      'sweep.yaml: the scale middle: unknown field "model.decoder.widht", did you mean model.decoder.width?',
-    );
-  });
-});
-
-describe('a conclusion', () => {
-  it('is a law with predictions', async () => {
-    const whole = await plan(`${TEXT}predict:\n${scale('huge', 128)}\n`);
-    const { report, predictions } = conclude(
-      whole,
-      whole.runs.map((run) => ended(run, bowl(run))),
-    );
-    expect(report?.law.exponents[0]).toBeCloseTo(-0.2, 6);
-    expect(report?.optima).toHaveLength(3);
-    expect(predictions).toMatchObject([{ target: 'learningRate', outside: [{ side: 'above' }] }]);
-  });
-
-  it('is a refusal where an optimum lies on the edge, and says that nothing is lost', async () => {
-    const whole = await plan();
-    const { report, refusal } = conclude(
-      whole,
-      whole.runs.map((run) => ended(run, bowl(run, 20))),
-    );
-    expect(report).toBeNull();
-    expect(refusal?.message).toContain('the lowest loss lies on the edge of the grid');
-    expect(refusal?.sentence).toMatch(
-      /add rates above 0\.016\.\nChange the file, and run the command again: runs that have finished are not repeated\.$/,
-    );
-  });
-
-  it('is by the highest score where higher is better', async () => {
-    const whole = await plan(`${TEXT}metric: tokensPerSecond\nhigherIsBetter: true\n`);
-    const runs = whole.runs.map((run) => {
-      const { view, losses } = ended(run, 1);
-      return { planned: run, view, losses, score: 100 - bowl(run), givenUp: undefined };
-    });
-    const { report } = conclude(whole, runs);
-    expect(report?.law.exponents[0]).toBeCloseTo(-0.2, 6);
-    expect(report?.metric).toEqual({ name: 'tokensPerSecond', better: 'higher' });
-    expect(report?.optima?.[0]?.score).toBeCloseTo(98, 6);
-  });
-
-  it('is the optima alone where there are too few scales for a law', async () => {
-    const two = await plan(TEXT.replace(`${scale('large', 64)}\n`, ''));
-    const conclusion = conclude(
-      two,
-      two.runs.map((run) => ended(run, bowl(run))),
-    );
-    expect(conclusion).toMatchObject({ report: null, refusal: undefined });
-    expect(conclusion.optima).toHaveLength(2);
-  });
-
-  it('waits for runs that failed', async () => {
-    const { runs } = await plan();
-    const broken = runs.map((run, i) => ended(run, 2, i === 3 ? { status: 'failed', reason: 'the disk is full' } : {}));
-    expect(() => refuseFailures(broken)).toThrow('1 of 15 runs failed');
-  });
-});
-
-describe('a run of a sweep', () => {
-  it('is judged by what its metrics file says of experts', () => {
-    const layer = {
-      layer: 1,
-      tokens: 4,
-      imbalance: 1.25,
-      routed: [3, 5],
-      dropped: [1, 1],
-      droppedShare: 0.25,
-      loadBalanceLoss: 1,
-      routerZLoss: 2,
-      routerEntropy: 0.5,
-    };
-    const moe = {
-      layers: [layer, { ...layer, droppedShare: 0.5 }],
-      bytesSent: 1,
-      bytesReceived: 1,
-      waitingSeconds: 0,
-    };
-    const metrics = parseMetricsRow(JSON.stringify({ ...exampleStep(1), moe }));
-    expect(metrics?.moe).toEqual(moe);
-    expect(scoreOf(metrics === undefined ? [] : [metrics], 'moe.droppedShare', 1)).toBe(0.375);
-  });
-
-  it('has a score once it has finished and all its rows are written', async () => {
-    const [planned] = (await plan()).runs;
-    if (planned === undefined) return expect.fail('there is no run');
-    expect(ended(planned, 2.5)).toMatchObject({ score: 2.5, givenUp: undefined });
-    expect(ended(planned, null).score).toBeNull();
-    const stopped = ended(planned, 2.5, { status: 'stopped', step: 12, reason: 'stopped as asked' });
-    expect(stopped).toMatchObject({ score: null, givenUp: 'stopped as asked' });
-    expect([isSettled(stopped), isSettled(ended(planned, 2, { status: 'running', step: 3 }))]).toEqual([true, false]);
-  });
-});
+/** Losses around a best rate of 0.2·0.02·(N/6736)^−0.2. */
+const bowl = ({ params, learningRate }: PlannedRun) =>
+  2 + 0.1 * Math.log(learningRate / (0.2 * 0.02 * (params / 6736) ** -0.2)) ** 2;
 
 it('the table shows losses, the best of each scale, and what has none', async () => {
-  const { runs } = await plan();
+  const sweep = resolveSweep(parseConfigText(TEXT, 'sweep.yaml'));
+  const { runs } = planSweep(sweep, await baseLayers(sweep.recipe), 'sweep.yaml');
   const cells = runs.map((run, i) =>
     i === 3
       ? ended(run, 2, { status: 'stopped', step: 9 })

@@ -7,7 +7,7 @@ import { Coordinator, type CoordinatorOptions } from '../coordinator.js';
 import { acquireStore, type LeasedStore } from '../leased-store.js';
 
 /** What a coordinator logged, as parsed lines. */
-export interface LoggedLine {
+interface LoggedLine {
   readonly level: string;
   readonly message: string;
   readonly [field: string]: unknown;

@@ -15,7 +15,7 @@ import { launchRequest, type OpenedCoordinator, openCoordinator } from './open-c
 import { ScriptedWorker } from './scripted-worker.js';
 
 /** A home of a test and the store that goes with it. */
-export interface TestStore extends AsyncDisposable {
+interface TestStore extends AsyncDisposable {
   readonly home: string;
   readonly store: Omit<StoreOptions, 'home'>;
 }

@@ -6,11 +6,10 @@ import {
   type JobsOptions,
   Queue,
 } from 'bullmq';
-import type { StoredJob } from '../stored-job.js';
-import type { RedisClient } from './connect-redis.js';
-import { fencedClient } from './fenced-client.js';
+import type { StoredJob } from '../queue-state.js';
 import { QUEUE_NAME, type RedisKeys } from './redis-keys.js';
-import { INTEND, TAKE } from './redis-scripts.js';
+import type { RedisClient } from './redis-link.js';
+import { fencedClient, INTEND, TAKE } from './redis-scripts.js';
 
 /**
  * Active jobs carry a lock that never expires: whether their coordinator lives is for the lease to say, and no worker of
@@ -45,12 +44,12 @@ export class BullJobs {
   }
 
   /** Writes down what is about to be done; '' when it is done. */
-  async intend(text: string): Promise<void> {
+  async writeIntent(text: string): Promise<void> {
     await this.#client.runCommand(INTEND.name, [this.#keys.intent, text]);
   }
 
   /** What was about to be done and may not have been; '' when there is nothing. */
-  async intended(): Promise<string> {
+  async readIntent(): Promise<string> {
     return (await this.#client.get(this.#keys.intent)) ?? '';
   }
 
@@ -93,12 +92,12 @@ export class BullJobs {
     await this.#flows.add({ ...node(first), opts: optionsOf(first), children });
   }
 
-  async forget(id: string): Promise<void> {
+  async remove(id: string): Promise<void> {
     await this.#queue.remove(id, { removeChildren: false });
   }
 
   /** Brings a job from wherever it stands to where it belongs. */
-  async settle(target: StoredJob): Promise<void> {
+  async reconcile(target: StoredJob): Promise<void> {
     const job = await this.#queue.getJob(target.id);
     if (job === undefined) return;
     const state = await job.getState();

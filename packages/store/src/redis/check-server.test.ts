@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { judgeServer } from './check-server.js';
+import { checkServerInfo } from './check-server.js';
 
 const info = (facts: Record<string, string>) =>
   Object.entries({
@@ -19,7 +19,7 @@ describe('a Redis server', () => {
     [{ redis_version: '10.0.1' }, 'Redis 10.0.1'],
     [{ redis_version: '7.2.4', valkey_version: '8.0.1' }, 'Valkey 8.0.1'],
   ])('with %j is fit', (facts, name) => {
-    expect(judgeServer(info(facts), 'cache:6379')).toEqual({ name, warnings: [] });
+    expect(checkServerInfo(info(facts), 'cache:6379')).toEqual({ name, warnings: [] });
   });
 
   it.each([
@@ -29,7 +29,7 @@ describe('a Redis server', () => {
     [{ redis_mode: 'cluster' }, 'is a node of a cluster', 'write redis+cluster:// in front'],
     [{ role: 'slave' }, 'is a replica and cannot be written', 'name the master'],
   ])('with %j is refused with a cure', (facts, message, cure) => {
-    expect(() => judgeServer(info(facts), 'cache:6379')).toThrow(
+    expect(() => checkServerInfo(info(facts), 'cache:6379')).toThrow(
       expect.objectContaining({
         code: 'failed_precondition',
         message: expect.stringContaining(message),
@@ -39,11 +39,11 @@ describe('a Redis server', () => {
   });
 
   it('of a cluster is fit when the URL says that it is one', () => {
-    expect(judgeServer(info({ redis_mode: 'cluster' }), 'cache:6379', 'cluster').name).toBe('Redis 7.0.15');
+    expect(checkServerInfo(info({ redis_mode: 'cluster' }), 'cache:6379', 'cluster').name).toBe('Redis 7.0.15');
   });
 
   it('without an append-only file is taken with a warning', () => {
-    expect(judgeServer(info({ aof_enabled: '0' }), 'cache:6379').warnings).toEqual([
+    expect(checkServerInfo(info({ aof_enabled: '0' }), 'cache:6379').warnings).toEqual([
       expect.stringContaining('keeps no append-only file'),
     ]);
   });

@@ -1,7 +1,7 @@
 import { WeftError } from '@weft/common';
 import { Cluster } from 'ioredis';
-import type { RedisClient } from './connect-redis.js';
 import { redisError } from './redis-errors.js';
+import type { RedisClient } from './redis-link.js';
 import type { RedisTarget } from './redis-url.js';
 
 /** BullMQ's recommendation, and the first with all commands that Weft's scripts use. */
@@ -19,20 +19,23 @@ export interface ServerFacts {
  * @throws WeftError `failed_precondition` with the cure when it is too old, evicts keys, is a replica or something else
  * than its URL says, or has no such database.
  */
-export async function checkServer(client: RedisClient, { kind, place, database }: RedisTarget): Promise<ServerFacts> {
+export async function checkServer(
+  client: RedisClient,
+  { kind, displayName: place, database }: RedisTarget,
+): Promise<ServerFacts> {
   const refuse = (thrown: unknown): never => {
     throw redisError(thrown, place);
   };
   const nodes = client instanceof Cluster ? client.nodes('master') : [client];
   const facts: ServerFacts[] = [];
-  for (const node of nodes) facts.push(judgeServer(await node.info().catch(refuse), place, kind));
+  for (const node of nodes) facts.push(checkServerInfo(await node.info().catch(refuse), place, kind));
   // The client goes on in database 0 when it cannot have another, and tells nobody.
   if (database > 0) await client.select(database).catch(refuse);
   return { name: facts[0]?.name ?? 'Redis', warnings: [...new Set(facts.flatMap(({ warnings }) => warnings))] };
 }
 
 /** The judgement, from the answer to `INFO`. */
-export function judgeServer(info: string, place: string, kind: RedisTarget['kind'] = 'single'): ServerFacts {
+export function checkServerInfo(info: string, place: string, kind: RedisTarget['kind'] = 'single'): ServerFacts {
   const facts = new Map(
     info.split(/\r?\n/).map((line) => [line.split(':', 1)[0] ?? '', line.slice(line.indexOf(':') + 1)]),
   );

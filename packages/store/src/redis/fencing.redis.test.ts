@@ -2,7 +2,7 @@ import { type RedisServer, redisServer } from '@weft/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openStore } from '../open-store.js';
 import { describeCrashes } from '../testing/crash-conformance.js';
-import { all } from '../testing/store-place.js';
+import { all } from '../testing/store-fixture.js';
 import { buildStore, StoreProcess } from '../testing/store-process.js';
 
 let server: RedisServer;
@@ -41,7 +41,7 @@ describe('the lease in Redis', () => {
       options('stopped'),
       WRITER.replace("say('ready');", "say('ready'); process.kill(process.pid, 'SIGSTOP');"),
     );
-    await stopped.saying(/ready/);
+    await stopped.waitForLine(/ready/);
     const store = await openStore(options('stopped'));
     const told: string[] = [];
     const held = await store.lease.acquire('this test', { onWaiting: (holder) => told.push(holder) });
@@ -53,10 +53,10 @@ describe('the lease in Redis', () => {
     expect(before).toMatchObject([{ id: 'first', state: 'active' }]);
     stopped.signal('SIGCONT');
     for (const call of ['append', 'add', 'addFlow', 'complete', 'pause'])
-      expect(await stopped.saying(new RegExp(`^${call} `))).toMatch(
+      expect(await stopped.waitForLine(new RegExp(`^${call} `))).toMatch(
         / refused: failed_precondition: the lease has passed/,
       );
-    expect(await stopped.saying(/^lost/)).toBe('lost: the lease has passed to this test');
+    expect(await stopped.waitForLine(/^lost/)).toBe('lost: the lease has passed to this test');
     await stopped.kill();
     expect((await all(log.read())).map(({ record }) => record)).toEqual(['first', 'mine']);
     expect(await queue.list()).toEqual(before);
@@ -74,7 +74,7 @@ describe('the lease in Redis', () => {
       { ...options('killed'), leaseMs: 60_000 },
       "say('ready'); setInterval(() => {}, 1000);",
     );
-    await killed.saying(/ready/);
+    await killed.waitForLine(/ready/);
     await killed.kill();
     const store = await openStore(options('killed'));
     const held = await store.lease.acquire('this test', { waitMs: 0 });

@@ -69,7 +69,7 @@ it.each(Object.entries(CALLS))(
       proxy.severAfter(requests);
       wasDone = await Promise.race([
         call(queue).then(() => true),
-        new Promise<boolean>((resolve) => dying.watchHealth(({ answers }) => answers || resolve(false))),
+        new Promise<boolean>((resolve) => dying.watchHealth(({ isAvailable }) => isAvailable || resolve(false))),
       ]);
       proxy.sever();
       await dying.close();

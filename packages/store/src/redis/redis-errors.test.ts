@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { isAway, redisError } from './redis-errors.js';
+import { isTransient, redisError } from './redis-errors.js';
 
 const reply = (message: string) => Object.assign(new Error(message), { name: 'ReplyError' });
 
@@ -22,7 +22,7 @@ describe('an error of Redis', () => {
     reply("READONLY You can't write against a read only replica."),
     reply('CLUSTERDOWN The cluster is down'),
   ])('%s means: try again later', (error) => {
-    expect(isAway(error)).toBe(true);
+    expect(isTransient(error)).toBe(true);
     expect(redisError(error, 'cache:6379')).toMatchObject({ code: 'unavailable' });
   });
 
@@ -42,7 +42,7 @@ describe('an error of Redis', () => {
     ],
     [reply('ERR something connect else'), 'internal', undefined],
   ])('%s is told at once', (error, code, cure) => {
-    expect(isAway(error)).toBe(false);
+    expect(isTransient(error)).toBe(false);
     const told = redisError(error, 'cache:6379');
     expect(told).toMatchObject({ code, message: expect.stringContaining('cache:6379') });
     if (cure !== undefined) expect(told.cure).toContain(cure);

@@ -1,18 +1,17 @@
-import { WeftError } from '@weft/common';
-import { refusalOf } from './redis-refusals.js';
-
+import { type ErrorCode, WeftError } from '@weft/common';
 /** What scripts answer when the lease has passed to another. */
 export const FENCED = 'WEFT_FENCED';
 
 const CONNECTION_LOST =
   /connection is closed|stream isn't writeable|socket timeout|socket closed|socket disconnected|cluster isn't ready|refresh slots cache|startup nodes|sentinels are unreachable|timed out|max retries per request|aborted due to connection|connect |getaddrinfo |^(read|write) E|ECONN|EPIPE/i;
-const NOT_NOW = /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|BUSY|UNBLOCKED|FAILOVER)\b/;
+const RETRY_LATER = /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|BUSY|UNBLOCKED|FAILOVER)\b/;
 
 /** Whether Redis cannot be reached, or says that it cannot answer now: the same call may be made again later. */
-export function isAway(thrown: unknown): boolean {
+export function isTransient(thrown: unknown): boolean {
   if (!(thrown instanceof Error) || thrown instanceof WeftError) return false;
   return (
-    NOT_NOW.test(thrown.message) || (!isReply(thrown) && CONNECTION_LOST.test(`${thrown.name} ${messageOf(thrown)}`))
+    RETRY_LATER.test(thrown.message) ||
+    (!isReply(thrown) && CONNECTION_LOST.test(`${thrown.name} ${messageOf(thrown)}`))
   );
 }
 
@@ -42,12 +41,12 @@ export function redisError(thrown: unknown, place: string): WeftError {
   const text = thrown instanceof Error ? messageOf(thrown) || thrown.name : String(thrown);
   const cause = new Error(text);
   if (isFenced(thrown)) return leaseLost();
-  const refusal = refusalOf(text);
+  const refusal = findRefusal(text);
   if (refusal !== undefined) {
     const { code, says, cure } = refusal;
     return new WeftError(code, `Redis at ${place} ${says}`, { cure, cause });
   }
-  if (isAway(thrown))
+  if (isTransient(thrown))
     return new WeftError('unavailable', `Redis at ${place} cannot be reached: ${text.replace(/\.$/, '')}`, {
       cure: 'start it, or correct its URL (rediss:// with TLS, redis:// without)',
       cause,
@@ -59,3 +58,41 @@ export const leaseLost = (holder?: string) =>
   new WeftError('failed_precondition', `the lease has passed to ${holder ?? 'another'}`, {
     cure: 'start the process again; it will wait until it is needed',
   });
+
+/** What an answer of Redis that will not change by itself means, and what a person does about it. */
+export interface Refusal {
+  readonly code: ErrorCode;
+  /** Follows "Redis at …". */
+  readonly says: string;
+  readonly cure: string;
+}
+
+type Row = readonly [answer: RegExp, code: ErrorCode, cure: string, says?: string];
+
+const REFUSED = 'failed_precondition';
+const LOGIN = 'correct user and password in its URL';
+
+/** In Redis' own words where the last column has no better ones. */
+const ERROR_TABLE: readonly Row[] = [
+  [/^NOAUTH/, REFUSED, LOGIN, 'wants a password'],
+  [/^WRONGPASS/, REFUSED, LOGIN, 'does not accept this user and password'],
+  [/without any password/, REFUSED, 'leave the password out of its URL', 'wants no password'],
+  [/^NOPERM/, REFUSED, 'give the user the right to all commands on the keys of Weft'],
+  [/^OOM/, 'unavailable', 'raise its maxmemory', 'is full'],
+  [/^MISCONF|No space left/, 'unavailable', 'see to its disk', 'cannot write to its disk'],
+  [/DB index is out of range/, REFUSED, 'name a smaller one, or use --redis-prefix', 'has no database of this number'],
+  [/^MOVED|in cluster mode/, REFUSED, 'write redis+cluster:// in front', 'is a node of a cluster'],
+  [/cluster support disabled/, REFUSED, 'write redis:// in front', 'is no node of a cluster'],
+  [/No such master/, REFUSED, 'write the name that the sentinels have for the master', 'is not known to them'],
+  [/unknown command .?sentinel/i, REFUSED, 'write redis:// in front, or name the sentinels', 'asked one that is none'],
+  [/RESP type|Protocol error/i, REFUSED, 'correct its URL', 'cannot be used: what listens there does not speak Redis'],
+  [/certificate|altname|SSL routines|EPROTO/, REFUSED, 'name the certificate authority in its URL (?ca=…)'],
+];
+
+/** @param text of the error; undefined: it is no refusal. */
+export function findRefusal(text: string): Refusal | undefined {
+  const row = ERROR_TABLE.find(([answer]) => answer.test(text));
+  if (row === undefined) return undefined;
+  const [, code, cure, says = `refuses: ${text.replace(/\.$/, '')}`] = row;
+  return { code, says, cure };
+}

@@ -1,5 +1,4 @@
-import type { QueueChange, QueueState } from '../queue-state.js';
-import type { StoredJob } from '../stored-job.js';
+import type { QueueChange, QueueState, StoredJob } from '../queue-state.js';
 import { StoredQueue } from '../stored-queue.js';
 import { BullJobs } from './bull-jobs.js';
 import type { RedisKeys } from './redis-keys.js';
@@ -51,9 +50,9 @@ export class RedisJobQueue extends StoredQueue {
     };
     const text = JSON.stringify(intent);
     await this.#link.run(async () => {
-      await this.#jobs.intend(text);
-      await carryOut(this.#jobs, intent);
-      await this.#jobs.intend('');
+      await this.#jobs.writeIntent(text);
+      await applyIntent(this.#jobs, intent);
+      await this.#jobs.writeIntent('');
     });
   }
 
@@ -68,19 +67,19 @@ export class RedisJobQueue extends StoredQueue {
 }
 
 async function loadQueue(jobs: BullJobs): Promise<QueueState> {
-  const text = await jobs.intended();
+  const text = await jobs.readIntent();
   if (text !== '') {
     const intent: Intent = JSON.parse(text);
-    await carryOut(jobs, intent);
-    await jobs.intend('');
+    await applyIntent(jobs, intent);
+    await jobs.writeIntent('');
   }
   const loaded = await jobs.load();
   return { jobs: new Map(loaded.map((job) => [job.id, job])), paused: await jobs.isPaused() };
 }
 
-async function carryOut(jobs: BullJobs, { added, settled, forgotten, paused }: Intent): Promise<void> {
+async function applyIntent(jobs: BullJobs, { added, settled, forgotten, paused }: Intent): Promise<void> {
   await jobs.add(added);
-  for (const job of settled) await jobs.settle(job);
-  for (const id of forgotten) await jobs.forget(id);
+  for (const job of settled) await jobs.reconcile(job);
+  for (const id of forgotten) await jobs.remove(id);
   if (paused !== null) await jobs.setPaused(paused);
 }

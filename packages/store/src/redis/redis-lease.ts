@@ -1,12 +1,12 @@
+import { randomUUID } from 'node:crypto';
+import { readFile, readlink } from 'node:fs/promises';
 import { systemClock, WeftError } from '@weft/common';
-import type { AcquireOptions, Held, Lease } from '../lease.js';
-import { LONGEST_RETRY_MS, type RedisClient } from './connect-redis.js';
+import { isProcessAlive, startTicks } from '@weft/files';
+import type { AcquiredLease, AcquireOptions, Lease } from '../lease.js';
 import { leaseLost } from './redis-errors.js';
-import { type Holder, isDead, parseHolder, thisHolder } from './redis-holder.js';
 import type { RedisKeys } from './redis-keys.js';
-import type { RedisLink } from './redis-link.js';
-import { ACQUIRE, RELEASE, RENEW } from './redis-scripts.js';
-import { runScript } from './run-script.js';
+import { LONGEST_RETRY_MS, type RedisClient, type RedisLink } from './redis-link.js';
+import { ACQUIRE, RELEASE, RENEW, runScript } from './redis-scripts.js';
 
 /** A holder extends its lease this many times before it lapses. */
 const RENEWALS = 3;
@@ -30,12 +30,12 @@ export class RedisLease implements Lease {
     this.#link = link;
     this.#keys = keys;
     this.#leaseMs = leaseMs;
-    link.watchHealth(({ answers }) => {
-      if (answers) this.#backMs = systemClock.monotonicMs();
+    link.watchHealth(({ isAvailable }) => {
+      if (isAvailable) this.#backMs = systemClock.monotonicMs();
     });
   }
 
-  async acquire(name: string, { signal, onWaiting, waitMs }: AcquireOptions = {}): Promise<Held> {
+  async acquire(name: string, { signal, onWaiting, waitMs }: AcquireOptions = {}): Promise<AcquiredLease> {
     const me = await thisHolder(name);
     const deadlineMs = systemClock.monotonicMs() + (waitMs ?? Number.POSITIVE_INFINITY);
     let gone = '';
@@ -54,7 +54,7 @@ export class RedisLease implements Lease {
         continue;
       }
       gone = '';
-      if (systemClock.monotonicMs() >= deadlineMs) throw inUse(this.#link.place, holder.name);
+      if (systemClock.monotonicMs() >= deadlineMs) throw inUse(this.#link.displayName, holder.name);
       if (holder.nonce !== told) onWaiting?.(holder.name);
       told = holder.nonce;
       await systemClock.sleep(RETRY_MS, signal);
@@ -67,7 +67,7 @@ export class RedisLease implements Lease {
     if (now !== String(token)) throw leaseLost();
   }
 
-  #hold(me: Holder, token: number): Held {
+  #hold(me: Holder, token: number): AcquiredLease {
     const stop = new AbortController();
     const lost = new Promise<WeftError>((resolve) => {
       this.#renew(me, token, stop.signal).then(
@@ -90,7 +90,7 @@ export class RedisLease implements Lease {
       await systemClock.sleep(this.#leaseMs / RENEWALS, ended);
       const [held, current, holder] = await this.#script(RENEW, [JSON.stringify(me), token, this.#leaseMs], stop);
       if (held === 1) continue;
-      if (typeof current !== 'string') return forgotten(this.#link.place);
+      if (typeof current !== 'string') return forgotten(this.#link.displayName);
       return leaseLost(typeof holder === 'string' ? parseHolder(holder).name : undefined);
     }
     return undefined;
@@ -119,3 +119,43 @@ const forgotten = (place: string) =>
   new WeftError('corrupt_data', `Redis at ${place} has lost what was stored`, {
     cure: 'restore its files, set `appendonly yes` in redis.conf, and start again',
   });
+
+/** Who has the lease, as it stands in Redis. */
+export interface Holder {
+  /** For people. */
+  readonly name: string;
+  readonly nonce: string;
+  /** Where `processId` means something: this boot of this machine, in this namespace of process ids. */
+  readonly machine: string;
+  readonly processId: number;
+  readonly startTicks: string;
+}
+
+export async function thisHolder(name: string): Promise<Holder> {
+  const ticks = (await startTicks(process.pid)) ?? '';
+  return { name, nonce: randomUUID(), machine: await thisMachine(), processId: process.pid, startTicks: ticks };
+}
+
+/** A holder as it was read. One written by something else has no name that could be told. */
+export function parseHolder(text: string): Holder {
+  const parts: Partial<Record<keyof Holder, unknown>> = JSON.parse(text);
+  return {
+    ...{ name: String(parts.name), nonce: String(parts.nonce), machine: String(parts.machine) },
+    ...{ processId: Number(parts.processId), startTicks: String(parts.startTicks) },
+  };
+}
+
+/** Whether it is known to be dead: a process of this machine that is no more. Its lease need not be waited for. */
+export async function isDead(holder: Holder): Promise<boolean> {
+  const here = await thisMachine();
+  return here !== '' && holder.machine === here && !(await isProcessAlive(holder.processId, holder.startTicks));
+}
+
+async function thisMachine(): Promise<string> {
+  try {
+    const boot = await readFile('/proc/sys/kernel/random/boot_id', 'utf8');
+    return `${boot.trim()}/${await readlink('/proc/self/ns/pid')}`;
+  } catch {
+    return '';
+  }
+}

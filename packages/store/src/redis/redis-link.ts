@@ -1,66 +1,68 @@
+import { readFileSync } from 'node:fs';
+import type { ConnectionOptions } from 'node:tls';
 import { systemClock, WeftError } from '@weft/common';
+import { Cluster, Redis, type RedisOptions } from 'ioredis';
 import type { StoreHealth } from '../store.js';
-import { backOffMs, createRedisClient, type RedisClient } from './connect-redis.js';
-import { isAway, redisError } from './redis-errors.js';
+import { isTransient, redisError } from './redis-errors.js';
 import type { RedisTarget } from './redis-url.js';
 
 /** How long one attempt to reach Redis may take at first without a word of it. */
 const FIRST_ANSWER_MS = 2000;
 
 /** Why there is no connection where nothing says so. */
-const SILENT: Readonly<Record<RedisTarget['kind'], string>> = {
+const DEFAULT_REASON: Readonly<Record<RedisTarget['kind'], string>> = {
   single: 'connect timed out',
   sentinel: 'connect timed out',
   cluster: 'connect timed out, or not all of its slots are served (redis-cli CLUSTER INFO)',
 };
 
-export interface FirstContact {
+export interface FirstConnectOptions {
   /** How long to try; 0: once. */
   readonly timeoutMs: number;
   /** Told once why it cannot be reached, when it is tried again. */
-  readonly onTrying?: ((error: WeftError) => void) | undefined;
+  readonly onConnectRetry?: ((error: WeftError) => void) | undefined;
 }
 
 /** How often a call that waits looks whether the connection is back. */
-const LOOK_MS = 20;
+const STATUS_POLL_MS = 20;
 
 /**
  * The connection of a store. It comes back by itself after every loss, and says so; `run` carries calls over such a time.
  */
 export class RedisLink {
   /** For people, without secrets. */
-  readonly place: string;
+  readonly displayName: string;
   readonly client: RedisClient;
   readonly #target: RedisTarget;
   readonly #closing = new AbortController();
   readonly #listeners = new Set<(health: StoreHealth) => void>();
-  readonly #others = new Set<RedisClient>();
-  #health: StoreHealth = { answers: true };
+  readonly #blocking = new Set<RedisClient>();
+  #health: StoreHealth = { isAvailable: true };
   #lastError: unknown;
 
   /**
    * @throws WeftError `unavailable` when Redis does not answer in time, `failed_precondition` when it refuses us.
    */
-  static async connect(target: RedisTarget, options: FirstContact): Promise<RedisLink> {
+  static async connect(target: RedisTarget, options: FirstConnectOptions): Promise<RedisLink> {
     const link = new RedisLink(target);
     try {
-      await link.#firstContact(options);
+      await link.#firstConnect(options);
       return link;
     } catch (thrown) {
       link.close();
-      throw redisError(thrown, target.place);
+      throw redisError(thrown, target.displayName);
     }
   }
 
   private constructor(target: RedisTarget) {
     this.#target = target;
-    this.place = target.place;
+    this.displayName = target.displayName;
     this.client = createRedisClient(target);
     this.client.on('error', (error: unknown) => {
       this.#lastError = error;
     });
-    this.client.on('close', () => this.#setAway(this.#lastError ?? new Error('the connection is closed')));
-    this.client.on('ready', () => this.#setPresent());
+    this.client.on('close', () => this.#markDown(this.#lastError ?? new Error('the connection is closed')));
+    this.client.on('ready', () => this.#markUp());
   }
 
   get health(): StoreHealth {
@@ -81,32 +83,32 @@ export class RedisLink {
   async run<T>(call: (client: RedisClient) => Promise<T>, signal?: AbortSignal): Promise<T> {
     const stop = signal === undefined ? this.#closing.signal : AbortSignal.any([signal, this.#closing.signal]);
     for (let attempt = 1; ; attempt++) {
-      while (this.client.status !== 'ready') await systemClock.sleep(LOOK_MS, stop);
+      while (this.client.status !== 'ready') await systemClock.sleep(STATUS_POLL_MS, stop);
       if (stop.aborted) throw new WeftError('cancelled', 'the store is closed');
       try {
         const answer = await call(this.client);
-        this.#setPresent();
+        this.#markUp();
         return answer;
       } catch (thrown) {
         if (stop.aborted) throw new WeftError('cancelled', 'the store is closed');
-        if (!isAway(thrown)) throw redisError(thrown, this.place);
-        this.#setAway(thrown);
+        if (!isTransient(thrown)) throw redisError(thrown, this.displayName);
+        this.#markDown(thrown);
         await systemClock.sleep(backOffMs(attempt), stop);
       }
     }
   }
 
   /** A connection of its own, for calls that block. */
-  async openOther(): Promise<RedisClient> {
+  async openBlocking(): Promise<RedisClient> {
     const other = createRedisClient(this.#target);
     other.on('error', () => {});
-    this.#others.add(other);
+    this.#blocking.add(other);
     await other.connect().catch(() => {});
     return other;
   }
 
-  closeOther(other: RedisClient): void {
-    this.#others.delete(other);
+  closeBlocking(other: RedisClient): void {
+    this.#blocking.delete(other);
     other.disconnect();
   }
 
@@ -116,10 +118,10 @@ export class RedisLink {
 
   close(): void {
     this.#closing.abort();
-    for (const client of [this.client, ...this.#others]) client.disconnect();
+    for (const client of [this.client, ...this.#blocking]) client.disconnect();
   }
 
-  async #firstContact({ timeoutMs, onTrying }: FirstContact): Promise<void> {
+  async #firstConnect({ timeoutMs, onConnectRetry }: FirstConnectOptions): Promise<void> {
     const deadlineMs = systemClock.monotonicMs() + timeoutMs;
     let failed: unknown;
     let isTold = false;
@@ -129,26 +131,98 @@ export class RedisLink {
     while (this.client.status !== 'ready') {
       const nowMs = systemClock.monotonicMs();
       const reason = this.#lastError ?? failed;
-      if (reason !== undefined && (nowMs >= deadlineMs || !isAway(reason))) throw reason;
-      if (nowMs >= deadlineMs + FIRST_ANSWER_MS) throw new Error(SILENT[this.#target.kind]);
-      if (reason !== undefined && !isTold) onTrying?.(redisError(reason, this.place));
+      if (reason !== undefined && (nowMs >= deadlineMs || !isTransient(reason))) throw reason;
+      if (nowMs >= deadlineMs + FIRST_ANSWER_MS) throw new Error(DEFAULT_REASON[this.#target.kind]);
+      if (reason !== undefined && !isTold) onConnectRetry?.(redisError(reason, this.displayName));
       isTold ||= reason !== undefined;
-      await systemClock.sleep(LOOK_MS);
+      await systemClock.sleep(STATUS_POLL_MS);
     }
   }
 
-  #setAway(thrown: unknown): void {
-    if (!this.#health.answers || this.#closing.signal.aborted) return;
-    this.#set({ answers: false, sinceMs: systemClock.nowMs(), error: redisError(thrown, this.place) });
+  #markDown(thrown: unknown): void {
+    if (!this.#health.isAvailable || this.#closing.signal.aborted) return;
+    this.#setHealth({ isAvailable: false, sinceMs: systemClock.nowMs(), error: redisError(thrown, this.displayName) });
   }
 
-  #setPresent(): void {
+  #markUp(): void {
     this.#lastError = undefined;
-    if (!this.#health.answers) this.#set({ answers: true });
+    if (!this.#health.isAvailable) this.#setHealth({ isAvailable: true });
   }
 
-  #set(health: StoreHealth): void {
+  #setHealth(health: StoreHealth): void {
     this.#health = health;
     for (const listener of this.#listeners) listener(health);
+  }
+}
+
+export type RedisClient = Redis | Cluster;
+
+const CONNECT_TIMEOUT_MS = 5000;
+/** A server that answers nothing for so long is taken for dead. Longer than any call is allowed to block. */
+const SOCKET_TIMEOUT_MS = 12_000;
+const FIRST_RETRY_MS = 10;
+/** Between two attempts to come back. */
+export const LONGEST_RETRY_MS = 2000;
+
+/**
+ * A client that is not connected yet and reconnects for ever. It repeats nothing: a command that was under way when the
+ * connection broke is rejected, and so is one that is given while there is none. What may be repeated is for the caller to
+ * know.
+ */
+export function createRedisClient(target: RedisTarget): RedisClient {
+  const { nodes, parameters, masterName, username, password, database } = target;
+  const options = {
+    ...{ username, password, db: database, tls: tlsOptions(target), connectionName: 'weft', lazyConnect: true },
+    ...{ enableOfflineQueue: false, autoResendUnfulfilledCommands: false, maxRetriesPerRequest: 0 },
+    ...{ connectTimeout: CONNECT_TIMEOUT_MS, socketTimeout: SOCKET_TIMEOUT_MS, retryStrategy: backOffMs },
+    // Of a connection that never came about it waits for the end, and the process with it.
+    disconnectTimeout: 50,
+    // After a failover the old master may live on as a replica.
+    reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
+  } satisfies RedisOptions;
+  if (target.kind === 'cluster') {
+    return new Cluster([...nodes], {
+      ...{ redisOptions: options, lazyConnect: true, enableOfflineQueue: false, clusterRetryStrategy: backOffMs },
+      ...{ retryDelayOnFailover: 0, slotsRefreshTimeout: CONNECT_TIMEOUT_MS },
+    });
+  }
+  if (target.kind === 'sentinel') {
+    return new Redis({
+      ...options,
+      ...{ sentinels: nodes.map((node) => ({ ...node })), name: masterName, sentinelRetryStrategy: backOffMs },
+      ...{ sentinelUsername: parameters.sentinelUsername, sentinelPassword: parameters.sentinelPassword },
+      ...{ sentinelTLS: options.tls, enableTLSForSentinelMode: target.tls, failoverDetector: true },
+    });
+  }
+  const [{ host, port } = { host: '127.0.0.1', port: 6379 }] = nodes;
+  return new Redis({ ...options, host, port });
+}
+
+/** Twice as long each time, with a little chance in it, so that many clients do not come back at once. */
+export function backOffMs(attempt: number): number {
+  return Math.min(FIRST_RETRY_MS * 2 ** Math.min(attempt - 1, 16), LONGEST_RETRY_MS) * (0.75 + Math.random() / 4);
+}
+
+function tlsOptions({ tls, parameters: { ca, cert, key, servername } }: RedisTarget): ConnectionOptions | undefined {
+  if (!tls) return undefined;
+  return {
+    ...(ca === undefined ? {} : { ca: readPem('ca', ca) }),
+    ...(cert === undefined ? {} : { cert: readPem('cert', cert) }),
+    ...(key === undefined ? {} : { key: readPem('key', key) }),
+    ...(servername === undefined ? {} : { servername }),
+  };
+}
+
+function readPem(parameter: string, path: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch (cause) {
+    throw new WeftError(
+      'invalid_argument',
+      `${parameter} of the URL of Redis names a file that cannot be read: ${path}`,
+      {
+        cause,
+      },
+    );
   }
 }

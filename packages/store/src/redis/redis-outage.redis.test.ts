@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openStore } from '../open-store.js';
 import type { Store, StoreHealth } from '../store.js';
-import { all } from '../testing/store-place.js';
+import { all } from '../testing/store-fixture.js';
 
 let server: RedisServer;
 let proxy: CuttingProxy;
@@ -63,7 +63,7 @@ describe('when Redis goes away', () => {
       await server.kill();
       await pause(200);
       await server.start();
-      await waitFor('the store to be back', () => store.health.answers);
+      await waitFor('the store to be back', () => store.health.isAvailable);
     }
     isOver = true;
     const [records, followed, added] = await Promise.all([writing, following, queueing]);
@@ -76,8 +76,8 @@ describe('when Redis goes away', () => {
     expect(await (await other.openQueue(next)).list()).toEqual(jobs);
     expect(jobs.filter(({ state }) => state === 'completed').length).toBe(Math.ceil(added / 2));
     expect(jobs.filter(({ state }) => state === 'active').length).toBe(Math.floor(added / 2));
-    expect(changes.filter(({ answers }) => !answers).length).toBeGreaterThanOrEqual(3);
-    expect(store.health).toEqual({ answers: true });
+    expect(changes.filter(({ isAvailable }) => !isAvailable).length).toBeGreaterThanOrEqual(3);
+    expect(store.health).toEqual({ isAvailable: true });
   });
 
   it('it says since when and why, keeps the lease of a holder that nobody replaced, and goes on by itself', async () => {
@@ -87,7 +87,7 @@ describe('when Redis goes away', () => {
     const before = Date.now();
     proxy.sever();
     const append = log.append(0, ['a']);
-    const away = await waitFor('the loss to be noticed', () => (store.health.answers ? undefined : store.health));
+    const away = await waitFor('the loss to be noticed', () => (store.health.isAvailable ? undefined : store.health));
     expect(away.sinceMs).toBeGreaterThanOrEqual(before);
     expect(away.error).toMatchObject({
       code: 'unavailable',
@@ -97,7 +97,7 @@ describe('when Redis goes away', () => {
     await pause(1200);
     proxy.mend();
     expect(await append).toBe(1);
-    expect(store.health).toEqual({ answers: true });
+    expect(store.health).toEqual({ isAvailable: true });
     await pause(600);
     expect(await log.append(1, ['b'])).toBe(2);
     expect(await Promise.race([held.lost, pause(10)])).toBeUndefined();
@@ -115,7 +115,7 @@ describe('when Redis goes away', () => {
     await server.kill();
     await pause(1000);
     await server.start();
-    await waitFor('the standby to be back', () => standby.health.answers);
+    await waitFor('the standby to be back', () => standby.health.isAvailable);
     await pause(200);
     proxy.mend();
     expect(await log.append(0, ['a'])).toBe(1);

@@ -16,7 +16,7 @@ import { Redis } from 'ioredis';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openStore } from '../open-store.js';
 import type { Store } from '../store.js';
-import { all } from '../testing/store-place.js';
+import { all } from '../testing/store-fixture.js';
 
 const run = promisify(execFile);
 
@@ -111,7 +111,7 @@ describe('a Redis', () => {
     const told: string[] = [];
     const opening = openStore({
       ...{ home: '/nowhere', redisUrl: server.url, leaseMs: 2000 },
-      onTrying: ({ message }) => told.push(message),
+      onConnectRetry: ({ message }) => told.push(message),
     });
     await waitFor('a word of it', () => told.length > 0);
     await server.start();
@@ -221,7 +221,7 @@ describe('a Redis', () => {
     const follower = store.log('tiny-1').subscribe(3, AbortSignal.timeout(20_000))[Symbol.asyncIterator]();
     await server.kill();
     const append = log.append(2, ['c']);
-    await waitFor('the loss to be noticed', () => !store.health.answers);
+    await waitFor('the loss to be noticed', () => !store.health.isAvailable);
     await server.start();
     expect(await append).toBe(3);
     expect((await follower.next()).value).toEqual({ sequence: 3, record: 'c' });
@@ -243,8 +243,8 @@ describe('a Redis', () => {
       timeoutMs: 20_000,
     });
     let leftFirst = false;
-    store.watchHealth(({ answers }) => {
-      leftFirst ||= !answers;
+    store.watchHealth(({ isAvailable }) => {
+      leftFirst ||= !isAvailable;
     });
     const admin = new Redis(sentinel.port);
     await waitFor(
@@ -257,7 +257,9 @@ describe('a Redis', () => {
     admin.disconnect();
     await waitFor('the failover', async () => /role:master/.test(await infoOf(second)), { timeoutMs: 20_000 });
     // The old master goes on as one for some seconds more: who still wrote there would lose it.
-    await waitFor('the store to leave the old master', () => leftFirst && store.health.answers, { timeoutMs: 20_000 });
+    await waitFor('the store to leave the old master', () => leftFirst && store.health.isAvailable, {
+      timeoutMs: 20_000,
+    });
     expect(await log.append(1, ['b'])).toBe(2);
     expect((await all(log.read())).map(({ record }) => record)).toEqual(['a', 'b']);
     expect(await asked(second, 'XLEN', '{weft}:log:tiny-1')).toBe(2);

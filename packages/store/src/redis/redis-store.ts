@@ -1,16 +1,14 @@
 import type { WeftError } from '@weft/common';
-import type { EventLog, LogReader } from '../event-log.js';
+import { checkLogName, type EventLog, type LogReader } from '../event-log.js';
 import type { JobQueue } from '../job-queue.js';
-import type { Held } from '../lease.js';
-import { checkLogName } from '../log-name.js';
+import type { AcquiredLease } from '../lease.js';
 import type { Store, StoreHealth } from '../store.js';
 import { checkServer, type ServerFacts } from './check-server.js';
-import { RedisEventLog } from './redis-event-log.js';
+import { RedisEventLog, RedisLogReader } from './redis-event-log.js';
 import { RedisJobQueue } from './redis-job-queue.js';
 import { RedisKeys } from './redis-keys.js';
 import { RedisLease } from './redis-lease.js';
 import { RedisLink } from './redis-link.js';
-import { RedisLogReader } from './redis-log-reader.js';
 import { parseRedisUrl } from './redis-url.js';
 
 export interface RedisStoreOptions {
@@ -18,7 +16,7 @@ export interface RedisStoreOptions {
   readonly keyPrefix: string;
   readonly leaseMs: number;
   readonly connectTimeoutMs: number;
-  readonly onTrying?: ((error: WeftError) => void) | undefined;
+  readonly onConnectRetry?: ((error: WeftError) => void) | undefined;
 }
 
 /** A store in Redis, for any number of machines. */
@@ -31,10 +29,16 @@ export class RedisStore implements Store {
   #queue: RedisJobQueue | undefined;
 
   /** @throws WeftError when the URL is wrong, Redis does not answer, refuses us, or is not fit for runs. */
-  static async open({ url, keyPrefix, leaseMs, connectTimeoutMs, onTrying }: RedisStoreOptions): Promise<RedisStore> {
+  static async open({
+    url,
+    keyPrefix,
+    leaseMs,
+    connectTimeoutMs,
+    onConnectRetry,
+  }: RedisStoreOptions): Promise<RedisStore> {
     const keys = new RedisKeys(keyPrefix);
     const target = parseRedisUrl(url);
-    const link = await RedisLink.connect(target, { timeoutMs: connectTimeoutMs, onTrying });
+    const link = await RedisLink.connect(target, { timeoutMs: connectTimeoutMs, onConnectRetry });
     try {
       return new RedisStore(link, keys, await checkServer(link.client, target), leaseMs);
     } catch (thrown) {
@@ -44,7 +48,7 @@ export class RedisStore implements Store {
   }
 
   private constructor(link: RedisLink, keys: RedisKeys, facts: ServerFacts, leaseMs: number) {
-    this.description = `${facts.name} at ${link.place}`;
+    this.description = `${facts.name} at ${link.displayName}`;
     this.warnings = facts.warnings;
     this.lease = new RedisLease(link, keys, leaseMs);
     this.#link = link;
@@ -67,13 +71,13 @@ export class RedisStore implements Store {
     return this.#link.run((client) => client.smembers(this.#keys.logNames));
   }
 
-  async openLog(name: string, { token }: Held): Promise<EventLog> {
+  async openLog(name: string, { token }: AcquiredLease): Promise<EventLog> {
     checkLogName(name);
     await this.lease.check(token);
     return RedisEventLog.open({ link: this.#link, keys: this.#keys, name, token });
   }
 
-  async openQueue({ token }: Held): Promise<JobQueue> {
+  async openQueue({ token }: AcquiredLease): Promise<JobQueue> {
     await this.lease.check(token);
     this.#queue = await RedisJobQueue.open(this.#link, this.#keys, token);
     return this.#queue;

@@ -9,15 +9,15 @@ const bare = {
 
 describe('a Redis URL', () => {
   it.each([
-    ['redis://127.0.0.1', { nodes: [{ host: '127.0.0.1', port: 6379 }], place: '127.0.0.1:6379' }],
-    ['redis://cache:7000/3', { nodes: [{ host: 'cache', port: 7000 }], database: 3, place: 'cache:7000' }],
-    ['redis://[::1]:6380', { nodes: [{ host: '::1', port: 6380 }], place: '[::1]:6380' }],
-    ['redis://:pass@cache', { nodes: [{ host: 'cache', port: 6379 }], password: 'pass', place: 'cache:6379' }],
+    ['redis://127.0.0.1', { nodes: [{ host: '127.0.0.1', port: 6379 }], displayName: '127.0.0.1:6379' }],
+    ['redis://cache:7000/3', { nodes: [{ host: 'cache', port: 7000 }], database: 3, displayName: 'cache:7000' }],
+    ['redis://[::1]:6380', { nodes: [{ host: '::1', port: 6380 }], displayName: '[::1]:6380' }],
+    ['redis://:pass@cache', { nodes: [{ host: 'cache', port: 6379 }], password: 'pass', displayName: 'cache:6379' }],
     [
       'rediss://ada:p%40ss:w%2Ford@cache/?ca=/etc/ca.pem&servername=redis',
       {
         ...{ nodes: [{ host: 'cache', port: 6379 }], tls: true, username: 'ada', password: 'p@ss:w/ord' },
-        ...{ parameters: { ca: '/etc/ca.pem', servername: 'redis' }, place: 'cache:6379' },
+        ...{ parameters: { ca: '/etc/ca.pem', servername: 'redis' }, displayName: 'cache:6379' },
       },
     ],
     [
@@ -28,13 +28,13 @@ describe('a Redis URL', () => {
           { host: 's1', port: 26_379 },
           { host: 's2', port: 26_380 },
         ],
-        ...{ parameters: { sentinelPassword: 'other' }, place: 'mymaster of the sentinels s1:26379,s2:26380' },
+        ...{ parameters: { sentinelPassword: 'other' }, displayName: 'mymaster of the sentinels s1:26379,s2:26380' },
       },
     ],
     [
       'rediss+cluster://n1,n2:6380',
       {
-        ...{ kind: 'cluster', tls: true, place: 'n1:6379,n2:6380' },
+        ...{ kind: 'cluster', tls: true, displayName: 'n1:6379,n2:6380' },
         nodes: [
           { host: 'n1', port: 6379 },
           { host: 'n2', port: 6380 },

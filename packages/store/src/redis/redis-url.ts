@@ -13,7 +13,7 @@ export interface RedisTarget {
   readonly masterName: string | undefined;
   readonly parameters: Partial<Record<Parameter, string>>;
   /** For people, without secrets: `127.0.0.1:6379`. */
-  readonly place: string;
+  readonly displayName: string;
 }
 
 const PARAMETERS = ['ca', 'cert', 'key', 'servername', 'sentinelUsername', 'sentinelPassword'] as const;
@@ -56,7 +56,7 @@ export function parseRedisUrl(url: string): RedisTarget {
     ...{ kind, nodes, tls: scheme === 'rediss', database, masterName, parameters: readParameters(query) },
     username: decoded(username) || undefined,
     password: decoded(password.join(':')) || undefined,
-    place: kind === 'sentinel' ? `${masterName} of the sentinels ${addresses}` : addresses,
+    displayName: kind === 'sentinel' ? `${masterName} of the sentinels ${addresses}` : addresses,
   };
 }
 

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { openStore } from '../open-store.js';
 import type { StoreOptions } from '../store.js';
-import { all } from './store-place.js';
+import { all } from './store-fixture.js';
 import { StoreProcess } from './store-process.js';
 
 /** Goes on with what was active, then queues, takes, logs and completes one job after the other, and says each. */
@@ -27,7 +27,7 @@ export function describeCrashes(options: () => StoreOptions): void {
     const said: string[] = [];
     for (let round = 1; round <= 4; round++) {
       const child = new StoreProcess(options(), SCRIPT);
-      await child.saying(/^done/);
+      await child.waitForLine(/^done/);
       await new Promise((resolve) => setTimeout(resolve, 100 + Math.random() * 200));
       await child.kill();
       said.push(...child.lines);

@@ -1,10 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Store } from '../store.js';
-import type { StorePlace } from './store-place.js';
+import type { StoreFixture } from './store-fixture.js';
 
 /** What every lease does. */
-export function describeLease(makePlace: () => Promise<StorePlace>): void {
-  let place: StorePlace;
+export function describeLease(makePlace: () => Promise<StoreFixture>): void {
+  let place: StoreFixture;
   let first: Store;
   let second: Store;
   beforeEach(async () => {

@@ -1,14 +1,14 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { EventLog, LogReader } from '../event-log.js';
-import type { Held } from '../lease.js';
+import type { AcquiredLease } from '../lease.js';
 import type { Store } from '../store.js';
-import { all, type StorePlace } from './store-place.js';
+import { all, type StoreFixture } from './store-fixture.js';
 
 /** What every event log does. */
-export function describeEventLog(makePlace: () => Promise<StorePlace>): void {
-  let place: StorePlace;
+export function describeEventLog(makePlace: () => Promise<StoreFixture>): void {
+  let place: StoreFixture;
   let store: Store;
-  let held: Held;
+  let held: AcquiredLease;
   let log: EventLog;
   beforeEach(async () => {
     place = await makePlace();

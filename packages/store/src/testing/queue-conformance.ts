@@ -1,14 +1,14 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Job, JobQueue, NewJob } from '../job-queue.js';
-import type { Held } from '../lease.js';
+import type { AcquiredLease } from '../lease.js';
 import type { Store } from '../store.js';
-import type { StorePlace } from './store-place.js';
+import type { StoreFixture } from './store-fixture.js';
 
 /** What every job queue does. */
-export function describeJobQueue(makePlace: () => Promise<StorePlace>): void {
-  let place: StorePlace;
+export function describeJobQueue(makePlace: () => Promise<StoreFixture>): void {
+  let place: StoreFixture;
   let store: Store;
-  let held: Held;
+  let held: AcquiredLease;
   let queue: JobQueue;
   const start = async () => {
     store = await place.open();
@@ -156,7 +156,7 @@ export function describeJobQueue(makePlace: () => Promise<StorePlace>): void {
       await restart();
       expect(await queue.isPaused()).toBe(false);
       await queue.pause('a');
-      expect((await listed()).map(({ id, state }) => `${id} ${state}`)).toEqual(['a held', 'b waiting']);
+      expect((await listed()).map(({ id, state }) => `${id} ${state}`)).toEqual(['a paused', 'b waiting']);
       await expect(queue.take('a')).rejects.toMatchObject(refusal('job a cannot be started, it is paused'));
       await queue.resume('a');
       await queue.take('a');
@@ -276,7 +276,7 @@ export function describeJobQueue(makePlace: () => Promise<StorePlace>): void {
       await queue.move('sweep', { priority: 3 });
       await queue.pause('sweep');
       expect((await listed()).map(({ id, state }) => `${id} ${state}`)).toEqual([
-        ...['b active', 'a held', 'd held', 'other waiting', 'sweep waitingForChildren', 'c completed'],
+        ...['b active', 'a paused', 'd paused', 'other waiting', 'sweep waitingForChildren', 'c completed'],
       ]);
       expect([...(await queue.cancel('sweep', 'enough'))].sort()).toEqual(['a', 'b', 'd', 'sweep']);
       const states = new Map((await listed()).map(({ id, state }) => [id, state]));

@@ -38,7 +38,7 @@ export class StoreProcess {
     return Number(this.#child.pid);
   }
 
-  saying(pattern: RegExp): Promise<string> {
+  waitForLine(pattern: RegExp): Promise<string> {
     return waitFor(`a line like ${pattern}`, () => this.lines.find((line) => pattern.test(line)), {
       timeoutMs: 30_000,
     });

@@ -1,14 +1,33 @@
 import { Worker } from 'node:worker_threads';
 import type { Logger } from '@weft/telemetry';
-import { type Heart, type StartHeart, timerHeart } from './heart.js';
+
+/** Gives signs of life until it is stopped. */
+export interface Heartbeat {
+  stop(): void;
+}
+
+export interface HeartbeatOptions {
+  readonly workerId: string;
+  readonly intervalMs: number;
+  /** Sends a heartbeat on the worker's stream. */
+  readonly sendHeartbeat: () => void;
+}
+
+export type StartHeartbeat = (options: HeartbeatOptions) => Heartbeat;
+
+/** A heart that lives on the event loop and falters with it. */
+export const timerHeartbeat: StartHeartbeat = ({ intervalMs, sendHeartbeat: beat }) => {
+  const timer = setInterval(beat, intervalMs);
+  return { stop: () => clearInterval(timer) };
+};
 
 /** What the thread is given. */
-export interface HeartThreadData {
+export interface HeartbeatThreadData {
   readonly address: string;
   readonly workerId: string;
   readonly intervalMs: number;
   /** One counter that the event loop moves with every beat of its own. */
-  readonly pulse: Int32Array;
+  readonly eventLoopTicks: Int32Array;
 }
 
 /**
@@ -17,23 +36,23 @@ export interface HeartThreadData {
  *
  * @param thread the compiled module of the thread.
  */
-export function threadHeart(address: string, log: Logger, thread: URL): StartHeart {
+export function heartbeatThread(address: string, log: Logger, thread: URL): StartHeartbeat {
   return (options) => {
-    const { workerId, intervalMs, beat } = options;
+    const { workerId, intervalMs, sendHeartbeat: beat } = options;
     const pulse = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
-    const timer = timerHeart({
+    const timer = timerHeartbeat({
       ...options,
-      beat: () => {
+      sendHeartbeat: () => {
         Atomics.add(pulse, 0, 1);
         beat();
       },
     });
-    const workerData: HeartThreadData = { address, workerId, intervalMs, pulse };
+    const workerData: HeartbeatThreadData = { address, workerId, intervalMs, eventLoopTicks: pulse };
     return joined(timer, startThread(thread, workerData, log));
   };
 }
 
-function startThread(thread: URL, workerData: HeartThreadData, log: Logger): Heart {
+function startThread(thread: URL, workerData: HeartbeatThreadData, log: Logger): Heartbeat {
   // Without the flags of this process, which may not suit a thread.
   const worker = new Worker(thread, { workerData, execArgv: [] });
   worker.on('error', (error) => {
@@ -43,7 +62,7 @@ function startThread(thread: URL, workerData: HeartThreadData, log: Logger): Hea
   return { stop: () => void worker.terminate() };
 }
 
-function joined(...hearts: readonly Heart[]): Heart {
+function joined(...hearts: readonly Heartbeat[]): Heartbeat {
   return {
     stop: () => {
       for (const heart of hearts) heart.stop();

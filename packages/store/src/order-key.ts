@@ -2,21 +2,21 @@
  * A place in an order that never needs its neighbours renumbered: by `whole` first, then by `part`, a fraction written
  * in letters, of which there is always one more between any two.
  */
-export interface Rank {
+export interface OrderKey {
   readonly whole: number;
   readonly part: string;
 }
 
 const LETTERS = 'abcdefghijklmnopqrstuvwxyz';
 
-export function compareRanks(left: Rank, right: Rank): number {
+export function compareOrderKeys(left: OrderKey, right: OrderKey): number {
   if (left.whole !== right.whole) return left.whole - right.whole;
   if (left.part === right.part) return 0;
   return left.part < right.part ? -1 : 1;
 }
 
 /** A rank after `left` and before `right`; without `left` in front of `right`, without `right` behind `left`. */
-export function rankBetween(left: Rank | undefined, right: Rank | undefined): Rank {
+export function orderKeyBetween(left: OrderKey | undefined, right: OrderKey | undefined): OrderKey {
   if (left === undefined) return { whole: (right?.whole ?? 1) - 1, part: '' };
   if (right === undefined || right.whole > left.whole + 1) return { whole: left.whole + 1, part: '' };
   return { whole: left.whole, part: partBetween(left.part, right.whole === left.whole ? right.part : undefined) };

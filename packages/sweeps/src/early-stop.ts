@@ -1,7 +1,7 @@
 /** The losses of a run, step 1 first; null where a loss was not finite. */
 export type Losses = readonly (number | null)[];
 
-export interface HopelessRule {
+export interface EarlyStopRule {
   /** Not before this part of the run's steps. */
   readonly afterPart: number;
   /** The loss is this part above the best sibling's at the same step. */
@@ -16,15 +16,15 @@ const WINDOW = 5;
 
 /**
  * Why a run should be given up: its last losses are not finite, or it is far behind the best of its siblings at the
- * same step. Undefined while there is hope.
+ * same step. Undefined while it may still win.
  *
  * @param siblings runs of the same scale at other rates, finished or not
  */
-export function whyHopeless(
+export function earlyStopReason(
   losses: Losses,
   steps: number,
   siblings: readonly Losses[],
-  { afterPart, worseBy }: HopelessRule,
+  { afterPart, worseBy }: EarlyStopRule,
 ): string | undefined {
   const step = losses.length;
   if (step < WINDOW) return undefined;

@@ -1,44 +1,46 @@
 import { describe, expect, it } from 'vitest';
-import { middleFirst, scoreOf, whyHopeless } from '../index.js';
+import { earlyStopReason } from './early-stop.js';
+import { scoreOf } from './score.js';
+import { centerOut } from './sweep-plan.js';
 
 it('rates are tried from the middle outwards', () => {
-  expect(middleFirst([1, 2, 3, 4, 5])).toEqual([3, 4, 2, 5, 1]);
-  expect(middleFirst([1, 2, 3, 4])).toEqual([2, 3, 1, 4]);
-  expect(middleFirst([1])).toEqual([1]);
-  expect(middleFirst([])).toEqual([]);
+  expect(centerOut([1, 2, 3, 4, 5])).toEqual([3, 4, 2, 5, 1]);
+  expect(centerOut([1, 2, 3, 4])).toEqual([2, 3, 1, 4]);
+  expect(centerOut([1])).toEqual([1]);
+  expect(centerOut([])).toEqual([]);
 });
 
-describe('a run is hopeless', () => {
+describe('a run is given up', () => {
   const rule = { afterPart: 0.5, worseBy: 0.1 };
   const flat = (loss: number | null, steps: number) => Array.from({ length: steps }, () => loss);
 
   it('when it is far above the best of its scale at the same step, once it has had its time', () => {
     const good = flat(2, 40);
-    expect(whyHopeless(flat(2.3, 20), 40, [good], rule)).toBe(
+    expect(earlyStopReason(flat(2.3, 20), 40, [good], rule)).toBe(
       'at step 20 its loss is 15 % above the best of its scale',
     );
-    expect(whyHopeless(flat(2.3, 19), 40, [good], rule)).toBeUndefined();
-    expect(whyHopeless(flat(2.19, 30), 40, [good], rule)).toBeUndefined();
+    expect(earlyStopReason(flat(2.3, 19), 40, [good], rule)).toBeUndefined();
+    expect(earlyStopReason(flat(2.19, 30), 40, [good], rule)).toBeUndefined();
   });
 
   it('not when nobody has come as far, and not because of one bad step', () => {
-    expect(whyHopeless(flat(9, 30), 40, [flat(2, 29)], rule)).toBeUndefined();
-    expect(whyHopeless(flat(9, 30), 40, [], rule)).toBeUndefined();
-    expect(whyHopeless([...flat(2, 29), 3], 40, [flat(2, 40)], rule)).toBeUndefined();
+    expect(earlyStopReason(flat(9, 30), 40, [flat(2, 29)], rule)).toBeUndefined();
+    expect(earlyStopReason(flat(9, 30), 40, [], rule)).toBeUndefined();
+    expect(earlyStopReason([...flat(2, 29), 3], 40, [flat(2, 40)], rule)).toBeUndefined();
   });
 
   it('not when it is nearly done', () => {
-    expect(whyHopeless(flat(9, 36), 40, [flat(2, 40)], rule)).toBeDefined();
-    expect(whyHopeless(flat(9, 37), 40, [flat(2, 40)], rule)).toBeUndefined();
+    expect(earlyStopReason(flat(9, 36), 40, [flat(2, 40)], rule)).toBeDefined();
+    expect(earlyStopReason(flat(9, 37), 40, [flat(2, 40)], rule)).toBeUndefined();
   });
 
   it('when its loss is no number any more, at any time', () => {
-    expect(whyHopeless([2, ...flat(null, 5)], 40, [], rule)).toBe('its loss has not been finite for 5 steps');
-    expect(whyHopeless([2, ...flat(null, 4)], 40, [], rule)).toBeUndefined();
+    expect(earlyStopReason([2, ...flat(null, 5)], 40, [], rule)).toBe('its loss has not been finite for 5 steps');
+    expect(earlyStopReason([2, ...flat(null, 4)], 40, [], rule)).toBeUndefined();
   });
 
   it('compared with a sibling that diverged it is not', () => {
-    expect(whyHopeless(flat(2, 30), 40, [flat(null, 40)], rule)).toBeUndefined();
+    expect(earlyStopReason(flat(2, 30), 40, [flat(null, 40)], rule)).toBeUndefined();
   });
 });
 

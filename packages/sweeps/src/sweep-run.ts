@@ -1,11 +1,12 @@
 import type { SweepConfig } from '@weft/config';
 import { hasEnded, type MetricsRow, type RunView } from '@weft/contracts';
-import { type Losses, scoreOf } from '@weft/scaling';
-import type { PlannedRun } from './plan.js';
+import type { Losses } from './early-stop.js';
+import { scoreOf } from './score.js';
+import type { SweepPoint } from './sweep-plan.js';
 
 /** A run of a sweep as it stands. */
 export interface SweepRun {
-  readonly planned: PlannedRun;
+  readonly planned: SweepPoint;
   readonly view: RunView;
   readonly losses: Losses;
   /** What it came to, once finished. */
@@ -16,7 +17,7 @@ export interface SweepRun {
 
 /** Puts a run's metrics beside what it was meant to be. */
 export function sweepRun(
-  planned: PlannedRun,
+  planned: SweepPoint,
   view: RunView,
   metrics: readonly MetricsRow[],
   { metric, lastSteps }: Pick<SweepConfig, 'metric' | 'lastSteps'>,
@@ -31,4 +32,11 @@ export function sweepRun(
 /** Whether a run has told all it will: nothing of it has to be read again. */
 export function isSettled({ view, losses }: SweepRun): boolean {
   return hasEnded(view) && (view.status !== 'finished' || losses.length >= view.steps);
+}
+
+/** A run of a sweep in the words of `--json` and of `fit.json`. */
+export function sweepRunFacts({ planned, view, score, givenUp }: SweepRun) {
+  const { scale, params, tokens, learningRate, seed } = planned;
+  const { runId, status, step } = view;
+  return { runId, scale, params, tokens, learningRate, seed, status, step, score, givenUp: givenUp ?? null };
 }

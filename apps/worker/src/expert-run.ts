@@ -12,11 +12,11 @@ import {
 import type { Generation } from './generation.js';
 
 /** The part of an `ExpertSession` that a worker uses. */
-export type HeldExperts = Pick<ExpertSession, 'serve' | 'close' | 'engine' | 'experts'>;
+export type ExpertServing = Pick<ExpertSession, 'serve' | 'close' | 'engine' | 'experts'>;
 
-export interface ExpertDutyOptions {
+export interface ExpertRunOptions {
   readonly dataPlane: Pick<DataPlane, 'hostExperts'>;
-  readonly openExperts: (options: ExpertSessionOptions) => Promise<HeldExperts>;
+  readonly openExperts: (options: ExpertSessionOptions) => Promise<ExpertServing>;
   /** Threads inside one op; undefined: as the run or the machine has it. */
   readonly threads: number | undefined;
   /** How long to wait for the ranks. */
@@ -25,11 +25,11 @@ export interface ExpertDutyOptions {
 }
 
 /** What an expert worker does in a run: holds experts, from generation to generation as long as they stay the same. */
-export class ExpertDuty {
-  readonly #options: ExpertDutyOptions;
-  #held: HeldExperts | undefined;
+export class ExpertRun {
+  readonly #options: ExpertRunOptions;
+  #held: ExpertServing | undefined;
 
-  constructor(options: ExpertDutyOptions) {
+  constructor(options: ExpertRunOptions) {
     this.#options = options;
   }
 
@@ -71,7 +71,7 @@ export class ExpertDuty {
     });
   }
 
-  async #hold(assignment: Assignment, config: RunConfig, localWorkers: number): Promise<HeldExperts> {
+  async #hold(assignment: Assignment, config: RunConfig, localWorkers: number): Promise<ExpertServing> {
     const { openExperts, metrics, threads } = this.#options;
     const { rank, expertAddresses, runDirectory } = assignment;
     const experts = exchangeShape(config, expertAddresses.length).placement[rank]!;

@@ -4,10 +4,10 @@ import { type RunConfig, resolveRunConfig } from '@weft/config';
 import { type Assignment, Role, type WriteManifest } from '@weft/proto';
 import type { Logger, WorkerMetrics } from '@weft/telemetry';
 import { exchangeShape, type SessionOptions, type TrainingSession, type TrainOutcome } from '@weft/training';
-import { ExpertDuty, type ExpertDutyOptions } from './expert-duty.js';
+import { ExpertRun, type ExpertRunOptions } from './expert-run.js';
 import { Generation } from './generation.js';
+import { logSlowDecisions } from './log-slow-decisions.js';
 import { ended, failed, type Send } from './messages.js';
-import { patientLink } from './patient-link.js';
 import { StepMeter } from './step-meter.js';
 
 /** How long a rank waits for the others of its ring: they may have a long step in hand that cannot be interrupted. */
@@ -18,12 +18,12 @@ const ANSWER_TIMEOUT_MS = 120_000;
 /** The part of a `TrainingSession` that a worker uses. */
 export type Session = Pick<TrainingSession, 'train' | 'writeManifest' | 'close' | 'engine'>;
 
-export interface RunOnWorkerOptions {
+export interface WorkerRunOptions {
   readonly runId: string;
   readonly send: Send;
   readonly dataPlane: Pick<DataPlane, 'joinRing' | 'callExperts' | 'hostExperts' | 'address'>;
   readonly openSession: (options: SessionOptions) => Promise<Session>;
-  readonly openExperts: ExpertDutyOptions['openExperts'];
+  readonly openExperts: ExpertRunOptions['openExperts'];
   /** Threads inside one op; undefined: as the run or the machine has it. */
   readonly threads: number | undefined;
   readonly metrics: WorkerMetrics;
@@ -33,21 +33,21 @@ export interface RunOnWorkerOptions {
 }
 
 /** One run on this worker: its session, kept from generation to generation, and what the coordinator says about it. */
-export class RunOnWorker {
-  readonly #options: RunOnWorkerOptions;
+export class WorkerRun {
+  readonly #options: WorkerRunOptions;
   readonly #meter: StepMeter;
-  readonly #experts: ExpertDuty;
+  readonly #experts: ExpertRun;
   #generation: Generation | undefined;
   #session: Promise<Session> | undefined;
   #work: Promise<void>;
-  #isDropped = false;
+  #isClosed = false;
   readonly #manifests = new Set<Promise<void>>();
 
-  constructor(options: RunOnWorkerOptions) {
+  constructor(options: WorkerRunOptions) {
     this.#options = options;
     this.#work = options.after;
     this.#meter = new StepMeter(options.metrics);
-    this.#experts = new ExpertDuty({ ...options, joinTimeoutMs: JOIN_TIMEOUT_MS });
+    this.#experts = new ExpertRun({ ...options, joinTimeoutMs: JOIN_TIMEOUT_MS });
   }
 
   get runId(): string {
@@ -56,7 +56,7 @@ export class RunOnWorker {
 
   /** The generation the coordinator spoke of last. */
   generation(number: number): Generation | undefined {
-    return this.#generation?.place.generation === number ? this.#generation : undefined;
+    return this.#generation?.id.generation === number ? this.#generation : undefined;
   }
 
   /** A new generation; it begins when the trainer has let go of the one before. */
@@ -74,8 +74,8 @@ export class RunOnWorker {
   }
 
   /** The run is over on this worker: nothing of it is kept. Resolves when the machine is free. */
-  async drop(): Promise<void> {
-    this.#isDropped = true;
+  async close(): Promise<void> {
+    this.#isClosed = true;
     this.#generation?.release();
     await this.#work;
     await Promise.all(this.#manifests);
@@ -98,8 +98,8 @@ export class RunOnWorker {
         ? this.#serveExperts(generation, progress)
         : this.#trainRank(generation, progress));
       if (outcome === undefined) return;
-      if (!generation.isReleased) send(ended(generation.place, outcome));
-      log.info({ ...generation.place, ...outcome }, `run ${this.runId} is ${outcome.outcome} at step ${outcome.step}`);
+      if (!generation.isReleased) send(ended(generation.id, outcome));
+      log.info({ ...generation.id, ...outcome }, `run ${this.runId} is ${outcome.outcome} at step ${outcome.step}`);
     } catch (thrown) {
       this.#failed(generation, WeftError.from(thrown), progress.hasJoined);
     }
@@ -123,7 +123,7 @@ export class RunOnWorker {
         { ...place, firstStep, state: state.kind, engine: session.engine },
         `trains run ${this.runId} from step ${firstStep} as rank ${rank} of ${worldSize}`,
       );
-      const link = patientLink(generation, log);
+      const link = logSlowDecisions(generation, log);
       return await session.train(generation.plan, group, link, generation.signals, exchange);
     } finally {
       await exchange?.close();
@@ -137,7 +137,7 @@ export class RunOnWorker {
     const local = this.#localOf([...ringAddresses, ...expertAddresses]);
     return this.#experts.serve(generation, local, (engine) => {
       progress.hasJoined = true;
-      const fields = { ...generation.place, rank, expertWorkers, firstStep, state: state.kind, engine };
+      const fields = { ...generation.id, rank, expertWorkers, firstStep, state: state.kind, engine };
       const what = `serves run ${this.runId} from step ${firstStep} as expert worker ${rank} of ${expertWorkers}`;
       this.#options.log.info(fields, what);
     });
@@ -207,8 +207,8 @@ export class RunOnWorker {
   #failed(generation: Generation, error: WeftError, hadJoined: boolean): void {
     const { log, metrics, send } = this.#options;
     if (generation.isReleased) return;
-    const { place, lastStep } = generation;
-    if (isRingTrouble(error, hadJoined)) {
+    const { id: place, lastStep } = generation;
+    if (isPeerFailure(error, hadJoined)) {
       metrics.ringFailed();
       log.warn({ error, ...place }, `the ring of run ${this.runId} broke: ${error.message}`);
       send({ $case: 'ringBroken', ringBroken: { ...place, step: lastStep + 1, reason: error.message } });
@@ -224,7 +224,7 @@ export class RunOnWorker {
     try {
       const session = await this.#session;
       // Of a run that is over here, nobody waits for a checkpoint any more.
-      if (session === undefined || this.#isDropped) return;
+      if (session === undefined || this.#isClosed) return;
       const directory = await session.writeManifest(step, files);
       log.info({ ...place, step, directory }, `checkpoint ${step} of run ${this.runId} is written`);
       send({ $case: 'checkpointWritten', checkpointWritten: { ...place, step, directory } });
@@ -237,7 +237,7 @@ export class RunOnWorker {
 }
 
 /** Whether others may be the reason, so that the coordinator should look who is left. */
-function isRingTrouble({ code }: WeftError, hadJoined: boolean): boolean {
+function isPeerFailure({ code }: WeftError, hadJoined: boolean): boolean {
   if (code === 'unavailable' || code === 'deadline_exceeded') return true;
   return !hadJoined && (code === 'failed_precondition' || code === 'cancelled');
 }

@@ -6,9 +6,9 @@ import { pairedStreams } from '@weft/rpc';
 import { createLogger, WorkerMetrics } from '@weft/telemetry';
 import { FakeClock, tinyRun, waitFor } from '@weft/testing';
 import type { CoordinatorPort, GenerationPlan, SessionOptions, TrainOutcome, TrainSignals } from '@weft/training';
-import { timerHeart } from '../heart.js';
-import type { Session } from '../run-on-worker.js';
+import { timerHeartbeat } from '../heartbeat.js';
 import { Worker } from '../worker.js';
+import type { Session } from '../worker-run.js';
 
 export const RUN = 'tiny-1';
 
@@ -24,7 +24,7 @@ export interface TrainCall {
 }
 
 /** A session without a model: the test says what becomes of its training. */
-export class StagedSession implements Session {
+export class FakeSession implements Session {
   readonly engine = 'none';
   readonly options: SessionOptions;
   readonly calls: TrainCall[] = [];
@@ -60,8 +60,8 @@ export class StagedSession implements Session {
 }
 
 /** One stream of the worker, from the coordinator's end. */
-export class Desk {
-  readonly heard: NonNullable<WorkerMessage['body']>[] = [];
+export class CoordinatorEnd {
+  readonly received: NonNullable<WorkerMessage['body']>[] = [];
   readonly #stream: ReturnType<typeof pairedStreams<WorkerMessage, CoordinatorMessage>>['server'];
   /** Whether the worker has closed the stream. */
   hasEnded = false;
@@ -71,7 +71,7 @@ export class Desk {
     void this.#listen().catch(() => {});
   }
 
-  say(body: NonNullable<CoordinatorMessage['body']>): void {
+  send(body: NonNullable<CoordinatorMessage['body']>): void {
     this.#stream.send({ body });
   }
 
@@ -80,17 +80,17 @@ export class Desk {
   }
 
   /** The next message of a kind that the worker sends, or has sent. */
-  hear<Kind extends NonNullable<WorkerMessage['body']>['$case']>(kind: Kind, nth = 0): Promise<Body<Kind>> {
+  receive<Kind extends NonNullable<WorkerMessage['body']>['$case']>(kind: Kind, nth = 0): Promise<Body<Kind>> {
     return waitFor(`${kind} from the worker`, () => this.all(kind)[nth]);
   }
 
   all<Kind extends NonNullable<WorkerMessage['body']>['$case']>(kind: Kind): readonly Body<Kind>[] {
-    return this.heard.filter((body): body is Body<Kind> => body.$case === kind);
+    return this.received.filter((body): body is Body<Kind> => body.$case === kind);
   }
 
   async #listen(): Promise<void> {
     try {
-      for await (const { body } of this.#stream.messages) if (body !== undefined) this.heard.push(body);
+      for await (const { body } of this.#stream.messages) if (body !== undefined) this.received.push(body);
     } finally {
       this.hasEnded = true;
     }
@@ -98,9 +98,9 @@ export class Desk {
 }
 
 /** A worker with a real data plane, in-memory streams and staged sessions; the test is coordinator and trainer. */
-export class Stage implements AsyncDisposable {
-  readonly desks: Desk[] = [];
-  readonly sessions: StagedSession[] = [];
+export class WorkerHarness implements AsyncDisposable {
+  readonly streams: CoordinatorEnd[] = [];
+  readonly sessions: FakeSession[] = [];
   readonly clock = new FakeClock();
   /** The most sessions that were open at a time. */
   openAtOnce = 0;
@@ -115,8 +115,8 @@ export class Stage implements AsyncDisposable {
   /** When set, the coordinator cannot be reached. */
   connectFailure: WeftError | undefined;
 
-  static async open(): Promise<Stage> {
-    return new Stage(await DataPlane.listen());
+  static async open(): Promise<WorkerHarness> {
+    return new WorkerHarness(await DataPlane.listen());
   }
 
   private constructor(dataPlane: DataPlane) {
@@ -127,13 +127,13 @@ export class Stage implements AsyncDisposable {
         this.attempts++;
         if (this.connectFailure !== undefined) throw this.connectFailure;
         const { client, server } = pairedStreams<WorkerMessage, CoordinatorMessage>();
-        this.desks.push(new Desk(server));
-        return { stream: client, startHeart: timerHeart, address: 'memory', close: () => client.close() };
+        this.streams.push(new CoordinatorEnd(server));
+        return { stream: client, startHeartbeat: timerHeartbeat, address: 'memory', close: () => client.close() };
       },
       dataPlane,
       openSession: async (options) => {
         if (this.openFailure !== undefined) throw this.openFailure;
-        const session = new StagedSession(options);
+        const session = new FakeSession(options);
         this.sessions.push(session);
         const open = this.sessions.filter(({ isClosed }) => !isClosed).length;
         this.openAtOnce = Math.max(this.openAtOnce, open);
@@ -152,10 +152,10 @@ export class Stage implements AsyncDisposable {
   }
 
   /** The worker's latest stream, welcomed. */
-  async desk(nth = 0): Promise<Desk> {
-    const desk = await waitFor(`stream ${nth}`, () => this.desks[nth]);
-    await desk.hear('hello');
-    desk.say({ $case: 'welcome', welcome: { coordinatorVersion: '0.1.0', heartbeatIntervalMs: 20 } });
+  async openStream(nth = 0): Promise<CoordinatorEnd> {
+    const desk = await waitFor(`stream ${nth}`, () => this.streams[nth]);
+    await desk.receive('hello');
+    desk.send({ $case: 'welcome', welcome: { coordinatorVersion: '0.1.0', heartbeatIntervalMs: 20 } });
     return desk;
   }
 

@@ -1,7 +1,7 @@
 import type { Store } from '../store.js';
 
 /** A place where stores can be opened, one after the other or side by side; the tests' view of an adapter. */
-export interface StorePlace {
+export interface StoreFixture {
   open(): Promise<Store>;
   /** Closes what is open and removes what was stored. */
   remove(): Promise<void>;

@@ -10,24 +10,24 @@ const INTERVAL_MS = 100;
 const BUSY_MS = 3000;
 const built = (file: string) => new URL(`../dist/${file}`, import.meta.url).href;
 
-/** A process whose event loop is first idle, then busy: it prints how often its heart beat on the stream by then. */
+/** A process whose event loop is first idle, then busy: it prints how often its heartbeats went out on the stream by then. */
 const script = `
-  import { threadHeart } from ${JSON.stringify(built('thread-heart.js'))};
+  import { heartbeatThread } from ${JSON.stringify(built('heartbeat.js'))};
   let onStream = 0;
   const log = { warn: (fields, message) => console.error(message, fields.error) };
-  const start = threadHeart(process.env.ADDRESS, log, new URL(${JSON.stringify(built('heart-thread.js'))}));
-  const heart = start({ workerId: 'w1', intervalMs: ${INTERVAL_MS}, sendHeartbeat: () => onStream++ });
+  const start = heartbeatThread(process.env.ADDRESS, log, new URL(${JSON.stringify(built('heartbeat-thread.js'))}));
+  const heartbeat = start({ workerId: 'w1', intervalMs: ${INTERVAL_MS}, sendHeartbeat: () => onStream++ });
   setTimeout(() => {
     console.log(onStream);
     const until = performance.now() + ${BUSY_MS};
     while (performance.now() < until);
-    heart.stop();
+    heartbeat.stop();
   }, ${10 * INTERVAL_MS});
 `;
 
-describe('the heart of a worker', () => {
+describe('the heartbeat of a worker', () => {
   it('beats on the stream, and beside it while the event loop is busy', async () => {
-    expect(existsSync(fileURLToPath(built('heart-thread.js'))), 'run npm run build first').toBe(true);
+    expect(existsSync(fileURLToPath(built('heartbeat-thread.js'))), 'run npm run build first').toBe(true);
     const besideMs: number[] = [];
     let onStream = 0;
     let busySinceMs = Number.POSITIVE_INFINITY;

@@ -1,14 +1,14 @@
-// The second chamber of `threadHeart`: runs in a thread of its own and beats for an event loop that is too busy to.
+// The second chamber of `heartbeatThread`: runs in a thread of its own and beats for an event loop that is too busy to.
 import { setInterval } from 'node:timers';
 import { workerData } from 'node:worker_threads';
 import type { Channel } from '@weft/rpc';
-import type { HeartThreadData } from './thread-heart.js';
+import type { HeartbeatThreadData } from './heartbeat.js';
 
 /** An event loop that stands still for so long will not move again: nobody should wait for it. */
 const LONGEST_STANDSTILL_MS = 15 * 60_000;
 const DEADLINE_MS = 5000;
 
-const { address, workerId, intervalMs, pulse } = workerData as HeartThreadData;
+const { address, workerId, intervalMs, eventLoopTicks: pulse } = workerData as HeartbeatThreadData;
 let lastPulse = -1;
 let movedAtMs = performance.now();
 let channel: Promise<Channel> | undefined;

@@ -1,29 +1,26 @@
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { WEFT_VERSION } from '@weft/common';
+import { type Home, makeDirectory, writeFileAtomically } from '@weft/files';
 import { lawPicture, writeFitFile } from '@weft/scaling';
-import { writeOutput } from '../learning-rate/write-output.js';
-import { type Conclusion, metricOf, metricWords } from './conclude.js';
-import type { SweepPlan } from './plan.js';
-import type { SweepRun } from './run-result.js';
-import { factsOf } from './sweep-display.js';
-
-/** Where the results of sweeps lie in a home. */
-export const sweepDirectory = (home: string, sweepId: string) => join(home, 'sweeps', sweepId);
+import { metricOf, metricWords, type SweepSummary } from './summarise-sweep.js';
+import type { SweepOutline } from './sweep-plan.js';
+import { type SweepRun, sweepRunFacts } from './sweep-run.js';
 
 /**
  * Writes `runs.csv`, which `weft lr fit` reads, and where there is a law, `fit.json` with its provenance and
- * `fit.svg`. Returns the directory.
+ * `fit.svg`.
+ *
+ * @returns the directory, below the home's `sweeps`
  */
-export async function storeSweep(
-  home: string,
-  plan: SweepPlan,
+export async function writeSweepFiles(
+  home: Home,
+  plan: SweepOutline,
   runs: readonly SweepRun[],
-  { report, predictions, optima }: Conclusion,
+  { report, predictions, optima }: SweepSummary,
 ): Promise<string> {
-  const directory = sweepDirectory(home, plan.id);
-  await mkdir(directory, { recursive: true });
-  await writeOutput(join(directory, 'runs.csv'), runsTable(plan, runs));
+  const directory = home.sweepDirectory(plan.id);
+  await makeDirectory(directory);
+  await writeFileAtomically(join(directory, 'runs.csv'), runsTable(plan, runs));
   if (report === null) return directory;
   const { sweep } = plan;
   const provenance = {
@@ -31,19 +28,19 @@ export async function storeSweep(
     metric: metricWords(sweep),
     sweepId: plan.id,
     sweep,
-    runs: runs.map(factsOf),
+    runs: runs.map(sweepRunFacts),
   };
-  await writeOutput(join(directory, 'fit.json'), writeFitFile(report, provenance));
+  await writeFileAtomically(join(directory, 'fit.json'), writeFitFile(report, provenance));
   const bars = optima.map(({ interval }) => interval);
   const title = `${sweep.name}: η(N) of ${runs.length} runs`;
-  await writeOutput(
+  await writeFileAtomically(
     join(directory, 'fit.svg'),
     lawPicture({ law: report.law, points: report.points, bars, predictions, title }),
   );
   return directory;
 }
 
-function runsTable({ id, sweep }: SweepPlan, runs: readonly SweepRun[]): string {
+function runsTable({ id, sweep }: SweepOutline, runs: readonly SweepRun[]): string {
   const rows = runs.map(({ planned, view, score }) =>
     [planned.scale, planned.params, planned.tokens, planned.learningRate, planned.seed, score ?? '', view.runId].join(
       ',',

@@ -13,13 +13,13 @@ import {
   predict,
   reportOnGrid,
 } from '@weft/scaling';
-import type { SweepPlan } from './plan.js';
-import type { SweepRun } from './run-result.js';
+import type { SweepOutline } from './sweep-plan.js';
+import type { SweepRun } from './sweep-run.js';
 
 const form = FORMS['eta-n'];
 
-/** What a sweep came to. */
-export interface Conclusion {
+/** The result of a sweep. JSON-serialisable but for the refusal. */
+export interface SweepSummary {
   /** Null when the runs do not determine a law, or there are too few scales for one. */
   readonly report: FitReport | null;
   /** Why the runs do not determine what they should. */
@@ -30,7 +30,7 @@ export interface Conclusion {
 }
 
 /** Fits a law to the runs of a sweep, once all have ended; with fewer than three scales it only finds their optima. */
-export function conclude(plan: SweepPlan, runs: readonly SweepRun[]): Conclusion {
+export function summariseSweep(plan: SweepOutline, runs: readonly SweepRun[]): SweepSummary {
   const grid = runs.map(gridPoint);
   try {
     const metric = metricOf(plan.sweep);
@@ -45,11 +45,11 @@ export function conclude(plan: SweepPlan, runs: readonly SweepRun[]): Conclusion
 }
 
 /** A point of the grid; a run without a score counts as worse than every other. */
-export function gridPoint({ planned: { params, tokens, learningRate }, score }: SweepRun): GridPoint {
+function gridPoint({ planned: { params, tokens, learningRate }, score }: SweepRun): GridPoint {
   return { params, tokens, value: learningRate, score };
 }
 
-/** Failed runs are nobody's measurement: the sweep waits for them. */
+/** A failed run has no score: the sweep waits until it is resumed. @throws WeftError `failed_precondition` naming the first. */
 export function refuseFailures(runs: readonly SweepRun[]): void {
   const failed = runs.filter(({ view }) => view.status === 'failed');
   const [first] = failed;
@@ -85,7 +85,7 @@ const SOURCE_WORDS: Readonly<Record<string, string>> = {
   interleaved: 'interleaved documents',
 };
 
-function sourceOf({ id, sweep, runs }: SweepPlan): string {
+function sourceOf({ id, sweep, runs }: SweepOutline): string {
   return `the sweep ${id}: ${sweep.scales.length} scales, ${runs.length} runs, by ${metricWords(sweep)}`;
 }
 

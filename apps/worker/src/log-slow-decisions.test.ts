@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { patientLink } from './patient-link.js';
+import { logSlowDecisions } from './log-slow-decisions.js';
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
@@ -11,8 +11,8 @@ it('a rank that a decision keeps waiting says so, again after a while, and when 
   const decided = new Promise<{ apply: boolean }>((resolve) => {
     decide = resolve;
   });
-  const log = { warn: note, info: note } as unknown as Parameters<typeof patientLink>[1];
-  const link = patientLink({ vote: () => decided, report: () => {}, checkpointPart: () => {} }, log);
+  const log = { warn: note, info: note } as unknown as Parameters<typeof logSlowDecisions>[1];
+  const link = logSlowDecisions({ vote: () => decided, report: () => {}, checkpointPart: () => {} }, log);
   const vote = { step: 7, loss: 1, gradNorm: 1, finite: true, sequenceDigest: '', lossTokens: 1 };
   const voted = link.vote(vote as unknown as Parameters<typeof link.vote>[0]);
   await vi.advanceTimersByTimeAsync(66_000);

@@ -1,0 +1,141 @@
+import { createHash } from 'node:crypto';
+import { WeftError } from '@weft/common';
+import { type ConfigLayer, type RunConfig, type RunConfigInput, resolveLayers, type SweepConfig } from '@weft/config';
+import { parameterCounts } from '@weft/scaling';
+
+/** What one run of a sweep is meant to be. JSON-serialisable. */
+export interface SweepPoint {
+  readonly scale: string;
+  /** N of the law. */
+  readonly params: number;
+  /** D: positions of all sequences of the run. */
+  readonly tokens: number;
+  readonly learningRate: number;
+  readonly seed: number;
+  /** A hash of everything that decides what comes out: runs of one key give the same losses. */
+  readonly key: string;
+}
+
+/** A run of a sweep before it is launched. */
+export interface PlannedRun extends SweepPoint {
+  readonly config: RunConfig;
+}
+
+/** A size to predict the learning rate for. */
+export interface PlannedPrediction {
+  readonly name: string;
+  readonly params: number;
+  readonly tokens: number;
+}
+
+/** A sweep without the configurations of its runs: what is needed to follow and to summarise it. */
+export interface SweepOutline {
+  /** The name and a hash of all runs: the same file gives the same sweep. */
+  readonly id: string;
+  readonly sweep: SweepConfig;
+  /** Scale by scale; within one, the rates from the middle outwards, each with all its seeds. */
+  readonly runs: readonly SweepPoint[];
+  readonly predictions: readonly PlannedPrediction[];
+}
+
+export interface SweepPlan extends SweepOutline {
+  readonly runs: readonly PlannedRun[];
+}
+
+/**
+ * Resolves every run of a sweep.
+ *
+ * @param recipe the layers of the recipe that the sweep starts from
+ * @param where names the file of the sweep in errors
+ * @throws WeftError `invalid_argument` for a run that cannot be, naming its scale, and for runs that could not be compared.
+ */
+export function planSweep(sweep: SweepConfig, recipe: readonly ConfigLayer[], where: string): SweepPlan {
+  const base = [...recipe, layerOf(sweep.run, `${where}: run`)];
+  const runs = sweep.scales.flatMap((scale) =>
+    centerOut(scale.learningRates).flatMap((learningRate) =>
+      sweep.seeds.map((seed) => {
+        const own = { recipe: `${sweep.name}-${scale.name}`, seed, optimizer: { learningRate } };
+        const layers = [...base, layerOf(scale.run, `${where}: the scale ${scale.name}`), layerOf(own, where)];
+        const config = resolveLayers(layers);
+        return { scale: scale.name, ...sizeOf(config), learningRate, seed, config, key: keyOf(config) };
+      }),
+    ),
+  );
+  checkPlan(sweep, runs, where);
+  const predictions = sweep.predict.map(({ name, run }) => {
+    const anyRate = { optimizer: { learningRate: 1 } };
+    const config = resolveLayers([...base, layerOf(run, `${where}: the prediction ${name}`), layerOf(anyRate, where)]);
+    return { name, ...sizeOf(config) };
+  });
+  const id = `${sweep.name}-${hash(runs.map(({ key }) => key).join('\n'))}`;
+  return { id, sweep, runs, predictions };
+}
+
+function layerOf(value: RunConfigInput, where: string): ConfigLayer {
+  return { value, where: () => where };
+}
+
+function sizeOf({ model, steps, globalBatchSize }: RunConfig) {
+  return { params: parameterCounts(model).backbone, tokens: steps * globalBatchSize * model.sequenceLength };
+}
+
+/** How a run queues changes when it trains, not what comes out. */
+function keyOf({ queue: _, ...config }: RunConfig): string {
+  return hash(JSON.stringify(config, (_name, value: unknown) => sorted(value)));
+}
+
+/** The same fields in the same order, whatever order they were written in. */
+function sorted(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
+  return Object.fromEntries(Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+const hash = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, 10);
+
+/** @throws WeftError `invalid_argument` for a plan whose runs could not be compared, before hours went into them. */
+function checkPlan(sweep: SweepConfig, runs: readonly PlannedRun[], where: string): void {
+  for (const run of runs) refuseUnmeasured(sweep, run, where);
+  const sizes = new Map<number, string>();
+  for (const { scale, params } of runs) {
+    const other = sizes.get(params);
+    if (other !== undefined && other !== scale)
+      throw new WeftError(
+        'invalid_argument',
+        `${where}: the scales ${other} and ${scale} are one: N is ${params} in both`,
+        {
+          cure: 'give their decoders different sizes',
+        },
+      );
+    sizes.set(params, scale);
+  }
+}
+
+function refuseUnmeasured({ metric }: SweepConfig, { scale, config }: PlannedRun, where: string): void {
+  const refuse = (why: string, cure: string): never => {
+    throw new WeftError('invalid_argument', `${where}: metric is ${metric}, but ${why} in the scale ${scale}`, {
+      cure,
+    });
+  };
+  const [group, field] = metric.split('.');
+  if (group === 'heldOutLoss') {
+    if (config.evaluation.sequencesPerSource === 0)
+      refuse('no sequences are held out', 'set evaluation.sequencesPerSource');
+    const weight = Object.entries(config.data.weights).find(([source]) => source === field)?.[1];
+    if (weight === 0) refuse(`the weight of ${field} is 0`, 'change data.weights, or compare by another metric');
+  }
+  if (group === 'moe' && config.model.decoder.moe === null)
+    refuse('there are no experts', 'set model.decoder.moe, or compare by another metric');
+}
+
+/**
+ * Rates in the order in which a sweep tries them: the middle one first, then alternately above and below, so that
+ * something good to compare with is known before the hopeless ends begin.
+ */
+export function centerOut<Item>(sorted: readonly Item[]): Item[] {
+  const middle = Math.floor((sorted.length - 1) / 2);
+  const distance = (index: number) => 2 * Math.abs(index - middle) - (index > middle ? 1 : 0);
+  return sorted
+    .map((item, index) => ({ item, index }))
+    .toSorted((left, right) => distance(left.index) - distance(right.index))
+    .map(({ item }) => item);
+}

@@ -12,6 +12,7 @@ import {
   type Recording,
   type RewriteOptions,
   recordPhase,
+  required,
   rewrite,
   type TensorSpec,
 } from '@weft/tensor';
@@ -169,7 +170,7 @@ export class GraphExecutor implements Executor {
   #read(name: string): OutputPointer {
     let read = this.#reads.get(name);
     if (read === undefined) {
-      const handle = this.#variables.get(name) as OutputPointer;
+      const handle = required(this.#variables, name);
       const dtype = this.#spec(name).dtype;
       read = addRead(this.#writer, `state/${name}/read`, handle, { dtype });
       this.#reads.set(name, read);
@@ -183,7 +184,7 @@ export class GraphExecutor implements Executor {
       const spec = this.#spec(name);
       const dtype = spec.dtype;
       const value = this.#writer.placeholder(`state/${name}/new`, { shape: spec.shape, dtype });
-      const handle = this.#variables.get(name) as OutputPointer;
+      const handle = required(this.#variables, name);
       write = { value, assign: addAssign(this.#writer, `state/${name}/write`, handle, value, { dtype }) };
       this.#writes.set(name, write);
     }

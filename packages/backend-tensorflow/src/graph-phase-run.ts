@@ -5,6 +5,7 @@ import {
   type HostTensor,
   type PhaseInputs,
   type PhaseRun,
+  required,
   type TensorSpec,
 } from '@weft/tensor';
 import type { CompiledPhase } from './graph/compile-phase.js';
@@ -47,7 +48,7 @@ export class GraphPhaseRun implements PhaseRun {
     const fetches = outputs.map((name) => this.#find(this.#left, name, 'output'));
     const owned: NativeTensor[] = [];
     const feeds = Object.entries(inputs).map(([name, value]) => ({
-      output: this.#missing.get(name) as OutputPointer,
+      output: required(this.#missing, name),
       tensor: toNativeTensor(api, specs[name] as TensorSpec, value, owned),
     }));
     for (const name of Object.keys(inputs)) this.#missing.delete(name);

@@ -23,6 +23,7 @@ export {
   type ValueId,
   type ValueInfo,
 } from './recording.js';
+export { required } from './required.js';
 export type { Pass } from './rewrite/edit.js';
 export type { Recompute } from './rewrite/recompute.js';
 export { type Precision, passes, type RewriteOptions, rewrite } from './rewrite/rewrite.js';

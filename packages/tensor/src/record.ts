@@ -6,6 +6,7 @@ import { KernelBackend } from './kernel-backend.js';
 import type { PhaseContext, Program, TensorSpec } from './program.js';
 import { BLOCK_GRADIENT } from './recomputable.js';
 import { infoAttrs, type RecordedOp, type Recording, type ValueId, type ValueInfo } from './recording.js';
+import { required } from './required.js';
 import type { ShapeInference } from './shape-inference.js';
 import { tf } from './tf.js';
 import {
@@ -156,7 +157,7 @@ class Recorder implements TfjsBinding {
     const metadata = ids.map((id, index) => {
       const input = op.inputs[index] as ValueId;
       this.#inference.alias(id, input);
-      return this.#describe(id, this.#values.get(input) as ValueInfo);
+      return this.#describe(id, required(this.#values, input));
     });
     this.#note(op, ids);
     return metadata;

@@ -1,4 +1,4 @@
-import { ADAM_UPDATE, type Recording, type ValueId, type ValueInfo } from '@weft/tensor';
+import { ADAM_UPDATE, type Recording, required, type ValueId } from '@weft/tensor';
 import type { OutputPointer, Pointer } from '../native/c-api.js';
 import { adamUpdates, addAdam, neededValues } from './adam-in-place.js';
 import type { GraphWriter } from './graph-writer.js';
@@ -25,9 +25,9 @@ export function compilePhase(
   loops: LoopFunctions,
 ): CompiledPhase {
   const pointers = new Map<ValueId, OutputPointer>();
-  const at = (id: ValueId) => pointers.get(id) as OutputPointer;
-  const infoOf = (id: ValueId) => recording.values.get(id) as ValueInfo;
-  const handleOf = (variable: string) => variables.get(variable) as OutputPointer;
+  const at = (id: ValueId) => required(pointers, id);
+  const infoOf = (id: ValueId) => required(recording.values, id);
+  const handleOf = (variable: string) => required(variables, variable);
   const updates = adamUpdates(recording);
   const inPlace = new Set(updates.flatMap(({ variables }) => variables));
   const needed = neededValues(recording, updates);

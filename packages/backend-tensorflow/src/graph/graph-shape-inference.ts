@@ -1,4 +1,4 @@
-import type { RecordedOp, ShapeInference, ValueId, ValueInfo } from '@weft/tensor';
+import { type RecordedOp, required, type ShapeInference, type ValueId, type ValueInfo } from '@weft/tensor';
 import type { CApi, OutputPointer } from '../native/c-api.js';
 import { Graph } from '../native/handles.js';
 import { GraphWriter } from './graph-writer.js';
@@ -36,6 +36,6 @@ export class GraphShapeInference implements ShapeInference {
   }
 
   #pointerOf(value: ValueId): OutputPointer {
-    return this.#pointers.get(value) as OutputPointer;
+    return required(this.#pointers, value);
   }
 }

@@ -1,4 +1,12 @@
-import { intsIn, type LoopBody, type RecordedOp, type Recording, type ValueId, type ValueInfo } from '@weft/tensor';
+import {
+  intsIn,
+  type LoopBody,
+  type RecordedOp,
+  type Recording,
+  required,
+  type ValueId,
+  type ValueInfo,
+} from '@weft/tensor';
 import type { CApi, OutputPointer, Pointer } from '../native/c-api.js';
 import { Graph, Status } from '../native/handles.js';
 import { GraphWriter } from './graph-writer.js';
@@ -64,8 +72,8 @@ export class LoopFunctions {
 /** Returns the arguments and results of the function. */
 function writeBody(writer: GraphWriter, body: LoopBody, values: Recording['values'], variables: number) {
   const pointers = new Map<ValueId, OutputPointer>();
-  const at = (value: ValueId) => pointers.get(value) as OutputPointer;
-  const infoOf = (value: ValueId) => values.get(value) as ValueInfo;
+  const at = (value: ValueId) => required(pointers, value);
+  const infoOf = (value: ValueId) => required(values, value);
   const inputs = body.inputs.map((value, i) => {
     const isVariable = i < variables;
     const input = writer.placeholder(`in${i}`, isVariable ? HANDLE : infoOf(value));

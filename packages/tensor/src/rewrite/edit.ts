@@ -8,6 +8,7 @@ import {
   type ValueInfo,
   withOps,
 } from '../recording.js';
+import { required } from '../required.js';
 
 /** A rewriting pass: the same results from another list of ops. */
 export type Pass = (recording: Recording) => Recording;
@@ -50,7 +51,7 @@ export function editOps(recording: Recording, visit: (op: RecordedOp, editor: Ed
     return id;
   };
   const editor: Editor = {
-    infoOf: (value) => values.get(value) as ValueInfo,
+    infoOf: (value) => required(values, value),
     producerOf: (value) => producers.get(value),
     constantInts(value) {
       const { type, constantValue } = producers.get(value) ?? {};
@@ -69,7 +70,7 @@ export function editOps(recording: Recording, visit: (op: RecordedOp, editor: Ed
     },
     addLike(models, op) {
       const outputs = models.map((model) => {
-        values.set(nextId, values.get(model) as ValueInfo);
+        values.set(nextId, required(values, model));
         return nextId++;
       });
       push({ ...op, outputs });

@@ -1,6 +1,7 @@
 import { ADAM_UPDATE, adamInputs } from '../adam-update.js';
 import { elementCount } from '../program.js';
 import { type LoopBody, type RecordedOp, type ValueId, type ValueInfo, withOps } from '../recording.js';
+import { required } from '../required.js';
 import { FLOAT, typeAttr } from './casts.js';
 import type { Pass } from './edit.js';
 
@@ -15,7 +16,7 @@ export const fuseAdam: Pass = (recording) => {
     values.set(++last, info);
     return last;
   };
-  const infoOf = (value: ValueId) => values.get(value) as ValueInfo;
+  const infoOf = (value: ValueId) => required(values, value);
   const isLarge = (value: ValueId) => elementCount(values.get(value)?.shape ?? []) >= SMALLEST;
   const ops = recording.ops.map((op) =>
     op.type === ADAM_UPDATE && isLarge(op.inputs[0] as ValueId)

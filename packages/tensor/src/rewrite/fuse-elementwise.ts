@@ -1,5 +1,6 @@
 import { elementCount } from '../program.js';
 import { LOOP, type RecordedOp, type Recording, resultsOf, type ValueId } from '../recording.js';
+import { required } from '../required.js';
 import { isRealType, isWidening } from './casts.js';
 import { Clusters } from './clusters.js';
 import type { Pass } from './edit.js';
@@ -32,7 +33,7 @@ const MOVES = new Set(['Reshape', 'Roll']);
 export const fuseElementwise: Pass = (recording) => {
   const { ops } = recording;
   const producer = new Map(ops.flatMap((op, index) => op.outputs.map((value) => [value, index] as const)));
-  const producerOf = (value: ValueId) => producer.get(value) as number;
+  const producerOf = (value: ValueId) => required(producer, value);
   const sourceOf = (value: ValueId) => ops[producerOf(value)] as RecordedOp;
   const isLink = linksOf(recording);
   const sources = sourcesOf(recording, producerOf);

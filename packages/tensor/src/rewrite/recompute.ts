@@ -1,6 +1,7 @@
 import type { DType } from '../dtype.js';
 import { BLOCK_GRADIENT } from '../recomputable.js';
 import type { RecordedOp, Recording, ValueId } from '../recording.js';
+import { required } from '../required.js';
 import { isRealType, isWidening, typeAttr } from './casts.js';
 import { type Editor, editOps, type Pass } from './edit.js';
 /**
@@ -50,7 +51,7 @@ export function recompute(mode: Recompute): Pass {
           const [kept] = editor.addLike([value], { type: 'Identity', attrs: {}, inputs: [value], after: [after] });
           stands.set(value, kept as ValueId);
         }
-        return stands.get(value) as ValueId;
+        return required(stands, value);
       };
       const seenLate = (value: ValueId): ValueId => {
         const source = producer.get(value);

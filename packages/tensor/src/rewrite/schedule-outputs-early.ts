@@ -1,4 +1,5 @@
 import { type RecordedOp, resultsOf, type ValueId } from '../recording.js';
+import { required } from '../required.js';
 import type { Pass } from './edit.js';
 
 /**
@@ -12,7 +13,7 @@ export const scheduleOutputsEarly: Pass = (recording) => {
   const { ops } = recording;
   const producer = new Map(ops.flatMap((op, index) => op.outputs.map((value) => [value, index] as const)));
   const inputsOf = ({ inputs, after = [] }: RecordedOp) =>
-    [...inputs, ...after].map((value) => producer.get(value) as number);
+    [...inputs, ...after].map((value) => required(producer, value));
 
   /** By op: the last milestone that it waits for; -1 for none. */
   const readyAfter: number[] = [];

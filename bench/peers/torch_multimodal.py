@@ -150,7 +150,7 @@ class Multimodal(nn.Module):
 
     def forward(self, batch):
         image_tokens = self.connector(self.vision(batch["images_NHWC"]))
-        rows_BT, segments_BT = batch["imageRows_BT"], batch["segmentIds_BT"]
+        rows_BT, segments_BT = batch["imageTokenIndex_BT"], batch["segmentIds_BT"]
         text = F.embedding(batch["tokenIds_BT"], self.decoder.embedding)
         image = F.embedding((rows_BT - 1).clamp(min=0), image_tokens)
         x_BTD = torch.where((rows_BT > 0)[..., None], image, text)

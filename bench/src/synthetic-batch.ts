@@ -39,7 +39,7 @@ function imageFields(
   const isText = (inPiece: number) => inPiece >= imagePositions && inPiece < pieceLength;
   const pixels = batchSize * imagesPerSequence * vision.imageSize ** 2 * 3;
   return {
-    imageRows_BT: perPosition((position, sequence) => {
+    imageTokenIndex_BT: perPosition((position, sequence) => {
       const [piece, inPiece] = [Math.floor(position / pieceLength), position % pieceLength];
       const firstRow = sequence * imagesPerSequence * connector.tokensPerImage + piece * imagePositions;
       return isText(inPiece) ? 0 : 1 + firstRow + inPiece;

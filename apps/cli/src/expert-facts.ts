@@ -1,5 +1,5 @@
 import type { RunConfig } from '@weft/config';
-import { moeLayers, moeShape } from '@weft/model';
+import { moeLayerIndices, moeShape } from '@weft/model';
 
 /** What follows from the experts of a configuration. */
 export interface ExpertFacts {
@@ -37,7 +37,7 @@ export function expertFacts(config: RunConfig, parameters: number): ExpertFacts 
   const { decoder, sequenceLength } = model;
   if (decoder.moe === null) return null;
   const { experts, exchangePrecision } = decoder.moe;
-  const layers = moeLayers(decoder).length;
+  const layers = moeLayerIndices(decoder).length;
   const own = { layers, perLayer: experts, slotsPerMicrobatch: experts * moeShape(model, microbatchSize).slots };
   if (expertWorkers === 0) return { ...own, hosts: null };
   const mostExperts = Math.ceil(experts / expertWorkers);

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { writeShard } from '@weft/checkpoint';
 import { Random } from '@weft/common';
 import type { ModelConfig, MoeConfig, Precision } from '@weft/config';
-import { type ExpertWeights, expertForward, SparseLayers } from '@weft/model';
+import { type ExpertWeights, expertForward, MoeLayers } from '@weft/model';
 import { recipe } from '@weft/recipes';
 import { elementCount, type Program, type TensorSpec, tf } from '@weft/tensor';
 
@@ -122,7 +122,7 @@ export function layerProgram(size: LayerSize): Program {
           const batch = { tokenIds_BT: ids_BT, segmentIds_BT: ids_BT, lossMask_BT };
           const layer = (...[x_RD, router_DE, gate_EDF, up_EDF, down_EFD]: tf.Tensor[]) => {
             const weights = { gate_EDF, up_EDF, down_EFD } as ExpertWeights;
-            const sparse = new SparseLayers(model, batch, (_, tokens_ECD) => expertForward(weights, tokens_ECD));
+            const sparse = new MoeLayers(model, batch, (_, tokens_ECD) => expertForward(weights, tokens_ECD));
             const output_RD = sparse.feedForward(0, x_RD as tf.Tensor, router_DE as tf.Tensor);
             assign('output', tf.keep(output_RD));
             return tf.add(tf.sum(tf.mul(output_RD, read('direction'))), sparse.auxiliaryLoss()) as tf.Scalar;

@@ -1,16 +1,16 @@
 // Legend: B sequences of a microbatch, T positions, N = B·imagesPerSequence images, H and W pixels, C colours,
 // K tokens per image.
 import type { ModelConfig } from '@weft/config';
-import type { TensorSpec } from '@weft/tensor';
+import type { TensorSpec, tf } from '@weft/tensor';
 
 /**
  * The arrays of one microbatch that the model reads:
  * - `tokenIds_BT` the token at every position; ignored where an image token stands;
  * - `targetIds_BT` the token to predict; a valid id everywhere, also where the mask is 0;
- * - `lossMask_BT` 1 where the target is text of the same piece, else 0;
- * - `segmentIds_BT` the piece a position belongs to, from 1; 0 is padding;
- * - `positions_BT` the position within its piece;
- * - `imageRows_BT` 0 for text; r > 0 for row r − 1 of the connector's [N·K, D];
+ * - `lossMask_BT` 1 where the target is text of the same segment, else 0;
+ * - `segmentIds_BT` the segment a position belongs to, from 1; 0 is padding;
+ * - `positions_BT` the position within its segment;
+ * - `imageTokenIndex_BT` 0 for text; i > 0 for image token i − 1, a row of the connector's [N·K, D];
  * - `images_NHWC` pixels scaled to [−1, 1], image n of sequence b at row b·imagesPerSequence + n, zeros where unused.
  */
 export const BATCH_FIELDS = [
@@ -19,11 +19,15 @@ export const BATCH_FIELDS = [
   'lossMask_BT',
   'segmentIds_BT',
   'positions_BT',
-  'imageRows_BT',
+  'imageTokenIndex_BT',
   'images_NHWC',
 ] as const;
 
+/** The name of an array of `BATCH_FIELDS`. */
 export type BatchField = (typeof BATCH_FIELDS)[number];
+
+/** The tensors of one microbatch. */
+export type Batch = Readonly<Record<BatchField, tf.Tensor>>;
 
 /** Shape and dtype of every array of a microbatch. */
 export function batchSpecs(
@@ -39,7 +43,7 @@ export function batchSpecs(
     lossMask_BT: { shape: perPosition, dtype: 'float32' },
     segmentIds_BT: { shape: perPosition, dtype: 'int32' },
     positions_BT: { shape: perPosition, dtype: 'int32' },
-    imageRows_BT: { shape: perPosition, dtype: 'int32' },
+    imageTokenIndex_BT: { shape: perPosition, dtype: 'int32' },
     images_NHWC: { shape: [microbatchSize * imagesPerSequence, imageSize, imageSize, 3], dtype: 'float32' },
   };
 }

@@ -1,54 +1,75 @@
-// Legend: B batch, T positions, R = B·T rows, D width, H query heads, J key-value heads, C width of one head,
-// V vocabulary.
+// Legend: B batch, T positions, R = B·T rows, M image tokens of the batch, D width, H query heads, J key-value heads,
+// C width of one head, V vocabulary.
 import type { DecoderConfig } from '@weft/config';
 import { tf } from '@weft/tensor';
-import { attention, splitHeads } from './attention.js';
-import { causalSegmentMask } from './causal-mask.js';
-import { stackedExperts } from './moe/experts.js';
+import { attention, type RotaryTables, rotaryTables, rotate, splitHeads } from './attention.js';
+import { ROUTER } from './moe/expert-checkpoint-names.js';
+import { expertStacks } from './moe/experts.js';
+import { type MoeLayers, routerParameters } from './moe/moe-layers.js';
 import { isMoeLayer } from './moe/moe-shape.js';
-import { routerParameters, type SparseLayers } from './moe/sparse-layers.js';
+import { rmsNorm } from './norms.js';
+import { sizes, swiglu, swigluParameters, takeRows } from './ops.js';
 import {
-  gain,
-  inLayers,
+  applyLayers,
+  normScale,
   type ParameterSpec,
   type Parameters,
+  prefix,
+  prefixLayers,
   residualStddev,
-  throughLayers,
-  under,
+  scope,
   weight,
-  within,
 } from './parameters.js';
-import { rmsNorm } from './rms-norm.js';
-import { type RotaryTables, rotaryTables, rotate } from './rope.js';
-import { sizes } from './sizes.js';
-import { swiglu, swigluParameters } from './swiglu.js';
 
-/** What every layer shares: where the rows stand, which of them may read each other, and the sparse layers. */
-interface Layout {
+/** What all blocks share: how rows are arranged, which of them may read each other, and the MoE layers. */
+interface BlockContext {
   readonly batch: number;
   readonly mask_B1TT: tf.Tensor;
   readonly rotary: RotaryTables;
-  readonly sparse: SparseLayers | undefined;
+  readonly moe: MoeLayers | undefined;
 }
 
+/** The parameters of the decoder with its token embedding, in the order in which the forward pass uses them. */
 export function decoderParameters(decoder: DecoderConfig): readonly ParameterSpec[] {
   const { vocabularySize, width, depth } = decoder;
   return [
     weight('embedding', [vocabularySize, width]),
-    ...inLayers(depth, (layer) => blockParameters(decoder, layer)),
-    gain('norm', width),
+    ...prefixLayers(depth, (layer) => blockParameters(decoder, layer)),
+    normScale('norm', width),
     weight('head', [width, vocabularySize]),
   ];
 }
 
 /**
- * The language model after its embedding: pre-norm blocks of causal attention and SwiGLU, RMSNorm, RoPE, no biases,
- * an output head of its own. Attention never crosses the pieces of a packed sequence.
+ * The input of the decoder: at every position either an image token or the embedding of a text token. From here on the
+ * decoder treats both alike.
+ * @param imageTokens_MD the connector's output
+ * @param embedding_VD the token embedding
+ * @param imageTokenIndex_BT i > 0: the position holds row i − 1 of `imageTokens_MD`; 0: it holds text
+ * @returns [B·T, D]
+ */
+export function decoderInput(
+  imageTokens_MD: tf.Tensor,
+  embedding_VD: tf.Tensor,
+  tokenIds_BT: tf.Tensor,
+  imageTokenIndex_BT: tf.Tensor,
+): tf.Tensor {
+  const one = tf.scalar(1, 'int32');
+  const isImage_BT = tf.cast(tf.greaterEqual(imageTokenIndex_BT, one), 'int32');
+  // An image position takes no text row and a text position no image row: −1 stands for none.
+  const textRows_BT = tf.sub(tf.mul(tokenIds_BT, tf.sub(one, isImage_BT)), isImage_BT);
+  return tf.add(takeRows(embedding_VD, textRows_BT), takeRows(imageTokens_MD, tf.sub(imageTokenIndex_BT, one)));
+}
+
+/**
+ * The language model after its embedding: a pre-norm transformer in the shape of Llama (Touvron et al., 2023), with
+ * causal attention, SwiGLU, RMSNorm, RoPE, no biases, and an output head apart from the embedding. Attention never
+ * crosses the segments of a packed sequence.
  * @param x_RD one row per position, as `decoderInput` builds them
- * @param segmentIds_BT the piece every position belongs to, 0 for padding
- * @param positions_BT the position within its piece
- * @param sparse computes the MoE layers of a sparse model
- * @returns the scores of the next token, [R, V]
+ * @param segmentIds_BT the segment every position belongs to, 0 for padding
+ * @param positions_BT the position within its segment
+ * @param moe computes the MoE layers of a model that has them
+ * @returns the logits of the next token, [R, V]
  */
 export function decoder(
   x_RD: tf.Tensor,
@@ -56,40 +77,46 @@ export function decoder(
   config: DecoderConfig,
   segmentIds_BT: tf.Tensor,
   positions_BT: tf.Tensor,
-  sparse?: SparseLayers,
+  moe?: MoeLayers,
 ): tf.Tensor2D {
   const [batch] = sizes(segmentIds_BT, 2);
-  const layout: Layout = {
+  // Mask and rotations are the same in all layers and heads, so they are computed once.
+  const context: BlockContext = {
     batch,
     mask_B1TT: causalSegmentMask(segmentIds_BT),
     rotary: rotaryTables(positions_BT, config.width / config.heads, config.ropeTheta),
-    sparse,
+    moe,
   };
-  const y_RD = throughLayers(x_RD, p, config.depth, (x, own, layer) => block(x, own, config, layout, layer));
+  const y_RD = applyLayers(x_RD, p, config.depth, (x, own, layer) => block(x, own, config, context, layer));
+  // One logit per word of the vocabulary: how well the last vector of a position points at that word.
   return tf.matMul(rmsNorm(y_RD, p('norm'), config.normEpsilon), p('head'));
 }
 
 function blockParameters(config: DecoderConfig, layer: number): readonly ParameterSpec[] {
   const { width, depth, feedForwardWidth, moe } = config;
   return [
-    gain('attentionNorm', width),
-    ...under('attention', attentionParameters(config)),
-    gain('feedForwardNorm', width),
+    normScale('attentionNorm', width),
+    ...prefix('attention', attentionParameters(config)),
+    normScale('feedForwardNorm', width),
     ...(isMoeLayer(moe, layer)
-      ? [...routerParameters(width, moe), ...stackedExperts(config, { first: 0, end: moe.experts })]
-      : under('feedForward', swigluParameters(width, feedForwardWidth, residualStddev(depth)))),
+      ? [...routerParameters(width, moe), ...expertStacks(config, { first: 0, end: moe.experts })]
+      : prefix('feedForward', swigluParameters(width, feedForwardWidth, residualStddev(depth)))),
   ];
 }
 
-function block(x_RD: tf.Tensor, p: Parameters, config: DecoderConfig, layout: Layout, layer: number): tf.Tensor {
-  const normed_RD = rmsNorm(x_RD, p('attentionNorm'), config.normEpsilon);
-  const attended_RD = tf.add(x_RD, selfAttention(normed_RD, within(p, 'attention'), config, layout));
-  const normedAgain_RD = rmsNorm(attended_RD, p('feedForwardNorm'), config.normEpsilon);
-  const fed_RD =
-    layout.sparse !== undefined && isMoeLayer(config.moe, layer)
-      ? layout.sparse.feedForward(layer, normedAgain_RD, p('moe/router'))
-      : swiglu(normedAgain_RD, within(p, 'feedForward'));
-  return tf.add(attended_RD, fed_RD);
+/**
+ * A pre-norm block: x + attention(norm(x)), then x + feedForward(norm(x)). Both only ever add to the residual stream x,
+ * so gradients reach the first layer undamped. In an MoE layer a router chooses each token's feed-forward networks.
+ */
+function block(x_RD: tf.Tensor, p: Parameters, config: DecoderConfig, context: BlockContext, layer: number): tf.Tensor {
+  const attentionInput_RD = rmsNorm(x_RD, p('attentionNorm'), config.normEpsilon);
+  const afterAttention_RD = tf.add(x_RD, selfAttention(attentionInput_RD, scope(p, 'attention'), config, context));
+  const feedForwardInput_RD = rmsNorm(afterAttention_RD, p('feedForwardNorm'), config.normEpsilon);
+  const feedForward_RD =
+    context.moe !== undefined && isMoeLayer(config.moe, layer)
+      ? context.moe.feedForward(layer, feedForwardInput_RD, p(ROUTER))
+      : swiglu(feedForwardInput_RD, scope(p, 'feedForward'));
+  return tf.add(afterAttention_RD, feedForward_RD);
 }
 
 function attentionParameters({ width, heads, keyValueHeads, depth, qkNorm }: DecoderConfig): readonly ParameterSpec[] {
@@ -98,18 +125,45 @@ function attentionParameters({ width, heads, keyValueHeads, depth, qkNorm }: Dec
     weight('query', [width, width]),
     weight('key', [width, keyValueHeads * headWidth]),
     weight('value', [width, keyValueHeads * headWidth]),
-    ...(qkNorm ? [gain('queryNorm', headWidth), gain('keyNorm', headWidth)] : []),
+    ...(qkNorm ? [normScale('queryNorm', headWidth), normScale('keyNorm', headWidth)] : []),
     weight('output', [width, width], residualStddev(depth)),
   ];
 }
 
-/** Causal, grouped-query, rotary attention; with `qkNorm`, queries and keys are normalised per head before they turn. */
-function selfAttention(x_RD: tf.Tensor, p: Parameters, config: DecoderConfig, layout: Layout): tf.Tensor {
+/** Causal self-attention with grouped queries and rotary positions; `qkNorm` (Henry et al., 2020) bounds the scores. */
+function selfAttention(x_RD: tf.Tensor, p: Parameters, config: DecoderConfig, context: BlockContext): tf.Tensor {
   const { heads, keyValueHeads, qkNorm, normEpsilon } = config;
-  const q_BTHC = splitHeads(tf.matMul(x_RD, p('query')), layout.batch, heads);
-  const k_BTJC = splitHeads(tf.matMul(x_RD, p('key')), layout.batch, keyValueHeads);
-  const v_BTJC = splitHeads(tf.matMul(x_RD, p('value')), layout.batch, keyValueHeads);
-  const placed = (x: tf.Tensor, norm: string) => rotate(qkNorm ? rmsNorm(x, p(norm), normEpsilon) : x, layout.rotary);
-  const read_RD = attention(placed(q_BTHC, 'queryNorm'), placed(k_BTJC, 'keyNorm'), v_BTJC, layout.mask_B1TT);
+  const q_BTHC = splitHeads(tf.matMul(x_RD, p('query')), context.batch, heads);
+  const k_BTJC = splitHeads(tf.matMul(x_RD, p('key')), context.batch, keyValueHeads);
+  const v_BTJC = splitHeads(tf.matMul(x_RD, p('value')), context.batch, keyValueHeads);
+  // Per head, and before the rotation: a learned scale per channel would not commute with it.
+  const position = (x: tf.Tensor, norm: string) =>
+    rotate(qkNorm ? rmsNorm(x, p(norm), normEpsilon) : x, context.rotary);
+  // Values carry no position: what is read does not depend on where it stood.
+  const read_RD = attention(position(q_BTHC, 'queryNorm'), position(k_BTJC, 'keyNorm'), v_BTJC, context.mask_B1TT);
   return tf.matMul(read_RD, p('output'));
+}
+
+/** Far below any score and far above −∞, so that a row with nothing to read is finite instead of NaN. */
+const MASKED_SCORE = -1e9;
+
+/**
+ * The mask that is added to attention scores: position t reads position s only when s ≤ t and both belong to the same
+ * segment of the packed sequence. Padding, segment 0, counts as a segment of its own, which no token reads and whose
+ * scores stay finite.
+ * @param segmentIds_BT the segment every position belongs to, int32
+ * @returns [B, 1, T, T], 0 or −10⁹, the same for every head
+ */
+export function causalSegmentMask(segmentIds_BT: tf.Tensor): tf.Tensor {
+  const [batch, length] = sizes(segmentIds_BT, 2);
+  // TensorFlow compares int32 on the host even when there is a GPU; float32 stays on the device.
+  const segments_BT = tf.cast(segmentIds_BT, 'float32');
+  const isSameSegment_BTT = tf.equal(
+    tf.reshape(segments_BT, [batch, length, 1]),
+    tf.reshape(segments_BT, [batch, 1, length]),
+  );
+  const positions_T = tf.tensor1d(Float32Array.from({ length }, (_, position) => position));
+  const isNotLater_TT = tf.lessEqual(tf.reshape(positions_T, [1, length]), tf.reshape(positions_T, [length, 1]));
+  const isAllowed_BTT = tf.cast(tf.logicalAnd(isSameSegment_BTT, isNotLater_TT), 'float32');
+  return tf.reshape(tf.mul(tf.sub(isAllowed_BTT, 1), -MASKED_SCORE), [batch, 1, length, length]);
 }

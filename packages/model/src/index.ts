@@ -1,23 +1,31 @@
-export { BATCH_FIELDS, type BatchField, batchSpecs } from './batch.js';
-export { countParameters, type ParameterCounts } from './count-parameters.js';
+export { type Batch, type BatchField, batchSpecs } from './batch.js';
 export { decoder, decoderParameters } from './decoder.js';
-export { initialValue } from './initial-value.js';
-export { type Batch, type LossParts, logits, lossParts, lossSum } from './loss.js';
-export { modelParameters } from './model-parameters.js';
+export { lossParts } from './loss.js';
+export { countParameters, initialValue, modelParameters } from './model-parameters.js';
 export {
-  type ExpertCall,
+  denseParameterName,
+  EXPERT_MATRICES,
+  expertStackName,
+  isExpertStack,
+  isRouter,
+  parseExpertTensorName,
+  type StoredTensor,
+  storedTensors,
+} from './moe/expert-checkpoint-names.js';
+export {
+  type ExpertFn,
   type ExpertRange,
   type ExpertWeights,
+  expertBackward,
   expertForward,
+  expertForwardWithActivations,
   expertParameters,
+  expertWeightGradients,
   expertWeights,
-  localExperts,
 } from './moe/experts.js';
-export { withoutJitter } from './moe/jitter.js';
-export { type MoeShape, moeLayers, moeShape } from './moe/moe-shape.js';
-export { decodeMoeSignals, moeSignalsLength } from './moe/moe-signals.js';
-export { SparseLayers } from './moe/sparse-layers.js';
-export { isExpertTensor, type StoredTensor, stackOf, storedTensors } from './moe/stored-tensors.js';
-export { denseTwin, isRouter } from './moe/upcycling.js';
-export type { Initial, ParameterSpec, Parameters } from './parameters.js';
-export { takeRows } from './take-rows.js';
+export { MoeLayers } from './moe/moe-layers.js';
+export { moeLayerIndices, moeShape } from './moe/moe-shape.js';
+export { decodeMoeStats, moeStatsLength } from './moe/moe-stats.js';
+export { withoutJitter } from './moe/router.js';
+export { takeRows } from './ops.js';
+export type { ParameterSpec } from './parameters.js';

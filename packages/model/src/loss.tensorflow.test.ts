@@ -5,9 +5,8 @@ import { pack } from '../test-support/pack.js';
 import { lookup } from '../test-support/tensors.js';
 import { tinyModel, tinyModelWithCAbstractor, tinyMoeModel, withMoe } from '../test-support/tiny-model.js';
 import { BATCH_FIELDS, batchSpecs } from './batch.js';
-import { initialValue } from './initial-value.js';
-import { lossSum } from './loss.js';
-import { modelParameters } from './model-parameters.js';
+import { lossParts } from './loss.js';
+import { initialValue, modelParameters } from './model-parameters.js';
 
 const opened: Executor[] = [];
 afterAll(async () => {
@@ -40,11 +39,11 @@ describe.each([
             lossMask_BT: input('lossMask_BT'),
             segmentIds_BT: input('segmentIds_BT'),
             positions_BT: input('positions_BT'),
-            imageRows_BT: input('imageRows_BT'),
+            imageTokenIndex_BT: input('imageTokenIndex_BT'),
             images_NHWC: input('images_NHWC'),
           };
           const loss = (...values: tf.Tensor[]) =>
-            lossSum(model, lookup(new Map(names.map((name, i) => [name, values[i] as tf.Tensor]))), batch);
+            lossParts(model, lookup(new Map(names.map((name, i) => [name, values[i] as tf.Tensor]))), batch).objective;
           const { value, grads } = tf.valueAndGrads(loss)(names.map(read));
           return { loss: value, ...Object.fromEntries(names.map((name, i) => [name, grads[i] as tf.Tensor])) };
         },

@@ -2,68 +2,54 @@
 // V vocabulary.
 import type { ModelConfig } from '@weft/config';
 import { sparseSoftmaxCrossEntropy, tf } from '@weft/tensor';
-import type { BatchField } from './batch.js';
+import type { Batch } from './batch.js';
 import { connect } from './connector.js';
-import { decoder } from './decoder.js';
-import { decoderInput } from './decoder-input.js';
-import { type ExpertCall, localExperts } from './moe/experts.js';
-import { SparseLayers } from './moe/sparse-layers.js';
-import { type Parameters, within } from './parameters.js';
+import { decoder, decoderInput } from './decoder.js';
+import { type ExpertFn, localExperts } from './moe/experts.js';
+import { MoeLayers } from './moe/moe-layers.js';
+import { type Parameters, scope } from './parameters.js';
 import { visionEncoder } from './vision-encoder.js';
 
-/** The tensors of one microbatch; see `batchSpecs` for shapes and meaning. */
-export type Batch = Readonly<Record<BatchField, tf.Tensor>>;
-
-/** The loss of one microbatch; every part is a *sum*, so that microbatches and ranks add up. */
+/** The loss of one microbatch. Every part is a *sum*, so microbatches and ranks simply add up. */
 export interface LossParts {
   /** What training minimises: the cross-entropy and, with MoE layers, the auxiliary losses of their routers. */
   readonly objective: tf.Scalar;
-  /** In nats, over the text targets: what is reported as the loss, and what a held-out loss is. */
+  /** In nats, over the text targets: reported as the loss, and as the held-out loss in an evaluation. */
   readonly crossEntropy: tf.Scalar;
-  /** `moeSignalsLength` elements for `decodeMoeSignals`; undefined for a dense model. */
-  readonly moeSignals: tf.Tensor1D | undefined;
+  /** `moeStatsLength` elements for `decodeMoeStats`; undefined for a dense model. */
+  readonly moeStats: tf.Tensor1D | undefined;
 }
 
 /**
- * The whole model on one microbatch: the *sum* of the cross-entropies, in nats, over the text targets, that is where
- * the mask is 1, and of the routers' auxiliary losses on the same scale. The trainer divides by the number of such
- * targets in the whole step, over all ranks.
- * @param experts computes the experts of MoE layers; default: here, as parameters of the model
+ * The language-model objective of one microbatch: the *sum* of the cross-entropies −ln p(target), in nats, over the text
+ * targets (where the mask is 1), and the routers' auxiliary losses on the same scale. Images are inputs and never
+ * targets. Training divides by the number of targets in the whole step, over all ranks, so the mean does not depend on
+ * how a step is cut into microbatches.
+ * @param parameter every parameter that `modelParameters` declares
+ * @param experts computes the experts of MoE layers; default: here, from parameters of the model
  */
-export function lossSum(model: ModelConfig, parameter: Parameters, batch: Batch, experts?: ExpertCall): tf.Scalar {
-  return lossParts(model, parameter, batch, experts).objective;
-}
-
-/** As `lossSum`, part by part. */
-export function lossParts(model: ModelConfig, parameter: Parameters, batch: Batch, experts?: ExpertCall): LossParts {
+export function lossParts(model: ModelConfig, parameter: Parameters, batch: Batch, experts?: ExpertFn): LossParts {
+  const moe =
+    model.decoder.moe === null ? undefined : new MoeLayers(model, batch, experts ?? localExperts(model, parameter));
+  const logits_RV = logits(model, parameter, batch, moe);
   const rows = batch.targetIds_BT.size;
-  const sparse = sparseLayers(model, parameter, batch, experts);
-  const loss_R = sparseSoftmaxCrossEntropy(
-    forward(model, parameter, batch, sparse),
-    tf.reshape<tf.Rank.R1>(batch.targetIds_BT, [rows]),
-  );
+  const loss_R = sparseSoftmaxCrossEntropy(logits_RV, tf.reshape<tf.Rank.R1>(batch.targetIds_BT, [rows]));
   const crossEntropy: tf.Scalar = tf.sum(tf.mul(loss_R, tf.reshape(batch.lossMask_BT, [rows])));
   return {
-    objective: sparse === undefined ? crossEntropy : tf.add(crossEntropy, sparse.auxiliaryLoss()),
+    objective: moe === undefined ? crossEntropy : tf.add(crossEntropy, moe.auxiliaryLoss()),
     crossEntropy,
-    moeSignals: sparse?.signals(),
+    moeStats: moe?.stats(),
   };
 }
 
-/** The scores of the next token at every position, [B·T, V]. */
-export function logits(model: ModelConfig, parameter: Parameters, batch: Batch): tf.Tensor2D {
-  return forward(model, parameter, batch, sparseLayers(model, parameter, batch));
-}
-
-function sparseLayers(model: ModelConfig, parameter: Parameters, batch: Batch, experts?: ExpertCall) {
-  if (model.decoder.moe === null) return undefined;
-  return new SparseLayers(model, batch, experts ?? localExperts(model, parameter));
-}
-
-function forward(model: ModelConfig, parameter: Parameters, batch: Batch, sparse: SparseLayers | undefined) {
-  const features_RW = visionEncoder(batch.images_NHWC, within(parameter, 'vision'), model.vision);
-  const imageTokens_MD = connect(features_RW, within(parameter, 'connector'), model);
-  const decoderScope = within(parameter, 'decoder');
-  const x_RD = decoderInput(imageTokens_MD, decoderScope('embedding'), batch.tokenIds_BT, batch.imageRows_BT);
-  return decoder(x_RD, decoderScope, model.decoder, batch.segmentIds_BT, batch.positions_BT, sparse);
+/**
+ * The forward pass: pixels and tokens to the logits of the next token at every position, [B·T, V].
+ * @param moe the MoE layers of a model that has them
+ */
+export function logits(model: ModelConfig, parameter: Parameters, batch: Batch, moe?: MoeLayers): tf.Tensor2D {
+  const features_RW = visionEncoder(batch.images_NHWC, scope(parameter, 'vision'), model.vision);
+  const imageTokens_MD = connect(features_RW, scope(parameter, 'connector'), model);
+  const p = scope(parameter, 'decoder');
+  const x_RD = decoderInput(imageTokens_MD, p('embedding'), batch.tokenIds_BT, batch.imageTokenIndex_BT);
+  return decoder(x_RD, p, model.decoder, batch.segmentIds_BT, batch.positions_BT, moe);
 }

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import { tinyModel, tinyModelWithCAbstractor } from '../test-support/tiny-model.js';
-import { countParameters } from './count-parameters.js';
-import { initialValue } from './initial-value.js';
-import { modelParameters } from './model-parameters.js';
+import { tinyModel, tinyModelWithCAbstractor, tinyMoeModel, withMoe } from '../test-support/tiny-model.js';
+import { countParameters, initialValue, modelParameters } from './model-parameters.js';
+import { storedTensors } from './moe/expert-checkpoint-names.js';
+import { expertParameters } from './moe/experts.js';
 
 const size = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);
 
@@ -141,5 +141,39 @@ describe('countParameters', () => {
     expect(decoder(24, 1024, 16, 2816) / 308e6).toBeCloseTo(1, 2);
     expect(decoder(24, 2048, 32, 5632) / 1.233e9).toBeCloseTo(1, 2);
     expect(decoder(32, 4096, 32, 11008) / 6.476e9).toBeCloseTo(1, 2);
+  });
+
+  test('counts of a MoE model all experts, and as active those of one token', () => {
+    const { width, feedForwardWidth, depth } = tinyModel.decoder;
+    const expert = 3 * width * feedForwardWidth;
+    const dense = countParameters(tinyModel);
+    expect(dense).toMatchObject({ active: dense.total, experts: 0 });
+    for (const everyLayers of [1, 2]) {
+      const counts = countParameters(withMoe(tinyMoeModel, { everyLayers, experts: 7 }));
+      const layers = depth / everyLayers;
+      expect(counts.experts).toBe(layers * 7 * expert);
+      expect(counts.total).toBe(dense.total + layers * (6 * expert + 7 * width));
+      expect(counts.active).toBe(dense.total + layers * (expert + 7 * width));
+    }
+  });
+});
+
+describe('an expert', () => {
+  test('starts the same whichever worker holds it', () => {
+    const [gate] = expertParameters(tinyMoeModel);
+    const [part] = expertParameters(tinyMoeModel, { first: 1, end: 3 });
+    if (gate === undefined || part === undefined) throw new Error('there are no experts');
+    expect(part.shape).toEqual([2, 8, 10]);
+    expect(initialValue(part, 3)).toEqual(initialValue(gate, 3).slice(80, 240));
+    const distinct = new Set(initialValue(gate, 3));
+    expect(distinct.size).toBe(4 * 80);
+  });
+
+  test('is stored under a name of its own', () => {
+    const stored = storedTensors('adam/m/decoder/layers/1/experts/down', [2, 10, 8], 1);
+    expect(stored).toEqual([
+      { name: 'adam/m/decoder/layers/1/experts/1/down', shape: [10, 8], offset: 0 },
+      { name: 'adam/m/decoder/layers/1/experts/2/down', shape: [10, 8], offset: 80 },
+    ]);
   });
 });

@@ -2,8 +2,7 @@ import { tf } from '@weft/tensor';
 import { describe, expect, test } from 'vitest';
 import { expectBlockGradients, expectGradients } from '../test-support/expect-gradients.js';
 import { distance, lookup, numbers, randomParameters, randomTensor } from '../test-support/tensors.js';
-import { layerNorm, layerNormParameters } from './layer-norm.js';
-import { rmsNorm } from './rms-norm.js';
+import { layerNorm, layerNormParameters, rmsNorm } from './norms.js';
 
 const EPSILON = 1e-3;
 
@@ -13,12 +12,12 @@ describe('rmsNorm', () => {
       [1, -2, 3],
       [0.1, 0, 0.2],
     ];
-    const gains = [1, 2, -0.5];
+    const scales = [1, 2, -0.5];
     const expected = rows.flatMap((row) => {
       const rms = Math.sqrt(row.reduce((sum, x) => sum + x * x, 0) / row.length + EPSILON);
-      return row.map((x, i) => (x / rms) * (gains[i] ?? 0));
+      return row.map((x, i) => (x / rms) * (scales[i] ?? 0));
     });
-    expect(distance(numbers(rmsNorm(tf.tensor2d(rows), tf.tensor1d(gains), EPSILON)), expected)).toBeLessThan(1e-6);
+    expect(distance(numbers(rmsNorm(tf.tensor2d(rows), tf.tensor1d(scales), EPSILON)), expected)).toBeLessThan(1e-6);
   });
 
   test('has the gradient of its definition, on any number of leading dimensions', () => {
@@ -26,9 +25,9 @@ describe('rmsNorm', () => {
       [3, 4],
       [2, 3, 2, 4],
     ]) {
-      expectGradients((x, gain) => rmsNorm(x as tf.Tensor, gain as tf.Tensor, EPSILON), {
+      expectGradients((x, scale) => rmsNorm(x as tf.Tensor, scale as tf.Tensor, EPSILON), {
         x: randomTensor('x', shape),
-        gain: randomTensor('gain', [4]),
+        scale: randomTensor('scale', [4]),
       });
     }
   });
@@ -41,12 +40,12 @@ describe('layerNorm', () => {
       [0.1, 0, 0.2, 9],
     ];
     const parameters = randomParameters(layerNormParameters(4));
-    const gain = numbers(parameters.get('gain') as tf.Tensor);
+    const scale = numbers(parameters.get('gain') as tf.Tensor);
     const bias = numbers(parameters.get('bias') as tf.Tensor);
     const expected = rows.flatMap((row) => {
       const mean = row.reduce((sum, x) => sum + x, 0) / 4;
       const variance = row.reduce((sum, x) => sum + (x - mean) ** 2, 0) / 4;
-      return row.map((x, i) => ((x - mean) / Math.sqrt(variance + EPSILON)) * (gain[i] ?? 0) + (bias[i] ?? 0));
+      return row.map((x, i) => ((x - mean) / Math.sqrt(variance + EPSILON)) * (scale[i] ?? 0) + (bias[i] ?? 0));
     });
     expect(distance(numbers(layerNorm(tf.tensor2d(rows), lookup(parameters), EPSILON)), expected)).toBeLessThan(1e-5);
   });

@@ -1,81 +1,84 @@
 import { recomputable, type tf } from '@weft/tensor';
 
 /** How a parameter starts: seeded normal numbers with mean 0, or one value everywhere. */
-export type Initial =
+type Initial =
   | { readonly kind: 'normal'; readonly stddev: number }
   | { readonly kind: 'constant'; readonly value: number };
 
-/** One trainable array: what it is called, how large it is, how it starts, whether it decays. */
+/** One trainable array: its name, its shape, how it starts, and whether weight decay applies. */
 export interface ParameterSpec {
-  /** A path such as `decoder/layers/0/attention/query`; unique within the model. */
+  /** A path such as `decoder/layers/0/attention/query`; unique within the model, and the name in checkpoints. */
   readonly name: string;
   readonly shape: readonly number[];
   readonly init: Initial;
   /** False for norms, biases and learned positions. */
   readonly weightDecay: boolean;
-  /** For stacked experts: the number of the first one, when the stack does not begin with expert 0. */
+  /** For a stack of experts: the id of its first one. Default: 0. */
   readonly firstExpert?: number;
 }
 
 /** Finds a parameter's tensor by its name. */
 export type Parameters = (name: string) => tf.Tensor;
 
-/** The standard deviation of every matrix that nothing else is said about. */
-export const INITIAL_STDDEV = 0.02;
+/** The standard deviation of a matrix unless its declaration names another, as in GPT-2. */
+const INITIAL_STDDEV = 0.02;
 
 /**
- * The smaller start of a projection that writes into the residual stream, 0.02/√(2·depth), so that the
- * stream's variance does not grow with the number of layers, each of which writes twice (GPT-2).
+ * The smaller standard deviation of projections that write into the residual stream, 0.02/√(2·depth). Each of the
+ * layers adds to the stream twice; without it the stream's variance would grow with depth (Radford et al., 2019, GPT-2).
  */
 export function residualStddev(depth: number): number {
   return INITIAL_STDDEV / Math.sqrt(2 * depth);
 }
 
-/** A matrix or kernel that decays. */
+/** Declares a matrix or convolution kernel, with weight decay. */
 export function weight(name: string, shape: readonly number[], stddev = INITIAL_STDDEV): ParameterSpec {
   return { name, shape, init: { kind: 'normal', stddev }, weightDecay: true };
 }
 
-/** A table of learned positions: starts like a matrix, does not decay. */
+/** Declares a table of learned positions: starts like a matrix, has no weight decay. */
 export function positionTable(name: string, shape: readonly number[]): ParameterSpec {
   return { name, shape, init: { kind: 'normal', stddev: INITIAL_STDDEV }, weightDecay: false };
 }
 
-/** A norm's scale; starts at 1. */
-export function gain(name: string, width: number): ParameterSpec {
+/** Declares the scale of a norm, one factor per channel; starts at 1. */
+export function normScale(name: string, width: number): ParameterSpec {
   return { name, shape: [width], init: { kind: 'constant', value: 1 }, weightDecay: false };
 }
 
-/** Something added; starts at 0. */
+/** Declares a bias; starts at 0. */
 export function bias(name: string, width: number): ParameterSpec {
   return { name, shape: [width], init: { kind: 'constant', value: 0 }, weightDecay: false };
 }
 
-/** Declares a block's parameters under a path: the twin of `within`. */
-export function under(path: string, specs: readonly ParameterSpec[]): readonly ParameterSpec[] {
+/** Declares a block's parameters below a path; `scope` is how the block then reads them. */
+export function prefix(path: string, specs: readonly ParameterSpec[]): readonly ParameterSpec[] {
   return specs.map((spec) => ({ ...spec, name: `${path}/${spec.name}` }));
 }
 
-/** A block's view of the parameters that were declared `under` the same path. */
-export function within(parameters: Parameters, path: string): Parameters {
+/** A block's view of the parameters that `prefix` declared below the same path. */
+export function scope(parameters: Parameters, path: string): Parameters {
   return (name) => parameters(`${path}/${name}`);
 }
 
-/** Declares `depth` equal blocks under `layers/0`, `layers/1` and so on. */
-export function repeated(depth: number, specs: readonly ParameterSpec[]): readonly ParameterSpec[] {
-  return inLayers(depth, () => specs);
+/** The path of a layer, below the network it belongs to. */
+export function layerPath(layer: number): string {
+  return `layers/${layer}`;
 }
 
-/** Declares `depth` blocks under `layers/0`, `layers/1` and so on, each with parameters of its own. */
-export function inLayers(
+/** Declares `depth` blocks below `layers/0`, `layers/1` and so on. */
+export function prefixLayers(
   depth: number,
-  specsOf: (layer: number) => readonly ParameterSpec[],
+  layerSpecs: (layer: number) => readonly ParameterSpec[],
 ): readonly ParameterSpec[] {
-  return Array.from({ length: depth }, (_, layer) => under(`layers/${layer}`, specsOf(layer))).flat();
+  return Array.from({ length: depth }, (_, layer) => prefix(layerPath(layer), layerSpecs(layer))).flat();
 }
 
-/** Passes `x` through `depth` blocks declared with `repeated` or `inLayers`, each of which may be recomputed. */
-export function throughLayers(
+/**
+ * Passes `x` through `depth` blocks declared with `prefixLayers`. The borders between blocks are where activation
+ * checkpointing cuts: it keeps each block's input and recomputes the rest in the backward pass.
+ */
+export function applyLayers(
   x: tf.Tensor,
   parameters: Parameters,
   depth: number,
@@ -84,7 +87,7 @@ export function throughLayers(
   let y = x;
   for (let layer = 0; layer < depth; layer++) {
     const before = y;
-    y = recomputable(() => block(before, within(parameters, `layers/${layer}`), layer));
+    y = recomputable(() => block(before, scope(parameters, layerPath(layer)), layer));
   }
   return y;
 }

@@ -2,7 +2,7 @@ import { tf } from '@weft/tensor';
 import { describe, expect, test } from 'vitest';
 import { expectBlockGradients } from '../test-support/expect-gradients.js';
 import { distance, lookup, numbers, randomParameters, randomTensor } from '../test-support/tensors.js';
-import { visionEncoder, visionEncoderParameters } from './vision-encoder.js';
+import { patches, visionEncoder, visionEncoderParameters } from './vision-encoder.js';
 
 const config = { imageSize: 4, patchSize: 2, width: 6, depth: 2, heads: 2, feedForwardWidth: 5 };
 const parameters = lookup(randomParameters(visionEncoderParameters(config)));
@@ -32,7 +32,7 @@ describe('the vision encoder', () => {
     expect(Math.min(...numbers(tf.norm(difference, 2, 1)))).toBeGreaterThan(1e-4);
   });
 
-  test('knows where a patch stands', () => {
+  test('knows where a patch is', () => {
     const features = encode(tf.zeros([1, 4, 4, 3]));
     const [first, second] = tf.split(features, 4, 0).map(numbers);
     expect(distance(first ?? [], second ?? [])).toBeGreaterThan(1e-2);
@@ -45,4 +45,22 @@ describe('the vision encoder', () => {
       visionEncoderParameters(config),
     );
   });
+});
+
+test('patches come row by row, and inside a patch pixels row by row with their colours', () => {
+  const size = 4;
+  const name = (image: number, row: number, column: number, colour: number) =>
+    ((image * size + row) * size + column) * 3 + colour;
+  const images = tf.reshape(tf.range(0, 2 * size * size * 3), [2, size, size, 3]);
+  const expected: number[] = [];
+  for (const image of [0, 1])
+    for (const patchRow of [0, 1])
+      for (const patchColumn of [0, 1])
+        for (const row of [0, 1])
+          for (const column of [0, 1])
+            for (const colour of [0, 1, 2])
+              expected.push(name(image, patchRow * 2 + row, patchColumn * 2 + column, colour));
+  const cut = patches(images, 2);
+  expect(cut.shape).toEqual([8, 12]);
+  expect(numbers(cut)).toEqual(expected);
 });

@@ -1,5 +1,5 @@
 /**
- * A MoE layer written from its definition, token by token, in double precision and without tensors: what the layer of
+ * An MoE layer written from its definition, token by token, in double precision and without tensors: what the layer of
  * the model is measured against. It shares nothing with it.
  */
 
@@ -39,10 +39,11 @@ export interface ReferenceResult {
   readonly zLoss: number;
 }
 
-/** The two experts of every token; none for padding. */
-export type Choices = readonly (readonly [number, number] | undefined)[];
+/** The two experts of every token, the more probable one first; none for padding. */
+export type Assignments = readonly (readonly [number, number] | undefined)[];
 
-export function choose({ x, router }: ReferenceLayer, { live }: ReferenceSetting): Choices {
+/** Top-2 routing: the two most probable experts of every token, the lower id first where they are equal. */
+export function assign({ x, router }: ReferenceLayer, { live }: ReferenceSetting): Assignments {
   return x.map((row, token) => {
     if (!live[token]) return undefined;
     const order = softmax(times(row, router))
@@ -52,8 +53,15 @@ export function choose({ x, router }: ReferenceLayer, { live }: ReferenceSetting
   });
 }
 
-/** @param choices fixed, so that the result is differentiable where a token is torn between two experts */
-export function referenceLayer(layer: ReferenceLayer, setting: ReferenceSetting, choices: Choices): ReferenceResult {
+/**
+ * The layer: outputs, drops and losses.
+ * @param assignments fixed, so that the result is differentiable where a token is tied between two experts
+ */
+export function referenceLayer(
+  layer: ReferenceLayer,
+  setting: ReferenceSetting,
+  assignments: Assignments,
+): ReferenceResult {
   const { x, router, experts } = layer;
   const { groupSize, capacityFactor, live, isTarget } = setting;
   const out: number[][] = x.map((row) => row.map(() => 0));
@@ -71,20 +79,20 @@ export function referenceLayer(layer: ReferenceLayer, setting: ReferenceSetting,
     const probabilities = new Map(tokens.map((token) => [token, softmax(logits.get(token)!)]));
 
     const taken: number[] = experts.map(() => 0);
-    for (const rank of [0, 1] as const) {
+    for (const k of [0, 1] as const) {
       for (const token of tokens) {
-        const chosen = choices[token]!;
+        const pair = assignments[token]!;
         const p = probabilities.get(token)!;
-        const expert = chosen[rank];
+        const expert = pair[k];
         routed[expert]! += 1;
         if (taken[expert]! >= capacity) {
           dropped[expert]! += 1;
           continue;
         }
         taken[expert]! += 1;
-        const share = p[expert]! / (p[chosen[0]]! + p[chosen[1]]! + 1e-9);
+        const gate = p[expert]! / (p[pair[0]]! + p[pair[1]]! + 1e-9);
         swiglu(x[token]!, experts[expert]!).forEach((value, d) => {
-          out[token]![d]! += share * value;
+          out[token]![d]! += gate * value;
         });
       }
     }
@@ -98,7 +106,7 @@ export function referenceLayer(layer: ReferenceLayer, setting: ReferenceSetting,
     const count = Math.max(tokens.length, 1);
     zLoss += (targets * groupZ) / count;
     const products = experts.map((_, expert) => {
-      const density = tokens.filter((token) => choices[token]![0] === expert).length / count;
+      const density = tokens.filter((token) => assignments[token]![0] === expert).length / count;
       const meanGate = tokens.reduce((sum, token) => sum + probabilities.get(token)![expert]!, 0) / count;
       return density * meanGate;
     });

@@ -11,7 +11,7 @@ export function randomTensor(label: string, shape: readonly number[], scale = 1)
   return tf.tensor(values, [...shape]);
 }
 
-/** Large random values for declared parameters, so that every one of them matters; gains lie around 1. */
+/** Large random values for declared parameters, so that every one of them matters; the scales of norms lie around 1. */
 export function randomParameters(specs: readonly ParameterSpec[], scale = 0.4): Map<string, tf.Tensor> {
   return new Map(
     specs.map(({ name, shape, init }) => {

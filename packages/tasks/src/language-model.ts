@@ -5,12 +5,12 @@ import { MixtureSchedule } from '@weft/mixture';
 import {
   type Batch,
   batchSpecs,
-  decodeMoeSignals,
-  isExpertTensor,
+  decodeMoeStats,
+  isExpertStack,
   lossParts,
   modelParameters,
-  moeSignalsLength,
-  stackOf,
+  moeStatsLength,
+  parseExpertTensorName,
   withoutJitter,
 } from '@weft/model';
 import { tf } from '@weft/tensor';
@@ -26,23 +26,23 @@ import type { BatchLoader, TaskBatch, TaskData, TrainTask } from './train-task.j
 export function languageModel(config: RunConfig): TrainTask {
   const { model, data, microbatchSize } = config;
   const isRemote = config.expertWorkers > 0;
-  const parameters = modelParameters(model).filter(({ name }) => !isRemote || !isExpertTensor(name));
+  const parameters = modelParameters(model).filter(({ name }) => !isRemote || !isExpertStack(name));
   return {
     name: config.recipe,
     parameters: parameters.map(taskParameter),
     sequenceLength: model.sequenceLength,
     batch: batchSpecs(model, microbatchSize, data.imagesPerSequence),
-    statsLength: moeSignalsLength(model),
+    statsLength: moeStatsLength(model),
     remoteExperts: isRemote ? remoteExpertLayers(config) : undefined,
     forward: (pass) => {
       const asTrained = pass.isTraining ? model : withoutJitter(model);
       const experts = isRemote ? remoteExperts(pass) : undefined;
       const parts = lossParts(asTrained, pass.parameter, modelBatch(pass.batch), experts);
-      return { objective: parts.objective, lossSum: parts.crossEntropy, stats: parts.moeSignals };
+      return { objective: parts.objective, lossSum: parts.crossEntropy, stats: parts.moeStats };
     },
     lossTokens: (batch) => tf.sum(modelBatch(batch).lossMask_BT),
-    readStats: (sums, lossTokens) => ({ moeLayers: decodeMoeSignals(model, sums, lossTokens) }),
-    isRemote: (storedName) => isRemote && stackOf(storedName) !== undefined,
+    readStats: (sums, lossTokens) => ({ moeLayers: decodeMoeStats(model, sums, lossTokens) }),
+    isRemote: (storedName) => isRemote && parseExpertTensorName(storedName) !== undefined,
     openData: () => openData(config),
   };
 }

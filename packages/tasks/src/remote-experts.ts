@@ -1,6 +1,6 @@
 // Legend: E experts, C slots of each, G groups of tokens, D width.
 import type { RunConfig } from '@weft/config';
-import { type ExpertCall, moeLayers, moeShape } from '@weft/model';
+import { type ExpertFn, moeLayerIndices, moeShape } from '@weft/model';
 import { type TensorSpec, tf } from '@weft/tensor';
 import type { ForwardPass, RemoteExpertLayers } from './train-task.js';
 
@@ -24,14 +24,14 @@ export function exchangeNames(layer: number) {
 export function remoteExpertLayers({ model, microbatchSize }: RunConfig): RemoteExpertLayers {
   const { experts, slots } = moeShape(model, microbatchSize);
   const rows: TensorSpec = { shape: [experts, slots, model.decoder.width], dtype: 'float32' };
-  const layers = moeLayers(model.decoder);
+  const layers = moeLayerIndices(model.decoder);
   const inputs = (...kinds: readonly ('outputs' | 'rowGradients')[]) =>
     Object.fromEntries(layers.flatMap((layer) => kinds.map((kind) => [exchangeNames(layer)[kind], rows])));
   return { layers, trainInputs: inputs('outputs', 'rowGradients'), evaluateInputs: inputs('outputs') };
 }
 
 /** Stands for the experts of a layer in the forward pass: their rows leave the phase, their outputs come in later. */
-export function remoteExperts({ capture, pendingInput }: ForwardPass): ExpertCall {
+export function remoteExperts({ capture, pendingInput }: ForwardPass): ExpertFn {
   return (layer, rows_ECD, filled_EG) => {
     const names = exchangeNames(layer);
     capture(names.filled, filled_EG);

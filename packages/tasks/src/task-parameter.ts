@@ -1,4 +1,11 @@
-import { denseTwin, initialValue, isRouter, type ParameterSpec, type StoredTensor, storedTensors } from '@weft/model';
+import {
+  denseParameterName,
+  initialValue,
+  isRouter,
+  type ParameterSpec,
+  type StoredTensor,
+  storedTensors,
+} from '@weft/model';
 
 /** One trainable array of a task. */
 export interface TaskParameter {
@@ -29,7 +36,7 @@ export function taskParameter(spec: ParameterSpec): TaskParameter {
   const { name, shape, weightDecay, firstExpert } = spec;
   const maySeed = isRouter(name);
   const stored = storedTensors(name, shape, firstExpert).map((part) => {
-    const twin = denseTwin(part.name);
+    const twin = denseParameterName(part.name);
     return { ...part, initialSources: twin === undefined ? [part.name] : [part.name, twin], maySeed };
   });
   return { name, shape, weightDecay, stored, initialValue: (seed) => initialValue(spec, seed) };

@@ -70,7 +70,7 @@ describe('a batch', () => {
               cell.kind === 'image'
                 ? (b * limits.imagesPerSequence + cell.image) * limits.tokensPerImage + cell.k + 1
                 : 0;
-            expect(batch.imageRows_BT[i]).toBe(imageRow);
+            expect(batch.imageTokenIndex_BT[i]).toBe(imageRow);
 
             const next = cells[t + 1];
             const hasTarget = next?.kind === 'text' && cell.kind !== 'padding' && cell.piece === next.piece;

@@ -17,7 +17,7 @@ export interface BatchArrays {
   /** The position within the piece, from 0, for RoPE. */
   readonly positions_BT: Int32Array;
   /** 0 where no image stands; r > 0 for row r − 1 of the connector's output (N·K, D). */
-  readonly imageRows_BT: Int32Array;
+  readonly imageTokenIndex_BT: Int32Array;
   /** Pixels as x/127.5 − 1, zeros where no image is. Image n of sequence b is number b·I + n. */
   readonly images_NHWC: Float32Array;
 }
@@ -37,7 +37,7 @@ export function emptyBatch(
     lossMask_BT: new Float32Array(positions),
     segmentIds_BT: new Int32Array(positions),
     positions_BT: new Int32Array(positions),
-    imageRows_BT: new Int32Array(positions),
+    imageTokenIndex_BT: new Int32Array(positions),
     images_NHWC: new Float32Array(pixels),
   };
 }
@@ -56,7 +56,8 @@ export function fillRow(batch: BatchArrays, limits: PackingLimits, row: number, 
     const start = position;
     for (const entry of piece.entries) {
       if (entry === IMAGE_ENTRY) {
-        for (let k = 0; k < tokensPerImage; k++) batch.imageRows_BT[position + k] = image * tokensPerImage + k + 1;
+        for (let k = 0; k < tokensPerImage; k++)
+          batch.imageTokenIndex_BT[position + k] = image * tokensPerImage + k + 1;
         image++;
         position += tokensPerImage;
         continue;

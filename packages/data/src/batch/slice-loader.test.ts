@@ -35,7 +35,7 @@ function rowOf(batch: BatchArrays, b: number, firstImageRow: number): string[] {
     batch.positions_BT,
   ])
     hash.update(cut(array));
-  hash.update(cut(batch.imageRows_BT).map((row) => (row === 0 ? 0 : row - firstImageRow)));
+  hash.update(cut(batch.imageTokenIndex_BT).map((row) => (row === 0 ? 0 : row - firstImageRow)));
   hash.update(batch.images_NHWC.slice(b * IMAGE_VALUES, (b + 1) * IMAGE_VALUES));
   return [hash.digest('hex')];
 }
@@ -141,7 +141,13 @@ describe('SliceLoader', () => {
     const last = microbatches.at(-1)!;
     expect(microbatches).toHaveLength(2);
     const padding = (array: Int32Array | Float32Array) => array.slice(3 * POSITIONS);
-    for (const array of [last.targetIds_BT, last.lossMask_BT, last.segmentIds_BT, last.positions_BT, last.imageRows_BT])
+    for (const array of [
+      last.targetIds_BT,
+      last.lossMask_BT,
+      last.segmentIds_BT,
+      last.positions_BT,
+      last.imageTokenIndex_BT,
+    ])
       expect(padding(array).every((value) => value === 0)).toBe(true);
     expect(padding(last.tokenIds_BT).every((id) => id === 257)).toBe(true);
     expect(last.images_NHWC.slice(3 * IMAGE_VALUES).every((value) => value === 0)).toBe(true);

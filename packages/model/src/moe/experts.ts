@@ -2,75 +2,153 @@
 import { WeftError } from '@weft/common';
 import type { DecoderConfig, ModelConfig } from '@weft/config';
 import { tf } from '@weft/tensor';
-import { type ParameterSpec, type Parameters, residualStddev, weight, within } from '../parameters.js';
-import { silu } from '../swiglu.js';
-import { moeLayers, moeOf } from './moe-shape.js';
+import { silu } from '../ops.js';
+import { layerPath, type ParameterSpec, type Parameters, prefix, residualStddev, weight } from '../parameters.js';
+import { type ExpertMatrix, expertStackInLayer, expertStackName } from './expert-checkpoint-names.js';
+import { moeLayerIndices, requireMoe } from './moe-shape.js';
 
 /**
- * Computes the experts of a layer: gives row c of expert e for row c of expert e, differentiable by the tokens.
- * Slots that hold no token have arbitrary rows; their results are ignored and their gradients are 0.
+ * Computes the experts of a layer, here or in another process: row c of expert e of the result is the output of expert
+ * e for row c. Differentiable by the tokens. Empty slots have arbitrary rows, whose outputs are ignored and whose
+ * gradients are 0.
  * @param layer the decoder layer, from 0
- * @param tokens_ECD what the router sent to every expert; the slots of group g are g·C/G to (g + 1)·C/G − 1
- * @param filled_EG int32, how many slots of each group hold a token: its first ones
+ * @param tokens_ECD the tokens that the router sent to every expert; group g has the slots g·C/G to (g + 1)·C/G − 1
+ * @param tokensPerExpert_EG int32, how many slots of each group hold a token: its first ones
  */
-export type ExpertCall = (layer: number, tokens_ECD: tf.Tensor3D, filled_EG: tf.Tensor2D) => tf.Tensor3D;
+export type ExpertFn = (layer: number, tokens_ECD: tf.Tensor3D, tokensPerExpert_EG: tf.Tensor2D) => tf.Tensor3D;
 
-/** The weights of some experts of one layer, in the order of their numbers. */
+/** The weights of some experts of one layer, stacked in the order of their ids. */
 export interface ExpertWeights {
   readonly gate_EDF: tf.Tensor;
   readonly up_EDF: tf.Tensor;
   readonly down_EFD: tf.Tensor;
 }
 
-/** A range of experts, [first, end). */
+/** A range of expert ids, [first, end). */
 export interface ExpertRange {
   readonly first: number;
   readonly end: number;
 }
 
-/** SwiGLU experts without biases on the tokens of each, (silu(x·gate) ⊙ x·up)·down: [E, C, D] → [E, C, D]. */
-export function expertForward({ gate_EDF, up_EDF, down_EFD }: ExpertWeights, tokens_ECD: tf.Tensor): tf.Tensor3D {
-  const gated_ECF = tf.mul(silu(tf.matMul(tokens_ECD, gate_EDF)), tf.matMul(tokens_ECD, up_EDF));
-  return tf.matMul(gated_ECF, down_EFD) as tf.Tensor3D;
+/** The two products of the forward pass that the backward pass reads again. */
+export interface ExpertActivations {
+  /** x·gate, before SiLU. */
+  readonly gate_ECF: tf.Tensor;
+  /** x·up. */
+  readonly up_ECF: tf.Tensor;
 }
 
-/** All experts inside this process, as stacked parameters of the model. */
-export function localExperts(model: ModelConfig, parameter: Parameters): ExpertCall {
-  const layers = new Set(moeLayers(model.decoder));
+/**
+ * SwiGLU experts without biases, each on its own tokens: (silu(x·gate) ⊙ x·up)·down (Shazeer, 2020). One batched
+ * product over all experts instead of a loop. [E, C, D] → [E, C, D]
+ */
+export function expertForward(weights: ExpertWeights, tokens_ECD: tf.Tensor): tf.Tensor3D {
+  return expertForwardWithActivations(weights, tokens_ECD).outputs_ECD;
+}
+
+/** `expertForward`, and what `expertBackward` reads of it: for a process that runs the two passes apart. */
+export function expertForwardWithActivations(
+  { gate_EDF, up_EDF, down_EFD }: ExpertWeights,
+  tokens_ECD: tf.Tensor,
+): ExpertActivations & { readonly outputs_ECD: tf.Tensor3D } {
+  const gate_ECF = tf.matMul(tokens_ECD, gate_EDF);
+  const up_ECF = tf.matMul(tokens_ECD, up_EDF);
+  const hidden_ECF = tf.mul(silu(gate_ECF), up_ECF);
+  return { outputs_ECD: tf.matMul(hidden_ECF, down_EFD) as tf.Tensor3D, gate_ECF, up_ECF };
+}
+
+/**
+ * The backward pass of `expertForward`, in two steps: this one returns the gradient of the tokens, which a rank waits
+ * for, and the factors from which `expertWeightGradients` makes the gradients of the weights afterwards.
+ *
+ * With g = x·gate, u = x·up, s = sigmoid(g) and h = g·s·u, the chain rule gives
+ *
+ *     dh = dy·downᵀ     dg = dh·u·s·(1 + g·(1 − s))     du = dh·g·s     dx = dg·gateᵀ + du·upᵀ
+ *
+ * @param dOutputs_ECD the gradient of the outputs
+ */
+export function expertBackward(
+  { gate_EDF, up_EDF, down_EFD }: ExpertWeights,
+  { gate_ECF, up_ECF }: ExpertActivations,
+  dOutputs_ECD: tf.Tensor,
+): ExpertBackward {
+  const sigmoid_ECF = tf.sigmoid(gate_ECF);
+  const silu_ECF = tf.mul(gate_ECF, sigmoid_ECF);
+  const dHidden_ECF = tf.matMul(dOutputs_ECD, down_EFD, false, true);
+  const slope_ECF = tf.add(sigmoid_ECF, tf.mul(silu_ECF, tf.sub(1, sigmoid_ECF)));
+  const dGate_ECF = tf.mul(tf.mul(dHidden_ECF, up_ECF), slope_ECF);
+  const dUp_ECF = tf.mul(dHidden_ECF, silu_ECF);
+  return {
+    dTokens_ECD: tf.add(tf.matMul(dGate_ECF, gate_EDF, false, true), tf.matMul(dUp_ECF, up_EDF, false, true)),
+    // Cheaper to compute again than to keep since the forward pass.
+    hidden_ECF: tf.mul(silu_ECF, up_ECF),
+    dGate_ECF,
+    dUp_ECF,
+  };
+}
+
+/** What the backward pass of experts gives. */
+export interface ExpertBackward extends WeightGradientFactors {
+  readonly dTokens_ECD: tf.Tensor;
+}
+
+/** What the gradients of an expert's weights are made of, besides its tokens and the gradient of its outputs. */
+export interface WeightGradientFactors {
+  /** silu(x·gate) ⊙ x·up, what `down` was multiplied with. */
+  readonly hidden_ECF: tf.Tensor;
+  readonly dGate_ECF: tf.Tensor;
+  readonly dUp_ECF: tf.Tensor;
+}
+
+/** The gradients of the weights, by matrix: each is inputᵀ·dOutput of its product, summed over the slots. */
+export function expertWeightGradients(
+  tokens_ECD: tf.Tensor,
+  dOutputs_ECD: tf.Tensor,
+  { hidden_ECF, dGate_ECF, dUp_ECF }: WeightGradientFactors,
+): Readonly<Record<ExpertMatrix, tf.Tensor>> {
+  return {
+    gate: tf.matMul(tokens_ECD, dGate_ECF, true),
+    up: tf.matMul(tokens_ECD, dUp_ECF, true),
+    down: tf.matMul(hidden_ECF, dOutputs_ECD, true),
+  };
+}
+
+/**
+ * All experts inside this process, as parameters of the model.
+ * @throws WeftError `internal` when called for a layer without experts.
+ */
+export function localExperts(model: ModelConfig, parameter: Parameters): ExpertFn {
+  const layers = new Set(moeLayerIndices(model.decoder));
   return (layer, tokens_ECD) => {
     if (!layers.has(layer)) throw new WeftError('internal', `decoder layer ${layer} has no experts`);
     return expertForward(expertWeights(parameter, layer), tokens_ECD);
   };
 }
 
-/** The stacked experts of a layer, found by the names that `expertParameters` gives. */
+/** The stacked experts of a layer, by the names that `expertParameters` declares. */
 export function expertWeights(parameter: Parameters, layer: number): ExpertWeights {
-  const p = within(parameter, `decoder/layers/${layer}/experts`);
-  return { gate_EDF: p('gate'), up_EDF: p('up'), down_EFD: p('down') };
+  const stack = (matrix: ExpertMatrix) => parameter(expertStackName(layer, matrix));
+  return { gate_EDF: stack('gate'), up_EDF: stack('up'), down_EFD: stack('down') };
 }
 
 /**
- * The parameters of some experts of every MoE layer, stacked, in forward order:
- * `decoder/layers/<i>/experts/gate` [E, D, F], `…/up` [E, D, F] and `…/down` [E, F, D].
+ * The parameters of some experts of every MoE layer, in forward order.
  * @param experts which ones; default: all
  */
 export function expertParameters(model: ModelConfig, experts?: ExpertRange): readonly ParameterSpec[] {
-  const range = experts ?? { first: 0, end: moeOf(model).experts };
-  return moeLayers(model.decoder).flatMap((layer) =>
-    stackedExperts(model.decoder, range).map((spec) => ({
-      ...spec,
-      name: `decoder/layers/${layer}/${spec.name}`,
-    })),
+  const range = experts ?? { first: 0, end: requireMoe(model).experts };
+  return moeLayerIndices(model.decoder).flatMap((layer) =>
+    prefix(`decoder/${layerPath(layer)}`, expertStacks(model.decoder, range)),
   );
 }
 
-/** The stacked experts of one layer, below its own path. */
-export function stackedExperts(decoder: DecoderConfig, { first, end }: ExpertRange): readonly ParameterSpec[] {
+/** The stacks of one layer's experts, `gate` [E, D, F], `up` [E, D, F] and `down` [E, F, D], below the layer's path. */
+export function expertStacks(decoder: DecoderConfig, { first, end }: ExpertRange): readonly ParameterSpec[] {
   const { width, feedForwardWidth, depth } = decoder;
   const count = end - first;
   return [
-    weight('experts/gate', [count, width, feedForwardWidth]),
-    weight('experts/up', [count, width, feedForwardWidth]),
-    weight('experts/down', [count, feedForwardWidth, width], residualStddev(depth)),
+    weight(expertStackInLayer('gate'), [count, width, feedForwardWidth]),
+    weight(expertStackInLayer('up'), [count, width, feedForwardWidth]),
+    weight(expertStackInLayer('down'), [count, feedForwardWidth, width], residualStddev(depth)),
   ].map((spec) => ({ ...spec, firstExpert: first }));
 }

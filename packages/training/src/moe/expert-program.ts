@@ -1,12 +1,17 @@
 // Legend: E experts of this worker, C rows of each, D width, F feed-forward width.
 import type { RunConfig } from '@weft/config';
 import {
+  EXPERT_MATRICES,
   type ExpertRange,
   type ExpertWeights,
+  expertBackward,
   expertForward,
+  expertForwardWithActivations,
   expertParameters,
+  expertStackName,
+  expertWeightGradients,
   expertWeights,
-  moeLayers,
+  moeLayerIndices,
   moeShape,
 } from '@weft/model';
 import { type TaskParameter, taskParameter } from '@weft/tasks';
@@ -32,9 +37,6 @@ export interface ExpertExecutor {
   run(phase: ExpertPhase, inputs: PhaseInputs): Promise<Record<string, HostTensor>>;
 }
 
-/** The matrices of an expert; each has a gradient that is added up over the step. */
-const MATRICES = ['gate', 'up', 'down'] as const;
-
 /**
  * For every MoE layer l:
  * - `forward/l`: `rows` → `outputs`, and `gate`, `up` for the backward pass.
@@ -50,7 +52,7 @@ const MATRICES = ['gate', 'up', 'down'] as const;
  */
 export function expertProgram(config: RunConfig, experts: ExpertRange): ExpertProgram {
   const { model, microbatchSize } = config;
-  const layers = moeLayers(model.decoder);
+  const layers = moeLayerIndices(model.decoder);
   const parameters = expertParameters(model, experts).map(taskParameter);
   const { slots } = moeShape(model, microbatchSize);
   const rows = spec([experts.end - experts.first, slots, model.decoder.width]);
@@ -105,41 +107,31 @@ function weightsOf(context: PhaseContext, layer: number): ExpertWeights {
 }
 
 function forward(context: PhaseContext, layer: number): Record<string, tf.Tensor> {
-  const { gate_EDF, up_EDF, down_EFD } = weightsOf(context, layer);
-  const rows_ECD = context.input('rows');
-  const gate_ECF = tf.matMul(rows_ECD, gate_EDF);
-  const up_ECF = tf.matMul(rows_ECD, up_EDF);
-  const hidden_ECF = tf.mul(tf.mul(gate_ECF, tf.sigmoid(gate_ECF)), up_ECF);
-  return { outputs: tf.matMul(hidden_ECF, down_EFD), gate: gate_ECF, up: up_ECF };
+  const { outputs_ECD, gate_ECF, up_ECF } = expertForwardWithActivations(
+    weightsOf(context, layer),
+    context.input('rows'),
+  );
+  return { outputs: outputs_ECD, gate: gate_ECF, up: up_ECF };
 }
 
-/** With g = x·gate, u = x·up, s = sigmoid(g): h = g·s·u, dg = dh·u·s·(1 + g·(1 − s)), du = dh·g·s. */
 function backward(context: PhaseContext, layer: number): Record<string, tf.Tensor> {
-  const { gate_EDF, up_EDF, down_EFD } = weightsOf(context, layer);
-  const [gate_ECF, up_ECF] = [context.input('gate'), context.input('up')];
-  const sigmoid_ECF = tf.sigmoid(gate_ECF);
-  const silu_ECF = tf.mul(gate_ECF, sigmoid_ECF);
-  const dHidden_ECF = tf.matMul(context.input('outputGradients'), down_EFD, false, true);
-  const slope_ECF = tf.add(sigmoid_ECF, tf.mul(silu_ECF, tf.sub(1, sigmoid_ECF)));
-  const dGate_ECF = tf.mul(tf.mul(dHidden_ECF, up_ECF), slope_ECF);
-  const dUp_ECF = tf.mul(dHidden_ECF, silu_ECF);
-  return {
-    rowGradients: tf.add(tf.matMul(dGate_ECF, gate_EDF, false, true), tf.matMul(dUp_ECF, up_EDF, false, true)),
-    hidden: tf.mul(silu_ECF, up_ECF),
-    gateGradients: dGate_ECF,
-    upGradients: dUp_ECF,
-  };
+  const activations = { gate_ECF: context.input('gate'), up_ECF: context.input('up') };
+  const { dTokens_ECD, hidden_ECF, dGate_ECF, dUp_ECF } = expertBackward(
+    weightsOf(context, layer),
+    activations,
+    context.input('outputGradients'),
+  );
+  return { rowGradients: dTokens_ECD, hidden: hidden_ECF, gateGradients: dGate_ECF, upGradients: dUp_ECF };
 }
 
 function accumulate(context: PhaseContext, layer: number): Record<string, tf.Tensor> {
-  const rows_ECD = context.input('rows');
-  const gradients = {
-    gate: tf.matMul(rows_ECD, context.input('gateGradients'), true),
-    up: tf.matMul(rows_ECD, context.input('upGradients'), true),
-    down: tf.matMul(context.input('hidden'), context.input('outputGradients'), true),
-  };
-  for (const matrix of MATRICES) {
-    const name = gradientOf(`decoder/layers/${layer}/experts/${matrix}`);
+  const gradients = expertWeightGradients(context.input('rows'), context.input('outputGradients'), {
+    hidden_ECF: context.input('hidden'),
+    dGate_ECF: context.input('gateGradients'),
+    dUp_ECF: context.input('upGradients'),
+  });
+  for (const matrix of EXPERT_MATRICES) {
+    const name = gradientOf(expertStackName(layer, matrix));
     context.assign(name, tf.add(context.read(name), gradients[matrix]));
   }
   return {};

@@ -1,6 +1,6 @@
 import { inMemoryExchange } from '@weft/collectives';
 import { resolveRunConfig } from '@weft/config';
-import { moeLayers, moeShape } from '@weft/model';
+import { moeLayerIndices, moeShape } from '@weft/model';
 import { type Executor, javascriptExecutor } from '@weft/tensor';
 import { afterAll, beforeEach, expect, test } from 'vitest';
 import { CheckpointSaver, expertShare } from '../checkpoint-saver.js';
@@ -27,7 +27,7 @@ const config = resolveRunConfig({
 });
 const shape = exchangeShape(config, 1);
 const { slots } = moeShape(config.model, config.microbatchSize);
-const [layer = 0] = moeLayers(config.model.decoder);
+const [layer = 0] = moeLayerIndices(config.model.decoder);
 const program = expertProgram(config, shape.placement[0]!);
 const decided: ExpertDecision = { apply: true, gradNorm: 1, lossTokens: 5 };
 const plan: GenerationPlan = {

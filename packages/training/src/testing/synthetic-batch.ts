@@ -19,7 +19,7 @@ export function syntheticBatch(config: RunConfig, seed: number): Record<BatchFie
     targetIds_BT: ints(),
     segmentIds_BT: ints(),
     positions_BT: ints(),
-    imageRows_BT: ints(),
+    imageTokenIndex_BT: ints(),
   };
   const lossMask_BT = new Float32Array(B * T);
   const segmentLength = Math.floor(T / 2) - 2;
@@ -33,7 +33,7 @@ export function syntheticBatch(config: RunConfig, seed: number): Record<BatchFie
         batch.segmentIds_BT[at] = segment + 1;
         batch.positions_BT[at] = i;
         const image = b * data.imagesPerSequence + segment;
-        batch.imageRows_BT[at] = inImage ? image * connector.tokensPerImage + i + 1 : 0;
+        batch.imageTokenIndex_BT[at] = inImage ? image * connector.tokensPerImage + i + 1 : 0;
         lossMask_BT[at] = i + 1 >= connector.tokensPerImage && i + 1 < segmentLength ? 1 : 0;
       }
     }

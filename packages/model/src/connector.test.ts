@@ -2,10 +2,8 @@ import { tf } from '@weft/tensor';
 import { describe, expect, test } from 'vitest';
 import { expectBlockGradients } from '../test-support/expect-gradients.js';
 import { distance, lookup, numbers, randomParameters, randomTensor } from '../test-support/tensors.js';
-import { averagePool, averagePoolParameters } from './average-pool.js';
-import { cAbstractor, cAbstractorParameters } from './c-abstractor.js';
-import { regStage, regStageParameters } from './reg-stage.js';
-import { squeezeExcitation, squeezeExcitationParameters } from './squeeze-excitation.js';
+import { averagePool, averagePoolParameters, cAbstractor, cAbstractorParameters } from './connector.js';
+import { regStage, regStageParameters, squeezeExcitation, squeezeExcitationParameters } from './reg-stage.js';
 
 describe('averagePool', () => {
   test('is the mean of n×n patches, then a linear map', () => {

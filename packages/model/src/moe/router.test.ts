@@ -5,7 +5,7 @@ import { distance, lookup, numbers, randomParameters } from '../../test-support/
 import { tinyMoeModel, withMoe } from '../../test-support/tiny-model.js';
 import { lossParts } from '../loss.js';
 import { modelParameters } from '../model-parameters.js';
-import { jitterNoise, tokenKeys, withoutJitter } from './jitter.js';
+import { jitterNoise, tokenKeys, withoutJitter } from './router.js';
 
 const ids = Array.from({ length: 400 }, (_, i) => (i * i * 31 + 7) % 300_000);
 const keys = tokenKeys(tf.tensor2d([ids], undefined, 'int32'));

@@ -1,9 +1,17 @@
-import type { tf } from '@weft/tensor';
+import { WeftError } from '@weft/common';
+import { tf } from '@weft/tensor';
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
-import { expectGradients } from '../test-support/expect-gradients.js';
+import { describe, expect, test } from 'vitest';
+import { expectBlockGradients, expectGradients } from '../test-support/expect-gradients.js';
 import { distance, numbers, randomTensor } from '../test-support/tensors.js';
-import { poolGrid } from './pool-grid.js';
+import { poolGrid, silu, sizes, swiglu, swigluParameters, takeRows } from './ops.js';
+
+test('sizes gives as many dimensions as it is asked for, or says what it was given', () => {
+  expect(sizes(randomTensor('x', [2, 3]), 2)).toEqual([2, 3]);
+  expect(() => sizes(randomTensor('x', [2, 3]), 3)).toThrow(
+    new WeftError('internal', 'a tensor of rank 3 was expected, not one of shape [2, 3]'),
+  );
+});
 
 /** Adaptive average pooling, one cell at a time. */
 function reference(values: number[], gridSide: number, side: number, channels: number): number[] {
@@ -54,4 +62,43 @@ test('any grid pools to any smaller one as the loop does', () => {
 
 test('pooling has the gradient of its definition', () => {
   expectGradients((x) => poolGrid(x as tf.Tensor, 2), { x: randomTensor('x', [2, 9, 3]) });
+});
+
+test('silu is x·sigmoid(x)', () => {
+  const x = randomTensor('x', [9], 3);
+  const expected = numbers(x).map((value) => value / (1 + Math.exp(-value)));
+  expect(distance(numbers(silu(x)), expected)).toBeLessThan(1e-6);
+});
+
+test('swiglu has the gradient of its definition', () => {
+  expectBlockGradients(swiglu, randomTensor('x', [3, 4]), swigluParameters(4, 6, 0.02));
+});
+
+const rows = (...values: number[]) => tf.tensor1d(values, 'int32');
+
+describe('takeRows', () => {
+  test('takes rows by number, and zeros for a negative one', () => {
+    const table = tf.tensor2d([
+      [1, 2],
+      [3, 4],
+      [5, 6],
+    ]);
+    expect(takeRows(table, rows(2, -1, 0, 2)).arraySync()).toEqual([
+      [5, 6],
+      [0, 0],
+      [1, 2],
+      [5, 6],
+    ]);
+  });
+
+  test('sums the gradients of a row taken twice and gives none to a row not taken', () => {
+    const gradient = tf.grad((table) =>
+      tf.sum(tf.mul(takeRows(table, rows(2, -1, 0, 2)), tf.tensor2d([[1], [10], [100], [1000]]))),
+    );
+    expect(gradient(tf.zeros([3, 2])).arraySync()).toEqual([
+      [100, 100],
+      [0, 0],
+      [1001, 1001],
+    ]);
+  });
 });

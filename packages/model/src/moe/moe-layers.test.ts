@@ -4,7 +4,7 @@ import { tf } from '@weft/tensor';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
-  choose,
+  assign,
   type Matrix,
   type ReferenceLayer,
   type ReferenceSetting,
@@ -13,8 +13,8 @@ import {
 import { distance, numbers } from '../../test-support/tensors.js';
 import { tinyModel } from '../../test-support/tiny-model.js';
 import { expertForward } from './experts.js';
-import { decodeMoeSignals } from './moe-signals.js';
-import { SparseLayers } from './sparse-layers.js';
+import { MoeLayers } from './moe-layers.js';
+import { decodeMoeStats } from './moe-stats.js';
 
 interface Case extends ReferenceSetting {
   readonly seed: number;
@@ -22,7 +22,7 @@ interface Case extends ReferenceSetting {
   readonly experts: number;
   readonly width: number;
   readonly hidden: number;
-  /** Whether x and router are small whole numbers, so that tokens are often torn between experts. */
+  /** Whether x and router are small whole numbers, so that tokens are often tied between experts. */
   readonly hasTies: boolean;
 }
 
@@ -90,36 +90,34 @@ function outputWeights({ seed, live, width }: Case): number[] {
   return Array.from({ length: live.length * width }, () => Math.fround(random.normal()));
 }
 
-/** The layer of the model: output, objective, gradients by x, router, gate, up and down, and signals. */
+/** The layer of the model: output, objective, gradients by x, router, gate, up and down, and stats. */
 function modelLayer(one: Case, layer: ReferenceLayer) {
   const model = modelOf(one);
   const mask = (values: readonly boolean[]) => tf.tensor2d([values.map(Number)]);
   const weights_RD = tf.tensor2d(outputWeights(one), [one.live.length, one.width]);
-  let sparse: SparseLayers | undefined;
+  let moe: MoeLayers | undefined;
   const run = (x: tf.Tensor, router: tf.Tensor, gate_EDF: tf.Tensor, up_EDF: tf.Tensor, down_EFD: tf.Tensor) => {
     const segmentIds_BT = tf.cast(mask(one.live), 'int32');
     const batch = { tokenIds_BT: segmentIds_BT, segmentIds_BT, lossMask_BT: mask(one.isTarget) };
-    sparse = new SparseLayers(model, batch, (_, tokens_ECD) =>
-      expertForward({ gate_EDF, up_EDF, down_EFD }, tokens_ECD),
-    );
-    return sparse.feedForward(0, x, router);
+    moe = new MoeLayers(model, batch, (_, tokens_ECD) => expertForward({ gate_EDF, up_EDF, down_EFD }, tokens_ECD));
+    return moe.feedForward(0, x, router);
   };
   const inputs = tensorsOf(layer) as [tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor];
   const out = numbers(run(...inputs));
-  const signals = decodeMoeSignals(model, numbers(sparse!.signals()), one.isTarget.filter(Boolean).length);
+  const stats = decodeMoeStats(model, numbers(moe!.stats()), one.isTarget.filter(Boolean).length);
   const { value, grads } = tf.valueAndGrads((...given: tf.Tensor[]) => {
     const y_RD = run(...(given as typeof inputs));
-    return tf.add(tf.sum(tf.mul(y_RD, weights_RD)), sparse!.auxiliaryLoss()) as tf.Scalar;
+    return tf.add(tf.sum(tf.mul(y_RD, weights_RD)), moe!.auxiliaryLoss()) as tf.Scalar;
   })(inputs);
-  return { out, signals: signals[0]!, objective: numbers(value)[0]!, gradients: grads.map(numbers) };
+  return { out, stats: stats[0]!, objective: numbers(value)[0]!, gradients: grads.map(numbers) };
 }
 
-/** The same from the definition; the gradients are differences in double precision, with the choices held fixed. */
+/** The same from the definition; the gradients are differences in double precision, with the assignments kept fixed. */
 function definition(one: Case, layer: ReferenceLayer) {
-  const choices = choose(layer, one);
+  const assignments = assign(layer, one);
   const weights = outputWeights(one);
   const objective = (at: ReferenceLayer) => {
-    const { out, loadBalance, zLoss } = referenceLayer(at, one, choices);
+    const { out, loadBalance, zLoss } = referenceLayer(at, one, assignments);
     const weighed = out.flat().reduce((sum, value, i) => sum + value * weights[i]!, 0);
     return weighed + LOAD_BALANCE_WEIGHT * loadBalance + Z_WEIGHT * zLoss;
   };
@@ -135,7 +133,7 @@ function definition(one: Case, layer: ReferenceLayer) {
     each(layer.router, (router) => ({ ...layer, router })),
     ...(['gate', 'up', 'down'] as const).map(ofExperts),
   ];
-  return { ...referenceLayer(layer, one, choices), objective: objective(layer), gradients };
+  return { ...referenceLayer(layer, one, assignments), objective: objective(layer), gradients };
 }
 
 function changed(matrix: Matrix, row: number, column: number, by: number): Matrix {
@@ -148,8 +146,8 @@ function expectEqual(one: Case): void {
   const near = (what: string, given: readonly number[], wanted: readonly number[], tolerance = 1e-4) =>
     expect(distance(given, wanted) / Math.max(1, ...wanted.map(Math.abs)), what).toBeLessThan(tolerance);
 
-  expect(actual.signals.routed).toEqual(expected.routed);
-  expect(actual.signals.dropped).toEqual(expected.dropped);
+  expect(actual.stats.routed).toEqual(expected.routed);
+  expect(actual.stats.dropped).toEqual(expected.dropped);
   near('output', actual.out, expected.out.flat());
   near('objective', [actual.objective], [expected.objective]);
   ['x', 'router', 'gate', 'up', 'down'].forEach((name, i) => {
@@ -158,14 +156,14 @@ function expectEqual(one: Case): void {
 
   const tokens = one.live.filter(Boolean).length;
   const targets = one.isTarget.filter(Boolean).length;
-  expect(actual.signals.tokens).toBe(tokens);
-  const { routerEntropy, loadBalanceLoss, routerZLoss } = actual.signals;
+  expect(actual.stats.tokens).toBe(tokens);
+  const { routerEntropy, loadBalanceLoss, routerZLoss } = actual.stats;
   near('entropy', [routerEntropy], [tokens === 0 ? 0 : expected.entropy / tokens]);
   near('load balance', [loadBalanceLoss], [targets === 0 ? 0 : expected.loadBalance / targets]);
   near('z-loss', [routerZLoss], [targets === 0 ? 0 : expected.zLoss / targets]);
 }
 
-describe('a MoE layer', () => {
+describe('an MoE layer', () => {
   it('equals its definition in outputs, gradients, drops and losses, for random shapes, capacities and ties', () => {
     fc.assert(fc.property(cases, expectEqual), { numRuns: 40 });
   });

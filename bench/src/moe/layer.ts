@@ -122,10 +122,10 @@ export function layerProgram(size: LayerSize): Program {
           const batch = { tokenIds_BT: ids_BT, segmentIds_BT: ids_BT, lossMask_BT };
           const layer = (...[x_RD, router_DE, gate_EDF, up_EDF, down_EFD]: tf.Tensor[]) => {
             const weights = { gate_EDF, up_EDF, down_EFD } as ExpertWeights;
-            const sparse = new MoeLayers(model, batch, (_, tokens_ECD) => expertForward(weights, tokens_ECD));
-            const output_RD = sparse.feedForward(0, x_RD as tf.Tensor, router_DE as tf.Tensor);
+            const moe = new MoeLayers(model, batch, (_, tokens_ECD) => expertForward(weights, tokens_ECD));
+            const output_RD = moe.feedForward(0, x_RD as tf.Tensor, router_DE as tf.Tensor);
             assign('output', tf.keep(output_RD));
-            return tf.add(tf.sum(tf.mul(output_RD, read('direction'))), sparse.auxiliaryLoss()) as tf.Scalar;
+            return tf.add(tf.sum(tf.mul(output_RD, read('direction'))), moe.auxiliaryLoss()) as tf.Scalar;
           };
           const { value, grads } = tf.valueAndGrads(layer)(DIFFERENTIATED.map((name) => read(name)));
           DIFFERENTIATED.forEach((name, i) => {

@@ -36,8 +36,8 @@ export function taskParameter(spec: ParameterSpec): TaskParameter {
   const { name, shape, weightDecay, firstExpert } = spec;
   const maySeed = isRouter(name);
   const stored = storedTensors(name, shape, firstExpert).map((part) => {
-    const twin = denseParameterName(part.name);
-    return { ...part, initialSources: twin === undefined ? [part.name] : [part.name, twin], maySeed };
+    const dense = denseParameterName(part.name);
+    return { ...part, initialSources: dense === undefined ? [part.name] : [part.name, dense], maySeed };
   });
   return { name, shape, weightDecay, stored, initialValue: (seed) => initialValue(spec, seed) };
 }

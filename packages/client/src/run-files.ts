@@ -18,7 +18,7 @@ export interface UnreadableRun {
 }
 
 /** The ids of all runs of a home, in the order they were launched. */
-export async function runIdsOf(home: string): Promise<string[]> {
+export async function listRunIds(home: string): Promise<string[]> {
   const entries = await readdir(new Home(home).runsDirectory, { withFileTypes: true }).catch(absent([]));
   const runIds = entries.filter((entry) => entry.isDirectory() && isRunId(entry.name)).map(({ name }) => name);
   const launched = await Promise.all(
@@ -83,7 +83,7 @@ export async function readRuns(
 ): Promise<{ runs: RunView[]; unreadable: UnreadableRun[] }> {
   const runs: RunView[] = [];
   const unreadable: UnreadableRun[] = [];
-  for (const runId of await runIdsOf(home)) {
+  for (const runId of await listRunIds(home)) {
     try {
       runs.push(await readRun(home, runId, read));
     } catch (thrown) {

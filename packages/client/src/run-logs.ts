@@ -31,7 +31,7 @@ export async function withLogs<T>(
 }
 
 /** The records of a run from wherever they can be had: the coordinator that knows it, else as `withLogs`. */
-export async function recordsOf(
+export async function loadRunRecords(
   context: ClusterLocation,
   runId: string,
   client: RunsClient | undefined,

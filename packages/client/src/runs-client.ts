@@ -5,7 +5,7 @@ import { type ClusterSummary, RunsService } from '@weft/proto';
 import { type Channel, channel } from '@weft/rpc';
 
 /** A coordinator that does not answer so soon is taken for absent. */
-const GREETING_MS = 3000;
+const CONNECT_TIMEOUT_MS = 3000;
 
 /** What a coordinator reports of a run that is watched. */
 export type RunUpdate =
@@ -26,7 +26,7 @@ export class RunsClient {
   static async connect(address: string): Promise<RunsClient> {
     const open = await channel(address);
     try {
-      await open.unary(RunsService.cluster, {}, { deadlineMs: GREETING_MS });
+      await open.unary(RunsService.cluster, {}, { deadlineMs: CONNECT_TIMEOUT_MS });
       return new RunsClient(open);
     } catch (thrown) {
       open.close();

@@ -4,4 +4,4 @@ export { driveSweep, readRuns, type SweepPort, type SweepResult } from './sweep-
 export { writeSweepFiles } from './sweep-files.js';
 export { type PlannedRun, planSweep, type SweepPlan, type SweepPoint } from './sweep-plan.js';
 export { parseSweepRecord, type RecordedRun, recordedRuns, type SweepRecord, sweepRecord } from './sweep-record.js';
-export { isSettled, type SweepRun, sweepRun, sweepRunFacts } from './sweep-run.js';
+export { isSettled, type SweepRun, sweepRun, sweepRunJson } from './sweep-run.js';

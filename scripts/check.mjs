@@ -3,5 +3,5 @@ import { requireNode } from './lib/require-node.mjs';
 
 requireNode();
 void Promise.all([import('./lib/stage.mjs'), import('./checks/index.mjs')]).then(([{ runScript }, { runChecks }]) =>
-  runScript(async () => ((await runChecks()).failed === 0 ? 0 : 1)),
+  runScript(async () => ((await runChecks({ all: process.argv.includes('--all') })).failed === 0 ? 0 : 1)),
 );

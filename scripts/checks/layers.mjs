@@ -9,9 +9,10 @@ import { importsOf } from './imports.mjs';
 /** From the lowest up. Packages of one layer do not import each other. */
 export const LAYERS = [
   ['common', 'proto', 'tensorflow-setup'],
-  ['contracts', 'topology', 'files', 'mixture', 'tensor'],
-  ['config', 'rpc', 'store', 'telemetry'],
-  ['model', 'backend-tensorflow', 'scaling', 'recipes', 'collectives', 'coordination', 'checkpoint', 'data'],
+  ['contracts', 'topology', 'files', 'tensor'],
+  ['mixture', 'rpc', 'store', 'telemetry', 'backend-tensorflow'],
+  ['config'],
+  ['model', 'scaling', 'recipes', 'collectives', 'coordination', 'checkpoint', 'data'],
   ['tasks', 'client', 'sweeps', 'demo-data'],
   ['evaluation', 'launch', 'simulation'],
   ['training'],

@@ -1,3 +1,4 @@
+import { constants, createServer as createHttp2Server } from 'node:http2';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { ERROR_CODES, parseAddress, WeftError } from '@weft/common';
 import {
@@ -165,6 +166,21 @@ describe('a unary call', () => {
       code: 'unavailable',
       message: `no connection to 127.0.0.1:${port} (connect ECONNREFUSED 127.0.0.1:${port})`,
       cure: 'check the address, that the process there runs, and that both sides use TLS or neither does',
+    });
+  });
+
+  it('takes a stream that was reset below gRPC for a broken connection, not for a bug', async () => {
+    const server = createHttp2Server();
+    server.on('stream', (stream) => {
+      stream.on('error', () => {});
+      stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    cleanUps.push(() => server.close());
+    const client = await open(`127.0.0.1:${(server.address() as { port: number }).port}`);
+    await expect(client.unary(RunsService.list, {})).rejects.toMatchObject({
+      code: 'unavailable',
+      message: expect.stringMatching(/^the connection to .* broke \(.*RST_STREAM/),
     });
   });
 

@@ -43,7 +43,7 @@ export class SweepRequests {
 
   /**
    * The parent and its children are in the queue, all or none; then each child gets its log. A coordinator that dies in
-   * between is succeeded by one that finds jobs without a log, and goes on with `launchMissing`.
+   * between is succeeded by one that finds jobs without a log, and goes on with `recoverSweeps`.
    *
    * @throws `invalid_argument` for a configuration that cannot be, or no child.
    */

@@ -35,7 +35,7 @@ export interface QueueView {
 
 export type Destination = NonNullable<MoveInQueueRequest['to']>;
 
-/** The Queue service in the words of this room. Every failed call is a WeftError. */
+/** The Queue service. Every failed call is a WeftError. */
 export class QueueClient {
   readonly #channel: Channel;
 

@@ -14,7 +14,7 @@ export type RunUpdate =
   /** Something about the cluster that a watcher should know. */
   | { readonly kind: 'notice'; readonly sentence: string };
 
-/** The Runs service in the words of this room. Every failed call is a WeftError. */
+/** The Runs service. Every failed call is a WeftError. */
 export class RunsClient {
   readonly #channel: Channel;
 

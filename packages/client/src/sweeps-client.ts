@@ -17,7 +17,7 @@ export interface SweepView {
   readonly children: readonly RunView[];
 }
 
-/** The Sweeps service in the words of this room. Every failed call is a WeftError. */
+/** The Sweeps service. Every failed call is a WeftError. */
 export class SweepsClient {
   readonly #channel: Channel;
 

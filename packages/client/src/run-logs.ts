@@ -10,7 +10,7 @@ export type ReadLog = (runId: string) => AsyncIterable<{ readonly record: unknow
 
 export const eventsFile = (home: string, runId: string) => new Home(home).eventsFile(runId);
 
-export function logsInFiles(home: string): ReadLog {
+function logsInFiles(home: string): ReadLog {
   return (runId) => readLogFile(eventsFile(home, runId));
 }
 

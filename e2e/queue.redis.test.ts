@@ -70,7 +70,7 @@ describe.concurrent('coordinators on one Redis', () => {
     await cluster.ready(1);
     const runId = await cluster.launch(...settings);
     const second = cluster.coordinator();
-    await second.prints('this one stands by to take over');
+    await second.prints('this process stands by to take over');
     expect(cluster.coordinatorProcessId).toBe(first.process.pid);
     await cluster.home.untilStep(runId, 30);
     first.process.kill('SIGSTOP');

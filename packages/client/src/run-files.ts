@@ -1,6 +1,6 @@
 import { open, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isRunId, WeftError } from '@weft/common';
+import { isRunId, systemErrorCode, WeftError } from '@weft/common';
 import { hasEnded, type MetricsRow, parseMetricsRow, type RunView } from '@weft/contracts';
 import { parseRunRecord, type RunState, replay } from '@weft/coordination';
 import { Home } from '@weft/files';
@@ -111,7 +111,7 @@ export async function readMetrics(directory: string, { onlyTail }: { onlyTail: b
 
 const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
 
-const isAbsent = (thrown: unknown) => thrown instanceof Error && 'code' in thrown && thrown.code === 'ENOENT';
+const isAbsent = (thrown: unknown) => systemErrorCode(thrown) === 'ENOENT';
 
 /** For `catch`: a file that is not there is `value`; any other failure stays one. */
 function absent<T>(value: T): (thrown: unknown) => T {

@@ -87,7 +87,7 @@ describe('an expert worker that stands still before the first checkpoint', () =>
     expect(said.code, said.stderr).toBe(0);
     expect(lossDifference(home.metrics(id), local)).toBeLessThan(1e-5);
     const reason = (of: string) => kinds(id).find(({ kind }) => kind === of)?.reason;
-    expect(reason('requeued')).toMatch(/it lost experts \(expert worker \d .* it gave no sign of life for 10 s/);
+    expect(reason('requeued')).toMatch(/it lost experts \(expert worker \d .* it sent no heartbeat for 10 s/);
     expect(reason('resumed')).toBe('it starts again from step 0, for want of a checkpoint');
   });
 });

@@ -51,6 +51,12 @@ def serve(engine, step):
     first_loss = step()
     seconds = time.time() - SPEC["startedAtMs"] / 1000
     send({"engine": engine, "firstLoss": first_loss, "secondsToFirstStep": seconds})
+    answer_rounds(step)
+    send({"peakBytes": peak_bytes()})
+
+
+def answer_rounds(step):
+    """Takes as many timed steps as each line asks for, until a line asks for none. `step()` returns the loss."""
     for line in sys.stdin:
         round = json.loads(line)
         if "steps" not in round:
@@ -62,7 +68,6 @@ def serve(engine, step):
             losses.append(step())
             step_seconds.append(time.perf_counter() - start)
         send({"stepSeconds": step_seconds, "losses": losses, "cpuSeconds": cpu_seconds() - cpu_before})
-    send({"peakBytes": peak_bytes()})
 
 
 def exchange_addresses():

@@ -7,14 +7,12 @@ latter under torch.compile.
 Legend: R tokens, D width, E experts, C slots of an expert, F feed-forward width, 2 choices of every token.
 """
 
-import json
 import os
 import sys
-import time
 
 import torch
 import torch.nn.functional as F
-from candidate import SPEC, cpu_seconds, read_tensors, send
+from candidate import SPEC, answer_rounds, read_tensors, send
 from torch import nn
 
 GATE_EPSILON = 1e-9
@@ -145,17 +143,7 @@ def main():
             "results": {name: fingerprint(tensor) for name, tensor in results.items()},
         }
     )
-    for line in sys.stdin:
-        round = json.loads(line)
-        if "steps" not in round:
-            break
-        step_seconds, losses = [], []
-        cpu_before = cpu_seconds()
-        for _ in range(round["steps"]):
-            start = time.perf_counter()
-            losses.append(step())
-            step_seconds.append(time.perf_counter() - start)
-        send({"stepSeconds": step_seconds, "losses": losses, "cpuSeconds": cpu_seconds() - cpu_before})
+    answer_rounds(step)
     # Threads of the inductor's compiler would hold the process back.
     sys.stdout.flush()
     os._exit(0)

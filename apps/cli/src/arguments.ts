@@ -1,7 +1,7 @@
-import { SOURCES, type Source } from '@weft/common';
-import { InvalidArgumentError } from 'commander';
+import { SOURCES, type Source, UsageError } from '@weft/common';
+import { type Command, InvalidArgumentError } from 'commander';
 
-/** Parsers of single arguments; commander shows their sentences with the name of the option. */
+// Parsers of single arguments. commander prints their sentences with the name of the option.
 
 /** A whole number of at least one. */
 export function positiveInteger(text: string): number {
@@ -16,6 +16,13 @@ export function wholeNumber(text: string): number {
   const value = Number(text);
   if (!/^\d+$/.test(text) || !Number.isSafeInteger(value))
     throw new InvalidArgumentError('It must be a whole number of at least 0.');
+  return value;
+}
+
+/** A whole number, negative ones too. */
+export function integer(text: string): number {
+  const value = Number(text);
+  if (!/^-?\d+$/.test(text) || !Number.isSafeInteger(value)) throw new InvalidArgumentError('It must be an integer.');
   return value;
 }
 
@@ -45,4 +52,71 @@ export function sequenceName(text: string): SequenceName {
 /** Appends, so that `--set a=1 --set b=2` and `--set a=1 b=2` mean the same. */
 export function collect(text: string, earlier: readonly string[] | undefined): string[] {
   return [...(earlier ?? []), text];
+}
+
+const QUANTITY_UNITS: Readonly<Record<string, number>> = { '': 1, k: 1e3, M: 1e6, B: 1e9, T: 1e12 };
+
+/** A number of parameters or tokens as people write it: 30e9, 30B, 302M, 1200000000. */
+export function quantity(text: string): number {
+  const [, digits = '', unit = ''] = text.match(/^([\d.]+(?:e[+-]?\d+)?)\s*([kMBT]?)$/) ?? [];
+  const value = Number(digits) * (QUANTITY_UNITS[unit] ?? Number.NaN);
+  if (digits === '' || !(Number.isFinite(value) && value > 0))
+    throw new InvalidArgumentError('It must be a number above 0, such as 30e9, 30B or 302M.');
+  return value;
+}
+
+/** Appends, so that `--predict 1B 7B` and `--predict 1B --predict 7B` mean the same. */
+export function quantities(text: string, earlier: readonly number[] | undefined): number[] {
+  return [...(earlier ?? []), quantity(text)];
+}
+
+/** A probability such as 0.95. */
+export function level(text: string): number {
+  const value = Number(text);
+  if (text === '' || !(value > 0 && value < 1)) throw new InvalidArgumentError('It must lie between 0 and 1.');
+  return value;
+}
+
+const TIME_UNITS_MS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** `+90m`, or a time as `Date` reads it → ISO 8601 in UTC. */
+function time(text: string): string {
+  const [, amount, unit = ''] = text.match(/^\+(\d+(?:\.\d+)?)([smhd])$/) ?? [];
+  const timeMs = amount === undefined ? Date.parse(text) : Date.now() + Number(amount) * (TIME_UNITS_MS[unit] ?? 0);
+  if (Number.isNaN(timeMs)) throw new InvalidArgumentError('It must be a time, such as +90m or 2026-11-24T01:00:00Z.');
+  return new Date(timeMs).toISOString();
+}
+
+/** How a launch queues: short for settings of `queue`. */
+export interface QueueOptions {
+  readonly priority?: number;
+  readonly attempts?: number;
+  readonly notBefore?: string;
+}
+
+export function addQueueOptions(command: Command): Command {
+  return command
+    .option('--priority <N>', 'short for --set queue.priority=N; higher starts first', integer)
+    .option('--attempts <N>', 'short for --set queue.maxAttempts=N: how often it is tried when it fails', integer)
+    .option('--not-before <time>', 'short for --set queue.notBefore=…, such as +2h or 2026-11-24T01:00:00Z', time);
+}
+
+/** The settings that the short options stand for. */
+export function queueSettings({ priority, attempts, notBefore }: QueueOptions): string[] {
+  return [
+    ...(priority === undefined ? [] : [`queue.priority=${priority}`]),
+    ...(attempts === undefined ? [] : [`queue.maxAttempts=${attempts}`]),
+    ...(notBefore === undefined ? [] : [`queue.notBefore=${notBefore}`]),
+  ];
+}
+
+/**
+ * Refuses `--local` together with `--coordinator`. A coordinator from the environment is only a default and does not
+ * conflict.
+ *
+ * @throws UsageError
+ */
+export function rejectConflicting({ local, coordinator }: { local?: number | true; coordinator?: string }): void {
+  if (local !== undefined && coordinator !== undefined)
+    throw new UsageError('--local starts a coordinator of its own, so --coordinator cannot be given with it');
 }

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { WEFT_SCRIPT } from './weft-script.js';
+import { WEFT_SCRIPT } from './local-processes.js';
 
 function weft(...words: string[]) {
   const { status, stderr } = spawnSync(process.execPath, [WEFT_SCRIPT, ...words], { encoding: 'utf8' });

@@ -1,7 +1,7 @@
 import { Home } from '@weft/files';
 import type { Terminal } from './terminal.js';
 
-/** Options every command understands, as commander collects them. */
+/** Options that every command has, as commander collects them. */
 export interface CommonOptions {
   readonly home?: string;
   readonly coordinator?: string;
@@ -9,20 +9,27 @@ export interface CommonOptions {
   readonly redis?: string;
 }
 
-/** What every command is given. */
+/** What every command gets. */
 export interface CommandContext {
   readonly terminal: Terminal;
   /** Absolute. */
   readonly home: string;
-  /** The coordinator the person named, by `--coordinator` or `$WEFT_COORDINATOR`; otherwise the one of this home. */
+  /** `host:port` from `--coordinator` or `$WEFT_COORDINATOR`; undefined: the coordinator of the home. */
   readonly coordinator: string | undefined;
   readonly json: boolean;
-  /** Where logs and queue of a coordinator that we start are kept; undefined: in files of the home. */
+  /** Where a coordinator that we start keeps logs and queue; undefined: in files of the home. */
   readonly redisUrl: string | undefined;
   readonly keyPrefix: string | undefined;
 }
 
-export function contextOf(options: CommonOptions, terminal: Terminal): CommandContext {
+/** Runs a command: gives it its context and keeps its exit code. */
+export type RunCommand = (
+  options: CommonOptions,
+  command: (context: CommandContext) => Promise<number>,
+) => Promise<void>;
+
+/** Options win over environment variables. */
+export function createContext(options: CommonOptions, terminal: Terminal): CommandContext {
   return {
     terminal,
     home: new Home(options.home, terminal.env).directory,

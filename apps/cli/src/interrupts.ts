@@ -2,17 +2,17 @@ import { EXIT } from './report-error.js';
 
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
 
-/** Two signals closer than this are one key press that arrived twice, as npm and npx make of it. */
+/** npm and npx pass on the Ctrl-C that the terminal sent too: two signals closer than this are one key press. */
 const SAME_PRESS_MS = 250;
 
 /**
- * Ctrl-C, or a polite `kill`, while a command works: the first asks it to come to an end, the second does not wait.
- * Made at the beginning of a command, so that there is no moment in which a signal would simply kill it.
+ * Handles SIGINT and SIGTERM while a command works: the first asks it to end, the second ends it at once. Created at
+ * the beginning of a command, so that no signal kills it before.
  */
 export class Interrupts {
   readonly #first = new AbortController();
   #firstAtMs = 0;
-  #beforeLeaving: () => void = () => {};
+  #beforeExit: () => void = () => {};
 
   constructor() {
     for (const signal of SIGNALS) process.on(signal, this.#handle);
@@ -23,9 +23,9 @@ export class Interrupts {
     return this.#first.signal;
   }
 
-  /** What is done at the second one, right before the process leaves. */
-  beforeLeaving(action: () => void): void {
-    this.#beforeLeaving = action;
+  /** Sets what is done at the second one, right before the process exits. */
+  beforeExit(action: () => void): void {
+    this.#beforeExit = action;
   }
 
   close(): void {
@@ -37,7 +37,7 @@ export class Interrupts {
       this.#firstAtMs = performance.now();
       this.#first.abort();
     } else if (performance.now() - this.#firstAtMs > SAME_PRESS_MS) {
-      this.#beforeLeaving();
+      this.#beforeExit();
       process.exit(EXIT.stopped);
     }
   };

@@ -55,5 +55,5 @@ it('commands that only read files or ask a coordinator never load TensorFlow or 
 
 it('the search finds what it is meant to find', () => {
   expect(packagesOf('apps/cli/src/commands/dry-run.ts')).toContain('@tensorflow/tfjs');
-  expect(packagesOf('apps/cli/src/commands/data-index.ts')).toContain('sharp');
+  expect(packagesOf('apps/cli/src/commands/data.ts')).toContain('sharp');
 });

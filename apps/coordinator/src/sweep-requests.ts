@@ -43,7 +43,7 @@ export class SweepRequests {
 
   /**
    * The parent and its children are in the queue, all or none; then each child gets its log. A coordinator that dies in
-   * between is succeeded by one that finds jobs without a log, and goes on with `launchMissing`.
+   * between is succeeded by one that finds jobs without a log, and goes on with `recoverSweeps`.
    *
    * @throws `invalid_argument` for a configuration that cannot be, or no child.
    */
@@ -62,7 +62,7 @@ export class SweepRequests {
   async #launch(sweepId: string, request: LaunchSweepRequest): Promise<SweepSummary> {
     const { jobs, queue } = this.#options;
     if ((await this.#find(sweepId)) !== undefined) return this.get({ sweepId });
-    const configs = childrenOf(request);
+    const configs = parseChildren(request);
     const parent: NewJob = {
       id: sweepJobId(sweepId),
       kind: 'sweep',
@@ -140,8 +140,8 @@ export class SweepRequests {
     const isReady = ended.length === job.children.length;
     return {
       sweepId: jobOwner(job.id),
-      state: stateOf(job, isReady),
-      sweepJson: JSON.stringify(sweepOf(job.data)),
+      state: sweepState(job, isReady),
+      sweepJson: JSON.stringify(storedSweep(job.data)),
       resultJson: job.result === null ? '' : JSON.stringify(job.result),
       children: [],
       createdAtMs: job.addedAtMs,
@@ -151,17 +151,17 @@ export class SweepRequests {
   }
 }
 
-function stateOf({ state }: Job, isReady: boolean): SweepState {
+function sweepState({ state }: Job, isReady: boolean): SweepState {
   if (state === 'completed') return SweepState.SWEEP_STATE_FINISHED;
   if (state === 'cancelled' || state === 'failed') return SweepState.SWEEP_STATE_CANCELLED;
   return isReady ? SweepState.SWEEP_STATE_READY : SweepState.SWEEP_STATE_RUNNING;
 }
 
-function sweepOf(data: unknown): unknown {
+function storedSweep(data: unknown): unknown {
   return typeof data === 'object' && data !== null && 'sweep' in data ? data.sweep : null;
 }
 
-function childrenOf({ childrenConfigJson }: LaunchSweepRequest): readonly RunConfig[] {
+function parseChildren({ childrenConfigJson }: LaunchSweepRequest): readonly RunConfig[] {
   const count = childrenConfigJson.length;
   if (count === 0 || count > MOST_CHILDREN)
     throw new WeftError('invalid_argument', `a sweep must have 1 to ${MOST_CHILDREN} runs, not ${count}`);

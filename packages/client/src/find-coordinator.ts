@@ -16,7 +16,7 @@ export interface ClusterLocation {
 export interface FoundCoordinator {
   readonly client: RunsClient;
   /** Whether it was found through the home of this machine, so that it sees the same files as we do. */
-  readonly sharesFiles: boolean;
+  readonly sharesFilesystem: boolean;
 }
 
 /**
@@ -25,12 +25,12 @@ export interface FoundCoordinator {
  * @throws `unavailable` when a named one does not answer.
  */
 export async function findCoordinator({ coordinator, home }: ClusterLocation): Promise<FoundCoordinator | undefined> {
-  if (coordinator !== undefined) return { client: await named(coordinator), sharesFiles: false };
+  if (coordinator !== undefined) return { client: await connectTo(coordinator), sharesFilesystem: false };
   const file = await readCoordinatorFile(new Home(home));
   if (file === undefined) return undefined;
   // The file of a coordinator that was killed stays behind; nobody answers then.
   const client = await RunsClient.connect(file.address).catch(() => undefined);
-  return client === undefined ? undefined : { client, sharesFiles: true };
+  return client === undefined ? undefined : { client, sharesFilesystem: true };
 }
 
 /** As `findCoordinator`; without one, an error that says how to get one. */
@@ -46,7 +46,7 @@ export function noCoordinator({ home }: ClusterLocation, localCure: string): Wef
   });
 }
 
-async function named(address: string): Promise<RunsClient> {
+async function connectTo(address: string): Promise<RunsClient> {
   try {
     return await RunsClient.connect(address);
   } catch (cause) {

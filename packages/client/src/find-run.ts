@@ -1,7 +1,7 @@
 import { didYouMean, WeftError } from '@weft/common';
 import type { RunView } from '@weft/contracts';
 import { type ClusterLocation, findCoordinator } from './find-coordinator.js';
-import { readRun, readRuns, runIdsOf, type UnreadableRun } from './run-files.js';
+import { listRunIds, readRun, readRuns, type UnreadableRun } from './run-files.js';
 import { withLogs } from './run-logs.js';
 import type { RunsClient } from './runs-client.js';
 
@@ -19,7 +19,7 @@ export async function withRun<T>(
 ): Promise<T> {
   const found = await findCoordinator(context);
   if (found === undefined) {
-    const runId = chooseRun(text, await runIdsOf(context.home));
+    const runId = chooseRun(text, await listRunIds(context.home));
     const run = await withLogs(context, (read) => readRun(context.home, runId, read));
     return use({ run, client: undefined });
   }

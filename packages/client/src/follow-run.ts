@@ -4,7 +4,7 @@ import { RunProgress } from './run-progress.js';
 import type { RunsClient, RunUpdate } from './runs-client.js';
 
 /** A coordinator that restarts replays its log and is back long before this. */
-const PATIENCE_MS = 60_000;
+const RECONNECT_TIMEOUT_MS = 60_000;
 const RETRY_MS = 250;
 /** Steps of the past that are asked for, to draw the loss and average the speed. */
 const HISTORY_STEPS = 5000;
@@ -43,7 +43,7 @@ export async function followRun({ client, runId, observer, signal }: FollowOptio
       for await (const news of client.watch(runId, afterStep, signal)) {
         if (lostAtMs !== undefined) observer.event('The coordinator is back.');
         lostAtMs = undefined;
-        take(news, progress, observer, past);
+        applyUpdate(news, progress, observer, past);
         afterStep = progress.metrics.at(-1)?.step ?? afterStep;
       }
       if (hasEnded(progress.run) || signal.aborted) break;
@@ -53,7 +53,8 @@ export async function followRun({ client, runId, observer, signal }: FollowOptio
       if (!WeftError.is(thrown, 'unavailable')) throw thrown;
       if (lostAtMs === undefined) observer.event(`${thrown.message}; trying again for a minute …`);
       lostAtMs ??= systemClock.monotonicMs();
-      if (systemClock.monotonicMs() - lostAtMs > PATIENCE_MS) throw goneForGood(thrown, client.address, runId);
+      if (systemClock.monotonicMs() - lostAtMs > RECONNECT_TIMEOUT_MS)
+        throw coordinatorLost(thrown, client.address, runId);
       await systemClock.sleep(RETRY_MS, signal).catch(() => {});
     }
   }
@@ -61,7 +62,7 @@ export async function followRun({ client, runId, observer, signal }: FollowOptio
 }
 
 /** Adds one piece of news; steps of before we came fill the charts, but are not shown as new. */
-function take(news: RunUpdate, progress: RunProgress, observer: RunObserver, past: number): void {
+function applyUpdate(news: RunUpdate, progress: RunProgress, observer: RunObserver, past: number): void {
   if (news.kind === 'notice') {
     observer.event(`${news.sentence}.`);
     return;
@@ -78,14 +79,18 @@ function take(news: RunUpdate, progress: RunProgress, observer: RunObserver, pas
   observer.step(progress, news.metrics);
 }
 
-function goneForGood(cause: WeftError, address: string, runId: string): WeftError {
-  return new WeftError('unavailable', `the coordinator at ${address} has been away for ${PATIENCE_MS / 1000} s`, {
-    cure: `when it is back, weft watch ${runId} shows the run again; if it does not come back, weft resume ${runId} goes on from the newest checkpoint`,
-    cause,
-  });
+function coordinatorLost(cause: WeftError, address: string, runId: string): WeftError {
+  return new WeftError(
+    'unavailable',
+    `the coordinator at ${address} has been away for ${RECONNECT_TIMEOUT_MS / 1000} s`,
+    {
+      cure: `when it is back, weft watch ${runId} shows the run again; if it does not come back, weft resume ${runId} goes on from the newest checkpoint`,
+      cause,
+    },
+  );
 }
 
 /** A run in a sentence, for the moment a command begins to follow it. */
-export function runSentence({ runId, status, step, steps, reason }: RunView): string {
+export function describeRun({ runId, status, step, steps, reason }: RunView): string {
   return `${runId} is ${status} at step ${step} of ${steps}${reason === '' ? '' : ` (${reason})`}.`;
 }

@@ -35,7 +35,7 @@ export interface QueueView {
 
 export type Destination = NonNullable<MoveInQueueRequest['to']>;
 
-/** The Queue service in the words of this room. Every failed call is a WeftError. */
+/** The Queue service. Every failed call is a WeftError. */
 export class QueueClient {
   readonly #channel: Channel;
 
@@ -51,7 +51,7 @@ export class QueueClient {
     const jobs: QueuedView[] = [];
     for (let pageToken: string | undefined; ; ) {
       const page = await this.#channel.unary(QueueService.show, { pageToken }, { idempotent: true });
-      jobs.push(...page.entries.map(viewOf));
+      jobs.push(...page.entries.map(queuedViewFromProto));
       pageToken = page.nextPageToken;
       const { paused: isPaused, workersConnected, workersIdle } = page;
       if (pageToken === undefined) return { isPaused, workersConnected, workersIdle, jobs };
@@ -59,7 +59,7 @@ export class QueueClient {
   }
 
   async move(id: string, to: Destination): Promise<QueuedView> {
-    return viewOf(await this.#channel.unary(QueueService.move, { id, to }));
+    return queuedViewFromProto(await this.#channel.unary(QueueService.move, { id, to }));
   }
 
   /** Without an id: the whole queue. */
@@ -92,7 +92,7 @@ const STATES: Readonly<Record<JobState, QueuedView['state']>> = {
   [JobState.UNRECOGNIZED]: 'waiting',
 };
 
-function viewOf({ notBeforeMs: _, ...entry }: QueueEntry): QueuedView {
+function queuedViewFromProto({ notBeforeMs: _, ...entry }: QueueEntry): QueuedView {
   const { kind, state, position, expectedStartMs, parent, launchedAtMs } = entry;
   return {
     ...entry,

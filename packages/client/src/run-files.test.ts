@@ -2,7 +2,7 @@ import { appendFile, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { exampleStep, RunLog, temporaryDirectory, timeAt, timeMsOfStep } from '@weft/testing';
 import { describe, expect, it } from 'vitest';
-import { readMetrics, readRun, readRuns, runIdsOf } from './run-files.js';
+import { listRunIds, readMetrics, readRun, readRuns } from './run-files.js';
 
 describe('the files of a run', () => {
   it('tell a run that was under way as interrupted, with what it had reached', async () => {
@@ -100,7 +100,7 @@ describe('the files of a run', () => {
     await using home = await temporaryDirectory();
     await new RunLog('good').committed(1, 2).write(home.path, { tail: '{"sequence": 9, "rec' });
     await new RunLog('bad').write(home.path, { tail: 'not JSON\n' });
-    expect(await runIdsOf(home.path)).toEqual(['bad', 'good']);
+    expect(await listRunIds(home.path)).toEqual(['bad', 'good']);
     const { runs, unreadable } = await readRuns(home.path);
     expect(runs.map(({ runId, step }) => [runId, step])).toEqual([['good', 2]]);
     expect(unreadable.map(({ runId, error }) => [runId, error.code])).toEqual([['bad', 'corrupt_data']]);
@@ -112,7 +112,7 @@ describe('the files of a run', () => {
     await new RunLog('b', { launchedAt: timeAt(3) }).write(home.path);
     await new RunLog('c', { launchedAt: timeAt(1) }).write(home.path);
     await new RunLog('a', { launchedAt: timeAt(2) }).write(home.path);
-    expect(await runIdsOf(home.path)).toEqual(['c', 'a', 'b']);
+    expect(await listRunIds(home.path)).toEqual(['c', 'a', 'b']);
   });
 
   it('of a long run are read from their end', async () => {
@@ -125,7 +125,7 @@ describe('the files of a run', () => {
 
   it('may be missing', async () => {
     await using home = await temporaryDirectory();
-    expect(await runIdsOf(home.path)).toEqual([]);
+    expect(await listRunIds(home.path)).toEqual([]);
     expect(await readMetrics(home.path, { onlyTail: true })).toEqual([]);
     await expect(readRun(home.path, 'none')).rejects.toMatchObject({ code: 'not_found' });
   });

@@ -1,6 +1,6 @@
 import { open, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isRunId, WeftError } from '@weft/common';
+import { isRunId, systemErrorCode, WeftError } from '@weft/common';
 import { hasEnded, type MetricsRow, parseMetricsRow, type RunView } from '@weft/contracts';
 import { parseRunRecord, type RunState, replay } from '@weft/coordination';
 import { Home } from '@weft/files';
@@ -18,7 +18,7 @@ export interface UnreadableRun {
 }
 
 /** The ids of all runs of a home, in the order they were launched. */
-export async function runIdsOf(home: string): Promise<string[]> {
+export async function listRunIds(home: string): Promise<string[]> {
   const entries = await readdir(new Home(home).runsDirectory, { withFileTypes: true }).catch(absent([]));
   const runIds = entries.filter((entry) => entry.isDirectory() && isRunId(entry.name)).map(({ name }) => name);
   const launched = await Promise.all(
@@ -83,7 +83,7 @@ export async function readRuns(
 ): Promise<{ runs: RunView[]; unreadable: UnreadableRun[] }> {
   const runs: RunView[] = [];
   const unreadable: UnreadableRun[] = [];
-  for (const runId of await runIdsOf(home)) {
+  for (const runId of await listRunIds(home)) {
     try {
       runs.push(await readRun(home, runId, read));
     } catch (thrown) {
@@ -111,7 +111,7 @@ export async function readMetrics(directory: string, { onlyTail }: { onlyTail: b
 
 const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
 
-const isAbsent = (thrown: unknown) => thrown instanceof Error && 'code' in thrown && thrown.code === 'ENOENT';
+const isAbsent = (thrown: unknown) => systemErrorCode(thrown) === 'ENOENT';
 
 /** For `catch`: a file that is not there is `value`; any other failure stays one. */
 function absent<T>(value: T): (thrown: unknown) => T {

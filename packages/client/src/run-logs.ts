@@ -10,7 +10,7 @@ export type ReadLog = (runId: string) => AsyncIterable<{ readonly record: unknow
 
 export const eventsFile = (home: string, runId: string) => new Home(home).eventsFile(runId);
 
-export function logsInFiles(home: string): ReadLog {
+function logsInFiles(home: string): ReadLog {
   return (runId) => readLogFile(eventsFile(home, runId));
 }
 
@@ -31,7 +31,7 @@ export async function withLogs<T>(
 }
 
 /** The records of a run from wherever they can be had: the coordinator that knows it, else as `withLogs`. */
-export async function recordsOf(
+export async function loadRunRecords(
   context: ClusterLocation,
   runId: string,
   client: RunsClient | undefined,

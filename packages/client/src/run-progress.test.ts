@@ -1,7 +1,7 @@
 import { parseMetricsRow } from '@weft/contracts';
 import { exampleRun, exampleStep, timeMsOfStep } from '@weft/testing';
 import { describe, expect, it } from 'vitest';
-import { endsOfLoss, RunProgress } from './run-progress.js';
+import { firstAndLastLoss, RunProgress } from './run-progress.js';
 
 describe('the progress of a run', () => {
   it('forgets steps that were rolled back, with their sequences', () => {
@@ -57,8 +57,8 @@ describe('the progress of a run', () => {
 
   it('compares the first losses with the last ones', () => {
     const metrics = [1, 2, 3, 4, 5, 6].map((loss, at) => exampleStep(at + 1, { loss }));
-    expect(endsOfLoss(metrics)).toEqual({ first: 3, last: 4 });
-    expect(endsOfLoss([])).toEqual({});
+    expect(firstAndLastLoss(metrics)).toEqual({ first: 3, last: 4 });
+    expect(firstAndLastLoss([])).toEqual({});
   });
 });
 

@@ -126,7 +126,7 @@ function eventsBetween(before: RunView, after: RunView, lastWorldSize: number): 
 }
 
 /** The mean of the last losses and of the first ones, `count` steps each; undefined where no loss is finite. */
-export function endsOfLoss(metrics: readonly MetricsRow[], count = 5): { first?: number; last?: number } {
+export function firstAndLastLoss(metrics: readonly MetricsRow[], count = 5): { first?: number; last?: number } {
   const first = mean(finiteLosses(metrics.slice(0, count)));
   const last = mean(finiteLosses(metrics.slice(-count)));
   return { ...(first === undefined ? {} : { first }), ...(last === undefined ? {} : { last }) };

@@ -20,7 +20,7 @@ interface StateFile {
 const VERSION = `${WEFT_VERSION}+${RUN_STATE_VERSION}`;
 
 /** So many bytes are read in a few milliseconds. */
-const WORTH_KEEPING_BYTES = 256 * 1024;
+const MIN_CACHED_BYTES = 256 * 1024;
 const TAIL_BYTES = 128;
 
 /**
@@ -39,8 +39,8 @@ export async function readRunState(home: string, runId: string): Promise<RunStat
     sequence = entry.sequence;
   }
   if (state === undefined) throw new WeftError('corrupt_data', 'the log of a run is empty');
-  if (bytes - (known?.bytes ?? 0) > WORTH_KEEPING_BYTES) {
-    const kept: StateFile = { weftVersion: VERSION, bytes, sequence, tail: await tailOf(log, bytes), state };
+  if (bytes - (known?.bytes ?? 0) > MIN_CACHED_BYTES) {
+    const kept: StateFile = { weftVersion: VERSION, bytes, sequence, tail: await readTail(log, bytes), state };
     await keep(stateFile(home, runId), kept);
   }
   return state;
@@ -52,7 +52,7 @@ const stateFile = (home: string, runId: string) => `${new Home(home).runDirector
 async function readStateFile(home: string, runId: string, log: string): Promise<StateFile | undefined> {
   try {
     const file: unknown = JSON.parse(await readFile(stateFile(home, runId), 'utf8'));
-    return isStateFile(file) && (await tailOf(log, file.bytes)) === file.tail ? file : undefined;
+    return isStateFile(file) && (await readTail(log, file.bytes)) === file.tail ? file : undefined;
   } catch {
     return undefined;
   }
@@ -72,7 +72,7 @@ function isStateFile(value: unknown): value is StateFile {
 }
 
 /** As Latin-1, so that half a character is no trouble. */
-async function tailOf(path: string, bytes: number): Promise<string> {
+async function readTail(path: string, bytes: number): Promise<string> {
   const file = await open(path);
   try {
     const start = Math.max(0, bytes - TAIL_BYTES);

@@ -5,7 +5,7 @@ import { type ClusterSummary, RunsService } from '@weft/proto';
 import { type Channel, channel } from '@weft/rpc';
 
 /** A coordinator that does not answer so soon is taken for absent. */
-const GREETING_MS = 3000;
+const CONNECT_TIMEOUT_MS = 3000;
 
 /** What a coordinator reports of a run that is watched. */
 export type RunUpdate =
@@ -14,7 +14,7 @@ export type RunUpdate =
   /** Something about the cluster that a watcher should know. */
   | { readonly kind: 'notice'; readonly sentence: string };
 
-/** The Runs service in the words of this room. Every failed call is a WeftError. */
+/** The Runs service. Every failed call is a WeftError. */
 export class RunsClient {
   readonly #channel: Channel;
 
@@ -26,7 +26,7 @@ export class RunsClient {
   static async connect(address: string): Promise<RunsClient> {
     const open = await channel(address);
     try {
-      await open.unary(RunsService.cluster, {}, { deadlineMs: GREETING_MS });
+      await open.unary(RunsService.cluster, {}, { deadlineMs: CONNECT_TIMEOUT_MS });
       return new RunsClient(open);
     } catch (thrown) {
       open.close();

@@ -17,7 +17,7 @@ export interface SweepView {
   readonly children: readonly RunView[];
 }
 
-/** The Sweeps service in the words of this room. Every failed call is a WeftError. */
+/** The Sweeps service. Every failed call is a WeftError. */
 export class SweepsClient {
   readonly #channel: Channel;
 
@@ -32,20 +32,22 @@ export class SweepsClient {
   /** A launch under the id of a sweep there is gives that one. */
   async launch(sweepId: string, sweepJson: string, childrenConfigJson: string[]): Promise<SweepView> {
     const request = { sweepId, sweepJson, childrenConfigJson, clientVersion: WEFT_VERSION };
-    return viewOfSweep(await this.#channel.unary(SweepsService.launch, request, { idempotent: true }));
+    return sweepViewFromProto(await this.#channel.unary(SweepsService.launch, request, { idempotent: true }));
   }
 
   async get(sweepId: string): Promise<SweepView> {
-    return viewOfSweep(await this.#channel.unary(SweepsService.get, { sweepId }, { idempotent: true }));
+    return sweepViewFromProto(await this.#channel.unary(SweepsService.get, { sweepId }, { idempotent: true }));
   }
 
   async list(): Promise<SweepView[]> {
     const { sweeps } = await this.#channel.unary(SweepsService.list, {}, { idempotent: true });
-    return sweeps.map(viewOfSweep);
+    return sweeps.map(sweepViewFromProto);
   }
 
   async finish(sweepId: string, resultJson: string): Promise<SweepView> {
-    return viewOfSweep(await this.#channel.unary(SweepsService.finish, { sweepId, resultJson }, { idempotent: true }));
+    return sweepViewFromProto(
+      await this.#channel.unary(SweepsService.finish, { sweepId, resultJson }, { idempotent: true }),
+    );
   }
 
   close(): void {
@@ -63,6 +65,6 @@ const STATES: Readonly<Record<SweepState, SweepView['state']>> = {
   [SweepState.UNRECOGNIZED]: 'running',
 };
 
-function viewOfSweep({ sweepId, state, sweepJson, resultJson, children }: SweepSummary): SweepView {
+function sweepViewFromProto({ sweepId, state, sweepJson, resultJson, children }: SweepSummary): SweepView {
   return { sweepId, state: STATES[state], sweepJson, resultJson, children: children.map(runViewFromProto) };
 }

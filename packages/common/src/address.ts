@@ -1,4 +1,4 @@
-import { WeftError } from './error.js';
+import { systemErrorCode, WeftError } from './error.js';
 
 export interface Address {
   readonly host: string;
@@ -61,6 +61,5 @@ export function listenError(cause: unknown, server: string, address: Address, op
 /** The code of an error of the operating system; some libraries keep it only in the message. */
 function systemCode(cause: unknown): string | undefined {
   if (!(cause instanceof Error)) return undefined;
-  if ('code' in cause && typeof cause.code === 'string') return cause.code;
-  return /\b(EADDRINUSE|EACCES|EADDRNOTAVAIL|ENOTFOUND|EAI_AGAIN)\b/.exec(cause.message)?.[0];
+  return systemErrorCode(cause) ?? /\b(EADDRINUSE|EACCES|EADDRNOTAVAIL|ENOTFOUND|EAI_AGAIN)\b/.exec(cause.message)?.[0];
 }

@@ -1,3 +1,5 @@
+import { type PerSource, SOURCES } from './source.js';
+
 /** Numbers as people read them. Every function is pure and locale-free. */
 
 /** 1234567 → "1,234,567". */
@@ -64,6 +66,11 @@ export function decimal(value: number | undefined | null): string {
 /** 0.385 → "38 %"; never says 100 % before it is whole. */
 export function percent(fraction: number): string {
   return `${Math.floor(fraction * 100 + 1e-9)} %`;
+}
+
+/** "captioned 54, interleaved 53, text 13". */
+export function sourceCounts(counts: PerSource<number>): string {
+  return SOURCES.map((source) => `${source} ${count(counts[source])}`).join(', ');
 }
 
 /** 3, 'worker' → "3 workers". */

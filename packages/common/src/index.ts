@@ -23,7 +23,7 @@ export {
   type WeftErrorOptions,
 } from './error.js';
 export { type Flags, parseFlags, portFlag, wholeNumberFlag } from './flags.js';
-export { age, bytes, count, decimal, duration, large, percent, plural } from './format.js';
+export { age, bytes, count, decimal, duration, large, percent, plural, sourceCounts } from './format.js';
 export { hash32, mix32, Random } from './random.js';
 export { isRunId, newRunId } from './run-id.js';
 export { type PerSource, perSource, SOURCES, type Source } from './source.js';

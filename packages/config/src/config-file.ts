@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { WeftError } from '@weft/common';
+import { systemErrorCode, WeftError } from '@weft/common';
 import { type Document, isMap, isNode, isScalar, LineCounter, type Pair, parseDocument } from 'yaml';
 import type { FieldPath } from './fields.js';
 import { type ConfigLayer, isGroup } from './layers.js';
@@ -39,7 +39,7 @@ async function readConfigText(path: string): Promise<string> {
   try {
     return await readFile(path, 'utf8');
   } catch (cause) {
-    const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'for no known reason';
+    const code = systemErrorCode(cause) ?? 'for no known reason';
     if (code === 'ENOENT') throw new WeftError('not_found', `there is no configuration file ${path}`, { cause });
     if (code === 'EISDIR')
       throw new WeftError('invalid_argument', `${path} is a folder, not a configuration file`, { cause });

@@ -1,7 +1,7 @@
 export { type Batch, type BatchField, batchSpecs } from './batch.js';
 export { decoder, decoderParameters } from './decoder.js';
 export { lossParts } from './loss.js';
-export { countParameters, initialValue, modelParameters } from './model-parameters.js';
+export { countParameters, initialValue, modelParameters, type ParameterCounts } from './model-parameters.js';
 export {
   denseParameterName,
   EXPERT_MATRICES,

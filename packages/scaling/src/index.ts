@@ -20,7 +20,7 @@ export { type LinearFit, leastSquares, type Matrix } from './least-squares.js';
 export { type LineGroup, type LinePicture, linePicture } from './line-picture.js';
 export { bestOf, LOSS, type Metric } from './metric.js';
 export { type Optimum, optimaOfGrid, optimumOfScale } from './optimum.js';
-export { gptParameters, type ParameterCounts, parameterCounts } from './parameter-counts.js';
+export { type AnalyticParameterCounts, gptParameters, parameterCounts } from './parameter-counts.js';
 export { byScale, type GridPoint, type ScalePoint, scaleName } from './points.js';
 export { DEFAULT_LEVEL, levelText, type Outside, type Prediction, predict } from './predict.js';
 export { prior, priors } from './priors.js';

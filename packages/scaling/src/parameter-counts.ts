@@ -5,7 +5,7 @@ import type { DecoderConfig, ModelConfig } from '@weft/config';
 const TOP_K = 2;
 
 /** Numbers of trainable scalars, by arithmetic on the configuration alone. */
-export interface ParameterCounts {
+export interface AnalyticParameterCounts {
   readonly total: number;
   /** What one token meets: as `total`, but two experts of every sparse layer. Equal to `total` without experts. */
   readonly active: number;
@@ -32,7 +32,7 @@ export function gptParameters(depth: number, width: number): number {
 }
 
 /** Counts what `modelParameters` of the model room declares, from formulas of its own. */
-export function parameterCounts(model: ModelConfig): ParameterCounts {
+export function parameterCounts(model: ModelConfig): AnalyticParameterCounts {
   const vision = visionParameters(model);
   const connector = connectorParameters(model);
   const decoderEmbedding = 2 * model.decoder.vocabularySize * model.decoder.width;

@@ -1,6 +1,6 @@
 import { readdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { WeftError } from '@weft/common';
+import { systemErrorCode, WeftError } from '@weft/common';
 import { checkLogName, type EventLog, type LogReader } from './event-log.js';
 import { FileEventLog } from './file-event-log.js';
 import { FileJobQueue } from './file-job-queue.js';
@@ -45,7 +45,7 @@ export class FileStore implements Store {
       const entries = await readdir(join(this.#home, 'runs'), { withFileTypes: true });
       return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
     } catch (thrown) {
-      if (thrown instanceof Error && 'code' in thrown && thrown.code === 'ENOENT') return [];
+      if (systemErrorCode(thrown) === 'ENOENT') return [];
       throw WeftError.from(thrown);
     }
   }

@@ -1,7 +1,7 @@
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { crc32 } from 'node:zlib';
-import { systemClock, WeftError } from '@weft/common';
+import { systemClock, systemErrorCode, WeftError } from '@weft/common';
 import { toJson } from './as-json.js';
 import type { LogEntry } from './event-log.js';
 
@@ -76,7 +76,7 @@ export async function* logLines(path: string, offset = 0, first = 1): AsyncGener
       yield { ...line, torn: false, end };
     }
   } catch (cause) {
-    if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') {
+    if (systemErrorCode(cause) === 'ENOENT') {
       throw new WeftError('not_found', `there is no event log ${path}`, { cause });
     }
     throw WeftError.from(cause);

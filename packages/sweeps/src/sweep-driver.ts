@@ -54,7 +54,7 @@ export async function driveSweep(record: SweepRecord, home: Home, port: SweepPor
         await port.finish(await conclude(record, home, runs));
         return;
       }
-      await giveUp(record, runs, port);
+      await stopHopelessRuns(record, runs, port);
     } catch (thrown) {
       if (signal.aborted) throw thrown;
       port.note(`the sweep ${record.id} is tried again in a moment: ${WeftError.from(thrown).sentence}`);
@@ -90,7 +90,7 @@ export async function readRuns(
 }
 
 /** Stops the runs that are far behind the others of their scale and seed. */
-async function giveUp(
+async function stopHopelessRuns(
   { sweep: { earlyStop } }: SweepRecord,
   runs: readonly SweepRun[],
   port: SweepPort,

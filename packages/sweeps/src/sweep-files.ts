@@ -4,7 +4,7 @@ import { type Home, makeDirectory, writeFileAtomically } from '@weft/files';
 import { lawPicture, writeFitFile } from '@weft/scaling';
 import { metricOf, metricWords, type SweepSummary } from './summarise-sweep.js';
 import type { SweepOutline } from './sweep-plan.js';
-import { type SweepRun, sweepRunFacts } from './sweep-run.js';
+import { type SweepRun, sweepRunJson } from './sweep-run.js';
 
 /**
  * Writes `runs.csv`, which `weft lr fit` reads, and where there is a law, `fit.json` with its provenance and
@@ -28,7 +28,7 @@ export async function writeSweepFiles(
     metric: metricWords(sweep),
     sweepId: plan.id,
     sweep,
-    runs: runs.map(sweepRunFacts),
+    runs: runs.map(sweepRunJson),
   };
   await writeFileAtomically(join(directory, 'fit.json'), writeFitFile(report, provenance));
   const bars = optima.map(({ interval }) => interval);

@@ -79,8 +79,8 @@ function sizeOf({ model, steps, globalBatchSize }: RunConfig) {
   return { params: parameterCounts(model).backbone, tokens: steps * globalBatchSize * model.sequenceLength };
 }
 
-/** How a run queues changes when it trains, not what comes out. */
-function keyOf({ queue: _, ...config }: RunConfig): string {
+/** How a run queues, and how few workers it may go on with, change when it trains and not what comes out. */
+function keyOf({ queue: _, minWorkers: __, ...config }: RunConfig): string {
   return hash(JSON.stringify(config, (_name, value: unknown) => sorted(value)));
 }
 

@@ -35,7 +35,7 @@ export function isSettled({ view, losses }: SweepRun): boolean {
 }
 
 /** A run of a sweep in the words of `--json` and of `fit.json`. */
-export function sweepRunFacts({ planned, view, score, givenUp }: SweepRun) {
+export function sweepRunJson({ planned, view, score, givenUp }: SweepRun) {
   const { scale, params, tokens, learningRate, seed } = planned;
   const { runId, status, step } = view;
   return { runId, scale, params, tokens, learningRate, seed, status, step, score, givenUp: givenUp ?? null };

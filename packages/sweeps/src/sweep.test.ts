@@ -51,6 +51,13 @@ describe('a plan', () => {
     expect((await plan(TEXT.replace('steps: 20', 'steps: 21'))).id).not.toBe(id);
   });
 
+  it('has the id that earlier versions gave it, so that runs which finished under them are not repeated', async () => {
+    expect((await plan()).id).toBe('demo-7b570933b5');
+    expect((await plan(TEXT.replace('run: { steps: 20 }', 'run: { steps: 20, minWorkers: 1 }'))).id).toBe(
+      'demo-7b570933b5',
+    );
+  });
+
   it('keeps the keys of its runs when rates are added', async () => {
     const keys = new Set((await plan()).runs.map(({ key }) => key));
     const more = await plan(TEXT.replace('1.6e-2]', '1.6e-2, 3.2e-2]'));

@@ -1,29 +1,32 @@
-import { recordsOf, withRun } from '@weft/client';
+import { loadRunRecords, withRun } from '@weft/client';
 import { count, decimal, plural, SOURCES, WeftError } from '@weft/common';
 import type { RunConfig } from '@weft/config';
 import { ledgerRecords, type RunRecord, replay } from '@weft/coordination';
 import { isHeldOut, Ledger, type LedgerEntry } from '@weft/mixture';
 import type { SequenceName } from '../arguments.js';
 import type { CommandContext } from '../context.js';
-import { ledgerProblems } from '../ledger/problems.js';
-import { consumptionsOf, sequencesOfStep } from '../ledger/questions.js';
-import { heldOutOf, sourceSizes } from '../ledger/source-sizes.js';
+import {
+  findConsumptions,
+  findLedgerProblems,
+  heldOutPerSource,
+  readSourceSizes,
+  stepSequences,
+} from '../data/ledger-queries.js';
 import { EXIT } from '../report-error.js';
-import { type Line, paint, span } from '../spans.js';
-import { facts, table } from '../table.js';
-import { say, type Terminal } from '../terminal.js';
+import { type Line, printLines, span, summaryRows, table } from '../styled-lines.js';
+import { print, printJson } from '../terminal.js';
 
 export interface DataLedgerOptions {
   readonly step?: number;
-  readonly sample?: SequenceName;
+  readonly sequence?: SequenceName;
   readonly check?: boolean;
 }
 
-/** Steps shown when nothing in particular is asked. */
+/** The last steps that the overview shows. */
 const SHOWN_STEPS = 10;
 const SHOWN_PROBLEMS = 20;
 
-interface LedgerOfRun {
+interface RunLedger {
   readonly runId: string;
   readonly config: RunConfig;
   readonly ledger: Ledger;
@@ -35,50 +38,49 @@ export async function dataLedger(context: CommandContext, text: string, options:
   const { terminal } = context;
   const { runId, records } = await withRun(context, text, async ({ run, client }) => ({
     runId: run.runId,
-    records: await recordsOf(context, run.runId, client),
+    records: await loadRunRecords(context, run.runId, client),
   }));
   const run = { runId, config: replay(records).config, ledger: Ledger.fold(ledgerRecords(records)), records };
   if (options.step !== undefined) await answerStep(context, run, options.step);
-  if (options.sample !== undefined) await answerSample(context, run, options.sample);
+  if (options.sequence !== undefined) await answerSequence(context, run, options.sequence);
   if (options.check) return answerCheck(context, run);
-  if (options.step === undefined && options.sample === undefined) {
-    if (context.json)
-      say(terminal, JSON.stringify({ runId, consumed: run.ledger.consumed, entries: run.ledger.entries }));
-    else print(terminal, overview(run));
+  if (options.step === undefined && options.sequence === undefined) {
+    if (context.json) printJson(terminal, { runId, consumed: run.ledger.consumed, entries: run.ledger.entries });
+    else printLines(terminal, overview(run));
   }
   return EXIT.done;
 }
 
-/** "What did step S eat?" */
-async function answerStep({ terminal, home, json }: CommandContext, run: LedgerOfRun, step: number): Promise<void> {
+/** `--step`: what did this step consume? */
+async function answerStep({ terminal, home, json }: CommandContext, run: RunLedger, step: number): Promise<void> {
   const entry = run.ledger.entryOf(step);
   if (entry === undefined)
     throw new WeftError('not_found', `step ${step} is not in the ledger of ${run.runId}`, {
       cure: `ask for a step from 1 to ${run.ledger.lastStep}`,
     });
-  // Without the data set the places in each source are still known, only not which packed sequences stood there.
-  const sizes = await sourceSizes(run.config, home).catch(() => undefined);
+  // Without the data set the positions in each source are known, but not which packed sequences they were.
+  const sizes = await readSourceSizes(run.config, home).catch(() => undefined);
   const sequences =
-    sizes === undefined ? undefined : sequencesOfStep(entry, run.config.seed, sizes, heldOutOf(run.config));
+    sizes === undefined ? undefined : stepSequences(entry, run.config.seed, sizes, heldOutPerSource(run.config));
   if (json) {
-    say(terminal, JSON.stringify({ runId: run.runId, ...entry, sequences: sequences ?? null }));
+    printJson(terminal, { runId: run.runId, ...entry, sequences: sequences ?? null });
     return;
   }
   const perSource = SOURCES.map((source): [string, string] => {
     const { first, end } = entry.ranges[source];
     if (end === first) return [source, 'none'];
-    const places = `its ${end - first === 1 ? `number ${first}` : `numbers ${first} to ${end - 1}`}`;
+    const positions = `its ${end - first === 1 ? `number ${first}` : `numbers ${first} to ${end - 1}`}`;
     const named = sequences === undefined ? '' : `: packed sequences ${sequences[source].join(', ')}`;
-    return [source, `${places}${named}`];
+    return [source, `${positions}${named}`];
   });
-  print(terminal, [
+  printLines(terminal, [
     [
       span(
         `Step ${step} of ${run.runId} consumed ${plural(entry.endSequence - entry.firstSequence, 'sequence')}`,
         'bold',
       ),
     ],
-    ...facts([
+    ...summaryRows([
       ['of the run', `numbers ${entry.firstSequence} to ${entry.endSequence - 1}`],
       ...perSource,
       ['generation', `${entry.generation}`],
@@ -89,47 +91,47 @@ async function answerStep({ terminal, home, json }: CommandContext, run: LedgerO
   ]);
 }
 
-/** "When was sample X eaten?" */
-async function answerSample(context: CommandContext, run: LedgerOfRun, sample: SequenceName): Promise<void> {
+/** `--sequence`: when was this sequence consumed? */
+async function answerSequence(context: CommandContext, run: RunLedger, sequence: SequenceName): Promise<void> {
   const { terminal, home, json } = context;
-  const sizes = await sourceSizes(run.config, home);
-  const { source, index } = sample;
+  const sizes = await readSourceSizes(run.config, home);
+  const { source, index } = sequence;
   if (index >= sizes[source])
     throw new WeftError('not_found', `there is no sequence ${source}:${index}`, {
       cure:
         sizes[source] === 0 ? `choose another source` : `choose one from ${source}:0 to ${source}:${sizes[source] - 1}`,
     });
-  const consumptions = consumptionsOf(run.ledger, sample, run.config.seed, sizes, heldOutOf(run.config));
+  const consumptions = findConsumptions(run.ledger, sequence, run.config.seed, sizes, heldOutPerSource(run.config));
   if (json) {
-    say(terminal, JSON.stringify({ runId: run.runId, source, sequence: index, consumptions }));
+    printJson(terminal, { runId: run.runId, source, sequence: index, consumptions });
     return;
   }
-  const heldOut = isHeldOut(index, sizes[source], heldOutOf(run.config), source);
-  if (heldOut) say(terminal, `${source}:${index} is held out for validation.`);
-  else if (consumptions.length === 0) say(terminal, `${source}:${index} has not been consumed by ${run.runId}.`);
+  const heldOut = isHeldOut(index, sizes[source], heldOutPerSource(run.config), source);
+  if (heldOut) print(terminal, `${source}:${index} is held out for validation.`);
+  else if (consumptions.length === 0) print(terminal, `${source}:${index} has not been consumed by ${run.runId}.`);
   for (const { step, epoch, generation } of consumptions)
-    say(terminal, `${source}:${index} was consumed in step ${step} (epoch ${epoch}, generation ${generation}).`);
+    print(terminal, `${source}:${index} was consumed in step ${step} (epoch ${epoch}, generation ${generation}).`);
 }
 
-/** "Is every sequence held exactly once?" */
-function answerCheck({ terminal, json }: CommandContext, { runId, ledger, config }: LedgerOfRun): number {
-  const problems = ledgerProblems(ledger, config);
+/** `--check`: was every sequence consumed exactly once? */
+function answerCheck({ terminal, json }: CommandContext, { runId, ledger, config }: RunLedger): number {
+  const problems = findLedgerProblems(ledger, config);
   const sequences = ledger.entries.at(-1)?.endSequence ?? 0;
-  if (json) say(terminal, JSON.stringify({ runId, steps: ledger.lastStep, sequences, problems }));
+  if (json) printJson(terminal, { runId, steps: ledger.lastStep, sequences, problems });
   else if (problems.length === 0)
-    say(
+    print(
       terminal,
-      `The ledger is whole: ${plural(ledger.lastStep, 'step')}, ${plural(sequences, 'sequence')}, each held exactly once.`,
+      `The ledger is complete: ${plural(ledger.lastStep, 'step')}, ${plural(sequences, 'sequence')}, each consumed exactly once.`,
     );
   else {
-    say(terminal, `The ledger of ${runId} has ${plural(problems.length, 'problem')}:`);
-    for (const problem of problems.slice(0, SHOWN_PROBLEMS)) say(terminal, `  ${problem}`);
-    if (problems.length > SHOWN_PROBLEMS) say(terminal, `  … and ${count(problems.length - SHOWN_PROBLEMS)} more`);
+    print(terminal, `The ledger of ${runId} has ${plural(problems.length, 'problem')}:`);
+    for (const problem of problems.slice(0, SHOWN_PROBLEMS)) print(terminal, `  ${problem}`);
+    if (problems.length > SHOWN_PROBLEMS) print(terminal, `  … and ${count(problems.length - SHOWN_PROBLEMS)} more`);
   }
   return problems.length === 0 ? EXIT.done : EXIT.failed;
 }
 
-function overview({ runId, config, ledger, records }: LedgerOfRun): Line[] {
+function overview({ runId, config, ledger, records }: RunLedger): Line[] {
   const { consumed, entries } = ledger;
   const all = SOURCES.reduce((sum, source) => sum + consumed[source], 0);
   const weight = SOURCES.reduce((sum, source) => sum + config.data.weights[source], 0);
@@ -137,14 +139,14 @@ function overview({ runId, config, ledger, records }: LedgerOfRun): Line[] {
     const share = (all * config.data.weights[source]) / weight;
     return [source, `${count(consumed[source])} (its share is ${share.toFixed(1)})`];
   });
-  const rollBacks = records.filter(({ kind }) => kind === 'resumed').length;
+  const resumes = records.filter(({ kind }) => kind === 'resumed').length;
   return [
     [span(`Ledger of ${runId}`, 'bold')],
-    ...facts([
+    ...summaryRows([
       ['steps', count(ledger.lastStep)],
       ['sequences', count(all)],
       ...shares,
-      ['resumed', rollBacks === 0 ? 'never' : plural(rollBacks, 'time')],
+      ['resumed', resumes === 0 ? 'never' : plural(resumes, 'time')],
     ]),
     ...(entries.length === 0 ? [] : [[], ...lastSteps(entries.slice(-SHOWN_STEPS))]),
   ];
@@ -171,8 +173,4 @@ function lastSteps(entries: readonly LedgerEntry[]): Line[] {
       digest.slice(0, 12),
     ]),
   );
-}
-
-function print(terminal: Terminal, lines: readonly Line[]): void {
-  for (const line of lines) say(terminal, paint(line, terminal.colors));
 }

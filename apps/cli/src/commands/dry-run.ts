@@ -1,31 +1,30 @@
-import { assertNever, bytes, count, large, plural, SOURCES } from '@weft/common';
+import { assertNever, bytes, count, large, plural, SOURCES, sourceCounts } from '@weft/common';
 import type { RunConfig } from '@weft/config';
 import { countParameters } from '@weft/model';
 import type { CommandContext } from '../context.js';
-import { type DerivedFacts, derivedFacts } from '../derived-facts.js';
-import { sourceSentence } from '../learning-rate/describe.js';
+import { estimateRun, type RunEstimates } from '../estimates.js';
+import { sourceSentence } from '../learning-rate/render-fit.js';
 import { EXIT } from '../report-error.js';
-import { type Line, paint, span } from '../spans.js';
-import { facts } from '../table.js';
-import { say } from '../terminal.js';
+import { type Line, printLines, span, summaryRows } from '../styled-lines.js';
+import { printJson } from '../terminal.js';
 
-/** `weft launch --dry-run`: the resolved configuration and what follows from it. Starts and loads nothing native. */
+/** `weft launch --dry-run`: the resolved configuration and estimates from it. Starts nothing and loads nothing native. */
 export function dryRun({ terminal, json }: CommandContext, config: RunConfig): number {
-  const derived = derivedFacts(config, countParameters(config.model));
+  const derived = estimateRun(config, countParameters(config.model));
   if (json) {
-    say(terminal, JSON.stringify({ type: 'dryRun', config, derived }));
+    printJson(terminal, { type: 'dryRun', config, derived });
     return EXIT.done;
   }
   const lines = [
     [span('Configuration', 'bold')],
     ...configLines(config, '  '),
     [],
-    [span('What follows from it', 'bold')],
-    ...facts(derivedPairs(config, derived)),
+    [span('Estimates', 'bold')],
+    ...summaryRows(estimatePairs(config, derived)),
     [],
     [span('Nothing was started.', 'dim')],
   ];
-  for (const line of lines) say(terminal, paint(line, terminal.colors));
+  printLines(terminal, lines);
   return EXIT.done;
 }
 
@@ -38,7 +37,7 @@ export function configLines(group: object, indent: string): Line[] {
   });
 }
 
-/** YAML reads `.5` and `no` as other things than texts; only plain words stay unquoted. */
+/** YAML reads `.5` and `no` as a number and a boolean, so only plain words stay unquoted. */
 function scalar(value: unknown): string {
   if (typeof value !== 'string') return String(value);
   return /^[A-Za-z./][\w./-]*$/.test(value) && !/^(true|false|null|yes|no|on|off|y|n)$/i.test(value)
@@ -46,15 +45,15 @@ function scalar(value: unknown): string {
     : JSON.stringify(value);
 }
 
-function derivedPairs(config: RunConfig, derived: DerivedFacts): (readonly [string, string])[] {
+function estimatePairs(config: RunConfig, derived: RunEstimates): (readonly [string, string])[] {
   const { parameters, experts } = derived;
-  const inRun = SOURCES.map((source) => `${source} ${count(derived.sequencesTotal[source])}`).join(', ');
+  const inRun = sourceCounts(derived.sequencesTotal);
   const inStep = SOURCES.map((source) => `${source} ${sequences(derived.sequencesPerStep[source])}`).join(', ');
   const { learningRateSource: source } = config;
   return [
     ...(source === null ? [] : [['learning rate', sourceSentence(source).replace('learning rate ', '')] as const]),
     ['parameters', `${large(parameters.total)} (${count(parameters.total)})`],
-    ...(experts === null ? [] : [['  of which one token meets', large(parameters.active)] as const]),
+    ...(experts === null ? [] : [['  used by one token', large(parameters.active)] as const]),
     ['  vision', large(parameters.vision)],
     ['  connector', large(parameters.connector)],
     ['  decoder', `${large(parameters.decoder)}, without embeddings ${large(parameters.decoderNonEmbedding)}`],
@@ -73,29 +72,29 @@ function derivedPairs(config: RunConfig, derived: DerivedFacts): (readonly [stri
       `${bytes(derived.residentBytes)} and activations (weights ${bytes(derived.weightsBytes)}, gradients ${bytes(derived.gradientsBytes)}, AdamW ${bytes(derived.optimizerBytes)})`,
     ],
     ['activations', activations(config, derived)],
-    ...hostPairs(config, derived),
+    ...expertWorkerPairs(config, derived),
     [experts?.hosts ? 'gradients sent per rank' : 'sent per rank and step', bytes(derived.ringBytesPerStep)],
     ['one checkpoint', bytes(derived.checkpointBytes)],
     ['decoder compute', `${derived.decoderFlops.toExponential(1)} FLOPs (6·N·D)`],
   ];
 }
 
-/** What a microbatch adds to the memory above, in words where it depends on the engine. */
-function activations({ activationCheckpointing }: RunConfig, { blockInputBytes }: DerivedFacts): string {
+/** What a microbatch adds to the memory above; in words, because it depends on the engine. */
+function activations({ activationCheckpointing }: RunConfig, { blockInputBytes }: RunEstimates): string {
   const inputs = `the blocks’ inputs (${bytes(blockInputBytes)})`;
   switch (activationCheckpointing) {
     case 'none':
-      return `all that the backward pass reads; activationCheckpointing: full would keep ${inputs}`;
+      return `everything the backward pass reads is kept; activationCheckpointing: full would keep ${inputs}`;
     case 'selective':
-      return `products with weights and ${inputs} are kept, the rest is computed again, block by block`;
+      return `products with weights and ${inputs} are kept, the rest is recomputed block by block`;
     case 'full':
-      return `${inputs} are kept, the rest is computed again, block by block`;
+      return `${inputs} are kept, the rest is recomputed block by block`;
     default:
       return assertNever(activationCheckpointing);
   }
 }
 
-function expertPairs({ parameters, experts }: DerivedFacts): (readonly [string, string])[] {
+function expertPairs({ parameters, experts }: RunEstimates): (readonly [string, string])[] {
   if (experts === null) return [];
   const { layers, perLayer, slotsPerMicrobatch } = experts;
   return [
@@ -104,7 +103,7 @@ function expertPairs({ parameters, experts }: DerivedFacts): (readonly [string, 
   ];
 }
 
-function hostPairs({ expertWorkers }: RunConfig, { experts }: DerivedFacts): (readonly [string, string])[] {
+function expertWorkerPairs({ expertWorkers }: RunConfig, { experts }: RunEstimates): (readonly [string, string])[] {
   if (experts === null || experts.hosts === null) return [];
   const { mostExperts, residentBytes, rowsPerStep, bytesPerStep } = experts.hosts;
   return [
@@ -114,7 +113,7 @@ function hostPairs({ expertWorkers }: RunConfig, { experts }: DerivedFacts): (re
     ],
     [
       'tokens exchanged per step',
-      `at most ${count(rowsPerStep)} to experts, ${bytes(bytesPerStep)} there and back, forwards and backwards`,
+      `at most ${count(rowsPerStep)} to experts, ${bytes(bytesPerStep)} to and fro, forward and backward`,
     ],
   ];
 }

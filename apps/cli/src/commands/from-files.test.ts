@@ -123,7 +123,7 @@ describe('the ledger', () => {
     await resumed.committed(21, 60, 2).write(home.path);
     expect(await weft(home.path, 'data', 'ledger', 'run-a', '--check')).toMatchObject({
       exitCode: 0,
-      out: 'The ledger is whole: 60 steps, 480 sequences, each held exactly once.\n',
+      out: 'The ledger is complete: 60 steps, 480 sequences, each consumed exactly once.\n',
     });
   });
 

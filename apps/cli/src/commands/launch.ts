@@ -1,11 +1,10 @@
 import { UsageError } from '@weft/common';
 import type { RunConfig } from '@weft/config';
+import { type QueueOptions, queueSettings, rejectConflicting } from '../arguments.js';
 import type { CommandContext } from '../context.js';
-import { queueSentence } from '../queue/queue-sentence.js';
-import { type QueueOptions, queueSettings } from '../queue/register.js';
-import { refuseBoth } from '../refuse-both.js';
 import { resolveRun, withAbsolutePaths } from '../resolve-run.js';
-import { say } from '../terminal.js';
+import { queueSentence } from '../runs/describe-run.js';
+import { print, printJson } from '../terminal.js';
 
 export interface LaunchOptions extends QueueOptions {
   readonly coordinator?: string;
@@ -20,50 +19,50 @@ export interface LaunchOptions extends QueueOptions {
   readonly detach?: boolean;
 }
 
-/** `weft launch`: starts a run, here with `--local` or on the coordinator's cluster, and stays with it to its end. */
+/** `weft launch`: starts a run, on this machine with `--local` or on the coordinator's cluster, and follows it to its end. */
 export async function launch(context: CommandContext, recipe: string, options: LaunchOptions): Promise<number> {
-  refuseBoth(options);
-  const config = await configOf(recipe, options);
-  const configHere = withAbsolutePaths(config, context.home);
+  rejectConflicting(options);
+  const config = await resolveConfig(recipe, options);
+  const localConfig = withAbsolutePaths(config, context.home);
   if (options.dryRun) return (await import('./dry-run.js')).dryRun(context, config);
   if (options.local !== undefined && options.detach) {
-    const { launchInBackground } = await import('../local/background.js');
-    return launchInBackground(context, ['launch', recipe, ...argumentsOf(options)]);
+    const { launchInBackground } = await import('../local-processes.js');
+    return launchInBackground(context, ['launch', recipe, ...repeatArguments(options)]);
   }
 
   if (options.local !== undefined)
     await (await import('../data/check-data.js')).checkData({
-      config: configHere,
+      config: localConfig,
       recipe,
       settings: options.set ?? [],
       home: context.home,
     });
-  const { withCluster } = await import('../runs/with-cluster.js');
+  const { withCluster } = await import('../runs/drive-run.js');
   return withCluster({
     context,
-    workersHere: options.local === true ? config.workers : options.local,
-    expertWorkersHere: config.expertWorkers,
+    localWorkers: options.local === true ? config.workers : options.local,
+    localExpertWorkers: config.expertWorkers,
     detach: options.detach === true,
-    begin: async ({ client, sharesFiles }, display) => {
+    begin: async ({ client, sharesFilesystem }, display) => {
       const { terminal, json } = context;
-      const run = await client.launch(sharesFiles ? configHere : config);
+      const run = await client.launch(sharesFilesystem ? localConfig : config);
       const { runId, directory } = run;
       const queued = run.status === 'queued' ? { position: run.queuePosition, startsAtMs: run.expectedStartMs } : {};
-      if (json) say(terminal, JSON.stringify({ type: 'launched', runId, directory, ...queued }));
+      if (json) printJson(terminal, { type: 'launched', runId, directory, ...queued });
       else display.event(`Launched ${runId}.`);
       if (run.status === 'queued' && !json) display.event(queueSentence(run, Date.now()));
       if (config.learningRateSource !== null && !json) {
-        const { sourceSentence } = await import('../learning-rate/describe.js');
+        const { sourceSentence } = await import('../learning-rate/render-fit.js');
         display.event(`It trains at a ${sourceSentence(config.learningRateSource)}.`);
       }
-      if (options.detach && !json) say(terminal, `Follow it with ${terminal.commandName} watch ${runId}`);
+      if (options.detach && !json) print(terminal, `Follow it with ${terminal.commandName} watch ${runId}`);
       return run;
     },
   });
 }
 
-/** `--local N` also sets the number of workers the run asks for, unless that was chosen by hand. */
-async function configOf(recipe: string, given: LaunchOptions): Promise<RunConfig> {
+/** `--local N` also sets the number of workers the run asks for, unless the person chose that. */
+async function resolveConfig(recipe: string, given: LaunchOptions): Promise<RunConfig> {
   const options = { ...given, set: [...(given.set ?? []), ...queueSettings(given)] };
   const isChosen = options.workers !== undefined || options.set?.some((setting) => /^\s*workers\s*=/.test(setting));
   const { local } = options;
@@ -77,8 +76,8 @@ async function configOf(recipe: string, given: LaunchOptions): Promise<RunConfig
   return config;
 }
 
-/** The options again as a person would type them. */
-function argumentsOf(options: LaunchOptions): string[] {
+/** The options as a person would type them, for the background process. */
+function repeatArguments(options: LaunchOptions): string[] {
   const { local, steps, workers, expertWorkers, initFrom } = options;
   const set = [...(options.set ?? []), ...queueSettings(options)];
   return [

@@ -18,12 +18,11 @@ import {
   writeFitFile,
 } from '@weft/scaling';
 import type { CommandContext } from '../context.js';
-import { readText } from '../learning-rate/load-law.js';
+import { readText, writeOutput } from '../learning-rate/laws.js';
 import { renderFit } from '../learning-rate/render-fit.js';
-import { writeOutput } from '../learning-rate/write-output.js';
 import { EXIT } from '../report-error.js';
-import { paint } from '../spans.js';
-import { say } from '../terminal.js';
+import { printLines } from '../styled-lines.js';
+import { print, printJson } from '../terminal.js';
 
 export interface LrFitOptions {
   readonly form: FormName;
@@ -41,8 +40,8 @@ export interface LrFitOptions {
 /** `weft lr fit`: a law through points, or through the optima of a grid, and what it is worth. */
 export async function lrFit({ terminal, json }: CommandContext, file: string, options: LrFitOptions): Promise<number> {
   const name = options.name ?? basename(file).replace(/\.\w+$/, '');
-  const report = fitOf(await readText(file, 'points file'), file, name, options);
-  const predictions = placesOf(options).map((at) => predict(report.law, at, options.level));
+  const report = fitText(await readText(file, 'points file'), file, name, options);
+  const predictions = predictionScales(options).map((at) => predict(report.law, at, options.level));
   if (options.out !== undefined) {
     const provenance = { createdAt: new Date().toISOString(), metric: metricWords(report), file: basename(file) };
     await writeOutput(options.out, writeFitFile(report, provenance));
@@ -54,16 +53,16 @@ export async function lrFit({ terminal, json }: CommandContext, file: string, op
     await writeOutput(options.plot, lawPicture({ law, points, bars, predictions, title: name, level }));
   }
   if (json) {
-    say(terminal, JSON.stringify({ type: 'fit', ...report, predictions }));
+    printJson(terminal, { type: 'fit', ...report, predictions });
     return EXIT.done;
   }
-  for (const line of renderFit(report, predictions)) say(terminal, paint(line, terminal.colors));
+  printLines(terminal, renderFit(report, predictions));
   for (const [what, path] of [['fit', options.out] as const, ['picture', options.plot] as const])
-    if (path !== undefined) say(terminal, `The ${what} is in ${shortPath(path)}`);
+    if (path !== undefined) print(terminal, `The ${what} is in ${shortPath(path)}`);
   return EXIT.done;
 }
 
-function fitOf(text: string, file: string, name: string, options: LrFitOptions): FitReport {
+function fitText(text: string, file: string, name: string, options: LrFitOptions): FitReport {
   const { level, metric: column, higherIsBetter = false, weights } = options;
   const form = FORMS[options.form];
   const points = readPoints(text, file, form, column);
@@ -96,7 +95,7 @@ function metricWords({ metric }: FitReport): string {
 }
 
 /** What to predict for: the sizes given, at the tokens given. */
-function placesOf({ form, predict: sizes = [], tokens }: LrFitOptions): At[] {
+function predictionScales({ form, predict: sizes = [], tokens }: LrFitOptions): At[] {
   const { variables }: { readonly variables: readonly string[] } = FORMS[form];
   if (!variables.includes('tokens')) return sizes.map((params) => ({ params }));
   if (sizes.length > 0 && tokens === undefined)

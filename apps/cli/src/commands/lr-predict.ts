@@ -11,16 +11,13 @@ import {
   predict,
 } from '@weft/scaling';
 import type { CommandContext } from '../context.js';
-import { intervalText, outsideText, placeText, rate, valueText } from '../learning-rate/describe.js';
-import { loadLaw } from '../learning-rate/load-law.js';
-
-import { writeOutput } from '../learning-rate/write-output.js';
+import { loadLaw, writeOutput } from '../learning-rate/laws.js';
+import { intervalText, outsideText, rate, scaleText, valueText } from '../learning-rate/render-fit.js';
 import { EXIT } from '../report-error.js';
 
 import { resolveRun } from '../resolve-run.js';
-import { paint, span } from '../spans.js';
-import { facts } from '../table.js';
-import { say } from '../terminal.js';
+import { printLines, span, summaryRows } from '../styled-lines.js';
+import { printJson } from '../terminal.js';
 
 export interface LrPredictOptions {
   readonly params?: number;
@@ -39,26 +36,25 @@ export async function lrPredict(
 ): Promise<number> {
   const { terminal, json, home } = context;
   const law = await loadLaw(options.fit, home);
-  const at = await placeOf(recipe, options, home);
+  const at = await resolveScale(recipe, options, home);
   const prediction = predict(law, at, options.level);
   if (options.plot !== undefined)
     await writeOutput(options.plot, lawPicture({ law, predictions: [prediction], level: options.level }));
   if (json) {
     const { source } = law;
-    say(terminal, JSON.stringify({ type: 'prediction', ...prediction, formula: formula(law), source }));
+    printJson(terminal, { type: 'prediction', ...prediction, formula: formula(law), source });
     return EXIT.done;
   }
-  for (const line of [
+  printLines(terminal, [
     [span(`${valueText(prediction)} by ${law.name}`, 'bold')],
-    ...facts(pairsOf(prediction, law)),
+    ...summaryRows(predictionRows(prediction, law)),
     ...(options.plot === undefined ? [] : [[span(`  drawn in ${shortPath(options.plot)}`, 'dim')]]),
-  ])
-    say(terminal, paint(line, terminal.colors));
+  ]);
   return EXIT.done;
 }
 
 /** N and D as given, or those of a run. */
-async function placeOf(recipe: string | undefined, options: LrPredictOptions, home: string): Promise<At> {
+async function resolveScale(recipe: string | undefined, options: LrPredictOptions, home: string): Promise<At> {
   const { params, tokens, set } = options;
   const given = { ...(params === undefined ? {} : { params }), ...(tokens === undefined ? {} : { tokens }) };
   if (recipe === undefined) {
@@ -73,11 +69,11 @@ async function placeOf(recipe: string | undefined, options: LrPredictOptions, ho
   return { ...ofRun, ...given };
 }
 
-function pairsOf(prediction: Prediction, law: PowerLaw): [string, string][] {
+function predictionRows(prediction: Prediction, law: PowerLaw): [string, string][] {
   const { target, value, weightDecay, interval, level, at } = prediction;
   const where = outsideText(prediction, law);
   return [
-    ['at', placeText(at, law)],
+    ['at', scaleText(at, law)],
     [target === 'learningRate' ? 'η' : 'B', target === 'learningRate' ? rate(value) : value.toPrecision(4)],
     ...(weightDecay === null ? [] : [['λ', `${rate(weightDecay)}  (0.1·η, fully decoupled)`] as [string, string]]),
     [

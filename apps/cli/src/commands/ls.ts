@@ -2,11 +2,10 @@ import { listRuns, readMetrics } from '@weft/client';
 import { age, decimal } from '@weft/common';
 import type { MetricsRow, RunView } from '@weft/contracts';
 import type { CommandContext } from '../context.js';
-import { statusStyle } from '../progress/render-bar.js';
 import { EXIT } from '../report-error.js';
-import { clip, type Line, paint, span } from '../spans.js';
-import { table } from '../table.js';
-import { say } from '../terminal.js';
+import { statusStyle } from '../runs/describe-run.js';
+import { type Line, printTable, span, table } from '../styled-lines.js';
+import { print, printJson } from '../terminal.js';
 
 interface Row {
   readonly run: RunView;
@@ -26,13 +25,12 @@ export async function ls(context: CommandContext): Promise<number> {
   if (json) {
     const listed = rows.map(({ run, latest }) => ({ ...run, loss: latest?.loss ?? run.loss ?? null }));
     const broken = unreadable.map(({ runId, error }) => ({ runId, message: error.message }));
-    say(terminal, JSON.stringify({ runs: listed, unreadable: broken }));
+    printJson(terminal, { runs: listed, unreadable: broken });
     return EXIT.done;
   }
-  if (rows.length === 0) say(terminal, `No runs yet. Try ${terminal.commandName} launch debugTiny --local 2`);
+  if (rows.length === 0) print(terminal, `No runs yet. Try ${terminal.commandName} launch debugTiny --local 2`);
   else {
-    const width = terminal.stdout.isTTY ? terminal.stdout.columns : Number.POSITIVE_INFINITY;
-    for (const line of renderRuns(rows, Date.now())) say(terminal, paint(clip(line, width), terminal.colors));
+    printTable(terminal, renderRuns(rows, Date.now()));
   }
   for (const { runId, error } of unreadable) terminal.stderr.write(`${runId} cannot be read: ${error.message}\n`);
   return EXIT.done;
@@ -43,7 +41,7 @@ export function renderRuns(rows: readonly Row[], nowMs: number): Line[] {
     [
       { title: 'run' },
       { title: 'recipe' },
-      { title: 'phase' },
+      { title: 'status' },
       { title: 'step', align: 'right' },
       { title: 'loss', align: 'right' },
       { title: 'last change' },

@@ -1,7 +1,7 @@
 import type { QueuedView } from '@weft/client';
 import { exampleRun } from '@weft/testing';
 import { describe, expect, it } from 'vitest';
-import { queueSentence } from '../queue/queue-sentence.js';
+import { queueSentence } from '../runs/describe-run.js';
 import { renderQueue } from './queue.js';
 
 const job = (changes: Partial<QueuedView>): QueuedView => ({

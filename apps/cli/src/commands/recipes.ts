@@ -2,15 +2,14 @@ import { count, large } from '@weft/common';
 import { recipe, recipes } from '@weft/recipes';
 import type { CommandContext } from '../context.js';
 import { EXIT } from '../report-error.js';
-import { paint, span } from '../spans.js';
-import { table } from '../table.js';
-import { say } from '../terminal.js';
+import { printLines, span, table } from '../styled-lines.js';
+import { print, printJson } from '../terminal.js';
 
 /** `weft recipes`: every named run and its main numbers. */
 export async function listRecipes({ terminal, json }: CommandContext): Promise<number> {
   const configs = Object.keys(recipes).map(recipe);
   if (json) {
-    say(terminal, JSON.stringify({ recipes: configs }));
+    printJson(terminal, { recipes: configs });
     return EXIT.done;
   }
   const lines = table(
@@ -35,8 +34,8 @@ export async function listRecipes({ terminal, json }: CommandContext): Promise<n
       precision,
     ]),
   );
-  for (const line of lines) say(terminal, paint(line, terminal.colors));
-  say(terminal);
-  say(terminal, `See one whole: ${terminal.commandName} launch <recipe> --dry-run`);
+  printLines(terminal, lines);
+  print(terminal);
+  print(terminal, `See one whole: ${terminal.commandName} launch <recipe> --dry-run`);
   return EXIT.done;
 }

@@ -1,13 +1,13 @@
 import { hostname } from 'node:os';
-import { chooseRun, findCoordinator, noCoordinator, readRun, readRunRecords, runIdsOf, withLogs } from '@weft/client';
+import { chooseRun, findCoordinator, listRunIds, noCoordinator, readRun, readRunRecords, withLogs } from '@weft/client';
 import { UsageError, WeftError } from '@weft/common';
 import { type RunConfig, resolveRunConfig } from '@weft/config';
 import type { RunView } from '@weft/contracts';
 import { type RunRecord, replay } from '@weft/coordination';
+import { rejectConflicting } from '../arguments.js';
 import type { CommandContext } from '../context.js';
-import { refuseBoth } from '../refuse-both.js';
-import { withCluster } from '../runs/with-cluster.js';
-import { say } from '../terminal.js';
+import { withCluster } from '../runs/drive-run.js';
+import { printJson } from '../terminal.js';
 
 export interface ResumeOptions {
   readonly coordinator?: string;
@@ -27,19 +27,19 @@ export interface ResumeOptions {
  * machine when the run trained here before or `--local` asks for it.
  */
 export async function resume(context: CommandContext, text: string, options: ResumeOptions): Promise<number> {
-  refuseBoth(options);
+  rejectConflicting(options);
   if (options.fromStart && options.fromStep !== undefined)
     throw new UsageError('--from-start and --from-step exclude each other');
-  const { run, workersHere, expertWorkersHere } = await choose(context, text, options);
-  if (workersHere !== undefined && options.detach) {
-    const { launchInBackground } = await import('../local/background.js');
-    return launchInBackground(context, ['resume', run.runId, ...argumentsOf(options)]);
+  const { run, localWorkers, localExpertWorkers } = await chooseRunAndWorkers(context, text, options);
+  if (localWorkers !== undefined && options.detach) {
+    const { launchInBackground } = await import('../local-processes.js');
+    return launchInBackground(context, ['resume', run.runId, ...repeatArguments(options)]);
   }
 
   return withCluster({
     context,
-    workersHere,
-    expertWorkersHere,
+    localWorkers,
+    localExpertWorkers,
     detach: options.detach === true,
     begin: async ({ client }, display) => {
       const { terminal, json } = context;
@@ -51,19 +51,19 @@ export async function resume(context: CommandContext, text: string, options: Res
         fromStep: options.fromStart ? 0 : options.fromStep,
       });
       const { runId, step, directory } = resumed;
-      if (json) say(terminal, JSON.stringify({ type: 'resumed', runId, fromStep: step, directory }));
+      if (json) printJson(terminal, { type: 'resumed', runId, fromStep: step, directory });
       else display.event(`Resumed ${runId} from ${step > 0 ? `step ${step}` : 'the start'}.`);
       return resumed;
     },
   });
 }
 
-/** Finds the run, and how many workers of this machine it needs: `undefined` when a coordinator has its own. */
-async function choose(
+/** Finds the run, and how many workers to start on this machine: undefined when a coordinator has workers. */
+async function chooseRunAndWorkers(
   context: CommandContext,
   text: string,
   options: ResumeOptions,
-): Promise<{ run: RunView; workersHere: number | undefined; expertWorkersHere: number }> {
+): Promise<{ run: RunView; localWorkers: number | undefined; localExpertWorkers: number }> {
   const found = options.local === undefined ? await findCoordinator(context) : undefined;
   if (found !== undefined) {
     try {
@@ -74,12 +74,12 @@ async function choose(
       );
       const run = await found.client.get(runId);
       refuseFinished(run, options);
-      return { run, workersHere: undefined, expertWorkersHere: 0 };
+      return { run, localWorkers: undefined, localExpertWorkers: 0 };
     } finally {
       found.client.close();
     }
   }
-  const runId = chooseRun(text, await runIdsOf(context.home));
+  const runId = chooseRun(text, await listRunIds(context.home));
   const { run, records } = await withLogs(context, async (read) => ({
     run: await readRun(context.home, runId, read),
     records: await readRunRecords(context.home, runId, read),
@@ -88,10 +88,10 @@ async function choose(
   const asked = options.workers ?? run.workers;
   if (options.local === undefined && !trainedOn(hostname(), records))
     throw noCoordinator(context, `weft resume ${runId} --local ${asked}`);
-  const workersHere = typeof options.local === 'number' ? options.local : asked;
-  if (workersHere < asked && options.workers !== undefined)
-    throw new UsageError(`--workers asks for ${asked} workers, but --local starts ${workersHere}`);
-  return { run, workersHere, expertWorkersHere: resumedConfig(records, options).expertWorkers ?? 0 };
+  const localWorkers = typeof options.local === 'number' ? options.local : asked;
+  if (localWorkers < asked && options.workers !== undefined)
+    throw new UsageError(`--workers asks for ${asked} workers, but --local starts ${localWorkers}`);
+  return { run, localWorkers, localExpertWorkers: resumedConfig(records, options).expertWorkers ?? 0 };
 }
 
 /** @throws `invalid_argument` for what the coordinator would refuse, before processes are started for it. */
@@ -107,6 +107,7 @@ export function trainedOn(host: string, records: readonly RunRecord[]): boolean 
   return last?.kind === 'assigned' && last.workers.every(({ hostName }) => hostName === host);
 }
 
+/** @throws `failed_precondition` when all steps are trained and no more are asked for. */
 function refuseFinished({ runId, status, steps }: RunView, { steps: wanted = steps, ...options }: ResumeOptions): void {
   const fromStep = options.fromStart ? 0 : (options.fromStep ?? steps);
   if (status !== 'finished' || wanted > fromStep) return;
@@ -115,7 +116,8 @@ function refuseFinished({ runId, status, steps }: RunView, { steps: wanted = ste
   });
 }
 
-function argumentsOf({ workers, steps, expertWorkers, fromStep, fromStart, local }: ResumeOptions): string[] {
+/** The options as a person would type them, for the background process. */
+function repeatArguments({ workers, steps, expertWorkers, fromStep, fromStart, local }: ResumeOptions): string[] {
   return [
     ...(workers === undefined ? [] : ['--workers', `${workers}`]),
     ...(steps === undefined ? [] : ['--steps', `${steps}`]),

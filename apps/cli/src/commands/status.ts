@@ -1,23 +1,19 @@
-import { type ProgressView, RunProgress, recentMetrics, withRun } from '@weft/client';
-import { age, count, decimal, duration, percent, SOURCES } from '@weft/common';
-import type { RunView } from '@weft/contracts';
+import { type ProgressView, RunProgress, readRecentMetrics, withRun } from '@weft/client';
+import { age, bytes, count, decimal, duration, percent, SOURCES, sourceCounts } from '@weft/common';
+import type { MoeReport, RunView } from '@weft/contracts';
 import { shortPath } from '@weft/files';
 import type { CommandContext } from '../context.js';
-import { expertFacts } from '../progress/expert-metrics.js';
-import { statusStyle } from '../progress/render-bar.js';
-import { expectedStart } from '../queue/expected-start.js';
 import { EXIT } from '../report-error.js';
-import { checkpointPath, nextSteps } from '../runs/render-summary.js';
-import { type Line, paint, type Span, span } from '../spans.js';
-import { facts } from '../table.js';
-import { asTyped, say } from '../terminal.js';
+import { checkpointPath, expectedStart, nextSteps, statusStyle } from '../runs/describe-run.js';
+import { type Line, printLines, type Span, span, summaryRows } from '../styled-lines.js';
+import { asTyped, printJson } from '../terminal.js';
 
-/** `weft status`: phase and reason, speed and loss, the newest checkpoint, and what to do next. */
+/** `weft status`: status and reason, speed and loss, the newest checkpoint, and what to do next. */
 export async function status(context: CommandContext, text: string): Promise<number> {
   const { terminal, json } = context;
   return withRun(context, text, async ({ run, client }) => {
     const progress = new RunProgress(run);
-    for (const metrics of await recentMetrics(run, client)) progress.addStep(metrics);
+    for (const metrics of await readRecentMetrics(run, client)) progress.addStep(metrics);
     const view = progress.view(Date.now());
     if (json) {
       const { latest, tokensPerSecond, etaSeconds, sequences, sequencesAreWhole } = view;
@@ -25,10 +21,9 @@ export async function status(context: CommandContext, text: string): Promise<num
       const eta = run.status === 'running' ? (etaSeconds ?? null) : null;
       const checkpoint = run.checkpointStep > 0 ? checkpointPath(run) : null;
       const consumed = sequencesAreWhole ? sequences : null;
-      say(terminal, JSON.stringify({ ...run, ...known, etaSeconds: eta, sequences: consumed, checkpoint, latest }));
+      printJson(terminal, { ...run, ...known, etaSeconds: eta, sequences: consumed, checkpoint, latest });
     } else {
-      for (const line of renderStatus(view, Date.now(), terminal.commandName, client?.address))
-        say(terminal, paint(line, terminal.colors));
+      printLines(terminal, renderStatus(view, Date.now(), terminal.commandName, client?.address));
     }
     return EXIT.done;
   });
@@ -42,33 +37,32 @@ export function renderStatus(view: ProgressView, nowMs: number, weft: string, co
   ];
   if (run.reason !== '') pairs.push(['because', run.reason]);
   if (run.failure?.cure) pairs.push(['cure', asTyped(run.failure.cure, { commandName: weft })]);
-  if (run.status === 'queued') pairs.push(['position', positionOf(run, nowMs)]);
+  if (run.status === 'queued') pairs.push(['position', positionText(run, nowMs)]);
   if (run.priority !== 0) pairs.push(['priority', `${run.priority}`]);
   if (run.maxAttempts > 1) pairs.push(['attempts', `${run.failedAttempts} of ${run.maxAttempts} failed`]);
   if (run.parent !== null) pairs.push(['sweep', run.parent]);
   pairs.push(['step', `${run.step} of ${run.steps} (${percent(run.steps === 0 ? 0 : run.step / run.steps)})`]);
-  pairs.push(['workers', workersOf(view)]);
+  pairs.push(['workers', workersText(view)]);
   if (latest !== undefined) {
     pairs.push(['loss', decimal(latest.loss)]);
     if (view.heldOut !== undefined) pairs.push(['held-out loss', heldOutText(view.heldOut)]);
     pairs.push(['speed', `${count(view.tokensPerSecond ?? 0)} tokens/s${perStep(view)}`]);
-    if (latest.moe !== undefined) pairs.push(...expertFacts(latest.moe));
-    if (view.sequencesAreWhole)
-      pairs.push(['sequences', SOURCES.map((source) => `${source} ${count(view.sequences[source])}`).join(', ')]);
+    if (latest.moe !== undefined) pairs.push(...expertRows(latest.moe));
+    if (view.sequencesAreWhole) pairs.push(['sequences', sourceCounts(view.sequences)]);
   }
   if (run.status === 'running' && view.etaSeconds !== undefined) pairs.push(['time left', duration(view.etaSeconds)]);
   pairs.push(['checkpoint', run.checkpointStep > 0 ? shortPath(checkpointPath(run)) : 'none yet']);
   pairs.push(['directory', shortPath(run.directory)]);
   pairs.push(['launched', age(nowMs - run.createdAtMs)], ['last change', age(nowMs - run.updatedAtMs)]);
-  return [[span(run.runId, 'bold')], ...facts(pairs), ...nextSteps(run, weft, coordinator)];
+  return [[span(run.runId, 'bold')], ...summaryRows(pairs), ...nextSteps(run, weft, coordinator)];
 }
 
-function positionOf({ queuePosition, expectedStartMs }: RunView, nowMs: number): string {
+function positionText({ queuePosition, expectedStartMs }: RunView, nowMs: number): string {
   if (queuePosition === null) return 'none: it is paused';
   return `${queuePosition}${expectedStartMs === null ? '' : `, starts ${expectedStart(expectedStartMs, nowMs)}`}`;
 }
 
-function workersOf({ run }: ProgressView): string {
+function workersText({ run }: ProgressView): string {
   const generation = run.generation > 0 ? `, generation ${run.generation}` : '';
   return run.worldSize > 0 && run.worldSize !== run.workers
     ? `${run.worldSize} of ${run.workers}${generation}`
@@ -83,4 +77,20 @@ function heldOutText({ step, loss, sources }: NonNullable<ProgressView['heldOut'
 
 function perStep({ secondsPerStep }: ProgressView): string {
   return secondsPerStep === undefined ? '' : `, ${duration(secondsPerStep)} a step`;
+}
+
+/** A line for every MoE layer, and one for the exchange with the expert workers where there was one. */
+export function expertRows({ layers, ...exchange }: MoeReport): [string, string][] {
+  const ofLayers = layers.map(
+    ({ layer, imbalance, droppedShare, loadBalanceLoss, routerZLoss, routerEntropy }, index) => {
+      const load = `busiest ${imbalance.toFixed(2)} × the mean, ${percent(droppedShare)} dropped`;
+      const router = `router entropy ${routerEntropy.toFixed(2)}, z ${routerZLoss.toFixed(2)}`;
+      const text = `layer ${layer}: ${load}, load balance ${loadBalanceLoss.toFixed(2)}, ${router}`;
+      return [index === 0 ? 'experts' : '', text] as [string, string];
+    },
+  );
+  const { bytesSent, bytesReceived, waitingSeconds } = exchange;
+  if (bytesSent === 0) return ofLayers;
+  const text = `${bytes(bytesSent)} sent, ${bytes(bytesReceived)} received in the last step, ${duration(waitingSeconds)} spent waiting`;
+  return [...ofLayers, ['exchange', text]];
 }

@@ -3,24 +3,24 @@ import { WeftError } from '@weft/common';
 import { hasEnded, type RunView } from '@weft/contracts';
 import type { CommandContext } from '../context.js';
 import { EXIT } from '../report-error.js';
-import { say } from '../terminal.js';
+import { print, printJson } from '../terminal.js';
 
 /** `weft stop`: asks for the end of a run and waits until it has come. */
 export async function stop(context: CommandContext, text: string, options: { checkpoint: boolean }): Promise<number> {
   return withRun(context, text, async ({ run, client }) => {
-    if (client === undefined || hasEnded(run)) throw notRunning(run);
+    if (client === undefined || hasEnded(run)) throw notRunningError(run);
     let latest = await client.stop(run.runId, { saveCheckpoint: options.checkpoint });
     if (!hasEnded(latest)) {
-      if (!context.json) say(context.terminal, `Stopping ${run.runId} …`);
+      if (!context.json) print(context.terminal, `Stopping ${run.runId} …`);
       for await (const news of client.watch(run.runId, latest.step)) if (news.kind === 'run') latest = news.run;
     }
-    if (context.json) say(context.terminal, JSON.stringify(latest));
-    else say(context.terminal, farewell(latest, context.terminal.commandName));
+    if (context.json) printJson(context.terminal, latest);
+    else print(context.terminal, stopSentence(latest, context.terminal.commandName));
     return latest.status === 'failed' ? EXIT.failed : EXIT.done;
   });
 }
 
-function notRunning({ runId, status, step, steps }: RunView): WeftError {
+function notRunningError({ runId, status, step, steps }: RunView): WeftError {
   const cure = status === 'finished' ? undefined : `weft resume ${runId} goes on with it`;
   return new WeftError(
     'failed_precondition',
@@ -29,7 +29,7 @@ function notRunning({ runId, status, step, steps }: RunView): WeftError {
   );
 }
 
-function farewell({ runId, status, step, checkpointStep, reason }: RunView, weft: string): string {
+function stopSentence({ runId, status, step, checkpointStep, reason }: RunView, weft: string): string {
   if (status === 'failed') return `${runId} failed while it was stopping: ${reason}`;
   if (status === 'finished') return `${runId} had already reached its last step: it is finished.`;
   const saved = checkpointStep === 0 ? 'without a checkpoint' : `the newest checkpoint is of step ${checkpointStep}`;

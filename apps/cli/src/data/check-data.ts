@@ -4,32 +4,29 @@ import { WeftError } from '@weft/common';
 import type { RunConfig } from '@weft/config';
 import { Dataset } from '@weft/data';
 
-export interface DataOfRun {
+export interface RunData {
   /** With absolute paths. */
   readonly config: RunConfig;
-  /** As the person typed it, for the commands of a cure. */
+  /** As the person typed it, for the commands that an error suggests. */
   readonly recipe: string;
   readonly settings: readonly string[];
   readonly home: string;
 }
 
-/** Opens the data of a run before anything is started, so that what is missing is said at once and with its cure. */
-export async function checkData(run: DataOfRun): Promise<void> {
-  await withDataCures(run, async () => {
+/** Opens the data of a run before anything is started, so that missing data is reported at once. */
+export async function checkData(run: RunData): Promise<void> {
+  await withDataHints(run, async () => {
     const { data, model } = run.config;
     const dataset = await Dataset.open({ data, model });
     await dataset.close();
   });
 }
 
-/** Makes the cures of the data room exact: the recipe by its name, and the demo data where those are what is missing. */
-export async function withDataCures<T>(
-  { config, recipe, settings, home }: DataOfRun,
-  use: () => Promise<T>,
-): Promise<T> {
+/** Completes the errors of `@weft/data`: names the recipe in them, and says when only the demo data is missing. */
+export async function withDataHints<T>({ config, recipe, settings, home }: RunData, use: () => Promise<T>): Promise<T> {
   const { directory } = config.data;
   const dataSettings = settings.filter((setting) => /^\s*(data|model)\./.test(setting));
-  const meant = [recipe, ...(dataSettings.length === 0 ? [] : ['--set', ...dataSettings])].join(' ');
+  const target = [recipe, ...(dataSettings.length === 0 ? [] : ['--set', ...dataSettings])].join(' ');
   try {
     return await use();
   } catch (thrown) {
@@ -37,10 +34,10 @@ export async function withDataCures<T>(
     const isDemo = directory === join(home, 'data', 'demo') && !(await exists(join(directory, 'captioned')));
     if (isDemo)
       throw new WeftError('not_found', `the demo data are not in ${directory} yet`, {
-        cure: `run weft data fetch demo, then weft data index ${meant}`,
+        cure: `run weft data fetch demo, then weft data index ${target}`,
         cause: error,
       });
-    const cure = error.cure?.replaceAll('<recipe>', meant);
+    const cure = error.cure?.replaceAll('<recipe>', target);
     throw new WeftError(error.code, error.message, { cause: error, ...(cure === undefined ? {} : { cure }) });
   }
 }

@@ -1,5 +1,4 @@
-import type { Line, Style } from '../spans.js';
-import { span } from '../spans.js';
+import { type Line, type Style, span } from '../styled-lines.js';
 
 /**
  * One thing looked at. `missing` hurts something a person may want; `fatal` makes training impossible;

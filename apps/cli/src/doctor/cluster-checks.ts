@@ -1,5 +1,6 @@
 import { findCoordinator } from '@weft/client';
 import { plural, WEFT_VERSION, WeftError } from '@weft/common';
+import { openStore } from '@weft/store';
 import type { CommandContext } from '../context.js';
 import type { Check } from './check.js';
 
@@ -27,5 +28,32 @@ export async function clusterChecks(context: CommandContext): Promise<Check[]> {
   } catch (thrown) {
     const { message, cure } = WeftError.from(thrown);
     return [{ name, status: 'missing', finding: message, ...(cure === undefined ? {} : { cure }) }];
+  }
+}
+
+/**
+ * The Redis that logs and queue would be kept in: whether it answers and is fit for runs, judged as a coordinator judges
+ * it, but without trying again. Only when it is wanted: the quickstart needs none.
+ */
+export async function redisCheck({
+  home,
+  redisUrl,
+  keyPrefix,
+}: Pick<CommandContext, 'home' | 'redisUrl' | 'keyPrefix'>): Promise<Check> {
+  const name = 'Redis';
+  if (redisUrl === undefined)
+    return { name, status: 'note', finding: 'not asked for (WEFT_REDIS_URL is not set): logs and queue are files' };
+  try {
+    const prefix = keyPrefix === undefined ? {} : { keyPrefix };
+    const store = await openStore({ home, redisUrl, connectTimeoutMs: 0, ...prefix });
+    const { description, warnings } = store;
+    await store.close();
+    const [warning] = warnings;
+    if (warning === undefined) return { name, status: 'ok', finding: description };
+    return { name, status: 'missing', finding: warning, cure: 'do so before you trust it with runs' };
+  } catch (thrown) {
+    const { message, cure } = WeftError.from(thrown);
+    const finding = `WEFT_REDIS_URL is set, but: ${message}`;
+    return { name, status: 'missing', finding, cure: cure ?? 'correct WEFT_REDIS_URL, or unset it to use files' };
   }
 }

@@ -1,6 +1,6 @@
 import { access } from 'node:fs/promises';
 import { join } from 'node:path';
-import { count, SOURCES, WeftError } from '@weft/common';
+import { sourceCounts, WeftError } from '@weft/common';
 import { Dataset } from '@weft/data';
 import { shortPath } from '@weft/files';
 import { recipe } from '@weft/recipes';
@@ -25,7 +25,7 @@ async function indexCheck(config: ReturnType<typeof recipe>): Promise<Check> {
   const name = 'demo index';
   try {
     const dataset = await Dataset.open(config);
-    const sequences = SOURCES.map((source) => `${source} ${count(dataset.sequences[source])}`).join(', ');
+    const sequences = sourceCounts(dataset.sequences);
     await dataset.close();
     return { name, status: 'ok', finding: `sequences: ${sequences}` };
   } catch (thrown) {

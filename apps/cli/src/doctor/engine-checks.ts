@@ -33,7 +33,7 @@ async function nativeCheck(): Promise<Check[]> {
     return [
       { name, status: 'ok', finding: described },
       { name: 'library', status: 'ok', finding: `${shortPath(directory)} (${reason.replace(/\.$/, '')})` },
-      { name: 'engine', status: 'ok', finding: await tryOut('graph') },
+      { name: 'engine', status: 'ok', finding: await runTrial('graph') },
     ];
   } catch (thrown) {
     const { message, cure } = WeftError.from(thrown);
@@ -44,7 +44,7 @@ async function nativeCheck(): Promise<Check[]> {
 async function javascriptCheck(): Promise<Check> {
   const name = 'fallback';
   try {
-    return { name, status: 'ok', finding: `${await tryOut('javascript')}; enough for the recipe debugNano` };
+    return { name, status: 'ok', finding: `${await runTrial('javascript')}; enough for the recipe debugNano` };
   } catch (thrown) {
     const { message } = WeftError.from(thrown);
     return { name, status: 'fatal', finding: `tfjs does not work: ${message}`, cure: 'run npm ci again' };
@@ -52,7 +52,7 @@ async function javascriptCheck(): Promise<Check> {
 }
 
 /** @returns what ran. @throws when it fails or computes something wrong. */
-async function tryOut(kind: 'graph' | 'javascript'): Promise<string> {
+async function runTrial(kind: 'graph' | 'javascript'): Promise<string> {
   const executor = createExecutor(trial, { kind, precision: 'fp32', threads: 1 });
   try {
     const { square_NN } = await executor.run('multiply', { a_NN: Float32Array.of(1, 2, 3, 4) });

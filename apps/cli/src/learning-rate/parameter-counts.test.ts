@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest';
 type Model = RunConfig['model'];
 
 /** The scalars of all declared tensors whose name fits. */
-function held(model: Model, fits: (name: string) => boolean = () => true): number {
+function countTensors(model: Model, fits: (name: string) => boolean = () => true): number {
   return modelParameters(model)
     .filter(({ name }) => fits(name))
     .reduce((sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1), 0);
@@ -16,22 +16,22 @@ function held(model: Model, fits: (name: string) => boolean = () => true): numbe
 function expectAgreement(model: Model): void {
   const counts = parameterCounts(model);
   const isEmbedding = (name: string) => name === 'decoder/embedding' || name === 'decoder/head';
-  expect(counts.total).toBe(held(model));
-  expect(counts.vision).toBe(held(model, (name) => name.startsWith('vision/')));
-  expect(counts.connector).toBe(held(model, (name) => name.startsWith('connector/')));
-  expect(counts.decoder).toBe(held(model, (name) => name.startsWith('decoder/')));
-  expect(counts.decoderEmbedding).toBe(held(model, isEmbedding));
-  expect(counts.nonEmbedding).toBe(held(model, (name) => name.startsWith('decoder/') && !isEmbedding(name)));
+  expect(counts.total).toBe(countTensors(model));
+  expect(counts.vision).toBe(countTensors(model, (name) => name.startsWith('vision/')));
+  expect(counts.connector).toBe(countTensors(model, (name) => name.startsWith('connector/')));
+  expect(counts.decoder).toBe(countTensors(model, (name) => name.startsWith('decoder/')));
+  expect(counts.decoderEmbedding).toBe(countTensors(model, isEmbedding));
+  expect(counts.nonEmbedding).toBe(countTensors(model, (name) => name.startsWith('decoder/') && !isEmbedding(name)));
   const { total, decoder, decoderNonEmbedding } = countParameters(model);
   expect([counts.total, counts.decoder, counts.nonEmbedding]).toEqual([total, decoder, decoderNonEmbedding]);
 }
 
-describe('the formulas of the scaling room count the tensors of the built model', () => {
+describe('the formulas of @weft/scaling count the tensors of the built model', () => {
   it.each(Object.keys(recipes))('of the recipe %s', (name) => {
     expectAgreement(resolveRunConfig(recipeInput(name)).model);
   });
 
-  it.each([1, 2, 3])('with experts in every %d. layer, and what a token meets of them', (everyLayers) => {
+  it.each([1, 2, 3])('with experts in every %d. layer, and what a token uses of them', (everyLayers) => {
     const { model } = resolveRunConfig(recipeInput('debugTiny'));
     const dense = parameterCounts(model);
     const { width, depth, feedForwardWidth } = model.decoder;

@@ -1,86 +1,134 @@
-import type { RunsClient } from '@weft/client';
-import { followRun } from '@weft/client';
+import { type FoundCoordinator, followRun, type RunsClient } from '@weft/client';
 import { errorCode, systemClock, WeftError } from '@weft/common';
 import type { RunView } from '@weft/contracts';
 import type { Cluster } from '@weft/launch';
 import type { CommandContext } from '../context.js';
-import type { Interrupts } from '../interrupts.js';
-import type { Display } from '../progress/display.js';
-import { paint } from '../spans.js';
-import { say } from '../terminal.js';
-import { exitCodeOf, type Outcome, renderSummary, summaryOf } from './render-summary.js';
+import { Interrupts } from '../interrupts.js';
+import { createDisplay, type Display } from '../progress/display.js';
+import { EXIT } from '../report-error.js';
+import { printLines } from '../styled-lines.js';
+import { printJson } from '../terminal.js';
+import { openCluster } from './open-cluster.js';
+import { type Outcome, renderSummary, runExitCode, summaryJson } from './summary.js';
 
-export interface DriveOptions {
+export interface WithClusterOptions {
+  readonly context: CommandContext;
+  /** How many workers to start on this machine; undefined: use a coordinator that already runs. */
+  readonly localWorkers: number | undefined;
+  /** How many expert workers to start beside them. */
+  readonly localExpertWorkers: number;
+  /** Return as soon as the run is accepted. */
+  readonly detach: boolean;
+  /** Launches or resumes the run, and prints that it did. */
+  readonly begin: (coordinator: FoundCoordinator, display: Display) => Promise<RunView>;
+}
+
+/**
+ * Begins a run on a cluster that exists, or on one of its own that lives as long as the run, and drives it to its end.
+ *
+ * @returns the exit code
+ */
+export async function withCluster(options: WithClusterOptions): Promise<number> {
+  const { context, localWorkers, localExpertWorkers, detach, begin } = options;
+  const interrupts = new Interrupts();
+  const display = createDisplay(context.terminal, context);
+  try {
+    const cluster = await openCluster({
+      context,
+      localWorkers,
+      expertWorkers: localExpertWorkers,
+      onProgress: (sentence) => display.event(sentence),
+      interrupts,
+    });
+    try {
+      const run = await begin(cluster, display);
+      if (detach) return EXIT.done;
+      return await driveRun({ context, client: cluster.client, display, interrupts, run, local: cluster.local });
+    } finally {
+      display.close();
+      await cluster.close();
+    }
+  } catch (thrown) {
+    if (!interrupts.first.aborted || !WeftError.is(thrown, 'cancelled')) throw thrown;
+    display.event('Left before there was a run.');
+    return EXIT.stopped;
+  } finally {
+    display.close();
+    interrupts.close();
+  }
+}
+
+interface DriveRunOptions {
   readonly context: CommandContext;
   readonly client: RunsClient;
   readonly display: Display;
   readonly interrupts: Interrupts;
   readonly run: RunView;
   /** Set when the processes of the run are our children: their end is the end of the run. */
-  readonly cluster: Cluster | undefined;
+  readonly local: Cluster | undefined;
 }
 
 /**
- * Stays with a run from its launch to its end: shows it, turns Ctrl-C into a stop with a checkpoint, tells of local
- * processes that die, and closes with a summary. Returns the exit code.
+ * Follows a run to its end: shows it, turns Ctrl-C into a stop with a checkpoint, reports local processes that die, and
+ * prints a summary.
+ *
+ * @returns the exit code
+ * @throws WeftError the failure of the run, or of its local processes.
  */
-export async function driveRun(options: DriveOptions): Promise<number> {
-  const { context, client, display, run, cluster } = options;
+async function driveRun(options: DriveRunOptions): Promise<number> {
+  const { context, client, display, run, local } = options;
   const beganMs = systemClock.monotonicMs();
   const leaving = new AbortController();
-  const failure: { error?: WeftError } = {};
-  cluster?.onExit(async (sentence) => {
+  let failure: WeftError | undefined;
+  local?.onExit(async (sentence) => {
     display.event(sentence);
-    const error = await cluster.failure();
+    const error = await local.failure();
     if (error === undefined) return;
-    failure.error = error;
-    leaving.abort();
+    failure = error;
+    leaving.abort(error);
   });
   stopWhenInterrupted(options);
 
   const progress = await followRun({ client, runId: run.runId, observer: display, signal: leaving.signal });
   display.close();
-  if (failure.error !== undefined) throw interrupted(failure.error, progress.run);
-  report(context, {
+  if (failure !== undefined) throw interruptedError(failure, progress.run);
+  printSummary(context, {
     view: progress.view(systemClock.nowMs()),
     metrics: progress.metrics,
     elapsedSeconds: (systemClock.monotonicMs() - beganMs) / 1000,
-    ...(cluster === undefined ? {} : { logDirectory: cluster.logDirectory }),
+    ...(local === undefined ? {} : { logDirectory: local.logDirectory }),
   });
-  if (progress.run.status === 'failed') throw failureOf(progress.run);
-  return exitCodeOf(progress.run);
+  if (progress.run.status === 'failed') throw runFailure(progress.run);
+  return runExitCode(progress.run);
 }
 
-function stopWhenInterrupted({ client, display, interrupts, run, cluster }: DriveOptions): void {
+function stopWhenInterrupted({ client, display, interrupts, run, local }: DriveRunOptions): void {
   const stop = () => {
-    display.event('Stopping after the step in hand, with a checkpoint; press Ctrl-C again to leave at once.');
+    display.event('Stopping after the current step, with a checkpoint; press Ctrl-C again to leave at once.');
     client.stop(run.runId, { saveCheckpoint: true }).catch((thrown: unknown) => {
       display.event(`The stop was refused: ${WeftError.from(thrown).sentence}`);
     });
   };
   if (interrupts.first.aborted) stop();
   else interrupts.first.addEventListener('abort', stop, { once: true });
-  interrupts.beforeLeaving(() => {
+  interrupts.beforeExit(() => {
     display.close();
-    cluster?.kill();
+    local?.kill();
   });
 }
 
-function report({ terminal, json }: CommandContext, outcome: Outcome): void {
-  if (json) {
-    say(terminal, JSON.stringify(summaryOf(outcome)));
-    return;
-  }
-  for (const line of renderSummary(outcome, terminal.commandName)) say(terminal, paint(line, terminal.colors));
+function printSummary({ terminal, json }: CommandContext, outcome: Outcome): void {
+  if (json) printJson(terminal, summaryJson(outcome));
+  else printLines(terminal, renderSummary(outcome, terminal.commandName));
 }
 
 /** The error of a run that failed is the error of the command that drove it. */
-function failureOf({ reason, failure }: RunView): WeftError {
+function runFailure({ reason, failure }: RunView): WeftError {
   const cure = failure?.cure ? { cure: failure.cure } : {};
   return new WeftError(errorCode(failure?.code ?? 'internal'), `the run failed: ${reason}`, cure);
 }
 
-function interrupted(cause: WeftError, { runId, step, checkpointStep }: RunView): WeftError {
+function interruptedError(cause: WeftError, { runId, step, checkpointStep }: RunView): WeftError {
   const from = checkpointStep > 0 ? `step ${checkpointStep}` : 'the start';
   return new WeftError(cause.code, `the run was interrupted at step ${step}: ${cause.message}`, {
     cure: `weft resume ${runId} goes on from ${from}`,

@@ -1,10 +1,9 @@
-import { plural } from '@weft/common';
+import { large, percent, plural } from '@weft/common';
 import { hasEnded } from '@weft/contracts';
-import { type SweepRun, sweepRunFacts } from '@weft/sweeps';
-import { RedrawnBlock } from '../progress/redrawn-block.js';
-import { clip, type Line, span } from '../spans.js';
-import { say, type Terminal } from '../terminal.js';
-import { gridTable } from './grid-table.js';
+import { type SweepRun, sweepRunJson } from '@weft/sweeps';
+import { LiveRegion } from '../progress/live-region.js';
+import { clip, type Line, type Span, span, table } from '../styled-lines.js';
+import { print, printJson, type Terminal } from '../terminal.js';
 
 /** Shows a sweep while it goes. */
 export interface SweepDisplay {
@@ -12,9 +11,9 @@ export interface SweepDisplay {
   event(text: string): void;
   /** A run has ended. */
   ended(run: SweepRun, runs: readonly SweepRun[]): void;
-  /** Something moved. */
+  /** A run made progress. */
   refresh(runs: readonly SweepRun[]): void;
-  /** Takes away what is shown of runs at work: the conclusion shows it all. */
+  /** Removes what is shown of running runs: the summary shows them all. */
   clear(): void;
   /** Leaves the terminal clean for what is printed next. */
   close(): void;
@@ -27,10 +26,9 @@ export function createSweepDisplay(terminal: Terminal, { json }: { json: boolean
 
 /** One JSON object per line. */
 function jsonDisplay(terminal: Terminal): SweepDisplay {
-  const print = (value: object) => say(terminal, JSON.stringify(value));
   return {
-    event: (message) => print({ type: 'event', message }),
-    ended: (run) => print({ type: 'runEnded', ...sweepRunFacts(run) }),
+    event: (message) => printJson(terminal, { type: 'event', message }),
+    ended: (run) => printJson(terminal, { type: 'runEnded', ...sweepRunJson(run) }),
     refresh: () => {},
     clear: () => {},
     close: () => {},
@@ -40,8 +38,8 @@ function jsonDisplay(terminal: Terminal): SweepDisplay {
 /** A line for every run that ends. */
 function plainDisplay(terminal: Terminal): SweepDisplay {
   return {
-    event: (text) => say(terminal, text),
-    ended: (run, runs) => say(terminal, endSentence(run, runs)),
+    event: (text) => print(terminal, text),
+    ended: (run, runs) => print(terminal, endSentence(run, runs)),
     refresh: () => {},
     clear: () => {},
     close: () => {},
@@ -50,21 +48,21 @@ function plainDisplay(terminal: Terminal): SweepDisplay {
 
 /** The table of the grid, redrawn in place. */
 function tableDisplay(terminal: Terminal): SweepDisplay {
-  const block = new RedrawnBlock(terminal);
+  const region = new LiveRegion(terminal);
   let lines: readonly Line[] = [];
   return {
     event: (text) => {
-      block.writeAbove(text);
-      block.draw(lines);
+      region.printAbove(text);
+      region.draw(lines);
     },
     ended: () => {},
     refresh: (runs) => {
       const columns = Math.max(10, terminal.stdout.columns - 1);
-      lines = [...gridTable(runs), [span(summary(runs), 'dim')]].map((line) => clip(line, columns));
-      block.draw(lines);
+      lines = [...renderGrid(runs), [span(progressSentence(runs), 'dim')]].map((line) => clip(line, columns));
+      region.draw(lines);
     },
-    clear: () => block.erase(),
-    close: () => block.leave(),
+    clear: () => region.clear(),
+    close: () => region.keep(),
   };
 }
 
@@ -76,8 +74,49 @@ function endSentence(run: SweepRun, runs: readonly SweepRun[]): string {
   return `${done}/${runs.length}  ${planned.scale} at ${planned.learningRate}, seed ${planned.seed}: ${what}`;
 }
 
-function summary(runs: readonly SweepRun[]): string {
+function progressSentence(runs: readonly SweepRun[]): string {
   const count = (status: SweepRun['view']['status']) => runs.filter(({ view }) => view.status === status).length;
   const done = runs.filter(({ view }) => hasEnded(view)).length;
   return `${done} of ${plural(runs.length, 'run')} ended, ${count('running')} running, ${count('queued')} waiting`;
+}
+
+/** Scales down, rates across: the score of every cell, the best of each scale marked; of running cells, how far they are. */
+export function renderGrid(runs: readonly SweepRun[]): Line[] {
+  const rates = [...new Set(runs.map(({ planned }) => planned.learningRate))].toSorted((a, b) => a - b);
+  const scales = [...new Set(runs.map(({ planned }) => planned.scale))];
+  const rows = scales.map((scale) => {
+    const own = runs.filter(({ planned }) => planned.scale === scale);
+    const cells = rates.map((rate) => own.filter(({ planned }) => planned.learningRate === rate));
+    const means = cells.map(meanScore);
+    const best = Math.min(...means.flatMap((mean) => mean ?? []));
+    return [
+      span(scale, 'bold'),
+      large(own[0]?.planned.params ?? 0),
+      ...cells.map((cell, i) => cellSpan(cell, means[i] ?? null, means[i] === best)),
+    ];
+  });
+  const titles = [{ title: 'scale' }, { title: 'N' }, ...rates.map((rate) => ({ title: String(rate) }))];
+  return table(
+    titles.map(({ title }, i) => ({ title, align: i === 0 ? 'left' : 'right' })),
+    rows,
+  );
+}
+
+/** The mean over the seeds, once all have one. */
+function meanScore(cell: readonly SweepRun[]): number | null {
+  if (cell.length === 0) return null;
+  return cell.reduce<number | null>(
+    (sum, { score }) => (sum === null || score === null ? null : sum + score / cell.length),
+    0,
+  );
+}
+
+function cellSpan(cell: readonly SweepRun[], mean: number | null, isBest: boolean): Span {
+  if (cell.length === 0) return span('');
+  if (mean !== null) return isBest ? span(`${mean.toFixed(4)}*`, 'green') : span(mean.toFixed(4));
+  if (cell.some(({ givenUp }) => givenUp !== undefined)) return span('given up', 'yellow');
+  if (cell.some(({ view }) => view.status === 'failed')) return span('failed', 'red');
+  if (cell.every(({ view }) => view.status === 'finished')) return span('diverged', 'yellow');
+  const [done, all] = cell.reduce(([done, all], { view }) => [done + view.step, all + view.steps], [0, 0]);
+  return done === 0 ? span('·', 'dim') : span(percent(done / all), 'cyan');
 }

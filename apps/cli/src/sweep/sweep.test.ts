@@ -8,7 +8,7 @@ import { expect, it } from 'vitest';
 import { main } from '../main.js';
 import { baseLayers } from '../resolve-run.js';
 import { recordedTerminal } from '../testing/fixtures.js';
-import { gridTable } from './grid-table.js';
+import { renderGrid } from './sweep-display.js';
 
 const scale = (name: string, width: number) =>
   `  - { name: ${name}, run: { model: { decoder: { width: ${width}, feedForwardWidth: ${3 * width} } } } }`;
@@ -37,7 +37,7 @@ it('the table shows losses, the best of each scale, and what has none', async ()
         ? ended(run, 2, { status: 'running', step: 5 })
         : ended(run, bowl(run)),
   );
-  const [title, small] = gridTable(cells).map((line) => line.map(({ text }) => text).join(''));
+  const [title, small] = renderGrid(cells).map((line) => line.map(({ text }) => text).join(''));
   expect(title).toMatch(/^scale +N +0\.001 +0\.002 +0\.004 +0\.008 +0\.016$/);
   expect(small).toMatch(/^small +[\d.]+ k +25 % +\d\.\d{4} +\d\.\d{4}\* +\d\.\d{4} +given up$/);
 });

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { waitFor } from '@weft/testing';
-import { WEFT_SCRIPT } from '../weft-script.js';
+import { WEFT_SCRIPT } from '../local-processes.js';
 
 const TIMEOUT_MS = 120_000;
 

@@ -1,7 +1,8 @@
 import { mkdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type PerSource, perSource, SOURCES } from '@weft/common';
-import { fileBytes, sha256OfFile, withUnfinishedFolder, writeFileAtomically } from '../files.js';
+import { withTemporaryDirectory, writeFileAtomically } from '@weft/files';
+import { fileBytes, sha256OfFile } from '../files.js';
 import type { OnProgress } from '../progress.js';
 import { addresses } from './addresses.js';
 import { countrySamples } from './countries.js';
@@ -48,7 +49,7 @@ export async function fetchDemo(options: {
   if (before !== undefined && (await isWhole(directory, before))) return summarise(directory, before, false);
 
   const tarballs = await fetchTarballs(join(directory, 'cache'), onProgress);
-  return withUnfinishedFolder(join(directory, 'demo'), async (folder) => {
+  return withTemporaryDirectory(join(directory, 'demo'), async (folder) => {
     const shards = await buildShards(folder, tarballs, onProgress);
     const record: DemoRecord = { demoVersion: DEMO_VERSION, packages: packageNames(), shards };
     // Without its record the folder counts as not built, until the last shard is in place.

@@ -4,7 +4,8 @@ import { createReadStream } from 'node:fs';
 import { readdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { WeftError } from '@weft/common';
-import { fileBytes, withUnfinishedFolder } from '../files.js';
+import { withTemporaryDirectory } from '@weft/files';
+import { fileBytes } from '../files.js';
 import type { DemoPackage } from './demo-packages.js';
 
 /** The file name npm gives a tarball: `@scope/name` becomes `scope-name`. */
@@ -23,7 +24,7 @@ export async function npmTarball(wanted: DemoPackage, cache: string, onDownload:
   const path = join(cache, tarballName(wanted));
   if (await hasIntegrity(path, wanted.integrity)) return path;
   onDownload();
-  return withUnfinishedFolder(path, async (folder) => {
+  return withTemporaryDirectory(path, async (folder) => {
     await npmPack(`${wanted.name}@${wanted.version}`, folder, path);
     const [downloaded] = await readdir(folder);
     if (downloaded === undefined || !(await hasIntegrity(join(folder, downloaded), wanted.integrity)))

@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import { type PerSource, perSource, SOURCES, type Source, WeftError } from '@weft/common';
 import type { DataConfig, ModelConfig } from '@weft/config';
-import { buildFolder, fileBytes, sha256OfFile, writeFileAtomically } from '../files.js';
+import { buildDirectory, writeFileAtomically } from '@weft/files';
+import { fileBytes, sha256OfFile } from '../files.js';
 import type { OnProgress } from '../progress.js';
 import { listShards } from '../shards/list-shards.js';
 import { openTokenizer, type Tokenizer } from '../tokenizer/tokenizer.js';
@@ -55,7 +56,7 @@ export async function indexDataset(options: {
   }
 
   const total = SOURCES.reduce((sum, source) => sum + shards[source].length, 0);
-  const manifest = await buildFolder(folder, async (unfinished) => {
+  const manifest = await buildDirectory(folder, async (unfinished) => {
     let done = 0;
     const build = (source: Source) =>
       indexSource({

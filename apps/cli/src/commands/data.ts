@@ -1,0 +1,116 @@
+import { join } from 'node:path';
+import { bytes, count, percent, perSource, plural, SOURCES, sourceCounts } from '@weft/common';
+import { type DatasetSummary, fetchDemo, indexDataset, inspectDataset } from '@weft/data';
+import { shortPath } from '@weft/files';
+import type { SequenceName } from '../arguments.js';
+import type { CommandContext } from '../context.js';
+import { withDataHints } from '../data/check-data.js';
+import { DataProgressDisplay } from '../data/data-progress.js';
+import { EXIT } from '../report-error.js';
+import { resolveRun, withAbsolutePaths } from '../resolve-run.js';
+import { type Line, printLines, span, summaryRows, table } from '../styled-lines.js';
+import { print, printJson } from '../terminal.js';
+
+/** `weft data fetch demo`: real images, documents and speeches from public packages, as shards; kept when current. */
+export async function dataFetch(context: CommandContext): Promise<number> {
+  const { terminal, json, home } = context;
+  const directory = join(home, 'data', 'demo');
+  const display = new DataProgressDisplay(context);
+  const result = await fetchDemo({ directory, onProgress: display.onProgress }).finally(() => display.close());
+  if (json) printJson(terminal, result);
+  else {
+    const shards = sourceCounts(result.shards);
+    print(terminal, `${result.built ? 'Built' : 'Already there:'} ${bytes(result.bytes)} of shards: ${shards}.`);
+    print(terminal, `They are in ${shortPath(directory)}`);
+    print(terminal, `Next: ${terminal.commandName} data index debugTiny`);
+  }
+  return EXIT.done;
+}
+
+/** `weft data index`: packs the shards of a recipe's data directory into sequences; keeps an index that is current. */
+export async function dataIndex(
+  context: CommandContext,
+  recipe: string,
+  options: { readonly set?: readonly string[]; readonly force?: boolean },
+): Promise<number> {
+  const { terminal, json, home } = context;
+  const config = withAbsolutePaths(await resolveRun(recipe, options), home);
+  const display = new DataProgressDisplay(context);
+  const { directory, built, sources } = await withDataHints({ config, recipe, settings: options.set ?? [], home }, () =>
+    indexDataset({ ...config, force: options.force === true, onProgress: display.onProgress }),
+  ).finally(() => display.close());
+  const sequences = sourceCounts(perSource((source) => sources[source].sequences));
+  if (json) printJson(terminal, { directory, built, sources });
+  else {
+    const shards = SOURCES.reduce((sum, source) => sum + sources[source].shards.length, 0);
+    print(
+      terminal,
+      built ? `Packed ${plural(shards, 'shard')} into sequences: ${sequences}.` : `The index is current: ${sequences}.`,
+    );
+    print(terminal, `It is in ${shortPath(directory)}`);
+  }
+  return EXIT.done;
+}
+
+export interface DataInspectOptions {
+  readonly sequence?: SequenceName;
+  readonly verify?: boolean;
+  readonly set?: readonly string[];
+}
+
+/** `weft data inspect`: what is in the index, whether the shards are still the indexed ones, and what is in a sequence. */
+export async function dataInspect(
+  context: CommandContext,
+  recipe: string,
+  options: DataInspectOptions,
+): Promise<number> {
+  const { terminal, json, home } = context;
+  const config = withAbsolutePaths(await resolveRun(recipe, options), home);
+  const { sequence, verify = false } = options;
+  const display = new DataProgressDisplay(context);
+  const summary = await withDataHints({ config, recipe, settings: options.set ?? [], home }, () =>
+    inspectDataset({
+      ...config,
+      verify,
+      onProgress: display.onProgress,
+      ...(sequence === undefined ? {} : { show: { source: sequence.source, sequence: sequence.index } }),
+    }),
+  ).finally(() => display.close());
+  if (json) printJson(terminal, summary);
+  else {
+    if (summary.sequence === undefined || verify) printLines(terminal, renderDataset(summary));
+    if (summary.sequence !== undefined) print(terminal, summary.sequence);
+  }
+  return EXIT.done;
+}
+
+export function renderDataset({ directory, tokenizer, limits, sources, isVerified }: DatasetSummary): Line[] {
+  return [
+    [span(shortPath(directory), 'bold')],
+    ...summaryRows([
+      ['tokenizer', tokenizer],
+      [
+        'sequences',
+        `${limits.sequenceLength} positions, ${limits.tokensPerImage} per image, up to ${limits.imagesPerSequence} images`,
+      ],
+      [
+        'bytes',
+        isVerified ? 'every shard and table is what was indexed' : 'names and sizes fit; --verify compares the hashes',
+      ],
+    ]),
+    [],
+    ...table(
+      [
+        { title: 'source' },
+        ...['sequences', 'documents', 'pieces', 'text tokens', 'images', 'filled', 'shards', 'size'].map(
+          (title) => ({ title, align: 'right' }) as const,
+        ),
+      ],
+      SOURCES.map((source) => {
+        const { sequences, documents, pieces, textTokens, images, fillRatio, shards, shardBytes } = sources[source];
+        const numbers = [sequences, documents, pieces, textTokens, images].map(count);
+        return [source, ...numbers, percent(fillRatio), count(shards), bytes(shardBytes)];
+      }),
+    ),
+  ];
+}

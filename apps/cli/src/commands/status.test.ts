@@ -1,0 +1,42 @@
+import { RunProgress } from '@weft/client';
+import { parseMetricsRow } from '@weft/contracts';
+import { exampleRun, exampleStep } from '@weft/testing';
+import { expect, it } from 'vitest';
+import type { Line } from '../styled-lines.js';
+import { renderStatus } from './status.js';
+
+const textOf = (line: Line) => line.map(({ text }) => text).join('');
+const layer = (number: number, imbalance: number) => ({
+  layer: number,
+  tokens: 20,
+  imbalance,
+  routed: [30, 10],
+  dropped: [5, 0],
+  droppedShare: 0.125,
+  loadBalanceLoss: 1.25,
+  routerZLoss: 2,
+  routerEntropy: 0.5,
+});
+const experts = { layers: [layer(1, 1.5), layer(3, 1.25)], bytesSent: 2048, bytesReceived: 1024 };
+
+function statusOf(moe: object): readonly string[] {
+  const progress = new RunProgress(exampleRun());
+  progress.addStep(parseMetricsRow(JSON.stringify({ ...exampleStep(1), moe }))!);
+  return renderStatus(progress.view(0), 0, 'weft').map((line) => textOf(line).trim());
+}
+
+it('status tells what the experts of every layer do, and the exchange with expert workers', () => {
+  const lines = statusOf({ ...experts, waitingSeconds: 0.25 });
+  const first = lines.findIndex((line) => line.startsWith('experts'));
+  expect(lines.slice(first, first + 3)).toEqual([
+    'experts      layer 1: busiest 1.50 × the mean, 12 % dropped, load balance 1.25, router entropy 0.50, z 2.00',
+    'layer 3: busiest 1.25 × the mean, 12 % dropped, load balance 1.25, router entropy 0.50, z 2.00',
+    'exchange     2 KiB sent, 1 KiB received in the last step, 250 ms spent waiting',
+  ]);
+});
+
+it('status says nothing about an exchange where experts are local, nor about experts of a dense model', () => {
+  expect(statusOf({ ...experts, bytesSent: 0 }).filter((line) => line.startsWith('exchange'))).toEqual([]);
+  const dense = renderStatus(new RunProgress(exampleRun()).view(0), 0, 'weft').map(textOf);
+  expect(dense.filter((line) => line.includes('experts'))).toEqual([]);
+});

@@ -1,0 +1,59 @@
+import { bytes, type Clock, count, percent, systemClock } from '@weft/common';
+import type { DataProgress } from '@weft/data';
+import type { CommandContext } from '../context.js';
+import { clip, paint, span } from '../styled-lines.js';
+import { print } from '../terminal.js';
+
+const REDRAW_MS = 100;
+const LOG_LINE_MS = 5000;
+/** A log gets no line of a shorter task; only a download is reported at once, because it may hang. */
+const SHORT_TASK_MS = 2000;
+
+/** Shows the progress of a long data task: one line redrawn in a terminal, now and then a line in a log, nothing with `--json`. */
+export class DataProgressDisplay {
+  readonly #context: CommandContext;
+  readonly #clock: Clock;
+  readonly #beganMs: number;
+  #shown: { readonly phase: DataProgress['phase']; readonly atMs: number } | undefined;
+
+  constructor(context: CommandContext, clock: Clock = systemClock) {
+    this.#context = context;
+    this.#clock = clock;
+    this.#beganMs = clock.monotonicMs();
+  }
+
+  /** The `onProgress` of functions of `@weft/data`. */
+  readonly onProgress = (progress: DataProgress): void => {
+    const { terminal, json } = this.#context;
+    if (json) return;
+    const nowMs = this.#clock.monotonicMs();
+    const isShort = nowMs - this.#beganMs < SHORT_TASK_MS && progress.phase !== 'download';
+    if (isShort && !terminal.stdout.isTTY) return;
+    const isNew = this.#shown?.phase !== progress.phase;
+    const silenceMs = terminal.stdout.isTTY ? REDRAW_MS : LOG_LINE_MS;
+    if (!isNew && nowMs - (this.#shown?.atMs ?? 0) < silenceMs) return;
+    this.#shown = { phase: progress.phase, atMs: nowMs };
+    const text = describeProgress(progress);
+    if (!terminal.stdout.isTTY) print(terminal, text);
+    else terminal.stdout.write(`\r\x1b[K${paint(clip([span(text)], terminal.stdout.columns - 1), terminal.colors)}`);
+  };
+
+  /** Removes the redrawn line. */
+  close(): void {
+    const { terminal } = this.#context;
+    if (terminal.stdout.isTTY && this.#shown !== undefined) terminal.stdout.write('\r\x1b[K');
+    this.#shown = undefined;
+  }
+}
+
+const VERBS: Readonly<Record<DataProgress['phase'], string>> = {
+  download: 'Downloading',
+  build: 'Building shards',
+  index: 'Indexing',
+  verify: 'Comparing',
+};
+
+function describeProgress({ phase, what, done, total, unit }: DataProgress): string {
+  const amount = unit === 'bytes' ? `${bytes(done)} of ${bytes(total)}` : `${count(done)} of ${count(total)} ${unit}`;
+  return `${VERBS[phase]} ${what}: ${amount}${total > 0 ? ` (${percent(done / total)})` : ''}`;
+}

@@ -1,0 +1,24 @@
+import { SOURCES } from '@weft/common';
+import { ledgerRecords } from '@weft/coordination';
+import { Ledger } from '@weft/mixture';
+import { RunLog } from '@weft/testing';
+import { expect, it } from 'vitest';
+import { findConsumptions, stepSequences } from './ledger-queries.js';
+
+const { records, config } = new RunLog().committed(1, 40);
+const ledger = Ledger.fold(ledgerRecords(records));
+/** Small, so that the run passes over every source several times. */
+const sizes = { captioned: 50, interleaved: 40, text: 7 };
+
+it('the two questions agree: a step consumed exactly the sequences that were consumed in it', () => {
+  let consumed = 0;
+  for (const source of SOURCES)
+    for (let index = 0; index < sizes[source]; index++)
+      for (const { step, epoch } of findConsumptions(ledger, { source, index }, config.seed, sizes)) {
+        const entry = ledger.entryOf(step);
+        expect(entry && stepSequences(entry, config.seed, sizes)[source]).toContain(index);
+        expect(epoch).toBeLessThan(6);
+        consumed++;
+      }
+  expect(consumed).toBe(40 * config.globalBatchSize);
+});

@@ -12,7 +12,9 @@ const KNOWN: Record<string, ReadonlySet<string>> = {
   worker: new Set(optionsIn(read('apps/worker/src/options.ts'))),
   'expert-worker': new Set(optionsIn(read('apps/worker/src/options.ts'))),
   cli: new Set(
-    ['main', 'queue/register', 'learning-rate/register'].flatMap((file) => optionsIn(read(`apps/cli/src/${file}.ts`))),
+    readFiles((path) => path.startsWith('apps/cli/src/') && !path.endsWith('.test.ts')).flatMap(({ text }) =>
+      optionsIn(text),
+    ),
   ),
 };
 

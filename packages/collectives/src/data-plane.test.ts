@@ -1,11 +1,13 @@
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import { sleep } from '@weft/common';
 import { afterEach, describe, expect, it } from 'vitest';
-import { encodeFrame } from './frame.js';
-import { callPeer } from './handshake.js';
-import { DataPlane, type JoinRingOptions, type ProcessGroup } from './index.js';
-import { localPathOf } from './local-address.js';
-import { SharedPipe } from './shared-pipe.js';
-import { SocketWire } from './socket-wire.js';
+import { localPath } from './connect/dial.js';
+import { callPeer } from './connect/handshake.js';
+import { DataPlane, type JoinRingOptions } from './data-plane.js';
+import type { ProcessGroup } from './ring/process-group.js';
+import { encodeFrame } from './transport/frame.js';
+import { SharedPipe } from './transport/shared-memory/pipe.js';
+import { SocketDuplex } from './transport/socket-duplex.js';
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
@@ -53,22 +55,22 @@ describe('a data plane', () => {
 
   describe.runIf(process.platform === 'linux')('takes the memory that a caller offers', () => {
     /** Whether rank 0 takes what a caller of its data connection offers. */
-    async function takes(memory: string, connectTo: (address: string) => Promise<SocketWire>): Promise<boolean> {
+    async function takes(memory: string, connectTo: (address: string) => Promise<SocketDuplex>): Promise<boolean> {
       const plane = await listen();
       const ring = { runId: 'r', generation: 1, worldSize: 2 };
       const addresses = [plane.address, 'nobody:1'];
       const joining = plane.joinRing({ ...ring, rank: 0, addresses, token: 't', timeoutMs: 300 });
       joining.catch(() => {});
-      const wire = await connectTo(plane.address);
-      const taken = await callPeer(wire, { ...ring, rank: 1, link: 'data', expertWorker: 0 }, 't', memory);
-      wire.destroy();
+      const duplex = await connectTo(plane.address);
+      const taken = await callPeer(duplex, { ...ring, rank: 1, link: 'data', expertWorker: 0 }, 't', memory);
+      duplex.destroy();
       await expect(joining).rejects.toMatchObject({ code: 'deadline_exceeded' });
       return taken;
     }
-    const locally = async (address: string) => (await SocketWire.connectLocally(localPathOf(address)!))!;
+    const locally = async (address: string) => (await SocketDuplex.connectLocally(localPath(address)!))!;
     const overTcp = async (address: string) => {
       const [host = '', port] = address.split(':');
-      return SocketWire.connect({ host, port: Number(port) });
+      return SocketDuplex.connect({ host, port: Number(port) });
     };
 
     it('where it is of the same machine and can be reached', async () => {
@@ -129,7 +131,7 @@ describe('a data plane', () => {
   it('lets a rank that comes early wait for the others', async () => {
     const planes = [await listen(), await listen()];
     const early = join(planes, 0);
-    await new Promise((resolve) => setTimeout(resolve, 60));
+    await sleep(60);
     const groups = await Promise.all([early, join(planes, 1)]);
     expect(await sumOfOnes(groups)).toEqual([2, 2]);
   });
@@ -205,7 +207,7 @@ describe('a data plane', () => {
     const port = Number(plane.address.split(':')[1]);
     await expect(DataPlane.listen({ port })).rejects.toMatchObject({
       code: 'port_in_use',
-      message: `port ${port} of 127.0.0.1 is taken by another process`,
+      message: `the data plane cannot listen on 127.0.0.1:${port}, the port is taken`,
     });
   });
 
@@ -225,7 +227,7 @@ describe('a data plane', () => {
 describe('strangers', () => {
   const usual = { runId: 'r', generation: 1, rank: 1, token: 't', timeoutMs: 2_000 };
 
-  async function strangerThatSays(bytes: Uint8Array): Promise<string> {
+  async function strangerThatSends(bytes: Uint8Array): Promise<string> {
     const sockets: Socket[] = [];
     const server: Server = createServer((socket) => {
       sockets.push(socket);
@@ -250,12 +252,12 @@ describe('strangers', () => {
 
   it('are told apart from a worker of another protocol version', async () => {
     const plane = await listen();
-    const addresses = [await strangerThatSays(Buffer.from('HTTP/1.1 400 Bad Request\r\n\r\n')), plane.address];
+    const addresses = [await strangerThatSends(Buffer.from('HTTP/1.1 400 Bad Request\r\n\r\n')), plane.address];
     await expect(plane.joinRing({ ...usual, addresses })).rejects.toMatchObject({
       code: 'corrupt_data',
       message: expect.stringContaining('does not speak the data plane protocol of Weft'),
     });
-    const newer = [await strangerThatSays(frame(9, 10)), plane.address];
+    const newer = [await strangerThatSends(frame(9, 10)), plane.address];
     await expect(plane.joinRing({ ...usual, addresses: newer })).rejects.toMatchObject({
       code: 'version_mismatch',
       message: expect.stringContaining('version 9'),
@@ -264,8 +266,10 @@ describe('strangers', () => {
 
   it('cannot pass for a rank of the ring without its token', async () => {
     const plane = await listen();
-    const says = (body: object) => Buffer.from(encodeFrame({ ...body }));
-    const impostor = await strangerThatSays(Buffer.concat([says({ nonce: 'n' }), says({ proof: 'f'.repeat(64) })]));
+    const frameOf = (body: object) => Buffer.from(encodeFrame({ ...body }));
+    const impostor = await strangerThatSends(
+      Buffer.concat([frameOf({ nonce: 'n' }), frameOf({ proof: 'f'.repeat(64) })]),
+    );
     await expect(plane.joinRing({ ...usual, addresses: [impostor, plane.address] })).rejects.toMatchObject({
       code: 'failed_precondition',
       message: expect.stringContaining('does not know the token of this ring'),
@@ -274,22 +278,22 @@ describe('strangers', () => {
 
   it('cannot make a worker take memory by announcing a large message', async () => {
     const plane = await listen();
-    const addresses = [await strangerThatSays(frame(2, 0xffffffff)), plane.address];
+    const addresses = [await strangerThatSends(frame(2, 0xffffffff)), plane.address];
     await expect(plane.joinRing({ ...usual, addresses })).rejects.toThrow('4294967295 bytes is over the limit');
   });
 
-  it('are hung up on when they talk nonsense, and disturb nobody', async () => {
+  it('are disconnected when they send nonsense, and disturb nobody', async () => {
     const planes = [await listen(), await listen()];
     const [host, port] = planes[0]!.address.split(':');
     const answers = [Buffer.from('GET / HTTP/1.1\r\n\r\n'), Buffer.concat([frame(2, 2), Buffer.from('{}')])].map(
       (bytes) =>
         new Promise<string>((resolve) => {
-          let heard = '';
+          let received = '';
           const socket = connect(Number(port), host, () => socket.write(bytes));
           socket.on('data', (chunk) => {
-            heard += chunk.toString('latin1');
+            received += chunk.toString('latin1');
           });
-          socket.on('close', () => resolve(heard));
+          socket.on('close', () => resolve(received));
           socket.on('error', () => {});
         }),
     );

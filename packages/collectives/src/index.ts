@@ -1,23 +1,13 @@
-export {
-  type CallExpertsOptions,
-  DataPlane,
-  type HostExpertsOptions,
-  type JoinRingOptions,
-  type ListenOptions,
-} from './data-plane.js';
+export { DataPlane } from './data-plane.js';
 export type {
-  Direction,
-  ExchangePrecision,
   ExchangeShape,
-  ExchangeStats,
   ExchangeSubject,
   ExpertExchange,
   ExpertHost,
   ExpertRequest,
-  ExpertRows,
   NormRequest,
   RowsRequest,
-} from './exchange/exchange.js';
-export { type InMemoryExchangeOptions, inMemoryExchange } from './exchange/memory-exchange.js';
-export { type InMemoryRingOptions, inMemoryRing } from './memory-ring.js';
-export type { ProcessGroup } from './process-group.js';
+} from './experts/exchange.js';
+export { inMemoryExchange } from './experts/in-memory-exchange.js';
+export { inMemoryRing } from './ring/in-memory-ring.js';
+export type { ProcessGroup } from './ring/process-group.js';

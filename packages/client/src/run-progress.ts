@@ -1,4 +1,4 @@
-import { decimal, type PerSource, perSource, plural } from '@weft/common';
+import { decimal, mapSources, type PerSource, plural } from '@weft/common';
 import { committedAtMs, hasEnded, type MetricsRow, type RunView } from '@weft/contracts';
 
 /** Steps averaged for the speed, the time left and the trend of the loss. */
@@ -32,7 +32,7 @@ export class RunProgress {
   #run: RunView;
   #lastWorldSize: number;
   readonly #metrics: MetricsRow[] = [];
-  #sequences: PerSource<number> = perSource(() => 0);
+  #sequences: PerSource<number> = {};
 
   constructor(run: RunView) {
     this.#run = run;
@@ -60,7 +60,7 @@ export class RunProgress {
   addStep(metrics: MetricsRow): string[] {
     this.#rollBackTo(metrics.step - 1);
     this.#metrics.push(metrics);
-    this.#sequences = perSource((source) => this.#sequences[source] + metrics.sequences[source]);
+    this.#sequences = mapSources(metrics.sequences, (count, source) => (this.#sequences[source] ?? 0) + count);
     if (metrics.step > this.#run.step) this.#run = { ...this.#run, step: metrics.step };
     const wasRefused = metrics.loss === null || metrics.gradNorm === null;
     return [
@@ -100,7 +100,7 @@ export class RunProgress {
   #rollBackTo(step: number): void {
     for (let last = this.#metrics.at(-1); last !== undefined && last.step > step; last = this.#metrics.at(-1)) {
       const { sequences } = last;
-      this.#sequences = perSource((source) => this.#sequences[source] - sequences[source]);
+      this.#sequences = mapSources(sequences, (count, source) => (this.#sequences[source] ?? 0) - count);
       this.#metrics.pop();
     }
   }

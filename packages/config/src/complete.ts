@@ -1,3 +1,4 @@
+import { mapSources, ofSource } from '@weft/common';
 import type { AutomaticRate, LearningRateSource } from './learning-rate-source.js';
 import { BYTE_VOCABULARY_SIZE, type RunConfig } from './run-config.js';
 import type { ParsedConfig } from './schema.js';
@@ -43,6 +44,10 @@ function withModelDefaults(parsed: Omit<ParsedConfig, 'optimizer' | 'learningRat
   return {
     ...parsed,
     microbatchSize: parsed.microbatchSize ?? Math.ceil(parsed.globalBatchSize / parsed.workers),
+    data: {
+      ...parsed.data,
+      weights: mapSources(parsed.data.sources, (_, source) => ofSource(parsed.data.weights, source)),
+    },
     model: {
       ...parsed.model,
       decoder: {

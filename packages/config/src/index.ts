@@ -16,7 +16,9 @@ export {
   type ConnectorKind,
   type DataConfig,
   type DecoderConfig,
+  DEFAULT_SOURCE_KINDS,
   type EngineConfig,
+  hasDefaultSources,
   MAX_IMAGES_PER_SEQUENCE,
   type ModelConfig,
   type OptimizerConfig,
@@ -24,6 +26,7 @@ export {
   type Precision,
   type RunConfig,
   type RunConfigInput,
+  type SourceKind,
   type VisionConfig,
 } from './run-config.js';
 export { applySettings, settingLayers } from './settings.js';

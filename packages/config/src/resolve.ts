@@ -1,9 +1,11 @@
 import { complete } from './complete.js';
 import { explainIssues } from './explain.js';
+import { dotted } from './fields.js';
 import { type ConfigLayer, mergeLayers, whereIs } from './layers.js';
 import type { AutomaticRate } from './learning-rate-source.js';
 import { type Problem, problemsError } from './problem.js';
 import { brokenRules } from './rules.js';
+import { mixtureProblems } from './mixture-rules.js';
 import type { RunConfig } from './run-config.js';
 import { runConfigSchema } from './schema.js';
 
@@ -18,7 +20,9 @@ import { runConfigSchema } from './schema.js';
 export function resolveLayers(layers: readonly ConfigLayer[], automatic?: AutomaticRate): RunConfig {
   const input = mergeLayers(layers);
   const parsed = runConfigSchema.safeParse(input);
-  if (!parsed.success) throw refusal(explainIssues(parsed.error.issues, input), layers);
+  const mixture = mixtureProblems(input);
+  if (!parsed.success) throw refusal(withoutRepeats([...mixture, ...explainIssues(parsed.error.issues, input)]), layers);
+  if (mixture.length > 0) throw refusal(mixture, layers);
   const config = complete(parsed.data, automatic);
   if (config === undefined) throw refusal([UNRESOLVED_RATE], layers);
   if (config.data.tokenizer !== 'bytes' && parsed.data.model.decoder.vocabularySize === undefined) {
@@ -36,6 +40,12 @@ export function resolveLayers(layers: readonly ConfigLayer[], automatic?: Automa
  */
 export function resolveRunConfig(input: unknown, where?: string): RunConfig {
   return resolveLayers([where === undefined ? { value: input } : { value: input, where: () => where }]);
+}
+
+/** The first sentence about a field is enough. */
+function withoutRepeats(problems: readonly Problem[]): readonly Problem[] {
+  const fields = problems.map((problem) => dotted(problem.fields[0] ?? []));
+  return problems.filter((_, i) => fields.indexOf(fields[i] ?? '') === i);
 }
 
 function refusal(problems: readonly Problem[], layers: readonly ConfigLayer[]) {

@@ -1,4 +1,4 @@
-import { type Source, WeftError } from '@weft/common';
+import { type SourceId, WeftError } from '@weft/common';
 import { isHeldOut, placeOfTrained, trainedSequence } from './held-out.js';
 import { permute, unpermute } from './permute.js';
 
@@ -23,7 +23,7 @@ export function datasetSequence(
   indexInSource: number,
   sourceSize: number,
   seed: number,
-  source: Source,
+  source: SourceId,
   heldOut = 0,
 ): DatasetSequence {
   checkSize(sourceSize, heldOut, source);
@@ -44,7 +44,7 @@ export function indexInSourceOf(
   { epoch, sequence }: DatasetSequence,
   sourceSize: number,
   seed: number,
-  source: Source,
+  source: SourceId,
   heldOut = 0,
 ): number {
   checkSize(sourceSize, heldOut, source);
@@ -55,11 +55,11 @@ export function indexInSourceOf(
   return epoch * trained + unpermute(place, trained, orderName(seed, source, epoch));
 }
 
-function orderName(seed: number, source: Source, epoch: number): string {
+function orderName(seed: number, source: SourceId, epoch: number): string {
   return `${seed}/${source}/${epoch}`;
 }
 
-function checkSize(sourceSize: number, heldOut: number, source: Source): void {
+function checkSize(sourceSize: number, heldOut: number, source: SourceId): void {
   if (!(sourceSize >= 1))
     throw new WeftError('failed_precondition', `the source ${source} holds no sequence`, {
       cure: `add ${source} shards and index them, or set data.weights.${source}=0`,

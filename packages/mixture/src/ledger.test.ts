@@ -40,9 +40,9 @@ describe('the ledger', () => {
     const ledger = Ledger.fold(steps(1, 30));
     for (let sequence = 0; sequence < 150; sequence++) {
       const { source, indexInSource } = schedule.locate(sequence);
-      expect(ledger.entryThatAte(source, indexInSource)?.step).toBe(Math.floor(sequence / globalBatchSize) + 1);
+      expect(ledger.entryThatConsumed(source, indexInSource)?.step).toBe(Math.floor(sequence / globalBatchSize) + 1);
     }
-    expect(ledger.entryThatAte('text', 1000)).toBeUndefined();
+    expect(ledger.entryThatConsumed('text', 1000)).toBeUndefined();
   });
 
   it('holds every sequence exactly once, however often the run was rolled back', () => {

@@ -1,4 +1,4 @@
-import { assertNever, type PerSource, perSource, SOURCES, type Source } from '@weft/common';
+import { assertNever, type PerSource, type SourceId } from '@weft/common';
 import type { LedgerEntry } from './ledger-entry.js';
 
 /** One line of the ledger: a step was committed, or the run went back to the state after `fromStep`. */
@@ -43,21 +43,24 @@ export class Ledger {
 
   /** Sequences consumed so far, per source. */
   get consumed(): PerSource<number> {
-    return perSource((source) =>
-      this.entries.reduce((sum, { ranges }) => sum + ranges[source].end - ranges[source].first, 0),
-    );
+    const consumed = new Map<SourceId, number>();
+    for (const { ranges } of this.entries)
+      for (const [source, { first, end }] of Object.entries(ranges))
+        consumed.set(source, (consumed.get(source) ?? 0) + end - first);
+    return Object.fromEntries(consumed);
   }
 
-  /** What did step `step` eat? `undefined` when it was not committed, or was rolled back. */
+  /** What step `step` consumed; undefined when it was not committed, or was rolled back. */
   entryOf(step: number): LedgerEntry | undefined {
     return this.entries.find((entry) => entry.step === step);
   }
 
-  /** When was the `indexInSource`-th sequence of `source` eaten? `undefined` when it was not. */
-  entryThatAte(source: Source, indexInSource: number): LedgerEntry | undefined {
-    return this.entries.find(
-      ({ ranges }) => ranges[source].first <= indexInSource && indexInSource < ranges[source].end,
-    );
+  /** The step that consumed the `indexInSource`-th sequence of `source`; undefined when none did, or no such source exists. */
+  entryThatConsumed(source: SourceId, indexInSource: number): LedgerEntry | undefined {
+    return this.entries.find(({ ranges }) => {
+      const range = Object.hasOwn(ranges, source) ? ranges[source] : undefined;
+      return range !== undefined && range.first <= indexInSource && indexInSource < range.end;
+    });
   }
 
   /**
@@ -70,19 +73,21 @@ export class Ledger {
       if (found !== wanted) problems.push(`step ${step} starts at ${what} ${found}, where ${wanted} follows`);
     };
     let previous: LedgerEntry | undefined;
+    let ends = new Map<SourceId, number>();
     for (const entry of this.entries) {
       const { step, ranges } = entry;
       const nextStep = (previous?.step ?? 0) + 1;
       if (step !== nextStep) problems.push(`step ${step} stands where step ${nextStep} belongs`);
       expect('sequence', entry.firstSequence, previous?.endSequence ?? 0, step);
-      for (const source of SOURCES)
-        expect(`${source} sequence`, ranges[source].first, previous?.ranges[source].end ?? 0, step);
-      const held = SOURCES.reduce((sum, source) => sum + ranges[source].end - ranges[source].first, 0);
-      if (held !== entry.endSequence - entry.firstSequence)
+      for (const [source, { first }] of Object.entries(ranges))
+        expect(`${source} sequence`, first, ends.get(source) ?? 0, step);
+      const total = Object.values(ranges).reduce((sum, { first, end }) => sum + end - first, 0);
+      if (total !== entry.endSequence - entry.firstSequence)
         problems.push(
-          `step ${step} consumed ${entry.endSequence - entry.firstSequence} sequences, but its sources sum to ${held}`,
+          `step ${step} consumed ${entry.endSequence - entry.firstSequence} sequences, but its sources sum to ${total}`,
         );
       previous = entry;
+      ends = new Map(Object.entries(ranges).map(([source, { end }]) => [source, end]));
     }
     return problems;
   }

@@ -1,4 +1,4 @@
-import { type PerSource, SOURCES, WEFT_VERSION } from '@weft/common';
+import { DEFAULT_SOURCES, type PerSource, WEFT_VERSION } from '@weft/common';
 import type { MoeReport } from '@weft/contracts';
 import { Registry } from 'prom-client';
 import { workerSeries } from './metrics.js';
@@ -46,7 +46,7 @@ export class WorkerMetrics {
 
   constructor() {
     this.#series.build.set({ version: WEFT_VERSION, node_version: process.version }, 1);
-    for (const source of SOURCES) this.#series.sequences.inc({ source }, 0);
+    for (const source of DEFAULT_SOURCES) this.#series.sequences.inc({ source }, 0);
     for (const stage of STEP_STAGES) this.#series.stageDuration.zero({ stage });
     this.leftRun();
   }
@@ -84,7 +84,7 @@ export class WorkerMetrics {
     series.gradNorm.set(measured.gradNorm);
     series.tokensPerSecond.set(measured.tokensPerSecond);
     (measured.applied ? series.stepsApplied : series.stepsSkipped).inc();
-    for (const source of SOURCES) series.sequences.inc({ source }, measured.sequences[source]);
+    for (const [source, sequences] of Object.entries(measured.sequences)) series.sequences.inc({ source }, sequences);
     for (const stage of STEP_STAGES) series.stageDuration.observe({ stage }, measured.seconds[stage]);
     series.ringSent.inc(measured.ringBytes.sent);
     series.ringReceived.inc(measured.ringBytes.received);
@@ -94,10 +94,8 @@ export class WorkerMetrics {
   /** After every evaluation of the held-out sequences; a source that takes no part is null. */
   evaluated({ loss, sources }: { readonly loss: number; readonly sources: PerSource<number | null> }): void {
     this.#series.heldOutLoss.set(loss);
-    for (const source of SOURCES) {
-      const ofSource = sources[source];
+    for (const [source, ofSource] of Object.entries(sources))
       if (ofSource !== null) this.#series.heldOutSourceLoss.set({ source }, ofSource);
-    }
   }
 
   #expertsDone({ layers, bytesSent, bytesReceived, waitingSeconds }: MoeReport): void {

@@ -55,7 +55,7 @@ export function findConsumptions(
   const consumptions: Consumption[] = [];
   for (let epoch = 0; epoch * (size - heldOut) < ledger.consumed[source]; epoch++) {
     const position = indexInSourceOf({ epoch, sequence: index }, size, seed, source, heldOut);
-    const entry = ledger.entryThatAte(source, position);
+    const entry = ledger.entryThatConsumed(source, position);
     if (entry !== undefined) consumptions.push({ step: entry.step, generation: entry.generation, epoch });
   }
   return consumptions;

@@ -1,4 +1,4 @@
-import type { Source } from '@weft/common';
+import type { SourceId } from '@weft/common';
 import type { Dataset } from '../dataset/dataset.js';
 import { type BatchArrays, emptyBatch, fillImage, fillRow } from './batch-arrays.js';
 
@@ -12,7 +12,7 @@ export async function fillSequence(
   batch: BatchArrays,
   row: number,
   dataset: Dataset,
-  source: Source,
+  source: SourceId,
   number: number,
 ): Promise<number> {
   const sequence = await dataset.readSequence(source, number);

@@ -1,4 +1,4 @@
-import type { Source } from '@weft/common';
+import { ofSource, type SourceId } from '@weft/common';
 import { heldOutSequence } from '@weft/mixture';
 import { rankSlice } from '@weft/topology';
 import type { Dataset } from '../dataset/dataset.js';
@@ -16,7 +16,7 @@ export interface HeldOutPart {
 
 export interface HeldOutOptions extends HeldOutPart {
   readonly dataset: Dataset;
-  readonly source: Source;
+  readonly source: SourceId;
 }
 
 /** How many microbatches `heldOutBatches` gives. */
@@ -38,7 +38,7 @@ export async function* heldOutBatches(options: HeldOutOptions): AsyncGenerator<B
     const batch = emptyBatchOf(dataset, microbatchSize);
     const count = Math.min(microbatchSize, end - start);
     const filling = Array.from({ length: count }, (_, row) => {
-      const number = heldOutSequence(start + row, dataset.sequences[source], heldOut, source);
+      const number = heldOutSequence(start + row, ofSource(dataset.sequences, source), heldOut, source);
       return fillSequence(batch, row, dataset, source, number);
     });
     await Promise.all(filling);

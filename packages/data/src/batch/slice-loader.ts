@@ -1,4 +1,4 @@
-import { type PerSource, perSource, type Source, WeftError } from '@weft/common';
+import { mapSources, ofSource, type PerSource, type SourceId, WeftError } from '@weft/common';
 import { datasetSequence, digestOf, type MixtureSchedule } from '@weft/mixture';
 import { rankSlice, stepSequences } from '@weft/topology';
 import type { Dataset } from '../dataset/dataset.js';
@@ -123,7 +123,7 @@ export class SliceLoader {
       microbatches,
       lossTokens: rows.reduce((sum, { targets }) => sum + targets, 0),
       digest: digestOf(rows.map(({ identity }) => identity)),
-      sequences: perSource((source) => rows.filter((row) => row.source === source).length),
+      sequences: mapSources(this.#options.schedule.weights, (_, source) => rows.filter((row) => row.source === source).length),
       readSeconds: (performance.now() - startMs) / 1000,
     };
   }
@@ -132,7 +132,7 @@ export class SliceLoader {
   async #fill(batch: BatchArrays, row: number, globalSequence: number): Promise<Row> {
     const { dataset, schedule, seed, heldOutPerSource = 0 } = this.#options;
     const { source, indexInSource } = schedule.locate(globalSequence);
-    const size = dataset.sequences[source];
+    const size = ofSource(dataset.sequences, source);
     const { sequence: number } = datasetSequence(indexInSource, size, seed, source, heldOutPerSource);
     const targets = await fillSequence(batch, row, dataset, source, number);
     return { source, targets, identity: `${dataset.identity}/${globalSequence}/${source}/${number}` };
@@ -141,7 +141,7 @@ export class SliceLoader {
 
 /** What is remembered of a row once it lies in its batch. */
 interface Row {
-  readonly source: Source;
+  readonly source: SourceId;
   readonly targets: number;
   readonly identity: string;
 }

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { type PerSource, perSource, SOURCES, type Source, WeftError } from '@weft/common';
+import { mapSources, ofSource, type PerSource, type SourceId, WeftError } from '@weft/common';
 import type { DataConfig, ModelConfig } from '@weft/config';
 import { fileBytes } from '../files.js';
 import { checkVocabulary } from '../index/check-vocabulary.js';
@@ -37,12 +37,12 @@ export class Dataset {
     const tokenizer = await openTokenizer(data.tokenizer);
     checkVocabulary(tokenizer.name, tokenizer.vocabularySize, model);
     const limits = packingLimits(data, model);
-    const directory = indexDirectory(data.directory, tokenizer, limits);
+    const directory = indexDirectory(data, tokenizer, limits);
     const { manifest, identity } = await readManifest(directory);
     checkParameters(directory, manifest, tokenizer, limits);
-    for (const source of SOURCES) await checkShards(data, source, manifest);
+    for (const source of Object.keys(data.sources)) await checkShards(data, source, manifest);
     const tables = await openTables(directory, manifest);
-    const shards = perSource((source) => manifest.sources[source].shards);
+    const shards = mapSources(manifest.sources, (source) => source.shards);
     const images = new ImageReader(data.directory, shards, model.vision.imageSize);
     return new Dataset({ directory, identity, manifest, tokenizer, imageSize: model.vision.imageSize, tables, images });
   }
@@ -67,7 +67,7 @@ export class Dataset {
 
   /** How many packed sequences each source holds. */
   get sequences(): PerSource<number> {
-    return perSource((source) => this.manifest.sources[source].sequences);
+    return mapSources(this.manifest.sources, ({ sequences }) => sequences);
   }
 
   get limits(): PackingLimits {
@@ -75,11 +75,11 @@ export class Dataset {
   }
 
   /** @throws `invalid_argument` when there is no such sequence, `corrupt_data` when the index is damaged. */
-  async readSequence(source: Source, index: number): Promise<PackedSequence> {
-    const count = this.sequences[source];
+  async readSequence(source: SourceId, index: number): Promise<PackedSequence> {
+    const count = ofSource(this.sequences, source);
     if (!Number.isSafeInteger(index) || index < 0 || index >= count)
       throw new WeftError('invalid_argument', `there is no ${source} sequence ${index}: the index holds ${count}`);
-    return this.#tables[source].readSequence(index);
+    return ofSource(this.#tables, source).readSequence(index);
   }
 
   /**
@@ -87,31 +87,32 @@ export class Dataset {
    *
    * @throws `corrupt_data` naming shard and member when it cannot be decoded.
    */
-  readImage(source: Source, image: ImageLocation): Promise<Uint8Array> {
+  readImage(source: SourceId, image: ImageLocation): Promise<Uint8Array> {
     return this.#images.read(source, image);
   }
 
   /** The shard and the member an image lies in, for people; walks the shard. */
-  async imageName(source: Source, image: ImageLocation): Promise<string> {
-    const shard = this.manifest.sources[source].shards[image.shard]?.name ?? `shard ${image.shard}`;
+  async imageName(source: SourceId, image: ImageLocation): Promise<string> {
+    const shard = ofSource(this.manifest.sources, source).shards[image.shard]?.name ?? `shard ${image.shard}`;
     return `${shard} ${await this.#images.nameOf(source, image)}`;
   }
 
   async close(): Promise<void> {
     await this.#images.close();
-    for (const source of SOURCES) await this.#tables[source].close();
+    for (const tables of Object.values(this.#tables)) await tables.close();
   }
 }
 
 async function openTables(directory: string, manifest: IndexManifest): Promise<PerSource<SourceTables>> {
-  const opened: SourceTables[] = [];
+  const opened: Record<SourceId, SourceTables> = {};
   try {
-    for (const source of SOURCES) opened.push(await SourceTables.open(directory, source, manifest));
+    for (const source of Object.keys(manifest.sources))
+      opened[source] = await SourceTables.open(directory, source, manifest);
   } catch (thrown) {
-    for (const tables of opened) await tables.close();
+    for (const tables of Object.values(opened)) await tables.close();
     throw thrown;
   }
-  return perSource((_, number) => opened[number]!);
+  return opened;
 }
 
 /** The folder's name says the parameters; the manifest inside must say the same. */
@@ -137,8 +138,8 @@ function checkParameters(
   );
 }
 
-async function checkShards(data: DataConfig, source: Source, manifest: IndexManifest): Promise<void> {
-  const { shards, sequences } = manifest.sources[source];
+async function checkShards(data: DataConfig, source: SourceId, manifest: IndexManifest): Promise<void> {
+  const { shards, sequences } = ofSource(manifest.sources, source);
   for (const { name, bytes: indexedBytes } of shards) {
     const path = join(data.directory, source, name);
     const bytes = await fileBytes(path);

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import type { PerSource, Source } from '@weft/common';
+import { ofSource, type PerSource, type SourceId } from '@weft/common';
 import { imageProblem } from '../index/image-checker.js';
 import type { IndexedShard } from '../index/manifest.js';
 import type { ImageLocation } from '../shards/document.js';
@@ -34,7 +34,7 @@ export class ImageReader {
    *
    * @throws `corrupt_data` naming shard and member.
    */
-  async read(source: Source, image: ImageLocation): Promise<Uint8Array> {
+  async read(source: SourceId, image: ImageLocation): Promise<Uint8Array> {
     const key = `${source}/${image.shard}/${image.offset}`;
     const kept = this.#decoded.get(key);
     if (kept !== undefined) return kept;
@@ -53,7 +53,7 @@ export class ImageReader {
   }
 
   /** The name of the member that holds an image; walks the shard. */
-  async nameOf(source: Source, image: ImageLocation): Promise<string> {
+  async nameOf(source: SourceId, image: ImageLocation): Promise<string> {
     return (await this.#shard(source, image.shard)).nameAt(image.offset);
   }
 
@@ -62,7 +62,7 @@ export class ImageReader {
     for (const shard of shards) await closeQuietly(shard);
   }
 
-  async #decode(source: Source, image: ImageLocation): Promise<Uint8Array> {
+  async #decode(source: SourceId, image: ImageLocation): Promise<Uint8Array> {
     const shard = await this.#shard(source, image.shard);
     try {
       return await decodeImage(await shard.read(image.offset, image.bytes), this.#imageSize);
@@ -71,8 +71,8 @@ export class ImageReader {
     }
   }
 
-  #shard(source: Source, number: number): Promise<ShardFile> {
-    const name = this.#shards[source][number]?.name ?? `shard ${number}`;
+  #shard(source: SourceId, number: number): Promise<ShardFile> {
+    const name = ofSource(this.#shards, source)[number]?.name ?? `shard ${number}`;
     const key = `${source}/${name}`;
     const known = this.#open.get(key);
     if (known !== undefined) return known;

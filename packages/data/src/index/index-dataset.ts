@@ -1,6 +1,6 @@
 import { join } from 'node:path';
-import { type PerSource, perSource, SOURCES, type Source, WeftError } from '@weft/common';
-import type { DataConfig, ModelConfig } from '@weft/config';
+import { mapSources, ofSource, type PerSource, type SourceId, WeftError } from '@weft/common';
+import type { DataConfig, ModelConfig, SourceKind } from '@weft/config';
 import { buildDirectory, writeFileAtomically } from '@weft/files';
 import { fileBytes, sha256OfFile } from '../files.js';
 import type { OnProgress } from '../progress.js';
@@ -48,39 +48,38 @@ export async function indexDataset(options: {
   const tokenizer = await openTokenizer(data.tokenizer);
   checkVocabulary(tokenizer.name, tokenizer.vocabularySize, model);
   const limits = packingLimits(data, model);
-  const folder = indexDirectory(data.directory, tokenizer, limits);
+  const folder = indexDirectory(data, tokenizer, limits);
   const shards = await hashShards(data, onProgress);
   if (options.force !== true) {
     const current = await currentIndex(folder, shards);
     if (current !== undefined) return { directory: folder, built: false, sources: current.sources };
   }
 
-  const total = SOURCES.reduce((sum, source) => sum + shards[source].length, 0);
+  const total = shardCount(shards);
   const manifest = await buildDirectory(folder, async (unfinished) => {
     let done = 0;
-    const build = (source: Source) =>
+    const build = (source: SourceId, kind: SourceKind) =>
       indexSource({
         directory: data.directory,
         source,
-        shards: shards[source],
+        kind,
+        shards: ofSource(shards, source),
         folder: unfinished,
         tokenizer,
         limits,
         onShard: ({ name }) =>
           onProgress({ phase: 'index', what: `${source}/${name}`, done: done++, total, unit: 'shards' }),
       });
+    const sources: Record<SourceId, SourceManifest> = {};
+    for (const [source, kind] of Object.entries(data.sources)) sources[source] = await build(source, kind);
     const result: IndexManifest = {
       formatVersion: INDEX_FORMAT_VERSION,
       tokenizer: describe(tokenizer),
       packing: limits,
       entryBytes: entryBytesFor(tokenizer.vocabularySize),
-      sources: {
-        captioned: await build('captioned'),
-        interleaved: await build('interleaved'),
-        text: await build('text'),
-      },
+      sources,
     };
-    for (const source of SOURCES) checkHolds(data, source, result.sources[source]);
+    for (const [source, each] of Object.entries(sources)) checkHolds(data, source, each);
     await writeFileAtomically(join(unfinished, 'index.json'), `${JSON.stringify(result, null, 2)}\n`);
     return result;
   });
@@ -94,30 +93,33 @@ function describe({ name, vocabularySize, endOfTextId, fillerId }: Tokenizer): I
 
 /** Names, sizes and hashes of the shards of every source. */
 async function hashShards(data: DataConfig, onProgress: OnProgress): Promise<PerSource<readonly IndexedShard[]>> {
-  const names = {
-    captioned: await listShards(data.directory, 'captioned'),
-    interleaved: await listShards(data.directory, 'interleaved'),
-    text: await listShards(data.directory, 'text'),
-  };
-  for (const source of SOURCES) {
-    if (names[source].length === 0 && data.weights[source] > 0)
+  const names: Record<SourceId, readonly string[]> = {};
+  for (const [source, kind] of Object.entries(data.sources)) {
+    const found = await listShards(data.directory, source, kind);
+    names[source] = found;
+    if (found.length === 0 && ofSource(data.weights, source) > 0)
       throw new WeftError('not_found', `there are no ${source} shards in ${join(data.directory, source)}`, {
         cure: `run weft data fetch demo, put shards there, or set data.weights.${source}=0`,
       });
   }
-  const total = SOURCES.reduce((sum, source) => sum + names[source].length, 0);
+  const total = shardCount(names);
   let done = 0;
-  const hashed: Record<Source, IndexedShard[]> = { captioned: [], interleaved: [], text: [] };
-  for (const source of SOURCES) {
-    for (const name of names[source]) {
+  const hashed: Record<SourceId, IndexedShard[]> = {};
+  for (const [source, shards] of Object.entries(names)) {
+    const ofThis: IndexedShard[] = [];
+    hashed[source] = ofThis;
+    for (const name of shards) {
       const path = join(data.directory, source, name);
       onProgress({ phase: 'verify', what: `${source}/${name}`, done: done++, total, unit: 'shards' });
       const sha256 = await sha256OfFile(path);
-      hashed[source].push({ name, bytes: (await fileBytes(path)) ?? 0, sha256 });
+      ofThis.push({ name, bytes: (await fileBytes(path)) ?? 0, sha256 });
     }
   }
   return hashed;
 }
+
+const shardCount = (shards: PerSource<readonly unknown[]>) =>
+  Object.values(shards).reduce((sum, { length }) => sum + length, 0);
 
 /** The manifest in `folder` when it is whole and was made from exactly these shards. */
 async function currentIndex(
@@ -127,17 +129,17 @@ async function currentIndex(
   const found = await readManifest(folder).catch(() => undefined);
   if (found === undefined) return undefined;
   const { manifest } = found;
-  const madeFrom = perSource((source) => manifest.sources[source].shards);
-  if (JSON.stringify(madeFrom) !== JSON.stringify(perSource((source) => shards[source]))) return undefined;
-  for (const source of SOURCES)
+  const madeFrom = mapSources(manifest.sources, (source) => source.shards);
+  if (JSON.stringify(madeFrom) !== JSON.stringify(shards)) return undefined;
+  for (const [source, { files }] of Object.entries(manifest.sources))
     for (const table of TABLES)
-      if ((await fileBytes(join(folder, tableFile(source, table)))) !== manifest.sources[source].files[table].bytes)
+      if ((await fileBytes(join(folder, tableFile(source, table)))) !== files[table].bytes)
         return undefined;
   return manifest;
 }
 
-function checkHolds(data: DataConfig, source: Source, manifest: SourceManifest): void {
-  if (manifest.sequences === 0 && data.weights[source] > 0)
+function checkHolds(data: DataConfig, source: SourceId, manifest: SourceManifest): void {
+  if (manifest.sequences === 0 && ofSource(data.weights, source) > 0)
     throw new WeftError('not_found', `the ${source} shards in ${join(data.directory, source)} hold no document`, {
       cure: `add documents, or set data.weights.${source}=0`,
     });

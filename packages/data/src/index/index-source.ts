@@ -1,5 +1,6 @@
 import { join } from 'node:path';
-import type { Source } from '@weft/common';
+import type { SourceId } from '@weft/common';
+import type { SourceKind } from '@weft/config';
 import { IMAGE_ENTRY, type PackingLimits, type Piece } from '../packing/piece.js';
 import { PieceCutter } from '../packing/piece-cutter.js';
 import { RowPacker } from '../packing/row-packer.js';
@@ -26,23 +27,24 @@ import { TableWriter } from './table-writer.js';
  */
 export async function indexSource(options: {
   readonly directory: string;
-  readonly source: Source;
+  readonly source: SourceId;
+  readonly kind: SourceKind;
   readonly shards: readonly IndexedShard[];
   readonly folder: string;
   readonly tokenizer: Tokenizer;
   readonly limits: PackingLimits;
   readonly onShard: (shard: IndexedShard) => void;
 }): Promise<SourceManifest> {
-  const { directory, source, shards, tokenizer, limits } = options;
+  const { directory, source, kind, shards, tokenizer, limits } = options;
   const tables = await SourceTables.create(options.folder, source, tokenizer.vocabularySize);
   try {
     const packer = new RowPacker(limits, (pieces) => tables.addSequence(pieces));
     let documents = 0;
     for (const [number, shard] of shards.entries()) {
       options.onShard(shard);
-      const checker = source === 'text' ? undefined : await ImageChecker.open(join(directory, source, shard.name));
+      const checker = kind === 'text' ? undefined : await ImageChecker.open(join(directory, source, shard.name));
       try {
-        for await (const document of shardDocuments(directory, source, shard.name, number)) {
+        for await (const document of shardDocuments(directory, source, kind, shard.name, number)) {
           const cutter = new PieceCutter(limits, documents, (piece) => packer.add(piece));
           if (!(await cutDocument(document, tokenizer, cutter, checker, tables))) continue;
           documents++;
@@ -99,7 +101,7 @@ class SourceTables {
   #entries = 0;
   #positions = 0;
 
-  static async create(folder: string, source: Source, vocabularySize: number): Promise<SourceTables> {
+  static async create(folder: string, source: SourceId, vocabularySize: number): Promise<SourceTables> {
     const open = (table: (typeof TABLES)[number]) => TableWriter.create(join(folder, tableFile(source, table)));
     const writers = {
       sequences: await open('sequences'),

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type PerSource, perSource, WeftError } from '@weft/common';
-import type { DataConfig, ModelConfig } from '@weft/config';
+import { type DataConfig, DEFAULT_SOURCE_KINDS, type ModelConfig } from '@weft/config';
 import { isMissing } from '../files.js';
 import type { PackingLimits } from '../packing/piece.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
@@ -55,10 +55,17 @@ export function packingLimits(data: DataConfig, model: ModelConfig): PackingLimi
   };
 }
 
-/** The folder of the index for these parameters: `<data.directory>/index/bytes-T128-K4-I16`. */
-export function indexDirectory(directory: string, tokenizer: Tokenizer, limits: PackingLimits): string {
+/**
+ * The folder of the index for these parameters: `<data.directory>/index/bytes-T128-K4-I16`, and for sources of a run's own
+ * a hash of their names and kinds behind it, so that runs with other sources on the same data keep their indexes.
+ */
+export function indexDirectory(data: DataConfig, tokenizer: Tokenizer, limits: PackingLimits): string {
   const { sequenceLength, tokensPerImage, imagesPerSequence } = limits;
-  return join(directory, 'index', `${tokenizer.name}-T${sequenceLength}-K${tokensPerImage}-I${imagesPerSequence}`);
+  const sources = JSON.stringify(data.sources);
+  const isDefault = sources === JSON.stringify(DEFAULT_SOURCE_KINDS);
+  const suffix = isDefault ? '' : `-S${createHash('sha256').update(sources).digest('hex').slice(0, 8)}`;
+  const name = `${tokenizer.name}-T${sequenceLength}-K${tokensPerImage}-I${imagesPerSequence}${suffix}`;
+  return join(data.directory, 'index', name);
 }
 
 /** `captioned.tokens.bin` and so on. */
@@ -127,7 +134,7 @@ function parseManifest(value: Readonly<Record<string, unknown>>, path: string): 
       imagesPerSequence: read.count(packing, 'imagesPerSequence'),
     },
     entryBytes: read.count(value, 'entryBytes') === 2 ? 2 : 4,
-    sources: perSource((source) => parseSource(read, read.record(sources, source))),
+    sources: perSource(Object.keys(sources), (source) => parseSource(read, read.record(sources, source))),
   };
 }
 

@@ -1,4 +1,4 @@
-import type { Source } from '@weft/common';
+import type { SourceId } from '@weft/common';
 import type { Dataset } from '../dataset/dataset.js';
 import { IMAGE_ENTRY, type Piece } from '../packing/piece.js';
 
@@ -8,7 +8,7 @@ import { IMAGE_ENTRY, type Piece } from '../packing/piece.js';
  *
  * @throws `invalid_argument` when there is no such sequence.
  */
-export async function describeSequence(dataset: Dataset, source: Source, index: number): Promise<string> {
+export async function describeSequence(dataset: Dataset, source: SourceId, index: number): Promise<string> {
   const sequence = await dataset.readSequence(source, index);
   const images = sequence.pieces.reduce((sum, piece) => sum + piece.images.length, 0);
   const lines = [
@@ -23,7 +23,7 @@ export async function describeSequence(dataset: Dataset, source: Source, index: 
   return lines.join('\n');
 }
 
-async function textOf(dataset: Dataset, source: Source, piece: Piece): Promise<string> {
+async function textOf(dataset: Dataset, source: SourceId, piece: Piece): Promise<string> {
   const { tokenizer } = dataset;
   let text = '';
   let image = 0;

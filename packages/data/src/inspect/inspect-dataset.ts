@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { type PerSource, perSource, SOURCES, type Source, WeftError } from '@weft/common';
+import { mapSources, ofSource, type PerSource, type SourceId, WeftError } from '@weft/common';
 import type { DataConfig, ModelConfig } from '@weft/config';
 import { Dataset } from '../dataset/dataset.js';
 import { sha256OfFile } from '../files.js';
@@ -48,7 +48,7 @@ export async function inspectDataset(options: {
   readonly data: DataConfig;
   readonly model: ModelConfig;
   readonly verify?: boolean;
-  readonly show?: { readonly source: Source; readonly sequence: number };
+  readonly show?: { readonly source: SourceId; readonly sequence: number };
   readonly onProgress?: OnProgress;
 }): Promise<DatasetSummary> {
   const { data, model, verify = false, show } = options;
@@ -60,7 +60,7 @@ export async function inspectDataset(options: {
       identity: dataset.identity,
       tokenizer: dataset.tokenizer.name,
       limits: dataset.limits,
-      sources: perSource((source) => summarise(dataset, source)),
+      sources: mapSources(dataset.manifest.sources, (_, source) => summarise(dataset, source)),
       isVerified: verify,
       sequence: show === undefined ? undefined : await describeSequence(dataset, show.source, show.sequence),
     };
@@ -69,8 +69,8 @@ export async function inspectDataset(options: {
   }
 }
 
-function summarise(dataset: Dataset, source: Source): SourceSummary {
-  const { shards, documents, pieces, sequences, textTokens, images, positions } = dataset.manifest.sources[source];
+function summarise(dataset: Dataset, source: SourceId): SourceSummary {
+  const { shards, documents, pieces, sequences, textTokens, images, positions } = ofSource(dataset.manifest.sources, source);
   const available = sequences * dataset.limits.sequenceLength;
   return {
     shards: shards.length,
@@ -85,8 +85,7 @@ function summarise(dataset: Dataset, source: Source): SourceSummary {
 }
 
 async function verifyHashes(dataset: Dataset, dataDirectory: string, onProgress: OnProgress): Promise<void> {
-  const files = SOURCES.flatMap((source) => {
-    const { shards, files: tables } = dataset.manifest.sources[source];
+  const files = Object.entries(dataset.manifest.sources).flatMap(([source, { shards, files: tables }]) => {
     return [
       ...shards.map(({ name, bytes, sha256 }) => ({ path: join(dataDirectory, source, name), bytes, sha256 })),
       ...TABLES.map((table) => ({ path: join(dataset.directory, tableFile(source, table)), ...tables[table] })),

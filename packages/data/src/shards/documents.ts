@@ -1,5 +1,6 @@
 import { join } from 'node:path';
-import type { Source } from '@weft/common';
+import type { SourceId } from '@weft/common';
+import type { SourceKind } from '@weft/config';
 import type { TarEntry } from '../tar/walk-tar.js';
 import { type DocumentPart, type SourceDocument, textParts } from './document.js';
 import { captionedContent, interleavedContent } from './sample-content.js';
@@ -14,12 +15,13 @@ import { webDatasetSamples } from './web-dataset.js';
  */
 export async function* shardDocuments(
   directory: string,
-  source: Source,
+  source: SourceId,
+  kind: SourceKind,
   shardName: string,
   shardNumber: number,
 ): AsyncGenerator<SourceDocument, void, undefined> {
   const path = join(directory, source, shardName);
-  if (source === 'text') {
+  if (kind === 'text') {
     yield* textDocuments(path);
     return;
   }
@@ -32,7 +34,7 @@ export async function* shardDocuments(
         image: { shard: shardNumber, offset: entry.offset, bytes: entry.bytes },
         name: entry.name,
       });
-      if (source === 'captioned') {
+      if (kind === 'captioned') {
         const content = await captionedContent(shard, sample);
         yield { name, parts: [image(content.image), ...textParts(content.caption)] };
       } else {

@@ -1,6 +1,6 @@
 import { DEFAULT_SOURCES, didYouMean } from '@weft/common';
 import { isGroup } from './layers.js';
-import type { Problem } from './problem.js';
+import type { Problem } from './problems.js';
 
 /** JavaScript moves keys that look like integers to the front, so that a name has to begin with a letter. */
 const SOURCE_NAME = /^[A-Za-z][A-Za-z0-9_-]{0,63}$/;
@@ -32,9 +32,7 @@ export function mixtureProblems(input: unknown): Problem[] {
 function nameProblems(name: string): Problem[] {
   const field = `data.sources.${name}`;
   if (INDEX_FOLDER.test(name))
-    return [
-      problem('sources', name, `${field} needs another name: ${name} is the folder of the packed index`),
-    ];
+    return [problem('sources', name, `${field} needs another name: ${name} is the folder of the packed index`)];
   if (SOURCE_NAME.test(name)) return [];
   const sentence = `${JSON.stringify(field)} is no source: its name must begin with a letter and hold at most 64 letters, digits, - and _`;
   return [problem('sources', name, sentence)];

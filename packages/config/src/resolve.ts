@@ -1,11 +1,9 @@
-import { complete } from './complete.js';
-import { explainIssues } from './explain.js';
+import { type AutomaticRate, complete } from './complete.js';
 import { dotted } from './fields.js';
-import { type ConfigLayer, mergeLayers, whereIs } from './layers.js';
-import type { AutomaticRate } from './learning-rate-source.js';
-import { type Problem, problemsError } from './problem.js';
-import { brokenRules } from './rules.js';
+import { type ConfigLayer, mergeLayers } from './layers.js';
 import { mixtureProblems } from './mixture-rules.js';
+import { explainIssues, type Problem, problemsError } from './problems.js';
+import { brokenRules } from './rules.js';
 import type { RunConfig } from './run-config.js';
 import { runConfigSchema } from './schema.js';
 
@@ -21,15 +19,16 @@ export function resolveLayers(layers: readonly ConfigLayer[], automatic?: Automa
   const input = mergeLayers(layers);
   const parsed = runConfigSchema.safeParse(input);
   const mixture = mixtureProblems(input);
-  if (!parsed.success) throw refusal(withoutRepeats([...mixture, ...explainIssues(parsed.error.issues, input)]), layers);
-  if (mixture.length > 0) throw refusal(mixture, layers);
+  if (!parsed.success)
+    throw problemsError(withoutRepeats([...mixture, ...explainIssues(parsed.error.issues, input)]), layers);
+  if (mixture.length > 0) throw problemsError(mixture, layers);
   const config = complete(parsed.data, automatic);
-  if (config === undefined) throw refusal([UNRESOLVED_RATE], layers);
+  if (config === undefined) throw problemsError([UNRESOLVED_RATE], layers);
   if (config.data.tokenizer !== 'bytes' && parsed.data.model.decoder.vocabularySize === undefined) {
-    throw refusal([missingVocabulary(config.data.tokenizer)], layers);
+    throw problemsError([missingVocabulary(config.data.tokenizer)], layers);
   }
   const problems = brokenRules(config);
-  if (problems.length > 0) throw refusal(problems, layers);
+  if (problems.length > 0) throw problemsError(problems, layers);
   return config;
 }
 
@@ -46,10 +45,6 @@ export function resolveRunConfig(input: unknown, where?: string): RunConfig {
 function withoutRepeats(problems: readonly Problem[]): readonly Problem[] {
   const fields = problems.map((problem) => dotted(problem.fields[0] ?? []));
   return problems.filter((_, i) => fields.indexOf(fields[i] ?? '') === i);
-}
-
-function refusal(problems: readonly Problem[], layers: readonly ConfigLayer[]) {
-  return problemsError(problems, (problem) => whereIs(problem, layers));
 }
 
 const UNRESOLVED_RATE: Problem = {

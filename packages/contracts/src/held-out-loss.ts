@@ -11,7 +11,11 @@ export interface HeldOutLoss {
 }
 
 export function heldOutLossToProto({ loss, sources, seconds }: HeldOutLoss): HeldOutLossMessage {
-  return { loss, seconds, sources: Object.entries(sources).map(([name, value]) => ({ name, loss: value ?? undefined })) };
+  return {
+    loss,
+    seconds,
+    sources: Object.entries(sources).map(([name, value]) => ({ name, loss: value ?? undefined })),
+  };
 }
 
 export function heldOutLossFromProto({ loss, seconds, sources }: HeldOutLossMessage): HeldOutLoss {

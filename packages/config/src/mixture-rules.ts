@@ -1,5 +1,5 @@
 import { DEFAULT_SOURCES, didYouMean } from '@weft/common';
-import { isGroup } from './layers.js';
+import { type Group, isGroup } from './layers.js';
 import type { Problem } from './problems.js';
 
 /** JavaScript moves keys that look like integers to the front, so that a name has to begin with a letter. */
@@ -18,8 +18,8 @@ export function mixtureProblems(input: unknown): Problem[] {
   const ofNames = names.flatMap(nameProblems);
   if (ofNames.length > 0) return ofNames;
   if (names.length === 0) return [problem('sources', '', 'data.sources is {}, but must name at least one source')];
-  if (isGroup(weights)) return [...unknownWeights(weights, names), ...missingWeights(weights, names)];
-  const example = `(${names.join(', ')}), such as ${names.map(() => 1).join(':')}`;
+  if (isGroup(weights)) return weightProblems(weights, names);
+  const example = `(${names.join(', ')}), such as ${names.length === 1 ? `{${names[0]}: 1}` : names.map(() => 1).join(':')}`;
   if (weights === undefined && isGroup(sources))
     return [problem('sources', '', `data.weights is missing: it must give every source a weight ${example}`)];
   if (typeof weights === 'string' && /^\d+(:\d+)*$/.test(weights))
@@ -38,20 +38,25 @@ function nameProblems(name: string): Problem[] {
   return [problem('sources', name, sentence)];
 }
 
-function unknownWeights(weights: object, names: readonly string[]): Problem[] {
+/** A weight without a source, a source without a weight; a name that was mistyped is both, and one sentence is enough. */
+function weightProblems(weights: Group, names: readonly string[]): Problem[] {
   const unknown = Object.keys(weights).filter((name) => !names.includes(name));
-  return unknown.map((name) => {
-    const meant = didYouMean(name, names);
-    const hint = meant === undefined ? `data.sources has ${names.join(', ')}` : `did you mean data.weights.${meant}?`;
-    return problem('weights', name, `unknown field "data.weights.${name}", ${hint}`);
-  });
-}
-
-function missingWeights(weights: object, names: readonly string[]): Problem[] {
   const missing = names.filter((name) => !Object.hasOwn(weights, name));
-  return missing.map((name) =>
-    problem('weights', name, `data.weights.${name} is missing: it must be a whole number from 0 to 1000000`),
-  );
+  const meant = new Map(unknown.map((name) => [name, didYouMean(name, names)]));
+  const mistyped = new Set(meant.values());
+  return [
+    ...unknown.map((name) => {
+      const similar = meant.get(name);
+      const hint =
+        similar === undefined ? `data.sources has ${names.join(', ')}` : `did you mean data.weights.${similar}?`;
+      return problem('weights', name, `unknown field "data.weights.${name}", ${hint}`);
+    }),
+    ...missing
+      .filter((name) => !mistyped.has(name))
+      .map((name) =>
+        problem('weights', name, `data.weights.${name} is missing: it must be a whole number from 0 to 1000000`),
+      ),
+  ];
 }
 
 function problem(group: 'sources' | 'weights', name: string, sentence: string): Problem {

@@ -1,5 +1,5 @@
 import { type SourceId, WeftError } from '@weft/common';
-import { isHeldOut, placeOfTrained, trainedSequence } from './held-out.js';
+import { isHeldOut, positionOfTrained, trainedSequence } from './held-out.js';
 import { permute, unpermute } from './permute.js';
 
 /** One sequence of a packed dataset, in one pass over it. */
@@ -31,8 +31,8 @@ export function datasetSequence(
     throw new WeftError('invalid_argument', `indexInSource is a non-negative integer, not ${indexInSource}`);
   const trained = sourceSize - heldOut;
   const epoch = Math.floor(indexInSource / trained);
-  const place = permute(indexInSource % trained, trained, orderName(seed, source, epoch));
-  return { epoch, sequence: trainedSequence(place, sourceSize, heldOut, source) };
+  const position = permute(indexInSource % trained, trained, orderName(seed, source, epoch));
+  return { epoch, sequence: trainedSequence(position, sourceSize, heldOut, source) };
 }
 
 /**
@@ -51,8 +51,8 @@ export function indexInSourceOf(
   if (isHeldOut(sequence, sourceSize, heldOut, source))
     throw new WeftError('invalid_argument', `the ${source} sequence ${sequence} is held out`);
   const trained = sourceSize - heldOut;
-  const place = placeOfTrained(sequence, sourceSize, heldOut, source);
-  return epoch * trained + unpermute(place, trained, orderName(seed, source, epoch));
+  const position = positionOfTrained(sequence, sourceSize, heldOut, source);
+  return epoch * trained + unpermute(position, trained, orderName(seed, source, epoch));
 }
 
 function orderName(seed: number, source: SourceId, epoch: number): string {

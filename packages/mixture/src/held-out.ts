@@ -24,12 +24,12 @@ export function isHeldOut(sequence: number, sourceSize: number, heldOut: number,
   return heldOut > 0 && unpermute(sequence, sourceSize, key(source)) < heldOut;
 }
 
-/** The `place`-th of the sequences that are trained on, as its number in the index; place counts from 0. */
-export function trainedSequence(place: number, sourceSize: number, heldOut: number, source: SourceId): number {
-  return heldOut === 0 ? place : permute(heldOut + place, sourceSize, key(source));
+/** The `position`-th (from 0) of the sequences that are trained on, as its number in the index. */
+export function trainedSequence(position: number, sourceSize: number, heldOut: number, source: SourceId): number {
+  return heldOut === 0 ? position : permute(heldOut + position, sourceSize, key(source));
 }
 
 /** The inverse of `trainedSequence`; negative for a sequence that is held out. */
-export function placeOfTrained(sequence: number, sourceSize: number, heldOut: number, source: SourceId): number {
+export function positionOfTrained(sequence: number, sourceSize: number, heldOut: number, source: SourceId): number {
   return heldOut === 0 ? sequence : unpermute(sequence, sourceSize, key(source)) - heldOut;
 }

@@ -1,4 +1,5 @@
 import { assertNever, type PerSource, type SourceId } from '@weft/common';
+import type { Range } from '@weft/topology';
 import type { LedgerEntry } from './ledger-entry.js';
 
 /** One line of the ledger: a step was committed, or the run went back to the state after `fromStep`. */
@@ -41,13 +42,12 @@ export class Ledger {
     return this.entries.at(-1)?.step ?? 0;
   }
 
-  /** Sequences consumed so far, per source. */
-  get consumed(): PerSource<number> {
-    const consumed = new Map<SourceId, number>();
-    for (const { ranges } of this.entries)
-      for (const [source, { first, end }] of Object.entries(ranges))
-        consumed.set(source, (consumed.get(source) ?? 0) + end - first);
-    return Object.fromEntries(consumed);
+  /** How many sequences of a source were consumed so far; 0 for a source the run does not have. */
+  consumed(source: SourceId): number {
+    return this.entries.reduce((sum, { ranges }) => {
+      const { first, end } = rangeOf(ranges, source);
+      return sum + end - first;
+    }, 0);
   }
 
   /** What step `step` consumed; undefined when it was not committed, or was rolled back. */
@@ -58,8 +58,8 @@ export class Ledger {
   /** The step that consumed the `indexInSource`-th sequence of `source`; undefined when none did, or no such source exists. */
   entryThatConsumed(source: SourceId, indexInSource: number): LedgerEntry | undefined {
     return this.entries.find(({ ranges }) => {
-      const range = Object.hasOwn(ranges, source) ? ranges[source] : undefined;
-      return range !== undefined && range.first <= indexInSource && indexInSource < range.end;
+      const { first, end } = rangeOf(ranges, source);
+      return first <= indexInSource && indexInSource < end;
     });
   }
 
@@ -73,22 +73,25 @@ export class Ledger {
       if (found !== wanted) problems.push(`step ${step} starts at ${what} ${found}, where ${wanted} follows`);
     };
     let previous: LedgerEntry | undefined;
-    let ends = new Map<SourceId, number>();
     for (const entry of this.entries) {
       const { step, ranges } = entry;
       const nextStep = (previous?.step ?? 0) + 1;
       if (step !== nextStep) problems.push(`step ${step} stands where step ${nextStep} belongs`);
       expect('sequence', entry.firstSequence, previous?.endSequence ?? 0, step);
       for (const [source, { first }] of Object.entries(ranges))
-        expect(`${source} sequence`, first, ends.get(source) ?? 0, step);
+        expect(`${source} sequence`, first, rangeOf(previous?.ranges ?? {}, source).end, step);
       const total = Object.values(ranges).reduce((sum, { first, end }) => sum + end - first, 0);
       if (total !== entry.endSequence - entry.firstSequence)
         problems.push(
           `step ${step} consumed ${entry.endSequence - entry.firstSequence} sequences, but its sources sum to ${total}`,
         );
       previous = entry;
-      ends = new Map(Object.entries(ranges).map(([source, { end }]) => [source, end]));
     }
     return problems;
   }
 }
+
+const NOTHING: Range = { first: 0, end: 0 };
+
+const rangeOf = (ranges: PerSource<Range>, source: SourceId): Range =>
+  Object.hasOwn(ranges, source) ? (ranges[source] ?? NOTHING) : NOTHING;

@@ -1,4 +1,4 @@
-import { decimal, mapSources, type PerSource, plural } from '@weft/common';
+import { decimal, median, type PerSource, plural } from '@weft/common';
 import { committedAtMs, hasEnded, type MetricsRow, type RunView } from '@weft/contracts';
 
 /** Steps averaged for the speed, the time left and the trend of the loss. */
@@ -60,7 +60,7 @@ export class RunProgress {
   addStep(metrics: MetricsRow): string[] {
     this.#rollBackTo(metrics.step - 1);
     this.#metrics.push(metrics);
-    this.#sequences = mapSources(metrics.sequences, (count, source) => (this.#sequences[source] ?? 0) + count);
+    this.#sequences = added(this.#sequences, metrics.sequences, 1);
     if (metrics.step > this.#run.step) this.#run = { ...this.#run, step: metrics.step };
     const wasRefused = metrics.loss === null || metrics.gradNorm === null;
     return [
@@ -99,11 +99,17 @@ export class RunProgress {
 
   #rollBackTo(step: number): void {
     for (let last = this.#metrics.at(-1); last !== undefined && last.step > step; last = this.#metrics.at(-1)) {
-      const { sequences } = last;
-      this.#sequences = mapSources(sequences, (count, source) => (this.#sequences[source] ?? 0) - count);
+      this.#sequences = added(this.#sequences, last.sequences, -1);
       this.#metrics.pop();
     }
   }
+}
+
+/** Adds the sequences of a step, or takes them away. */
+function added(sequences: PerSource<number>, ofStep: PerSource<number>, sign: 1 | -1): PerSource<number> {
+  const sums = new Map(Object.entries(sequences));
+  for (const [source, count] of Object.entries(ofStep)) sums.set(source, (sums.get(source) ?? 0) + sign * count);
+  return Object.fromEntries(sums);
 }
 
 /**
@@ -143,7 +149,7 @@ function trend(metrics: readonly MetricsRow[]): number | undefined {
 /** The median, because a run that was resumed or lost a worker has a pause among its steps. */
 function typicalStepSeconds(metrics: readonly MetricsRow[]): number | undefined {
   const seconds = metrics.slice(1).map((each, at) => (committedAtMs(each) - committedAtMs(metrics[at] ?? each)) / 1000);
-  return median(seconds);
+  return seconds.length === 0 ? undefined : median(seconds);
 }
 
 function thinned(metrics: readonly MetricsRow[]): number[] {
@@ -157,13 +163,6 @@ function finiteLosses(metrics: readonly MetricsRow[]): number[] {
 
 function mean(values: readonly number[]): number | undefined {
   return values.length === 0 ? undefined : values.reduce((sum, value) => sum + value, 0) / values.length;
-}
-
-/** The middle value, the mean of the two in the middle for an even number of them. */
-export function median(values: readonly number[]): number | undefined {
-  const sorted = values.toSorted((a, b) => a - b);
-  const half = Math.floor(sorted.length / 2);
-  return mean(sorted.length % 2 === 1 ? sorted.slice(half, half + 1) : sorted.slice(Math.max(0, half - 1), half + 1));
 }
 
 function lastHeldOut(metrics: readonly MetricsRow[]): HeldOut | undefined {

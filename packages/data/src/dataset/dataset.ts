@@ -155,7 +155,7 @@ async function checkShards(data: DataConfig, source: SourceId, manifest: IndexMa
       );
   }
   const indexed = new Set(shards.map(({ name }) => name));
-  const unknown = (await listShards(data.directory, source)).find((name) => !indexed.has(name));
+  const unknown = (await listShards(data.directory, source, ofSource(data.sources, source))).find((name) => !indexed.has(name));
   if (unknown !== undefined)
     throw new WeftError(
       'failed_precondition',
@@ -164,10 +164,11 @@ async function checkShards(data: DataConfig, source: SourceId, manifest: IndexMa
         cure: `${REINDEX}, or move the file away`,
       },
     );
-  if (sequences === 0 && data.weights[source] > 0)
+  const weight = ofSource(data.weights, source);
+  if (sequences === 0 && weight > 0)
     throw new WeftError(
       'failed_precondition',
-      `data.weights.${source} is ${data.weights[source]}, but the data index holds no ${source} sequence`,
+      `data.weights.${source} is ${weight}, but the data index holds no ${source} sequence`,
       { cure: `add ${source} shards and ${REINDEX}, or set data.weights.${source}=0` },
     );
 }

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import type { Source } from '@weft/common';
+import type { SourceId } from '@weft/common';
 import type { IndexedShard } from '../index/manifest.js';
 import { TableWriter } from '../index/table-writer.js';
 import { TarWriter } from '../tar/tar-writer.js';
@@ -9,7 +9,7 @@ const SHARD_BYTES = 4 * 1024 * 1024;
 
 /** A shard that was written: its place below the data directory, its size and hash. */
 export interface WrittenShard extends IndexedShard {
-  readonly source: Source;
+  readonly source: SourceId;
 }
 
 /** The members of one sample: extension and content. They are written in this order. */
@@ -18,7 +18,7 @@ export type SampleMembers = readonly (readonly [extension: string, content: stri
 /** Writes samples into a numbered row of WebDataset shards. */
 export async function writeTarShards(
   folder: string,
-  source: Source,
+  source: SourceId,
   prefix: string,
   samples: AsyncIterable<{ readonly key: string; readonly members: SampleMembers }>,
 ): Promise<WrittenShard[]> {
@@ -49,7 +49,7 @@ export async function writeTarShards(
 /** Writes one JSON object per line into a numbered row of `.jsonl` shards. */
 export async function writeJsonLineShards(
   folder: string,
-  source: Source,
+  source: SourceId,
   prefix: string,
   objects: Iterable<object>,
 ): Promise<WrittenShard[]> {

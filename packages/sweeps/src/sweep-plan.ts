@@ -1,6 +1,13 @@
 import { createHash } from 'node:crypto';
 import { WeftError } from '@weft/common';
-import { type ConfigLayer, type RunConfig, type RunConfigInput, resolveLayers, type SweepConfig } from '@weft/config';
+import {
+  type ConfigLayer,
+  hasDefaultSources,
+  type RunConfig,
+  type RunConfigInput,
+  resolveLayers,
+  type SweepConfig,
+} from '@weft/config';
 import { parameterCounts } from '@weft/scaling';
 
 /** What one run of a sweep is meant to be. JSON-serialisable. */
@@ -79,9 +86,14 @@ function sizeOf({ model, steps, globalBatchSize }: RunConfig) {
   return { params: parameterCounts(model).backbone, tokens: steps * globalBatchSize * model.sequenceLength };
 }
 
-/** How a run queues, and how few workers it may go on with, change when it trains and not what comes out. */
+/**
+ * How a run queues, and how few workers it may go on with, change when it trains and not what comes out. The default
+ * sources are left out, because configurations of older versions do not name them; of others the order counts.
+ */
 function keyOf({ queue: _, minWorkers: __, ...config }: RunConfig): string {
-  return hash(JSON.stringify(config, (_name, value: unknown) => sorted(value)));
+  const { sources, ...data } = config.data;
+  const named = hasDefaultSources(config.data) ? data : { ...data, sources: Object.entries(sources) };
+  return hash(JSON.stringify({ ...config, data: named }, (_name, value: unknown) => sorted(value)));
 }
 
 /** The same fields in the same order, whatever order they were written in. */
@@ -120,12 +132,17 @@ function refuseUnmeasured({ metric }: SweepConfig, { scale, config }: PlannedRun
   if (group === 'heldOutLoss') {
     if (config.evaluation.sequencesPerSource === 0)
       refuse('no sequences are held out', 'set evaluation.sequencesPerSource');
-    const weight = Object.entries(config.data.weights).find(([source]) => source === field)?.[1];
+    const weight = new Map(Object.entries(config.data.weights)).get(field ?? '');
+    if (field !== undefined && weight === undefined)
+      refuse(`there is no source ${field}`, `compare by one of ${heldOutLosses(config)}`);
     if (weight === 0) refuse(`the weight of ${field} is 0`, 'change data.weights, or compare by another metric');
   }
   if (group === 'moe' && config.model.decoder.moe === null)
     refuse('there are no experts', 'set model.decoder.moe, or compare by another metric');
 }
+
+const heldOutLosses = ({ data }: RunConfig) =>
+  ['', ...Object.keys(data.sources).map((source) => `.${source}`)].map((each) => `heldOutLoss${each}`).join(', ');
 
 /**
  * Rates in the order in which a sweep tries them: the middle one first, then alternately above and below, so that

@@ -1,4 +1,4 @@
-import { DEFAULT_SOURCES, type PerSource, WEFT_VERSION } from '@weft/common';
+import { type PerSource, type SourceId, WEFT_VERSION } from '@weft/common';
 import type { MoeReport } from '@weft/contracts';
 import { Registry } from 'prom-client';
 import { workerSeries } from './metrics.js';
@@ -46,27 +46,30 @@ export class WorkerMetrics {
 
   constructor() {
     this.#series.build.set({ version: WEFT_VERSION, node_version: process.version }, 1);
-    for (const source of DEFAULT_SOURCES) this.#series.sequences.inc({ source }, 0);
     for (const stage of STEP_STAGES) this.#series.stageDuration.zero({ stage });
     this.leftRun();
   }
 
-  joinedRun(place: {
+  /** As a rank; the counters of the run's sources begin at 0, or go on where another run has counted them. */
+  joinedRun(membership: {
     readonly runId: string;
     readonly rank: number;
     readonly worldSize: number;
     readonly generation: number;
+    readonly sources: readonly SourceId[];
   }): void {
+    const { runId, rank, worldSize, generation, sources } = membership;
     this.#series.run.reset();
-    this.#series.run.set({ run_id: place.runId }, 1);
-    this.#series.rank.set(place.rank);
-    this.#series.worldSize.set(place.worldSize);
-    this.#series.generation.set(place.generation);
+    this.#series.run.set({ run_id: runId }, 1);
+    this.#series.rank.set(rank);
+    this.#series.worldSize.set(worldSize);
+    this.#series.generation.set(generation);
+    for (const source of sources) this.#series.sequences.inc({ source }, 0);
   }
 
   /** As a holder of experts, not as a rank. */
-  servesRun({ runId, worldSize, generation }: Omit<Parameters<WorkerMetrics['joinedRun']>[0], 'rank'>): void {
-    this.joinedRun({ runId, rank: -1, worldSize, generation });
+  servesRun(membership: Omit<Parameters<WorkerMetrics['joinedRun']>[0], 'rank' | 'sources'>): void {
+    this.joinedRun({ ...membership, rank: -1, sources: [] });
   }
 
   leftRun(): void {

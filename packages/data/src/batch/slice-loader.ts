@@ -123,7 +123,10 @@ export class SliceLoader {
       microbatches,
       lossTokens: rows.reduce((sum, { targets }) => sum + targets, 0),
       digest: digestOf(rows.map(({ identity }) => identity)),
-      sequences: mapSources(this.#options.schedule.weights, (_, source) => rows.filter((row) => row.source === source).length),
+      sequences: mapSources(
+        this.#options.schedule.weights,
+        (_, source) => rows.filter((row) => row.source === source).length,
+      ),
       readSeconds: (performance.now() - startMs) / 1000,
     };
   }

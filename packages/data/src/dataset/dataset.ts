@@ -155,7 +155,9 @@ async function checkShards(data: DataConfig, source: SourceId, manifest: IndexMa
       );
   }
   const indexed = new Set(shards.map(({ name }) => name));
-  const unknown = (await listShards(data.directory, source, ofSource(data.sources, source))).find((name) => !indexed.has(name));
+  const unknown = (await listShards(data.directory, source, ofSource(data.sources, source))).find(
+    (name) => !indexed.has(name),
+  );
   if (unknown !== undefined)
     throw new WeftError(
       'failed_precondition',

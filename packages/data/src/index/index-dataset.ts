@@ -133,8 +133,7 @@ async function currentIndex(
   if (JSON.stringify(madeFrom) !== JSON.stringify(shards)) return undefined;
   for (const [source, { files }] of Object.entries(manifest.sources))
     for (const table of TABLES)
-      if ((await fileBytes(join(folder, tableFile(source, table)))) !== files[table].bytes)
-        return undefined;
+      if ((await fileBytes(join(folder, tableFile(source, table)))) !== files[table].bytes) return undefined;
   return manifest;
 }
 

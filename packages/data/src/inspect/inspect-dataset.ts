@@ -70,7 +70,10 @@ export async function inspectDataset(options: {
 }
 
 function summarise(dataset: Dataset, source: SourceId): SourceSummary {
-  const { shards, documents, pieces, sequences, textTokens, images, positions } = ofSource(dataset.manifest.sources, source);
+  const { shards, documents, pieces, sequences, textTokens, images, positions } = ofSource(
+    dataset.manifest.sources,
+    source,
+  );
   const available = sequences * dataset.limits.sequenceLength;
   return {
     shards: shards.length,

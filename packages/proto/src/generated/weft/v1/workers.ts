@@ -197,9 +197,9 @@ export interface StepReport {
 export interface HeldOutLoss {
   /** The mean of the sources, weighted by the mixture. */
   loss: number;
+  seconds: number;
   /** In the order of the mixture. */
   sources: SourceLoss[];
-  seconds: number;
 }
 
 export interface SourceLoss {
@@ -2207,7 +2207,7 @@ export const StepReport: MessageFns<StepReport> = {
 };
 
 function createBaseHeldOutLoss(): HeldOutLoss {
-  return { loss: 0, sources: [], seconds: 0 };
+  return { loss: 0, seconds: 0, sources: [] };
 }
 
 export const HeldOutLoss: MessageFns<HeldOutLoss> = {
@@ -2215,11 +2215,11 @@ export const HeldOutLoss: MessageFns<HeldOutLoss> = {
     if (message.loss !== 0) {
       writer.uint32(9).double(message.loss);
     }
-    for (const v of message.sources) {
-      SourceLoss.encode(v!, writer.uint32(18).fork()).join();
-    }
     if (message.seconds !== 0) {
-      writer.uint32(25).double(message.seconds);
+      writer.uint32(41).double(message.seconds);
+    }
+    for (const v of message.sources) {
+      SourceLoss.encode(v!, writer.uint32(50).fork()).join();
     }
     return writer;
   },
@@ -2245,20 +2245,20 @@ export const HeldOutLoss: MessageFns<HeldOutLoss> = {
             message.loss = reader.double();
             continue;
           }
-          case 2: {
-            if (tag !== 18) {
-              break;
-            }
-
-            message.sources.push(SourceLoss.decode(reader, reader.uint32()));
-            continue;
-          }
-          case 3: {
-            if (tag !== 25) {
+          case 5: {
+            if (tag !== 41) {
               break;
             }
 
             message.seconds = reader.double();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.sources.push(SourceLoss.decode(reader, reader.uint32()));
             continue;
           }
         }
@@ -2276,8 +2276,8 @@ export const HeldOutLoss: MessageFns<HeldOutLoss> = {
   fromJSON(object: any): HeldOutLoss {
     return {
       loss: isSet(object.loss) ? globalThis.Number(object.loss) : 0,
-      sources: globalThis.Array.isArray(object?.sources) ? object.sources.map((e: any) => SourceLoss.fromJSON(e)) : [],
       seconds: isSet(object.seconds) ? globalThis.Number(object.seconds) : 0,
+      sources: globalThis.Array.isArray(object?.sources) ? object.sources.map((e: any) => SourceLoss.fromJSON(e)) : [],
     };
   },
 
@@ -2286,11 +2286,11 @@ export const HeldOutLoss: MessageFns<HeldOutLoss> = {
     if (message.loss !== 0) {
       obj.loss = floatToJson(message.loss);
     }
-    if (message.sources?.length) {
-      obj.sources = message.sources.map((e) => SourceLoss.toJSON(e));
-    }
     if (message.seconds !== 0) {
       obj.seconds = floatToJson(message.seconds);
+    }
+    if (message.sources?.length) {
+      obj.sources = message.sources.map((e) => SourceLoss.toJSON(e));
     }
     return obj;
   },
@@ -2301,8 +2301,8 @@ export const HeldOutLoss: MessageFns<HeldOutLoss> = {
   fromPartial<I extends Exact<DeepPartial<HeldOutLoss>, I>>(object: I): HeldOutLoss {
     const message = createBaseHeldOutLoss();
     message.loss = object.loss ?? 0;
-    message.sources = object.sources?.map((e) => SourceLoss.fromPartial(e)) || [];
     message.seconds = object.seconds ?? 0;
+    message.sources = object.sources?.map((e) => SourceLoss.fromPartial(e)) || [];
     return message;
   },
 };

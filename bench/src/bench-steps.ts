@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { WeftError } from '@weft/common';
+import { median, WeftError } from '@weft/common';
 import { measureAllReduce, renderAllReduce } from './all-reduce.js';
 import type { StepBenchOptions } from './arguments.js';
 import { findPeers } from './candidates.js';
@@ -12,7 +12,6 @@ import { benchModel, OPTIMIZER } from './models.js';
 import { type BenchCase, candidatesOf, type Peer, planCases } from './plan.js';
 import { describeCase, renderProfile, renderResults } from './render.js';
 import { emptyReport, isSameCase, type Report, readResults, writeReport } from './report.js';
-import { median } from './statistics.js';
 import { type CaseResult, type Measurement, summarise } from './summary.js';
 
 const DEFAULT_OUT = fileURLToPath(new URL('../results/latest.json', import.meta.url));

@@ -6,7 +6,7 @@
  *
  * @type {Readonly<Record<string, string>>}
  */
-export const RETIRED_WORDS = {
+const RETIRED_WORDS = {
   CoordinatorLink: 'CoordinatorPort',
   DraftQueue: 'QueueBuilder',
   DraftRun: 'Run',

@@ -1,4 +1,4 @@
-import { decimal, type PerSource, perSource, plural } from '@weft/common';
+import { decimal, median, type PerSource, perSource, plural } from '@weft/common';
 import { committedAtMs, hasEnded, type MetricsRow, type RunView } from '@weft/contracts';
 
 /** Steps averaged for the speed, the time left and the trend of the loss. */
@@ -143,7 +143,7 @@ function trend(metrics: readonly MetricsRow[]): number | undefined {
 /** The median, because a run that was resumed or lost a worker has a pause among its steps. */
 function typicalStepSeconds(metrics: readonly MetricsRow[]): number | undefined {
   const seconds = metrics.slice(1).map((each, at) => (committedAtMs(each) - committedAtMs(metrics[at] ?? each)) / 1000);
-  return median(seconds);
+  return seconds.length === 0 ? undefined : median(seconds);
 }
 
 function thinned(metrics: readonly MetricsRow[]): number[] {
@@ -157,13 +157,6 @@ function finiteLosses(metrics: readonly MetricsRow[]): number[] {
 
 function mean(values: readonly number[]): number | undefined {
   return values.length === 0 ? undefined : values.reduce((sum, value) => sum + value, 0) / values.length;
-}
-
-/** The middle value, the mean of the two in the middle for an even number of them. */
-export function median(values: readonly number[]): number | undefined {
-  const sorted = values.toSorted((a, b) => a - b);
-  const half = Math.floor(sorted.length / 2);
-  return mean(sorted.length % 2 === 1 ? sorted.slice(half, half + 1) : sorted.slice(Math.max(0, half - 1), half + 1));
 }
 
 function lastHeldOut(metrics: readonly MetricsRow[]): HeldOut | undefined {

@@ -62,7 +62,7 @@ export async function* readLogFileFrom(
 type ScannedLine = { readonly end: number } & (({ readonly torn: false } & LogLine) | { readonly torn: true });
 
 /** The lines from a byte offset on, where the line of sequence `expected` begins. */
-export async function* logLines(path: string, offset = 0, first = 1): AsyncGenerator<ScannedLine> {
+async function* logLines(path: string, offset = 0, first = 1): AsyncGenerator<ScannedLine> {
   let expected = first;
   try {
     for await (const { text, end, whole } of readLines(path, offset)) {
@@ -143,7 +143,7 @@ export interface FileLine {
 const LINE_FEED = 0x0a;
 
 /** The lines of a file from a byte offset on, where a line begins; in constant memory. */
-export async function* readLines(path: string, offset = 0): AsyncGenerator<FileLine> {
+async function* readLines(path: string, offset = 0): AsyncGenerator<FileLine> {
   let start = offset;
   let pending: Buffer[] = [];
   const stream = createReadStream(path, { start: offset });
@@ -184,7 +184,7 @@ export function formatLines(firstSequence: number, records: readonly unknown[]):
 }
 
 /** Reads a line without its line feed; a string says what is wrong with it. */
-export function parseLine(line: string, expectedSequence: number): LogLine | string {
+function parseLine(line: string, expectedSequence: number): LogLine | string {
   const [, sequenceText, lastText, crc, text] = LINE.exec(line) ?? [];
   if (text === undefined) return 'not a line of an event log';
   const sequence = Number(sequenceText);

@@ -66,7 +66,7 @@ export function fail(state: QueueState, id: string, reason: string, nowMs: numbe
 }
 
 /** Exponential: `backoffMs`, twice that, four times that, but no more than an hour unless `backoffMs` itself is more. */
-export function retryDelayMs({ backoffMs, failedAttempts }: Pick<StoredJob, 'backoffMs' | 'failedAttempts'>): number {
+function retryDelayMs({ backoffMs, failedAttempts }: Pick<StoredJob, 'backoffMs' | 'failedAttempts'>): number {
   return Math.min(backoffMs * 2 ** failedAttempts, Math.max(backoffMs, LONGEST_BACKOFF_MS));
 }
 
@@ -175,7 +175,7 @@ const MOST_ATTEMPTS = 1000;
 const DEFAULT_BACKOFF_MS = 10_000;
 
 /** The job with its defaults. @throws WeftError `invalid_argument` naming job, field and value. */
-export function newStoredJob(
+function newStoredJob(
   { id, kind, data, priority = 0, attempts = 1, backoffMs = DEFAULT_BACKOFF_MS, notBeforeMs = 0 }: NewJob,
   family: Pick<StoredJob, 'parent' | 'children'>,
   rank: OrderKey,
@@ -199,7 +199,7 @@ export function newStoredJob(
   };
 }
 
-export function checkPriority(id: string, priority: number): void {
+function checkPriority(id: string, priority: number): void {
   if (Number.isInteger(priority) && Math.abs(priority) <= PRIORITY_LIMIT) return;
   throw wrong(id, 'priority', priority, `a whole number from -${PRIORITY_LIMIT} to ${PRIORITY_LIMIT}`);
 }

@@ -108,7 +108,7 @@ export function listJobs(jobs: StoredJobs, nowMs: number): readonly Job[] {
   return [...active, ...queued, ...ended].map((job) => toJob(jobs, job, nowMs));
 }
 
-export const latestEndFirst = (left: StoredJob, right: StoredJob): number =>
+const latestEndFirst = (left: StoredJob, right: StoredJob): number =>
   Number(right.endedAtMs) - Number(left.endedAtMs) || byId(left, right);
 
 const earliestStartFirst = (left: StoredJob, right: StoredJob): number =>

@@ -119,7 +119,7 @@ export abstract class StoredQueue implements JobQueue {
 const LONGEST_SLEEP_MS = 3_600_000;
 
 /** Wakes those who follow a queue: at every change, and when a delayed job falls due. */
-export class QueueChanges {
+class QueueChanges {
   readonly #wake = new Set<() => void>();
   readonly #nextDueMs: () => number | undefined;
   readonly #closed = new AbortController();
@@ -168,7 +168,7 @@ export class QueueChanges {
 }
 
 /** When the next delayed job falls due. */
-export function nextDueMs(jobs: Iterable<{ phase: string; notBeforeMs: number }>, nowMs: number): number | undefined {
+function nextDueMs(jobs: Iterable<{ phase: string; notBeforeMs: number }>, nowMs: number): number | undefined {
   let next: number | undefined;
   for (const { phase, notBeforeMs } of jobs)
     if (phase === 'queued' && notBeforeMs > nowMs && (next === undefined || notBeforeMs < next)) next = notBeforeMs;

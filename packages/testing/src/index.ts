@@ -7,11 +7,10 @@ export { RunLog, timeAt } from './run-log.js';
 export {
   metricsUpdate,
   type Script,
-  type ScriptedCoordinator,
   scriptedCoordinator,
   summaryAt,
   summaryUpdate,
 } from './scripted-coordinator.js';
 export { type TemporaryDirectory, temporaryDirectory } from './temporary-directory.js';
 export { tinyRun } from './tiny-run.js';
-export { type WaitOptions, waitFor } from './wait-for.js';
+export { waitFor } from './wait-for.js';

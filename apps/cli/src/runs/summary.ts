@@ -1,5 +1,5 @@
-import { firstAndLastLoss, median, type ProgressView } from '@weft/client';
-import { count, decimal, duration, plural, sourceCounts } from '@weft/common';
+import { firstAndLastLoss, type ProgressView } from '@weft/client';
+import { count, decimal, duration, median, plural, sourceCounts } from '@weft/common';
 import type { MetricsRow, RunView } from '@weft/contracts';
 import { shortPath } from '@weft/files';
 import { EXIT } from '../report-error.js';
@@ -73,5 +73,6 @@ function meanLosses({ first, last }: { first?: number; last?: number }, steps: n
 
 /** The median: the first steps compile the graph, and a pause is not a speed. */
 function typicalSpeed(metrics: readonly MetricsRow[]): number {
-  return median(metrics.flatMap(({ tokensPerSecond }) => tokensPerSecond ?? [])) ?? 0;
+  const speeds = metrics.flatMap(({ tokensPerSecond }) => tokensPerSecond ?? []);
+  return speeds.length === 0 ? 0 : median(speeds);
 }

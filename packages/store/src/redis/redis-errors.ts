@@ -15,7 +15,7 @@ export function isTransient(thrown: unknown): boolean {
   );
 }
 
-export const isFenced = (thrown: unknown): boolean => thrown instanceof Error && thrown.message.includes(FENCED);
+const isFenced = (thrown: unknown): boolean => thrown instanceof Error && thrown.message.includes(FENCED);
 
 const isReply = (error: Error) => error.name === 'ReplyError';
 
@@ -90,7 +90,7 @@ const ERROR_TABLE: readonly Row[] = [
 ];
 
 /** @param text of the error; undefined: it is no refusal. */
-export function findRefusal(text: string): Refusal | undefined {
+function findRefusal(text: string): Refusal | undefined {
   const row = ERROR_TABLE.find(([answer]) => answer.test(text));
   if (row === undefined) return undefined;
   const [, code, cure, says = `refuses: ${text.replace(/\.$/, '')}`] = row;

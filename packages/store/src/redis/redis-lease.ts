@@ -131,13 +131,13 @@ export interface Holder {
   readonly startTicks: string;
 }
 
-export async function thisHolder(name: string): Promise<Holder> {
+async function thisHolder(name: string): Promise<Holder> {
   const ticks = (await startTicks(process.pid)) ?? '';
   return { name, nonce: randomUUID(), machine: await thisMachine(), processId: process.pid, startTicks: ticks };
 }
 
 /** A holder as it was read. One written by something else has no name that could be told. */
-export function parseHolder(text: string): Holder {
+function parseHolder(text: string): Holder {
   const parts: Partial<Record<keyof Holder, unknown>> = JSON.parse(text);
   return {
     ...{ name: String(parts.name), nonce: String(parts.nonce), machine: String(parts.machine) },
@@ -146,7 +146,7 @@ export function parseHolder(text: string): Holder {
 }
 
 /** Whether it is known to be dead: a process of this machine that is no more. Its lease need not be waited for. */
-export async function isDead(holder: Holder): Promise<boolean> {
+async function isDead(holder: Holder): Promise<boolean> {
   const here = await thisMachine();
   return here !== '' && holder.machine === here && !(await isProcessAlive(holder.processId, holder.startTicks));
 }

@@ -169,7 +169,7 @@ export const LONGEST_RETRY_MS = 2000;
  * connection broke is rejected, and so is one that is given while there is none. What may be repeated is for the caller to
  * know.
  */
-export function createRedisClient(target: RedisTarget): RedisClient {
+function createRedisClient(target: RedisTarget): RedisClient {
   const { nodes, parameters, masterName, username, password, database } = target;
   const options = {
     ...{ username, password, db: database, tls: tlsOptions(target), connectionName: 'weft', lazyConnect: true },
@@ -199,7 +199,7 @@ export function createRedisClient(target: RedisTarget): RedisClient {
 }
 
 /** Twice as long each time, with a little chance in it, so that many clients do not come back at once. */
-export function backOffMs(attempt: number): number {
+function backOffMs(attempt: number): number {
   return Math.min(FIRST_RETRY_MS * 2 ** Math.min(attempt - 1, 16), LONGEST_RETRY_MS) * (0.75 + Math.random() / 4);
 }
 

@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseConfigText, resolveSweep } from '@weft/config';
-import { planSweep, } from '@weft/sweeps';
+import { planSweep } from '@weft/sweeps';
 import { endedSweepRun, exampleSweep, exampleSweepLoss, temporaryDirectory } from '@weft/testing';
 import { expect, it } from 'vitest';
 import { main } from '../main.js';

@@ -87,7 +87,7 @@ export interface JobQueue {
   complete(id: string, result: unknown): Promise<void>;
   /** active → delayed with exponential back-off while attempts are left, else → failed. Returns the job as it is then. */
   fail(id: string, reason: string): Promise<Job>;
-  /** active → waiting, at its old priority and in front of the others of it; not an attempt (pre-emption). */
+  /** active → waiting, at its old priority and in front of the others of it; not an attempt (preemption). */
   requeue(id: string): Promise<void>;
   /** Keeps a value for people and for the coordinator's successor; of an active job. */
   progress(id: string, value: unknown): Promise<void>;

@@ -197,12 +197,26 @@ describe('a walk of the tour', () => {
     '3. `packages/b/src/c.ts`',
   ];
 
-  it('goes from a file to one that it imports, through an index or not', () => {
+  it('goes from a file to one that it imports, or that imports it, through an index or not', () => {
     expect(find(first, second, third)).toEqual([]);
+    expect(find(third, second, first)).toEqual([]);
     expect(find(first, third)).toEqual([
-      'docs/tour.md, "Down": apps/a/src/main.ts does not import packages/b/src/c.ts',
+      'docs/tour.md, "Down": no file before packages/b/src/c.ts imports it or is imported by it',
     ]);
     expect(find(first, `${third}, on the wire: c`)).toEqual([]);
+  });
+
+  it('leads from the caller of an interface to what implements it', () => {
+    const withPort = [
+      { path: 'a/caller.ts', text: "import type { Port } from './port.js';" },
+      { path: 'a/port.ts', text: 'export interface Port {}' },
+      { path: 'a/one.ts', text: "import type { Port } from './port.js';" },
+      { path: 'a/other.ts', text: '' },
+    ];
+    const walk = (file: string) =>
+      findBrokenWalks(tour('1. `a/caller.ts`: a', `2. \`${file}\`, behind \`Port\`: b`), withPort, { Down: 2 });
+    expect(walk('a/one.ts')).toEqual([]);
+    expect(walk('a/other.ts')).toEqual(['docs/tour.md, "Down": Port does not lead to a/other.ts']);
   });
 
   it('is found when it is missing, empty or too long', () => {

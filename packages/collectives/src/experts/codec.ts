@@ -4,7 +4,7 @@ import { parseJson } from '../transport/frame.js';
 import { DIRECTIONS, type Direction, EXCHANGE_PRECISIONS, type ExchangePrecision } from './exchange.js';
 import { type ExpertShard, packedRows } from './expert-shard.js';
 
-/** `rows` and `squaredNorm` are requested and answered; a `fault` says why its sender gives up. */
+/** `rows` and `squaredNorm` are requests and answers; a `fault` carries the reason why its sender gives up. */
 const CONTENTS = ['rows', 'squaredNorm', 'fault'] as const;
 
 /** Precedes every message of the exchange. Fields that do not apply are 0, `forward` and `fp32`. */

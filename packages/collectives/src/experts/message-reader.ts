@@ -4,7 +4,7 @@ import { decodeFault, decodeMessageHeader, MESSAGE_HEADER_BYTES, type MessageHea
 import { type ExpertShard, listCount, packedRows, zeroUnused } from './expert-shard.js';
 
 const MAX_FAULT_BYTES = 16_384;
-/** Receives bytes that nobody wants any more: a connection that is not read does not notice its end. */
+/** Receives bytes that are not needed any more: a connection that is not read does not notice its end. */
 const DRAIN = new Uint8Array(65_536);
 
 /** Handles the messages of one reader. Errors that its methods throw reach `onFailure`. */

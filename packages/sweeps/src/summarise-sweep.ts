@@ -40,7 +40,7 @@ export function summariseSweep(plan: SweepOutline, runs: readonly SweepRun[]): S
     const predictions = plan.predictions.map(({ params, tokens }) => predict(report.law, { params, tokens }));
     return { report, refusal: undefined, optima, predictions };
   } catch (thrown) {
-    return { report: null, refusal: refusalOf(WeftError.from(thrown)), optima: [], predictions: [] };
+    return { report: null, refusal: hintToRepeat(WeftError.from(thrown)), optima: [], predictions: [] };
   }
 }
 
@@ -89,7 +89,7 @@ function sourceOf({ id, sweep, runs }: SweepOutline): string {
   return `the sweep ${id}: ${sweep.scales.length} scales, ${runs.length} runs, by ${metricWords(sweep)}`;
 }
 
-function refusalOf(error: WeftError): WeftError {
+function hintToRepeat(error: WeftError): WeftError {
   const again = 'run the command again: runs that have finished are not repeated';
   // Several scales have a cure each, in the list that is the message.
   if (error.cure === undefined)

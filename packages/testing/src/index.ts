@@ -11,6 +11,7 @@ export {
   summaryAt,
   summaryUpdate,
 } from './scripted-coordinator.js';
+export { endedSweepRun, exampleSweep, exampleSweepLoss, exampleSweepScale } from './sweep-fixtures.js';
 export { type TemporaryDirectory, temporaryDirectory } from './temporary-directory.js';
 export { tinyRun } from './tiny-run.js';
 export { waitFor } from './wait-for.js';

@@ -44,7 +44,7 @@ export interface ExchangeSubject {
 /** The rows of one call, for all experts. */
 export interface ExpertRows {
   /** int32: for each expert and group, how many of its first rows are sent; the others may hold anything. */
-  readonly filled_EG: Int32Array;
+  readonly tokensPerExpert_EG: Int32Array;
   readonly rows_ECD: Float32Array;
   /** Receives the answer; rows that were not sent become 0. */
   readonly answer_ECD: Float32Array;

@@ -126,7 +126,7 @@ export function publish(temporary, destination, record) {
  *
  * @template T
  * @param {string} folder is made when missing
- * @param {(text: string) => void} onWait told once, when there is a wait
+ * @param {(text: string) => void} onWait called once, when there is a wait
  * @param {() => Promise<T>} work
  * @returns {Promise<T>}
  */

@@ -47,7 +47,7 @@ export function findNativeLibrary({ environment = process.env, host } = {}) {
  *
  * @param {InstallOptions} [options]
  * @returns {Promise<NativeLibrary>}
- * @throws {NativeLibraryError} when there is no way to a library; the sentence says what was tried
+ * @throws {NativeLibraryError} when there is no way to a library; the message lists what was tried
  */
 export async function installNativeLibrary({ environment = process.env, host, onProgress = () => {} } = {}) {
   const named = fromEnvironment(environment);
@@ -163,7 +163,7 @@ function fetched(environment, variant, why) {
 }
 
 /**
- * The version that a wheel's metadata, or Weft's own record, tells beside the folder.
+ * The version in a wheel's metadata or in Weft's own record, beside the folder.
  *
  * @param {string} directory
  * @returns {string | null}

@@ -87,8 +87,8 @@ export function chooseVariant(host) {
  */
 export function atLeast(version, bound) {
   const parts = version.split('.').map((part) => Number.parseInt(part, 10) || 0);
-  for (const [place, limit] of bound.entries()) {
-    const part = parts[place] ?? 0;
+  for (const [index, limit] of bound.entries()) {
+    const part = parts[index] ?? 0;
     if (part !== limit) return part > limit;
   }
   return true;

@@ -6,7 +6,7 @@ import { capture, StageError } from './stage.mjs';
 export const binary = (name) => join(ROOT, 'node_modules', '.bin', name);
 
 /**
- * Compiles every room whose sources changed.
+ * Compiles every package whose sources changed.
  *
  * @param {import('./stage.mjs').Report} report
  * @returns {Promise<string>} the word on it

@@ -12,7 +12,7 @@ import { withoutPasswords } from './error.mjs';
 
 /** @import { IncomingMessage } from 'node:http' */
 /** @import { PipConfiguration } from './pip-configuration.mjs' */
-/** @import { Wheel } from './types.d.mts' */
+/** @import { Wheel } from './types.mjs' */
 
 const ACCEPT = 'application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1';
 const IDLE_TIMEOUT_MS = 60_000;

@@ -1,7 +1,7 @@
 // The pinned wheels that carry TensorFlow's shared libraries, and which of them a host needs.
 // The Python version in a name does not matter: only the C++ libraries are unpacked.
 
-/** @import { Host, Wheel } from './types.d.mts' */
+/** @import { Host, Wheel } from './types.mjs' */
 
 export const TENSORFLOW_VERSION = '2.21.0';
 

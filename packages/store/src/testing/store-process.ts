@@ -6,7 +6,7 @@ import type { StoreOptions } from '../store.js';
 
 const ROOT = fileURLToPath(new URL('../../../..', import.meta.url));
 
-/** Other processes run the built room. */
+/** Other processes run the built package. */
 export function buildStore(): void {
   execFileSync('npx', ['tsc', '-b', 'packages/store'], { cwd: ROOT, stdio: 'inherit' });
 }

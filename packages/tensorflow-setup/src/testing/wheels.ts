@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type { Wheel } from '../native-library.mjs';
+import type { Wheel } from '../types.mjs';
 import { writeZip } from './zip-writer.js';
 
 /** A small wheel in the shape of TensorFlow's, valid for pip too, and what a pin of it says. */

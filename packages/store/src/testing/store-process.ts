@@ -13,7 +13,7 @@ export function buildStore(): void {
 
 /** A process that opens a store, takes the lease and runs a script with `store`, `held`, `queue`, `log` and `say`. */
 export class StoreProcess {
-  /** The lines it said. */
+  /** The lines it printed. */
   readonly lines: string[] = [];
   readonly #child: ChildProcess;
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { median, WeftError } from '@weft/common';
 import { measureAllReduce, renderAllReduce } from './all-reduce.js';
-import type { StepBenchOptions } from './arguments.js';
+import { ALL_REDUCE_DEFAULTS, type StepBenchOptions } from './arguments.js';
 import { findPeers } from './candidates.js';
 import { compareSteps } from './compare-steps.js';
 import { writeFixture } from './fixture.js';
@@ -55,7 +55,8 @@ export async function benchSteps(options: StepBenchOptions): Promise<number> {
   if (options.profile) return failed;
 
   if (options.allReduce) {
-    report = { ...report, allReduce: await measureAllReduce(peers.includes('torch-ddp')) };
+    const allReduce = await measureAllReduce({ ...ALL_REDUCE_DEFAULTS, peers: peers.includes('torch-ddp') });
+    report = { ...report, allReduce };
     await writeReport(out, report);
   }
   print(report);

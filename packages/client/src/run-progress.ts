@@ -27,7 +27,7 @@ export interface ProgressView {
   readonly sequencesAreWhole: boolean;
 }
 
-/** Collects what is heard of a run, in order, and forgets steps that were rolled back. */
+/** Collects the summaries and metrics of a run, and drops steps that were rolled back. */
 export class RunProgress {
   #run: RunView;
   #lastWorldSize: number;
@@ -43,12 +43,12 @@ export class RunProgress {
     return this.#run;
   }
 
-  /** Every step heard of and not rolled back, in order. */
+  /** Every step that was added and not rolled back, in order. */
   get metrics(): readonly MetricsRow[] {
     return this.#metrics;
   }
 
-  /** Takes a new summary of the run; returns the events worth a line of their own. */
+  /** Adds a new summary of the run; returns the events worth a line of their own. */
   updateRun(next: RunView): string[] {
     const events = eventsBetween(this.#run, next, this.#lastWorldSize);
     this.#run = next;
@@ -56,7 +56,7 @@ export class RunProgress {
     return events;
   }
 
-  /** Takes one step; returns the events worth a line of their own. */
+  /** Adds one step; returns the events worth a line of their own. */
   addStep(metrics: MetricsRow): string[] {
     this.#rollBackTo(metrics.step - 1);
     this.#metrics.push(metrics);
@@ -115,7 +115,7 @@ function added(sequences: PerSource<number>, ofStep: PerSource<number>, sign: 1 
 /**
  * The changes between two summaries that a watcher wants to read.
  *
- * @param lastWorldSize of the last ring there was; between two rings a run has none.
+ * @param lastWorldSize of the last ring; between two rings a run has worldSize 0
  */
 function eventsBetween(before: RunView, after: RunView, lastWorldSize: number): string[] {
   const events: string[] = [];

@@ -6,7 +6,7 @@ export type SourceId = string;
 /** The sources of a run that names none of its own, in the order of their weights 4:4:1. */
 export const DEFAULT_SOURCES = ['captioned', 'interleaved', 'text'] as const;
 
-/** One value per source, in the order of the configuration: sequences, weights, or bytes, as the name of the field says. */
+/** One value per source, in the order of the configuration: sequences, weights, or bytes, as the name of the field tells. */
 export type PerSource<T> = Readonly<Record<SourceId, T>>;
 
 /** Builds a `PerSource` by asking for each source in order. */

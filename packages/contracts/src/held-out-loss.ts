@@ -10,6 +10,7 @@ export interface HeldOutLoss {
   readonly seconds: number;
 }
 
+/** A held-out loss as its message. */
 export function heldOutLossToProto({ loss, sources, seconds }: HeldOutLoss): HeldOutLossMessage {
   return {
     loss,
@@ -18,6 +19,7 @@ export function heldOutLossToProto({ loss, sources, seconds }: HeldOutLoss): Hel
   };
 }
 
+/** The held-out loss in a message. */
 export function heldOutLossFromProto({ loss, seconds, sources }: HeldOutLossMessage): HeldOutLoss {
   return { loss, seconds, sources: Object.fromEntries(sources.map((each) => [each.name, each.loss ?? null])) };
 }

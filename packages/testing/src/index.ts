@@ -1,6 +1,7 @@
 export { type CuttingProxy, cuttingProxy } from './cutting-proxy.js';
 export { FakeClock } from './fake-clock.js';
 export { freePort } from './free-port.js';
+export { isServing } from './is-serving.js';
 export { type RedisServer, type RedisServerOptions, redisServer } from './redis-server.js';
 export { exampleRun, exampleStep, timeMsOfStep } from './run-fixtures.js';
 export { RunLog, timeAt } from './run-log.js';
@@ -11,6 +12,7 @@ export {
   summaryAt,
   summaryUpdate,
 } from './scripted-coordinator.js';
+export { endedSweepRun, exampleSweep, exampleSweepLoss, exampleSweepScale } from './sweep-fixtures.js';
 export { type TemporaryDirectory, temporaryDirectory } from './temporary-directory.js';
 export { tinyRun } from './tiny-run.js';
 export { waitFor } from './wait-for.js';

@@ -6,13 +6,13 @@ import { EXIT } from '../report-error.js';
 import { type Line, type Span, span, summaryRows } from '../styled-lines.js';
 import { checkpointPath, nextSteps, statusStyle } from './describe-run.js';
 
-/** What is known when a command has followed a run to its end. */
+/** The outcome of a run that a command has followed to its end. */
 export interface Outcome {
   readonly view: ProgressView;
   readonly metrics: readonly MetricsRow[];
   /** Seconds since the command began to follow it. */
   readonly elapsedSeconds: number;
-  /** Where the logs of local processes lie. */
+  /** The directory with the logs of local processes. */
   readonly logDirectory?: string;
 }
 
@@ -71,7 +71,7 @@ function meanLosses({ first, last }: { first?: number; last?: number }, steps: n
   return ` (mean of the last 5 steps ${decimal(last)}, of the first 5 ${decimal(first)})`;
 }
 
-/** The median: the first steps compile the graph, and a pause is not a speed. */
+/** The median, because the first steps compile the graph and some steps have a pause before them. */
 function typicalSpeed(metrics: readonly MetricsRow[]): number {
   const speeds = metrics.flatMap(({ tokensPerSecond }) => tokensPerSecond ?? []);
   return speeds.length === 0 ? 0 : median(speeds);

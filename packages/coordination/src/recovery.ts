@@ -9,7 +9,7 @@ import { backoffMs, fail, finish, stopNow } from './run-termination.js';
 
 /**
  * The coordinator has restarted and replayed its logs. No worker holds the state of a run any more. The logs are ahead of
- * the queue by what was decided and not executed when the old coordinator died, so the queue is made to fit the logs.
+ * the queue by the commands that the old coordinator had not executed when it died, so the queue is made to fit the logs.
  */
 export function recovered(builder: DecisionBuilder, event: EventOf<'recovered'>): string {
   builder.queue.replace(event.queue);
@@ -71,7 +71,7 @@ export function checkpointFound(builder: DecisionBuilder, runId: string, found: 
 
 /**
  * The failure when the log names checkpoints and none of them can be used; undefined when all is well. Beginning again
- * would throw the training away, perhaps only because a storage is not mounted. So a person has to decide it.
+ * would discard the training, perhaps only because a storage is not mounted. So a person has to decide it.
  */
 export function explainMissingCheckpoints(
   state: RunState,
@@ -89,7 +89,7 @@ export function explainMissingCheckpoints(
   };
 }
 
-/** The checkpoints newer than the one found: those that do not verify, and those that the log names and nobody found. */
+/** The checkpoints newer than the one found: those that do not verify, and those in the log that are missing. */
 function skippedCheckpoints({ checkpoints }: RunState, { checkpoint, skipped }: FoundCheckpoint) {
   const names = new Set(skipped.map(({ directory }) => basename(directory)));
   const missing = checkpoints

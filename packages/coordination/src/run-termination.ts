@@ -115,7 +115,7 @@ export function lastStepOfGeneration(state: RunState, live: Training): number {
   return live.stopAfterStep ?? state.config.steps;
 }
 
-/** Frees the members, who drop the run's state. The caller decides what the run does next. */
+/** Frees the members, which drop the run's state. The caller sets the next state of the run. */
 export function detachWorkers(builder: DecisionBuilder, runId: string, reason: string): void {
   const { live } = builder.run(runId);
   if (live.state === 'training' || live.state === 'reforming') flushMetrics(builder, runId, live.unreported);

@@ -52,6 +52,7 @@ export async function dataIndex(
   return EXIT.done;
 }
 
+/** The options of `weft data inspect`. */
 export interface DataInspectOptions {
   readonly sequence?: SequenceName;
   readonly verify?: boolean;
@@ -84,6 +85,7 @@ export async function dataInspect(
   return EXIT.done;
 }
 
+/** What `weft data inspect` shows of an index. */
 export function renderDataset({ directory, tokenizer, limits, sources, isVerified }: DatasetSummary): Line[] {
   return [
     [span(shortPath(directory), 'bold')],

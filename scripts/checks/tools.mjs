@@ -5,8 +5,13 @@ import { binary } from '../lib/build.mjs';
 import { ROOT } from '../lib/root.mjs';
 import { capture } from '../lib/stage.mjs';
 
-/** @returns {Promise<string[]>} */
-export async function runBiome() {
+/**
+ * Format and lint by the rules of biome.json.
+ *
+ * @param {string} [directory] default: the repository
+ * @returns {Promise<string[]>} one sentence a finding
+ */
+export async function runBiome(directory = ROOT) {
   const words = [
     'check',
     '--error-on-warnings',
@@ -14,12 +19,12 @@ export async function runBiome() {
     '--reporter=github',
     '--max-diagnostics=100',
   ];
-  const { exitCode, output } = await capture(binary('biome'), words);
+  const { exitCode, output } = await capture(binary('biome'), words, { directory });
   return exitCode === 0 ? [] : linesOr(output, findingsOfBiome(output));
 }
 
 /**
- * Warnings of the type-aware rule are errors: a promise that nobody waits for loses its failure.
+ * Warnings of the type-aware rule are errors: the failure of a promise that is not awaited is lost.
  *
  * @returns {Promise<string[]>}
  */
@@ -47,12 +52,12 @@ export function findingsOfBiome(output) {
  */
 export function findingsOfOxlint(output) {
   return [...output.matchAll(/^([^\s:]+:\d+):\d+: (.*?) \[\w+\/(.*)\]$/gm)].map(
-    ([, place, sentence, rule]) => `${place} ${sentence} (${rule})`,
+    ([, location, sentence, rule]) => `${location} ${sentence} (${rule})`,
   );
 }
 
 /**
- * A tool that failed without a finding broke down itself: then all it said is shown.
+ * A tool that failed without a finding broke down itself: then all its output is shown.
  *
  * @param {string} output
  * @param {string[]} findings

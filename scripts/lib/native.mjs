@@ -5,7 +5,7 @@ import { StageError } from './stage.mjs';
  * Finds or fetches the TensorFlow library and shows how far it is.
  *
  * @param {import('./stage.mjs').Report} report
- * @returns {Promise<string>} the word on it
+ * @returns {Promise<string>} the result, for the line of the stage
  * @throws {StageError} when there is none
  */
 export async function setUpNativeLibrary(report) {
@@ -23,6 +23,27 @@ export async function setUpNativeLibrary(report) {
     if (error instanceof NativeLibraryError) throw new StageError(error.message, error.cure);
     throw error;
   }
+}
+
+/**
+ * The stage that sets TensorFlow up. Without a library the script goes on, and the stage prints why there is none.
+ *
+ * @param {import('./stage.mjs').Stages} stages
+ * @param {string} [without] what the script does then
+ * @returns {Promise<boolean>} whether there is a library
+ */
+export async function runNativeLibraryStage(stages, without = '') {
+  let isThere = true;
+  await stages.run('TensorFlow library', async (report) => {
+    try {
+      return await setUpNativeLibrary(report);
+    } catch (error) {
+      if (!(error instanceof StageError)) throw error;
+      isThere = false;
+      return `none: ${error.message}: ${error.cure}${without}`;
+    }
+  });
+  return isThere;
 }
 
 /** @param {number} bytes */

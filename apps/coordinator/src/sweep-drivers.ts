@@ -8,6 +8,7 @@ import type { DecisionQueue } from './decision-queue.js';
 import { MetricsFile } from './metrics-file.js';
 import type { SweepRequests } from './sweep-requests.js';
 
+/** What the drivers of sweeps use of the coordinator. */
 export interface SweepDriversOptions {
   readonly sweeps: SweepRequests;
   readonly queue: DecisionQueue;
@@ -17,7 +18,7 @@ export interface SweepDriversOptions {
   readonly closing: AbortSignal;
 }
 
-/** Drives every sweep that has not ended, one driver each: a sweep needs nobody who watches it. */
+/** Drives every sweep that has not ended, with one driver each. */
 export class SweepDrivers {
   readonly #options: SweepDriversOptions;
   readonly #driven = new Set<string>();
@@ -31,7 +32,7 @@ export class SweepDrivers {
     for (const sweep of (await this.#options.sweeps.list()).sweeps) this.start(sweep);
   }
 
-  /** Starts the driver of a sweep, unless it has one, has ended, or was launched by somebody who drives it himself. */
+  /** Starts the driver of a sweep, unless it has one, has ended, or another client launched it and drives it. */
   start({ sweepId, state, sweepJson }: SweepSummary): void {
     const { home, log, closing } = this.#options;
     const isOpen = state === SweepState.SWEEP_STATE_RUNNING || state === SweepState.SWEEP_STATE_READY;

@@ -1,8 +1,9 @@
 import { fileURLToPath } from 'node:url';
+import { median } from '@weft/common';
 import { CandidateProcesses, type Command } from '../candidate-processes.js';
 import type { RoundResult } from '../candidate-spec.js';
 import { rotated } from '../plan.js';
-import { median, pairedSpeedup } from '../statistics.js';
+import { pairedSpeedup } from '../statistics.js';
 import { largestDifference } from './fingerprint.js';
 import { type LayerCase, type LayerReady, type LayerSpec, moeConfig, type Result } from './layer.js';
 
@@ -93,7 +94,7 @@ class Runner {
   async runRound(steps: number): Promise<RoundResult> {
     this.#processes.send({ steps });
     const [result] = await this.#processes.receive<RoundResult>();
-    if (result === undefined) throw new Error(`${this.candidate} said nothing`);
+    if (result === undefined) throw new Error(`${this.candidate} sent no result`);
     return result;
   }
 

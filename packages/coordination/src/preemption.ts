@@ -10,7 +10,7 @@ import { blocksQueue, waitingRuns } from './scheduling.js';
  *
  * Computed again for every checkpoint that is due, so a preemption vanishes by itself when the urgent run is cancelled.
  *
- * @returns by the runId of the run that leaves, the runId of the run that gets the workers.
+ * @returns the run that gets the workers, by the run that leaves them; both as runIds
  */
 export function findPreemptions(cluster: ClusterState, nowMs: number): ReadonlyMap<string, string> {
   const preemptions = new Map<string, string>();
@@ -84,7 +84,7 @@ function countWorkers(runs: readonly Preemptible[]): number {
 
 /**
  * Ends the generation with the step just committed, if its checkpoint is due and a more important run needs the workers.
- * Called before the ranks learn of the commit, so that all of them stop after the same step.
+ * Called before the commit is sent to the ranks, so all of them stop after the same step.
  */
 export function stopIfPreempted(builder: DecisionBuilder, runId: string): void {
   const { live, state } = builder.run(runId);
@@ -99,7 +99,7 @@ export function stopIfPreempted(builder: DecisionBuilder, runId: string): void {
   builder.command({ kind: 'stopRun', workerIds: memberIds(live), runId, generation, afterStep: step, reason });
 }
 
-/** The checkpoint of a preempted run is written: its workers are free, and it waits in front of its equals. */
+/** Queues a preempted run whose checkpoint is written. Its workers become idle; it waits in front of its equals. */
 export function requeuePreempted(
   builder: DecisionBuilder,
   runId: string,

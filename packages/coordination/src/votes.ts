@@ -9,7 +9,7 @@ import { stopIfPreempted } from './preemption.js';
 import type { RunState } from './run-state.js';
 import { fail, lastStepOfGeneration } from './run-termination.js';
 
-/** First phase of a commit: a rank reports its reduced gradients. The vote of the last rank commits the step. */
+/** First phase of a commit: counts the vote of a rank. The vote of the last rank commits the step. */
 export function voted(builder: DecisionBuilder, { runId, workerId, generation, vote }: EventOf<'voted'>): string {
   const { live, state } = builder.run(runId);
   if (live.state !== 'training' || live.generation !== generation)
@@ -23,7 +23,7 @@ export function voted(builder: DecisionBuilder, { runId, workerId, generation, v
   return votes.size === live.members.length ? commit(builder, state, voting) : '';
 }
 
-/** Second phase: the ranks agree, so the step is recorded, and all of them are told to apply or to skip it. */
+/** Second phase: if the ranks agree, the step is recorded, and all of them get the order to apply or to skip it. */
 function commit(builder: DecisionBuilder, state: RunState, live: Training): string {
   const { runId, config } = state;
   const votes = live.members.map((_, rank) => live.votes.get(rank)!);

@@ -7,19 +7,22 @@ import { channelCredentials, type TlsFiles } from './tls.js';
 import { channelOptions, quietUnlessAsked } from './transport-options.js';
 import { fromServiceError } from './wire-error.js';
 
+/** Options of a unary call. */
 export interface CallOptions {
   /** The time for the whole call, retries included; default 10,000. */
   readonly deadlineMs?: number;
-  /** Whether asking twice does no harm: only then is a call repeated when the connection fails. Default false. */
+  /** Whether the call may be repeated when the connection fails. Default false. */
   readonly idempotent?: boolean;
   /** Aborting it cancels the call. */
   readonly signal?: AbortSignal;
 }
 
+/** Options of a streaming call. */
 export interface StreamOptions {
   readonly signal?: AbortSignal;
 }
 
+/** The deadline of a unary call without one. */
 export const DEFAULT_DEADLINE_MS = 10_000;
 const RETRY_DELAYS_MS = [100, 300, 900];
 
@@ -34,7 +37,7 @@ export async function channel(address: string, options: { readonly tls?: TlsFile
   return new Channel(address, new Client(address, await channelCredentials(options.tls), channelOptions));
 }
 
-/** Made by `channel`. Every failed call is a WeftError: the server's own, or what became of the connection. */
+/** Created by `channel`. Every failed call is a WeftError: the server's, or one about the connection. */
 export class Channel {
   readonly address: string;
   readonly #client: Client;
@@ -122,7 +125,7 @@ export class Channel {
     return stream;
   }
 
-  /** Lets go of the connection; calls under way fail with `cancelled` or `unavailable`. */
+  /** Closes the connection; current calls fail with `cancelled` or `unavailable`. */
   close(): void {
     this.#client.close();
   }

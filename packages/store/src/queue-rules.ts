@@ -15,10 +15,11 @@ import {
 const LONGEST_BACKOFF_MS = 3_600_000;
 
 /**
- * What each call of a `JobQueue` changes: pure functions from the queue as it is, shared by all adapters. They throw what
- * the port says they throw.
+ * What each call of a `JobQueue` changes, as pure functions of the current queue, shared by all adapters. They throw the
+ * errors that `JobQueue` documents.
  */
 
+/** Adds jobs, or a parent with its children. @throws WeftError `already_exists`. */
 export function add(state: QueueState, jobs: readonly NewJob[], nowMs: number, parent?: NewJob): QueueChange[] {
   const ids = new Set<string>();
   let last = lastOrderKey(state);
@@ -35,6 +36,7 @@ export function add(state: QueueState, jobs: readonly NewJob[], nowMs: number, p
   return [added(parent, { parent: null, children: jobs.map(({ id }) => id) }), ...changes];
 }
 
+/** waiting → active. */
 export function take(state: QueueState, id: string, nowMs: number): QueueChange[] {
   const job = find(state, id);
   const standing = jobState(state.jobs, job, nowMs);
@@ -47,6 +49,7 @@ export function take(state: QueueState, id: string, nowMs: number): QueueChange[
   return changeJob(id, { phase: 'active', startedAtMs: nowMs });
 }
 
+/** active → completed. */
 export function complete(state: QueueState, id: string, result: unknown, nowMs: number): QueueChange[] {
   findActive(state, id, nowMs, 'completed');
   return changeJob(id, {
@@ -57,6 +60,7 @@ export function complete(state: QueueState, id: string, result: unknown, nowMs: 
   });
 }
 
+/** active → delayed while attempts are left, else → failed. */
 export function fail(state: QueueState, id: string, reason: string, nowMs: number): QueueChange[] {
   const job = findActive(state, id, nowMs, 'failed');
   const failedAttempts = job.failedAttempts + 1;
@@ -66,21 +70,24 @@ export function fail(state: QueueState, id: string, reason: string, nowMs: numbe
 }
 
 /** Exponential: `backoffMs`, twice that, four times that, but no more than an hour unless `backoffMs` itself is more. */
-export function retryDelayMs({ backoffMs, failedAttempts }: Pick<StoredJob, 'backoffMs' | 'failedAttempts'>): number {
+function retryDelayMs({ backoffMs, failedAttempts }: Pick<StoredJob, 'backoffMs' | 'failedAttempts'>): number {
   return Math.min(backoffMs * 2 ** failedAttempts, Math.max(backoffMs, LONGEST_BACKOFF_MS));
 }
 
+/** active → waiting, in front of the others of its priority. */
 export function requeue(state: QueueState, id: string, nowMs: number): QueueChange[] {
   const job = findActive(state, id, nowMs, 'put back');
   const [first] = queuedInOrder(state).filter(({ priority }) => priority === job.priority);
   return changeJob(id, { phase: 'queued', rank: orderKeyBetween(undefined, first?.rank) });
 }
 
+/** Stores a value with an active job. */
 export function progress(state: QueueState, id: string, value: unknown, nowMs: number): QueueChange[] {
   findActive(state, id, nowMs, 'given a progress');
   return changeJob(id, { progress: asJson(value, `the progress of job ${id}`) });
 }
 
+/** Gives a job that has not started another position or priority. */
 export function move(state: QueueState, id: string, to: Destination, nowMs: number): QueueChange[] {
   const moved = notStarted(state, id, nowMs, 'moved');
   if ('priority' in to) {
@@ -107,12 +114,13 @@ export function move(state: QueueState, id: string, to: Destination, nowMs: numb
   });
 }
 
-/** Pauses (or resumes) the whole queue, or what of a job has not started: itself, or its children. */
+/** Pauses or resumes the whole queue, a job, or the children of a sweep that have not started. */
 export function setPaused(state: QueueState, id: string | undefined, held: boolean, nowMs: number): QueueChange[] {
   if (id === undefined) return [{ kind: 'paused', paused: held }];
   return notStarted(state, id, nowMs, held ? 'paused' : 'resumed').flatMap((job) => changeJob(job.id, { held }));
 }
 
+/** Cancels a job that has not ended, with its children. */
 export function cancel(state: QueueState, id: string, reason: string, nowMs: number): QueueChange[] {
   const job = find(state, id);
   if (hasEnded(job)) throw wrongState(id, jobState(state.jobs, job, nowMs), 'cancelled');
@@ -120,6 +128,7 @@ export function cancel(state: QueueState, id: string, reason: string, nowMs: num
   return [...unfinishedChildren(state.jobs, job), job].flatMap((one) => changeJob(one.id, ended));
 }
 
+/** A job by its id. @throws WeftError `not_found`. */
 export function find(state: QueueState, id: string): StoredJob {
   const job = state.jobs.get(id);
   if (job === undefined) throw new WeftError('not_found', `there is no job ${id} in the queue`);
@@ -134,7 +143,7 @@ function findActive(state: QueueState, id: string, nowMs: number, participle: st
   return job;
 }
 
-/** The job, or of a parent that waits for its children those that have not started. */
+/** The job itself; for a parent that waits for its children, those that have not started. */
 function notStarted(state: QueueState, id: string, nowMs: number, participle: string): readonly StoredJob[] {
   const job = find(state, id);
   if (job.phase !== 'queued') throw wrongState(id, jobState(state.jobs, job, nowMs), participle);
@@ -147,7 +156,7 @@ function notStarted(state: QueueState, id: string, nowMs: number, participle: st
 const queuedInOrder = ({ jobs }: QueueState) =>
   [...jobs.values()].filter(({ phase }) => phase === 'queued').sort(compareQueued);
 
-/** The rank behind which a new job stands, whatever its priority. */
+/** The order key after which a new job is put, whatever its priority. */
 function lastOrderKey({ jobs }: QueueState): OrderKey | undefined {
   let last: OrderKey | undefined;
   for (const { phase, rank } of jobs.values())
@@ -175,7 +184,7 @@ const MOST_ATTEMPTS = 1000;
 const DEFAULT_BACKOFF_MS = 10_000;
 
 /** The job with its defaults. @throws WeftError `invalid_argument` naming job, field and value. */
-export function newStoredJob(
+function newStoredJob(
   { id, kind, data, priority = 0, attempts = 1, backoffMs = DEFAULT_BACKOFF_MS, notBeforeMs = 0 }: NewJob,
   family: Pick<StoredJob, 'parent' | 'children'>,
   rank: OrderKey,
@@ -199,7 +208,7 @@ export function newStoredJob(
   };
 }
 
-export function checkPriority(id: string, priority: number): void {
+function checkPriority(id: string, priority: number): void {
   if (Number.isInteger(priority) && Math.abs(priority) <= PRIORITY_LIMIT) return;
   throw wrong(id, 'priority', priority, `a whole number from -${PRIORITY_LIMIT} to ${PRIORITY_LIMIT}`);
 }

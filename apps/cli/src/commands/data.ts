@@ -53,6 +53,7 @@ export async function dataIndex(
   return EXIT.done;
 }
 
+/** The options of `weft data inspect`. */
 export interface DataInspectOptions {
   readonly sequence?: SequenceName;
   readonly verify?: boolean;
@@ -85,6 +86,7 @@ export async function dataInspect(
   return EXIT.done;
 }
 
+/** What `weft data inspect` shows of an index. */
 export function renderDataset({ directory, tokenizer, limits, sources, isVerified }: DatasetSummary): Line[] {
   return [
     [span(shortPath(directory), 'bold')],

@@ -23,6 +23,7 @@ async function listEnded(context: CommandContext): Promise<number> {
   return EXIT.done;
 }
 
+/** The table of runs that have ended. */
 export function renderEnded(runs: readonly RunView[], nowMs: number): Line[] {
   return table(
     [
@@ -72,7 +73,7 @@ export interface TimelineEntry {
 
 type Committed = Extract<RunRecord, { kind: 'committed' }>;
 
-/** What a log tells, in the words of people; steps committed in a row are one chapter. */
+/** The timeline of a run from its log; steps committed in a row are one entry. */
 export function buildTimeline(records: readonly RunRecord[]): TimelineEntry[] {
   const chapters: TimelineEntry[] = [];
   let steps: Committed[] = [];

@@ -19,6 +19,7 @@ import { resolveRun } from '../resolve-run.js';
 import { printLines, span, summaryRows } from '../styled-lines.js';
 import { printJson } from '../terminal.js';
 
+/** The options of `weft lr predict`. */
 export interface LrPredictOptions {
   readonly params?: number;
   readonly tokens?: number;
@@ -28,7 +29,7 @@ export interface LrPredictOptions {
   readonly plot?: string;
 }
 
-/** `weft lr predict`: η, λ and their interval for a model, and how far the law is stretched. */
+/** `weft lr predict`: η, λ and their interval for a model, and how far it lies outside the law's data. */
 export async function lrPredict(
   context: CommandContext,
   recipe: string | undefined,

@@ -27,6 +27,7 @@ export async function queue(context: CommandContext): Promise<number> {
   });
 }
 
+/** The table of the queue, and a line about the workers. */
 export function renderQueue(
   { isPaused, workersConnected, workersIdle, jobs }: QueueView,
   nowMs: number,
@@ -83,6 +84,7 @@ function jobRow(job: QueuedView, nowMs: number) {
   ];
 }
 
+/** The options of `weft queue move`; one of them is given. */
 export interface MoveOptions {
   readonly priority?: number;
   readonly before?: string;
@@ -104,7 +106,7 @@ export async function moveInQueue(context: CommandContext, text: string, options
   });
 }
 
-/** `weft queue pause`: holds one run back, or starts nothing more. */
+/** `weft queue pause`: keeps one run from starting, or all. */
 export async function pauseQueue(context: CommandContext, text: string | undefined): Promise<number> {
   return changeQueue(context, text, async (client, id) => {
     await client.pause(id);

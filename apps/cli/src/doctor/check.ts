@@ -1,8 +1,7 @@
 import { type Line, type Style, span } from '../styled-lines.js';
 
 /**
- * One thing looked at. `missing` hurts something a person may want; `fatal` makes training impossible;
- * `note` is optional, or only a fact.
+ * One finding. `fatal` makes training impossible, `missing` makes something else impossible, `note` is optional or a fact.
  */
 export interface Check {
   readonly name: string;
@@ -20,6 +19,7 @@ const MARKS: Readonly<Record<Check['status'], readonly [mark: string, style: Sty
   fatal: ['✗', 'red'],
 };
 
+/** The report of `weft doctor`: a line per check, and its cure below. */
 export function renderChecks(checks: readonly Check[]): Line[] {
   const width = Math.max(...checks.map(({ name }) => name.length));
   return checks.flatMap(({ name, status, finding, cure }) => {

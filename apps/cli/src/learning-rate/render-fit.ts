@@ -51,7 +51,7 @@ export function renderOptima(optima: readonly Optimum[], { name }: Metric): Line
 
 const number = (title: string): Column => ({ title, align: 'right' });
 
-/** One row for each scale: what was best, how sure, and what the others would have said. */
+/** One row per scale: its best rate, the interval, and what the other scales predict for it. */
 function scaleTable({ law, points, optima, metric, leaveOneOut, leaveLargestOut, level }: FitReport): Line[] {
   const isGrid = optima !== null;
   const rows = points.map((point, i): (string | Span)[] => {
@@ -105,6 +105,7 @@ const percentOff = (ratio: number) => `${ratio >= 1 ? '+' : '−'}${Math.abs(100
 /** 2.211e-5: a rate as people compare them. */
 export const rate = (value: number): string => value.toExponential(3);
 
+/** An interval as "low to high". */
 export const intervalText = ({ low, high }: Interval): string => `${rate(low)} to ${rate(high)}`;
 
 /** What is predicted, in its own unit. */

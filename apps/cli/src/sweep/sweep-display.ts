@@ -5,7 +5,7 @@ import { LiveRegion } from '../progress/live-region.js';
 import { clip, type Line, type Span, span, table } from '../styled-lines.js';
 import { print, printJson, type Terminal } from '../terminal.js';
 
-/** Shows a sweep while it goes. */
+/** Shows the progress of a sweep. */
 export interface SweepDisplay {
   /** A sentence worth a line of its own. */
   event(text: string): void;
@@ -19,6 +19,7 @@ export interface SweepDisplay {
   close(): void;
 }
 
+/** The display that fits the terminal and `--json`. */
 export function createSweepDisplay(terminal: Terminal, { json }: { json: boolean }): SweepDisplay {
   if (json) return jsonDisplay(terminal);
   return terminal.stdout.isTTY && terminal.env.TERM !== 'dumb' ? tableDisplay(terminal) : plainDisplay(terminal);

@@ -31,6 +31,7 @@ export interface ExpectedCallers extends GenerationId {
 
 type Purpose = 'ring' | 'experts';
 
+/** A connection that an acceptor has admitted. */
 export interface AcceptedConnection {
   readonly duplex: Duplex;
   /** Sends through the memory that the caller offered, where this process can use it; else the duplex. */
@@ -170,7 +171,7 @@ export class Acceptor {
     this.#complete(admitted);
   }
 
-  /** Admits nobody any more. Closes the admitted connections if some are still missing. */
+  /** Admits no more callers. Closes the admitted connections if some are still missing. */
   close(): void {
     if (!this.#isDone) for (const connection of this.#admitted) connection?.sender.destroy();
     this.#isDone = true;

@@ -9,7 +9,7 @@ import { expertWorkerName } from './expert-shard.js';
 /** What both ends of an exchange are given. */
 interface ExchangeOptions extends GenerationId {
   readonly worldSize: number;
-  /** Shared by the members of this generation and nobody else. */
+  /** Shared by the members of this generation only. */
   readonly token: string;
   readonly shape: ExchangeShape;
   /** How long to wait until all members are connected. */
@@ -18,6 +18,7 @@ interface ExchangeOptions extends GenerationId {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Options of `DataPlane.callExperts`. */
 export interface CallExpertsOptions extends ExchangeOptions {
   /** This rank. */
   readonly rank: number;
@@ -27,6 +28,7 @@ export interface CallExpertsOptions extends ExchangeOptions {
   readonly answerTimeoutMs: number;
 }
 
+/** Options of `DataPlane.hostExperts`. */
 export interface HostExpertsOptions extends ExchangeOptions {
   /** The number of this expert worker. */
   readonly expertWorker: number;

@@ -11,13 +11,15 @@ import type { Range } from '@weft/topology';
  * tokens back. `evaluate`: as forward, but the expert worker keeps nothing for a backward pass.
  */
 export const DIRECTIONS = ['forward', 'backward', 'evaluate'] as const;
+/** One of `DIRECTIONS`. */
 export type Direction = (typeof DIRECTIONS)[number];
 
 /** How rows are encoded on the wire; in memory they are fp32. */
 export const EXCHANGE_PRECISIONS = ['fp32', 'bf16'] as const;
+/** One of `EXCHANGE_PRECISIONS`. */
 export type ExchangePrecision = (typeof EXCHANGE_PRECISIONS)[number];
 
-/** What all messages of a generation have in common; both ends derive it from the run's configuration. */
+/** The same for all messages of a generation; both ends derive it from the run's configuration. */
 export interface ExchangeShape {
   /** The experts of each expert worker, contiguous and in order. */
   readonly placement: readonly Range[];
@@ -31,7 +33,7 @@ export interface ExchangeShape {
   readonly precision: ExchangePrecision;
 }
 
-/** Which rows of which step a message belongs to. */
+/** The rows of a step that a message carries. */
 export interface ExchangeSubject {
   readonly direction: Direction;
   readonly step: number;
@@ -44,7 +46,7 @@ export interface ExchangeSubject {
 /** The rows of one call, for all experts. */
 export interface ExpertRows {
   /** int32: for each expert and group, how many of its first rows are sent; the others may hold anything. */
-  readonly filled_EG: Int32Array;
+  readonly tokensPerExpert_EG: Int32Array;
   readonly rows_ECD: Float32Array;
   /** Receives the answer; rows that were not sent become 0. */
   readonly answer_ECD: Float32Array;
@@ -83,6 +85,7 @@ export interface ExpertExchange {
 /** A rank's request to an expert worker. */
 export type ExpertRequest = RowsRequest | NormRequest;
 
+/** A rank's request to run experts on rows. */
 export interface RowsRequest extends ExchangeSubject {
   readonly kind: 'rows';
   readonly rank: number;
@@ -98,6 +101,7 @@ export interface RowsRequest extends ExchangeSubject {
   release(): void;
 }
 
+/** A rank's request for the squared norm of the worker's gradients. */
 export interface NormRequest {
   readonly kind: 'squaredNorm';
   readonly rank: number;

@@ -7,6 +7,7 @@
 /** Both directions of one connection. */
 export interface Duplex extends Receiver, Sender {}
 
+/** The end of a connection at which bytes arrive. */
 export interface Receiver {
   /**
    * Delivers arriving bytes to `sink` for as long as it names a target. When the sink wants bytes again after naming none,
@@ -19,18 +20,19 @@ export interface Receiver {
   destroy(): void;
 }
 
+/** The end of a connection through which bytes leave. */
 export interface Sender {
   /** Sends a view without copying it. `flushed` is called when its memory may be reused; never if the connection breaks. */
   write(bytes: Uint8Array, flushed: () => void): void;
   /** As of `Receiver`. */
   readonly closed: Promise<Error | undefined>;
-  /** Closes after everything written has left. */
+  /** Closes after everything written has been sent. */
   end(): void;
   /** Closes at once. When this returns, no written view is read any more. */
   destroy(): void;
 }
 
-/** Where a receiver puts bytes: the sink names the memory before each read, so that bytes land where they belong. */
+/** Where a receiver puts bytes: the sink names the memory before each read, so bytes arrive where they belong. */
 export interface ByteSink {
   /** Memory for the next bytes (not empty), or `undefined` while none are wanted. */
   target(): Uint8Array | undefined;

@@ -11,6 +11,7 @@ import { RedisLease } from './redis-lease.js';
 import { RedisLink } from './redis-link.js';
 import { parseRedisUrl } from './redis-url.js';
 
+/** Where a store in Redis is, and how long its leases last. */
 export interface RedisStoreOptions {
   readonly url: string;
   readonly keyPrefix: string;
@@ -28,7 +29,7 @@ export class RedisStore implements Store {
   readonly #keys: RedisKeys;
   #queue: RedisJobQueue | undefined;
 
-  /** @throws WeftError when the URL is wrong, Redis does not answer, refuses us, or is not fit for runs. */
+  /** @throws WeftError when the URL is wrong, or Redis does not answer, refuses the connection or is unfit. */
   static async open({
     url,
     keyPrefix,

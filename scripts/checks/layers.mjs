@@ -34,7 +34,7 @@ const OWNERS = Object.entries({
   'grpc-health-check': ['rpc', 'testing'],
   bullmq: ['store'],
   ioredis: ['store'],
-  sharp: ['data'],
+  sharp: ['data', 'demo-data'],
   '@huggingface/': ['data'],
   hyparquet: ['data'],
 });

@@ -8,7 +8,7 @@ import { explainMissingCheckpoints, resumeFrom } from './recovery.js';
 import type { RunState } from './run-state.js';
 import { stopNow } from './run-termination.js';
 
-/** A new run. It is queued until enough workers are idle. */
+/** Queues a new run. It starts when enough workers are idle. */
 export function launch(builder: DecisionBuilder, event: EventOf<'launch'>): string {
   const { runId, config, weftVersion, parent } = event;
   if (builder.findRun(runId) !== undefined)
@@ -76,7 +76,7 @@ function changeConfig({ config }: RunState, event: EventOf<'resume'>): RunConfig
 }
 
 /**
- * With `saveCheckpoint` the run ends after the current step and its checkpoint, otherwise at once.
+ * Stops a run: with `saveCheckpoint` after the current step and its checkpoint, otherwise at once.
  *
  * @throws WeftError `failed_precondition` when it has finished or failed.
  */

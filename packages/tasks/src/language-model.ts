@@ -1,5 +1,5 @@
 import type { RunConfig } from '@weft/config';
-import { Dataset, heldOutBatches, SliceLoader } from '@weft/data';
+import { Dataset, heldOutBatches, RankBatchLoader } from '@weft/data';
 import { MixtureSchedule } from '@weft/mixture';
 import {
   type Batch,
@@ -59,11 +59,10 @@ async function openData(config: RunConfig): Promise<TaskData> {
     heldOut: Object.entries(config.data.weights).map(([source, weight]) => ({
       source,
       weight,
-      async *microbatches(rank, worldSize) {
+      microbatches: (rank, worldSize) => {
         const { evaluation, microbatchSize } = config;
         const heldOut = evaluation.sequencesPerSource;
-        const batches = heldOutBatches({ dataset, source, heldOut, microbatchSize, rank, worldSize });
-        for await (const arrays of batches) yield { ...arrays };
+        return heldOutBatches({ dataset, source, heldOut, microbatchSize, rank, worldSize });
       },
     })),
     close: () => dataset.close(),
@@ -71,7 +70,7 @@ async function openData(config: RunConfig): Promise<TaskData> {
 }
 
 function openLoader(config: RunConfig, dataset: Dataset): BatchLoader {
-  const loader = new SliceLoader({
+  return new RankBatchLoader({
     dataset,
     schedule: new MixtureSchedule(config.data.weights),
     seed: config.seed,
@@ -80,11 +79,4 @@ function openLoader(config: RunConfig, dataset: Dataset): BatchLoader {
     prefetchSteps: config.data.prefetchSteps,
     heldOutPerSource: config.evaluation.sequencesPerSource,
   });
-  return {
-    load: async (step, rank, worldSize) => {
-      const { microbatches, digest } = await loader.load(step, rank, worldSize);
-      return { microbatches: microbatches.map((arrays) => ({ ...arrays })), digest };
-    },
-    close: () => loader.close(),
-  };
 }

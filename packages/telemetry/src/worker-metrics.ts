@@ -3,9 +3,9 @@ import type { MoeReport } from '@weft/contracts';
 import { Registry } from 'prom-client';
 import { workerSeries } from './metrics.js';
 
-/** What a step spends its time on, as the label `stage`. */
-export const STEP_STAGES = ['data', 'compute', 'communication', 'apply'] as const;
-export type StepStage = (typeof STEP_STAGES)[number];
+/** What a step spends its time on, as the label `phase`. */
+const STEP_PHASES = ['data', 'compute', 'communication', 'apply'] as const;
+type StepPhase = (typeof STEP_PHASES)[number];
 
 /** What a worker measured in one step. Loss, norm, tokens and sequences are of the whole run, times and bytes its own. */
 export interface StepMeasurements {
@@ -21,7 +21,7 @@ export interface StepMeasurements {
   readonly tokensPerSecond: number;
   /** Sequences of this step. */
   readonly sequences: PerSource<number>;
-  readonly seconds: Readonly<Record<StepStage, number>>;
+  readonly seconds: Readonly<Record<StepPhase, number>>;
   readonly ringBytes: { readonly sent: number; readonly received: number };
   /** Of models with MoE layers. */
   readonly moe?: MoeReport | undefined;
@@ -34,19 +34,19 @@ export interface ServedStep {
   readonly applied: boolean;
   /** Spent on answers and gradients. */
   readonly computeSeconds: number;
-  /** Without anything to do. */
+  /** Without anything to compute. */
   readonly idleSeconds: number;
   readonly applySeconds: number;
 }
 
-/** What a worker tells Prometheus. */
+/** What a worker reports to Prometheus. */
 export class WorkerMetrics {
   readonly registry = new Registry();
   readonly #series = workerSeries(this.registry);
 
   constructor() {
     this.#series.build.set({ version: WEFT_VERSION, node_version: process.version }, 1);
-    for (const stage of STEP_STAGES) this.#series.stageDuration.zero({ stage });
+    for (const phase of STEP_PHASES) this.#series.phaseDuration.zero({ phase });
     this.leftRun();
   }
 
@@ -67,7 +67,7 @@ export class WorkerMetrics {
     for (const source of sources) this.#series.sequences.inc({ source }, 0);
   }
 
-  /** As a holder of experts, not as a rank. */
+  /** As an expert worker, not as a rank. */
   servesRun(membership: Omit<Parameters<WorkerMetrics['joinedRun']>[0], 'rank' | 'sources'>): void {
     this.joinedRun({ ...membership, rank: -1, sources: [] });
   }
@@ -88,7 +88,7 @@ export class WorkerMetrics {
     series.tokensPerSecond.set(measured.tokensPerSecond);
     (measured.applied ? series.stepsApplied : series.stepsSkipped).inc();
     for (const [source, sequences] of Object.entries(measured.sequences)) series.sequences.inc({ source }, sequences);
-    for (const stage of STEP_STAGES) series.stageDuration.observe({ stage }, measured.seconds[stage]);
+    for (const phase of STEP_PHASES) series.phaseDuration.observe({ phase }, measured.seconds[phase]);
     series.ringSent.inc(measured.ringBytes.sent);
     series.ringReceived.inc(measured.ringBytes.received);
     if (measured.moe !== undefined) this.#expertsDone(measured.moe);
@@ -105,9 +105,9 @@ export class WorkerMetrics {
     const series = this.#series;
     for (const { layer: number, routed, dropped, ...measured } of layers) {
       const layer = `${number}`;
-      for (const [expert, choices] of routed.entries()) {
-        series.expertChoices.inc({ layer, expert: `${expert}` }, choices);
-        series.expertDropped.inc({ layer, expert: `${expert}` }, dropped[expert] ?? 0);
+      for (const [expert, assignments] of routed.entries()) {
+        series.expertAssignments.inc({ layer, expert: `${expert}` }, assignments);
+        series.expertDroppedAssignments.inc({ layer, expert: `${expert}` }, dropped[expert] ?? 0);
       }
       series.expertDroppedShare.set({ layer }, measured.droppedShare);
       series.expertImbalance.set({ layer }, measured.imbalance);
@@ -125,8 +125,8 @@ export class WorkerMetrics {
     const series = this.#series;
     series.step.set(step);
     (applied ? series.stepsApplied : series.stepsSkipped).inc();
-    series.stageDuration.observe({ stage: 'compute' }, computeSeconds);
-    series.stageDuration.observe({ stage: 'apply' }, applySeconds);
+    series.phaseDuration.observe({ phase: 'compute' }, computeSeconds);
+    series.phaseDuration.observe({ phase: 'apply' }, applySeconds);
     series.expertIdle.inc(idleSeconds);
   }
 

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { bytes, count, mapSources, percent, plural, sourceCounts } from '@weft/common';
-import { type DatasetSummary, fetchDemo, indexDataset, inspectDataset } from '@weft/data';
+import { type DatasetSummary, indexDataset, inspectDataset } from '@weft/data';
+import { fetchDemo } from '@weft/demo-data';
 import { shortPath } from '@weft/files';
 import type { SequenceName } from '../arguments.js';
 import type { CommandContext } from '../context.js';
@@ -104,13 +105,13 @@ export function renderDataset({ directory, tokenizer, limits, sources, isVerifie
     ...table(
       [
         { title: 'source' },
-        ...['sequences', 'documents', 'pieces', 'text tokens', 'images', 'filled', 'shards', 'size'].map(
+        ...['sequences', 'documents', 'segments', 'text tokens', 'images', 'filled', 'shards', 'size'].map(
           (title) => ({ title, align: 'right' }) as const,
         ),
       ],
       Object.entries(sources).map(([source, summary]) => {
-        const { sequences, documents, pieces, textTokens, images, fillRatio, shards, shardBytes } = summary;
-        const numbers = [sequences, documents, pieces, textTokens, images].map(count);
+        const { sequences, documents, segments, textTokens, images, fillRatio, shards, shardBytes } = summary;
+        const numbers = [sequences, documents, segments, textTokens, images].map(count);
         return [source, ...numbers, percent(fillRatio), count(shards), bytes(shardBytes)];
       }),
     ),

@@ -183,7 +183,12 @@ const RECORDED: ReadonlyMap<string, AttrKinds> = new Map(
  * @throws WeftError `internal` for an op or an attribute that is not listed here.
  */
 export function recordedOpType(type: string, attrs: Attrs): OpType {
-  if (!isRecorded(type)) refuse('internal', 'recordings cannot hold this op', 'use other functions of tfjs');
+  if (!isRecorded(type))
+    refuse(
+      'internal',
+      'recordings cannot hold this op',
+      `write it with other functions of tfjs, or list ${type} in ops.ts and teach it to the backends`,
+    );
   for (const [name, { kind }] of Object.entries(attrs)) {
     if (RECORDED.get(type)?.[name] !== kind) refuse('internal', `attribute ${name} of kind ${kind} is not known`);
   }

@@ -9,10 +9,12 @@ import { trainProgram } from './train-program.js';
 
 const { rewritten: byPasses, custom, ...families } = OP_FAMILIES;
 
-/** Every model that Weft trains, small: dense and MoE, with experts in this process and in others. */
+/** Every model that Weft trains, small: dense and MoE, with and without noise, experts in this process and in others. */
 function programs(): Program[] {
   const [dense, moe] = [recipe('debugTiny'), recipe('moeTiny')];
-  const remote = resolveRunConfig({ ...moe, expertWorkers: 1 });
+  const { decoder } = moe.model;
+  const noisy = { ...moe.model, decoder: { ...decoder, moe: { ...decoder.moe!, jitter: 0.01 } } };
+  const remote = resolveRunConfig({ ...moe, model: noisy, expertWorkers: 1 });
   const trained = [dense, moe, remote].map((config) => trainProgram(taskOf(config), config));
   return [...trained, expertProgram(remote, { first: 0, end: 2 })];
 }

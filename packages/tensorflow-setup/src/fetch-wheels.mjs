@@ -12,7 +12,7 @@ import { downloadFromIndex } from './simple-index.mjs';
 import { isNeeded, TENSORFLOW_VERSION, WHEELS } from './wheels.mjs';
 import { readZipDirectory, unpackEntry } from './zip-reader.mjs';
 
-/** @import { SetupProgress, Wheel } from './types.d.mts' */
+/** @import { SetupProgress, Wheel } from './types.mjs' */
 
 /**
  * How a wheel comes here, and the words for it.

@@ -3,8 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { fetchWheels } from './fetch-wheels.mjs';
-import { findNativeLibrary, type SetupProgress } from './native-library.mjs';
+import { findNativeLibrary } from './native-library.mjs';
 import { serve, simpleIndex, smallWheel } from './testing/wheels.js';
+import type { SetupProgress } from './types.mjs';
 
 let home: string;
 let closing: (() => Promise<void>)[];

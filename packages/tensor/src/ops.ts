@@ -162,7 +162,7 @@ const REWRITTEN = {
  * program and the backends that run it. Names, inputs and attributes are those of TensorFlow's op definitions, but for
  * `CUSTOM` and `Loop`. A backend must know every op of the families that it is given; adding one here is adding it there.
  */
-const OP_FAMILIES = {
+export const OP_FAMILIES = {
   sources: SOURCES,
   elementwise: ELEMENTWISE,
   alongAxes: ALONG_AXES,

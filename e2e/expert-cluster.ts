@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import { checkpointDirectory } from '@weft/checkpoint';
 import { inMemoryExchange, inMemoryRing } from '@weft/collectives';
 import type { RunConfig } from '@weft/config';
@@ -77,11 +76,6 @@ export async function trainWithExperts(
 
 export function checkpoint(runDirectory: string, step: number): InitialState {
   return { kind: 'checkpoint', directory: checkpointDirectory(runDirectory, step) };
-}
-
-/** The home of a run of this test. */
-export function runHome(home: string, name: string): string {
-  return join(home, name);
 }
 
 async function oneByOne<T>(count: number, open: (index: number) => Promise<T>): Promise<T[]> {

@@ -1,6 +1,6 @@
-"""One rank of PyTorch's gloo all-reduce, in rounds with bench/all-reduce.mjs, which starts it.
+"""One rank of PyTorch's gloo all-reduce, in rounds with bench/src/all-reduce.ts, which starts it.
 
-Answers each line {"mib": n, "rounds": n} of its input with the seconds of every round.
+Answers each line {"mib": n, "repeats": n} of its input with the seconds of every all-reduce.
 """
 
 import json
@@ -11,7 +11,7 @@ try:
     import torch
     import torch.distributed as dist
 except ImportError:
-    sys.exit(f"bench/all-reduce.mjs --peers needs PyTorch: run `{sys.executable} -m pip install torch`, or set PYTHON")
+    sys.exit(f"the all-reduce of gloo needs PyTorch: run `{sys.executable} -m pip install torch`, or set WEFT_BENCH_PYTHON")
 
 
 def send(message):
@@ -31,7 +31,7 @@ def main():
         assert bool((values == world_size * (world_size + 1) / 2).all())
         values.zero_()
         seconds = []
-        for _ in range(task["rounds"]):
+        for _ in range(task["repeats"]):
             dist.barrier()
             start = time.perf_counter()
             dist.all_reduce(values)

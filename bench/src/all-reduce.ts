@@ -1,10 +1,11 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
-import { pythonOf } from './candidates.js';
+import { median } from '@weft/common';
+import { freePort } from '@weft/testing';
+import type { AllReduceBenchOptions } from './arguments.js';
+import { CandidateProcesses } from './candidate-processes.js';
+import { findPeers, pythonOf } from './candidates.js';
 import { formatTable } from './render.js';
-
-const SCRIPT = fileURLToPath(new URL('../all-reduce.mjs', import.meta.url));
 
 /** Bytes of the vector over the median time of one all-reduce, in GB/s. */
 export interface AllReduceResult {
@@ -13,19 +14,45 @@ export interface AllReduceResult {
   readonly gigabytesPerSecond: { readonly weft: number; readonly gloo?: number };
 }
 
-/** Runs bench/all-reduce.mjs and returns what it measured, PyTorch's gloo included if wished. @throws Error when it fails. */
-export async function measureAllReduce(withPeers: boolean): Promise<readonly AllReduceResult[]> {
-  const child = spawn(process.execPath, [SCRIPT, '--json', ...(withPeers ? ['--peers'] : [])], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-    env: { ...process.env, PYTHON: pythonOf('torch-ddp') },
-  });
-  let output = '';
-  child.stdout.on('data', (data) => {
-    output += String(data);
-  });
-  const [code] = await once(child, 'close');
-  if (code !== 0) throw new Error(`bench/all-reduce.mjs ended with status ${code}`);
-  const { results }: { results: readonly AllReduceResult[] } = JSON.parse(output);
+/** `npm run bench -- all-reduce`: the ring all-reduce between processes of this machine, beside gloo with --peers. */
+export async function benchAllReduce(options: AllReduceBenchOptions): Promise<void> {
+  const { peers, missing } = findPeers(options.peers ? ['torch-ddp'] : []);
+  for (const sentence of missing) console.error(sentence);
+  const results = await measureAllReduce({ ...options, peers: peers.length > 0 });
+  if (options.json) console.log(JSON.stringify({ cores: availableParallelism(), results }, null, 2));
+  else console.log(renderAllReduce(results));
+}
+
+/**
+ * Measures every number of processes on every size, and PyTorch's gloo in the same rounds if wished.
+ *
+ * @throws Error when a process fails.
+ */
+export async function measureAllReduce({
+  processes,
+  mib,
+  rounds,
+  peers,
+}: Omit<AllReduceBenchOptions, 'json' | 'help'>): Promise<readonly AllReduceResult[]> {
+  const results: AllReduceResult[] = [];
+  for (const count of processes) {
+    const candidates = [await startWeft(count), ...(peers ? [await startGloo(count)] : [])];
+    try {
+      for (const size of mib) {
+        const seconds: number[][] = candidates.map(() => []);
+        for (let round = 0; round < rounds; round++)
+          for (const [index, candidate] of candidates.entries())
+            seconds[index]?.push(...(await runRound(candidate, size)));
+        const [weft = Number.NaN, gloo] = seconds.map((all) => (size * 2 ** 20) / median(all) / 1e9);
+        const gigabytesPerSecond = gloo === undefined ? { weft } : { weft, gloo };
+        results.push({ processes: count, mib: size, gigabytesPerSecond });
+      }
+      for (const candidate of candidates) candidate.send({});
+      for (const candidate of candidates) await candidate.exited();
+    } finally {
+      for (const candidate of candidates) candidate.kill();
+    }
+  }
   return results;
 }
 
@@ -43,4 +70,57 @@ export function renderAllReduce(results: readonly AllReduceResult[]): string {
     titles.map((title) => ({ title, align: 'right' })),
     rows,
   )}`;
+}
+
+// The messages between the bench and a rank; bench/peers/all_reduce.py answers the same ones.
+
+/** From a rank of ours, once it listens. */
+export interface RankHello {
+  readonly address: string;
+}
+
+/** To a rank of ours: everybody's addresses by rank. */
+export interface RankAddresses {
+  readonly addresses: readonly string[];
+}
+
+/** To a rank: all-reduce a vector of `mib` MiB so many times. Without `mib`: exit. */
+export interface RankRound {
+  readonly mib?: number;
+  readonly repeats?: number;
+}
+
+/** From a rank: the seconds of every all-reduce. */
+export interface RankSeconds {
+  readonly seconds: readonly number[];
+}
+
+const RANK_PROCESS = fileURLToPath(new URL('./all-reduce-process.js', import.meta.url));
+const GLOO_SCRIPT = fileURLToPath(new URL('../peers/all_reduce.py', import.meta.url));
+
+async function startWeft(count: number): Promise<CandidateProcesses> {
+  const commands = Array.from({ length: count }, (_, rank) => {
+    return { program: process.execPath, args: [RANK_PROCESS, `${rank}`], environment: {} };
+  });
+  const ranks = new CandidateProcesses(commands);
+  const addresses = (await ranks.receive<RankHello>()).map(({ address }) => address);
+  ranks.send<RankAddresses>({ addresses });
+  return ranks;
+}
+
+async function startGloo(count: number): Promise<CandidateProcesses> {
+  const shared = { WORLD_SIZE: `${count}`, MASTER_ADDR: '127.0.0.1', MASTER_PORT: `${await freePort()}` };
+  const commands = Array.from({ length: count }, (_, rank) => {
+    return { program: pythonOf('torch-ddp'), args: [GLOO_SCRIPT], environment: { ...shared, RANK: `${rank}` } };
+  });
+  const ranks = new CandidateProcesses(commands);
+  await ranks.receive();
+  return ranks;
+}
+
+/** The seconds of each all-reduce, which are those of the slowest rank. */
+async function runRound(ranks: CandidateProcesses, mib: number): Promise<readonly number[]> {
+  ranks.send<RankRound>({ mib, repeats: Math.max(3, Math.min(20, Math.round(256 / mib))) });
+  const [first, ...others] = (await ranks.receive<RankSeconds>()).map(({ seconds }) => seconds);
+  return (first ?? []).map((own, i) => Math.max(own, ...others.map((seconds) => seconds[i] ?? 0)));
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { parseMoeArguments, parseStepArguments } from './arguments.js';
+import { parseAllReduceArguments, parseMoeArguments, parseStepArguments } from './arguments.js';
 
 describe('the arguments of the bench', () => {
   test('measure every model on one and two threads by default, without peers', () => {
@@ -44,6 +44,18 @@ describe('the arguments of the bench', () => {
   ])('are refused with the option and the value: %j', (words, ...messages) => {
     for (const message of messages) expect(() => parseStepArguments(words)).toThrow(message);
   });
+});
+
+test('the arguments of bench all-reduce name processes and sizes', () => {
+  expect(parseAllReduceArguments([])).toMatchObject({
+    processes: [2, 4],
+    mib: [1, 16, 64, 256],
+    rounds: 5,
+    peers: false,
+  });
+  const words = '--processes 3 --mib 0.5,8 --peers'.split(' ');
+  expect(parseAllReduceArguments(words)).toMatchObject({ processes: [3], mib: [0.5, 8], peers: true });
+  expect(() => parseAllReduceArguments(['--mib', 'all'])).toThrow('--mib is "all"');
 });
 
 describe('the arguments of bench moe', () => {

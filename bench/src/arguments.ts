@@ -7,6 +7,7 @@ import { PEERS, type Peer, type PlanOptions } from './plan.js';
 
 export const STEP_USAGE = `npm run bench -- [options]          how fast a training step is
 npm run bench -- moe [options]      the MoE layer and expert workers: npm run bench -- moe --help
+npm run bench -- all-reduce         the ring all-reduce alone: npm run bench -- all-reduce --help
 
   --models LIST        of ${MODEL_NAMES.join(', ')} (default: all)
   --precisions LIST    of ${PRECISIONS.join(', ')} (default: all)
@@ -153,6 +154,51 @@ export function parseMoeArguments(words: readonly string[]): MoeBenchOptions {
     steps: wholeNumber('--steps', values.steps, 1),
     warmup: wholeNumber('--warmup', values.warmup, 0),
     out: values.out,
+    help: values.help,
+  };
+}
+
+/** Processes and sizes of the vectors, MiB, that are measured where nobody names others. */
+export const ALL_REDUCE_DEFAULTS = { processes: [2, 4], mib: [1, 16, 64, 256], rounds: 5 } as const;
+
+export const ALL_REDUCE_USAGE = `npm run bench -- all-reduce [options]     how fast the ring all-reduces float32 values, in GB/s
+
+  --processes LIST     processes of this machine (default: ${ALL_REDUCE_DEFAULTS.processes})
+  --mib LIST           sizes of the vectors (default: ${ALL_REDUCE_DEFAULTS.mib})
+  --rounds N           rounds that ours and the peer run (default: ${ALL_REDUCE_DEFAULTS.rounds})
+  --peers              run PyTorch's gloo in the same rounds
+  --json               print JSON instead of the table
+  --help
+
+WEFT_BENCH_PYTHON names the Python that has torch (default: python3).`;
+
+export interface AllReduceBenchOptions {
+  readonly processes: readonly number[];
+  /** Sizes of the vectors. */
+  readonly mib: readonly number[];
+  readonly rounds: number;
+  /** Whether PyTorch's gloo takes part. */
+  readonly peers: boolean;
+  readonly json: boolean;
+  readonly help: boolean;
+}
+
+/** @throws WeftError `invalid_argument` naming the option, the value and what it may be. */
+export function parseAllReduceArguments(words: readonly string[]): AllReduceBenchOptions {
+  const values = parse(words, {
+    processes: { type: 'string', default: `${ALL_REDUCE_DEFAULTS.processes}` },
+    mib: { type: 'string', default: `${ALL_REDUCE_DEFAULTS.mib}` },
+    rounds: { type: 'string', default: `${ALL_REDUCE_DEFAULTS.rounds}` },
+    peers: { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
+  });
+  return {
+    processes: list(values.processes).map((word) => wholeNumber('--processes', word, 1)),
+    mib: list(values.mib).map((word) => positive('--mib', word)),
+    rounds: wholeNumber('--rounds', values.rounds, 1),
+    peers: values.peers,
+    json: values.json,
     help: values.help,
   };
 }

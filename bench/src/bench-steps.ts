@@ -2,9 +2,9 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { WeftError } from '@weft/common';
+import { median, WeftError } from '@weft/common';
 import { measureAllReduce, renderAllReduce } from './all-reduce.js';
-import type { StepBenchOptions } from './arguments.js';
+import { ALL_REDUCE_DEFAULTS, type StepBenchOptions } from './arguments.js';
 import { findPeers } from './candidates.js';
 import { compareSteps } from './compare-steps.js';
 import { writeFixture } from './fixture.js';
@@ -12,7 +12,6 @@ import { benchModel, OPTIMIZER } from './models.js';
 import { type BenchCase, candidatesOf, type Peer, planCases } from './plan.js';
 import { describeCase, renderProfile, renderResults } from './render.js';
 import { emptyReport, isSameCase, type Report, readResults, writeReport } from './report.js';
-import { median } from './statistics.js';
 import { type CaseResult, type Measurement, summarise } from './summary.js';
 
 const DEFAULT_OUT = fileURLToPath(new URL('../results/latest.json', import.meta.url));
@@ -56,7 +55,8 @@ export async function benchSteps(options: StepBenchOptions): Promise<number> {
   if (options.profile) return failed;
 
   if (options.allReduce) {
-    report = { ...report, allReduce: await measureAllReduce(peers.includes('torch-ddp')) };
+    const allReduce = await measureAllReduce({ ...ALL_REDUCE_DEFAULTS, peers: peers.includes('torch-ddp') });
+    report = { ...report, allReduce };
     await writeReport(out, report);
   }
   print(report);

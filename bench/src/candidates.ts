@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
-import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
+import { freePort } from '@weft/testing';
 import type { Command } from './candidate-processes.js';
 import type { CandidateSpec } from './candidate-spec.js';
 import { onOwnCores } from './machine.js';
@@ -74,14 +74,6 @@ export async function commandsOf(
 
 function bound(program: string, args: readonly string[], { rank, threads }: CandidateSpec) {
   return onOwnCores({ program, args }, rank, threads);
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const bound = server.address();
-  await new Promise<void>((resolve) => server.close(() => resolve()));
-  return typeof bound === 'object' && bound !== null ? bound.port : 0;
 }
 
 /** What a peer needs of Python. */

@@ -31,7 +31,7 @@ export async function openDecoder(parts: CandidateParts): Promise<Candidate> {
 }
 
 /** The decoder alone, trained in one process: forward, backward, clipping and AdamW are one phase, `step`. */
-export function decoderProgram(model: BenchModel): Program {
+function decoderProgram(model: BenchModel): Program {
   const parameters = decoderParameters(model.decoder);
   const names = parameters.map(({ name }) => name);
   const weights = Object.fromEntries(parameters.map(({ name, shape }) => [name, { shape, dtype: 'float32' } as const]));

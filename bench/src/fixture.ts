@@ -9,7 +9,7 @@ import { readTensorFile } from './tensor-file.js';
 const SEED = 1;
 
 /** The name of a batch's array in a fixture. */
-export function batchName(rank: number, field: string): string {
+function batchName(rank: number, field: string): string {
   return `batch/${rank}/${field}`;
 }
 

@@ -1,7 +1,15 @@
 #!/usr/bin/env node
-// `npm run bench`: measures training steps, or with the word moe MoE layers and expert workers.
+// `npm run bench`: measures training steps; with a word before the options MoE layers (moe) or the ring (all-reduce).
 import { WeftError } from '@weft/common';
-import { MOE_USAGE, parseMoeArguments, parseStepArguments, STEP_USAGE } from './arguments.js';
+import { benchAllReduce } from './all-reduce.js';
+import {
+  ALL_REDUCE_USAGE,
+  MOE_USAGE,
+  parseAllReduceArguments,
+  parseMoeArguments,
+  parseStepArguments,
+  STEP_USAGE,
+} from './arguments.js';
 import { benchSteps } from './bench-steps.js';
 import { benchMoe } from './moe/bench-moe.js';
 
@@ -18,6 +26,12 @@ async function bench(words: readonly string[]): Promise<number> {
     const options = parseMoeArguments(words.slice(1));
     if (options.help) console.log(MOE_USAGE);
     else await benchMoe(options);
+    return 0;
+  }
+  if (words[0] === 'all-reduce') {
+    const options = parseAllReduceArguments(words.slice(1));
+    if (options.help) console.log(ALL_REDUCE_USAGE);
+    else await benchAllReduce(options);
     return 0;
   }
   const options = parseStepArguments(words);

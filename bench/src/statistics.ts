@@ -1,10 +1,4 @@
-/** The middle value; the mean of the two in the middle of an even number. @throws RangeError for none. */
-export function median(values: readonly number[]): number {
-  if (values.length === 0) throw new RangeError('there is no median of nothing');
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length / 2;
-  return ((sorted[Math.ceil(middle) - 1] ?? Number.NaN) + (sorted[Math.floor(middle)] ?? Number.NaN)) / 2;
-}
+import { median } from '@weft/common';
 
 /**
  * How many times faster ours is than theirs: the median over the rounds of the ratio of the two medians within each

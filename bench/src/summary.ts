@@ -1,6 +1,7 @@
+import { median } from '@weft/common';
 import type { OpProfile } from './candidate-spec.js';
 import { type BenchCase, type CandidateName, isGemm, isOurs } from './plan.js';
-import { median, pairedSpeedup } from './statistics.js';
+import { pairedSpeedup } from './statistics.js';
 
 /** What was seen of one candidate of a case. */
 export interface Measurement {

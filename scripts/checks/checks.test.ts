@@ -1,14 +1,49 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { findingsOfKnip } from './dead-code.mjs';
 import { findBrokenPaths } from './doc-paths.mjs';
 import { findCrumbs, findLongFiles } from './file-size.mjs';
 import { importsOf } from './imports.mjs';
+import { CHECKS, runChecks } from './index.mjs';
 import { findForbiddenImports, LAYERS } from './layers.mjs';
 import { findAddresses } from './lockfile.mjs';
 import { readPackages } from './packages.mjs';
 import { findRetiredWords } from './retired-words.mjs';
 import { findingsOfBiome, findingsOfOxlint } from './tools.mjs';
 import { findBrokenWalks } from './walks.mjs';
+
+describe('the checks', () => {
+  it('print each finding and how to mend it, and count', async () => {
+    const print = vi.spyOn(console, 'log').mockImplementation(() => {});
+    try {
+      const counts = await runChecks([
+        { name: 'no wrong files', cure: 'correct the file', run: () => ['a.ts is wrong', 'b.ts is wrong'] },
+        { name: 'nothing', cure: 'do nothing', run: () => [] },
+        { name: 'what needs a tool', cure: 'do nothing', run: async () => ({ skipped: 'the tool was not found.' }) },
+      ]);
+      expect(counts).toEqual({ passed: 1, failed: 1, skipped: 1 });
+      expect(
+        print.mock.calls.map(([line]) =>
+          String(line)
+            .trim()
+            .replace(/\(.*\)/, ''),
+        ),
+      ).toEqual([
+        'FAILED   no wrong files ',
+        'a.ts is wrong',
+        'b.ts is wrong',
+        'cure: correct the file.',
+        'ok       nothing ',
+        'skipped  what needs a tool: the tool was not found.',
+      ]);
+    } finally {
+      print.mockRestore();
+    }
+  });
+
+  it('say all how to mend what they find', () => {
+    for (const { cure } of CHECKS) expect(cure).toMatch(/^[a-z].*[^.]$/);
+  });
+});
 
 const tensor = {
   name: 'tensor',
@@ -197,12 +232,26 @@ describe('a walk of the tour', () => {
     '3. `packages/b/src/c.ts`',
   ];
 
-  it('goes from a file to one that it imports, through an index or not', () => {
+  it('goes from a file to one that it imports, or that imports it, through an index or not', () => {
     expect(find(first, second, third)).toEqual([]);
+    expect(find(third, second, first)).toEqual([]);
     expect(find(first, third)).toEqual([
-      'docs/tour.md, "Down": apps/a/src/main.ts does not import packages/b/src/c.ts',
+      'docs/tour.md, "Down": no file before packages/b/src/c.ts imports it or is imported by it',
     ]);
     expect(find(first, `${third}, on the wire: c`)).toEqual([]);
+  });
+
+  it('leads from the caller of an interface to what implements it', () => {
+    const withPort = [
+      { path: 'a/caller.ts', text: "import type { Port } from './port.js';" },
+      { path: 'a/port.ts', text: 'export interface Port {}' },
+      { path: 'a/one.ts', text: "import type { Port } from './port.js';" },
+      { path: 'a/other.ts', text: '' },
+    ];
+    const walk = (file: string) =>
+      findBrokenWalks(tour('1. `a/caller.ts`: a', `2. \`${file}\`, behind \`Port\`: b`), withPort, { Down: 2 });
+    expect(walk('a/one.ts')).toEqual([]);
+    expect(walk('a/other.ts')).toEqual(['docs/tour.md, "Down": Port does not lead to a/other.ts']);
   });
 
   it('is found when it is missing, empty or too long', () => {

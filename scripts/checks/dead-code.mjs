@@ -1,13 +1,15 @@
 import { binary } from '../lib/build.mjs';
+import { ROOT } from '../lib/root.mjs';
 import { capture } from '../lib/stage.mjs';
 
 /**
  * Exports that nobody imports, files that nobody reaches, dependencies that nobody uses (knip.json).
  *
+ * @param {string} [directory] default: the repository
  * @returns {Promise<string[]>} one sentence a finding
  */
-export async function findDeadCode() {
-  const { exitCode, output } = await capture(binary('knip'), ['--no-config-hints', '--reporter=json']);
+export async function findDeadCode(directory = ROOT) {
+  const { exitCode, output } = await capture(binary('knip'), ['--no-config-hints', '--reporter=json'], { directory });
   if (exitCode === 0) return [];
   try {
     return findingsOfKnip(output);

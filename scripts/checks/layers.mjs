@@ -31,7 +31,7 @@ const OWNERS = Object.entries({
   zod: ['config'],
   yaml: ['config'],
   '@grpc/grpc-js': ['rpc', 'proto'],
-  'grpc-health-check': ['rpc'],
+  'grpc-health-check': ['rpc', 'testing'],
   bullmq: ['store'],
   ioredis: ['store'],
   sharp: ['data'],

@@ -5,8 +5,13 @@ import { binary } from '../lib/build.mjs';
 import { ROOT } from '../lib/root.mjs';
 import { capture } from '../lib/stage.mjs';
 
-/** @returns {Promise<string[]>} */
-export async function runBiome() {
+/**
+ * Format and lint by the rules of biome.json.
+ *
+ * @param {string} [directory] default: the repository
+ * @returns {Promise<string[]>} one sentence a finding
+ */
+export async function runBiome(directory = ROOT) {
   const words = [
     'check',
     '--error-on-warnings',
@@ -14,7 +19,7 @@ export async function runBiome() {
     '--reporter=github',
     '--max-diagnostics=100',
   ];
-  const { exitCode, output } = await capture(binary('biome'), words);
+  const { exitCode, output } = await capture(binary('biome'), words, { directory });
   return exitCode === 0 ? [] : linesOr(output, findingsOfBiome(output));
 }
 

@@ -10,8 +10,9 @@ const WALKS = {
 };
 
 /**
- * A walk is a numbered list of files, each imported by the one before it; a line that begins with "on the wire" after
- * the path leaves the process instead.
+ * A walk is a numbered list of files. Each one imports a file that the list named before, or is imported by one. Two hops
+ * need no import, and say so after the path: ", on the wire" is a message to another process, ", behind `Port`" leads from
+ * the caller of an interface to the file that implements it; both import the interface.
  *
  * @param {SourceFile} tour
  * @param {readonly SourceFile[]} code of packages and apps, without tests
@@ -20,17 +21,26 @@ const WALKS = {
  */
 export function findBrokenWalks({ path, text }, code, walks = WALKS) {
   const importers = importersOf(code);
+  const imports = (/** @type {string} */ from, /** @type {string} */ to) => importers.get(to)?.has(from) === true;
+  const declarerOf = (/** @type {string} */ port) =>
+    code.find((each) => new RegExp(`^export (?:interface|type|(?:abstract )?class) ${port}\\b`, 'm').test(each.text));
   return Object.entries(walks).flatMap(([heading, limit]) => {
     const section = text.split(/^## /m).find((each) => each.startsWith(`${heading}\n`));
     if (section === undefined) return [`${path} has no section "${heading}"`];
     const steps = [...section.matchAll(/^\d+\. `([^`]+)`(.*)$/gm)].map(([, file = '', rest = '']) => ({
       file,
-      isOnTheWire: /^,? \(?on the wire/.test(rest),
+      isOnTheWire: rest.startsWith(', on the wire'),
+      port: /^, behind `(\w+)`/.exec(rest)?.[1],
     }));
-    const broken = steps.slice(1).flatMap(({ file, isOnTheWire }, index) => {
-      const before = steps[index]?.file ?? '';
-      if (isOnTheWire || importers.get(file)?.has(before)) return [];
-      return [`${path}, "${heading}": ${before} does not import ${file}`];
+    const broken = steps.slice(1).flatMap(({ file, isOnTheWire, port }, index) => {
+      const before = steps.slice(0, index + 1).map((step) => step.file);
+      if (isOnTheWire || before.some((each) => imports(each, file) || imports(file, each))) return [];
+      if (port === undefined) return [`${path}, "${heading}": no file before ${file} imports it or is imported by it`];
+      const declarer = declarerOf(port)?.path;
+      const importsPort = (/** @type {string} */ each) =>
+        declarer !== undefined && (each === declarer || imports(each, declarer));
+      if (importsPort(file) && before.some(importsPort)) return [];
+      return [`${path}, "${heading}": ${port} does not lead to ${file}`];
     });
     const files = new Set(steps.map(({ file }) => file)).size;
     const length = files === 0 || files > limit ? [`${path}, "${heading}": ${files} files, of 1 to ${limit}`] : [];

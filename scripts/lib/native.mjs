@@ -25,5 +25,26 @@ export async function setUpNativeLibrary(report) {
   }
 }
 
+/**
+ * The stage that sets TensorFlow up. Without a library the script goes on: the stage says why there is none.
+ *
+ * @param {import('./stage.mjs').Stages} stages
+ * @param {string} [without] what the script does then
+ * @returns {Promise<boolean>} whether there is a library
+ */
+export async function runNativeLibraryStage(stages, without = '') {
+  let isThere = true;
+  await stages.run('TensorFlow library', async (report) => {
+    try {
+      return await setUpNativeLibrary(report);
+    } catch (error) {
+      if (!(error instanceof StageError)) throw error;
+      isThere = false;
+      return `none: ${error.message}: ${error.cure}${without}`;
+    }
+  });
+  return isThere;
+}
+
 /** @param {number} bytes */
 const megabytes = (bytes) => (bytes / 1e6).toFixed(0);

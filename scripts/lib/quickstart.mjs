@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { build } from './build.mjs';
 import { installDependencies } from './dependencies.mjs';
-import { setUpNativeLibrary } from './native.mjs';
+import { runNativeLibraryStage } from './native.mjs';
 import { ROOT } from './root.mjs';
 import { inherit, StageError, Stages } from './stage.mjs';
 
@@ -27,16 +27,10 @@ export async function quickstart(words) {
   const stages = new Stages(5);
   await stages.run('dependencies', installDependencies);
   await stages.run('build', build);
-  let hasTensorFlow = true;
-  await stages.run('TensorFlow library', async (report) => {
-    try {
-      return await setUpNativeLibrary(report);
-    } catch (error) {
-      if (!(error instanceof StageError)) throw error;
-      hasTensorFlow = false;
-      return `none: ${error.message}: ${error.cure}. Going on in pure JavaScript, with the smaller recipe debugNano`;
-    }
-  });
+  const hasTensorFlow = await runNativeLibraryStage(
+    stages,
+    '. Going on in pure JavaScript, with the smaller recipe debugNano',
+  );
   const plan = planQuickstart(words, hasTensorFlow);
   await stages.runAloud('demo data', () => weft(['data', 'fetch', 'demo']));
   await stages.runAloud('index of the data', () => weft(['data', 'index', plan.recipe, ...plan.settings]));

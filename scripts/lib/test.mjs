@@ -4,7 +4,7 @@ import { listFiles } from '../checks/files.mjs';
 import { runChecks } from '../checks/index.mjs';
 import { binary, build } from './build.mjs';
 import { installDependencies } from './dependencies.mjs';
-import { setUpNativeLibrary } from './native.mjs';
+import { runNativeLibraryStage } from './native.mjs';
 import { REQUIREMENTS, skippedTests } from './requirements.mjs';
 import { ROOT } from './root.mjs';
 import { capture, inherit, StageError, Stages } from './stage.mjs';
@@ -24,16 +24,7 @@ export async function test(words) {
   await stages.run('dependencies', installDependencies);
   await stages.run('build', build);
   const types = await countStage(stages, 'types of tests and scripts', checkTypes);
-  let hasTensorFlow = true;
-  await stages.run('TensorFlow library', async (report) => {
-    try {
-      return await setUpNativeLibrary(report);
-    } catch (error) {
-      if (!(error instanceof StageError)) throw error;
-      hasTensorFlow = false;
-      return `none: ${error.message}: ${error.cure}`;
-    }
-  });
+  const hasTensorFlow = await runNativeLibraryStage(stages);
 
   console.log('\nchecks');
   const checks = await runChecks();

@@ -9,7 +9,7 @@ export interface CommonOptions {
   readonly redis?: string;
 }
 
-/** What every command gets. */
+/** The context of a command. */
 export interface CommandContext {
   readonly terminal: Terminal;
   /** Absolute. */
@@ -17,7 +17,7 @@ export interface CommandContext {
   /** `host:port` from `--coordinator` or `$WEFT_COORDINATOR`; undefined: the coordinator of the home. */
   readonly coordinator: string | undefined;
   readonly json: boolean;
-  /** Where a coordinator that we start keeps logs and queue; undefined: in files of the home. */
+  /** Where a coordinator started by this command keeps logs and queue; undefined: in files of the home. */
   readonly redisUrl: string | undefined;
   readonly keyPrefix: string | undefined;
 }

@@ -2,12 +2,12 @@ import { EXIT } from './report-error.js';
 
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
 
-/** npm and npx pass on the Ctrl-C that the terminal sent too: two signals closer than this are one key press. */
+/** npm and npx pass on the Ctrl-C that the terminal also sent: two signals closer than this are one key press. */
 const SAME_PRESS_MS = 250;
 
 /**
- * Handles SIGINT and SIGTERM while a command works: the first asks it to end, the second ends it at once. Created at
- * the beginning of a command, so that no signal kills it before.
+ * Handles SIGINT and SIGTERM while a command works: the first asks it to end, the second ends it at once. Create it at the
+ * beginning of a command.
  */
 export class Interrupts {
   readonly #first = new AbortController();
@@ -23,7 +23,7 @@ export class Interrupts {
     return this.#first.signal;
   }
 
-  /** Sets what is done at the second one, right before the process exits. */
+  /** Sets the action for the second interrupt, right before the process exits. */
   beforeExit(action: () => void): void {
     this.#beforeExit = action;
   }

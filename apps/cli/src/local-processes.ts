@@ -43,7 +43,7 @@ export async function launchInBackground(context: CommandContext, args: readonly
   child.once('exit', () => (hasEnded = true));
   child.once('error', () => (hasEnded = true));
   for (;;) {
-    // Asked before the file is read, so that the last lines of a process that ended are seen.
+    // Read before the file, so the last lines of a process that ended are not missed.
     const isLast = hasEnded;
     const lines = (await readFile(logFile, 'utf8')).split('\n').flatMap(parseLine);
     const begun = lines.find(({ type }) => type === 'launched' || type === 'resumed');
@@ -60,7 +60,7 @@ export async function launchInBackground(context: CommandContext, args: readonly
   }
 }
 
-/** The URL of Redis is no argument, because it may hold a password and everybody on the machine sees arguments. */
+/** The URL of Redis goes into the environment: it may hold a password, and every user of a machine sees arguments. */
 function childEnvironment({ terminal, redisUrl }: CommandContext) {
   return { ...terminal.env, ...(redisUrl === undefined ? {} : { WEFT_REDIS_URL: redisUrl }) };
 }

@@ -20,7 +20,7 @@ import { systemTerminal, type Terminal } from './terminal.js';
 
 /**
  * The `weft` command: parses the arguments, runs one command, returns the exit code.
- * Commands are imported when they run, so that help and refusals never load TensorFlow, gRPC or an image decoder.
+ * A command is imported when it runs, so help and refusals never load TensorFlow, gRPC or an image decoder.
  */
 export async function main(argv: readonly string[], terminal: Terminal = systemTerminal()): Promise<number> {
   let exitCode: number = EXIT.done;
@@ -171,7 +171,7 @@ export function commandTree(terminal: Terminal, run: RunCommand): Command {
   const lr = addLearningRateCommands(program, run);
 
   program.commandsGroup('Machines:');
-  // These three never arrive here: bin/weft.js starts their own programs.
+  // Only for the help: bin/weft.js starts the programs of these three.
   program.command('coordinator').description('start a coordinator by hand').helpOption(false);
   program.command('worker').description('start a worker by hand, on this or another host').helpOption(false);
   program.command('expert-worker').description('start a worker for MoE experts by hand').helpOption(false);
@@ -218,7 +218,7 @@ const CLUSTER_COMMANDS = [
   ...['launch', 'resume', 'stop', 'watch', 'status', 'ls', 'doctor', 'sweep', 'ledger'],
   ...['queue', 'move', 'pause', 'cancel', 'history'],
 ];
-/** Commands without options of ours: groups of commands, and the programs that parse their own. */
+/** Commands without the common options: groups of commands, and programs that parse their own. */
 const GROUP_COMMANDS = ['data', 'lr', 'coordinator', 'worker', 'expert-worker'];
 
 /** The options that every command has. */

@@ -2,7 +2,7 @@ import { UsageError, WeftError } from '@weft/common';
 import { CommanderError } from 'commander';
 import { asTyped, type Terminal } from './terminal.js';
 
-/** What a shell sees; 130 is what a command interrupted by Ctrl-C returns everywhere. */
+/** The exit codes. 130 is the usual one of a command interrupted by Ctrl-C. */
 export const EXIT = { done: 0, failed: 1, usage: 2, stopped: 130 } as const;
 
 /** The one place where an error becomes text and an exit code. */
@@ -27,7 +27,7 @@ export function reportError(
   return isUsage ? EXIT.usage : EXIT.failed;
 }
 
-/** Commander writes "error: unknown option '--x'\n(Did you mean --y?)"; ours is one sentence with a cure. */
+/** Commander writes "error: unknown option '--x'\n(Did you mean --y?)"; this makes one sentence with a cure of it. */
 function fromCommander(error: CommanderError, help: string): WeftError {
   const [first = '', ...rest] = error.message.replace(/^error: /, '').split('\n');
   const sentence = first.replace(/\.$/, '').replace(/\. ([A-Z])/, (_, letter: string) => `, ${letter.toLowerCase()}`);

@@ -28,13 +28,13 @@ import { SweepRequests } from './sweep-requests.js';
 import { Watchers } from './watchers.js';
 import { WorkerRegistry, WorkerStreams } from './worker-registry.js';
 
-/** How often the coordinator looks at the clock. */
+/** How often the coordinator submits a `tick`. */
 const TICK_MS = 200;
-/** How many heartbeats a worker sends within the time after which it is given up. */
+/** How many heartbeats a worker sends within the heartbeat timeout. */
 const HEARTBEATS_PER_TIMEOUT = 5;
 
 export interface CoordinatorOptions {
-  /** Where the directories of runs are. Their logs and the queue are in the store. */
+  /** Has the directories of runs. Their logs and the queue are in the store. */
   readonly home: Home;
   /** Must stay open as long as the coordinator; the caller closes it. */
   readonly leasedStore: LeasedStore;
@@ -47,16 +47,16 @@ export interface CoordinatorOptions {
 }
 
 /**
- * A coordinator without its sockets: streams and requests come in, messages and answers go out. Everything is decided by
- * `decide`; this class writes the records of each decision and then executes its commands.
+ * A coordinator without its sockets. `decide` decides everything; this class turns streams and requests into events, writes
+ * the records of each decision, and then executes its commands.
  */
 export class Coordinator {
-  /** Requests of people. */
+  /** The requests of `weft`. */
   readonly runs: RunRequests;
   readonly queue: QueueRequests;
   readonly sweeps: SweepRequests;
   readonly workers: WorkerRegistry;
-  /** Resolves when it cannot go on, because its log cannot be written or its lease is lost. Then end the process. */
+  /** Resolves when it cannot go on, because its log cannot be written or its lease is lost. End the process then. */
   readonly failed: Promise<WeftError>;
   readonly #options: CoordinatorOptions;
   readonly #clock: Clock;
@@ -152,14 +152,14 @@ export class Coordinator {
     return files;
   }
 
-  /** For events that nobody waits for. After `close`, workers that disconnect are not lost. */
+  /** Submits an event without waiting for its decision. Ignored after `close`: workers that disconnect then are not lost. */
   #dispatch(event: ClusterEvent): void {
     if (this.#closing.signal.aborted) return;
     this.#decisions.submit(event).catch((thrown: unknown) => {
       const error = WeftError.from(thrown);
       this.#options.log.error({ error, event: event.kind }, `${event.kind} could not be handled: ${error.sentence}`);
       if (!('workerId' in event) || event.kind === 'workerDisconnected') return;
-      // A message that cannot be handled is its sender's fault; the other workers go on without it.
+      // The sender of a message that cannot be handled is disconnected; the other workers go on without it.
       this.#streams.close(event.workerId, error);
       this.#dispatch({ kind: 'workerDisconnected', workerId: event.workerId, reason: error.message });
     });
@@ -207,7 +207,7 @@ export class Coordinator {
     this.#updateWatchers();
   }
 
-  /** Reads the queue whenever it changes, which it also does by itself when the time of a delayed job comes. */
+  /** Reads the queue whenever it changes, also when a delayed job falls due. */
   async #followQueue(): Promise<void> {
     const { signal } = this.#closing;
     for await (const _ of this.#jobs.changes(signal)) {
@@ -220,7 +220,7 @@ export class Coordinator {
     }
   }
 
-  /** One tick at a time: ticks that waited behind a slow decision would all be handled at once. */
+  /** One tick at a time. Otherwise ticks would pile up behind a slow decision. */
   async #tickUntilClosed(): Promise<void> {
     while (!this.#closing.signal.aborted) {
       this.#dispatch({ kind: 'tick' });

@@ -32,13 +32,13 @@ export class DecisionQueue {
   /**
    * Resolves when the commands of the event's decision are executed.
    *
-   * @throws what `decide` refuses the event with, or why its records could not be written.
+   * @throws WeftError the refusal of `decide`, or why the records could not be written.
    */
   submit(event: ClusterEvent): Promise<Decision> {
     return this.submitWith(async () => event);
   }
 
-  /** Like `submit`, for an event that is made when the queue reaches it: nothing is decided in between. */
+  /** Like `submit`, for an event that is created when its turn comes: nothing is decided in between. */
   submitWith(make: () => Promise<ClusterEvent>): Promise<Decision> {
     return this.runExclusive(async () => {
       const { clock, append, execute } = this.#options;

@@ -15,7 +15,7 @@ interface EffectsOptions {
   readonly watchers: Watchers;
   readonly jobs: JobQueue;
   readonly filesOf: (runId: string) => RunFiles;
-  /** Takes the events that commands lead to later. */
+  /** Submits the events to which commands lead later. */
   readonly dispatch: (event: ClusterEvent) => void;
   readonly log: Logger;
 }
@@ -89,7 +89,7 @@ export class Effects {
     send('expertWorker', command.experts);
   }
 
-  /** In the background, because it reads every byte of a checkpoint. */
+  /** Runs in the background, because it reads every byte of a checkpoint. */
   #findCheckpoint(runId: string, notAfterStep: number): void {
     const { dispatch, filesOf } = this.#options;
     filesOf(runId)

@@ -12,7 +12,7 @@ interface AcquireStoreOptions extends StoreOptions {
   readonly waitMs?: number;
 }
 
-/** A store together with the lease, which is the right to write to it. */
+/** A store with the lease, without which it cannot be written. */
 export interface LeasedStore {
   readonly store: Store;
   readonly lease: AcquiredLease;
@@ -70,7 +70,7 @@ async function homeTaken(home: string, cause: WeftError): Promise<WeftError> {
   });
 }
 
-/** What people should know about a store that does not answer, one clause; undefined while it answers. */
+/** One clause about a store that does not answer; undefined while it answers. */
 export function describeStoreError({ description, health }: Pick<Store, 'description' | 'health'>): string | undefined {
   if (health.isAvailable) return undefined;
   const since = new Date(health.sinceMs).toISOString();

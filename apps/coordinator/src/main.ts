@@ -4,7 +4,7 @@ import closeWithGrace from 'close-with-grace';
 import { HELP, parseOptions } from './options.js';
 import { type RunningCoordinator, startCoordinator } from './start.js';
 
-/** A coordinator that has not closed by then is ended. */
+/** How long closing may take before the process is ended. */
 const CLOSE_TIMEOUT_MS = 4000;
 
 /**

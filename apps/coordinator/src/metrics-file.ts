@@ -6,8 +6,8 @@ import { writeFileAtomically } from '@weft/files';
 /**
  * `metrics.jsonl` of a run: one row per step, in the order of the steps.
  *
- * It stays open from row to row. When another coordinator takes over and replaces the file, a coordinator that was stopped
- * in between writes its last row into the old file, which nobody reads any more.
+ * It stays open from row to row. When another coordinator has taken over and replaced the file, a coordinator that was
+ * suspended writes its last row into the old file, which is not read any more.
  */
 export class MetricsFile {
   readonly path: string;
@@ -22,7 +22,7 @@ export class MetricsFile {
     try {
       await (await this.#file).appendFile(formatRow(row));
     } catch (thrown) {
-      // So that the next row tries again.
+      // The next row then opens the file again.
       await this.close();
       throw thrown;
     }
@@ -36,12 +36,12 @@ export class MetricsFile {
     await file?.close();
   }
 
-  /** The rows. A last line that a crash tore apart is left out, and so are lines that are not rows. */
+  /** The rows, without an incomplete last line and without lines that are not rows. */
   async read(): Promise<readonly MetricsRow[]> {
     return (await this.#text()).split('\n').flatMap((line) => parseMetricsRow(line) ?? []);
   }
 
-  /** Replaces all rows at once: a reader, and a machine that loses power, sees the old rows or the new ones. */
+  /** Replaces all rows atomically: readers see the old rows or the new ones, also after a loss of power. */
   async replace(rows: readonly MetricsRow[]): Promise<void> {
     await this.close();
     await writeFileAtomically(this.path, rows.map(formatRow).join(''));

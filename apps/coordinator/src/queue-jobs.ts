@@ -9,7 +9,7 @@ import {
 } from '@weft/coordination';
 import type { Job, JobQueue, JobState, NewJob } from '@weft/store';
 
-/** Executes one change of the queue in the store. @throws WeftError what the store refuses it with. */
+/** Executes one change of the queue in the store. @throws WeftError the refusal of the store. */
 export async function executeInQueue(queue: JobQueue, command: QueueCommand): Promise<void> {
   switch (command.kind) {
     case 'enqueue':
@@ -41,7 +41,7 @@ async function cancel(queue: JobQueue, jobId: string, reason: string): Promise<v
   }
 }
 
-/** What the coordinator puts into the job of a sweep's child: all that launches it, because its log is written later. */
+/** The data of a sweep's child job: enough to launch it, because its log is written later. */
 interface JobData {
   readonly config?: unknown;
   readonly weftVersion?: string;
@@ -51,13 +51,13 @@ export function newRunJob({ id, priority, attempts, backoffMs, notBeforeMs }: Ne
   return { id, kind: 'run', data, priority, attempts, backoffMs, notBeforeMs };
 }
 
-/** The store's queue as it is now. To be used with `submitWith`, so that nothing is decided on an older one. */
+/** The current queue of the store. Use with `submitWith`, so that no decision is based on an older listing. */
 export async function queueListing(queue: JobQueue): Promise<ClusterEvent> {
   const [jobs, isPaused] = await Promise.all([queue.list(), queue.isPaused()]);
   return { kind: 'queueListed', queue: toQueueState(jobs, isPaused) };
 }
 
-/** The queue as a restarted coordinator finds it. */
+/** The event with which a restarted coordinator begins. */
 export function recoveredQueue(
   jobs: readonly Job[],
   isPaused: boolean,

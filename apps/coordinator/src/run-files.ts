@@ -18,8 +18,8 @@ import type { LeasedStore } from './leased-store.js';
 import { MetricsFile } from './metrics-file.js';
 
 /**
- * What the coordinator writes of a run: its log in the store and the files of its directory. Log and metrics are open
- * only while they are needed.
+ * What the coordinator writes for a run: its log in the store, and the files of its directory. Log and metrics are open only
+ * while they are needed.
  */
 export class RunFiles {
   readonly directory: string;
@@ -94,7 +94,7 @@ export class RunFiles {
     return { checkpoint: { step, directory }, skipped: [] };
   }
 
-  /** Renames the folders of checkpoints after `step`, so that nobody takes them for checkpoints of the run. */
+  /** Renames the folders of checkpoints after `afterStep`: they are not checkpoints of the run any more. */
   async setAsideCheckpoints(afterStep: number): Promise<void> {
     for (const { step, directory } of await stepDirectories(checkpointsFolder(this.directory)))
       if (step > afterStep) await setAside(directory);
@@ -102,7 +102,7 @@ export class RunFiles {
 
   /**
    * The newest checkpoint that verifies and holds no later step than `notAfterStep`. Later ones belong to steps that were
-   * rolled back: their folders are renamed, so that nobody takes them for checkpoints of the run.
+   * rolled back, and their folders are renamed.
    */
   async findCheckpoint(notAfterStep: number): Promise<FoundCheckpoint> {
     const rolledBack: { directory: string; reason: string }[] = [];
@@ -123,7 +123,7 @@ async function setAside(directory: string): Promise<void> {
 }
 
 /**
- * The records of a run's log. An append that a crash tore apart is left out.
+ * The records of a run's log, without an append that a crash left incomplete.
  *
  * @throws WeftError `not_found` when the run has no log, `corrupt_data` when a line of it is damaged.
  */

@@ -34,7 +34,7 @@ interface RunRequestsOptions {
   readonly closing: AbortSignal;
 }
 
-/** The requests about runs, and `weft status`. */
+/** The requests about runs and the cluster. */
 export class RunRequests {
   readonly #options: RunRequestsOptions;
 
@@ -55,13 +55,13 @@ export class RunRequests {
         await queue.submit({ kind: 'launch', runId, config, weftVersion: WEFT_VERSION });
         return this.get(runId);
       } catch (thrown) {
-        // Four random characters can be the same twice in a minute.
+        // The four random characters of a run id may collide with another launch of the same minute.
         if (!WeftError.is(thrown, 'already_exists')) throw thrown;
       }
     }
   }
 
-  /** @throws WeftError `not_found` for an unknown run or checkpoint, and why the run cannot be resumed so. */
+  /** @throws WeftError `not_found` for an unknown run or checkpoint; the refusal of `decide`. */
   async resume(request: ResumeRequest): Promise<RunSummary> {
     this.requireStore();
     const { runId } = request;
@@ -108,7 +108,7 @@ export class RunRequests {
     const watcher = new Watcher();
     const leave = () => watchers.remove(runId, watcher);
     signal?.addEventListener('abort', leave, { once: true });
-    // Between two events, so that no row is sent twice or left out.
+    // Between two events, so no row is sent twice or left out.
     await queue.runExclusive(async () => {
       watcher.push({ body: { $case: 'summary', summary: this.get(runId) } });
       const rows = afterStep === undefined ? [] : await filesOf(runId).rowsAfter(afterStep);

@@ -17,7 +17,7 @@ export interface SweepDriversOptions {
   readonly closing: AbortSignal;
 }
 
-/** Drives every sweep that has not ended, one driver each: a sweep needs nobody who watches it. */
+/** Drives every sweep that has not ended, with one driver each. */
 export class SweepDrivers {
   readonly #options: SweepDriversOptions;
   readonly #driven = new Set<string>();
@@ -31,7 +31,7 @@ export class SweepDrivers {
     for (const sweep of (await this.#options.sweeps.list()).sweeps) this.start(sweep);
   }
 
-  /** Starts the driver of a sweep, unless it has one, has ended, or was launched by somebody who drives it himself. */
+  /** Starts the driver of a sweep, unless it has one, has ended, or another client launched it and drives it. */
   start({ sweepId, state, sweepJson }: SweepSummary): void {
     const { home, log, closing } = this.#options;
     const isOpen = state === SweepState.SWEEP_STATE_RUNNING || state === SweepState.SWEEP_STATE_READY;

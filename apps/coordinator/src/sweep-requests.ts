@@ -16,7 +16,7 @@ import type { DecisionQueue } from './decision-queue.js';
 import { newRunJob, queueListing } from './queue-jobs.js';
 import { parseJson, refuseOtherVersion } from './request-parsing.js';
 
-/** A sweep is answered in one message. */
+/** A sweep with all its runs must fit into one message. */
 const MOST_CHILDREN = 1000;
 
 interface SweepRequestsOptions {
@@ -31,10 +31,10 @@ interface SweepRequestsOptions {
   readonly onLaunched: (sweep: SweepSummary) => void;
 }
 
-/** Sweeps: a parent job whose children are ordinary runs. The queue is the truth about them; each child has its own log. */
+/** Requests about sweeps. A sweep is a parent job in the queue; its children are ordinary runs with logs of their own. */
 export class SweepRequests {
   readonly #options: SweepRequestsOptions;
-  /** By sweep id: launches under way, for those who ask twice. */
+  /** Current launches by sweep id: a second request for the same sweep waits for the first. */
   readonly #launching = new Map<string, Promise<SweepSummary>>();
 
   constructor(options: SweepRequestsOptions) {
@@ -42,10 +42,10 @@ export class SweepRequests {
   }
 
   /**
-   * The parent and its children are in the queue, all or none; then each child gets its log. A coordinator that dies in
-   * between is succeeded by one that finds jobs without a log, and goes on with `recoverSweeps`.
+   * Adds the parent and its children to the queue, all or none; then each child gets its log. When a coordinator dies in
+   * between, the next one finds jobs without a log, and `recoverSweeps` completes the launch.
    *
-   * @throws `invalid_argument` for a configuration that cannot be, or no child.
+   * @throws WeftError `invalid_argument` for an invalid configuration, or no child.
    */
   async launch(request: LaunchSweepRequest): Promise<SweepSummary> {
     const { clock, random, requireStore } = this.#options;
@@ -94,7 +94,7 @@ export class SweepRequests {
     return { ...summary, children: children.map((runId) => this.#options.summaryOf(runId)) };
   }
 
-  /** All sweeps the queue remembers, those that have not ended first. */
+  /** All sweeps in the queue and among its ended jobs, those that have not ended first. */
   async list(): Promise<ListSweepsResponse> {
     const jobs = await this.#options.jobs.list();
     return { sweeps: jobs.filter(({ kind }) => kind === 'sweep').map((job) => this.#summary(job)) };

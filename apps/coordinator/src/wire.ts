@@ -112,7 +112,7 @@ function startFromToProto(startFrom: Assign['startFrom']): Assignment['state'] {
   }
 }
 
-/** Commands that are one message, the same for everyone who gets it. */
+/** Commands that are the same message for every receiver. */
 type BroadcastCommand = Extract<Command, { kind: 'decideStep' | 'writeManifest' | 'stopRun' | 'release' }>;
 
 export function commandMessage(command: BroadcastCommand): CoordinatorMessage {

@@ -15,7 +15,7 @@ interface WorkerRegistryOptions {
   readonly streams: WorkerStreams;
   readonly dispatch: (event: ClusterEvent) => void;
   readonly clock: Clock;
-  /** How often workers are told to send heartbeats. */
+  /** The interval of heartbeats that workers get with the welcome. */
   readonly heartbeatIntervalMs: number;
 }
 
@@ -54,7 +54,7 @@ export class WorkerRegistry {
     if (streams.remove(workerId, stream)) dispatch({ kind: 'workerDisconnected', workerId, reason });
   }
 
-  /** A heartbeat that did not come on the worker's stream. @throws WeftError `not_found` when it is not connected. */
+  /** A heartbeat that did not come on the worker's stream. @throws WeftError `not_found` when the worker is not connected. */
   heartbeat(workerId: string): void {
     const { dispatch, queue } = this.#options;
     if (!queue.state.workers.has(workerId)) throw new WeftError('not_found', `worker ${workerId} is not connected`);
@@ -64,7 +64,7 @@ export class WorkerRegistry {
 
 async function receiveHello(messages: AsyncIterator<WorkerMessage>, clock: Clock): Promise<Hello> {
   const timeout = new AbortController();
-  // The clock of the coordinator, which tests control, and not `withTimeout`.
+  // Not `withTimeout`, because tests control the coordinator's clock.
   const expired = clock.sleep(HELLO_TIMEOUT_MS, timeout.signal).then(() => {
     throw new WeftError('deadline_exceeded', `no hello came within ${HELLO_TIMEOUT_MS / 1000} s`);
   });

@@ -17,14 +17,14 @@ export type ExpertServing = Pick<ExpertSession, 'serve' | 'close' | 'engine' | '
 export interface ExpertRunOptions {
   readonly dataPlane: Pick<DataPlane, 'hostExperts'>;
   readonly openExperts: (options: ExpertSessionOptions) => Promise<ExpertServing>;
-  /** Threads inside one op; undefined: as the run or the machine has it. */
+  /** Threads inside one op; undefined: the run's setting, or this process's share of the cores. */
   readonly threads: number | undefined;
   /** How long to wait for the ranks. */
   readonly joinTimeoutMs: number;
   readonly metrics: Pick<WorkerMetrics, 'servesRun' | 'stepServed'>;
 }
 
-/** What an expert worker does in a run: holds experts, from generation to generation as long as they stay the same. */
+/** A run on an expert worker. Its session is kept from generation to generation while the worker holds the same experts. */
 export class ExpertRun {
   readonly #options: ExpertRunOptions;
   #held: ExpertServing | undefined;
@@ -35,7 +35,7 @@ export class ExpertRun {
 
   /**
    * Serves one generation to its end.
-   * @param onJoined told with the engine's description when every rank has called.
+   * @param onJoined called with the engine's description once every rank is connected.
    */
   async serve(generation: Generation, localWorkers: number, onJoined: (engine: string) => void): Promise<TrainOutcome> {
     const { assignment, plan, signals } = generation;

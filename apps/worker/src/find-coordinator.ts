@@ -4,10 +4,10 @@ import { Home, readCoordinatorFile } from '@weft/files';
 import type { WorkerProcessOptions } from './options.js';
 
 /**
- * Where the coordinator is: as named, or as it says in its home. Asked before every attempt, since a coordinator that
- * comes back may listen on another port.
+ * The address of the coordinator that was named, or the one in `coordinator.json` of the home. Read again before every
+ * attempt to connect, because a restarted coordinator may listen on another port.
  *
- * @throws `unavailable` when none was named and none lives in the home.
+ * @throws WeftError `unavailable` when none was named and the home has none.
  */
 export async function findCoordinator({
   coordinator,
@@ -25,8 +25,8 @@ const CONNECT_TIMEOUT_MS = 3000;
 const LOOPBACK = '127.0.0.1';
 
 /**
- * The address from which this host reaches another: the one at which it can be reached back. Loopback where the other
- * does not answer.
+ * This host's address in the network that leads to another host, at which that host can reach it. Loopback when the other
+ * host does not answer.
  */
 export function outboundAddress(address: string): Promise<string> {
   const { host, port } = parseAddress(address);

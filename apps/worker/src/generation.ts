@@ -19,8 +19,9 @@ interface PendingDecision {
 }
 
 /**
- * This worker's part in one generation: the trainer's way to the coordinator, and the coordinator's way to stop the
- * trainer. Messages come in the order they were sent, so a decision is always heard before the release that follows it.
+ * One generation on this worker: passes votes and reports from the training to the coordinator, and decisions, stops and
+ * the release from the coordinator to the training. Messages arrive in the order they were sent, so a decision always
+ * arrives before the release that follows it.
  */
 export class Generation implements CoordinatorPort, ExpertCoordinatorPort {
   readonly assignment: Assignment;
@@ -31,11 +32,11 @@ export class Generation implements CoordinatorPort, ExpertCoordinatorPort {
   readonly #released = new AbortController();
   readonly #stop: { afterStep: number | undefined } = { afterStep: undefined };
   #pending: PendingDecision | undefined;
-  /** A decision that came before anybody asked for it. */
+  /** A decision that arrived before it was asked for. */
   #early: { readonly step: number; readonly decision: ExpertDecision } | undefined;
   #lastStep: number;
 
-  /** @throws `invalid_argument` for an assignment without a state to start from. */
+  /** @throws WeftError `invalid_argument` for an assignment without a state to start from. */
   constructor(assignment: Assignment, send: Send) {
     const { runId, generation, rank, ringAddresses, expertAddresses, firstStep } = assignment;
     this.assignment = assignment;
@@ -47,7 +48,7 @@ export class Generation implements CoordinatorPort, ExpertCoordinatorPort {
     this.#lastStep = firstStep - 1;
   }
 
-  /** Whether it is over by the coordinator's word. */
+  /** Whether the coordinator has ended it. */
   get isReleased(): boolean {
     return this.#released.signal.aborted;
   }

@@ -12,10 +12,10 @@ export interface GpuWorkersOptions {
   readonly log: Logger;
 }
 
-/** One worker process per GPU, as children that end with this process. */
+/** One worker process per GPU; they end with this process. */
 export class GpuWorkers {
   readonly #children: readonly ChildProcess[];
-  /** Resolves when all have ended, to the exit code for all of them. */
+  /** Resolves when all have ended, to the highest of their exit codes. */
   readonly ended: Promise<number>;
 
   constructor({ role, gpus, argv, dataPort, metricsPort, log }: GpuWorkersOptions) {
@@ -45,7 +45,7 @@ export class GpuWorkers {
   }
 }
 
-/** The arguments of one child: its own GPU and ports, and a pipe that tells it when its parent is gone. */
+/** The arguments of one child: its own GPU and ports, and the flag by which it ends with its parent. */
 export function ownArguments(argv: readonly string[], gpu: string, dataPort: number, metricsPort: number): string[] {
   const replaced = ['--gpus', '--data-port', '--metrics-port'];
   const kept: string[] = [];

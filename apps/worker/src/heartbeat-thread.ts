@@ -1,28 +1,28 @@
-// The second chamber of `heartbeatThread`: runs in a thread of its own and beats for an event loop that is too busy to.
+// The thread of `heartbeatThread`: sends heartbeats while the event loop of the worker is blocked.
 import { setInterval } from 'node:timers';
 import { workerData } from 'node:worker_threads';
 import type { Channel } from '@weft/rpc';
 import type { HeartbeatThreadData } from './heartbeat.js';
 
-/** An event loop that stands still for so long will not move again: nobody should wait for it. */
+/** An event loop that is blocked for longer is taken for dead. */
 const LONGEST_STANDSTILL_MS = 15 * 60_000;
 const DEADLINE_MS = 5000;
 
-const { address, workerId, intervalMs, eventLoopTicks: pulse } = workerData as HeartbeatThreadData;
-let lastPulse = -1;
+const { address, workerId, intervalMs, eventLoopTicks } = workerData as HeartbeatThreadData;
+let lastTick = -1;
 let movedAtMs = performance.now();
 let channel: Promise<Channel> | undefined;
 
 setInterval(() => {
-  const now = Atomics.load(pulse, 0);
-  const hasMoved = now !== lastPulse;
-  lastPulse = now;
+  const tick = Atomics.load(eventLoopTicks, 0);
+  const hasMoved = tick !== lastTick;
+  lastTick = tick;
   if (hasMoved) movedAtMs = performance.now();
-  else if (performance.now() - movedAtMs < LONGEST_STANDSTILL_MS) void beat();
+  else if (performance.now() - movedAtMs < LONGEST_STANDSTILL_MS) void sendHeartbeat();
 }, intervalMs);
 
-/** A beat that fails is not missed alone: the next one tries again, and the stream tells what is wrong. */
-async function beat(): Promise<void> {
+/** Failures are ignored: the next heartbeat connects again, and the worker's stream reports a real problem. */
+async function sendHeartbeat(): Promise<void> {
   try {
     channel ??= open();
     const { WorkersService } = await import('@weft/proto');
@@ -33,7 +33,7 @@ async function beat(): Promise<void> {
   }
 }
 
-/** Loaded late: most workers never need it. */
+/** Imported late, because most workers never need it. */
 async function open(): Promise<Channel> {
   return (await import('@weft/rpc')).channel(address);
 }

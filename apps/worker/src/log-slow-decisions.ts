@@ -1,11 +1,11 @@
 import type { Logger } from '@weft/telemetry';
 import type { CoordinatorPort } from '@weft/training';
 
-/** Ranks vote within moments of each other, and a decision is one write to a disk: longer than this, something is away. */
+/** Ranks vote within moments of each other, and a decision is one write to disk. When it takes longer, something is down. */
 const FIRST_WARNING_MS = 5000;
 const WARNING_INTERVAL_MS = 60_000;
 
-/** The way to the coordinator, which says so when the decision about a step keeps the rank waiting, and when it came. */
+/** The same port, which logs when the decision about a step takes long, and when it has come. */
 export function logSlowDecisions(link: CoordinatorPort, log: Pick<Logger, 'warn' | 'info'>): CoordinatorPort {
   return {
     report: (report) => link.report(report),
@@ -14,19 +14,19 @@ export function logSlowDecisions(link: CoordinatorPort, log: Pick<Logger, 'warn'
       const { step } = vote;
       const beganMs = performance.now();
       const waitedSeconds = () => Math.round((performance.now() - beganMs) / 1000);
-      let hasSpoken = false;
-      const speak = () => {
-        hasSpoken = true;
+      let hasWarned = false;
+      const warn = () => {
+        hasWarned = true;
         log.warn(
           { step },
           `step ${step} is done and waits for the coordinator to decide it, ${waitedSeconds()} s so far`,
         );
-        timer = setTimeout(speak, WARNING_INTERVAL_MS);
+        timer = setTimeout(warn, WARNING_INTERVAL_MS);
       };
-      let timer = setTimeout(speak, FIRST_WARNING_MS);
+      let timer = setTimeout(warn, FIRST_WARNING_MS);
       try {
         const decision = await link.vote(vote);
-        if (hasSpoken) log.info({ step }, `step ${step} is decided after ${waitedSeconds()} s: going on`);
+        if (hasWarned) log.info({ step }, `step ${step} is decided after ${waitedSeconds()} s: going on`);
         return decision;
       } finally {
         clearTimeout(timer);

@@ -5,11 +5,11 @@ import { GpuWorkers } from './gpu-workers.js';
 import { help, parseOptions, type WorkerCommand, type WorkerProcessOptions } from './options.js';
 import { startWorker } from './start.js';
 
-/** A step that cannot be interrupted is not waited for longer. */
+/** How long a step that cannot be interrupted may delay the end of the process. */
 const CLOSE_TIMEOUT_MS = 4000;
 
 /**
- * `weft worker` and `weft expert-worker`: runs until it is told to leave (SIGTERM, SIGINT, the end of stdin when asked), which ends the process
+ * `weft worker` and `weft expert-worker`: runs until SIGTERM, SIGINT or, when asked, the end of stdin, and ends the process
  * with exit code 0. Resolves to an exit code when there is nothing to run, or when the workers of all GPUs have ended.
  *
  * @throws WeftError when it cannot start, or when the coordinator refuses it for good; a UsageError for a wrong command line.
@@ -32,7 +32,7 @@ export async function main(argv: readonly string[], role: WorkerCommand = 'worke
   );
   shutdownGracefully(options, log, () => running.close());
   await running.done;
-  // Told to leave: whoever told it ends the process.
+  // It was asked to leave, and `closeWithGrace` ends the process.
   return new Promise<number>(() => {});
 }
 

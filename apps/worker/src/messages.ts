@@ -3,7 +3,7 @@ import type { RunGeneration } from '@weft/contracts';
 import { type Failure, RunEnded_Outcome, type WorkerMessage } from '@weft/proto';
 import type { TrainOutcome } from '@weft/training';
 
-/** Sends one message to the coordinator; after the end of the stream it is dropped. */
+/** Sends one message to the coordinator; after the end of the stream the message is dropped. */
 export type Send = (body: NonNullable<WorkerMessage['body']>) => void;
 
 export function ended(

@@ -2,27 +2,27 @@ import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { parseAddress, parseFlags, portFlag, WeftError, wholeNumberFlag } from '@weft/common';
 
-/** The two commands of this door: a rank of the ring, or a holder of experts. */
+/** The two commands of this app: a worker that trains as a rank, or one that holds experts. */
 export type WorkerCommand = 'worker' | 'expert-worker';
 
 export interface WorkerProcessOptions {
   readonly role: WorkerCommand;
-  /** `host:port` of the coordinator; undefined: the one that keeps `home`. */
+  /** `host:port` of the coordinator; undefined: the one of `home`. */
   readonly coordinator: string | undefined;
   readonly home: string;
-  /** The address peers reach this worker at; undefined: the one from which it reaches the coordinator. */
+  /** The address at which other workers reach this one; undefined: the one from which it reaches the coordinator. */
   readonly host: string | undefined;
   /** 0: any free port. */
   readonly dataPort: number;
   /** 0: any free port. */
   readonly metricsPort: number;
-  /** The GPUs to use, one worker each; undefined: as the environment has it. Empty: none. */
+  /** The GPUs to use, one worker each; undefined: those of the environment. Empty: none. */
   readonly gpus: readonly string[] | undefined;
-  /** Threads inside one op; undefined: as the run says. */
+  /** Threads inside one op; undefined: the run's setting. */
   readonly threads: number | undefined;
-  /** End when stdin ends: the parent has died. */
+  /** End when stdin ends, because the parent process has died. */
   readonly exitWithStdin: boolean;
-  /** For people; the worker's id begins with it. */
+  /** The beginning of the worker's id. */
   readonly name: string;
 }
 
@@ -34,7 +34,7 @@ const PURPOSE: Readonly<Record<WorkerCommand, string>> = {
 export function help(role: WorkerCommand): string {
   return `Usage: weft ${role} [options]
 
-Attends a coordinator and ${PURPOSE[role]}
+Connects to a coordinator and ${PURPOSE[role]}
 
 Options:
   --coordinator <host:port>  the coordinator (default: $WEFT_COORDINATOR, or the one that keeps the home)
@@ -72,7 +72,7 @@ export function parseOptions(
 ): WorkerProcessOptions | undefined {
   const values = parseFlags(argv, FLAGS, `weft ${role}`);
   if (values.help === true) return undefined;
-  // A home that was named is a choice of coordinator too.
+  // `--home` also chooses a coordinator, so it wins over the environment.
   const coordinator = values.coordinator ?? (values.home === undefined ? env.WEFT_COORDINATOR || undefined : undefined);
   if (coordinator !== undefined) parseAddress(coordinator);
   return {

@@ -16,15 +16,15 @@ export interface RunningWorker {
   readonly workerId: string;
   readonly dataPlaneAddress: string;
   readonly metricsAddress: string;
-  /** Resolves after `close`. @throws what the coordinator refuses the worker with. */
+  /** Resolves after `close`. @throws WeftError the coordinator's refusal. */
   readonly done: Promise<void>;
   close(): Promise<void>;
 }
 
 /**
- * Opens a worker's sockets, loads the trainer and lets the worker attend.
+ * Opens a worker's sockets, loads the training code and connects the worker to its coordinator.
  *
- * @throws `unavailable` when no coordinator is known, `port_in_use` and what else can be wrong with an address.
+ * @throws WeftError `unavailable` when no coordinator is known, `port_in_use` and other errors of addresses.
  */
 export async function startWorker(options: WorkerProcessOptions, log: Logger): Promise<RunningWorker> {
   const host = options.host ?? (await outboundAddress(await findCoordinator(options)));
@@ -43,7 +43,7 @@ export async function startWorker(options: WorkerProcessOptions, log: Logger): P
     await dataPlane.close();
     throw thrown;
   });
-  // Late, because they bring TensorFlow's bindings with them; and before attending, so that the first step is near.
+  // Imported late, because they load TensorFlow's bindings; and before connecting, to be ready for the first step.
   const [{ describeNativeLibrary }, { ExpertSession, TrainingSession }] = await Promise.all([
     import('@weft/backend-tensorflow'),
     import('@weft/training'),
@@ -97,7 +97,7 @@ async function connect(options: WorkerProcessOptions, log: Logger): Promise<Conn
   };
 }
 
-/** What the engine will run on, in a few words for people. */
+/** What the engine will run on, for people: `cpu, 2 cores, TensorFlow 2.21.0`. */
 export function describeDevice(
   library: ReturnType<typeof describeNativeLibrary>,
   visibleGpus: string | undefined,

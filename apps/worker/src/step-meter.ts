@@ -6,7 +6,7 @@ import { MixtureSchedule, stepRanges } from '@weft/mixture';
 import type { WorkerMetrics } from '@weft/telemetry';
 import type { StepResult } from '@weft/training';
 
-/** Turns what the trainer tells of its steps into metrics. */
+/** Turns the results of steps into metrics. */
 export class StepMeter {
   readonly #metrics: WorkerMetrics;
   #group: Pick<ProcessGroup, 'stats'> | undefined;
@@ -17,7 +17,7 @@ export class StepMeter {
     this.#metrics = metrics;
   }
 
-  /** Counts the bytes of this ring from here on. */
+  /** From now on counts the bytes of this ring. */
   follow(group: Pick<ProcessGroup, 'stats'>): void {
     this.#group = group;
     this.#sent = group.stats.bytesSent;

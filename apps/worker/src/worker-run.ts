@@ -10,9 +10,9 @@ import { logSlowDecisions } from './log-slow-decisions.js';
 import { ended, failed, type Send } from './messages.js';
 import { StepMeter } from './step-meter.js';
 
-/** How long a rank waits for the others of its ring: they may have a long step in hand that cannot be interrupted. */
+/** How long a rank waits for the others of its ring, which may be in a long step that cannot be interrupted. */
 const JOIN_TIMEOUT_MS = 120_000;
-/** An expert worker that takes longer for one answer is named as the slow one. Its first answers wait for its engine. */
+/** An expert worker that takes longer for one answer is reported as too slow. Its first answers wait for its engine. */
 const ANSWER_TIMEOUT_MS = 120_000;
 
 /** The part of a `TrainingSession` that a worker uses. */
@@ -24,15 +24,15 @@ export interface WorkerRunOptions {
   readonly dataPlane: Pick<DataPlane, 'joinRing' | 'callExperts' | 'hostExperts' | 'address'>;
   readonly openSession: (options: SessionOptions) => Promise<Session>;
   readonly openExperts: ExpertRunOptions['openExperts'];
-  /** Threads inside one op; undefined: as the run or the machine has it. */
+  /** Threads inside one op; undefined: the run's setting, or this process's share of the cores. */
   readonly threads: number | undefined;
   readonly metrics: WorkerMetrics;
   readonly log: Logger;
-  /** What must be over before this run may use the machine. */
+  /** Resolves when the runs before this one have freed the machine. */
   readonly after: Promise<void>;
 }
 
-/** One run on this worker: its session, kept from generation to generation, and what the coordinator says about it. */
+/** One run on this worker: keeps its session from generation to generation, and takes the coordinator's messages about it. */
 export class WorkerRun {
   readonly #options: WorkerRunOptions;
   readonly #meter: StepMeter;
@@ -54,12 +54,12 @@ export class WorkerRun {
     return this.#options.runId;
   }
 
-  /** The generation the coordinator spoke of last. */
+  /** The newest generation, if it has this number. */
   generation(number: number): Generation | undefined {
     return this.#generation?.id.generation === number ? this.#generation : undefined;
   }
 
-  /** A new generation; it begins when the trainer has let go of the one before. */
+  /** Begins a new generation, once the training of the one before has ended. */
   assign(assignment: Assignment): void {
     const generation = new Generation(assignment, this.#options.send);
     this.#generation?.release();
@@ -67,13 +67,13 @@ export class WorkerRun {
     this.#work = this.#work.then(() => this.#train(generation));
   }
 
-  /** To rank 0, when every part of a checkpoint is on disk. */
+  /** On rank 0, when every part of a checkpoint is on disk. */
   writeManifest(message: WriteManifest): void {
     const writing = this.#writeManifest(message).finally(() => this.#manifests.delete(writing));
     this.#manifests.add(writing);
   }
 
-  /** The run is over on this worker: nothing of it is kept. Resolves when the machine is free. */
+  /** Ends the run on this worker and frees everything of it. Resolves when the machine is free. */
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#generation?.release();
@@ -87,7 +87,7 @@ export class WorkerRun {
     this.#options.metrics.leftRun();
   }
 
-  /** Never throws: how it ended is told to the coordinator. */
+  /** Never throws: the coordinator gets the outcome. */
   async #train(generation: Generation): Promise<void> {
     const { log, send } = this.#options;
     const progress = { hasJoined: false };
@@ -105,7 +105,7 @@ export class WorkerRun {
     }
   }
 
-  /** Undefined when the generation is over before it began. */
+  /** Undefined when the generation was over before it began. */
   async #trainRank(generation: Generation, progress: { hasJoined: boolean }): Promise<TrainOutcome | undefined> {
     const { log, metrics } = this.#options;
     const group = await this.#join(generation);
@@ -143,7 +143,7 @@ export class WorkerRun {
     });
   }
 
-  /** Joined first, so that a ring that cannot be is known before a model is built for it. */
+  /** Called first: a ring that cannot form is noticed before a model is built. */
   async #join({ assignment, plan, signals }: Generation): Promise<ProcessGroup> {
     return this.#options.dataPlane.joinRing({
       runId: this.runId,
@@ -177,7 +177,7 @@ export class WorkerRun {
     if (this.#session !== undefined) return this.#session;
     const opening = this.#openNow(assignment);
     this.#session = opening;
-    // What could not be opened is tried again by the next generation.
+    // After a failure the next generation tries again.
     opening.catch(() => {
       this.#session = undefined;
     });
@@ -223,7 +223,7 @@ export class WorkerRun {
     const place = { runId: this.runId, generation };
     try {
       const session = await this.#session;
-      // Of a run that is over here, nobody waits for a checkpoint any more.
+      // After the run has ended here, its checkpoint is not needed.
       if (session === undefined || this.#isClosed) return;
       const directory = await session.writeManifest(step, files);
       log.info({ ...place, step, directory }, `checkpoint ${step} of run ${this.runId} is written`);
@@ -236,7 +236,7 @@ export class WorkerRun {
   }
 }
 
-/** Whether others may be the reason, so that the coordinator should look who is left. */
+/** Whether another process may be the cause; the coordinator then finds out which workers are left. */
 function isPeerFailure({ code }: WeftError, hadJoined: boolean): boolean {
   if (code === 'unavailable' || code === 'deadline_exceeded') return true;
   return !hadJoined && (code === 'failed_precondition' || code === 'cancelled');

@@ -214,7 +214,7 @@ describe('what a worker tells when training ends badly', () => {
 });
 
 describe('a worker whose coordinator goes away', () => {
-  it('drops its run, waits a little longer each time, and attends again', async () => {
+  it('drops its run, waits a little longer each time, and connects again', async () => {
     await using stage = await WorkerHarness.open();
     const desk = await stage.openStream();
     desk.send(stage.assignment());

@@ -12,30 +12,30 @@ export type CoordinatorStream = MessageStream<CoordinatorMessage, WorkerMessage>
 
 export interface Connection {
   readonly stream: CoordinatorStream;
-  /** The heart that fits the way the stream was opened. */
+  /** Starts the heartbeats that fit the way the stream was opened. */
   readonly startHeartbeat: StartHeartbeat;
-  /** Whom it leads to, for people. */
+  /** Of the coordinator, for messages. */
   readonly address: string;
-  /** Lets go of what carries the stream. */
+  /** Closes what carries the stream. */
   close(): void;
 }
 
 export interface WorkerOptions extends Omit<WorkerRunOptions, 'runId' | 'send' | 'after'> {
   readonly hello: Omit<Hello, 'version' | 'dataPlaneAddress'>;
-  /** Opens a stream to wherever the coordinator is now. */
+  /** Opens a stream to the coordinator; it may have moved since the last one. */
   readonly connect: () => Promise<Connection>;
   readonly clock?: Clock;
 }
 
 /**
- * A worker without its sockets: attends, trains what it is assigned, and attends again when the coordinator was away.
- * A run lives no longer than the stream it was assigned on.
+ * A worker without its sockets: connects to the coordinator, trains what it is assigned, and connects again after the
+ * stream ended. A run ends with the stream on which it was assigned.
  */
 export class Worker {
   readonly #options: WorkerOptions;
   readonly #clock: Clock;
   #run: WorkerRun | undefined;
-  /** Resolves when the runs dropped so far are off the machine. */
+  /** Resolves when the runs closed so far have freed the machine. */
   #closedRuns: Promise<void> = Promise.resolve();
 
   constructor(options: WorkerOptions) {
@@ -44,9 +44,9 @@ export class Worker {
   }
 
   /**
-   * Attends until `signal` aborts.
+   * Stays connected until `signal` aborts.
    *
-   * @throws what the coordinator refuses the worker with, when trying again cannot help.
+   * @throws WeftError the coordinator's refusal, when another attempt cannot help.
    */
   async run(signal: AbortSignal): Promise<void> {
     const { log, metrics } = this.#options;
@@ -65,15 +65,15 @@ export class Worker {
     }
   }
 
-  /** One stream, from hello to its end. */
+  /** Serves one stream, from hello to its end. */
   async #serveStream(signal: AbortSignal): Promise<{ wasWelcome: boolean; error: WeftError | undefined }> {
     let wasWelcome = false;
-    let heart: Heartbeat | undefined;
+    let heartbeat: Heartbeat | undefined;
     let connection: Connection | undefined;
     const leave = () => connection?.stream.close();
     try {
       connection = await this.#options.connect();
-      const { address, startHeartbeat: startHeart, stream } = connection;
+      const { address, startHeartbeat, stream } = connection;
       signal.addEventListener('abort', leave, { once: true });
       if (signal.aborted) leave();
       const send = (body: NonNullable<WorkerMessage['body']>) => stream.send({ body });
@@ -86,19 +86,19 @@ export class Worker {
         }
         wasWelcome = true;
         const { heartbeatIntervalMs: intervalMs } = body.welcome;
-        heart ??= startHeart({
+        heartbeat ??= startHeartbeat({
           workerId: hello.workerId,
           intervalMs,
           sendHeartbeat: () => send({ $case: 'heartbeat', heartbeat: {} }),
         });
-        log.info({ address }, `worker ${hello.workerId} attends the coordinator at ${address}`);
+        log.info({ address }, `worker ${hello.workerId} is connected to the coordinator at ${address}`);
       }
       return { wasWelcome, error: undefined };
     } catch (thrown) {
       return { wasWelcome, error: WeftError.from(thrown) };
     } finally {
       signal.removeEventListener('abort', leave);
-      heart?.stop();
+      heartbeat?.stop();
       connection?.close();
     }
   }
@@ -120,7 +120,7 @@ export class Worker {
     const { runId, discardState, reason } = release;
     this.#options.log.info(
       { ...release },
-      `${discardState ? 'let go of' : 'released from a generation of'} run ${runId}: ${reason}`,
+      `released from ${discardState ? '' : 'a generation of '}run ${runId}: ${reason}`,
     );
     this.#generation(release)?.release();
     if (discardState && this.#findRun(runId) !== undefined) void this.#closeRun();

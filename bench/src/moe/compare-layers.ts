@@ -1,8 +1,9 @@
 import { fileURLToPath } from 'node:url';
+import { median } from '@weft/common';
 import { CandidateProcesses, type Command } from '../candidate-processes.js';
 import type { RoundResult } from '../candidate-spec.js';
 import { rotated } from '../plan.js';
-import { median, pairedSpeedup } from '../statistics.js';
+import { pairedSpeedup } from '../statistics.js';
 import { largestDifference } from './fingerprint.js';
 import { type LayerCase, type LayerReady, type LayerSpec, moeConfig, type Result } from './layer.js';
 

@@ -5,10 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { WeftError } from '@weft/common';
+import { median, WeftError } from '@weft/common';
 import { type MetricsRow, parseMetricsRow } from '@weft/contracts';
 import { rotated } from '../plan.js';
-import { median } from '../statistics.js';
 
 /** Where the experts of a measured run are. */
 export interface PlacementCase {
@@ -29,13 +28,13 @@ export interface PlacementStep {
 }
 
 /** Steps of a run that are not counted: graphs are compiled in them. */
-export const COMPILING_STEPS = 4;
+const COMPILING_STEPS = 4;
 
 /**
  * The settings of a measured run: moeTiny on one rank, a sequence a microbatch, one thread a process, so that rank and
  * experts do not fight for one core before they must.
  */
-export function placementSettings(one: PlacementCase, steps: number, dataDirectory: string): readonly string[] {
+function placementSettings(one: PlacementCase, steps: number, dataDirectory: string): readonly string[] {
   return [
     'workers=1',
     'microbatchSize=1',
@@ -49,7 +48,7 @@ export function placementSettings(one: PlacementCase, steps: number, dataDirecto
 }
 
 /** Experts local once, expert workers with one and with two microbatches in flight. */
-export function placementCases(expertWorkers: readonly number[]): readonly PlacementCase[] {
+function placementCases(expertWorkers: readonly number[]): readonly PlacementCase[] {
   return expertWorkers.flatMap((count) =>
     (count === 0 ? [1] : [1, 2]).map((microbatchesInFlight) => ({ expertWorkers: count, microbatchesInFlight })),
   );
@@ -60,7 +59,7 @@ const WEFT = join(REPOSITORY, 'apps/cli/bin/weft.js');
 const DEMO_DATA = join(REPOSITORY, '.weft/data/demo');
 
 /** @throws WeftError `not_found` when the demo data has not been fetched and indexed. */
-export function requireDemoData(): void {
+function requireDemoData(): void {
   if (existsSync(join(DEMO_DATA, 'index'))) return;
   throw new WeftError('not_found', `there is no indexed demo data in ${DEMO_DATA}`, {
     cure: 'run `npx weft data fetch demo` and `npx weft data index moeTiny`, or leave this part out: --parts layer',
@@ -68,7 +67,7 @@ export function requireDemoData(): void {
 }
 
 /** Trains a run with real processes and returns what its steps took, those of the beginning left out. */
-export async function runPlacement(
+async function runPlacement(
   one: PlacementCase,
   options: { readonly home: string; readonly steps: number },
 ): Promise<readonly PlacementStep[]> {

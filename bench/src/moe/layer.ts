@@ -44,7 +44,7 @@ export function moeConfig({ experts, capacityFactor }: LayerSize): MoeConfig {
 }
 
 /** A model with this layer; nothing else of it is used. */
-export function modelWith(size: LayerSize): ModelConfig {
+function modelWith(size: LayerSize): ModelConfig {
   const { model } = recipe('mm1Tiny');
   const { width, hidden: feedForwardWidth } = size;
   return { ...model, decoder: { ...model.decoder, depth: 1, width, feedForwardWidth, moe: moeConfig(size) } };
@@ -92,7 +92,7 @@ export interface LayerReady {
 export const DIFFERENTIATED = ['input', 'router', 'gate', 'up', 'down'] as const;
 
 /** The shapes of everything a fixture holds: the layer's input and weights, and the direction of its gradient. */
-export function layerShapes({ tokens, width, hidden, experts }: LayerSize) {
+function layerShapes({ tokens, width, hidden, experts }: LayerSize) {
   return {
     input: [tokens, width],
     router: [width, experts],

@@ -2,38 +2,38 @@ import { WeftError } from '@weft/common';
 import { Home, readCoordinatorFile, shortPath } from '@weft/files';
 import { RunsClient } from './runs-client.js';
 
-/** Which coordinator, or else which files, a command is about. */
+/** Which coordinator a command asks, and which files it reads when there is none. */
 export interface ClusterLocation {
   /** Absolute. */
   readonly home: string;
   /** `host:port` of the coordinator that the person named; undefined: the one of the home. */
   readonly coordinator: string | undefined;
-  /** Where logs are kept when not in files of the home. */
+  /** The Redis that keeps the logs; undefined: files of the home. */
   readonly redisUrl: string | undefined;
   readonly keyPrefix: string | undefined;
 }
 
 export interface FoundCoordinator {
   readonly client: RunsClient;
-  /** Whether it was found through the home of this machine, so that it sees the same files as we do. */
+  /** Whether it was found through the home, and therefore sees the same files as this process. */
   readonly sharesFilesystem: boolean;
 }
 
 /**
- * The coordinator that was named, or the one of this home; `undefined` when none was named and none lives here.
+ * The coordinator that was named, or the one of this home; `undefined` when none was named and the home has none.
  *
- * @throws `unavailable` when a named one does not answer.
+ * @throws WeftError `unavailable` when a named one does not answer.
  */
 export async function findCoordinator({ coordinator, home }: ClusterLocation): Promise<FoundCoordinator | undefined> {
   if (coordinator !== undefined) return { client: await connectTo(coordinator), sharesFilesystem: false };
   const file = await readCoordinatorFile(new Home(home));
   if (file === undefined) return undefined;
-  // The file of a coordinator that was killed stays behind; nobody answers then.
+  // A coordinator that was killed leaves its file behind; then the address does not answer.
   const client = await RunsClient.connect(file.address).catch(() => undefined);
   return client === undefined ? undefined : { client, sharesFilesystem: true };
 }
 
-/** As `findCoordinator`; without one, an error that says how to get one. */
+/** As `findCoordinator`. @throws WeftError `unavailable` with the ways to start one, when there is none. */
 export async function requireCoordinator(context: ClusterLocation): Promise<FoundCoordinator> {
   const found = await findCoordinator(context);
   if (found === undefined) throw noCoordinator(context, 'add --local 2');

@@ -5,13 +5,13 @@ import { listRunIds, readRun, readRuns, type UnreadableRun } from './run-files.j
 import { withLogs } from './run-logs.js';
 import type { RunsClient } from './runs-client.js';
 
-/** A run and the coordinator that knows it; without a coordinator, the run is what its files say. */
+/** A run and the coordinator that described it; without a coordinator the run was read from its files. */
 export interface FoundRun {
   readonly run: RunView;
   readonly client: RunsClient | undefined;
 }
 
-/** Finds a run by what a person typed and hands it on; the connection is closed afterwards. */
+/** Finds a run by what a person typed and calls `use` with it; closes the connection afterwards. */
 export async function withRun<T>(
   context: ClusterLocation,
   text: string,
@@ -36,7 +36,7 @@ export async function withRun<T>(
   }
 }
 
-/** All runs, oldest first: the coordinator's where one lives, otherwise those whose files lie here. */
+/** All runs, oldest first: those of the coordinator when there is one, otherwise those with files in the home. */
 export async function listRuns(context: ClusterLocation): Promise<{ runs: RunView[]; unreadable: UnreadableRun[] }> {
   const found = await findCoordinator(context);
   if (found === undefined) return withLogs(context, (read) => readRuns(context.home, read));
@@ -52,10 +52,10 @@ export async function listRuns(context: ClusterLocation): Promise<{ runs: RunVie
 const LISTED = 5;
 
 /**
- * The id a person meant: the whole of it, its beginning or its end as long as only one fits, or `last` for the newest.
+ * The id a person meant: a whole id, a beginning or an end that fits only one, or `last` for the newest.
  *
- * @param runIds oldest first.
- * @throws `not_found` naming a near one, `invalid_argument` when several fit.
+ * @param runIds oldest first
+ * @throws WeftError `not_found` naming a similar one, `invalid_argument` when several fit.
  */
 export function chooseRun(text: string, runIds: readonly string[]): string {
   if (runIds.includes(text)) return text;

@@ -3,19 +3,19 @@ import { hasEnded, type MetricsRow, type RunView } from '@weft/contracts';
 import { RunProgress } from './run-progress.js';
 import type { RunsClient, RunUpdate } from './runs-client.js';
 
-/** A coordinator that restarts replays its log and is back long before this. */
+/** Far longer than a coordinator needs to restart and to replay its logs. */
 const RECONNECT_TIMEOUT_MS = 60_000;
 const RETRY_MS = 250;
-/** Steps of the past that are asked for, to draw the loss and average the speed. */
+/** Past steps to ask for, to draw the loss and average the speed. */
 const HISTORY_STEPS = 5000;
 
-/** What is told of a run while it is followed. */
+/** Receives the changes of a run that is followed. */
 export interface RunObserver {
   /** A sentence worth a line of its own, such as "worker lost, generation 2". */
   event(text: string): void;
   /** A step was added to the progress. */
   step(progress: RunProgress, metrics: MetricsRow): void;
-  /** The run changed otherwise. */
+  /** The run changed in another way. */
   refresh(progress: RunProgress): void;
 }
 
@@ -28,9 +28,9 @@ export interface FollowOptions {
 }
 
 /**
- * Shows a run until it ends, or until the signal aborts. Bears a coordinator that restarts.
+ * Follows a run until it ends, or until the signal aborts, also while the coordinator restarts.
  *
- * @throws `unavailable` when the coordinator stays away.
+ * @throws WeftError `unavailable` when the coordinator does not come back.
  */
 export async function followRun({ client, runId, observer, signal }: FollowOptions): Promise<RunProgress> {
   const progress = new RunProgress(await client.get(runId));
@@ -61,7 +61,7 @@ export async function followRun({ client, runId, observer, signal }: FollowOptio
   return progress;
 }
 
-/** Adds one piece of news; steps of before we came fill the charts, but are not shown as new. */
+/** Adds one update. Steps from before the command began fill the charts, but are not shown as new. */
 function applyUpdate(news: RunUpdate, progress: RunProgress, observer: RunObserver, past: number): void {
   if (news.kind === 'notice') {
     observer.event(`${news.sentence}.`);
@@ -90,7 +90,7 @@ function coordinatorLost(cause: WeftError, address: string, runId: string): Weft
   );
 }
 
-/** A run in a sentence, for the moment a command begins to follow it. */
+/** One sentence about a run, printed when a command begins to follow it. */
 export function describeRun({ runId, status, step, steps, reason }: RunView): string {
   return `${runId} is ${status} at step ${step} of ${steps}${reason === '' ? '' : ` (${reason})`}.`;
 }

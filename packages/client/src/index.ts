@@ -14,6 +14,6 @@ export {
   withLogs,
 } from './run-logs.js';
 export { readAllMetrics, readRecentMetrics } from './run-metrics.js';
-export { firstAndLastLoss, median, type ProgressView, RunProgress } from './run-progress.js';
+export { firstAndLastLoss, type ProgressView, RunProgress } from './run-progress.js';
 export { RunsClient } from './runs-client.js';
 export { SweepsClient } from './sweeps-client.js';

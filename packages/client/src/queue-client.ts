@@ -7,14 +7,14 @@ export interface QueuedView {
   readonly id: string;
   readonly kind: 'run' | 'sweep';
   readonly state: 'waiting' | 'delayed' | 'paused' | 'waiting for its runs' | 'running';
-  /** Among the waiting jobs, from 1; null for the others. */
+  /** Among the waiting jobs, from 1; null for others. */
   readonly position: number | null;
   readonly recipe: string;
   readonly priority: number;
   readonly workers: number;
-  /** Why it waits, or what it does. */
+  /** Why it waits, or what it is doing. */
   readonly reason: string;
-  /** Null where it cannot be known. */
+  /** Null when it is unknown. */
   readonly expectedStartMs: number | null;
   readonly step: number;
   readonly steps: number;
@@ -71,7 +71,7 @@ export class QueueClient {
     await this.#channel.unary(QueueService.resume, { id });
   }
 
-  /** The ids that were taken out: of a sweep, all its runs too. */
+  /** Returns the ids that were removed; for a sweep also those of its runs. */
   async cancel(id: string): Promise<readonly string[]> {
     return (await this.#channel.unary(QueueService.cancel, { id })).ids;
   }
@@ -87,7 +87,7 @@ const STATES: Readonly<Record<JobState, QueuedView['state']>> = {
   [JobState.JOB_STATE_PAUSED]: 'paused',
   [JobState.JOB_STATE_WAITING_FOR_CHILDREN]: 'waiting for its runs',
   [JobState.JOB_STATE_RUNNING]: 'running',
-  // A coordinator of a later version may know more states; whatever they are, the job has not ended.
+  // A coordinator of a later version may have more states; a listed job has not ended.
   [JobState.JOB_STATE_UNSPECIFIED]: 'waiting',
   [JobState.UNRECOGNIZED]: 'waiting',
 };

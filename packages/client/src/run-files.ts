@@ -8,10 +8,10 @@ import { readLogFile } from '@weft/store';
 import { eventsFile, noSuchRun, type ReadLog, readRunRecords } from './run-logs.js';
 import { readRunState } from './run-state-file.js';
 
-/** The last lines of `metrics.jsonl` lie within this many bytes. */
+/** How much of the end of `metrics.jsonl` is read for its last lines. */
 const TAIL_BYTES = 64 * 1024;
 
-/** A run of this home whose files could not be understood. */
+/** A run of this home whose files cannot be read. */
 export interface UnreadableRun {
   readonly runId: string;
   readonly error: WeftError;
@@ -27,7 +27,7 @@ export async function listRunIds(home: string): Promise<string[]> {
   return launched.toSorted((a, b) => compare(a.time, b.time) || compare(a.runId, b.runId)).map(({ runId }) => runId);
 }
 
-/** From the first line of its log; where that is kept elsewhere, its directory is as old. */
+/** The time of the first line of its log; when the log is in Redis, the age of its directory. */
 async function launchTime(home: string, runId: string): Promise<string> {
   try {
     for await (const { record } of readLogFile(eventsFile(home, runId))) return parseRunRecord(record).time;
@@ -39,9 +39,9 @@ async function launchTime(home: string, runId: string): Promise<string> {
 }
 
 /**
- * A run as its log tells it while no coordinator lives: one that was under way is `interrupted`.
+ * A run as its log describes it, for use while no coordinator lives: a run that has not ended is `interrupted`.
  *
- * @throws `not_found` when the home holds no such run, `corrupt_data` when its log cannot be replayed.
+ * @throws WeftError `not_found` when the home has no such run, `corrupt_data` when its log cannot be replayed.
  */
 export async function readRun(home: string, runId: string, read?: ReadLog): Promise<RunView> {
   const { config, status, reason, failure, ...state } = await runState(home, runId, read);
@@ -76,7 +76,7 @@ function runState(home: string, runId: string, read: ReadLog | undefined): Promi
   return readRunRecords(home, runId, read).then(replay);
 }
 
-/** Every run of a home; those that cannot be read are told apart instead of hiding the others. */
+/** Every run of a home. Those that cannot be read are listed apart. */
 export async function readRuns(
   home: string,
   read?: ReadLog,
@@ -93,7 +93,7 @@ export async function readRuns(
   return { runs, unreadable };
 }
 
-/** The metrics of every step, or of the last ones where that is enough. */
+/** The metrics of every step, or with `onlyTail` of the last ones. */
 export async function readMetrics(directory: string, { onlyTail }: { onlyTail: boolean }): Promise<MetricsRow[]> {
   const file = await open(join(directory, 'metrics.jsonl')).catch(absent(undefined));
   if (file === undefined) return [];
@@ -102,7 +102,7 @@ export async function readMetrics(directory: string, { onlyTail }: { onlyTail: b
     const start = onlyTail ? Math.max(0, size - TAIL_BYTES) : 0;
     const { buffer } = await file.read(Buffer.alloc(size - start), 0, size - start, start);
     const lines = buffer.toString('utf8').split('\n');
-    // The first line of a tail may be the end of a longer one; the parser then finds no step in it.
+    // The first line of a tail may be incomplete; the parser then rejects it.
     return lines.flatMap((line) => parseMetricsRow(line) ?? []);
   } finally {
     await file.close();
@@ -113,7 +113,7 @@ const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
 
 const isAbsent = (thrown: unknown) => systemErrorCode(thrown) === 'ENOENT';
 
-/** For `catch`: a file that is not there is `value`; any other failure stays one. */
+/** For `catch`: returns `value` for a missing file and throws any other error. */
 function absent<T>(value: T): (thrown: unknown) => T {
   return (thrown) => {
     if (isAbsent(thrown)) return value;

@@ -5,7 +5,7 @@ import { openStore, readLogFile } from '@weft/store';
 import type { ClusterLocation } from './find-coordinator.js';
 import type { RunsClient } from './runs-client.js';
 
-/** Where the logs of runs are read: files of the home, a store in Redis, or a coordinator that has either. */
+/** Reads the log of a run: from files of the home, from Redis, or through a coordinator. */
 export type ReadLog = (runId: string) => AsyncIterable<{ readonly record: unknown }>;
 
 export const eventsFile = (home: string, runId: string) => new Home(home).eventsFile(runId);
@@ -14,14 +14,14 @@ function logsInFiles(home: string): ReadLog {
   return (runId) => readLogFile(eventsFile(home, runId));
 }
 
-/** The logs as far as they can be read without a coordinator: in the Redis that was named; undefined: in the files of the home. */
+/** Calls `use` with a reader of the Redis that was named, or with undefined: then the logs are files of the home. */
 export async function withLogs<T>(
   { home, redisUrl, keyPrefix }: ClusterLocation,
   use: (read: ReadLog | undefined) => Promise<T>,
 ): Promise<T> {
   if (redisUrl === undefined) return use(undefined);
   const prefix = keyPrefix === undefined ? {} : { keyPrefix };
-  // A person waits: tried once.
+  // Tried once, because a person waits.
   const store = await openStore({ home, redisUrl, connectTimeoutMs: 0, ...prefix });
   try {
     return await use((runId) => store.log(runId).read());
@@ -30,7 +30,7 @@ export async function withLogs<T>(
   }
 }
 
-/** The records of a run from wherever they can be had: the coordinator that knows it, else as `withLogs`. */
+/** The records of a run: from the coordinator that knows it, else as `withLogs`. */
 export async function loadRunRecords(
   context: ClusterLocation,
   runId: string,
@@ -41,9 +41,9 @@ export async function loadRunRecords(
 }
 
 /**
- * The records of a run's log, without taking it from a coordinator that writes it.
+ * The records of a run's log, which a coordinator may be writing.
  *
- * @throws `not_found` when there is no such run, `corrupt_data` naming file and line.
+ * @throws WeftError `not_found` when there is no such run, `corrupt_data` naming file and line.
  */
 export async function readRunRecords(
   home: string,
@@ -53,7 +53,7 @@ export async function readRunRecords(
   return readRecords(read, runId).catch(noSuchRun(home, runId));
 }
 
-/** For `catch`: a log that is not there is a run that is not there. */
+/** For `catch`: turns a missing log into a missing run. */
 export function noSuchRun(home: string, runId: string): (thrown: unknown) => never {
   return (thrown) => {
     if (!WeftError.is(thrown, 'not_found')) throw thrown;

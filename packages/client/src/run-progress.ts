@@ -1,4 +1,4 @@
-import { decimal, type PerSource, perSource, plural } from '@weft/common';
+import { decimal, median, type PerSource, perSource, plural } from '@weft/common';
 import { committedAtMs, hasEnded, type MetricsRow, type RunView } from '@weft/contracts';
 
 /** Steps averaged for the speed, the time left and the trend of the loss. */
@@ -27,7 +27,7 @@ export interface ProgressView {
   readonly sequencesAreWhole: boolean;
 }
 
-/** Collects what is heard of a run, in order, and forgets steps that were rolled back. */
+/** Collects the summaries and metrics of a run, and drops steps that were rolled back. */
 export class RunProgress {
   #run: RunView;
   #lastWorldSize: number;
@@ -43,12 +43,12 @@ export class RunProgress {
     return this.#run;
   }
 
-  /** Every step heard of and not rolled back, in order. */
+  /** Every step that was added and not rolled back, in order. */
   get metrics(): readonly MetricsRow[] {
     return this.#metrics;
   }
 
-  /** Takes a new summary of the run; returns the events worth a line of their own. */
+  /** Adds a new summary of the run; returns the events worth a line of their own. */
   updateRun(next: RunView): string[] {
     const events = eventsBetween(this.#run, next, this.#lastWorldSize);
     this.#run = next;
@@ -56,7 +56,7 @@ export class RunProgress {
     return events;
   }
 
-  /** Takes one step; returns the events worth a line of their own. */
+  /** Adds one step; returns the events worth a line of their own. */
   addStep(metrics: MetricsRow): string[] {
     this.#rollBackTo(metrics.step - 1);
     this.#metrics.push(metrics);
@@ -109,7 +109,7 @@ export class RunProgress {
 /**
  * The changes between two summaries that a watcher wants to read.
  *
- * @param lastWorldSize of the last ring there was; between two rings a run has none.
+ * @param lastWorldSize of the last ring; between two rings a run has worldSize 0
  */
 function eventsBetween(before: RunView, after: RunView, lastWorldSize: number): string[] {
   const events: string[] = [];
@@ -143,7 +143,7 @@ function trend(metrics: readonly MetricsRow[]): number | undefined {
 /** The median, because a run that was resumed or lost a worker has a pause among its steps. */
 function typicalStepSeconds(metrics: readonly MetricsRow[]): number | undefined {
   const seconds = metrics.slice(1).map((each, at) => (committedAtMs(each) - committedAtMs(metrics[at] ?? each)) / 1000);
-  return median(seconds);
+  return seconds.length === 0 ? undefined : median(seconds);
 }
 
 function thinned(metrics: readonly MetricsRow[]): number[] {
@@ -157,13 +157,6 @@ function finiteLosses(metrics: readonly MetricsRow[]): number[] {
 
 function mean(values: readonly number[]): number | undefined {
   return values.length === 0 ? undefined : values.reduce((sum, value) => sum + value, 0) / values.length;
-}
-
-/** The middle value, the mean of the two in the middle for an even number of them. */
-export function median(values: readonly number[]): number | undefined {
-  const sorted = values.toSorted((a, b) => a - b);
-  const half = Math.floor(sorted.length / 2);
-  return mean(sorted.length % 2 === 1 ? sorted.slice(half, half + 1) : sorted.slice(Math.max(0, half - 1), half + 1));
 }
 
 function lastHeldOut(metrics: readonly MetricsRow[]): HeldOut | undefined {

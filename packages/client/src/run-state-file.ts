@@ -5,28 +5,28 @@ import { Home } from '@weft/files';
 import { readLogFileFrom } from '@weft/store';
 import { eventsFile } from './run-logs.js';
 
-/** What a run's log came to up to a byte; `state.json` beside the log. A cache: whoever deletes it loses nothing. */
+/** `state.json` beside a run's log: the state after the first `bytes` of the log. A cache that may be deleted. */
 interface StateFile {
-  /** Another version may understand records differently, and reads the log anew. */
+  /** Another version may read records differently, and replays the log from its start. */
   readonly weftVersion: string;
   readonly bytes: number;
   readonly sequence: number;
-  /** The last bytes before `bytes`, by which a log that was replaced is told. */
+  /** The last bytes before `bytes`; they differ when the log was replaced. */
   readonly tail: string;
   readonly state: RunState;
 }
 
-/** Of what a cached state means. */
+/** The version of the meaning of a cached state. */
 const VERSION = `${WEFT_VERSION}+${RUN_STATE_VERSION}`;
 
-/** So many bytes are read in a few milliseconds. */
+/** Shorter logs are not cached: they are read in a few milliseconds. */
 const MIN_CACHED_BYTES = 256 * 1024;
 const TAIL_BYTES = 128;
 
 /**
- * The state that a run's log describes. Of a long log only what is new since the last time is read.
+ * The state that a run's log describes. Of a long log only the lines since the last time are read.
  *
- * @throws WeftError `not_found` when there is no log, `corrupt_data` when what is read of it is damaged or empty.
+ * @throws WeftError `not_found` when there is no log, `corrupt_data` when the log is empty or the lines read are damaged.
  */
 export async function readRunState(home: string, runId: string): Promise<RunState> {
   const log = eventsFile(home, runId);
@@ -48,7 +48,7 @@ export async function readRunState(home: string, runId: string): Promise<RunStat
 
 const stateFile = (home: string, runId: string) => `${new Home(home).runDirectory(runId)}/state.json`;
 
-/** Undefined where there is none that fits the log. */
+/** Undefined when there is none, or none that fits the log. */
 async function readStateFile(home: string, runId: string, log: string): Promise<StateFile | undefined> {
   try {
     const file: unknown = JSON.parse(await readFile(stateFile(home, runId), 'utf8'));
@@ -71,7 +71,7 @@ function isStateFile(value: unknown): value is StateFile {
   );
 }
 
-/** As Latin-1, so that half a character is no trouble. */
+/** As Latin-1, because the first byte may be in the middle of a character. */
 async function readTail(path: string, bytes: number): Promise<string> {
   const file = await open(path);
   try {
@@ -89,6 +89,6 @@ async function keep(path: string, content: StateFile): Promise<void> {
     await writeFile(written, JSON.stringify(content));
     await rename(written, path);
   } catch {
-    // Somebody else's home, or a full disk: the next one reads the log again.
+    // The home may be read-only, or the disk full: then the next command reads the log again.
   }
 }

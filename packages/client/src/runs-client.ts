@@ -4,14 +4,14 @@ import { type MetricsRow, parseMetricsRow, type RunView, runViewFromProto } from
 import { type ClusterSummary, RunsService } from '@weft/proto';
 import { type Channel, channel } from '@weft/rpc';
 
-/** A coordinator that does not answer so soon is taken for absent. */
+/** After this long without an answer a coordinator counts as gone. */
 const CONNECT_TIMEOUT_MS = 3000;
 
 /** What a coordinator reports of a run that is watched. */
 export type RunUpdate =
   | { readonly kind: 'run'; readonly run: RunView }
   | { readonly kind: 'metrics'; readonly metrics: MetricsRow }
-  /** Something about the cluster that a watcher should know. */
+  /** A sentence about the cluster. */
   | { readonly kind: 'notice'; readonly sentence: string };
 
 /** The Runs service. Every failed call is a WeftError. */
@@ -22,7 +22,7 @@ export class RunsClient {
     this.#channel = open;
   }
 
-  /** @throws `unavailable` or `deadline_exceeded` when nobody answers at `host:port`. */
+  /** @throws WeftError `unavailable` or `deadline_exceeded` when no coordinator answers at `host:port`. */
   static async connect(address: string): Promise<RunsClient> {
     const open = await channel(address);
     try {
@@ -43,7 +43,7 @@ export class RunsClient {
     return runViewFromProto(await this.#channel.unary(RunsService.launch, request));
   }
 
-  /** What is left out stays as it was. `steps` is the new total. */
+  /** Omitted fields stay as they were. `steps` is the new total. */
   async resume(
     runId: string,
     change: { readonly [Field in 'workers' | 'steps' | 'expertWorkers' | 'fromStep']?: number | undefined },
@@ -75,7 +75,7 @@ export class RunsClient {
     return this.#channel.unary(RunsService.cluster, {}, { idempotent: true });
   }
 
-  /** The records of a run's log, wherever the coordinator keeps it. */
+  /** The records of a run's log, from the coordinator's store. */
   async *readLog(runId: string): AsyncGenerator<{ readonly record: unknown }, void, undefined> {
     for await (const { recordJson } of this.#channel.serverStream(RunsService.readLog, { runId, fromSequence: 1 }))
       yield { record: JSON.parse(recordJson) as unknown };

@@ -7,13 +7,13 @@ import { type Channel, channel } from '@weft/rpc';
 /** A sweep as the coordinator keeps it. */
 export interface SweepView {
   readonly sweepId: string;
-  /** `ready`: all children have ended, and nobody has drawn the conclusion yet. */
+  /** `ready`: all children have ended, and the result is not there yet. */
   readonly state: 'running' | 'ready' | 'finished' | 'cancelled';
-  /** What it was launched with. */
+  /** The `SweepRecord` with which it was launched. */
   readonly sweepJson: string;
-  /** What was concluded; empty before. */
+  /** The result; empty before the sweep is finished. */
   readonly resultJson: string;
-  /** In the order they were given; none in a listing. */
+  /** In the order of the launch; empty in a listing. */
   readonly children: readonly RunView[];
 }
 
@@ -29,7 +29,7 @@ export class SweepsClient {
     return new SweepsClient(await channel(address));
   }
 
-  /** A launch under the id of a sweep there is gives that one. */
+  /** Launching an id that exists returns that sweep. */
   async launch(sweepId: string, sweepJson: string, childrenConfigJson: string[]): Promise<SweepView> {
     const request = { sweepId, sweepJson, childrenConfigJson, clientVersion: WEFT_VERSION };
     return sweepViewFromProto(await this.#channel.unary(SweepsService.launch, request, { idempotent: true }));
@@ -60,7 +60,7 @@ const STATES: Readonly<Record<SweepState, SweepView['state']>> = {
   [SweepState.SWEEP_STATE_READY]: 'ready',
   [SweepState.SWEEP_STATE_FINISHED]: 'finished',
   [SweepState.SWEEP_STATE_CANCELLED]: 'cancelled',
-  // A coordinator of a later version may know more states; none of them is an end we know.
+  // A coordinator of a later version may have more states; none of them is a known end.
   [SweepState.SWEEP_STATE_UNSPECIFIED]: 'running',
   [SweepState.UNRECOGNIZED]: 'running',
 };

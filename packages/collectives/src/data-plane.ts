@@ -24,7 +24,7 @@ export interface JoinRingOptions extends GenerationId {
   readonly rank: number;
   /** The data plane address of every rank, by rank; their number is the worldSize. */
   readonly addresses: readonly string[];
-  /** Shared by the ranks of this generation and nobody else. */
+  /** Shared by the ranks of this generation only. */
   readonly token: string;
   /** How long to wait until all ranks have joined. */
   readonly timeoutMs: number;

@@ -2,16 +2,14 @@ export { type Address, formatAddress, listenError, parseAddress } from './addres
 export {
   type Deferred,
   deferred,
-  type RetryOptions,
   retry,
   SerialQueue,
   settlesWithin,
   sleep,
-  type TimeoutOptions,
   withTimeout,
 } from './async.js';
 export { type Clock, systemClock } from './clock.js';
-export { didYouMean, editDistance } from './did-you-mean.js';
+export { didYouMean } from './did-you-mean.js';
 export {
   assertNever,
   ERROR_CODES,
@@ -20,12 +18,12 @@ export {
   refuse,
   systemErrorCode,
   WeftError,
-  type WeftErrorOptions,
 } from './error.js';
-export { type Flags, parseFlags, portFlag, wholeNumberFlag } from './flags.js';
+export { parseFlags, portFlag, wholeNumberFlag } from './flags.js';
 export { age, bytes, count, decimal, duration, large, percent, plural, sourceCounts } from './format.js';
 export { hash32, mix32, Random } from './random.js';
 export { isRunId, newRunId } from './run-id.js';
 export { type PerSource, perSource, SOURCES, type Source } from './source.js';
+export { median } from './statistics.js';
 export { UsageError } from './usage-error.js';
 export { WEFT_VERSION } from './version.js';

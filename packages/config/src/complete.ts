@@ -1,12 +1,25 @@
-import type { AutomaticRate, LearningRateSource } from './learning-rate-source.js';
-import { BYTE_VOCABULARY_SIZE, type RunConfig } from './run-config.js';
-import type { ParsedConfig } from './schema.js';
+import { isGroup } from './layers.js';
+import { BYTE_VOCABULARY_SIZE, type LearningRateSource, type RunConfig } from './run-config.js';
+import { AUTOMATIC_RATE, type ParsedConfig } from './schema.js';
 
 /** λ = 0.1·η for every MM1 model. */
 const WEIGHT_DECAY_PER_LEARNING_RATE = 0.1;
 /** MM1 warms up over 2,000 of its 200,000 steps; a short run must not spend all its steps on it. */
 const LONGEST_WARMUP_STEPS = 2000;
 const WARMUP_PART = 0.05;
+
+/** The law of a learning rate that is `auto` alone. */
+const DEFAULT_LAW = 'mm1';
+
+/** Finds the learning rate of a run that is complete but for its optimizer. */
+export type AutomaticRate = (run: Omit<RunConfig, 'optimizer' | 'learningRateSource'>) => LearningRateSource;
+
+/** The law that `optimizer.learningRate` asks for in a merged, not yet checked configuration; undefined for a number. */
+export function automaticLaw(input: unknown): string | undefined {
+  const optimizer = isGroup(input) ? input.optimizer : undefined;
+  const match = AUTOMATIC_RATE.exec(String(isGroup(optimizer) ? optimizer.learningRate : undefined));
+  return match === null ? undefined : (match[1] ?? DEFAULT_LAW);
+}
 
 /**
  * Fills in the defaults that depend on other fields.

@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { fileLayer, loadConfigFile, parseConfigText } from './config-file.js';
+import { fileLayer, parseConfigText } from './config-file.js';
 import { resolveLayers } from './resolve.js';
 
 let directory = '';
@@ -26,7 +26,7 @@ describe('a configuration file', () => {
   it('is YAML', async () => {
     const path = join(directory, 'run.yaml');
     await writeFile(path, yaml);
-    expect(await loadConfigFile(path)).toEqual({
+    expect((await fileLayer(path)).value).toEqual({
       recipe: 'debugTiny',
       steps: 100,
       model: { decoder: { width: 130, heads: 4 } },
@@ -37,12 +37,12 @@ describe('a configuration file', () => {
   it('or JSON, indented as one likes', async () => {
     const path = join(directory, 'run.json');
     await writeFile(path, '{\n\t"steps": 100,\n\t"model": {\n\t\t"decoder": {"width": 128}\n\t}\n}\n');
-    expect(await loadConfigFile(path)).toEqual({ steps: 100, model: { decoder: { width: 128 } } });
+    expect((await fileLayer(path)).value).toEqual({ steps: 100, model: { decoder: { width: 128 } } });
   });
 
   it('that does not exist, or is a folder, is named', async () => {
     const missing = join(directory, 'missing.yaml');
-    await expect(loadConfigFile(missing)).rejects.toMatchObject({
+    await expect(fileLayer(missing)).rejects.toMatchObject({
       code: 'not_found',
       message: `there is no configuration file ${missing}`,
     });

@@ -5,16 +5,11 @@ import type { FieldPath } from './fields.js';
 import { type ConfigLayer, isGroup } from './layers.js';
 
 /**
- * Reads a YAML or JSON file that holds any part of a `RunConfigInput`; the fields are not yet checked.
- * `name` is what people read in errors, the path itself when left out.
+ * Reads a YAML or JSON file that holds any part of a `RunConfigInput`, as a layer for `resolveLayers` that knows the line
+ * of every field. The fields are not yet checked.
  *
  * @throws WeftError `not_found` when there is no such file, `invalid_argument` with file and line when it is not YAML.
  */
-export async function loadConfigFile(path: string): Promise<unknown> {
-  return (await fileLayer(path)).value;
-}
-
-/** As `loadConfigFile`, as a layer for `resolveLayers` that knows the line of every field. */
 export async function fileLayer(path: string): Promise<ConfigLayer> {
   return parseConfigText(await readConfigText(path), path);
 }

@@ -1,5 +1,4 @@
 import type { FieldPath } from './fields.js';
-import type { Problem } from './problem.js';
 
 /** One origin of settings: a recipe, a file, the command line. */
 export interface ConfigLayer {
@@ -38,31 +37,4 @@ function expandRatio(value: unknown): unknown {
   if (text === undefined) return value;
   const weights = { captioned: Number(captioned), interleaved: Number(interleaved), text: Number(text) };
   return { ...value, data: { ...value.data, weights } };
-}
-
-/**
- * Where to look for the cause of a problem: the topmost layer that wrote one of its fields.
- * When none did, because the field is missing, the layer that wrote most of the way to it.
- */
-export function whereIs(problem: Problem, layers: readonly ConfigLayer[]): string | undefined {
-  let best: { readonly where: string | undefined; readonly depth: number } = { where: undefined, depth: -1 };
-  for (const layer of layers) {
-    for (const field of problem.fields) {
-      const depth =
-        depthOf(layer.value, field) === field.length ? Number.POSITIVE_INFINITY : depthOf(layer.value, field);
-      if (depth >= best.depth) best = { where: layer.where?.(field), depth };
-    }
-  }
-  return best.where;
-}
-
-/** How many names of the path a layer holds. */
-function depthOf(value: unknown, path: FieldPath): number {
-  let depth = 0;
-  for (let inner = value; depth < path.length; depth++) {
-    const name = path[depth] ?? '';
-    if (!isGroup(inner) || !Object.hasOwn(inner, name)) break;
-    inner = inner[name];
-  }
-  return depth;
 }

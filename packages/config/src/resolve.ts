@@ -1,8 +1,6 @@
-import { complete } from './complete.js';
-import { explainIssues } from './explain.js';
-import { type ConfigLayer, mergeLayers, whereIs } from './layers.js';
-import type { AutomaticRate } from './learning-rate-source.js';
-import { type Problem, problemsError } from './problem.js';
+import { type AutomaticRate, complete } from './complete.js';
+import { type ConfigLayer, mergeLayers } from './layers.js';
+import { explainIssues, type Problem, problemsError } from './problems.js';
 import { brokenRules } from './rules.js';
 import type { RunConfig } from './run-config.js';
 import { runConfigSchema } from './schema.js';
@@ -18,14 +16,14 @@ import { runConfigSchema } from './schema.js';
 export function resolveLayers(layers: readonly ConfigLayer[], automatic?: AutomaticRate): RunConfig {
   const input = mergeLayers(layers);
   const parsed = runConfigSchema.safeParse(input);
-  if (!parsed.success) throw refusal(explainIssues(parsed.error.issues, input), layers);
+  if (!parsed.success) throw problemsError(explainIssues(parsed.error.issues, input), layers);
   const config = complete(parsed.data, automatic);
-  if (config === undefined) throw refusal([UNRESOLVED_RATE], layers);
+  if (config === undefined) throw problemsError([UNRESOLVED_RATE], layers);
   if (config.data.tokenizer !== 'bytes' && parsed.data.model.decoder.vocabularySize === undefined) {
-    throw refusal([missingVocabulary(config.data.tokenizer)], layers);
+    throw problemsError([missingVocabulary(config.data.tokenizer)], layers);
   }
   const problems = brokenRules(config);
-  if (problems.length > 0) throw refusal(problems, layers);
+  if (problems.length > 0) throw problemsError(problems, layers);
   return config;
 }
 
@@ -36,10 +34,6 @@ export function resolveLayers(layers: readonly ConfigLayer[], automatic?: Automa
  */
 export function resolveRunConfig(input: unknown, where?: string): RunConfig {
   return resolveLayers([where === undefined ? { value: input } : { value: input, where: () => where }]);
-}
-
-function refusal(problems: readonly Problem[], layers: readonly ConfigLayer[]) {
-  return problemsError(problems, (problem) => whereIs(problem, layers));
 }
 
 const UNRESOLVED_RATE: Problem = {

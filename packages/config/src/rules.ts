@@ -1,6 +1,6 @@
 import { SOURCES } from '@weft/common';
 import type { FieldPath } from './fields.js';
-import type { Problem } from './problem.js';
+import type { Problem } from './problems.js';
 import { BYTE_VOCABULARY_SIZE, type RunConfig } from './run-config.js';
 
 /** What must hold between fields, each rule with the sentence that refuses its breach. */

@@ -1,8 +1,4 @@
 import type { PerSource } from '@weft/common';
-import type { EvaluationConfig } from './evaluation-config.js';
-import type { LearningRateSource } from './learning-rate-source.js';
-import type { MoeConfig } from './moe-config.js';
-import type { QueueConfig } from './queue-config.js';
 
 /**
  * One run, resolved: validated, every default filled in, nothing optional, JSON-serialisable.
@@ -124,6 +120,39 @@ export interface DecoderConfig {
   readonly moe: MoeConfig | null;
 }
 
+/** The capacity of experts that never drop a token: room for every token of a group. */
+export const DROPLESS = 'dropless';
+
+/**
+ * Sparse feed-forward layers: every token is computed by the two experts its router prefers (GShard, ST-MoE; the
+ * semantics are AXLearn's Top2Gating). An expert has the shape of the dense feed-forward layer it replaces.
+ */
+export interface MoeConfig {
+  /** Experts of every sparse layer; at least 2. */
+  readonly experts: number;
+  /** Every so many-th layer is sparse, the last of each such run of layers: 2 makes layers 1, 3, 5, … sparse. */
+  readonly everyLayers: number;
+  /**
+   * How many tokens an expert takes of a group of S tokens: max(1, ⌊S·capacityFactor/experts⌋); what is beyond is
+   * dropped and goes on through the residual alone. `dropless` takes all S of them, at experts/2 times the memory and
+   * compute of a factor of 2.
+   */
+  readonly capacityFactor: number | typeof DROPLESS;
+  /**
+   * Tokens that share the experts' capacity; divides the tokens of a microbatch, 0 makes the microbatch one group.
+   * The length of a sequence, or a divisor of it, makes drops independent of microbatchSize and workers.
+   */
+  readonly groupSize: number;
+  /** Weight of the load-balance loss in the training objective; 0.01 in MM1. */
+  readonly loadBalanceWeight: number;
+  /** Weight of the router's z-loss in the training objective; 0.001 in MM1. */
+  readonly routerZWeight: number;
+  /** In training, what routers read is multiplied by seeded noise from [1 − jitter, 1 + jitter); 0 turns it off. */
+  readonly jitter: number;
+  /** The form in which tokens travel to expert workers and back. */
+  readonly exchangePrecision: Precision;
+}
+
 export interface DataConfig {
   /** Holds `captioned/`, `interleaved/`, `text/` with their shards, and `index/`. */
   readonly directory: string;
@@ -168,6 +197,52 @@ export interface EngineConfig {
   readonly backend: Backend;
   /** Threads of the tensor library per worker; 0 shares the cores of a host among its workers. */
   readonly threadsPerWorker: number;
+}
+
+/** How a run waits for its workers. It changes when a run trains, never what. */
+export interface QueueConfig {
+  /** Higher starts first, and takes the workers of lower ones at their next checkpoint; from −1000 to 1000. */
+  readonly priority: number;
+  /** How often the run is tried in all when it fails; after a failure it goes on from its newest checkpoint. */
+  readonly maxAttempts: number;
+  /** Seconds between the first failure and the second attempt; doubles with each further one. */
+  readonly backoffSeconds: number;
+  /** It does not start before this moment, ISO 8601 with its offset from UTC; null: as soon as it can. */
+  readonly notBefore: string | null;
+}
+
+/** What a run is given that says nothing of the queue, also one that an older version launched. */
+export const DEFAULT_QUEUE: QueueConfig = { priority: 0, maxAttempts: 1, backoffSeconds: 30, notBefore: null };
+
+/** Validation on held-out data. Which sequences are held out follows from the data alone, so that runs compare. */
+export interface EvaluationConfig {
+  /** Measured after every so many steps and after the last one; 0: after the last one only. */
+  readonly everySteps: number;
+  /** Sequences of each source with a weight that are never trained on; 0: none, and nothing is measured. */
+  readonly sequencesPerSource: number;
+}
+
+/** What a run is given that says nothing of evaluation, also one that an older version launched. */
+export const DEFAULT_EVALUATION: EvaluationConfig = { everySteps: 0, sequencesPerSource: 0 };
+
+/** How a learning rate that was written as `auto` came about. It explains a run, and changes nothing in it. */
+export interface LearningRateSource {
+  /** What the law gave. The source is forgotten when `optimizer.learningRate` is changed by hand. */
+  readonly value: number;
+  /** The law's name: a published one such as `mm1`, or the file of a fit of one's own. */
+  readonly fit: string;
+  /** The law itself, such as η = 0.5749·N^-0.4214. */
+  readonly formula: string;
+  /** Where the law comes from, one sentence. */
+  readonly source: string;
+  /** N of this run's model: the decoder without embeddings, experts counted as the dense layer they stand for. */
+  readonly params: number;
+  /** D of this run: positions of all its sequences. */
+  readonly tokens: number;
+  /** The prediction interval; null for a published law whose residuals are not. */
+  readonly interval: { readonly low: number; readonly high: number; readonly level: number } | null;
+  /** How many times larger, or smaller, the run is than all the law was fitted to; 1 where it lies within. */
+  readonly extrapolation: number;
 }
 
 type DeepPartial<T> = T extends object ? { readonly [Key in keyof T]?: DeepPartial<T[Key]> } : T;

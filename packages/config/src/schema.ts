@@ -1,20 +1,19 @@
 import { SOURCES } from '@weft/common';
 import { z } from 'zod';
-import { DEFAULT_EVALUATION } from './evaluation-config.js';
-import { AUTOMATIC_RATE } from './learning-rate-source.js';
-import { DROPLESS } from './moe-config.js';
-import { DEFAULT_QUEUE } from './queue-config.js';
 import {
   ACTIVATION_CHECKPOINTING,
   BACKENDS,
   CONNECTOR_KINDS,
+  DEFAULT_EVALUATION,
+  DEFAULT_QUEUE,
+  DROPLESS,
   MAX_IMAGES_PER_SEQUENCE,
   PRECISIONS,
 } from './run-config.js';
 
 /**
  * What a person may write, field by field. Every leaf carries one phrase that completes
- * "<field> is <value>, but must be …"; `explain.ts` makes the sentence.
+ * "<field> is <value>, but must be …"; `problems.ts` makes the sentence.
  * Defaults that depend on another field are filled in by `complete.ts`.
  */
 
@@ -128,6 +127,8 @@ const data = group({
   prefetchSteps: wholeNumber(0, 64).default(2),
 });
 
+/** A learning rate as a person may write it: a number, `auto` for MM1's law, or `auto:<law or fit file>`. */
+export const AUTOMATIC_RATE = /^auto(?::(.+))?$/;
 const rateError = 'a number above 0, auto, or auto:<law or fit file>';
 
 const optimizer = group({

@@ -1,17 +1,16 @@
 import { didYouMean } from '@weft/common';
 import { z } from 'zod';
 import { fileLayer } from './config-file.js';
-import { explainIssues } from './explain.js';
 import { dotted } from './fields.js';
-import { type ConfigLayer, whereIs } from './layers.js';
-import { type Problem, problemsError } from './problem.js';
+import type { ConfigLayer } from './layers.js';
+import { explainIssues, type Problem, problemsError } from './problems.js';
 import type { RunConfigInput } from './run-config.js';
 
 /**
  * What a sweep can compare its runs by: all that a line of `metrics.jsonl` measures, under the names it has there but for
  * `trainingLoss` (`loss`) and `heldOutLoss` (`heldOut`). Those of experts are means over the MoE layers.
  */
-export const SWEEP_METRICS = [
+const SWEEP_METRICS = [
   'trainingLoss',
   'heldOutLoss',
   'heldOutLoss.captioned',
@@ -50,7 +49,7 @@ export interface SweepConfig {
   readonly predict: readonly Omit<SweepScale, 'learningRates'>[];
 }
 
-export interface SweepScale {
+interface SweepScale {
   readonly name: string;
   /** Fields that make the scale, over those of every run. */
   readonly run: RunConfigInput;
@@ -59,7 +58,7 @@ export interface SweepScale {
 }
 
 /** When a run is given up as hopeless. */
-export interface EarlyStop {
+interface EarlyStop {
   /** Not before this part of its steps. */
   readonly afterPart: number;
   /** Its loss is this part above the best one of its scale at the same step. */
@@ -110,7 +109,7 @@ const schema = z.strictObject({
 /**
  * Reads a sweep from a YAML or JSON file. The fields of its runs are not yet checked.
  *
- * @throws WeftError as `loadConfigFile`, and `invalid_argument` with file and line for every field that is wrong.
+ * @throws WeftError as `fileLayer`, and `invalid_argument` with file and line for every field that is wrong.
  */
 export async function loadSweepFile(path: string): Promise<SweepConfig> {
   return resolveSweep(await fileLayer(path));
@@ -119,11 +118,10 @@ export async function loadSweepFile(path: string): Promise<SweepConfig> {
 /** As `loadSweepFile`, of a layer. */
 export function resolveSweep(layer: ConfigLayer): SweepConfig {
   const parsed = schema.safeParse(layer.value);
-  if (!parsed.success)
-    throw problemsError(problemsOf(parsed.error.issues, layer.value), (each) => whereIs(each, [layer]));
+  if (!parsed.success) throw problemsError(problemsOf(parsed.error.issues, layer.value), [layer]);
   const { learningRates: common, scales, ...rest } = parsed.data;
   const problems = [...withoutRates(scales, common), ...repeatedNames([...scales, ...rest.predict])];
-  if (problems.length > 0) throw problemsError(problems, (problem) => whereIs(problem, [layer]));
+  if (problems.length > 0) throw problemsError(problems, [layer]);
   return {
     ...rest,
     scales: scales.map(({ learningRates = common, ...scale }) => ({ ...scale, learningRates: listOf(learningRates) })),

@@ -2,7 +2,7 @@ import { type PerSource, perSource } from '@weft/common';
 import type { HeldOutLoss } from './held-out-loss.js';
 import { expertImbalance, type MoeLayerStats, type MoeReport } from './moe-report.js';
 
-/** One line of `metrics.jsonl`: a committed step. What rank 0 measured is null where its report was lost with it. */
+/** One line of `metrics.jsonl`: a committed step. The measurements of rank 0 are null when its report was lost with it. */
 export interface MetricsRow {
   readonly step: number;
   /** Null where it was not finite. */
@@ -30,7 +30,7 @@ export interface MetricsRow {
 /**
  * Reads a line of `metrics.jsonl`. Fields that an older version did not write have neutral values.
  *
- * @returns undefined for a line that is torn or not a row.
+ * @returns undefined for a line that is incomplete or not a row
  */
 export function parseMetricsRow(line: string): MetricsRow | undefined {
   const raw = parseObject(line);
@@ -59,7 +59,7 @@ export function parseMetricsRow(line: string): MetricsRow | undefined {
   };
 }
 
-/** When the step was committed, milliseconds since the Unix epoch; 0 where the row does not say. */
+/** When the step was committed, milliseconds since the Unix epoch; 0 when the row has no time. */
 export const committedAtMs = ({ time }: Pick<MetricsRow, 'time'>): number => Date.parse(time) || 0;
 
 function parseHeldOut(raw: RawObject): NonNullable<MetricsRow['heldOut']> {

@@ -22,18 +22,18 @@ export interface MoeLayerStats {
   readonly routerZLoss: number;
 }
 
-/** The MoE layers of a step, and what the exchange with the expert workers cost the rank that reports. */
+/** The MoE layers of a step, and the cost of the exchange with the expert workers for the rank that reports. */
 export interface MoeReport {
   readonly layers: readonly MoeLayerStats[];
   /** To the expert workers; 0 where experts are local. */
   readonly bytesSent: number;
   readonly bytesReceived: number;
-  /** Time in which nothing could be computed because the answer of an expert worker was awaited. */
+  /** Time in which the rank computed nothing because it waited for an expert worker. */
   readonly waitingSeconds: number;
 }
 
 /**
- * Assignments of the most wanted expert over those of the average one: 1 when even, E/2 at worst with top-2 routing,
+ * Assignments of the most used expert over those of the average one: 1 when even, E/2 at worst with top-2 routing,
  * 0 when nothing was routed.
  *
  * @param routed assignments by expert

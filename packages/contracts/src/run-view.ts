@@ -1,30 +1,30 @@
 import { type ErrorCode, errorCode } from '@weft/common';
 import { type RunSummary, RunStatus as StatusMessage } from '@weft/proto';
 
-/** Where a run stands, as its log says. `finished`, `stopped` and `failed` are ends; the last two can be resumed. */
+/** The status of a run in its log. `finished`, `stopped` and `failed` are ends; the last two can be resumed. */
 export type RunStatus = 'queued' | 'running' | 'stopping' | 'finished' | 'stopped' | 'failed';
 
-/** A `WeftError` as a run keeps it. */
+/** A `WeftError` as it is stored with a run. */
 export interface RunFailure {
   readonly code: ErrorCode;
   readonly message: string;
   readonly cure: string | null;
 }
 
-/** A run as people see it, whether a coordinator described it or the files of the run did. */
+/** A run as people see it, described by a coordinator or read from the run's files. */
 export interface RunView {
   readonly runId: string;
   readonly recipe: string;
-  /** `interrupted` where the log says otherwise, but no coordinator lives to run it. */
+  /** `interrupted`: by its log the run has not ended, but no coordinator lives. */
   readonly status: RunStatus | 'interrupted';
   /** Why it has this status, one sentence without its full stop. */
   readonly reason: string;
   /** The last committed step; 0 before the first. */
   readonly step: number;
   readonly steps: number;
-  /** What the run asks for. */
+  /** How many workers the run asks for. */
   readonly workers: number;
-  /** What it trains on now; 0 while it does not. */
+  /** How many ranks train now; 0 while it does not train. */
   readonly worldSize: number;
   readonly generation: number;
   /** The step of the newest checkpoint; 0 when there is none. */
@@ -38,7 +38,7 @@ export interface RunView {
   readonly priority: number;
   /** Among the waiting jobs, from 1; null when it does not wait, and when a person paused it. */
   readonly queuePosition: number | null;
-  /** Milliseconds since the Unix epoch; null where it cannot be known. */
+  /** Milliseconds since the Unix epoch; null when it is unknown. */
   readonly expectedStartMs: number | null;
   /** The sweep it belongs to; null for a run of its own. */
   readonly parent: string | null;
@@ -47,7 +47,7 @@ export interface RunView {
   readonly maxAttempts: number;
 }
 
-/** Whether nothing more happens to the run until somebody resumes it. */
+/** Whether the run has ended; nothing more happens to it unless it is resumed. */
 export function hasEnded({ status }: Pick<RunView, 'status'>): boolean {
   return status === 'finished' || status === 'stopped' || status === 'failed' || status === 'interrupted';
 }
@@ -59,7 +59,7 @@ const STATUS_TO_PROTO: Readonly<Record<RunView['status'], StatusMessage>> = {
   finished: StatusMessage.RUN_STATUS_FINISHED,
   stopped: StatusMessage.RUN_STATUS_STOPPED,
   failed: StatusMessage.RUN_STATUS_FAILED,
-  // Never sent: a coordinator that describes a run lives.
+  // Never sent: only a living coordinator describes runs.
   interrupted: StatusMessage.RUN_STATUS_UNSPECIFIED,
 };
 
@@ -77,7 +77,7 @@ export function runViewToProto({ failure, ...view }: RunView): RunSummary {
   };
 }
 
-/** A status that a later version of the coordinator made up counts as `running`: it is no end that we know. */
+/** A status of a later version counts as `running`, because it is no known end. */
 export function runViewFromProto({ failureCode, failureMessage, failureCure, ...summary }: RunSummary): RunView {
   const status = STATUSES.find((each) => STATUS_TO_PROTO[each] === summary.status) ?? 'running';
   const failure: RunFailure | null =

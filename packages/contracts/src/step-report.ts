@@ -2,7 +2,7 @@ import type { StepReport as StepReportMessage } from '@weft/proto';
 import { type HeldOutLoss, heldOutLossFromProto, heldOutLossToProto } from './held-out-loss.js';
 import { type MoeReport, moeReportToProto } from './moe-report.js';
 
-/** Rank 0's account of an applied step: what it adds to the commit makes one row of `metrics.jsonl`. */
+/** Rank 0's measurements of a step. Together with the commit they make one row of `metrics.jsonl`. */
 export interface StepReport {
   readonly step: number;
   readonly learningRate: number;
@@ -10,16 +10,16 @@ export interface StepReport {
   readonly tokensPerSecond: number;
   readonly dataSeconds: number;
   readonly computeSeconds: number;
-  /** Waiting for the all-reduce once the gradients are computed, and for the decision. */
+  /** Time spent waiting for the all-reduce after the gradients were computed, and for the decision. */
   readonly communicationSeconds: number;
   readonly applySeconds: number;
   /** Absent for models without MoE layers. */
   readonly moe?: MoeReport | undefined;
-  /** Absent where the step was not followed by an evaluation. */
+  /** Absent when no evaluation followed the step. */
   readonly heldOut?: HeldOutLoss | undefined;
 }
 
-/** Which generation of which run a worker's message is about. */
+/** A generation of a run, to which messages of workers refer. */
 export interface RunGeneration {
   readonly runId: string;
   readonly generation: number;

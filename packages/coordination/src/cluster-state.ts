@@ -49,7 +49,7 @@ export const defaultTimeouts: Timeouts = {
 /** What a worker does in a run: train as a rank of the ring, or hold experts of the MoE layers. */
 export type Role = 'rank' | 'expertWorker';
 
-/** What a worker says of itself when it connects. */
+/** How a worker identifies itself when it connects. */
 export interface WorkerIdentity {
   readonly workerId: string;
   readonly hostName: string;
@@ -64,19 +64,19 @@ export interface WorkerIdentity {
 export interface ConnectedWorker extends WorkerIdentity {
   /** Smaller for workers that connected earlier. */
   readonly order: number;
-  /** When its last message came, of whatever kind. */
+  /** When its last message of any kind came. */
   readonly lastHeartbeatMs: number;
   /** The run it is a member of; undefined when idle. */
   readonly runId: string | undefined;
 }
 
-/** A run: what its log says, and what exists only in memory. */
+/** A run: its logged state, and what exists only in memory. */
 export interface Run {
   readonly state: RunState;
   readonly live: LiveRun;
 }
 
-/** The part of a run that exists only in the memory of workers and in messages under way. A restart loses it. */
+/** The part of a run that is not in its log: what workers hold in memory, and which messages came. A restart loses it. */
 export type LiveRun = Ended | Waiting | Training | Reforming;
 
 interface Ended {
@@ -174,7 +174,7 @@ export type StepTimes = ReadonlyMap<string, number>;
 /**
  * A cluster without workers and with an empty queue.
  *
- * @param runs what the logs say, in any order.
+ * @param runs the states of the logs, in any order
  */
 export function initialCluster(timeouts: Timeouts = defaultTimeouts, runs: readonly RunState[] = []): ClusterState {
   const inOrder = runs.toSorted((a, b) => a.createdAtMs - b.createdAtMs || (a.runId < b.runId ? -1 : 1));

@@ -3,7 +3,7 @@ import type { RunConfig } from '@weft/config';
 import type { CheckpointFile, MetricsRow } from '@weft/contracts';
 import type { NewRunJob } from './queue-state.js';
 
-/** What the coordinator does once the records of the decision are on disk. */
+/** What the coordinator executes once the records of the decision are on disk. */
 export type Command = MessageCommand | QueueCommand | FileCommand;
 
 /** Messages to workers. */

@@ -14,24 +14,23 @@ import { effectFailed, memberEnded } from './run-termination.js';
 import { voted } from './votes.js';
 import { ringBroken } from './worker-lost.js';
 
-/** What follows from an event. */
+/** The result of one event. */
 export interface Decision {
   readonly state: ClusterState;
   /** To be appended to the logs of their runs before any command is executed. */
   readonly records: readonly { readonly runId: string; readonly record: RunRecord }[];
   /** To be executed in order. */
   readonly commands: readonly Command[];
-  /** Why, one sentence without its full stop; empty when there is nothing to tell. */
+  /** Why, one sentence without its full stop; empty for routine events. */
   readonly reason: string;
 }
 
 /**
  * The coordinator as a pure state machine: maps a state and an event to the next state, the records to write and the
- * commands to execute. Everything the coordinator decides is decided here, so that a test can replay a cluster of a
- * hundred workers and all its failures.
+ * commands to execute. Everything the coordinator decides is decided here, so a test can replay a cluster of a hundred
+ * workers with all its failures.
  *
- * First the event's handler changes the state. Then every ring that can form with the workers that are idle now is
- * formed, whatever the event was.
+ * First the event's handler changes the state. Then, after any event, every ring that the idle workers allow is formed.
  *
  * @throws WeftError for a `launch`, `resume` or `stop` that must be refused; nothing has changed then.
  */
@@ -41,7 +40,7 @@ export function decide(nowMs: number, state: ClusterState, event: ClusterEvent):
   return { state: builder.state, records: builder.records, commands: builder.commands, reason: reasons.join('; ') };
 }
 
-/** Every handler changes the builder and returns the reason, one clause. */
+/** Calls the event's handler. Each handler changes the builder and returns the reason, one clause. */
 function handle(builder: DecisionBuilder, event: ClusterEvent): string {
   switch (event.kind) {
     case 'launch':
@@ -72,7 +71,7 @@ function handle(builder: DecisionBuilder, event: ClusterEvent): string {
   }
 }
 
-/** A message of a worker as a member of a run. It counts as a heartbeat, even when it is about a run that is over. */
+/** Handles a message of a member of a run. It counts as a heartbeat, even when that run is over for the worker. */
 function handleMember(builder: DecisionBuilder, event: MemberEvent): string {
   const { workerId, runId } = event;
   heartbeat(builder, workerId);

@@ -1,3 +1,4 @@
+import { plural } from '@weft/common';
 import type { RunStatus, RunView } from '@weft/contracts';
 import {
   type ClusterState,
@@ -135,8 +136,4 @@ function countAvailable(cluster: ClusterState, required: WorkerCounts): string {
 
 function are(count: number): string {
   return count === 1 ? 'is' : 'are';
-}
-
-function plural(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? '' : 's'}`;
 }

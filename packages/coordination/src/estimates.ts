@@ -14,13 +14,13 @@ import type { RunState } from './run-state.js';
 import { lastStepOfGeneration } from './run-termination.js';
 import { type WaitingRun, waitingRuns } from './scheduling.js';
 
-/** What people want to know of the queue: who is next, and when. */
+/** A forecast of the queue: which run is next, and when. */
 export interface QueueForecast {
   /** The jobs of runs that have not ended, by runId. */
   readonly jobs: ReadonlyMap<string, QueuedJob>;
   /** Positions in the queue by runId, from 1. Paused and delayed runs have none. */
   readonly positions: ReadonlyMap<string, number>;
-  /** By runId, milliseconds since the epoch. Only for runs before which the duration of everything is known. */
+  /** By runId, milliseconds since the epoch. Only for runs with nothing of unknown duration before them. */
   readonly expectedStartMs: ReadonlyMap<string, number>;
   /** Active runs that leave their workers at their next checkpoint, and the run that gets them. */
   readonly preemptions: ReadonlyMap<string, string>;
@@ -74,13 +74,13 @@ function expectedStarts(
   return starts;
 }
 
-/** When a run releases how many workers. */
+/** When a run releases its workers, and how many. */
 interface ReleaseTime {
   readonly atMs: number;
   readonly workers: number;
 }
 
-/** When the active runs release their workers, where that is known, soonest first. */
+/** When the active runs release their workers, soonest first; without those for which it is unknown. */
 function releaseTimes(cluster: ClusterState, preemptions: QueueForecast['preemptions'], nowMs: number): ReleaseTime[] {
   const releases: ReleaseTime[] = [];
   for (const job of cluster.queue.jobs) {
@@ -115,10 +115,10 @@ export function extendTiming(timing: StepTiming | undefined, step: number, nowMs
   return { firstStep: timing?.firstStep ?? step, firstMs: timing?.firstMs ?? nowMs, lastStep: step, lastMs: nowMs };
 }
 
-/** For this many kinds of work step times are kept; then the oldest are dropped. */
+/** How many step times are kept; the oldest are dropped. */
 const MAX_STEP_TIMES = 200;
 
-/** The step times with what a generation has shown so far. Its first step does not count. */
+/** The step times, updated with the timing of a generation. Its first step does not count. */
 export function learnStepTime(
   stepTimes: StepTimes,
   config: RunConfig,

@@ -2,14 +2,14 @@ import type { ConnectedWorker, WorkerIdentity } from './cluster-state.js';
 import type { DecisionBuilder } from './decision-builder.js';
 import { workerLost } from './worker-lost.js';
 
-/** A worker's stream opened. When the same worker had another stream, that one is lost, with all the worker held. */
+/** A worker's stream opened. If the worker had another stream, that one is lost, with everything the worker held. */
 export function workerConnected(builder: DecisionBuilder, worker: WorkerIdentity): string {
   workerDisconnected(builder, worker.workerId, 'it connected again on a new stream');
   builder.addWorker({ ...worker, lastHeartbeatMs: builder.nowMs, runId: undefined });
   return `worker ${worker.workerId} on ${worker.hostName} is connected`;
 }
 
-/** A worker's stream ended, for whatever reason. */
+/** A worker's stream ended, for any reason. */
 export function workerDisconnected(builder: DecisionBuilder, workerId: string, reason: string): string {
   const worker = builder.worker(workerId);
   if (worker === undefined) return '';
@@ -37,8 +37,8 @@ export function tick(builder: DecisionBuilder): string {
   const { heartbeatTimeoutMs } = builder.timeouts;
   const sinceTickMs = builder.nowMs - (builder.lastTickMs ?? builder.nowMs);
   builder.lastTickMs = builder.nowMs;
-  // Ticks are frequent. After a gap it was the coordinator that stood still: the machine was suspended, the clock was
-  // set, or the store did not answer. The workers were not silent.
+  // Ticks are frequent. A gap means that the coordinator stood still, not that the workers were silent: the machine was
+  // suspended, the clock was set, or the store did not answer.
   if (sinceTickMs < 0 || sinceTickMs > heartbeatTimeoutMs / 2) return restartTimeouts(builder);
   const silent = builder.workers.filter((worker) => builder.nowMs - worker.lastHeartbeatMs > heartbeatTimeoutMs);
   const reason = `it sent no heartbeat for ${seconds(heartbeatTimeoutMs)}`;

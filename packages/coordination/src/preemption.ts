@@ -84,7 +84,7 @@ function countWorkers(runs: readonly Preemptible[]): number {
 
 /**
  * Ends the generation with the step just committed, if its checkpoint is due and a more important run needs the workers.
- * Called before the ranks learn of the commit, so that all of them stop after the same step.
+ * Called before the commit is sent to the ranks, so all of them stop after the same step.
  */
 export function stopIfPreempted(builder: DecisionBuilder, runId: string): void {
   const { live, state } = builder.run(runId);

@@ -12,7 +12,7 @@ import type { RunState } from './run-state.js';
 
 /**
  * The queue within a decision. Every change is a command to the store, and is applied here the way the store will apply
- * it, so that the same decision can build on it.
+ * it, so the rest of the decision sees it.
  */
 export class QueueBuilder {
   #state: QueueState;

@@ -89,7 +89,7 @@ export function explainMissingCheckpoints(
   };
 }
 
-/** The checkpoints newer than the one found: those that do not verify, and those that the log names and nobody found. */
+/** The checkpoints newer than the one found: those that do not verify, and those in the log that are missing. */
 function skippedCheckpoints({ checkpoints }: RunState, { checkpoint, skipped }: FoundCheckpoint) {
   const names = new Set(skipped.map(({ directory }) => basename(directory)));
   const missing = checkpoints

@@ -91,7 +91,7 @@ function formRing(
     ...(experts.length === 0 ? {} : { expertWorkers: experts.map(toRecorded) }),
   });
   for (const workerId of workerIds) builder.changeWorker(workerId, { runId });
-  // A run that is stopping trains one more step: so every rank learns of the stop before that step's decision.
+  // A run that is stopping trains one more step, so every rank gets the stop before that step's decision.
   const stopAfterStep = state.status === 'stopping' ? Math.min(firstStep, config.steps) : undefined;
   builder.setLive(runId, {
     state: 'training',
@@ -118,7 +118,7 @@ function formRing(
   return `run ${runId} begins generation ${generation} at step ${firstStep} on ${ring.length} of ${config.workers} workers${withExperts}`;
 }
 
-/** Whether steps were committed since the run started from `startState`, so that only its members hold its state. */
+/** Whether steps were committed since the run started from `startState`: then only its members hold its state. */
 function needsRetainedState(state: RunState, retained: RetainedState): boolean {
   return state.step !== retained.startState.step;
 }
@@ -137,7 +137,7 @@ function toAddress({ workerId, dataPlaneAddress }: ConnectedWorker) {
   return { workerId, address: dataPlaneAddress };
 }
 
-/** Workers of one host become neighbours in the ring, so that the ring crosses the network once per host. */
+/** Workers of one host become neighbours in the ring, so the ring crosses the network once per host. */
 function sortByHost(workers: readonly ConnectedWorker[]): readonly ConnectedWorker[] {
   return workers.toSorted((a, b) => compare(a.hostName, b.hostName) || a.order - b.order);
 }

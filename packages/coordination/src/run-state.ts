@@ -13,7 +13,7 @@ export interface WorkerCounts {
   readonly expertWorkers: number;
 }
 
-/** What the log of a run says: all that a restarted coordinator knows of it. */
+/** The state of a run from its log: everything that a restarted coordinator knows of it. */
 export interface RunState {
   readonly runId: string;
   /** `workers` and `steps` as the last resume left them. */
@@ -43,7 +43,7 @@ export interface RunState {
   readonly failedAttempts: number;
   /** How often it was resumed by hand after its end. */
   readonly resubmissions: number;
-  /** It was running, and lost all its workers or its coordinator; they may be back in a moment. */
+  /** It was running and lost all its workers or its coordinator, which may come back in a moment. */
   readonly isInterrupted: boolean;
   readonly createdAtMs: number;
   readonly updatedAtMs: number;

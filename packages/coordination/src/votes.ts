@@ -23,7 +23,7 @@ export function voted(builder: DecisionBuilder, { runId, workerId, generation, v
   return votes.size === live.members.length ? commit(builder, state, voting) : '';
 }
 
-/** Second phase: the ranks agree, so the step is recorded, and all of them are told to apply or to skip it. */
+/** Second phase: if the ranks agree, the step is recorded, and all of them get the order to apply or to skip it. */
 function commit(builder: DecisionBuilder, state: RunState, live: Training): string {
   const { runId, config } = state;
   const votes = live.members.map((_, rank) => live.votes.get(rank)!);

@@ -7,10 +7,10 @@ import { gpuArguments, visibleGpus } from './assign-gpus.js';
 import type { Cluster, ClusterRequest, Launcher } from './launcher.js';
 import { LocalProcess } from './local-process.js';
 
-/** Loading TensorFlow on a busy machine takes long, but not so long. */
+/** Longer than it takes to load TensorFlow on a busy machine. */
 const READY_TIMEOUT_MS = 120_000;
 const POLL_MS = 50;
-/** Time to flush logs and leave the ring before a process is killed. */
+/** How long a process may take to flush its logs and leave the ring before it is killed. */
 const GRACE_MS = 5000;
 /** Log directories of earlier launches that are kept. */
 const KEPT_LOGS = 20;
@@ -24,7 +24,7 @@ export interface LocalLauncherOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
 }
 
-/** Starts coordinator and workers as children of this process: they end when it ends, also when it is killed. */
+/** Starts coordinator and workers as children of this process. They end when it ends, also when it is killed. */
 export class LocalLauncher implements Launcher {
   readonly #options: LocalLauncherOptions;
 
@@ -133,7 +133,7 @@ class LocalCluster implements Cluster {
     for (const process of this.#processes) process.kill();
   }
 
-  /** In the order in which they are asked to end. */
+  /** In the order in which they are ended. */
   get #processes(): readonly LocalProcess[] {
     return [...this.#workers, ...this.#expertWorkers, this.#coordinator];
   }
@@ -155,7 +155,7 @@ async function refuseSecondCoordinator(home: string): Promise<void> {
   });
 }
 
-/** `<home>/logs/<time>`; the oldest ones go. */
+/** Creates `<home>/logs/<time>` and removes the oldest ones. */
 async function newLogDirectory(home: string): Promise<string> {
   const parent = new Home(home).logsDirectory;
   const name = new Date().toISOString().replaceAll(':', '').replace('.', '-');
@@ -166,7 +166,7 @@ async function newLogDirectory(home: string): Promise<string> {
   return directory;
 }
 
-/** Asks again and again until there is an answer, a process dies, or the time is over. */
+/** Repeats `ask` until it returns a value. @throws WeftError when a process dies or the time is over. */
 async function waitFor<T>(
   processes: readonly LocalProcess[],
   signal: AbortSignal,

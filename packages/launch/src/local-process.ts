@@ -11,25 +11,25 @@ export interface ProcessExit {
 }
 
 export interface LocalProcessOptions {
-  /** What people call it: "the coordinator", "worker 1". */
+  /** Its name in messages: "the coordinator", "worker 1". */
   readonly name: string;
   /** The file that Node runs as the command `weft`. */
   readonly script: string;
   /** Arguments of `weft`. */
   readonly args: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** Takes both its outputs. */
+  /** Receives stdout and stderr. */
   readonly logFile: string;
 }
 
 /**
- * A `weft` process of this machine that cannot outlive us: it holds the other end of a pipe and leaves when the pipe
- * closes. It has a process group of its own, so that Ctrl-C reaches only the command that a person looks at.
+ * A `weft` process of this machine that cannot outlive this one: it holds the other end of a pipe and ends when the pipe
+ * closes. It has a process group of its own, so Ctrl-C in the terminal reaches only this process.
  */
 export class LocalProcess {
   readonly name: string;
   readonly logFile: string;
-  /** Resolves when the process is gone, also when it could not be started. */
+  /** Resolves when the process has ended, or could not be started. */
   readonly exited: Promise<ProcessExit>;
   readonly #child: ChildProcess;
   #exit: ProcessExit | undefined;
@@ -44,7 +44,7 @@ export class LocalProcess {
       detached: true,
     });
     closeSync(log);
-    // A process that is already gone breaks the pipe; `ended` tells of it.
+    // A process that has ended breaks the pipe; `exited` reports it.
     this.#child.stdin?.on('error', () => {});
     this.exited = new Promise((resolve) => {
       const settle = (exitCode: number | null, signal: NodeJS.Signals | null) => {
@@ -64,7 +64,7 @@ export class LocalProcess {
     return this.#exit;
   }
 
-  /** Asks it to leave by closing its pipe; after `graceMs` it is killed. */
+  /** Asks it to end by closing its pipe; kills it after `graceMs`. */
   async stop(graceMs: number): Promise<void> {
     this.#child.stdin?.end();
     const killing = setTimeout(() => this.kill(), graceMs);
@@ -76,7 +76,7 @@ export class LocalProcess {
     this.#child.kill('SIGKILL');
   }
 
-  /** Why it died, in its own words where it had any; without a full stop. */
+  /** Why it ended, from its log when possible; without a full stop. */
   async exitReason(): Promise<string> {
     const log = await readFile(this.logFile, 'utf8').catch(() => '');
     const { exitCode, signal } = this.#exit ?? { exitCode: null, signal: null };
@@ -89,8 +89,8 @@ export class LocalProcess {
 }
 
 /**
- * The sentence in which a process said why it died, from the end of its log: the `error: …` line of a command, the
- * last error of a JSON log, or the message of an uncaught exception. `undefined` when it said nothing of the kind.
+ * The reason why a process ended, from the end of its log: the `error: …` line of a command, the last error of a JSON log,
+ * or the message of an uncaught exception. `undefined` when there is none.
  */
 export function lastLogLine(log: string): string | undefined {
   const lines = log.split('\n').filter((line) => line.trim() !== '');

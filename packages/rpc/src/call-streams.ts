@@ -4,7 +4,7 @@ import { EndOfStream, type MessageStream } from './message-stream.js';
 import { clientLeft } from './paired-streams.js';
 import { type CallSite, fromServiceError, toStatus } from './wire-error.js';
 
-/** How long a client that closed waits for the server's goodbye before it cancels the call. */
+/** How long a client that closed waits for the server's status before it cancels the call. */
 const GOODBYE_MS = 5000;
 
 /** The client's end of a bidirectional call. */
@@ -41,8 +41,8 @@ export function serverStream<In, Out>(call: ServerDuplexStream<In, Out>): Messag
     let closing = false;
     call.sendMetadata(new Metadata());
     call.on('data', (message: In) => end.received(message));
-    // grpc-js ends the stream alike when the client closed it and when it was cut off. Touching the call tells them
-    // apart: if it was cut off, `cancelled` is set before the next turn of the event loop.
+    // grpc-js ends the stream in the same way when the client closed it and when it was cut off. Reading from the call shows
+    // the difference: if it was cut off, `cancelled` is set before the next turn of the event loop.
     call.on('end', () => {
       call.sendMetadata(new Metadata());
       setImmediate(() => {
@@ -50,7 +50,7 @@ export function serverStream<In, Out>(call: ServerDuplexStream<In, Out>): Messag
         call.end();
       });
     });
-    // Also emitted after our own status went out.
+    // Also emitted after this server has sent its status.
     call.on('cancelled', () => end.ended(closing ? undefined : clientLeft()));
     return {
       send: (message) => call.write(message),

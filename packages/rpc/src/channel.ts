@@ -10,7 +10,7 @@ import { fromServiceError } from './wire-error.js';
 export interface CallOptions {
   /** The time for the whole call, retries included; default 10,000. */
   readonly deadlineMs?: number;
-  /** Whether asking twice does no harm: only then is a call repeated when the connection fails. Default false. */
+  /** Whether the call may be repeated when the connection fails. Default false. */
   readonly idempotent?: boolean;
   /** Aborting it cancels the call. */
   readonly signal?: AbortSignal;
@@ -34,7 +34,7 @@ export async function channel(address: string, options: { readonly tls?: TlsFile
   return new Channel(address, new Client(address, await channelCredentials(options.tls), channelOptions));
 }
 
-/** Made by `channel`. Every failed call is a WeftError: the server's own, or what became of the connection. */
+/** Created by `channel`. Every failed call is a WeftError: the server's, or one about the connection. */
 export class Channel {
   readonly address: string;
   readonly #client: Client;
@@ -122,7 +122,7 @@ export class Channel {
     return stream;
   }
 
-  /** Lets go of the connection; calls under way fail with `cancelled` or `unavailable`. */
+  /** Closes the connection; current calls fail with `cancelled` or `unavailable`. */
   close(): void {
     this.#client.close();
   }

@@ -1,5 +1,4 @@
 export { type CallOptions, Channel, channel, DEFAULT_DEADLINE_MS, type StreamOptions } from './channel.js';
-export { isServing } from './health.js';
 export type { MessageStream } from './message-stream.js';
 export type { BidiMethod, ServerStreamMethod, UnaryMethod } from './methods.js';
 export { type PairedStreams, pairedStreams } from './paired-streams.js';

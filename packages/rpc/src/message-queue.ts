@@ -1,9 +1,8 @@
 import type { WeftError } from '@weft/common';
 
 /**
- * Messages pushed by one side, iterated by one consumer on the other. It holds what is not yet consumed,
- * without limit: control messages are small and few. After `end` the rest is delivered, then the iteration ends,
- * with the error where there is one.
+ * Messages pushed by one side and iterated by one consumer on the other. It has no limit, because control messages are small
+ * and few. After `end` the remaining messages are delivered, then the iteration ends, or throws the error if there is one.
  */
 export class MessageQueue<T> implements AsyncIterable<T> {
   #waiting: T[] = [];

@@ -2,35 +2,34 @@ import type { WeftError } from '@weft/common';
 import { MessageQueue } from './message-queue.js';
 
 /**
- * One end of a long-lived conversation, over a socket or in memory. Messages arrive whole, once and in order;
- * whichever end closes, both directions are over.
+ * One end of a long-lived conversation, over a socket or in memory. Messages arrive whole, once and in order. When either
+ * end closes, both directions are over.
  */
 export interface MessageStream<In, Out> {
-  /** Queues a message; never throws and never waits. After the end it is dropped: `closed` tells why. */
+  /** Queues a message; never throws and never waits. After the end it is dropped, and `closed` has the reason. */
   send(message: Out): void;
   /**
-   * What the other end sent, for one consumer. After the end, the messages already here are still delivered;
-   * then the iteration ends, or throws what `closed` resolves to.
+   * The messages of the other end, for one consumer. After the end, messages that have arrived are still delivered; then the
+   * iteration ends, or throws the error of `closed`.
    */
   readonly messages: AsyncIterable<In>;
   /**
-   * Ends the conversation once everything sent is under way. A server's error reaches the client whole (code, message,
-   * cure); a client's does not cross the wire: the server learns `unavailable`, as if the client had died.
-   * Closing again does nothing.
+   * Ends the conversation after everything sent. A server's error reaches the client whole (code, message, cure). A client's
+   * error is not sent: the server gets `unavailable`, as if the client had died. Closing again does nothing.
    */
   close(error?: WeftError): void;
   /** Resolves when the conversation is over: undefined after a clean close by either end, else the reason. */
   readonly closed: Promise<WeftError | undefined>;
 }
 
-/** What carries a stream: a gRPC call, or the memory of this process. */
+/** Carries a stream: a gRPC call, or the memory of this process. */
 export interface Carrier<Out> {
   send(message: Out): void;
   /** Starts the end; the carrier calls `EndOfStream.ended` when it is reached. */
   close(error: WeftError | undefined): void;
 }
 
-/** The part of a `MessageStream` that is the same whatever carries it. */
+/** The part of a `MessageStream` that is the same for every carrier. */
 export class EndOfStream<In, Out> implements MessageStream<In, Out> {
   readonly messages: AsyncIterable<In>;
   readonly closed: Promise<WeftError | undefined>;
@@ -40,7 +39,7 @@ export class EndOfStream<In, Out> implements MessageStream<In, Out> {
   #state: 'open' | 'closing' | 'ended' = 'open';
   #ownError: WeftError | undefined;
 
-  /** `carry` is given this end, to call `received` and `ended`. */
+  /** @param carry gets this end, to call `received` and `ended` */
   constructor(carry: (end: EndOfStream<In, Out>) => Carrier<Out>) {
     this.messages = this.#queue;
     this.closed = new Promise((resolve) => {
@@ -61,12 +60,12 @@ export class EndOfStream<In, Out> implements MessageStream<In, Out> {
     this.#carrier.close(error);
   }
 
-  /** The carrier brings a message. */
+  /** Called by the carrier with a message. */
   received(message: In): void {
     this.#queue.push(message);
   }
 
-  /** The carrier is done, because the other end closed, it broke, or our own close went through. */
+  /** Called by the carrier when it is done: the other end closed, it broke, or `close` has completed. */
   ended(error?: WeftError): void {
     if (this.#state === 'ended') return;
     this.#state = 'ended';

@@ -6,7 +6,7 @@ export interface PairedStreams<FromClient, FromServer> {
   readonly server: MessageStream<FromClient, FromServer>;
 }
 
-/** Both ends of a stream inside this process, with the behaviour of a gRPC call: copies, order, and how each end closes. */
+/** Both ends of a stream inside this process; it behaves like a gRPC call: copies, order, and how each end closes. */
 export function pairedStreams<FromClient, FromServer>(): PairedStreams<FromClient, FromServer> {
   const client: EndOfStream<FromServer, FromClient> = new EndOfStream((self) =>
     memory(self, () => server, {
@@ -21,7 +21,7 @@ export function pairedStreams<FromClient, FromServer>(): PairedStreams<FromClien
   return { client, server };
 }
 
-/** What a server learns when its client vanished without a clean close. */
+/** The error of a server whose client vanished without a clean close. */
 export function clientLeft(): WeftError {
   return new WeftError('unavailable', 'the other end left without closing the stream');
 }

@@ -10,10 +10,9 @@ import {
   WorkerMessage,
   WorkersService,
 } from '@weft/proto';
-import { freePort, waitFor } from '@weft/testing';
+import { freePort, isServing, waitFor } from '@weft/testing';
 import { afterEach, describe, expect, it } from 'vitest';
 import { type Channel, channel } from './channel.js';
-import { isServing } from './health.js';
 import type { MessageStream } from './message-stream.js';
 import { type RpcServer, type ServeOptions, serve } from './serve.js';
 import { type CallContext, type Handlers, service } from './service.js';

@@ -8,11 +8,11 @@ export interface ServeOptions {
   readonly services: readonly Service[];
   /** Default 127.0.0.1: reachable from this machine only. */
   readonly host?: string;
-  /** Default 0: any free port; `RpcServer.port` tells which. */
+  /** Default 0: any free port, see `RpcServer.port`. */
   readonly port?: number;
-  /** Without it the wire is plain text. */
+  /** Without it the connection is not encrypted. */
   readonly tls?: TlsFiles;
-  /** Who listens, for the sentence when the port is taken; default "the server". */
+  /** Names the server in errors about its address; default "the server". */
   readonly name?: string;
 }
 
@@ -20,11 +20,11 @@ export interface RpcServer {
   /** `host:port` it listens on. */
   readonly address: string;
   readonly port: number;
-  /** What the health service answers; serving from the start. */
+  /** Sets the answer of the health service; serving from the start. */
   setServing(serving: boolean): void;
   /**
-   * Takes no more calls, tells streams `unavailable`, lets unary calls finish, and after `graceMs` (default 5,000)
-   * drops what is left. Safe to call twice.
+   * Takes no more calls, ends streams with `unavailable`, lets unary calls finish, and after `graceMs` (default 5,000) drops
+   * the rest. Safe to call twice.
    */
   close(graceMs?: number): Promise<void>;
 }
@@ -33,13 +33,13 @@ export interface RpcServer {
  * Serves gRPC services, and the standard health service beside them.
  *
  * @throws WeftError `port_in_use`, `failed_precondition` (a port below 1024), `invalid_argument` (not an address of this
- * machine), or what is wrong with the TLS files.
+ * machine), or the errors of the TLS files.
  */
 export async function serve(options: ServeOptions): Promise<RpcServer> {
   const { services, host = '127.0.0.1', port = 0, tls, name = 'the server' } = options;
   quietUnlessAsked();
   const credentials = await serverCredentials(tls);
-  // Loaded late: it parses its .proto at import, and clients never need it.
+  // Imported late: it parses its .proto when it is imported, and clients never need it.
   const { HealthImplementation } = await import('grpc-health-check');
   const closing = new AbortController();
   const server = new Server(serverOptions);

@@ -12,9 +12,9 @@ import type { MessageStream } from './message-stream.js';
 import type { BidiMethod, ServerStreamMethod, UnaryMethod } from './methods.js';
 import { toStatus } from './wire-error.js';
 
-/** What a handler knows about its call besides the request. */
+/** The context of a call. */
 export interface CallContext {
-  /** Aborts when the caller left or its deadline passed, and for streams also when the server shuts down. */
+  /** Aborts when the caller has gone or its deadline has passed, and for streams also when the server shuts down. */
   readonly signal: AbortSignal;
   /** `host:port` of the caller. */
   readonly peer: string;
@@ -34,7 +34,7 @@ export type BidiHandler<Request, Response> = (
   context: CallContext,
 ) => Promise<void>;
 
-/** One function per method of a generated service. What it throws reaches the caller as a WeftError. */
+/** One function per method of a generated service. The caller gets what it throws as a WeftError. */
 export type Handlers<Definition> = {
   readonly [Name in keyof Definition]: Definition[Name] extends UnaryMethod<infer Request, infer Response>
     ? UnaryHandler<Request, Response>
@@ -62,7 +62,7 @@ export function service<Definition extends ServiceDefinition>(
     implementation: (closing) =>
       Object.fromEntries(
         Object.entries(definition).map(([name, { requestStream, responseStream }]) => {
-          // The types of `Handlers` say which handler belongs to which kind of method; the loop over names cannot.
+          // The types of `Handlers` match handlers and methods; a loop over names cannot.
           const handler = handlers[name] as unknown;
           if (requestStream) return [name, bidiCall(handler as BidiHandler<unknown, unknown>, closing)];
           if (responseStream)

@@ -5,9 +5,9 @@ import { WeftError } from '@weft/common';
 
 /** PEM files of one process. The same three files give both sides of a cluster mutual TLS. */
 export interface TlsFiles {
-  /** The authority that signed the other side's certificate. A server that has it admits only clients with one. */
+  /** The authority that signed the other side's certificate. A server with an authority admits only clients with a certificate. */
   readonly authority?: string;
-  /** Our own certificate, with its chain; a server must have one. */
+  /** The certificate of this process, with its chain; a server must have one. */
   readonly certificate?: string;
   /** The private key of `certificate`. */
   readonly privateKey?: string;
@@ -29,7 +29,7 @@ export async function serverCredentials(tls: TlsFiles | undefined): Promise<Serv
   return ServerCredentials.createSsl(authority, [pair], authority !== null);
 }
 
-/** Errors as `serverCredentials`; a client may do without a certificate of its own. */
+/** A client need not have a certificate. Errors as `serverCredentials`. */
 export async function channelCredentials(tls: TlsFiles | undefined): Promise<ChannelCredentials> {
   if (tls === undefined) return ChannelCredentials.createInsecure();
   const { authority, identity } = await readAll(tls);

@@ -1,6 +1,6 @@
 import { logVerbosity, setLogVerbosity } from '@grpc/grpc-js';
 
-/** The largest message either side accepts; the control plane's are far smaller, data travels elsewhere. */
+/** The largest message that either side accepts. Messages of the control plane are far smaller. */
 export const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
 
 const sizes = {
@@ -9,8 +9,8 @@ const sizes = {
 };
 
 /**
- * A server asks a silent client for a sign of life, to be rid of those whose host is gone. It is patient: a worker whose
- * event loop is busy with tensors cannot answer, and whether it lives is the coordinator's to decide.
+ * A server pings a silent client, to close connections to hosts that are gone. It waits long for the answer: a worker whose
+ * event loop is busy with tensors cannot answer, and the coordinator decides whether the worker lives.
  */
 export const serverOptions = {
   ...sizes,
@@ -19,8 +19,8 @@ export const serverOptions = {
 };
 
 /**
- * A client asks sooner, but waits a minute for the answer: after a busy minute of its own event loop the timer would fire
- * before the answer, which has long arrived, is read.
+ * A client pings sooner, but waits a minute for the answer: when its own event loop was busy, the timer would fire before
+ * an answer that has arrived is read.
  */
 export const channelOptions = {
   ...sizes,
@@ -30,13 +30,13 @@ export const channelOptions = {
   'grpc.initial_reconnect_backoff_ms': 100,
   'grpc.min_reconnect_backoff_ms': 100,
   'grpc.max_reconnect_backoff_ms': 2000,
-  // A cluster's own traffic must not leave through the web proxy that the environment names for downloads.
+  // A cluster's traffic must not use the web proxy that the environment names for downloads.
   'grpc.enable_http_proxy': 0,
   'grpc.service_config_disable_resolution': 1,
   'grpc.use_local_subchannel_pool': 1,
 };
 
-/** grpc-js writes its errors to stderr besides returning them; ours are said once, by whoever handles them. */
+/** Keeps grpc-js from writing errors to stderr that it also returns. */
 export function quietUnlessAsked(): void {
   if (process.env.GRPC_VERBOSITY === undefined) setLogVerbosity(logVerbosity.NONE);
 }

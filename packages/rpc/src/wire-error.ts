@@ -1,9 +1,9 @@
 import { Metadata, type ServiceError, status } from '@grpc/grpc-js';
 import { assertNever, type ErrorCode, errorCode, WeftError } from '@weft/common';
 
-/** The trailer that carries a WeftError whole: UTF-8 JSON of code, message and cure. */
+/** The trailer that carries a WeftError: UTF-8 JSON of code, message and cure. */
 const ERROR_TRAILER = 'weft-error-bin';
-/** In characters: other gRPC clients accept 8 KiB of trailers, in which a character may take four bytes and more. */
+/** In characters. Other gRPC clients accept 8 KiB of trailers, in which a character may take four bytes and more. */
 const LONGEST_MESSAGE = 1500;
 const LONGEST_CURE = 300;
 const LONGEST_DETAILS = 200;
@@ -14,27 +14,27 @@ export interface StatusWithTrailers {
   readonly metadata: Metadata;
 }
 
-/** What a server sends for whatever its handler threw. Other gRPC clients see the nearest status and the message. */
+/** The status that a server sends for an error of its handler. Other gRPC clients see the nearest status and the message. */
 export function toStatus(thrown: unknown): StatusWithTrailers {
   const { code, message, cure } = WeftError.from(thrown);
   const metadata = new Metadata();
   const whole = { code, message: shortened(message, LONGEST_MESSAGE), cure: shortened(cure ?? '', LONGEST_CURE) };
   metadata.set(ERROR_TRAILER, Buffer.from(JSON.stringify(whole)));
-  // Through UTF-8 and back, because half of a surrogate pair cannot be percent-encoded into a status.
+  // Through UTF-8 and back, because half a surrogate pair cannot be percent-encoded into a status.
   const details = Buffer.from(shortened(message, LONGEST_DETAILS)).toString();
   return { code: statusOf(code), details, metadata };
 }
 
-/** Which call failed, for the sentence. */
+/** The call that failed, for the message. */
 export interface CallSite {
   readonly address: string;
   readonly path: string;
   readonly deadlineMs?: number;
-  /** Tells a call that we cancelled from one that the server dropped. */
+  /** Aborted when the caller cancelled the call; otherwise the server dropped it. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** What a client throws for a failed call: the server's own WeftError where it sent one, else what the wire says. */
+/** The error of a failed call: the WeftError that the server sent, or else one made from the gRPC status. */
 export function fromServiceError(error: ServiceError, site: CallSite): WeftError {
   return carriedError(error) ?? transportError(error, site);
 }
@@ -82,7 +82,7 @@ function transportError(cause: ServiceError, { address, path, deadlineMs, signal
     case status.PERMISSION_DENIED:
       return new WeftError('failed_precondition', `${address} refused ${method}: ${cause.details}`, { cause });
     case status.INTERNAL:
-      // The stream was reset below gRPC, by a proxy or a process that died: the other side did not report a bug.
+      // The stream was reset below gRPC, by a proxy or a process that died. It is not a bug of the other side.
       if (cause.details.includes('RST_STREAM'))
         return new WeftError('unavailable', `the connection to ${address} broke (${cause.details})`, { cause });
       return new WeftError('internal', `${method} at ${address} failed: ${cause.details}`, { cause });
@@ -91,7 +91,7 @@ function transportError(cause: ServiceError, { address, path, deadlineMs, signal
   }
 }
 
-/** grpc-js wraps the system's reason in words about its own load balancer. */
+/** The system's reason, without what grpc-js writes about its load balancer. */
 function reasonIn(details: string): string {
   return (
     /(?:connect|getaddrinfo|read|write) E[A-Z]+.*$/.exec(details)?.[0]?.replace(/\.? Resolution note:.*$/, '') ??

@@ -41,7 +41,7 @@ interface SimulatedClusterOptions {
 
 /**
  * A coordinator that decides with `decide`, with its logs and its queue; workers with mailboxes; a disk and a clock.
- * Nothing happens by itself: the caller says which message arrives next, who computes, who dies and when time passes.
+ * Nothing happens by itself: the caller decides which message arrives next, who computes, who dies and when time passes.
  * After every event the invariants of the queue are checked.
  */
 export class SimulatedCluster {
@@ -93,7 +93,7 @@ export class SimulatedCluster {
   resume(run: SimulatedRun | undefined): void {
     if (run === undefined || !['stopped', 'failed'].includes(this.view(run).status)) return;
     const found = this.#newestCheckpoint(run);
-    // Without any checkpoint a person has to say that the run shall begin again.
+    // Without a checkpoint a person has to ask for a start from the beginning.
     const fromStep = found.checkpoint === undefined ? 0 : undefined;
     this.handle({ kind: 'resume', runId: run.runId, workers: undefined, steps: undefined, fromStep, found });
   }
@@ -182,7 +182,7 @@ export class SimulatedCluster {
    * Ends all disasters: workers recover and are replaced, the queue and stopped runs are resumed. Then every run must
    * finish.
    *
-   * @throws Error saying what the runs wait for, when they do not.
+   * @throws Error with what the runs wait for, when they do not.
    */
   runToCompletion(): void {
     for (const worker of this.workers) worker.isHanging = false;
@@ -198,7 +198,7 @@ export class SimulatedCluster {
     }
   }
 
-  /** Every log must read like the log of a run that nothing ever disturbed. */
+  /** Every log must be equal to the log of an undisturbed run. */
   check(): void {
     for (const run of this.runs) {
       const state = this.#state.runs.get(run.runId)!.state;

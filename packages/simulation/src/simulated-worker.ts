@@ -17,7 +17,7 @@ export function hasFiniteGradients(step: number): boolean {
   return step % 7 !== 0;
 }
 
-/** One optimizer step. It depends only on the model before, whatever the number of ranks. */
+/** One optimizer step. It depends only on the model before, not on the number of ranks. */
 export function applyStep(model: Model, apply: boolean): Model {
   const step = model.step + 1;
   return { step, weights: apply ? hash32(`${model.weights}/${step}`) : model.weights };
@@ -28,7 +28,7 @@ export function lossOf(model: Model): number {
   return hash32(`loss ${model.weights}`) / 2 ** 32;
 }
 
-/** What the members of a generation share: which of them has reduced which step. */
+/** Shared by the members of a generation: which of them has reduced which step. */
 export interface SimulatedRing {
   isBroken: boolean;
   /** By rank: the step whose gradients it contributed. */
@@ -59,8 +59,8 @@ interface Training {
 }
 
 /**
- * A worker process with its two mailboxes. It does nothing by itself: the simulation says when it receives a message,
- * when it computes, and when a message of its outbox reaches the coordinator. Messages stay in order.
+ * A worker process with an inbox and an outbox. It does nothing by itself: the simulation decides when it receives a
+ * message, when it computes, and when a message reaches the coordinator. Messages stay in order.
  */
 export class SimulatedWorker {
   readonly workerId: string;
@@ -70,7 +70,7 @@ export class SimulatedWorker {
   readonly outbox: ClusterEvent[] = [];
   #training: Training | undefined;
   #model: Model | undefined;
-  /** What its parts of checkpoints hold, by run and step. */
+  /** The model in its parts of checkpoints, by run and step. */
   readonly #saved = new Map<string, Model>();
   readonly #diskOf: (runId: string) => Disk;
   readonly #ringOf: (assignment: Assignment) => SimulatedRing;

@@ -1,6 +1,6 @@
 import { WeftError } from '@weft/common';
 
-/** An append on its way: what it wrote down to, and the last of its sequences. */
+/** An append that waits to be durable: its lines, and the last of its sequences. */
 export interface Append<T> {
   readonly text: T;
   readonly lastSequence: number;
@@ -12,10 +12,10 @@ interface Pending<T> extends Append<T> {
 }
 
 export interface AppendQueueOptions<T> {
-  /** Names the log for people: `the event log …`. */
+  /** Names the log in messages: `the event log …`. */
   readonly name: string;
   readonly lastSequence: number;
-  /** Writes records down as text; throws for what JSON cannot hold. */
+  /** The text of records; throws a TypeError for values that are not JSON. */
   readonly format: (firstSequence: number, records: readonly unknown[]) => T;
   /**
    * Makes appends durable, all or none, after the record `expectedSequence`. One call at a time.
@@ -25,13 +25,13 @@ export interface AppendQueueOptions<T> {
   readonly write: (expectedSequence: number, appends: readonly Append<T>[]) => Promise<void>;
 }
 
-/** What event logs share: appends in their order, judged by what the writer expects; those that wait share one write. */
+/** Shared by the event logs: checks the sequence that each append expects, and writes all waiting appends at once, in order. */
 export class AppendQueue<T> {
   readonly #options: AppendQueueOptions<T>;
   #lastSequence: number;
   #pending: Pending<T>[] = [];
   #writing: Promise<void> | undefined;
-  /** The last sequence of the batch on its way. */
+  /** The last sequence of the batch that is being written. */
   #inFlight: number | undefined;
   #failure: WeftError | undefined;
 
@@ -40,7 +40,7 @@ export class AppendQueue<T> {
     this.#lastSequence = options.lastSequence;
   }
 
-  /** Of what is durable. */
+  /** The last sequence that is durable. */
   get lastSequence(): number {
     return this.#lastSequence;
   }
@@ -64,7 +64,7 @@ export class AppendQueue<T> {
     this.#failure ??= error;
   }
 
-  /** Waits for what is being written and takes no more; says whether it was open. */
+  /** Takes no more appends and waits for the current write. Returns false when it was closed already. */
   async close(): Promise<boolean> {
     await this.#writing;
     if (this.#failure?.code === 'cancelled') return false;

@@ -7,24 +7,24 @@ import type { EventLog, LogEntry } from './event-log.js';
 import { followLogFile, formatLines, readLogFile, type SoundPart, scanLog } from './log-file.js';
 
 export interface FileEventLogOptions {
-  /** Asked before every write; throws when this process may not write any more. */
+  /** Called before every write; throws when this process may not write any more. */
   readonly fence?: () => Promise<void>;
 }
 
 /**
  * An event log in one file of JSON lines, for one process at a time. An append is on disk (fsync) before it is
- * acknowledged; appends that wait for the disk share one write. A crash leaves at most the last append torn: opening
- * the log cuts it off, since nobody was told that it had been written.
+ * acknowledged; appends that wait for the disk share one write. A crash leaves at most the last append incomplete. It was
+ * never acknowledged, so opening the log cuts it off.
  */
 export class FileEventLog implements EventLog {
   readonly path: string;
-  /** What opening had to repair, one sentence for people; undefined when the file was sound. */
+  /** What opening had to repair, one sentence; undefined when the file was sound. */
   readonly repaired: string | undefined;
   readonly #file: FileHandle;
   readonly #lock: ProcessLock;
   readonly #fence: () => Promise<void>;
   readonly #appends: AppendQueue<string>;
-  /** Of the file, up to the last durable append. */
+  /** Bytes of the file up to the end of the last durable append. */
   #bytes: number;
 
   private constructor(path: string, file: FileHandle, lock: ProcessLock, fence: () => Promise<void>, sound: SoundPart) {
@@ -46,7 +46,7 @@ export class FileEventLog implements EventLog {
   }
 
   /**
-   * Opens the log, or makes it with its folder.
+   * Opens the log, or creates it with its folder.
    *
    * @throws WeftError `failed_precondition` when another process has it open, `corrupt_data` with file and line when a
    * line before the end is damaged.
@@ -111,7 +111,7 @@ export class FileEventLog implements EventLog {
     this.#bytes += bytes.length;
   }
 
-  /** Takes half-written lines back, so that the next append does not stand behind them. */
+  /** Cuts off half-written lines before the next append. */
   async #rollBack(cause: unknown): Promise<WeftError> {
     const message = `the event log ${this.path} cannot be written: ${WeftError.from(cause).message}`;
     try {

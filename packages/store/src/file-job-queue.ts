@@ -6,14 +6,14 @@ import { readLogFile } from './log-file.js';
 import { applyChanges, asQueueChange, emptyQueue, type QueueChange, type QueueState } from './queue-state.js';
 import { StoredQueue } from './stored-queue.js';
 
-/** A file that holds this many records more than jobs is written anew when it is opened. */
+/** A file with this many more records than jobs is rewritten when it is opened. */
 const RECORDS_TO_SPARE = 1000;
 
-/** The queue in one file: a log of the changes, read when it is opened. */
+/** The queue in one file: a log of the changes, replayed when it is opened. */
 export class FileJobQueue extends StoredQueue {
   readonly #log: FileEventLog;
 
-  /** @param fence asked before every write; throws when this process may not write any more. */
+  /** @param fence called before every write; throws when this process may not write any more */
   static async open(path: string, fence: () => Promise<void>): Promise<FileJobQueue> {
     const { state, records } = await readQueue(path);
     const kept = changesThatMake(state);
@@ -57,7 +57,7 @@ const changesThatMake = ({ jobs, paused }: QueueState): QueueChange[] => [
   ...(paused ? [{ kind: 'paused', paused } as const] : []),
 ];
 
-/** A machine that stops in the middle of it finds the old file or the new one. */
+/** After a crash the file is the old one or the new one. */
 async function replaceLog(path: string, changes: readonly QueueChange[]): Promise<void> {
   const temporary = `${path}.new`;
   await rm(temporary, { force: true });

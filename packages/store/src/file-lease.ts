@@ -15,7 +15,7 @@ interface Holding {
 
 /**
  * The lease of a home: `coordinator.lock` names the process that has it, `lease.json` the last token and holder. It does
- * not lapse: while its holder lives, nobody else gets it. The loss of a lock that a person removed is seen at the next write.
+ * not expire: while its holder lives, no other process gets it. When a person removes the lock, the next write notices.
  */
 export class FileLease implements Lease {
   readonly #home: string;
@@ -44,7 +44,7 @@ export class FileLease implements Lease {
     }
   }
 
-  /** @throws WeftError `failed_precondition` unless the lease of this token is still held. */
+  /** @throws WeftError `failed_precondition` when the lease of this token is lost. */
   async check(token: number): Promise<void> {
     if (this.#holding?.token === token && (await this.#holding.lock.isHeld())) return;
     const error = new WeftError('failed_precondition', `the lease of the home ${this.#home} is not held any more`, {

@@ -32,7 +32,7 @@ export class FileStore implements Store {
   log(name: string): LogReader {
     const path = this.#logPath(name);
     return {
-      // The generator of `readLogFile` takes no start, because it has to see every line to know that all are sound.
+      // `readLogFile` always reads from the start, because it checks every line.
       read: async function* (fromSequence = 1) {
         for await (const entry of readLogFile(path)) if (entry.sequence >= fromSequence) yield entry;
       },

@@ -5,8 +5,8 @@ export type JobKind = 'run' | 'sweep';
  * - `waiting`: may start.
  * - `delayed`: not before `notBeforeMs`.
  * - `paused`: a person has paused it.
- * - `waitingForChildren`: a sweep of which children have not ended.
- * - `active`: taken, and not ended yet; also after the death of the coordinator that took it.
+ * - `waitingForChildren`: a sweep with children that have not ended.
+ * - `active`: taken, and not ended yet; also after the coordinator that took it is dead.
  * - `completed`, `failed`, `cancelled`: ended, for good.
  */
 export type JobState =
@@ -23,11 +23,11 @@ export interface NewJob {
   /** A run id. */
   readonly id: string;
   readonly kind: JobKind;
-  /** Any JSON value; the queue does not look into it. */
+  /** Any JSON value; opaque to the queue. */
   readonly data: unknown;
   /** An integer from −1,000,000 to 1,000,000; higher starts first. Default 0. */
   readonly priority?: number;
-  /** How often it may be tried in all, from 1. Default 1. */
+  /** Attempts in all, from 1. Default 1. */
   readonly attempts?: number;
   /** Milliseconds between the first failure and the second attempt; doubles with each further one. Default 10,000. */
   readonly backoffMs?: number;
@@ -47,7 +47,7 @@ export interface Job extends Required<NewJob> {
   readonly reason: string | null;
   /** The last value given to `progress`; null before. */
   readonly progress: unknown;
-  /** What `complete` was given; null before. */
+  /** The value given to `complete`; null before. */
   readonly result: unknown;
   readonly addedAtMs: number;
   /** When it was last taken. */
@@ -55,16 +55,16 @@ export interface Job extends Required<NewJob> {
   readonly endedAtMs: number | null;
 }
 
-/** Where a job goes in the order. Beside a job means: with the priority of that job. */
+/** Where a job is moved. Before or after a job, it gets that job's priority. */
 export type Destination = { readonly priority: number } | { readonly before: string } | { readonly after: string };
 
 /**
- * Runs that wait, run or have ended. The queue keeps order and state; which job starts is for the coordinator, who knows
- * the free workers, to say with `take`.
+ * Runs that wait, run or have ended. The queue keeps order and state. The coordinator, which knows the idle workers,
+ * chooses the job that starts with `take`.
  *
- * Every change is durable when its promise resolves, and is refused with `failed_precondition` once the lease it was
- * opened under has passed to another. While the store is away a call waits; a call whose answer got lost is not carried
- * out twice. An unknown id is `not_found`; a change that does not fit the job's state is `failed_precondition`.
+ * Every change is durable when its promise resolves, and is refused with `failed_precondition` once another process has the
+ * lease. A call waits while the store does not answer, and is not executed twice when an answer was lost. An unknown id is
+ * `not_found`; a change that does not fit the job's state is `failed_precondition`.
  */
 export interface JobQueue {
   /** Adds a job at the end of its priority. An id that is there already is `already_exists`. */
@@ -87,16 +87,16 @@ export interface JobQueue {
   complete(id: string, result: unknown): Promise<void>;
   /** active → delayed with exponential back-off while attempts are left, else → failed. Returns the job as it is then. */
   fail(id: string, reason: string): Promise<Job>;
-  /** active → waiting, at its old priority and in front of the others of it; not an attempt (pre-emption). */
+  /** active → waiting, in front of the others of its priority; not an attempt (preemption). */
   requeue(id: string): Promise<void>;
-  /** Keeps a value for people and for the coordinator's successor; of an active job. */
+  /** Stores a value with an active job, for people and for the next coordinator. */
   progress(id: string, value: unknown): Promise<void>;
 
-  /** Changes the place of a job that has not started. With a priority: to the end of it. */
+  /** Moves a job that has not started. With a priority: to the end of that priority. */
   move(id: string, to: Destination): Promise<void>;
   /** A job that has not started → paused; without id: nothing more is taken from the queue. */
   pause(id?: string): Promise<void>;
-  /** Takes `pause` back. */
+  /** Reverts `pause`. */
   resume(id?: string): Promise<void>;
   /**
    * Any job that has not ended → cancelled, with all children that have not ended. For an active one: stop its run first.

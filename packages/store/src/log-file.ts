@@ -10,15 +10,14 @@ export interface SoundPart {
   /** Bytes up to the end of the last whole append. */
   readonly bytes: number;
   readonly lastSequence: number;
-  /** Bytes after it: an append that a crash tore apart. */
+  /** Bytes after it: an append that a crash left incomplete. */
   readonly tornBytes: number;
 }
 
 /**
- * Reads a log file to its end and says how much of it is sound.
+ * Reads a log file to its end and finds how much of it is sound.
  *
- * @throws WeftError `corrupt_data` with file and line when a line before the end is damaged: that is not what a crash
- * leaves behind.
+ * @throws WeftError `corrupt_data` with file and line when a line before the end is damaged: a crash does not do that.
  */
 export async function scanLog(path: string): Promise<SoundPart> {
   let sound = { bytes: 0, lastSequence: 0 };
@@ -31,7 +30,7 @@ export async function scanLog(path: string): Promise<SoundPart> {
 }
 
 /**
- * The records of a log file that another process may be writing; an append that is not yet whole is left out.
+ * The records of a log file that another process may be writing, without an append that is incomplete.
  *
  * @throws WeftError `corrupt_data` as `scanLog`, `not_found` when there is no such file.
  */
@@ -40,8 +39,8 @@ export async function* readLogFile(path: string): AsyncGenerator<LogEntry> {
 }
 
 /**
- * As `readLogFile`, from the byte on where the line of sequence `first` begins; what stands before it is not looked at.
- * Each entry says where the next one begins.
+ * As `readLogFile`, from the byte at which the line of sequence `first` begins; earlier lines are not read. Each entry has
+ * the offset of the next one.
  */
 export async function* readLogFileFrom(
   path: string,
@@ -58,11 +57,11 @@ export async function* readLogFileFrom(
   }
 }
 
-/** A line of the log, or what a crash left of the last one. */
+/** A line of the log, or the incomplete last line after a crash. */
 type ScannedLine = { readonly end: number } & (({ readonly torn: false } & LogLine) | { readonly torn: true });
 
-/** The lines from a byte offset on, where the line of sequence `expected` begins. */
-export async function* logLines(path: string, offset = 0, first = 1): AsyncGenerator<ScannedLine> {
+/** The lines from a byte offset on, at which the line of sequence `expected` begins. */
+async function* logLines(path: string, offset = 0, first = 1): AsyncGenerator<ScannedLine> {
   let expected = first;
   try {
     for await (const { text, end, whole } of readLines(path, offset)) {
@@ -83,7 +82,7 @@ export async function* logLines(path: string, offset = 0, first = 1): AsyncGener
   }
 }
 
-/** A log has one record per line, so the number of the line is the sequence that belongs there. */
+/** A log has one record per line, so the number of a line must be its sequence. */
 function damaged(path: string, line: number, reason: string): WeftError {
   return new WeftError('corrupt_data', `the event log ${path} is damaged at line ${line}: ${reason}`, {
     cure: 'restore the file from a copy; what stands before that line is intact',
@@ -93,9 +92,9 @@ function damaged(path: string, line: number, reason: string): WeftError {
 const POLL_MS = 100;
 
 /**
- * The records of a log file from `fromSequence` on, and the later ones as another process appends them. Waits for a file
- * that is not there yet; ends when `signal` aborts. Looks at the file ten times a second: file systems that are shared
- * between machines report no changes. `lastSequence` holds back what its writer does not know to be on the disk yet.
+ * The records of a log file from `fromSequence` on, and later ones as another process appends them, until `signal` aborts.
+ * Waits for a file that does not exist yet. Reads the file ten times a second, because file systems shared between
+ * machines report no changes. Records after `lastSequence` wait: their writer does not know yet that they are on disk.
  */
 export async function* followLogFile(
   path: string,
@@ -142,8 +141,8 @@ export interface FileLine {
 
 const LINE_FEED = 0x0a;
 
-/** The lines of a file from a byte offset on, where a line begins; in constant memory. */
-export async function* readLines(path: string, offset = 0): AsyncGenerator<FileLine> {
+/** The lines of a file from a byte offset on, at which a line begins; in constant memory. */
+async function* readLines(path: string, offset = 0): AsyncGenerator<FileLine> {
   let start = offset;
   let pending: Buffer[] = [];
   const stream = createReadStream(path, { start: offset });
@@ -164,8 +163,8 @@ export async function* readLines(path: string, offset = 0): AsyncGenerator<FileL
 
 /**
  * One record is one line of JSON, `{"sequence":7,"last":8,"crc32":"90fd4181","record":…}`.
- * `last` is the sequence of the last record of the same append, so that an append that was torn apart can be told;
- * `crc32` is over the text of the record, so that a changed byte can be told.
+ * `last` is the sequence of the last record of the same append, by which an incomplete append is recognised. `crc32` is over
+ * the text of the record.
  */
 export interface LogLine extends LogEntry {
   readonly last: number;
@@ -173,7 +172,7 @@ export interface LogLine extends LogEntry {
 
 const LINE = /^\{"sequence":(\d{1,15}),"last":(\d{1,15}),"crc32":"([0-9a-f]{8})","record":(.*)\}$/s;
 
-/** The lines of one append, each with its line feed. Throws a TypeError for what JSON cannot say. */
+/** The lines of one append, each with its line feed. Throws a TypeError for values that are not JSON. */
 export function formatLines(firstSequence: number, records: readonly unknown[]): string {
   const last = firstSequence + records.length - 1;
   const lines = records.map((record, index) => {
@@ -183,8 +182,8 @@ export function formatLines(firstSequence: number, records: readonly unknown[]):
   return lines.join('');
 }
 
-/** Reads a line without its line feed; a string says what is wrong with it. */
-export function parseLine(line: string, expectedSequence: number): LogLine | string {
+/** Reads a line without its line feed. Returns a string, the reason, when the line is damaged. */
+function parseLine(line: string, expectedSequence: number): LogLine | string {
   const [, sequenceText, lastText, crc, text] = LINE.exec(line) ?? [];
   if (text === undefined) return 'not a line of an event log';
   const sequence = Number(sequenceText);

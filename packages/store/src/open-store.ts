@@ -9,7 +9,7 @@ const DEFAULT_CONNECT_TIMEOUT_MS = 10_000;
  * Opens the store that the options name.
  *
  * @throws WeftError for a Redis that cannot be used: `invalid_argument` for its URL, `unavailable` when it does not answer,
- * `failed_precondition` when it refuses us or is not fit (too old, evicts keys, a replica).
+ * `failed_precondition` when it refuses the connection or is unfit (too old, evicts keys, a replica).
  */
 export async function openStore({
   home,
@@ -20,7 +20,7 @@ export async function openStore({
   onConnectRetry,
 }: StoreOptions): Promise<Store> {
   if (redisUrl === undefined) return new FileStore(home);
-  // Loaded only when it is wanted: it takes a quarter of a second, and the quickstart needs none.
+  // Imported only when it is needed: it takes a quarter of a second.
   const { RedisStore } = await import('./redis/redis-store.js');
   return RedisStore.open({ url: redisUrl, keyPrefix, leaseMs, connectTimeoutMs, onConnectRetry });
 }

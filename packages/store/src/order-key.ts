@@ -1,6 +1,6 @@
 /**
- * A place in an order that never needs its neighbours renumbered: by `whole` first, then by `part`, a fraction written
- * in letters, of which there is always one more between any two.
+ * A position in an order: `whole` first, then `part`, a fraction written in letters. Between any two keys there is always
+ * another, so nothing else is renumbered when a job moves.
  */
 export interface OrderKey {
   readonly whole: number;
@@ -15,7 +15,7 @@ export function compareOrderKeys(left: OrderKey, right: OrderKey): number {
   return left.part < right.part ? -1 : 1;
 }
 
-/** A rank after `left` and before `right`; without `left` in front of `right`, without `right` behind `left`. */
+/** A key after `left` and before `right`; without `left` any key before `right`, without `right` any key after `left`. */
 export function orderKeyBetween(left: OrderKey | undefined, right: OrderKey | undefined): OrderKey {
   if (left === undefined) return { whole: (right?.whole ?? 1) - 1, part: '' };
   if (right === undefined || right.whole > left.whole + 1) return { whole: left.whole + 1, part: '' };

@@ -15,8 +15,8 @@ import {
 const LONGEST_BACKOFF_MS = 3_600_000;
 
 /**
- * What each call of a `JobQueue` changes: pure functions from the queue as it is, shared by all adapters. They throw what
- * the port says they throw.
+ * What each call of a `JobQueue` changes, as pure functions of the current queue, shared by all adapters. They throw the
+ * errors that `JobQueue` documents.
  */
 
 export function add(state: QueueState, jobs: readonly NewJob[], nowMs: number, parent?: NewJob): QueueChange[] {
@@ -66,7 +66,7 @@ export function fail(state: QueueState, id: string, reason: string, nowMs: numbe
 }
 
 /** Exponential: `backoffMs`, twice that, four times that, but no more than an hour unless `backoffMs` itself is more. */
-export function retryDelayMs({ backoffMs, failedAttempts }: Pick<StoredJob, 'backoffMs' | 'failedAttempts'>): number {
+function retryDelayMs({ backoffMs, failedAttempts }: Pick<StoredJob, 'backoffMs' | 'failedAttempts'>): number {
   return Math.min(backoffMs * 2 ** failedAttempts, Math.max(backoffMs, LONGEST_BACKOFF_MS));
 }
 
@@ -107,7 +107,7 @@ export function move(state: QueueState, id: string, to: Destination, nowMs: numb
   });
 }
 
-/** Pauses (or resumes) the whole queue, or what of a job has not started: itself, or its children. */
+/** Pauses or resumes the whole queue, a job, or the children of a sweep that have not started. */
 export function setPaused(state: QueueState, id: string | undefined, held: boolean, nowMs: number): QueueChange[] {
   if (id === undefined) return [{ kind: 'paused', paused: held }];
   return notStarted(state, id, nowMs, held ? 'paused' : 'resumed').flatMap((job) => changeJob(job.id, { held }));
@@ -134,7 +134,7 @@ function findActive(state: QueueState, id: string, nowMs: number, participle: st
   return job;
 }
 
-/** The job, or of a parent that waits for its children those that have not started. */
+/** The job itself; for a parent that waits for its children, those that have not started. */
 function notStarted(state: QueueState, id: string, nowMs: number, participle: string): readonly StoredJob[] {
   const job = find(state, id);
   if (job.phase !== 'queued') throw wrongState(id, jobState(state.jobs, job, nowMs), participle);
@@ -147,7 +147,7 @@ function notStarted(state: QueueState, id: string, nowMs: number, participle: st
 const queuedInOrder = ({ jobs }: QueueState) =>
   [...jobs.values()].filter(({ phase }) => phase === 'queued').sort(compareQueued);
 
-/** The rank behind which a new job stands, whatever its priority. */
+/** The order key after which a new job is put, whatever its priority. */
 function lastOrderKey({ jobs }: QueueState): OrderKey | undefined {
   let last: OrderKey | undefined;
   for (const { phase, rank } of jobs.values())
@@ -175,7 +175,7 @@ const MOST_ATTEMPTS = 1000;
 const DEFAULT_BACKOFF_MS = 10_000;
 
 /** The job with its defaults. @throws WeftError `invalid_argument` naming job, field and value. */
-export function newStoredJob(
+function newStoredJob(
   { id, kind, data, priority = 0, attempts = 1, backoffMs = DEFAULT_BACKOFF_MS, notBeforeMs = 0 }: NewJob,
   family: Pick<StoredJob, 'parent' | 'children'>,
   rank: OrderKey,
@@ -199,7 +199,7 @@ export function newStoredJob(
   };
 }
 
-export function checkPriority(id: string, priority: number): void {
+function checkPriority(id: string, priority: number): void {
   if (Number.isInteger(priority) && Math.abs(priority) <= PRIORITY_LIMIT) return;
   throw wrong(id, 'priority', priority, `a whole number from -${PRIORITY_LIMIT} to ${PRIORITY_LIMIT}`);
 }

@@ -2,13 +2,13 @@ import { WeftError } from '@weft/common';
 import type { Job, JobState } from './job-queue.js';
 import { compareOrderKeys, type OrderKey } from './order-key.js';
 
-/** What is kept of the queue. */
+/** The stored state of the queue. */
 export interface QueueState {
   readonly jobs: StoredJobs;
   readonly paused: boolean;
 }
 
-/** What a call changes, as it is written to the disk. */
+/** What a call changes, as it is written to disk. */
 export type QueueChange =
   | { readonly kind: 'added'; readonly job: StoredJob }
   | { readonly kind: 'changed'; readonly id: string; readonly fields: Partial<StoredJob> }
@@ -31,7 +31,7 @@ function isQueueChange(record: unknown): record is QueueChange {
 
 export const emptyQueue: QueueState = { jobs: new Map(), paused: false };
 
-/** Jobs that have ended are kept up to this number. */
+/** How many ended jobs are kept. */
 const ENDED_KEPT = 1000;
 
 export function applyChanges(state: QueueState, changes: readonly QueueChange[]): QueueState {
@@ -49,7 +49,7 @@ export function applyChanges(state: QueueState, changes: readonly QueueChange[])
   return { jobs, paused };
 }
 
-/** The ended jobs that are too many, the oldest; never a child of a parent that lives. */
+/** The oldest ended jobs beyond that number, without children whose parent has not ended. */
 export function trim({ jobs }: QueueState): readonly QueueChange[] {
   const ended = [...jobs.values()].filter((job) => hasEnded(job) && !isLiving(jobs.get(job.parent ?? '')));
   if (ended.length <= ENDED_KEPT) return [];
@@ -62,11 +62,11 @@ export function trim({ jobs }: QueueState): readonly QueueChange[] {
 
 const isLiving = (job: StoredJob | undefined) => job !== undefined && !hasEnded(job);
 
-/** A job as it is kept. What its state is follows from it, its children and the time of day. */
+/** A stored job. Its state follows from it, its children and the time of day. */
 export interface StoredJob extends Omit<Job, 'state'> {
   readonly phase: 'queued' | 'active' | 'completed' | 'failed' | 'cancelled';
   readonly held: boolean;
-  /** Its place among the queued jobs of its priority. */
+  /** Its position among the queued jobs of its priority. */
   readonly rank: OrderKey;
 }
 
@@ -94,12 +94,12 @@ export function toJob(jobs: StoredJobs, stored: StoredJob, nowMs: number): Job {
   return { ...job, state: jobState(jobs, stored, nowMs) };
 }
 
-/** Higher priorities first; among equals by rank. */
+/** Higher priorities first; among equals by order key. */
 export function compareQueued(left: StoredJob, right: StoredJob): number {
   return right.priority - left.priority || compareOrderKeys(left.rank, right.rank) || byId(left, right);
 }
 
-/** The listing that `JobQueue.list` promises. */
+/** All jobs in the order of `JobQueue.list`. */
 export function listJobs(jobs: StoredJobs, nowMs: number): readonly Job[] {
   const all = [...jobs.values()];
   const active = all.filter(({ phase }) => phase === 'active').sort(earliestStartFirst);
@@ -108,7 +108,7 @@ export function listJobs(jobs: StoredJobs, nowMs: number): readonly Job[] {
   return [...active, ...queued, ...ended].map((job) => toJob(jobs, job, nowMs));
 }
 
-export const latestEndFirst = (left: StoredJob, right: StoredJob): number =>
+const latestEndFirst = (left: StoredJob, right: StoredJob): number =>
   Number(right.endedAtMs) - Number(left.endedAtMs) || byId(left, right);
 
 const earliestStartFirst = (left: StoredJob, right: StoredJob): number =>

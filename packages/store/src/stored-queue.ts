@@ -3,16 +3,16 @@ import type { Destination, Job, JobQueue, NewJob } from './job-queue.js';
 import * as rules from './queue-rules.js';
 import { applyChanges, listJobs, type QueueChange, type QueueState, toJob, trim } from './queue-state.js';
 
-/** Says what a call changes, given the queue and the time of day. */
+/** Computes what a call changes, given the queue and the time of day. */
 type Rule = (state: QueueState, nowMs: number) => readonly QueueChange[];
 
 /**
- * The part all queues share: one call after the other is judged by the rules on the queue as it stands in memory, then
- * made durable by the adapter, and only then it has happened.
+ * Shared by all queues: one call at a time is checked by the rules against the queue in memory, then made durable by the
+ * adapter, and only then applied in memory.
  */
 export abstract class StoredQueue implements JobQueue {
   #state: QueueState;
-  /** Whether the state in memory may not be the one that is stored. */
+  /** Whether the state in memory may differ from the stored one. */
   #inDoubt = false;
   #tail: Promise<unknown> = Promise.resolve();
   readonly #changes = new QueueChanges(() => nextDueMs(this.#state.jobs.values(), systemClock.nowMs()));
@@ -21,9 +21,9 @@ export abstract class StoredQueue implements JobQueue {
     this.#state = state;
   }
 
-  /** Makes changes durable, all or none. @param next the queue as it will be. */
+  /** Makes changes durable, all or none. @param next the queue after them */
   protected abstract write(changes: readonly QueueChange[], next: QueueState): Promise<void>;
-  /** The queue as it is stored. Asked after a write that threw. */
+  /** The stored queue. Called after a write that threw. */
   protected abstract load(): Promise<QueueState>;
 
   async add(job: NewJob): Promise<void> {
@@ -89,7 +89,7 @@ export abstract class StoredQueue implements JobQueue {
     return this.#changes.follow(signal);
   }
 
-  /** Waits for the call under way and ends those who follow. */
+  /** Waits for the current call and ends all followers. */
   async close(): Promise<void> {
     this.#changes.close();
     await this.#tail;
@@ -118,8 +118,8 @@ export abstract class StoredQueue implements JobQueue {
 /** Longest sleep of a timer; a job may be due in a month. */
 const LONGEST_SLEEP_MS = 3_600_000;
 
-/** Wakes those who follow a queue: at every change, and when a delayed job falls due. */
-export class QueueChanges {
+/** Wakes the followers of a queue at every change, and when a delayed job falls due. */
+class QueueChanges {
   readonly #wake = new Set<() => void>();
   readonly #nextDueMs: () => number | undefined;
   readonly #closed = new AbortController();
@@ -168,7 +168,7 @@ export class QueueChanges {
 }
 
 /** When the next delayed job falls due. */
-export function nextDueMs(jobs: Iterable<{ phase: string; notBeforeMs: number }>, nowMs: number): number | undefined {
+function nextDueMs(jobs: Iterable<{ phase: string; notBeforeMs: number }>, nowMs: number): number | undefined {
   let next: number | undefined;
   for (const { phase, notBeforeMs } of jobs)
     if (phase === 'queued' && notBeforeMs > nowMs && (next === undefined || notBeforeMs < next)) next = notBeforeMs;

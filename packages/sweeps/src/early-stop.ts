@@ -2,21 +2,21 @@
 export type Losses = readonly (number | null)[];
 
 export interface EarlyStopRule {
-  /** Not before this part of the run's steps. */
+  /** The part of the run's steps before which it is not stopped, 0 to 1. */
   readonly afterPart: number;
-  /** The loss is this part above the best sibling's at the same step. */
+  /** How far the loss must be above the best sibling's at the same step, as a part of it. */
   readonly worseBy: number;
 }
 
-/** A run that has come so far may as well finish. */
+/** After this part of its steps a run is left to finish. */
 const NEARLY_DONE = 0.9;
 
 /** Steps whose mean is compared: one step's loss is mostly chance. */
 const WINDOW = 5;
 
 /**
- * Why a run should be given up: its last losses are not finite, or it is far behind the best of its siblings at the
- * same step. Undefined while it may still win.
+ * Why a run should be stopped early: its last losses are not finite, or its loss is far above the best of its siblings at
+ * the same step. Undefined while it may still win.
  *
  * @param siblings runs of the same scale at other rates, finished or not
  */

@@ -1,11 +1,11 @@
 import type { SweepMetric } from '@weft/config';
 
-/** A line of `metrics.jsonl`, of which nothing is known. */
+/** A line of `metrics.jsonl` with any fields. */
 export type Row = Readonly<object>;
 
 /**
- * What a finished run comes to by a metric: its last held-out loss, or the mean of another field over its last steps.
- * Null when it has none: a value was not finite, or nothing was held out.
+ * The score of a finished run: its last held-out loss, or the mean of another field over its last steps. Null when a value
+ * was not finite, or nothing was held out.
  */
 export function scoreOf(rows: readonly Row[], metric: SweepMetric, lastSteps: number): number | null {
   const path = pathOf(metric);
@@ -25,7 +25,7 @@ function pathOf(metric: SweepMetric): readonly string[] {
   return metric.split('.');
 }
 
-/** The number at the end of a path, the mean of a list's where the path goes through one; null where there is none. */
+/** The number at the end of a path; where the path goes through a list, the mean over it. Null when there is none. */
 function numberAt(value: unknown, path: readonly string[]): number | null {
   if (Array.isArray(value)) return meanOf(value.map((each) => numberAt(each, path)));
   const [name, ...rest] = path;

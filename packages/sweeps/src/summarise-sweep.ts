@@ -18,11 +18,11 @@ import type { SweepRun } from './sweep-run.js';
 
 const form = FORMS['eta-n'];
 
-/** The result of a sweep. JSON-serialisable but for the refusal. */
+/** The result of a sweep. JSON-serialisable except for the refusal. */
 export interface SweepSummary {
-  /** Null when the runs do not determine a law, or there are too few scales for one. */
+  /** Null when the runs determine no law, or there are too few scales for one. */
   readonly report: FitReport | null;
-  /** Why the runs do not determine what they should. */
+  /** Why the runs determine no law. */
   readonly refusal: WeftError | undefined;
   /** The best rate of every scale. */
   readonly optima: readonly Optimum[];
@@ -40,7 +40,7 @@ export function summariseSweep(plan: SweepOutline, runs: readonly SweepRun[]): S
     const predictions = plan.predictions.map(({ params, tokens }) => predict(report.law, { params, tokens }));
     return { report, refusal: undefined, optima, predictions };
   } catch (thrown) {
-    return { report: null, refusal: refusalOf(WeftError.from(thrown)), optima: [], predictions: [] };
+    return { report: null, refusal: hintToRepeat(WeftError.from(thrown)), optima: [], predictions: [] };
   }
 }
 
@@ -49,7 +49,7 @@ function gridPoint({ planned: { params, tokens, learningRate }, score }: SweepRu
   return { params, tokens, value: learningRate, score };
 }
 
-/** A failed run has no score: the sweep waits until it is resumed. @throws WeftError `failed_precondition` naming the first. */
+/** @throws WeftError `failed_precondition` naming the first failed run: it has no score until it is resumed and finishes. */
 export function refuseFailures(runs: readonly SweepRun[]): void {
   const failed = runs.filter(({ view }) => view.status === 'failed');
   const [first] = failed;
@@ -64,7 +64,7 @@ export function refuseFailures(runs: readonly SweepRun[]): void {
   );
 }
 
-/** What the runs are compared by; all losses are called so, whichever it is. */
+/** The metric by which runs are compared. Every kind of loss is named `loss`. */
 export function metricOf({ metric, higherIsBetter }: Pick<SweepConfig, 'metric' | 'higherIsBetter'>): Metric {
   const isLoss = metric === 'trainingLoss' || metric.startsWith('heldOutLoss');
   return { name: isLoss ? LOSS.name : metric, better: higherIsBetter ? 'higher' : 'lower' };
@@ -89,7 +89,7 @@ function sourceOf({ id, sweep, runs }: SweepOutline): string {
   return `the sweep ${id}: ${sweep.scales.length} scales, ${runs.length} runs, by ${metricWords(sweep)}`;
 }
 
-function refusalOf(error: WeftError): WeftError {
+function hintToRepeat(error: WeftError): WeftError {
   const again = 'run the command again: runs that have finished are not repeated';
   // Several scales have a cure each, in the list that is the message.
   if (error.cure === undefined)

@@ -8,21 +8,21 @@ import type { SweepOutline, SweepPoint } from './sweep-plan.js';
 import type { SweepRecord } from './sweep-record.js';
 import { isSettled, type SweepRun, sweepRun } from './sweep-run.js';
 
-/** What the driver of a sweep needs of the coordinator that runs it. */
+/** What the driver of a sweep needs from the coordinator. */
 export interface SweepPort {
-  /** The runs as they are, in the order of the record. Undefined when the sweep was cancelled. */
+  /** The current runs, in the order of the record. Undefined when the sweep was cancelled. */
   runs(): Promise<readonly RunView[] | undefined>;
   /** The rows of a run so far. */
   metrics(run: RunView): Promise<readonly MetricsRow[]>;
-  /** Ends a run at once. A run that has ended meanwhile is left alone. */
+  /** Ends a run at once; does nothing when it has ended meanwhile. */
   stop(runId: string, reason: string): Promise<void>;
   /** Closes the sweep with its result. */
   finish(result: SweepResult): Promise<void>;
-  /** For the log: sentences about what the driver does. */
+  /** Logs a sentence. */
   note(sentence: string): void;
 }
 
-/** What a sweep leaves with its job. JSON-serialisable. */
+/** The result that is stored with the sweep's job. JSON-serialisable. */
 export interface SweepResult {
   /** Where `runs.csv`, `fit.json` and `fit.svg` are, on the coordinator's host. */
   readonly directory: string;
@@ -37,9 +37,9 @@ const POLL_MS = 500;
 const RETRY_MS = 2000;
 
 /**
- * Drives a sweep to its end: gives up runs that cannot win, and once all have finished fits the law, writes the files
- * and closes the sweep. Everything is read anew from the runs, so a driver that is started again goes on where the last
- * one stopped. Runs that failed are waited for: somebody may resume them.
+ * Drives a sweep to its end: stops runs that cannot win, and once all have ended fits the law, writes the files and closes
+ * the sweep. All its state is read from the runs, so a driver that is started again goes on where the last one stopped. It
+ * waits for runs that failed, because a person may resume them.
  *
  * @throws WeftError `cancelled` when the signal aborts; other errors are noted and tried again.
  */
@@ -71,7 +71,7 @@ async function conclude(record: SweepRecord, home: Home, runs: readonly SweepRun
   return { directory, law: report?.law ?? null, refusal: refusal?.message ?? null, predictions };
 }
 
-/** What has settled, or has made no step since, is not read again. */
+/** The runs with their metrics. Runs that have settled are not read again. */
 export async function readRuns(
   { id, sweep, runs: points }: SweepOutline,
   views: readonly RunView[],

@@ -3,7 +3,7 @@ import { WeftError } from '@weft/common';
 import { type ConfigLayer, type RunConfig, type RunConfigInput, resolveLayers, type SweepConfig } from '@weft/config';
 import { parameterCounts } from '@weft/scaling';
 
-/** What one run of a sweep is meant to be. JSON-serialisable. */
+/** One run of a sweep, as planned. JSON-serialisable. */
 export interface SweepPoint {
   readonly scale: string;
   /** N of the law. */
@@ -12,7 +12,7 @@ export interface SweepPoint {
   readonly tokens: number;
   readonly learningRate: number;
   readonly seed: number;
-  /** A hash of everything that decides what comes out: runs of one key give the same losses. */
+  /** A hash of everything that determines the losses: runs with the same key give the same losses. */
   readonly key: string;
 }
 
@@ -28,7 +28,7 @@ export interface PlannedPrediction {
   readonly tokens: number;
 }
 
-/** A sweep without the configurations of its runs: what is needed to follow and to summarise it. */
+/** A sweep without the configurations of its runs: enough to follow and to summarise it. */
 export interface SweepOutline {
   /** The name and a hash of all runs: the same file gives the same sweep. */
   readonly id: string;
@@ -47,7 +47,7 @@ export interface SweepPlan extends SweepOutline {
  *
  * @param recipe the layers of the recipe that the sweep starts from
  * @param where names the file of the sweep in errors
- * @throws WeftError `invalid_argument` for a run that cannot be, naming its scale, and for runs that could not be compared.
+ * @throws WeftError `invalid_argument` for an invalid run, naming its scale, and for runs that could not be compared.
  */
 export function planSweep(sweep: SweepConfig, recipe: readonly ConfigLayer[], where: string): SweepPlan {
   const base = [...recipe, layerOf(sweep.run, `${where}: run`)];
@@ -79,12 +79,12 @@ function sizeOf({ model, steps, globalBatchSize }: RunConfig) {
   return { params: parameterCounts(model).backbone, tokens: steps * globalBatchSize * model.sequenceLength };
 }
 
-/** How a run queues, and how few workers it may go on with, change when it trains and not what comes out. */
+/** Without the settings that change when a run trains, but not its losses: the queue and `minWorkers`. */
 function keyOf({ queue: _, minWorkers: __, ...config }: RunConfig): string {
   return hash(JSON.stringify(config, (_name, value: unknown) => sorted(value)));
 }
 
-/** The same fields in the same order, whatever order they were written in. */
+/** The same value with its fields in alphabetical order. */
 function sorted(value: unknown): unknown {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
   return Object.fromEntries(Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1)));
@@ -92,7 +92,7 @@ function sorted(value: unknown): unknown {
 
 const hash = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, 10);
 
-/** @throws WeftError `invalid_argument` for a plan whose runs could not be compared, before hours went into them. */
+/** @throws WeftError `invalid_argument` for a plan whose runs could not be compared. */
 function checkPlan(sweep: SweepConfig, runs: readonly PlannedRun[], where: string): void {
   for (const run of runs) refuseUnmeasured(sweep, run, where);
   const sizes = new Map<number, string>();
@@ -128,8 +128,8 @@ function refuseUnmeasured({ metric }: SweepConfig, { scale, config }: PlannedRun
 }
 
 /**
- * Rates in the order in which a sweep tries them: the middle one first, then alternately above and below, so that
- * something good to compare with is known before the hopeless ends begin.
+ * Rates in the order in which a sweep tries them: the middle one first, then alternately above and below. So a good run to
+ * compare with is known before the worst ones begin.
  */
 export function centerOut<Item>(sorted: readonly Item[]): Item[] {
   const middle = Math.floor((sorted.length - 1) / 2);

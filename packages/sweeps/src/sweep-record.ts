@@ -1,7 +1,7 @@
 import { WeftError } from '@weft/common';
 import type { SweepOutline, SweepPoint } from './sweep-plan.js';
 
-/** What the coordinator keeps of a sweep beside its child runs: enough to drive and to summarise it. JSON-serialisable. */
+/** What the coordinator keeps with a sweep's job: enough to drive and to summarise it. JSON-serialisable. */
 export interface SweepRecord extends SweepOutline {
   readonly formatVersion: 2;
   /** In the order of the plan. */
@@ -32,8 +32,8 @@ export function sweepRecord(
 /**
  * Reads the record of a sweep.
  *
- * @throws WeftError `failed_precondition` for a sweep of an older version, `corrupt_data` for one that somebody else
- * launched.
+ * @throws WeftError `failed_precondition` for a sweep of an older version, `corrupt_data` for one that `weft lr sweep` did
+ * not launch.
  */
 export function parseSweepRecord(sweepId: string, json: string): SweepRecord {
   const value: unknown = parse(json);
@@ -45,7 +45,7 @@ export function parseSweepRecord(sweepId: string, json: string): SweepRecord {
   throw new WeftError('corrupt_data', `the sweep ${sweepId} was not launched by weft lr sweep`);
 }
 
-/** The runs of a sweep of this name, also of one that an older version launched; undefined for any other sweep. */
+/** The runs of a sweep with this name, also of an older version; undefined for other sweeps. */
 export function recordedRuns(
   name: string,
   json: string,

@@ -4,18 +4,18 @@ import type { Losses } from './early-stop.js';
 import { scoreOf } from './score.js';
 import type { SweepPoint } from './sweep-plan.js';
 
-/** A run of a sweep as it stands. */
+/** The current state of a run of a sweep. */
 export interface SweepRun {
   readonly planned: SweepPoint;
   readonly view: RunView;
   readonly losses: Losses;
-  /** What it came to, once finished. */
+  /** Null before it has finished, and where it has none. */
   readonly score: number | null;
-  /** Why it was given up; undefined for a run that was not. */
+  /** Why it was stopped; undefined for other runs. */
   readonly givenUp: string | undefined;
 }
 
-/** Puts a run's metrics beside what it was meant to be. */
+/** Scores a run from its metrics. */
 export function sweepRun(
   planned: SweepPoint,
   view: RunView,
@@ -29,7 +29,7 @@ export function sweepRun(
   return { planned, view, losses, score, givenUp };
 }
 
-/** Whether a run has told all it will: nothing of it has to be read again. */
+/** Whether nothing of the run will change, so that it need not be read again. */
 export function isSettled({ view, losses }: SweepRun): boolean {
   return hasEnded(view) && (view.status !== 'finished' || losses.length >= view.steps);
 }

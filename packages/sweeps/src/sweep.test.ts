@@ -1,33 +1,17 @@
 import { parseConfigText, resolveSweep } from '@weft/config';
-import { parseMetricsRow, type RunView } from '@weft/contracts';
+import { parseMetricsRow } from '@weft/contracts';
 import { recipeInput } from '@weft/recipes';
-import { exampleRun, exampleStep } from '@weft/testing';
+import { endedSweepRun, exampleStep, exampleSweep, exampleSweepLoss, exampleSweepScale } from '@weft/testing';
 import { describe, expect, it } from 'vitest';
 import { scoreOf } from './score.js';
 import { refuseFailures, summariseSweep } from './summarise-sweep.js';
-import { planSweep, type SweepPlan } from './sweep-plan.js';
+import { planSweep } from './sweep-plan.js';
 import { parseSweepRecord, sweepRecord } from './sweep-record.js';
-import { isSettled, type SweepRun, sweepRun } from './sweep-run.js';
+import { isSettled } from './sweep-run.js';
 
-const scale = (name: string, width: number) =>
-  `  - { name: ${name}, run: { model: { decoder: { width: ${width}, feedForwardWidth: ${3 * width} } } } }`;
-const TEXT = ['name: demo', 'recipe: debugNano', 'run: { steps: 20 }', 'scales:']
-  .concat([scale('small', 16), scale('middle', 32), scale('large', 64)])
-  .concat(['learningRates: [1.0e-3, 2.0e-3, 4.0e-3, 8.0e-3, 1.6e-2]', 'seeds: [1]', 'lastSteps: 1', ''])
-  .join('\n');
 const recipe = [{ value: recipeInput('debugNano'), where: () => 'recipe debugNano' }];
-const plan = async (text = TEXT) => planSweep(resolveSweep(parseConfigText(text, 'sweep.yaml')), recipe, 'sweep.yaml');
-
-/** A run of the plan that came to a loss. */
-function ended(planned: SweepPlan['runs'][number], loss: number | null, changes: Partial<RunView> = {}): SweepRun {
-  const view = exampleRun({ status: 'finished', step: 20, steps: 20, runId: `run-${planned.key}`, ...changes });
-  const metrics = Array.from({ length: view.step }, (_, i) => exampleStep(i + 1, { loss }));
-  return sweepRun(planned, view, metrics, { metric: 'trainingLoss', lastSteps: 1 });
-}
-
-/** Losses around a best rate of factor·0.02·(N/6736)^−0.2. */
-const bowl = ({ params, learningRate }: SweepPlan['runs'][number], factor = 0.2) =>
-  2 + 0.1 * Math.log(learningRate / (factor * 0.02 * (params / 6736) ** -0.2)) ** 2;
+const plan = async (text = exampleSweep) =>
+  planSweep(resolveSweep(parseConfigText(text, 'sweep.yaml')), recipe, 'sweep.yaml');
 
 describe('a plan', () => {
   it('has every rate of every scale, the middle one first, with weight decay and names that follow', async () => {
@@ -46,21 +30,21 @@ describe('a plan', () => {
 
   it('has the same id however its fields are ordered and its runs queue, and another for another run', async () => {
     const { id } = await plan();
-    expect((await plan(TEXT.replace('{ steps: 20 }', '{ queue: { priority: 3 }, steps: 20 }'))).id).toBe(id);
-    expect((await plan(`${TEXT}metric: gradNorm\n`)).id).toBe(id);
-    expect((await plan(TEXT.replace('steps: 20', 'steps: 21'))).id).not.toBe(id);
+    expect((await plan(exampleSweep.replace('{ steps: 20 }', '{ queue: { priority: 3 }, steps: 20 }'))).id).toBe(id);
+    expect((await plan(`${exampleSweep}metric: gradNorm\n`)).id).toBe(id);
+    expect((await plan(exampleSweep.replace('steps: 20', 'steps: 21'))).id).not.toBe(id);
   });
 
   it('has the id that earlier versions gave it, so that runs which finished under them are not repeated', async () => {
     expect((await plan()).id).toBe('demo-7b570933b5');
-    expect((await plan(TEXT.replace('run: { steps: 20 }', 'run: { steps: 20, minWorkers: 1 }'))).id).toBe(
+    expect((await plan(exampleSweep.replace('run: { steps: 20 }', 'run: { steps: 20, minWorkers: 1 }'))).id).toBe(
       'demo-7b570933b5',
     );
   });
 
   it('keeps the keys of its runs when rates are added', async () => {
     const keys = new Set((await plan()).runs.map(({ key }) => key));
-    const more = await plan(TEXT.replace('1.6e-2]', '1.6e-2, 3.2e-2]'));
+    const more = await plan(exampleSweep.replace('1.6e-2]', '1.6e-2, 3.2e-2]'));
     expect(more.runs.filter(({ key }) => !keys.has(key)).map(({ learningRate }) => learningRate)).toEqual([
       0.032, 0.032, 0.032,
     ]);
@@ -74,24 +58,24 @@ describe('a plan', () => {
     ['metric: heldOutLoss', 'metric is heldOutLoss, but no sequences are held out in the scale small'],
     ['metric: moe.droppedShare', 'metric is moe.droppedShare, but there are no experts in the scale small'],
   ])('is refused when its runs would not measure %s', async (line, message) => {
-    await expect(plan(`${TEXT}${line}\n`)).rejects.toThrow(message);
+    await expect(plan(`${exampleSweep}${line}\n`)).rejects.toThrow(message);
   });
 
   it('is refused when a source that it is judged by takes no part', async () => {
     const run = 'run: { steps: 20, evaluation: { sequencesPerSource: 4 }, data: { weights: "1:1:0" } }';
-    const text = `${TEXT.replace('run: { steps: 20 }', run)}metric: heldOutLoss.`;
+    const text = `${exampleSweep.replace('run: { steps: 20 }', run)}metric: heldOutLoss.`;
     await expect(plan(`${text}text\n`)).rejects.toThrow('but the weight of text is 0 in the scale small');
     expect((await plan(`${text}captioned\n`)).runs).toHaveLength(15);
   });
 
   it('is refused when two of its scales are of one size', async () => {
-    await expect(plan(TEXT.replace(scale('large', 64), scale('large', 32)))).rejects.toThrow(
-      /the scales middle and large are one: N is \d+ in both/,
-    );
+    await expect(
+      plan(exampleSweep.replace(exampleSweepScale('large', 64), exampleSweepScale('large', 32))),
+    ).rejects.toThrow(/the scales middle and large are one: N is \d+ in both/);
   });
 
   it('names the scale whose run is refused', async () => {
-    await expect(plan(TEXT.replace('width: 32', 'widht: 32'))).rejects.toThrow(
+    await expect(plan(exampleSweep.replace('width: 32', 'widht: 32'))).rejects.toThrow(
       'sweep.yaml: the scale middle: unknown field "model.decoder.widht", did you mean model.decoder.width?',
     );
   });
@@ -99,10 +83,10 @@ describe('a plan', () => {
 
 describe('a summary', () => {
   it('is a law with predictions', async () => {
-    const whole = await plan(`${TEXT}predict:\n${scale('huge', 128)}\n`);
+    const whole = await plan(`${exampleSweep}predict:\n${exampleSweepScale('huge', 128)}\n`);
     const { report, predictions } = summariseSweep(
       whole,
-      whole.runs.map((run) => ended(run, bowl(run))),
+      whole.runs.map((run) => endedSweepRun(run, exampleSweepLoss(run))),
     );
     expect(report?.law.exponents[0]).toBeCloseTo(-0.2, 6);
     expect(report?.optima).toHaveLength(3);
@@ -113,7 +97,7 @@ describe('a summary', () => {
     const whole = await plan();
     const { report, refusal } = summariseSweep(
       whole,
-      whole.runs.map((run) => ended(run, bowl(run, 20))),
+      whole.runs.map((run) => endedSweepRun(run, exampleSweepLoss(run, 20))),
     );
     expect(report).toBeNull();
     expect(refusal?.message).toContain('the lowest loss lies on the edge of the grid');
@@ -123,10 +107,10 @@ describe('a summary', () => {
   });
 
   it('is by the highest score where higher is better', async () => {
-    const whole = await plan(`${TEXT}metric: tokensPerSecond\nhigherIsBetter: true\n`);
+    const whole = await plan(`${exampleSweep}metric: tokensPerSecond\nhigherIsBetter: true\n`);
     const runs = whole.runs.map((run) => {
-      const { view, losses } = ended(run, 1);
-      return { planned: run, view, losses, score: 100 - bowl(run), givenUp: undefined };
+      const { view, losses } = endedSweepRun(run, 1);
+      return { planned: run, view, losses, score: 100 - exampleSweepLoss(run), givenUp: undefined };
     });
     const { report } = summariseSweep(whole, runs);
     expect(report?.law.exponents[0]).toBeCloseTo(-0.2, 6);
@@ -135,10 +119,10 @@ describe('a summary', () => {
   });
 
   it('is the optima alone where there are too few scales for a law', async () => {
-    const two = await plan(TEXT.replace(`${scale('large', 64)}\n`, ''));
+    const two = await plan(exampleSweep.replace(`${exampleSweepScale('large', 64)}\n`, ''));
     const summary = summariseSweep(
       two,
-      two.runs.map((run) => ended(run, bowl(run))),
+      two.runs.map((run) => endedSweepRun(run, exampleSweepLoss(run))),
     );
     expect(summary).toMatchObject({ report: null, refusal: undefined });
     expect(summary.optima).toHaveLength(2);
@@ -146,7 +130,9 @@ describe('a summary', () => {
 
   it('waits for runs that failed', async () => {
     const { runs } = await plan();
-    const broken = runs.map((run, i) => ended(run, 2, i === 3 ? { status: 'failed', reason: 'the disk is full' } : {}));
+    const broken = runs.map((run, i) =>
+      endedSweepRun(run, 2, i === 3 ? { status: 'failed', reason: 'the disk is full' } : {}),
+    );
     expect(() => refuseFailures(broken)).toThrow('1 of 15 runs failed');
   });
 });
@@ -178,10 +164,13 @@ describe('a run of a sweep', () => {
   it('has a score once it has finished and all its rows are written', async () => {
     const [planned] = (await plan()).runs;
     if (planned === undefined) return expect.fail('there is no run');
-    expect(ended(planned, 2.5)).toMatchObject({ score: 2.5, givenUp: undefined });
-    expect(ended(planned, null).score).toBeNull();
-    const stopped = ended(planned, 2.5, { status: 'stopped', step: 12, reason: 'stopped as asked' });
+    expect(endedSweepRun(planned, 2.5)).toMatchObject({ score: 2.5, givenUp: undefined });
+    expect(endedSweepRun(planned, null).score).toBeNull();
+    const stopped = endedSweepRun(planned, 2.5, { status: 'stopped', step: 12, reason: 'stopped as asked' });
     expect(stopped).toMatchObject({ score: null, givenUp: 'stopped as asked' });
-    expect([isSettled(stopped), isSettled(ended(planned, 2, { status: 'running', step: 3 }))]).toEqual([true, false]);
+    expect([isSettled(stopped), isSettled(endedSweepRun(planned, 2, { status: 'running', step: 3 }))]).toEqual([
+      true,
+      false,
+    ]);
   });
 });

@@ -8,7 +8,7 @@ import type { ForwardPass, RemoteExpertLayers } from './train-task.js';
 export function exchangeNames(layer: number) {
   return {
     /** Out: int32 [E, G], how many rows of every expert and group are tokens. */
-    filled: `moe/${layer}/filled`,
+    tokensPerExpert: `moe/${layer}/tokensPerExpert`,
     /** Out: [E, C, D], the tokens for the experts. */
     rows: `moe/${layer}/rows`,
     /** In: [E, C, D], the outputs of the experts. */
@@ -32,9 +32,9 @@ export function remoteExpertLayers({ model, microbatchSize }: RunConfig): Remote
 
 /** Stands for the experts of a layer in the forward pass: their rows leave the phase, their outputs come in later. */
 export function remoteExperts({ capture, pendingInput }: ForwardPass): ExpertFn {
-  return (layer, rows_ECD, filled_EG) => {
+  return (layer, rows_ECD, tokensPerExpert_EG) => {
     const names = exchangeNames(layer);
-    capture(names.filled, filled_EG);
+    capture(names.tokensPerExpert, tokensPerExpert_EG);
     capture(names.rows, rows_ECD);
     const experts = tf.customGrad(() => ({
       value: tf.clone(pendingInput(names.outputs)),

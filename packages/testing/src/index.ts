@@ -1,17 +1,18 @@
 export { type CuttingProxy, cuttingProxy } from './cutting-proxy.js';
 export { FakeClock } from './fake-clock.js';
 export { freePort } from './free-port.js';
+export { isServing } from './is-serving.js';
 export { type RedisServer, type RedisServerOptions, redisServer } from './redis-server.js';
 export { exampleRun, exampleStep, timeMsOfStep } from './run-fixtures.js';
 export { RunLog, timeAt } from './run-log.js';
 export {
   metricsUpdate,
   type Script,
-  type ScriptedCoordinator,
   scriptedCoordinator,
   summaryAt,
   summaryUpdate,
 } from './scripted-coordinator.js';
+export { endedSweepRun, exampleSweep, exampleSweepLoss, exampleSweepScale } from './sweep-fixtures.js';
 export { type TemporaryDirectory, temporaryDirectory } from './temporary-directory.js';
 export { tinyRun } from './tiny-run.js';
-export { type WaitOptions, waitFor } from './wait-for.js';
+export { waitFor } from './wait-for.js';

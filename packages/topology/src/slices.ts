@@ -1,5 +1,4 @@
 import { WeftError } from '@weft/common';
-import { checkRank, partOf, type Range } from './range.js';
 
 /**
  * The global sequences that step `step` consumes: [(step − 1)·G, step·G), whatever the number of workers.
@@ -26,4 +25,63 @@ export function stepSequences(step: number, globalBatchSize: number): Range {
 export function rankSlice(first: number, end: number, rank: number, worldSize: number): Range {
   checkRank(rank, worldSize);
   return partOf(first, end, rank, worldSize);
+}
+
+/** The whole numbers `first`, `first + 1`, …, `end - 1`; empty when `first === end`. */
+export interface Range {
+  readonly first: number;
+  readonly end: number;
+}
+
+/**
+ * Cuts [first, end) into `parts` neighbouring ranges whose lengths differ by at most one, the longer ones first,
+ * and returns the one with the given number.
+ */
+export function partOf(first: number, end: number, part: number, parts: number): Range {
+  const length = end - first;
+  if (!(length >= 0)) throw new WeftError('invalid_argument', `a range cannot start at ${first} and end at ${end}`);
+  const shorter = Math.floor(length / parts);
+  const longerParts = length - shorter * parts;
+  const start = first + part * shorter + Math.min(part, longerParts);
+  return { first: start, end: start + shorter + (part < longerParts ? 1 : 0) };
+}
+
+/** Throws `invalid_argument` unless `worldSize` is a positive integer and `rank` one of its ranks. */
+function checkRank(rank: number, worldSize: number): void {
+  checkWorldSize(worldSize);
+  if (!Number.isSafeInteger(rank) || rank < 0 || rank >= worldSize)
+    throw new WeftError('invalid_argument', `rank ${rank} is not one of the ranks 0 to ${worldSize - 1}`);
+}
+
+/** Throws `invalid_argument` unless `worldSize` is a positive integer. */
+export function checkWorldSize(worldSize: number): void {
+  if (!Number.isSafeInteger(worldSize) || worldSize < 1)
+    throw new WeftError('invalid_argument', `worldSize must be a positive integer, not ${worldSize}`);
+}
+
+/** Who a rank listens to and who it sends to. In a ring of one, both are the rank itself. */
+export interface RingNeighbours {
+  readonly previous: number;
+  readonly next: number;
+}
+
+/**
+ * The neighbours of `rank` in the ring 0 → 1 → … → worldSize − 1 → 0.
+ *
+ * @throws `invalid_argument` when `rank` is not a rank of `worldSize`.
+ */
+export function ringNeighbours(rank: number, worldSize: number): RingNeighbours {
+  checkRank(rank, worldSize);
+  return { previous: (rank + worldSize - 1) % worldSize, next: (rank + 1) % worldSize };
+}
+
+/**
+ * Cuts a vector of `length` elements into `worldSize` neighbouring chunks, one per rank, whose lengths differ by at
+ * most one. Chunks are empty where there are more ranks than elements.
+ *
+ * @throws `invalid_argument` when `worldSize` is not a positive integer.
+ */
+export function ringChunks(length: number, worldSize: number): readonly Range[] {
+  checkWorldSize(worldSize);
+  return Array.from({ length: worldSize }, (_, rank) => partOf(0, length, rank, worldSize));
 }

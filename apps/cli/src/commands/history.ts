@@ -72,7 +72,7 @@ export interface TimelineEntry {
 
 type Committed = Extract<RunRecord, { kind: 'committed' }>;
 
-/** What a log tells, in the words of people; steps committed in a row are one chapter. */
+/** The timeline of a run from its log; steps committed in a row are one entry. */
 export function buildTimeline(records: readonly RunRecord[]): TimelineEntry[] {
   const chapters: TimelineEntry[] = [];
   let steps: Committed[] = [];

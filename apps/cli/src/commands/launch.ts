@@ -61,7 +61,7 @@ export async function launch(context: CommandContext, recipe: string, options: L
   });
 }
 
-/** `--local N` also sets the number of workers the run asks for, unless the person chose that. */
+/** `--local N` also sets the number of workers that the run asks for, unless `--workers` or `--set` does. */
 async function resolveConfig(recipe: string, given: LaunchOptions): Promise<RunConfig> {
   const options = { ...given, set: [...(given.set ?? []), ...queueSettings(given)] };
   const isChosen = options.workers !== undefined || options.set?.some((setting) => /^\s*workers\s*=/.test(setting));

@@ -37,7 +37,7 @@ export interface LrFitOptions {
   readonly plot?: string;
 }
 
-/** `weft lr fit`: a law through points, or through the optima of a grid, and what it is worth. */
+/** `weft lr fit`: fits a law to points, or to the optima of a grid, and tests it. */
 export async function lrFit({ terminal, json }: CommandContext, file: string, options: LrFitOptions): Promise<number> {
   const name = options.name ?? basename(file).replace(/\.\w+$/, '');
   const report = fitText(await readText(file, 'points file'), file, name, options);

@@ -28,7 +28,7 @@ export interface LrPredictOptions {
   readonly plot?: string;
 }
 
-/** `weft lr predict`: η, λ and their interval for a model, and how far the law is stretched. */
+/** `weft lr predict`: η, λ and their interval for a model, and how far it lies outside the law's data. */
 export async function lrPredict(
   context: CommandContext,
   recipe: string | undefined,

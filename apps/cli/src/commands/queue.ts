@@ -104,7 +104,7 @@ export async function moveInQueue(context: CommandContext, text: string, options
   });
 }
 
-/** `weft queue pause`: holds one run back, or starts nothing more. */
+/** `weft queue pause`: keeps one run from starting, or all. */
 export async function pauseQueue(context: CommandContext, text: string | undefined): Promise<number> {
   return changeQueue(context, text, async (client, id) => {
     await client.pause(id);

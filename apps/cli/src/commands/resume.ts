@@ -23,8 +23,8 @@ export interface ResumeOptions {
 }
 
 /**
- * `weft resume`: goes on from the newest checkpoint, on the coordinator's cluster when there is one, otherwise on this
- * machine when the run trained here before or `--local` asks for it.
+ * `weft resume`: continues a run from its newest checkpoint: on the coordinator's cluster when there is one, otherwise on
+ * this machine if the run trained here before or `--local` asks for it.
  */
 export async function resume(context: CommandContext, text: string, options: ResumeOptions): Promise<number> {
   rejectConflicting(options);
@@ -94,7 +94,7 @@ async function chooseRunAndWorkers(
   return { run, localWorkers, localExpertWorkers: resumedConfig(records, options).expertWorkers ?? 0 };
 }
 
-/** @throws `invalid_argument` for what the coordinator would refuse, before processes are started for it. */
+/** @throws WeftError `invalid_argument` for what the coordinator would refuse, before any process is started. */
 function resumedConfig(records: readonly RunRecord[], { workers, steps, expertWorkers }: ResumeOptions): RunConfig {
   const { config } = replay(records);
   const changes = Object.entries({ workers, steps, expertWorkers }).filter(([, value]) => value !== undefined);

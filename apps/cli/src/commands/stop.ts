@@ -5,7 +5,7 @@ import type { CommandContext } from '../context.js';
 import { EXIT } from '../report-error.js';
 import { print, printJson } from '../terminal.js';
 
-/** `weft stop`: asks for the end of a run and waits until it has come. */
+/** `weft stop`: asks the coordinator to end a run, and waits until it has ended. */
 export async function stop(context: CommandContext, text: string, options: { checkpoint: boolean }): Promise<number> {
   return withRun(context, text, async ({ run, client }) => {
     if (client === undefined || hasEnded(run)) throw notRunningError(run);

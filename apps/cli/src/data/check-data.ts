@@ -13,7 +13,7 @@ export interface RunData {
   readonly home: string;
 }
 
-/** Opens the data of a run before anything is started, so that missing data is reported at once. */
+/** Opens the data of a run before anything is started, to report missing data at once. */
 export async function checkData(run: RunData): Promise<void> {
   await withDataHints(run, async () => {
     const { data, model } = run.config;
@@ -22,7 +22,7 @@ export async function checkData(run: RunData): Promise<void> {
   });
 }
 
-/** Completes the errors of `@weft/data`: names the recipe in them, and says when only the demo data is missing. */
+/** Adds the recipe to errors of `@weft/data`, and the cure when the demo data is missing. */
 export async function withDataHints<T>({ config, recipe, settings, home }: RunData, use: () => Promise<T>): Promise<T> {
   const { directory } = config.data;
   const dataSettings = settings.filter((setting) => /^\s*(data|model)\./.test(setting));

@@ -6,7 +6,7 @@ import { print } from '../terminal.js';
 
 const REDRAW_MS = 100;
 const LOG_LINE_MS = 5000;
-/** A log gets no line of a shorter task; only a download is reported at once, because it may hang. */
+/** In a log, shorter tasks are not reported; only a download is reported at once, because it may hang. */
 const SHORT_TASK_MS = 2000;
 
 /** Shows the progress of a long data task: one line redrawn in a terminal, now and then a line in a log, nothing with `--json`. */

@@ -1,8 +1,7 @@
 import { type Line, type Style, span } from '../styled-lines.js';
 
 /**
- * One thing looked at. `missing` hurts something a person may want; `fatal` makes training impossible;
- * `note` is optional, or only a fact.
+ * One finding. `fatal` makes training impossible, `missing` makes something else impossible, `note` is optional or a fact.
  */
 export interface Check {
   readonly name: string;

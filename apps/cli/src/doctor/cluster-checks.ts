@@ -32,8 +32,8 @@ export async function clusterChecks(context: CommandContext): Promise<Check[]> {
 }
 
 /**
- * The Redis that logs and queue would be kept in: whether it answers and is fit for runs, judged as a coordinator judges
- * it, but without trying again. Only when it is wanted: the quickstart needs none.
+ * Whether the Redis for logs and queue answers and is fit, with the checks of the coordinator but one attempt. Skipped when
+ * no Redis is named.
  */
 export async function redisCheck({
   home,

@@ -14,7 +14,7 @@ export async function loadLaw(nameOrFile: string, home: string): Promise<PowerLa
   return readFitFile(await readText(new Home(home).resolvePath(nameOrFile), 'fit file'), nameOrFile);
 }
 
-/** The fit of the largest sweep takes a few megabytes. */
+/** Far more than the fit of the largest sweep. */
 const MAX_BYTES = 64 * 2 ** 20;
 
 /** Reads a text file that a person named. @throws WeftError `not_found`, or `invalid_argument` for what cannot be read. */

@@ -51,7 +51,7 @@ export function renderOptima(optima: readonly Optimum[], { name }: Metric): Line
 
 const number = (title: string): Column => ({ title, align: 'right' });
 
-/** One row for each scale: what was best, how sure, and what the others would have said. */
+/** One row per scale: its best rate, the interval, and what the other scales predict for it. */
 function scaleTable({ law, points, optima, metric, leaveOneOut, leaveLargestOut, level }: FitReport): Line[] {
   const isGrid = optima !== null;
   const rows = points.map((point, i): (string | Span)[] => {

@@ -24,7 +24,8 @@ export interface WithClusterOptions {
 }
 
 /**
- * Begins a run on a cluster that exists, or on one of its own that lives as long as the run, and drives it to its end.
+ * Launches or resumes a run on an existing cluster, or on a local one that lives as long as the run, and follows it to its
+ * end.
  *
  * @returns the exit code
  */
@@ -64,7 +65,7 @@ interface DriveRunOptions {
   readonly display: Display;
   readonly interrupts: Interrupts;
   readonly run: RunView;
-  /** Set when the processes of the run are our children: their end is the end of the run. */
+  /** Set when this command started the processes: when they end, the run ends. */
   readonly local: Cluster | undefined;
 }
 
@@ -122,7 +123,7 @@ function printSummary({ terminal, json }: CommandContext, outcome: Outcome): voi
   else printLines(terminal, renderSummary(outcome, terminal.commandName));
 }
 
-/** The error of a run that failed is the error of the command that drove it. */
+/** The failure of a run becomes the error of the command that followed it. */
 function runFailure({ reason, failure }: RunView): WeftError {
   const cure = failure?.cure ? { cure: failure.cure } : {};
   return new WeftError(errorCode(failure?.code ?? 'internal'), `the run failed: ${reason}`, cure);

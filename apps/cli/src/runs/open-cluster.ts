@@ -5,7 +5,7 @@ import type { Interrupts } from '../interrupts.js';
 import { localLauncher } from '../local-processes.js';
 
 export interface OpenCluster extends FoundCoordinator {
-  /** The processes, where they are ours. */
+  /** Set when this command started the processes. */
   readonly local: Cluster | undefined;
   close(): Promise<void>;
 }
@@ -18,10 +18,10 @@ export interface OpenClusterOptions extends Pick<ClusterRequest, 'expertWorkers'
 }
 
 /**
- * Connects to the coordinator that was named or that serves the home; or starts one with its workers on this machine,
- * which ends with `close`.
+ * Connects to the coordinator that was named or that of the home; or starts one with its workers on this machine, which end
+ * with `close`.
  *
- * @throws `unavailable` when there is no coordinator; errors as `Launcher.start`.
+ * @throws WeftError `unavailable` when there is no coordinator; errors as `Launcher.start`.
  */
 export async function openCluster(options: OpenClusterOptions): Promise<OpenCluster> {
   const { context, localWorkers, interrupts, ...request } = options;

@@ -1,18 +1,18 @@
-import { firstAndLastLoss, median, type ProgressView } from '@weft/client';
-import { count, decimal, duration, plural, sourceCounts } from '@weft/common';
+import { firstAndLastLoss, type ProgressView } from '@weft/client';
+import { count, decimal, duration, median, plural, sourceCounts } from '@weft/common';
 import type { MetricsRow, RunView } from '@weft/contracts';
 import { shortPath } from '@weft/files';
 import { EXIT } from '../report-error.js';
 import { type Line, type Span, span, summaryRows } from '../styled-lines.js';
 import { checkpointPath, nextSteps, statusStyle } from './describe-run.js';
 
-/** What is known when a command has followed a run to its end. */
+/** The outcome of a run that a command has followed to its end. */
 export interface Outcome {
   readonly view: ProgressView;
   readonly metrics: readonly MetricsRow[];
   /** Seconds since the command began to follow it. */
   readonly elapsedSeconds: number;
-  /** Where the logs of local processes lie. */
+  /** The directory with the logs of local processes. */
   readonly logDirectory?: string;
 }
 
@@ -71,7 +71,8 @@ function meanLosses({ first, last }: { first?: number; last?: number }, steps: n
   return ` (mean of the last 5 steps ${decimal(last)}, of the first 5 ${decimal(first)})`;
 }
 
-/** The median: the first steps compile the graph, and a pause is not a speed. */
+/** The median, because the first steps compile the graph and some steps have a pause before them. */
 function typicalSpeed(metrics: readonly MetricsRow[]): number {
-  return median(metrics.flatMap(({ tokensPerSecond }) => tokensPerSecond ?? [])) ?? 0;
+  const speeds = metrics.flatMap(({ tokensPerSecond }) => tokensPerSecond ?? []);
+  return speeds.length === 0 ? 0 : median(speeds);
 }

@@ -24,23 +24,23 @@ export interface LaunchSweepOptions {
 
 /** A sweep that the coordinator drives, and its runs. */
 export interface LaunchedSweep {
-  /** How many runs are those of earlier sweeps. */
+  /** How many runs are used from earlier sweeps. */
   readonly reused: number;
   readonly isReused: (runId: string) => boolean;
   /** The current runs, in the order of the plan. */
   readonly view: () => Promise<RunView[]>;
   /**
-   * The result with which the coordinator closed the sweep: undefined before that, empty when all runs are reused and
-   * there was nothing to launch.
+   * The result with which the coordinator closed the sweep: undefined before that, and empty when all runs are reused, so
+   * nothing was launched.
    *
-   * @throws `failed_precondition` when the sweep was cancelled.
+   * @throws WeftError `failed_precondition` when the sweep was cancelled.
    */
   readonly result: () => Promise<string | undefined>;
 }
 
 /**
- * Launches the runs of a plan, except those that an earlier sweep of this name has trained. A plan that is launched
- * already is found again with all its runs.
+ * Launches the runs of a plan, except those that an earlier sweep of this name has trained. A plan that was launched before
+ * is found again with all its runs.
  */
 export async function launchSweep({ plan, sweeps, runs, prepare }: LaunchSweepOptions): Promise<LaunchedSweep> {
   const record = await findOrLaunch(plan, sweeps, prepare);
@@ -99,7 +99,7 @@ async function findEarlierRuns({ sweep }: SweepPlan, sweeps: SweepsClient): Prom
 }
 
 const POLL_MS = 500;
-/** A coordinator that restarts has replayed its logs long before. */
+/** Far longer than a coordinator needs to restart and to replay its logs. */
 const RECONNECT_TIMEOUT_MS = 60_000;
 
 export interface FollowSweepOptions {

@@ -5,7 +5,7 @@ import { LiveRegion } from '../progress/live-region.js';
 import { clip, type Line, type Span, span, table } from '../styled-lines.js';
 import { print, printJson, type Terminal } from '../terminal.js';
 
-/** Shows a sweep while it goes. */
+/** Shows the progress of a sweep. */
 export interface SweepDisplay {
   /** A sentence worth a line of its own. */
   event(text: string): void;

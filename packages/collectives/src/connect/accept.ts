@@ -170,7 +170,7 @@ export class Acceptor {
     this.#complete(admitted);
   }
 
-  /** Admits nobody any more. Closes the admitted connections if some are still missing. */
+  /** Admits no more callers. Closes the admitted connections if some are still missing. */
   close(): void {
     if (!this.#isDone) for (const connection of this.#admitted) connection?.sender.destroy();
     this.#isDone = true;

@@ -44,6 +44,8 @@ export class ExpertClients implements ExpertExchange {
     signal?.addEventListener('abort', abort, { once: true });
     this.#stopListening = () => signal?.removeEventListener('abort', abort);
     if (signal?.aborted) abort();
+    // Bytes that were read with the handshake arrive now, and a failure among them reaches all clients.
+    for (const client of this.#clients) client.start();
   }
 
   get stats(): ExchangeStats {
@@ -52,18 +54,18 @@ export class ExpertClients implements ExpertExchange {
     return { bytesSent: total('bytesSent'), bytesReceived: total('bytesReceived') };
   }
 
-  async exchange(subject: ExchangeSubject, { filled_EG, rows_ECD, answer_ECD }: ExpertRows): Promise<void> {
+  async exchange(subject: ExchangeSubject, { tokensPerExpert_EG, rows_ECD, answer_ECD }: ExpertRows): Promise<void> {
     const { placement, groups, capacity, width } = this.#shape;
-    const slots = (placement.at(-1)?.end ?? 0) * groups;
-    const slotValues = capacity * width;
-    checkLength('counts', filled_EG, slots);
-    for (const rows of [rows_ECD, answer_ECD]) checkLength('rows', rows, slots * slotValues);
+    const lists = (placement.at(-1)?.end ?? 0) * groups;
+    const listValues = capacity * width;
+    checkLength('counts', tokensPerExpert_EG, lists);
+    for (const rows of [rows_ECD, answer_ECD]) checkLength('rows', rows, lists * listValues);
     await allSettled(
       this.#clients.map((client, index) => {
         const { first, end } = placement[index]!;
-        const part = (values: Float32Array) => values.subarray(first * groups * slotValues, end * groups * slotValues);
+        const part = (values: Float32Array) => values.subarray(first * groups * listValues, end * groups * listValues);
         return client.exchange(subject, {
-          filled_EG: filled_EG.subarray(first * groups, end * groups),
+          tokensPerExpert_EG: tokensPerExpert_EG.subarray(first * groups, end * groups),
           rows_ECD: part(rows_ECD),
           answer_ECD: part(answer_ECD),
         });
@@ -145,7 +147,11 @@ export class ExpertClient {
       const how = cause === undefined ? 'its connection closed' : `its connection closed (${cause.message})`;
       this.fail(expertWorkerGone(rankId, expertWorker, how));
     });
-    duplex.receive(this.#reader);
+  }
+
+  /** Receives from now on; an invalid message among bytes already read fails the client at once. */
+  start(): void {
+    this.#options.duplex.receive(this.#reader);
   }
 
   get stats(): ExchangeStats {
@@ -153,10 +159,11 @@ export class ExpertClient {
   }
 
   /** @param call the part of this worker's experts */
-  async exchange(subject: ExchangeSubject, { filled_EG, rows_ECD, answer_ECD }: ExpertRows): Promise<void> {
+  async exchange(subject: ExchangeSubject, { tokensPerExpert_EG, rows_ECD, answer_ECD }: ExpertRows): Promise<void> {
     const key = { content: 'rows', ...subject } as const;
     const answered = this.#expectAnswer(key, answer_ECD);
-    if (this.#failure === undefined) void this.#writer.rows(this.#header(key), rows_ECD, filled_EG, this.#shard);
+    if (this.#failure === undefined)
+      void this.#writer.rows(this.#header(key), rows_ECD, tokensPerExpert_EG, this.#shard);
     await answered;
   }
 

@@ -4,7 +4,7 @@ import { parseJson } from '../transport/frame.js';
 import { DIRECTIONS, type Direction, EXCHANGE_PRECISIONS, type ExchangePrecision } from './exchange.js';
 import { type ExpertShard, packedRows } from './expert-shard.js';
 
-/** `rows` and `squaredNorm` are requested and answered; a `fault` says why its sender gives up. */
+/** `rows` and `squaredNorm` are requests and answers; a `fault` carries the reason why its sender gives up. */
 const CONTENTS = ['rows', 'squaredNorm', 'fault'] as const;
 
 /** Precedes every message of the exchange. Fields that do not apply are 0, `forward` and `fp32`. */
@@ -109,13 +109,18 @@ export class MessageWriter {
   }
 
   /** Resolves when the block's memory may be reused; fp32 rows are sent from it without a copy. */
-  rows(context: MessageContext, block_ECD: Float32Array, filled_EG: Int32Array, shard: ExpertShard): Promise<void> {
-    const parts = packedRows(block_ECD, filled_EG, shard);
+  rows(
+    context: MessageContext,
+    block_ECD: Float32Array,
+    tokensPerExpert_EG: Int32Array,
+    shard: ExpertShard,
+  ): Promise<void> {
+    const parts = packedRows(block_ECD, tokensPerExpert_EG, shard);
     const bodies = context.precision === 'fp32' ? parts.map(asBytes) : parts.map(toBf16);
-    const payloadBytes = filled_EG.byteLength + bodies.reduce((sum, { length }) => sum + length, 0);
+    const payloadBytes = tokensPerExpert_EG.byteLength + bodies.reduce((sum, { length }) => sum + length, 0);
     const header = encodeMessageHeader({ ...context, content: 'rows', payloadBytes });
     this.#pendingRows++;
-    return this.#write([Buffer.concat([header, asBytes(filled_EG)]), ...bodies]).then(() => {
+    return this.#write([Buffer.concat([header, asBytes(tokensPerExpert_EG)]), ...bodies]).then(() => {
       this.#pendingRows--;
     });
   }

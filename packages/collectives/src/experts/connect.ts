@@ -9,7 +9,7 @@ import { expertWorkerName } from './expert-shard.js';
 /** What both ends of an exchange are given. */
 interface ExchangeOptions extends GenerationId {
   readonly worldSize: number;
-  /** Shared by the members of this generation and nobody else. */
+  /** Shared by the members of this generation only. */
   readonly token: string;
   readonly shape: ExchangeShape;
   /** How long to wait until all members are connected. */

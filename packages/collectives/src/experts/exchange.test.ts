@@ -1,9 +1,9 @@
 import { Random, sleep, WeftError } from '@weft/common';
 import { afterEach, describe, expect, it } from 'vitest';
 import { DataPlane } from '../data-plane.js';
-import type { Duplex } from '../transport/duplex.js';
+import { copyInto, type Duplex } from '../transport/duplex.js';
 import { memoryDuplexPair } from '../transport/memory-duplex.js';
-import { ExpertClient } from './client.js';
+import { ExpertClient, ExpertClients } from './client.js';
 import { encodeMessageHeader, type MessageHeader } from './codec.js';
 import type {
   ExchangeShape,
@@ -91,14 +91,14 @@ function serveQuietly(host: ExpertHost): void {
 /** A call with `counts[e]` rows for each expert, half of them (rounded up) in the first group; garbage in the rest. */
 function rows(counts: readonly number[], seed = 0): ExpertRows {
   const random = Random.of('rows', seed);
-  const filled_EG = Int32Array.from(counts.flatMap((count) => [Math.ceil(count / 2), Math.floor(count / 2)]));
+  const tokensPerExpert_EG = Int32Array.from(counts.flatMap((count) => [Math.ceil(count / 2), Math.floor(count / 2)]));
   const rows_ECD = Float32Array.from({ length: LENGTH }, () => random.uniform() + 0.25);
-  return { filled_EG, rows_ECD, answer_ECD: new Float32Array(LENGTH).fill(7) };
+  return { tokensPerExpert_EG, rows_ECD, answer_ECD: new Float32Array(LENGTH).fill(7) };
 }
 
 /** What comes back from `serve`: the double of every row that travels. */
-function doubled({ filled_EG, rows_ECD }: ExpertRows): Float32Array {
-  return rows_ECD.map((value, i) => (Math.floor(i / 3) % 2 < filled_EG[Math.floor(i / 6)]! ? 2 * value : 0));
+function doubled({ tokensPerExpert_EG, rows_ECD }: ExpertRows): Float32Array {
+  return rows_ECD.map((value, i) => (Math.floor(i / 3) % 2 < tokensPerExpert_EG[Math.floor(i / 6)]! ? 2 * value : 0));
 }
 
 const failureOf = (call: Promise<unknown>): Promise<WeftError> =>
@@ -330,13 +330,65 @@ it('a rank that receives an answer it did not request gives up', async () => {
   const failed = new Promise<WeftError>((onFailure) => {
     const rankId = { runId: 'r', generation: 1, rank: 0, worldSize: 1 };
     const shape = { ...twoWorkers, placement: [{ first: 0, end: 5 }] };
-    new ExpertClient({ rankId, expertWorker: 0, shape, duplex: near, answerTimeoutMs: 1000, onFailure });
+    new ExpertClient({ rankId, expertWorker: 0, shape, duplex: near, answerTimeoutMs: 1000, onFailure }).start();
   });
   const empty = { direction: 'forward', precision: 'fp32', generation: 1, microbatch: 0, layer: 0 } as const;
   const context = { step: 3, firstExpert: 0, experts: 5, groups: 2, width: 3, payloadBytes: 8 };
   far.write(encodeMessageHeader({ content: 'squaredNorm', isAnswer: true, ...empty, ...context }), () => {});
   far.write(new Uint8Array(8), () => {});
   expect((await failed).message).toContain('an answer to the gradient norm of step 3 that was not requested');
+});
+
+describe('an invalid message among bytes read before the exchange begins', () => {
+  /** Both ends of a connection whose second end has read 48 bytes that begin no message. */
+  function pairWithEarlyBytes(): readonly [Duplex, Duplex] {
+    const [near, far] = memoryDuplexPair();
+    const receive: Duplex['receive'] = (sink) => {
+      copyInto(new Uint8Array(48), sink);
+      far.receive(sink);
+    };
+    return [near, { ...far, receive }];
+  }
+
+  it('fails an expert worker, which closes that connection and gives the other rank the reason', async () => {
+    const [near, far] = pairWithEarlyBytes();
+    const [other, otherFar] = memoryDuplexPair();
+    const rankId = { runId: 'r', generation: 1, rank: 1, worldSize: 2 };
+    const shape = { ...twoWorkers, placement: [{ first: 0, end: 5 }] };
+    const rank = new ExpertClients({ rankId, shape, duplexes: [other], answerTimeoutMs: 1000 });
+    const duplexes = [far, otherFar];
+    const host = new ExpertServer({ runId: 'r', generation: 1, expertWorker: 0, shape, duplexes });
+    cleanups.push(
+      () => host.close(),
+      () => rank.close(),
+    );
+    const failure = await failureOf(serve(host));
+    expect(failure.code).toBe('corrupt_data');
+    expect(failure.message).toContain('rank 0: ');
+    expect(await near.closed).toBeUndefined();
+    expect((await failureOf(rank.squaredNorms(1))).message).toContain('bytes that begin no message');
+  });
+
+  it('fails a rank, which closes that connection and gives the other expert worker the reason', async () => {
+    const [near, far] = pairWithEarlyBytes();
+    const [other, otherFar] = memoryDuplexPair();
+    const host = new ExpertServer({
+      ...{ runId: 'r', generation: 1, expertWorker: 1, shape: twoWorkers },
+      duplexes: [otherFar],
+    });
+    const rankId = { runId: 'r', generation: 1, rank: 0, worldSize: 1 };
+    const rank = new ExpertClients({ rankId, shape: twoWorkers, duplexes: [far, other], answerTimeoutMs: 1000 });
+    cleanups.push(
+      () => host.close(),
+      () => rank.close(),
+    );
+    const failure = await failureOf(rank.squaredNorms(1));
+    expect(failure.code).toBe('corrupt_data');
+    expect(failure.message).toContain('expert worker 0 of');
+    expect((await failureOf(serve(host))).message).toContain('bytes that begin no message');
+    near.receive({ target: () => new Uint8Array(1000), onBytes: () => {} });
+    expect(await near.closed).toBeUndefined();
+  });
 });
 
 describe('connecting an exchange', () => {

@@ -17,7 +17,7 @@ export type Direction = (typeof DIRECTIONS)[number];
 export const EXCHANGE_PRECISIONS = ['fp32', 'bf16'] as const;
 export type ExchangePrecision = (typeof EXCHANGE_PRECISIONS)[number];
 
-/** What all messages of a generation have in common; both ends derive it from the run's configuration. */
+/** The same for all messages of a generation; both ends derive it from the run's configuration. */
 export interface ExchangeShape {
   /** The experts of each expert worker, contiguous and in order. */
   readonly placement: readonly Range[];
@@ -31,7 +31,7 @@ export interface ExchangeShape {
   readonly precision: ExchangePrecision;
 }
 
-/** Which rows of which step a message belongs to. */
+/** The rows of a step that a message carries. */
 export interface ExchangeSubject {
   readonly direction: Direction;
   readonly step: number;
@@ -44,7 +44,7 @@ export interface ExchangeSubject {
 /** The rows of one call, for all experts. */
 export interface ExpertRows {
   /** int32: for each expert and group, how many of its first rows are sent; the others may hold anything. */
-  readonly filled_EG: Int32Array;
+  readonly tokensPerExpert_EG: Int32Array;
   readonly rows_ECD: Float32Array;
   /** Receives the answer; rows that were not sent become 0. */
   readonly answer_ECD: Float32Array;

@@ -4,7 +4,7 @@ import type { ExchangeShape } from './exchange.js';
 
 /**
  * The part of an exchange that concerns one expert worker. Its rows form a block [E, C, D]: for each of its experts and
- * groups a slot of `capacity` rows.
+ * groups a list of `capacity` rows, of which the first ones are sent.
  */
 export interface ExpertShard {
   readonly firstExpert: number;
@@ -21,37 +21,41 @@ export function expertShard({ placement, groups, capacity, width }: ExchangeShap
   return { firstExpert: first, experts: end - first, groups, capacity, width };
 }
 
-/** How many slots a block has: one for each expert and group. */
-export function slotCount({ experts, groups }: ExpertShard): number {
+/** How many lists of rows a block has: one for each expert and group. */
+export function listCount({ experts, groups }: ExpertShard): number {
   return experts * groups;
 }
 
 /** How many values a block has. */
 export function blockLength(shard: ExpertShard): number {
-  return slotCount(shard) * shard.capacity * shard.width;
+  return listCount(shard) * shard.capacity * shard.width;
 }
 
-/** The rows of a block that are sent, in order, as views. Full slots are joined with the next one. */
+/** The rows of a block that are sent, in order, as views. Full lists are joined with the next one. */
 export function packedRows(
   block_ECD: Float32Array,
-  filled_EG: Int32Array,
+  tokensPerExpert_EG: Int32Array,
   { capacity, width }: ExpertShard,
 ): readonly Float32Array[] {
   const parts: Float32Array[] = [];
   let first = 0;
-  for (const [slot, rows] of filled_EG.entries()) {
-    const end = (slot * capacity + rows) * width;
-    if (rows === capacity && slot < filled_EG.length - 1) continue;
+  for (const [list, rows] of tokensPerExpert_EG.entries()) {
+    const end = (list * capacity + rows) * width;
+    if (rows === capacity && list < tokensPerExpert_EG.length - 1) continue;
     if (end > first) parts.push(block_ECD.subarray(first, end));
-    first = (slot + 1) * capacity * width;
+    first = (list + 1) * capacity * width;
   }
   return parts;
 }
 
 /** Writes zeros to the rows of a block that are not sent. */
-export function zeroUnused(block_ECD: Float32Array, filled_EG: Int32Array, { capacity, width }: ExpertShard): void {
-  for (const [slot, rows] of filled_EG.entries())
-    block_ECD.fill(0, (slot * capacity + rows) * width, (slot + 1) * capacity * width);
+export function zeroUnused(
+  block_ECD: Float32Array,
+  tokensPerExpert_EG: Int32Array,
+  { capacity, width }: ExpertShard,
+): void {
+  for (const [list, rows] of tokensPerExpert_EG.entries())
+    block_ECD.fill(0, (list * capacity + rows) * width, (list + 1) * capacity * width);
 }
 
 /** "expert worker 1 of run r-1, generation 3", for messages. */

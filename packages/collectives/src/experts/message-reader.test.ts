@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { asBytes } from '../transport/duplex.js';
 import { encodeMessageHeader, MESSAGE_HEADER_BYTES } from './codec.js';
-import { blockLength, type ExpertShard, packedRows, slotCount } from './expert-shard.js';
+import { blockLength, type ExpertShard, listCount, packedRows } from './expert-shard.js';
 import { MessageReader } from './message-reader.js';
 
 const shard: ExpertShard = { firstExpert: 0, experts: 3, groups: 2, capacity: 2, width: 3 };
@@ -44,13 +44,13 @@ function read(bytes: Uint8Array, chunks: readonly number[]) {
 }
 
 const chunks = fc.array(fc.integer({ min: 1, max: 60 }), { minLength: 1, maxLength: 5 });
-const slots = slotCount(shard);
+const lists = listCount(shard);
 const rows = fc
-  .array(fc.integer({ min: 0, max: shard.capacity }), { minLength: slots, maxLength: slots })
+  .array(fc.integer({ min: 0, max: shard.capacity }), { minLength: lists, maxLength: lists })
   .map((counts) => {
-    const filled_EG = Int32Array.from(counts);
-    const parts = packedRows(new Float32Array(blockLength(shard)).fill(1), filled_EG, shard).map(asBytes);
-    const body = Buffer.concat([asBytes(filled_EG), ...parts]);
+    const tokensPerExpert_EG = Int32Array.from(counts);
+    const parts = packedRows(new Float32Array(blockLength(shard)).fill(1), tokensPerExpert_EG, shard).map(asBytes);
+    const body = Buffer.concat([asBytes(tokensPerExpert_EG), ...parts]);
     const { capacity: _, ...block } = shard;
     const context = {
       content: 'rows',
@@ -73,7 +73,7 @@ describe('bytes from a connection', () => {
   });
 
   it('that are no message are refused before memory is allocated', () => {
-    const damage = fc.tuple(fc.nat(MESSAGE_HEADER_BYTES + 4 * slots), fc.integer({ min: 0, max: 255 }));
+    const damage = fc.tuple(fc.nat(MESSAGE_HEADER_BYTES + 4 * lists), fc.integer({ min: 0, max: 255 }));
     const damaged = fc.tuple(rows, fc.array(damage, { minLength: 1, maxLength: 6 })).map(([bytes, changes]) => {
       for (const [at, value] of changes) bytes[at] = value;
       return bytes;

@@ -1,10 +1,10 @@
 import { refuse, WeftError } from '@weft/common';
 import { asBytes, type ByteSink } from '../transport/duplex.js';
 import { decodeFault, decodeMessageHeader, MESSAGE_HEADER_BYTES, type MessageHeader, widenBf16 } from './codec.js';
-import { type ExpertShard, packedRows, slotCount, zeroUnused } from './expert-shard.js';
+import { type ExpertShard, listCount, packedRows, zeroUnused } from './expert-shard.js';
 
 const MAX_FAULT_BYTES = 16_384;
-/** Receives bytes that nobody wants any more: a connection that is not read does not notice its end. */
+/** Receives bytes that are not needed any more: a connection that is not read does not notice its end. */
 const DRAIN = new Uint8Array(65_536);
 
 /** Handles the messages of one reader. Errors that its methods throw reach `onFailure`. */
@@ -12,7 +12,7 @@ export interface MessageHandler {
   /** The block that receives the rows of this message; called once the header was found to fit the shard. */
   blockFor(header: MessageHeader): Float32Array;
   /** All rows of a message are in place, with zeros in the rest of the block. */
-  onRows(header: MessageHeader, block_ECD: Float32Array, filled_EG: Int32Array): void;
+  onRows(header: MessageHeader, block_ECD: Float32Array, tokensPerExpert_EG: Int32Array): void;
   /** @param value `undefined` in a request */
   onSquaredNorm(header: MessageHeader, value: number | undefined): void;
   /** The peer gave up, or sent an invalid message. Nothing more is read. */
@@ -102,7 +102,7 @@ export class MessageReader implements ByteSink {
     }
     this.#check(header);
     if (content === 'squaredNorm') this.#state = { name: 'norm', bytes: Buffer.alloc(payloadBytes) };
-    else this.#state = { name: 'counts', bytes: Buffer.alloc(slotCount(this.#expected.shard) * 4) };
+    else this.#state = { name: 'counts', bytes: Buffer.alloc(listCount(this.#expected.shard) * 4) };
   }
 
   #check(header: MessageHeader): void {
@@ -132,21 +132,21 @@ export class MessageReader implements ByteSink {
 
   #beginRows(header: MessageHeader, bytes: Buffer): void {
     const { shard, precision } = this.#expected;
-    const filled_EG = Int32Array.from({ length: slotCount(shard) }, (_, slot) => bytes.readInt32LE(slot * 4));
-    const wrong = filled_EG.find((rows) => rows < 0 || rows > shard.capacity);
+    const tokensPerExpert_EG = Int32Array.from({ length: listCount(shard) }, (_, list) => bytes.readInt32LE(list * 4));
+    const wrong = tokensPerExpert_EG.find((rows) => rows < 0 || rows > shard.capacity);
     if (wrong !== undefined) corrupt(`${wrong} rows for an expert with capacity ${shard.capacity}`);
-    const values = filled_EG.reduce((sum, rows) => sum + rows, 0) * shard.width;
+    const values = tokensPerExpert_EG.reduce((sum, rows) => sum + rows, 0) * shard.width;
     const valueBytes = values * (precision === 'fp32' ? 4 : 2);
     if (header.payloadBytes !== bytes.length + valueBytes)
       corrupt(`rows of ${header.payloadBytes - bytes.length} bytes where their counts say ${valueBytes}`);
     const block = this.#handler.blockFor(header);
-    zeroUnused(block, filled_EG, shard);
-    const parts = packedRows(block, filled_EG, shard);
+    zeroUnused(block, tokensPerExpert_EG, shard);
+    const parts = packedRows(block, tokensPerExpert_EG, shard);
     const rounded = precision === 'fp32' ? undefined : parts.map((part) => new Uint16Array(part.length));
     const finish = () => {
       if (rounded !== undefined) for (const [index, part] of parts.entries()) widenBf16(rounded[index]!, part);
       this.#awaitHeader();
-      this.#handler.onRows(header, block, filled_EG);
+      this.#handler.onRows(header, block, tokensPerExpert_EG);
     };
     this.#targetIndex = 0;
     if (parts.length > 0) this.#state = { name: 'rows', targets: (rounded ?? parts).map(asBytes), finish };

@@ -50,6 +50,8 @@ export class ExpertServer implements ExpertHost {
     signal?.addEventListener('abort', abort, { once: true });
     this.#stopListening = () => signal?.removeEventListener('abort', abort);
     if (signal?.aborted) abort();
+    // Bytes that were read with the handshake arrive now, and a failure among them reaches all connections.
+    for (const connection of this.#connections) connection.start();
   }
 
   get stats(): ExchangeStats {
@@ -157,7 +159,11 @@ class ExpertServerConnection {
       const why = cause === undefined ? '' : ` (${cause.message})`;
       this.#fail(rankGone(options, rank, `its connection to expert worker ${expertWorker} closed${why}`));
     });
-    duplex.receive(this.#reader);
+  }
+
+  /** Receives from now on; an invalid message among bytes already read fails the connection at once. */
+  start(): void {
+    this.#options.duplex.receive(this.#reader);
   }
 
   get bytesSent(): number {
@@ -183,7 +189,7 @@ class ExpertServerConnection {
     this.#options.duplex.destroy();
   }
 
-  #rowsRequest(header: MessageHeader, rows_ECD: Float32Array, filled_EG: Int32Array): ExpertRequest {
+  #rowsRequest(header: MessageHeader, rows_ECD: Float32Array, tokensPerExpert_EG: Int32Array): ExpertRequest {
     const { direction, step, microbatch, layer } = header;
     const { rank, pool, duplex } = this.#options;
     return {
@@ -198,7 +204,7 @@ class ExpertServerConnection {
         if (answer_ECD.length !== blockLength(this.#shard))
           throw new WeftError('internal', `an answer has ${answer_ECD.length} values`);
         if (this.#isOver) return;
-        const flushed = this.#writer.rows({ ...header, isAnswer: true }, answer_ECD, filled_EG, this.#shard);
+        const flushed = this.#writer.rows({ ...header, isAnswer: true }, answer_ECD, tokensPerExpert_EG, this.#shard);
         this.#answered();
         // A broken connection never flushes, but reads no memory either.
         await Promise.race([flushed, duplex.closed]);

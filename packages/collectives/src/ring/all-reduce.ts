@@ -93,7 +93,7 @@ const MAX_READ_BYTES = 262_144;
 
 /**
  * One rank's work in one collective operation: receives what the previous rank sends, adds it or puts it in place, and
- * sends on what is ready. Receiving, adding and sending overlap. At most one write is under way; the next one takes along
+ * sends on what is ready. Receiving, adding and sending overlap. There is at most one write at a time; the next one includes
  * everything that became ready meanwhile.
  */
 export class RingOperation implements ByteSink {

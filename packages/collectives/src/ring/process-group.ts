@@ -50,7 +50,7 @@ export interface ProcessGroup {
   /** Leaves the group. Current and later calls reject with `cancelled`; peers that still need this rank see it gone. */
   close(): Promise<void>;
 
-  /** Totals since the group was made. `seconds` is the time in which an operation was under way. */
+  /** Totals since the group was created. `seconds` is the time during which operations ran. */
   readonly stats: { readonly bytesSent: number; readonly bytesReceived: number; readonly seconds: number };
 }
 

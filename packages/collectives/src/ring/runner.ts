@@ -13,7 +13,7 @@ const CLOSE_GRACE_MS = 1_000;
 
 /**
  * The connections of one rank. Tensors flow from `previous` to `next` only. Faults travel both ways on the control
- * connections, so that they reach every rank even where data stands still.
+ * connections, so they reach every rank even when no data flows.
  */
 export interface RingLinks {
   readonly data: { readonly previous: Receiver; readonly next: Sender };
@@ -234,7 +234,7 @@ function faultFrom({ fromPass, code, message, cure }: FrameBody): Fault {
   return { fromOperation: fromPass, error: new WeftError(known, message, typeof cure === 'string' ? { cure } : {}) };
 }
 
-/** Sent before the bytes of every operation, so that ranks that disagree fail instead of mixing their data. */
+/** Sent before the bytes of every operation: ranks that disagree fail instead of mixing their data. */
 interface OperationHeader {
   readonly collective: Collective;
   /** 1 for the first operation of the group. */

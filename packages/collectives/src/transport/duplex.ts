@@ -24,13 +24,13 @@ export interface Sender {
   write(bytes: Uint8Array, flushed: () => void): void;
   /** As of `Receiver`. */
   readonly closed: Promise<Error | undefined>;
-  /** Closes after everything written has left. */
+  /** Closes after everything written has been sent. */
   end(): void;
   /** Closes at once. When this returns, no written view is read any more. */
   destroy(): void;
 }
 
-/** Where a receiver puts bytes: the sink names the memory before each read, so that bytes land where they belong. */
+/** Where a receiver puts bytes: the sink names the memory before each read, so bytes arrive where they belong. */
 export interface ByteSink {
   /** Memory for the next bytes (not empty), or `undefined` while none are wanted. */
   target(): Uint8Array | undefined;

@@ -42,7 +42,7 @@ export class SocketDuplex implements Duplex {
     return duplex;
   }
 
-  /** The connecting side over a local socket, once it is connected; `undefined` when nobody listens at the path. */
+  /** The connecting side over a local socket, once it is connected; `undefined` when no process listens at the path. */
   static connectLocally(path: string): Promise<SocketDuplex | undefined> {
     const duplex = SocketDuplex.connect({ path });
     return new Promise((resolve) => {

@@ -12,17 +12,17 @@ import type { RedisClient } from './redis-link.js';
 import { fencedClient, INTEND, TAKE } from './redis-scripts.js';
 
 /**
- * Active jobs carry a lock that never expires: whether their coordinator lives is for the lease to say, and no worker of
- * BullMQ may take them for stalled.
+ * Active jobs carry a lock that never expires: the lease decides whether their coordinator lives, and BullMQ must not call
+ * them stalled.
  */
 const LOCK = 'weft';
 
 const QUEUED = ['wait', 'prioritized', 'delayed', 'waiting-children'] as const;
 
 /**
- * The jobs as BullMQ holds them. `data` of a job is all that Weft knows of it; the list or set it stands in, its lock,
- * attempts, result, progress and parent are BullMQ's own. `settle` makes the one agree with the other. Every call may be
- * repeated, and changes nothing once the lease has passed to another.
+ * The jobs in BullMQ. `data` of a job is all that Weft knows of it; its list or set, lock, attempts, result, progress and
+ * parent belong to BullMQ. `settle` makes them agree with `data`. Every call may be repeated, and changes nothing once
+ * another process has the lease.
  */
 export class BullJobs {
   readonly #client: IRedisClient;
@@ -38,22 +38,22 @@ export class BullJobs {
     this.#queue = new Queue(QUEUE_NAME, options);
     this.#flows = new FlowProducer(options);
     for (const script of [INTEND, TAKE]) this.#client.defineCommand(script.name, script);
-    // What they report is what the calls below throw.
+    // The calls below throw the same errors.
     this.#queue.on('error', () => {});
     this.#flows.on('error', () => {});
   }
 
-  /** Writes down what is about to be done; '' when it is done. */
+  /** Stores the intent of a call; '' when it is executed. */
   async writeIntent(text: string): Promise<void> {
     await this.#client.runCommand(INTEND.name, [this.#keys.intent, text]);
   }
 
-  /** What was about to be done and may not have been; '' when there is nothing. */
+  /** The intent that may not have been executed; '' when there is none. */
   async readIntent(): Promise<string> {
     return (await this.#client.get(this.#keys.intent)) ?? '';
   }
 
-  /** Every job. Where BullMQ and `data` disagree about its phase, somebody moved it by hand: that counts. */
+  /** Every job. Where BullMQ and `data` disagree about its phase, a person has moved it, and BullMQ counts. */
   async load(): Promise<readonly StoredJob[]> {
     const [queued, active, completed, failed] = await Promise.all([
       this.#queue.getJobs([...QUEUED]),
@@ -86,7 +86,7 @@ export class BullJobs {
       await this.#queue.add(first.kind, first, optionsOf(first));
       return;
     }
-    // A parent is there with all of its children or not at all, but is not told from a second one of the same id.
+    // BullMQ adds a parent with all its children or not at all, but does not refuse a second one of the same id.
     if ((await this.#queue.getJob(first.id)) !== undefined) return;
     const children = others.map((child) => ({ ...node(child), opts: { ...optionsOf(child), ...CHILD } }));
     await this.#flows.add({ ...node(first), opts: optionsOf(first), children });
@@ -96,7 +96,7 @@ export class BullJobs {
     await this.#queue.remove(id, { removeChildren: false });
   }
 
-  /** Brings a job from wherever it stands to where it belongs. */
+  /** Moves a job to the list or set in which it belongs. */
   async reconcile(target: StoredJob): Promise<void> {
     const job = await this.#queue.getJob(target.id);
     if (job === undefined) return;
@@ -123,7 +123,7 @@ export class BullJobs {
     await this.#client.runCommand(TAKE.name, [...keys, id, LOCK, Date.now()]);
   }
 
-  /** active → where it belongs. */
+  /** Moves an active job to where it belongs. */
   async #leave(job: BullJob<StoredJob>, target: StoredJob): Promise<void> {
     if (target.phase === 'completed') {
       await job.moveToCompleted(target.result, LOCK, false);
@@ -143,7 +143,7 @@ export class BullJobs {
 
 const node = (job: StoredJob) => ({ name: job.kind, queueName: QUEUE_NAME, data: job });
 
-/** A parent goes on when all of its children have ended, however. */
+/** A parent goes on when all its children have ended in any way. */
 const CHILD = { ignoreDependencyOnFailure: true };
 
 function optionsOf(job: StoredJob): JobsOptions {

@@ -4,7 +4,7 @@ import { redisError } from './redis-errors.js';
 import type { RedisClient } from './redis-link.js';
 import type { RedisTarget } from './redis-url.js';
 
-/** BullMQ's recommendation, and the first with all commands that Weft's scripts use. */
+/** BullMQ recommends it, and it is the first version with all commands of Weft's scripts. */
 const OLDEST = '6.2.0';
 
 export interface ServerFacts {
@@ -14,10 +14,10 @@ export interface ServerFacts {
 }
 
 /**
- * Looks whether this Redis can be trusted with runs.
+ * Checks whether this Redis can keep runs.
  *
- * @throws WeftError `failed_precondition` with the cure when it is too old, evicts keys, is a replica or something else
- * than its URL says, or has no such database.
+ * @throws WeftError `failed_precondition` with the cure when it is too old, evicts keys, is a replica, is of another kind
+ * than its URL, or has no such database.
  */
 export async function checkServer(
   client: RedisClient,
@@ -29,12 +29,12 @@ export async function checkServer(
   const nodes = client instanceof Cluster ? client.nodes('master') : [client];
   const facts: ServerFacts[] = [];
   for (const node of nodes) facts.push(checkServerInfo(await node.info().catch(refuse), place, kind));
-  // The client goes on in database 0 when it cannot have another, and tells nobody.
+  // The client silently uses database 0 when it cannot have another.
   if (database > 0) await client.select(database).catch(refuse);
   return { name: facts[0]?.name ?? 'Redis', warnings: [...new Set(facts.flatMap(({ warnings }) => warnings))] };
 }
 
-/** The judgement, from the answer to `INFO`. */
+/** Checks the answer to `INFO`. */
 export function checkServerInfo(info: string, place: string, kind: RedisTarget['kind'] = 'single'): ServerFacts {
   const facts = new Map(
     info.split(/\r?\n/).map((line) => [line.split(':', 1)[0] ?? '', line.slice(line.indexOf(':') + 1)]),

@@ -1,12 +1,12 @@
 import { type ErrorCode, WeftError } from '@weft/common';
-/** What scripts answer when the lease has passed to another. */
+/** The answer of scripts when another process has the lease. */
 export const FENCED = 'WEFT_FENCED';
 
 const CONNECTION_LOST =
   /connection is closed|stream isn't writeable|socket timeout|socket closed|socket disconnected|cluster isn't ready|refresh slots cache|startup nodes|sentinels are unreachable|timed out|max retries per request|aborted due to connection|connect |getaddrinfo |^(read|write) E|ECONN|EPIPE/i;
 const RETRY_LATER = /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|BUSY|UNBLOCKED|FAILOVER)\b/;
 
-/** Whether Redis cannot be reached, or says that it cannot answer now: the same call may be made again later. */
+/** Whether Redis cannot be reached or cannot answer now, so that the same call may succeed later. */
 export function isTransient(thrown: unknown): boolean {
   if (!(thrown instanceof Error) || thrown instanceof WeftError) return false;
   return (
@@ -15,14 +15,14 @@ export function isTransient(thrown: unknown): boolean {
   );
 }
 
-export const isFenced = (thrown: unknown): boolean => thrown instanceof Error && thrown.message.includes(FENCED);
+const isFenced = (thrown: unknown): boolean => thrown instanceof Error && thrown.message.includes(FENCED);
 
 const isReply = (error: Error) => error.name === 'ReplyError';
 
-/** ioredis' own remarks about its next attempt, and what the last sentinel said. */
+/** What ioredis appends about its next attempt, and the last sentinel's error. */
 const SENTINELS_FAILED = /^All sentinels are unreachable.* Last error: (.*)$/;
 
-/** An error of many attempts keeps the telling part in its last one. */
+/** An error of many attempts has its cause in the last one. */
 function messageOf(error: Error): string {
   if ('lastNodeError' in error && error.lastNodeError instanceof Error) return error.lastNodeError.message;
   if (error instanceof AggregateError)
@@ -31,10 +31,10 @@ function messageOf(error: Error): string {
 }
 
 /**
- * What a call of Redis threw, as an error for people. The error below is left behind but for its text: it may carry the
- * arguments of the command, and among those a password.
+ * The error of a Redis call, for people. Only the text of the original error is kept: the error itself may hold the
+ * arguments of the command, and among them a password.
  *
- * @param place the server, for people.
+ * @param place the server, for messages
  */
 export function redisError(thrown: unknown, place: string): WeftError {
   if (thrown instanceof WeftError) return thrown;
@@ -59,7 +59,7 @@ export const leaseLost = (holder?: string) =>
     cure: 'start the process again; it will wait until it is needed',
   });
 
-/** What an answer of Redis that will not change by itself means, and what a person does about it. */
+/** Answers of Redis that do not change by themselves: what each means, and its cure. */
 export interface Refusal {
   readonly code: ErrorCode;
   /** Follows "Redis at …". */
@@ -72,7 +72,7 @@ type Row = readonly [answer: RegExp, code: ErrorCode, cure: string, says?: strin
 const REFUSED = 'failed_precondition';
 const LOGIN = 'correct user and password in its URL';
 
-/** In Redis' own words where the last column has no better ones. */
+/** Where the last column is empty, the message is Redis' own. */
 const ERROR_TABLE: readonly Row[] = [
   [/^NOAUTH/, REFUSED, LOGIN, 'wants a password'],
   [/^WRONGPASS/, REFUSED, LOGIN, 'does not accept this user and password'],
@@ -89,8 +89,8 @@ const ERROR_TABLE: readonly Row[] = [
   [/certificate|altname|SSL routines|EPROTO/, REFUSED, 'name the certificate authority in its URL (?ca=…)'],
 ];
 
-/** @param text of the error; undefined: it is no refusal. */
-export function findRefusal(text: string): Refusal | undefined {
+/** Undefined when the error is no refusal. @param text of the error */
+function findRefusal(text: string): Refusal | undefined {
   const row = ERROR_TABLE.find(([answer]) => answer.test(text));
   if (row === undefined) return undefined;
   const [, code, cure, says = `refuses: ${text.replace(/\.$/, '')}`] = row;

@@ -11,7 +11,7 @@ export interface RedisEventLogOptions {
   readonly link: RedisLink;
   readonly keys: RedisKeys;
   readonly name: string;
-  /** Of the lease it is opened under. */
+  /** Of the lease under which it is opened. */
   readonly token: number;
 }
 
@@ -49,7 +49,7 @@ export class RedisEventLog implements EventLog {
   }
 
   async *read(fromSequence?: number): AsyncGenerator<LogEntry> {
-    // A log that was opened and not yet written is empty; Redis does not tell it from none.
+    // In Redis a log that was opened and not yet written does not exist.
     if (this.lastSequence > 0) yield* this.#reader.read(fromSequence);
   }
 
@@ -81,11 +81,11 @@ async function append(
 }
 
 const PAGE = 500;
-/** How long a follower's connection waits for news in one go. */
+/** How long one call of a follower waits for new records. */
 const BLOCK_MS = 5000;
 const RETRY_MS = 200;
 
-/** What `XRANGE` and `XREAD` answer: ids and fields. */
+/** The answer of `XRANGE` and `XREAD`: ids and fields. */
 type StreamEntry = readonly [id: string, fields: readonly string[]];
 
 /** A log in a Redis stream: record n has the id `n-0` and its JSON in the field `record`. */
@@ -100,7 +100,7 @@ export class RedisLogReader implements LogReader {
     this.#name = name;
   }
 
-  /** The place of the last record of this moment; 0 when there is no log. */
+  /** The sequence of the last record now; 0 when there is no log. */
   async lastSequence(): Promise<number> {
     const [newest] = await this.#link.run((client) => client.xrevrange(this.#key, '+', '-', 'COUNT', 1));
     return newest === undefined ? 0 : entryOf(newest).sequence;
@@ -148,7 +148,7 @@ export class RedisLogReader implements LogReader {
     }
   }
 
-  /** The next entries after a sequence; none after a while, or while Redis is away. */
+  /** The next entries after a sequence; none after a while, or while Redis does not answer. */
   async #news(client: RedisClient, after: number, stop: AbortSignal): Promise<readonly StreamEntry[]> {
     try {
       const answer = await client.xread('COUNT', PAGE, 'BLOCK', BLOCK_MS, 'STREAMS', this.#key, `${after}-0`);

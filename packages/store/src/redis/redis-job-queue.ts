@@ -4,27 +4,27 @@ import { BullJobs } from './bull-jobs.js';
 import type { RedisKeys } from './redis-keys.js';
 import type { RedisLink } from './redis-link.js';
 
-/** What a call is going to do, as it is written down before. Carrying it out twice is the same as once. */
+/** What a call is going to do, stored before it is done. Executing it twice is the same as once. */
 interface Intent {
   /** One job, or a parent with its children. */
   readonly added: readonly StoredJob[];
-  /** Jobs as they shall be; children before their parents. */
+  /** Jobs after the change; children before their parents. */
   readonly settled: readonly StoredJob[];
   readonly forgotten: readonly string[];
-  /** Null: as it is. */
+  /** Null: unchanged. */
   readonly paused: boolean | null;
 }
 
 /**
- * The queue in Redis, on BullMQ. A change takes several calls of BullMQ; so it is written down first, in one, and then
- * carried out. Whoever finds one that was not carried out to its end, after a lost connection or the death of a
- * coordinator, carries it out again.
+ * The queue in Redis, on BullMQ. A change takes several calls of BullMQ, so an intent is stored first, in one call, and then
+ * executed. An intent that was not executed to its end, because a connection broke or a coordinator died, is executed
+ * again when it is found.
  */
 export class RedisJobQueue extends StoredQueue {
   readonly #link: RedisLink;
   readonly #jobs: BullJobs;
 
-  /** @param token of the lease it is opened under. */
+  /** @param token of the lease under which it is opened */
   static async open(link: RedisLink, keys: RedisKeys, token: number): Promise<RedisJobQueue> {
     const jobs = new BullJobs(link.client, keys, token);
     try {

@@ -4,23 +4,23 @@ import { WeftError } from '@weft/common';
 export const QUEUE_NAME = 'runs';
 
 /**
- * Every name that Weft uses in Redis. They share one hash tag, the prefix in braces: in a cluster all of them are on one
- * node, because scripts have to see the lease and what they write at once.
+ * Every name that Weft uses in Redis. They share one hash tag, the prefix in braces, so that a cluster keeps them on one
+ * node: scripts need the lease and the data at once.
  */
 export class RedisKeys {
   /** What BullMQ's keys begin with; `:runs:…` follows. */
   readonly queuePrefix: string;
-  /** A number: the fencing token of the last that had the lease. Never expires. */
+  /** A number: the fencing token of the last holder of the lease. Never expires. */
   readonly token: string;
-  /** Who has the lease; expires when not renewed. */
+  /** The holder of the lease; expires when not renewed. */
   readonly holder: string;
   /** A set: the names of all logs. */
   readonly logNames: string;
-  /** The change of the queue that was begun last. */
+  /** The intent of the last change of the queue. */
   readonly intent: string;
   readonly #tag: string;
 
-  /** @throws WeftError `invalid_argument` for a prefix with other than letters, digits, dots, dashes, underscores, colons. */
+  /** @throws WeftError `invalid_argument` for a prefix with characters other than letters, digits and `.-_:`. */
   constructor(prefix: string) {
     if (!/^[A-Za-z0-9][A-Za-z0-9._:-]*$/.test(prefix)) {
       throw new WeftError('invalid_argument', `${JSON.stringify(prefix)} cannot be what the keys in Redis begin with`, {

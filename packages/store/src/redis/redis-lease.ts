@@ -8,24 +8,24 @@ import type { RedisKeys } from './redis-keys.js';
 import { LONGEST_RETRY_MS, type RedisClient, type RedisLink } from './redis-link.js';
 import { ACQUIRE, RELEASE, RENEW, runScript } from './redis-scripts.js';
 
-/** A holder extends its lease this many times before it lapses. */
+/** How many times a holder renews its lease before it would expire. */
 const RENEWALS = 3;
 const RETRY_MS = 200;
-/** After Redis was away, a holder that lives is back and has renewed its lease within this time. */
+/** After Redis was down, a living holder has renewed its lease within this time. */
 const RETURN_MS = 1.5 * LONGEST_RETRY_MS;
 
 /**
- * The lease in Redis: a counter, the fencing token, and a key that expires when its holder is not heard of. A holder that
- * comes back late goes on when nobody took over meanwhile; the token tells.
+ * The lease in Redis: a counter, the fencing token, and a key that expires without renewal. A holder that comes back late
+ * goes on if the token is still its own.
  */
 export class RedisLease implements Lease {
   readonly #link: RedisLink;
   readonly #keys: RedisKeys;
   readonly #leaseMs: number;
-  /** When Redis was back after it had been away, on the monotonic clock. */
+  /** When Redis last answered again after it was down, on the monotonic clock. */
   #backMs = Number.NEGATIVE_INFINITY;
 
-  /** @param leaseMs how long it holds without a sign of its holder. */
+  /** @param leaseMs how long it lasts without renewal */
   constructor(link: RedisLink, keys: RedisKeys, leaseMs: number) {
     this.#link = link;
     this.#keys = keys;
@@ -41,7 +41,7 @@ export class RedisLease implements Lease {
     let gone = '';
     let told = '';
     let known = '';
-    // A lease that lapsed because Redis was away: its holder is given the time to renew it.
+    // The lease expired because Redis was down: its holder gets time to renew it.
     const isPatient = () => known !== '' && systemClock.monotonicMs() < this.#backMs + RETURN_MS;
     for (;;) {
       const words = [JSON.stringify(me), gone, this.#leaseMs];
@@ -61,7 +61,7 @@ export class RedisLease implements Lease {
     }
   }
 
-  /** @throws WeftError `failed_precondition` when the token is not that of the lease any more. */
+  /** @throws WeftError `failed_precondition` when the lease has another token now. */
   async check(token: number): Promise<void> {
     const now = await this.#link.run((client) => client.get(this.#keys.token));
     if (now !== String(token)) throw leaseLost();
@@ -96,7 +96,7 @@ export class RedisLease implements Lease {
     return undefined;
   }
 
-  /** @param instead looked at before every attempt: an answer for which Redis is not asked. */
+  /** @param instead called before every attempt; an answer without asking Redis */
   async #script(
     script: typeof ACQUIRE,
     words: readonly (string | number)[],
@@ -120,24 +120,24 @@ const forgotten = (place: string) =>
     cure: 'restore its files, set `appendonly yes` in redis.conf, and start again',
   });
 
-/** Who has the lease, as it stands in Redis. */
+/** The holder of the lease, as stored in Redis. */
 export interface Holder {
-  /** For people. */
+  /** For messages. */
   readonly name: string;
   readonly nonce: string;
-  /** Where `processId` means something: this boot of this machine, in this namespace of process ids. */
+  /** Where `processId` is valid: this boot of this machine, in this namespace of process ids. */
   readonly machine: string;
   readonly processId: number;
   readonly startTicks: string;
 }
 
-export async function thisHolder(name: string): Promise<Holder> {
+async function thisHolder(name: string): Promise<Holder> {
   const ticks = (await startTicks(process.pid)) ?? '';
   return { name, nonce: randomUUID(), machine: await thisMachine(), processId: process.pid, startTicks: ticks };
 }
 
-/** A holder as it was read. One written by something else has no name that could be told. */
-export function parseHolder(text: string): Holder {
+/** Parses a stored holder. A value that Weft did not write gets no name. */
+function parseHolder(text: string): Holder {
   const parts: Partial<Record<keyof Holder, unknown>> = JSON.parse(text);
   return {
     ...{ name: String(parts.name), nonce: String(parts.nonce), machine: String(parts.machine) },
@@ -145,8 +145,8 @@ export function parseHolder(text: string): Holder {
   };
 }
 
-/** Whether it is known to be dead: a process of this machine that is no more. Its lease need not be waited for. */
-export async function isDead(holder: Holder): Promise<boolean> {
+/** Whether the holder is known to be dead: it was a process of this machine. Its lease need not be waited for. */
+async function isDead(holder: Holder): Promise<boolean> {
   const here = await thisMachine();
   return here !== '' && holder.machine === here && !(await isProcessAlive(holder.processId, holder.startTicks));
 }

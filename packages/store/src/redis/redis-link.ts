@@ -6,10 +6,10 @@ import type { StoreHealth } from '../store.js';
 import { isTransient, redisError } from './redis-errors.js';
 import type { RedisTarget } from './redis-url.js';
 
-/** How long one attempt to reach Redis may take at first without a word of it. */
+/** How long the first attempt to reach Redis may take before `onConnectRetry` is called. */
 const FIRST_ANSWER_MS = 2000;
 
-/** Why there is no connection where nothing says so. */
+/** The reason when the client gives none. */
 const DEFAULT_REASON: Readonly<Record<RedisTarget['kind'], string>> = {
   single: 'connect timed out',
   sentinel: 'connect timed out',
@@ -19,18 +19,18 @@ const DEFAULT_REASON: Readonly<Record<RedisTarget['kind'], string>> = {
 export interface FirstConnectOptions {
   /** How long to try; 0: once. */
   readonly timeoutMs: number;
-  /** Told once why it cannot be reached, when it is tried again. */
+  /** Called once with the reason when the first attempt fails and is repeated. */
   readonly onConnectRetry?: ((error: WeftError) => void) | undefined;
 }
 
-/** How often a call that waits looks whether the connection is back. */
+/** How often a waiting call checks whether the connection is back. */
 const STATUS_POLL_MS = 20;
 
 /**
- * The connection of a store. It comes back by itself after every loss, and says so; `run` carries calls over such a time.
+ * The connection of a store. It reconnects by itself after every loss, and `health` changes. `run` repeats calls meanwhile.
  */
 export class RedisLink {
-  /** For people, without secrets. */
+  /** For messages, without secrets. */
   readonly displayName: string;
   readonly client: RedisClient;
   readonly #target: RedisTarget;
@@ -41,7 +41,7 @@ export class RedisLink {
   #lastError: unknown;
 
   /**
-   * @throws WeftError `unavailable` when Redis does not answer in time, `failed_precondition` when it refuses us.
+   * @throws WeftError `unavailable` when Redis does not answer in time, `failed_precondition` when it refuses the connection.
    */
   static async connect(target: RedisTarget, options: FirstConnectOptions): Promise<RedisLink> {
     const link = new RedisLink(target);
@@ -75,10 +75,10 @@ export class RedisLink {
   }
 
   /**
-   * Carries out a call, again and again while Redis is away. Give it only what may be repeated: an answer can get lost
-   * after the call was carried out.
+   * Makes a call, and repeats it while Redis does not answer. Only for calls that may be repeated: an answer can be lost
+   * after the call was executed.
    *
-   * @throws WeftError what Redis answered, `cancelled` after `close` or when `signal` aborts.
+   * @throws WeftError the error that Redis answered; `cancelled` after `close` or when `signal` aborts.
    */
   async run<T>(call: (client: RedisClient) => Promise<T>, signal?: AbortSignal): Promise<T> {
     const stop = signal === undefined ? this.#closing.signal : AbortSignal.any([signal, this.#closing.signal]);
@@ -158,24 +158,23 @@ export class RedisLink {
 export type RedisClient = Redis | Cluster;
 
 const CONNECT_TIMEOUT_MS = 5000;
-/** A server that answers nothing for so long is taken for dead. Longer than any call is allowed to block. */
+/** A server that is silent for so long is taken for dead. Longer than any blocking call. */
 const SOCKET_TIMEOUT_MS = 12_000;
 const FIRST_RETRY_MS = 10;
-/** Between two attempts to come back. */
+/** Between two attempts to reconnect. */
 export const LONGEST_RETRY_MS = 2000;
 
 /**
- * A client that is not connected yet and reconnects for ever. It repeats nothing: a command that was under way when the
- * connection broke is rejected, and so is one that is given while there is none. What may be repeated is for the caller to
- * know.
+ * A client that is not connected yet and reconnects for ever. It repeats nothing: commands are rejected when the connection
+ * breaks, and while there is none. Only the caller knows which may be repeated.
  */
-export function createRedisClient(target: RedisTarget): RedisClient {
+function createRedisClient(target: RedisTarget): RedisClient {
   const { nodes, parameters, masterName, username, password, database } = target;
   const options = {
     ...{ username, password, db: database, tls: tlsOptions(target), connectionName: 'weft', lazyConnect: true },
     ...{ enableOfflineQueue: false, autoResendUnfulfilledCommands: false, maxRetriesPerRequest: 0 },
     ...{ connectTimeout: CONNECT_TIMEOUT_MS, socketTimeout: SOCKET_TIMEOUT_MS, retryStrategy: backOffMs },
-    // Of a connection that never came about it waits for the end, and the process with it.
+    // After a connection that never opened, the client waits for its end, and keeps the process alive.
     disconnectTimeout: 50,
     // After a failover the old master may live on as a replica.
     reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
@@ -198,8 +197,8 @@ export function createRedisClient(target: RedisTarget): RedisClient {
   return new Redis({ ...options, host, port });
 }
 
-/** Twice as long each time, with a little chance in it, so that many clients do not come back at once. */
-export function backOffMs(attempt: number): number {
+/** Doubles each time, with some randomness, so that many clients do not reconnect at once. */
+function backOffMs(attempt: number): number {
   return Math.min(FIRST_RETRY_MS * 2 ** Math.min(attempt - 1, 16), LONGEST_RETRY_MS) * (0.75 + Math.random() / 4);
 }
 

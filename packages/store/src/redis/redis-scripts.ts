@@ -4,9 +4,8 @@ import { FENCED } from './redis-errors.js';
 import type { RedisClient } from './redis-link.js';
 
 /**
- * The Lua that runs inside Redis. A script sees and changes everything at once, so what must belong together (the lease
- * and a write under it, the expected sequence and the records) is checked and done in one. Each may be repeated when its
- * answer got lost.
+ * The Lua that runs inside Redis. A script is atomic, so it checks and writes in one: the lease with a write under it, the
+ * expected sequence with the records. Each script may be repeated when its answer was lost.
  */
 export interface RedisScript {
   readonly name: string;
@@ -15,8 +14,7 @@ export interface RedisScript {
 }
 
 /**
- * Takes the lease when nobody has it, or when the one that has it is `gone`.
- * Answers the token; or 0 and who has it.
+ * Takes the lease when it is free, or when its holder is `gone`. Answers the token; or 0 and the holder.
  */
 export const ACQUIRE: RedisScript = {
   name: 'weftAcquire',
@@ -33,8 +31,8 @@ return { redis.call('INCR', tokenKey) }
 };
 
 /**
- * Extends the lease, also one that has lapsed while nobody else took it. Answers 1; or 0, the token there is and who has
- * the lease, if anybody.
+ * Renews the lease, also one that has expired if no other process took it. Answers 1; or 0, the current token and the
+ * holder, if any.
  */
 export const RENEW: RedisScript = {
   name: 'weftRenew',
@@ -49,7 +47,7 @@ return { 1 }
 `,
 };
 
-/** Gives the lease back. The token moves on, so that nothing can be written under it any more. */
+/** Gives the lease back. The token grows, so nothing can be written under the old one. */
 export const RELEASE: RedisScript = {
   name: 'weftRelease',
   numberOfKeys: 2,
@@ -64,8 +62,8 @@ return 1
 };
 
 /**
- * Appends records to a log. The last entry of an append names it, so that an append whose answer got lost is known again.
- * Answers the last sequence; -1 and the last sequence when the writer expected another.
+ * Appends records to a log. The last entry carries the name of the append, by which one whose answer was lost is recognised.
+ * Answers the last sequence; or -1 and the last sequence when the writer expected another.
  */
 export const APPEND: RedisScript = {
   name: 'weftAppend',
@@ -96,7 +94,7 @@ return { last + count }
 `,
 };
 
-/** Writes down a change of the queue before it is carried out, or, with no text, that it was. For a fenced client. */
+/** Stores the intent of a change of the queue; without text, that it was executed. For a fenced client. */
 export const INTEND: RedisScript = {
   name: 'weftIntend',
   numberOfKeys: 1,
@@ -107,8 +105,8 @@ return redis.call('SET', KEYS[1], ARGV[1])
 };
 
 /**
- * BullMQ takes the next job; the coordinator takes a certain one. What follows is what BullMQ's moveToActive (6.7.0) does,
- * for the job of this id, whether or not the queue is paused. For a fenced client.
+ * BullMQ takes the next job, but the coordinator takes a certain one. This does what BullMQ's moveToActive (6.7.0) does, for
+ * the job of this id, also while the queue is paused. For a fenced client.
  */
 export const TAKE: RedisScript = {
   name: 'weftTake',
@@ -131,7 +129,7 @@ return 1
 
 const hashes = new Map<RedisScript, string>();
 
-/** Runs a script by its hash, and hands it over when the server does not know it (any more). */
+/** Runs a script by its hash, and sends its text when the server does not know it. */
 export async function runScript(
   client: RedisClient,
   script: RedisScript,
@@ -149,11 +147,10 @@ export async function runScript(
 }
 
 /**
- * A client for BullMQ of which every script, BullMQ's own ones too, first looks whether the lease is still held under the
- * token it was made with, and changes nothing when it is not. So what a stopped and woken coordinator still sends does no
- * harm, atomically.
+ * A client for BullMQ. Every script it runs, BullMQ's own too, first checks that the lease still has the client's token, and
+ * changes nothing otherwise. So a coordinator that was suspended and wakes up does no harm, atomically.
  *
- * The token is one more argument at the end of every call; the script takes it off before the rest of it sees its arguments.
+ * The token is one more argument at the end of every call; the script removes it before its own part reads the arguments.
  */
 export function fencedClient(client: IRedisClient, tokenKey: string, token: number): IRedisClient {
   const fence = `

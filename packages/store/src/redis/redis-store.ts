@@ -28,7 +28,7 @@ export class RedisStore implements Store {
   readonly #keys: RedisKeys;
   #queue: RedisJobQueue | undefined;
 
-  /** @throws WeftError when the URL is wrong, Redis does not answer, refuses us, or is not fit for runs. */
+  /** @throws WeftError when the URL is wrong, or Redis does not answer, refuses the connection or is unfit. */
   static async open({
     url,
     keyPrefix,

@@ -1,6 +1,6 @@
 import { type Address, didYouMean, formatAddress, WeftError } from '@weft/common';
 
-/** Where Redis is and how to speak to it: a Redis URL, read. */
+/** A parsed Redis URL. */
 export interface RedisTarget {
   readonly kind: 'single' | 'sentinel' | 'cluster';
   /** The server, the sentinels, or some nodes of the cluster. */
@@ -9,10 +9,10 @@ export interface RedisTarget {
   readonly username: string | undefined;
   readonly password: string | undefined;
   readonly database: number;
-  /** What the sentinels call the master. */
+  /** The master's name at the sentinels. */
   readonly masterName: string | undefined;
   readonly parameters: Partial<Record<Parameter, string>>;
-  /** For people, without secrets: `127.0.0.1:6379`. */
+  /** For messages, without secrets: `127.0.0.1:6379`. */
   readonly displayName: string;
 }
 
@@ -32,7 +32,7 @@ const HOST_AND_PORT = /^(?:\[([0-9a-fA-F:.%]+)\]|([^\s:[\]]+))(?::(\d{1,5}))?$/;
  * - `redis+cluster://[user:password@]host[:port][,…]`
  *
  * With `rediss` the connection is encrypted; `ca`, `cert` and `key` name PEM files, `servername` the name the certificate
- * is for. What is special in a URL stands as `%40` and the like.
+ * is for. Special characters are percent-encoded.
  *
  * @throws WeftError `invalid_argument`; its text never repeats the URL, which may hold a password.
  */

@@ -126,7 +126,7 @@ export function describeJobQueue(makePlace: () => Promise<StoreFixture>): void {
       expect(ids(await listed())).toBe('later now');
     });
 
-    it('a pre-empted job goes back in front of its priority, and that is no attempt', async () => {
+    it('a preempted job goes back in front of its priority, and that is no attempt', async () => {
       await addAll(run('a'), run('b'), run('high', { priority: 1 }));
       await queue.take('b');
       await queue.progress('b', { step: 20 });

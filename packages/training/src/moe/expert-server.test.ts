@@ -85,7 +85,7 @@ function openServer(rankTimeoutMs = 60_000) {
 async function computeUntilVote({ ranks }: Pick<ReturnType<typeof openServer>, 'ranks'>, step: number): Promise<void> {
   const length = 2 * slots * config.model.decoder.width;
   const rows = () => ({
-    filled_EG: Int32Array.of(1, 1),
+    tokensPerExpert_EG: Int32Array.of(1, 1),
     rows_ECD: new Float32Array(length).fill(0.5),
     answer_ECD: new Float32Array(length),
   });

@@ -64,7 +64,7 @@ class PipelineHarness {
 
   #tensor(name: string): HostTensor {
     this.open++;
-    const data = name.endsWith('/filled') ? Int32Array.of(1) : Float32Array.of(5);
+    const data = name.endsWith('/tokensPerExpert') ? Int32Array.of(1) : Float32Array.of(5);
     return { spec: { shape: [1], dtype: 'float32' }, data, dispose: () => void this.open-- };
   }
 }

@@ -145,7 +145,7 @@ interface Forward {
   /** The outputs of the last layer's experts. */
   readonly pendingInputs: PhaseInputs;
   /** By layer: int32 [E, G], how many rows of every expert and group are tokens. */
-  readonly filled: ReadonlyMap<number, Int32Array>;
+  readonly tokensPerExpert: ReadonlyMap<number, Int32Array>;
 }
 
 /** At every layer the run gives its tokens out, and gets the outputs of the experts when it next advances. */
@@ -156,21 +156,26 @@ async function forwardPass(
   direction: 'forward' | 'evaluate',
 ): Promise<Forward> {
   const { remote, step } = parts;
-  const filled = new Map<number, Int32Array>();
+  const tokensPerExpert = new Map<number, Int32Array>();
   let pendingInputs: PhaseInputs = {};
   for (const layer of remote.layers) {
     const names = exchangeNames(layer);
-    const given = await run.advance(pendingInputs, [names.filled, names.rows]);
+    const given = await run.advance(pendingInputs, [names.tokensPerExpert, names.rows]);
     try {
-      const filled_EG = Int32Array.from(outputOf(given, names.filled).data);
-      filled.set(layer, filled_EG);
-      const answer = await ask(remote, { direction, step, microbatch, layer }, filled_EG, floatsOf(given, names.rows));
+      const tokensPerExpert_EG = Int32Array.from(outputOf(given, names.tokensPerExpert).data);
+      tokensPerExpert.set(layer, tokensPerExpert_EG);
+      const answer = await ask(
+        remote,
+        { direction, step, microbatch, layer },
+        tokensPerExpert_EG,
+        floatsOf(given, names.rows),
+      );
       pendingInputs = { [names.outputs]: answer };
     } finally {
       disposeAll(given);
     }
   }
-  return { pendingInputs, filled };
+  return { pendingInputs, tokensPerExpert };
 }
 
 /** The same from the last layer to the first, with gradients. Returns those of the first layer's tokens. */
@@ -186,9 +191,14 @@ async function backwardPass(
     const names = exchangeNames(layer);
     const given = await run.advance(pendingInputs, [names.outputGradients]);
     try {
-      const filled_EG = forward.filled.get(layer) as Int32Array;
+      const tokensPerExpert_EG = forward.tokensPerExpert.get(layer) as Int32Array;
       const gradients_ECD = floatsOf(given, names.outputGradients);
-      const answer = await ask(remote, { direction: 'backward', step, microbatch, layer }, filled_EG, gradients_ECD);
+      const answer = await ask(
+        remote,
+        { direction: 'backward', step, microbatch, layer },
+        tokensPerExpert_EG,
+        gradients_ECD,
+      );
       pendingInputs = { [names.rowGradients]: answer };
     } finally {
       disposeAll(given);
@@ -201,10 +211,10 @@ async function backwardPass(
 async function ask(
   { exchange, timer }: RemoteExperts,
   subject: ExchangeSubject,
-  filled_EG: Int32Array,
+  tokensPerExpert_EG: Int32Array,
   rows_ECD: Float32Array,
 ): Promise<Float32Array> {
   const answer_ECD = new Float32Array(rows_ECD.length);
-  await timer.awaiting(exchange.exchange(subject, { filled_EG, rows_ECD, answer_ECD }));
+  await timer.awaiting(exchange.exchange(subject, { tokensPerExpert_EG, rows_ECD, answer_ECD }));
   return answer_ECD;
 }

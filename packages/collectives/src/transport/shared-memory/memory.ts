@@ -7,7 +7,7 @@ import koffi from 'koffi';
 const IDENTITY_BYTES = 16;
 /** The identity has a page of its own, which keeps what follows aligned. */
 const FIRST_PAGE_BYTES = 4096;
-/** Opening neither waits nor has side effects, whatever the path leads to. */
+/** Opening neither waits nor has side effects, for any kind of file. */
 const OPEN_FLAGS = constants.O_RDWR | constants.O_NONBLOCK | constants.O_NOCTTY;
 
 /**

@@ -1,7 +1,57 @@
+import { WeftError } from '@weft/common';
 import type { z } from 'zod';
 import { dotted, type FieldPath, unknownField } from './fields.js';
-import { isGroup } from './layers.js';
-import type { Problem } from './problem.js';
+import { type ConfigLayer, isGroup } from './layers.js';
+
+/** One thing wrong with a configuration. */
+export interface Problem {
+  /** The field to blame first, then the others that take part in the rule. */
+  readonly fields: readonly FieldPath[];
+  /** One clear sentence without a full stop: field, value given, what is allowed. */
+  readonly sentence: string;
+}
+
+/**
+ * One `invalid_argument` for all problems, each with the place where it was written: a single one is the message itself,
+ * several are listed line by line.
+ */
+export function problemsError(problems: readonly Problem[], layers: readonly ConfigLayer[]): WeftError {
+  const sentences = problems.map((problem) => {
+    const where = whereIs(problem, layers);
+    return where === undefined ? problem.sentence : `${where}: ${problem.sentence}`;
+  });
+  const [only] = sentences;
+  if (sentences.length === 1 && only !== undefined) return new WeftError('invalid_argument', only);
+  const list = sentences.map((sentence) => `\n  - ${sentence}`).join('');
+  return new WeftError('invalid_argument', `the configuration has ${sentences.length} problems:${list}`);
+}
+
+/**
+ * Where to look for the cause of a problem: the topmost layer that wrote one of its fields.
+ * When none did, because the field is missing, the layer that wrote most of the way to it.
+ */
+function whereIs(problem: Problem, layers: readonly ConfigLayer[]): string | undefined {
+  let best: { readonly where: string | undefined; readonly depth: number } = { where: undefined, depth: -1 };
+  for (const layer of layers) {
+    for (const field of problem.fields) {
+      const depth =
+        depthOf(layer.value, field) === field.length ? Number.POSITIVE_INFINITY : depthOf(layer.value, field);
+      if (depth >= best.depth) best = { where: layer.where?.(field), depth };
+    }
+  }
+  return best.where;
+}
+
+/** How many names of the path a layer holds. */
+function depthOf(value: unknown, path: FieldPath): number {
+  let depth = 0;
+  for (let inner = value; depth < path.length; depth++) {
+    const name = path[depth] ?? '';
+    if (!isGroup(inner) || !Object.hasOwn(inner, name)) break;
+    inner = inner[name];
+  }
+  return depth;
+}
 
 /** Turns what the schema found into sentences; `input` is what was parsed, to quote the values given. */
 export function explainIssues(issues: readonly z.core.$ZodIssue[], input: unknown): Problem[] {

@@ -1,4 +1,12 @@
-import type { InstallOptions, NativeLibrary, NativeLibraryAbsence, SetupOptions } from './types.mjs';
+import type {
+  Host,
+  InstallOptions,
+  NativeLibrary,
+  NativeLibraryAbsence,
+  SetupOptions,
+  SetupProgress,
+  WheelBuild,
+} from './types.mjs';
 
 export type * from './types.mjs';
 
@@ -31,3 +39,28 @@ export declare function findNativeLibrary(options?: SetupOptions): NativeLibrary
  * @throws NativeLibraryError when there is no way to a library; the sentence says what was tried.
  */
 export declare function installNativeLibrary(options?: InstallOptions): Promise<NativeLibrary>;
+
+/** What the host is, with the word of `nvidia-smi` on the GPU. */
+export declare function describeHost(environment: NodeJS.ProcessEnv): Host;
+
+/** Whether a version such as `2.36` is at least a bound such as `[2, 27]`. */
+export declare function atLeast(version: string, bound: readonly number[]): boolean;
+
+/**
+ * Runs a short Python script that prints JSON, in the root folder so that nothing beside the user counts as a package.
+ *
+ * @returns what it printed; undefined where there is no Python, or it printed nothing
+ */
+export declare function askPython(script: string, environment: NodeJS.ProcessEnv): unknown;
+
+/**
+ * Downloads the pinned wheels of one build with pip, else with Node; checks their hashes, and unpacks what is needed.
+ * Safe to call from several processes at once.
+ *
+ * @throws NativeLibraryError with what was tried; nothing is left behind.
+ */
+export declare function fetchWheels(
+  build: WheelBuild,
+  environment: NodeJS.ProcessEnv,
+  onProgress: (progress: SetupProgress) => void,
+): Promise<void>;

@@ -110,7 +110,11 @@ it('exports what its declaration promises', () => {
   expect(Object.keys(declared).sort()).toEqual([
     'NativeLibraryError',
     'TENSORFLOW_VERSION',
+    'askPython',
+    'atLeast',
     'cacheDirectory',
+    'describeHost',
+    'fetchWheels',
     'findNativeLibrary',
     'installNativeLibrary',
   ]);

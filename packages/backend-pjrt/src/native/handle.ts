@@ -1,4 +1,4 @@
-import { WeftError } from '@weft/common';
+import { deferred, WeftError } from '@weft/common';
 import type { Plugin } from './plugin.js';
 import type { Pointer } from './struct.js';
 
@@ -11,6 +11,8 @@ export abstract class Handle {
   readonly #scope: Scope;
   #pointer: Pointer | undefined;
   #users = 0;
+  /** Set from a `free` under running calls to the end of the last of them. */
+  #whenUnused: (() => void) | undefined;
 
   /** @param what for messages: "a buffer of float32[2,3]" */
   constructor(what: string, pointer: Pointer, scope: Scope) {
@@ -36,24 +38,24 @@ export abstract class Handle {
     const pointer = this.#pointer;
     this.#pointer = undefined;
     this.#scope.handles.delete(this);
-    this.#destroy = () => this.destroy(pointer);
-    if (this.#users === 0) this.#destroy();
+    if (this.#users === 0) this.destroy(pointer);
+    else this.#whenUnused = () => this.destroy(pointer);
   }
 
   protected abstract destroy(pointer: Pointer): void;
 
-  /** Set between `free` and the end of the last call. */
-  #destroy: (() => void) | undefined;
-
-  /** A call on another thread begins to work with it. */
+  /** A call on another thread begins to work with it. @throws WeftError `internal` after `free`. */
   take(): void {
+    void this.pointer;
     this.#users++;
   }
 
   /** That call is over. */
   giveBack(): void {
     this.#users--;
-    if (this.#users === 0) this.#destroy?.();
+    if (this.#users > 0) return;
+    this.#whenUnused?.();
+    this.#whenUnused = undefined;
   }
 }
 
@@ -61,7 +63,7 @@ export abstract class Handle {
 export class Scope {
   readonly plugin: Plugin;
   readonly handles = new Set<Handle>();
-  readonly #calls = new Set<Promise<unknown>>();
+  readonly #calls = new Set<Promise<void>>();
 
   constructor(plugin: Plugin) {
     this.plugin = plugin;
@@ -69,20 +71,25 @@ export class Scope {
 
   /** Runs calls on other threads over some handles, none of which is destroyed before they are over. */
   async during<T>(handles: readonly Handle[], work: () => Promise<T>): Promise<T> {
-    for (const handle of handles) handle.take();
-    const call = work();
-    this.#calls.add(call);
+    const taken: Handle[] = [];
+    const call = deferred();
+    this.#calls.add(call.promise);
     try {
-      return await call;
+      for (const handle of handles) {
+        handle.take();
+        taken.push(handle);
+      }
+      return await work();
     } finally {
-      this.#calls.delete(call);
-      for (const handle of handles) handle.giveBack();
+      for (const handle of taken) handle.giveBack();
+      this.#calls.delete(call.promise);
+      call.resolve();
     }
   }
 
   /** Waits for every call, then frees every handle, the last made first. */
   async close(): Promise<void> {
-    while (this.#calls.size > 0) await Promise.allSettled(this.#calls);
+    while (this.#calls.size > 0) await Promise.all(this.#calls);
     for (const handle of [...this.handles].reverse()) if (!handle.isFreed) handle.free();
   }
 }

@@ -1,4 +1,4 @@
-// `node scripts/native-library.mjs`: finds or fetches the TensorFlow library, and says what was chosen and why.
+// `node scripts/native-library.mjs`: finds or fetches the TensorFlow library, and prints what was chosen and why.
 import { requireNode } from './lib/require-node.mjs';
 
 requireNode();

@@ -79,7 +79,7 @@ export interface RankHello {
   readonly address: string;
 }
 
-/** To a rank of ours: everybody's addresses by rank. */
+/** To a rank of ours: the addresses of all ranks. */
 export interface RankAddresses {
   readonly addresses: readonly string[];
 }

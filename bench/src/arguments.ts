@@ -158,7 +158,7 @@ export function parseMoeArguments(words: readonly string[]): MoeBenchOptions {
   };
 }
 
-/** Processes and sizes of the vectors, MiB, that are measured where nobody names others. */
+/** Processes and sizes of the vectors, MiB, that are measured by default. */
 export const ALL_REDUCE_DEFAULTS = { processes: [2, 4], mib: [1, 16, 64, 256], rounds: 5 } as const;
 
 export const ALL_REDUCE_USAGE = `npm run bench -- all-reduce [options]     how fast the ring all-reduces float32 values, in GB/s

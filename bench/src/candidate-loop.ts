@@ -19,7 +19,7 @@ export function send<Message>(message: Message): void {
 export type Step = () => Promise<number>;
 
 /**
- * Runs rounds of steps as the bench asks for them, until it says `{ "end": true }`.
+ * Runs rounds of steps as the bench asks for them, until it sends `{ "end": true }`.
  *
  * @param onRound before each round; @param onStep after each step
  */

@@ -1,7 +1,7 @@
 import type { OptimizerConfig, Precision } from '@weft/config';
 import type { BenchModel } from './models.js';
 
-/** What a measured process is told on its command line, as JSON; ours and the peers in Python get the same. */
+/** The argument of a measured process, as JSON; the same for ours and the peers in Python. */
 export interface CandidateSpec {
   /** `gemm` measures nothing but large matrix products. */
   readonly work: 'train' | 'gemm';
@@ -30,7 +30,7 @@ export interface Hello {
   readonly address?: string;
 }
 
-/** To the process: everybody's addresses by rank. */
+/** To the process: the addresses of all ranks. */
 export interface Addresses {
   readonly addresses: readonly (string | undefined)[];
 }

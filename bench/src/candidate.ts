@@ -13,7 +13,7 @@ export interface Candidate {
 export interface CandidateParts {
   readonly spec: CandidateSpec;
   readonly profile: Profile | undefined;
-  /** Announces this rank's address and resolves with everybody's. */
+  /** Announces this rank's address and resolves with those of all ranks. */
   exchangeAddresses(address: string | undefined): Promise<readonly (string | undefined)[]>;
 }
 

@@ -138,7 +138,7 @@ class Runner {
     this.#processes.kill();
   }
 
-  /** One round on all its processes: the slowest rank's seconds, rank 0's losses, everybody's processor time. */
+  /** One round on all its processes: the slowest rank's seconds, rank 0's losses, the processor time of all. */
   async #runRound(steps: number): Promise<RoundResult> {
     this.#processes.send<Round>({ steps });
     const results = await this.#processes.receive<RoundResult>();

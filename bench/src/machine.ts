@@ -8,8 +8,8 @@ interface Call {
 }
 
 /**
- * The call, bound to cores of its own: as many as it has threads, and others for each rank. So nobody's helper threads
- * take cores that it was not given, and processes do not push each other from core to core. Cluster schedulers bind
+ * The call, bound to cores of its own: as many as it has threads, and others for each rank. So helper threads
+ * stay on the cores of their process, and processes do not push each other from core to core. Cluster schedulers bind
  * ranks the same way. Where `taskset` is missing, the call is as it was.
  */
 export function onOwnCores(call: Call, rank: number, threads: number): Call {
@@ -18,7 +18,7 @@ export function onOwnCores(call: Call, rank: number, threads: number): Call {
   return { program: 'taskset', args: ['--cpu-list', cores.join(), call.program, ...call.args] };
 }
 
-/** The numbers of the cores that this process may use; none where the system does not tell. */
+/** The numbers of the cores that this process may use; none where the system does not list them. */
 function allowedCores(): readonly number[] {
   if (process.platform !== 'linux') return [];
   const list = /^Cpus_allowed_list:\s*(\S+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1];
@@ -45,7 +45,7 @@ const TICKS_PER_SECOND = 100;
 
 /**
  * Seconds since boot in which this machine's cores were taken: by any process, by the kernel, or by the machine's host,
- * who gave them to somebody else. Undefined where the system does not tell.
+ * which gave them to another machine. Undefined where the system does not count them.
  */
 export function busyCoreSeconds(): number | undefined {
   if (process.platform !== 'linux') return undefined;

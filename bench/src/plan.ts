@@ -1,7 +1,7 @@
 import type { Precision } from '@weft/config';
 import type { ModelName } from './models.js';
 
-/** One comparison: everybody does the same work with the same means. */
+/** One comparison: all candidates do the same work with the same resources. */
 export interface BenchCase {
   readonly model: ModelName;
   readonly precision: Precision;

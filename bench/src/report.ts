@@ -23,7 +23,7 @@ export function emptyReport(options: StepBenchOptions): Report {
   return { weft: WEFT_VERSION, machine, options, results: [], broken: [] };
 }
 
-/** Replaces the file as a whole, so that whoever interrupts a run keeps what was measured before. */
+/** Replaces the file as a whole, so that an interrupted run keeps what was measured before. */
 export async function writeReport(path: string, report: Report): Promise<void> {
   await mkdir(dirname(path), { recursive: true });
   await writeFile(`${path}.new`, `${JSON.stringify(report, null, 2)}\n`);

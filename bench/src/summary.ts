@@ -51,7 +51,7 @@ export interface CaseResult {
   readonly torchGemmFlopsPerSecond: number | undefined;
   /** Cores that those products had, of the case's threads: fewer when others used the machine. */
   readonly gemmBusyCores: number;
-  /** Cores that others had while somebody was measured, on average over the candidates; the worst of them. */
+  /** Cores that other processes used while a candidate was measured, on average over the candidates; the worst of them. */
   readonly backgroundCores: { readonly mean: number; readonly worst: number } | undefined;
   readonly rows: readonly Row[];
   readonly agreement: readonly Agreement[];
@@ -141,7 +141,7 @@ function speedup(ours: Measurement, theirs: Measurement): ReturnType<typeof pair
 }
 
 function compareLosses(ours: Measurement, theirs: Measurement): Agreement {
-  // DDP tells the loss of all ranks only at the first step.
+  // DDP reports the loss of all ranks only at the first step.
   const steps = theirs.candidate === 'torch-ddp' ? 1 : Math.min(ours.losses.length, theirs.losses.length);
   const difference = (step: number) =>
     Math.abs((ours.losses[step - 1] ?? Number.NaN) - (theirs.losses[step - 1] ?? Number.NaN));

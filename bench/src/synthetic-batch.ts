@@ -17,34 +17,34 @@ export function syntheticBatch(model: BenchModel, rank: number): BenchBatch {
     Int32Array.from({ length: size }, (_, i) => value(i % sequenceLength, Math.floor(i / sequenceLength)));
   const tokens = () => perPosition(() => random.below(decoder.vocabularySize));
 
-  const pieceLength = images === null ? sequenceLength : sequenceLength / PIECES;
+  const segmentLength = images === null ? sequenceLength : sequenceLength / PIECES;
   const text = {
     tokenIds_BT: tokens(),
     targetIds_BT: tokens(),
-    segmentIds_BT: perPosition((position) => 1 + Math.floor(position / pieceLength)),
-    positions_BT: perPosition((position) => position % pieceLength),
+    segmentIds_BT: perPosition((position) => 1 + Math.floor(position / segmentLength)),
+    positions_BT: perPosition((position) => position % segmentLength),
   };
-  return images === null ? text : { ...text, ...imageFields(images, batchSize, pieceLength, perPosition, random) };
+  return images === null ? text : { ...text, ...imageFields(images, batchSize, segmentLength, perPosition, random) };
 }
 
-/** Every piece begins with its share of the sequence's images and goes on with text. */
+/** Every segment begins with its share of the sequence's images and goes on with text. */
 function imageFields(
   { vision, connector, imagesPerSequence }: ImageParts,
   batchSize: number,
-  pieceLength: number,
+  segmentLength: number,
   perPosition: (value: (position: number, sequence: number) => number) => Int32Array,
   random: Random,
 ) {
   const imagePositions = (imagesPerSequence / PIECES) * connector.tokensPerImage;
-  const isText = (inPiece: number) => inPiece >= imagePositions && inPiece < pieceLength;
+  const isText = (inSegment: number) => inSegment >= imagePositions && inSegment < segmentLength;
   const pixels = batchSize * imagesPerSequence * vision.imageSize ** 2 * 3;
   return {
     imageTokenIndex_BT: perPosition((position, sequence) => {
-      const [piece, inPiece] = [Math.floor(position / pieceLength), position % pieceLength];
-      const firstRow = sequence * imagesPerSequence * connector.tokensPerImage + piece * imagePositions;
-      return isText(inPiece) ? 0 : 1 + firstRow + inPiece;
+      const [segment, inSegment] = [Math.floor(position / segmentLength), position % segmentLength];
+      const firstRow = sequence * imagesPerSequence * connector.tokensPerImage + segment * imagePositions;
+      return isText(inSegment) ? 0 : 1 + firstRow + inSegment;
     }),
-    lossMask_BT: Float32Array.from(perPosition((position) => (isText((position % pieceLength) + 1) ? 1 : 0))),
+    lossMask_BT: Float32Array.from(perPosition((position) => (isText((position % segmentLength) + 1) ? 1 : 0))),
     images_NHWC: Float32Array.from({ length: pixels }, () => 2 * random.uniform() - 1),
   };
 }

@@ -41,7 +41,7 @@ export async function openTraining(parts: CandidateParts): Promise<Candidate> {
   };
 }
 
-/** What the step reads of a run. A decoder alone has none of the recipe's images, but nobody asks for them. */
+/** What the step reads of a run. A decoder alone has none of the recipe's images, which the step does not read. */
 function runConfig({ model, optimizer, precision, threads, worldSize }: CandidateSpec): RunConfig {
   const tiny = recipe('mm1Tiny');
   const images = model.images ?? { ...tiny.model, imagesPerSequence: tiny.data.imagesPerSequence };

@@ -210,9 +210,9 @@ it('what knip finds becomes a sentence each', () => {
   const issue = { file: 'a.ts', exports: [{ name: 'x' }], duplicates: [[{ name: 'b' }, { name: 'c' }]], files: [] };
   const unlisted = { file: 'package.json', dependencies: [{ name: 'left-pad' }], files: [{ name: 'package.json' }] };
   expect(findingsOfKnip(JSON.stringify({ issues: [issue, unlisted] }))).toEqual([
-    'a.ts exports for nobody x',
+    'a.ts has an export that no file imports: x',
     'a.ts exports twice b and c',
-    'package.json is not reached from anywhere',
+    'package.json is imported by no file',
     'package.json lists the dependency left-pad',
   ]);
 });

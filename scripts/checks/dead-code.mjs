@@ -3,7 +3,7 @@ import { ROOT } from '../lib/root.mjs';
 import { capture } from '../lib/stage.mjs';
 
 /**
- * Exports that nobody imports, files that nobody reaches, dependencies that nobody uses (knip.json).
+ * Exports that no file imports, files that no entry reaches, dependencies that no file uses (knip.json).
  *
  * @param {string} [directory] default: the repository
  * @returns {Promise<string[]>} one sentence a finding
@@ -19,15 +19,15 @@ export async function findDeadCode(directory = ROOT) {
 }
 
 const KINDS = /** @type {const} */ ({
-  files: 'is not reached from anywhere',
+  files: 'is imported by no file',
   dependencies: 'lists the dependency',
   devDependencies: 'lists the dependency',
   unlisted: 'imports without listing it',
   unresolved: 'imports what does not exist:',
   binaries: 'runs without listing it',
-  exports: 'exports for nobody',
-  types: 'exports for nobody',
-  enumMembers: 'has an enum member for nobody:',
+  exports: 'has an export that no file imports:',
+  types: 'has an export that no file imports:',
+  enumMembers: 'has an unused enum member:',
   duplicates: 'exports twice',
 });
 

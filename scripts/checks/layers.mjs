@@ -34,7 +34,7 @@ const OWNERS = Object.entries({
   'grpc-health-check': ['rpc', 'testing'],
   bullmq: ['store'],
   ioredis: ['store'],
-  sharp: ['data'],
+  sharp: ['data', 'demo-data'],
   '@huggingface/': ['data'],
   hyparquet: ['data'],
 });
@@ -47,7 +47,6 @@ const OWNERS = Object.entries({
  * @property {string} folder `packages/tensor`
  * @property {readonly string[]} dependencies names in its package.json, of every kind
  * @property {readonly string[]} references names of the packages its tsconfig.json refers to
- * @property {boolean} [isTyped] whether it has a tsconfig.json to refer to; default: yes
  */
 
 /**
@@ -87,14 +86,7 @@ function findInFile(packages, { path, text }) {
     if (specifier.startsWith('.')) return relative(path, specifier, importer);
     if (importer === undefined) return [];
     const weft = /^@weft\/([^/]+)(\/.*)?$/.exec(specifier);
-    if (weft?.[1] !== undefined)
-      return internal(
-        path,
-        importer,
-        weft[1],
-        weft[2],
-        isTest || packages.find(({ name }) => name === weft[1])?.isTyped === false,
-      );
+    if (weft?.[1] !== undefined) return internal(path, importer, weft[1], weft[2], isTest);
     const owners = OWNERS.find(([name]) => specifier === name || specifier.startsWith(withSlash(name)))?.[1];
     return owners === undefined || owners.includes(importer.name)
       ? []

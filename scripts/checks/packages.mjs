@@ -11,17 +11,14 @@ export function readPackages() {
       const folder = `${layer}/${name}`;
       if (!existsSync(join(ROOT, folder, 'package.json'))) return [];
       const { dependencies = {}, devDependencies = {}, optionalDependencies = {} } = readJson(`${folder}/package.json`);
-      // Plain JavaScript has no tsconfig.json, and nobody refers to it.
-      const isTyped = existsSync(join(ROOT, folder, 'tsconfig.json'));
       /** @type {{ references?: { path: string }[] }} */
-      const { references = [] } = isTyped ? readJson(`${folder}/tsconfig.json`) : {};
+      const { references = [] } = readJson(`${folder}/tsconfig.json`);
       return [
         {
           name,
           folder,
           dependencies: Object.keys({ ...dependencies, ...devDependencies, ...optionalDependencies }),
           references: references.map(({ path }) => basename(path)),
-          isTyped,
         },
       ];
     }),

@@ -24,7 +24,7 @@ export async function runBiome(directory = ROOT) {
 }
 
 /**
- * Warnings of the type-aware rule are errors: a promise that nobody waits for loses its failure.
+ * Warnings of the type-aware rule are errors: the failure of a promise that is not awaited is lost.
  *
  * @returns {Promise<string[]>}
  */
@@ -52,12 +52,12 @@ export function findingsOfBiome(output) {
  */
 export function findingsOfOxlint(output) {
   return [...output.matchAll(/^([^\s:]+:\d+):\d+: (.*?) \[\w+\/(.*)\]$/gm)].map(
-    ([, place, sentence, rule]) => `${place} ${sentence} (${rule})`,
+    ([, location, sentence, rule]) => `${location} ${sentence} (${rule})`,
   );
 }
 
 /**
- * A tool that failed without a finding broke down itself: then all it said is shown.
+ * A tool that failed without a finding broke down itself: then all its output is shown.
  *
  * @param {string} output
  * @param {string[]} findings

@@ -34,7 +34,7 @@ it('dead exports, files and dependencies are refused', async () => {
   });
   expect((await findDeadCode(directory.path)).sort()).toEqual([
     'package.json lists the dependency left-pad',
-    'src/unused.ts is not reached from anywhere',
-    'src/used.ts exports for nobody dead',
+    'src/unused.ts is imported by no file',
+    'src/used.ts has an export that no file imports: dead',
   ]);
 });

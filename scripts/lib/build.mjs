@@ -6,10 +6,10 @@ import { capture, StageError } from './stage.mjs';
 export const binary = (name) => join(ROOT, 'node_modules', '.bin', name);
 
 /**
- * Compiles every room whose sources changed.
+ * Compiles every package whose sources changed.
  *
  * @param {import('./stage.mjs').Report} report
- * @returns {Promise<string>} the word on it
+ * @returns {Promise<string>} the result, for the line of the stage
  */
 export async function build(report) {
   const { exitCode, output } = await capture(binary('tsc'), ['-b', '--pretty', 'false'], { report });

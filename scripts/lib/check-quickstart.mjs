@@ -97,7 +97,7 @@ async function secondStart(clone, environment, verdicts) {
   );
 }
 
-/** What held and what did not, said at once and kept for scripts. */
+/** What passed and what failed, printed at once and counted for scripts. */
 class Verdicts {
   passed = 0;
   failed = 0;

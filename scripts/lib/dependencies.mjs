@@ -12,7 +12,7 @@ import { capture, StageError } from './stage.mjs';
  * Installs the dependencies when they are not in step with `package-lock.json`.
  *
  * @param {import('./stage.mjs').Report} report
- * @returns {Promise<string>} the word on it
+ * @returns {Promise<string>} the result, for the line of the stage
  */
 export async function installDependencies(report) {
   const wanted = readPackages(join(ROOT, 'package-lock.json'));

@@ -5,7 +5,7 @@ import { StageError } from './stage.mjs';
  * Finds or fetches the TensorFlow library and shows how far it is.
  *
  * @param {import('./stage.mjs').Report} report
- * @returns {Promise<string>} the word on it
+ * @returns {Promise<string>} the result, for the line of the stage
  * @throws {StageError} when there is none
  */
 export async function setUpNativeLibrary(report) {
@@ -22,7 +22,7 @@ export async function setUpNativeLibrary(report) {
 }
 
 /**
- * The stage that sets TensorFlow up. Without a library the script goes on: the stage says why there is none.
+ * The stage that sets TensorFlow up. Without a library the script goes on, and the stage prints why there is none.
  *
  * @param {import('./stage.mjs').Stages} stages
  * @param {string} [without] what the script does then

@@ -1,4 +1,4 @@
-// What two sets of loss curves, equal but for the precision, say about it. Pure: `scripts/precision-curves.mjs` trains.
+// Compares two sets of loss curves that differ in the precision only. Pure: `scripts/precision-curves.mjs` trains.
 
 /** @typedef {{ readonly step: number; readonly loss: number }} Point */
 /** @typedef {{ readonly seed: number; readonly losses: readonly number[]; readonly heldOut: readonly Point[] }} Run */

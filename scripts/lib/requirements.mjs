@@ -51,7 +51,7 @@ export const REQUIREMENTS = [
 ];
 
 /**
- * Which test files cannot run here, and the sentence that says so.
+ * Which test files cannot run here, and a sentence for each kind.
  *
  * @param {readonly string[]} files paths of all test files
  * @param {readonly Requirement[]} [requirements]

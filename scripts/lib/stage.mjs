@@ -31,7 +31,7 @@ export class Stages {
   }
 
   /**
-   * Runs one stage and says how it ended. What `work` returns is the word on it.
+   * Runs one stage and prints how it ended: what `work` returns, or that it failed.
    *
    * @param {string} name
    * @param {(report: Report) => Promise<string>} work

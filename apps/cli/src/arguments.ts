@@ -39,6 +39,7 @@ export interface SequenceName {
   readonly index: number;
 }
 
+/** `source:i`, such as `captioned:17`. */
 export function sequenceName(text: string): SequenceName {
   const [, name, index] = text.match(/^(\w+):(\d+)$/) ?? [];
   const source = SOURCES.find((each) => each === name);
@@ -49,7 +50,7 @@ export function sequenceName(text: string): SequenceName {
   return { source, index: Number(index) };
 }
 
-/** Appends, so that `--set a=1 --set b=2` and `--set a=1 b=2` mean the same. */
+/** Appends: `--set a=1 --set b=2` and `--set a=1 b=2` mean the same. */
 export function collect(text: string, earlier: readonly string[] | undefined): string[] {
   return [...(earlier ?? []), text];
 }
@@ -65,7 +66,7 @@ export function quantity(text: string): number {
   return value;
 }
 
-/** Appends, so that `--predict 1B 7B` and `--predict 1B --predict 7B` mean the same. */
+/** Appends: `--predict 1B 7B` and `--predict 1B --predict 7B` mean the same. */
 export function quantities(text: string, earlier: readonly number[] | undefined): number[] {
   return [...(earlier ?? []), quantity(text)];
 }
@@ -94,6 +95,7 @@ export interface QueueOptions {
   readonly notBefore?: string;
 }
 
+/** Adds `--priority`, `--attempts` and `--not-before` to a command. */
 export function addQueueOptions(command: Command): Command {
   return command
     .option('--priority <N>', 'short for --set queue.priority=N; higher starts first', integer)

@@ -12,6 +12,7 @@ import {
 import { Home } from '@weft/files';
 import { recipeInput, recipes } from '@weft/recipes';
 
+/** What the command line changes in a run. */
 export interface RunChoices {
   /** `--set a.b=c`, in order; the last wins. */
   readonly set?: readonly string[];
@@ -29,7 +30,7 @@ export interface RunChoices {
  * Resolves a recipe's name or a run file, with the settings of the command line on top, to a whole configuration. A run
  * file whose `recipe` names a recipe starts from that one.
  *
- * @throws WeftError `not_found` for an unknown recipe or file, `invalid_argument` for a configuration that cannot be.
+ * @throws WeftError `not_found` for an unknown recipe or file, `invalid_argument` for an invalid configuration.
  */
 export async function resolveRun(nameOrFile: string, choices: RunChoices = {}): Promise<RunConfig> {
   const layers = [

@@ -7,9 +7,12 @@ export interface Span {
   readonly style?: Style;
 }
 
+/** A style of text in a terminal. */
 export type Style = 'bold' | 'dim' | 'green' | 'yellow' | 'red' | 'cyan';
+/** A line as its spans, from left to right. */
 export type Line = readonly Span[];
 
+/** A part of a line. */
 export function span(text: string, style?: Style): Span {
   return style === undefined ? { text } : { text, style };
 }
@@ -28,6 +31,7 @@ export function printTable(terminal: Terminal, rows: readonly Line[]): void {
   );
 }
 
+/** A line with the escape sequences of its styles. */
 export function paint(line: Line, colors: Colors): string {
   return line.map(({ text, style }) => (style === undefined ? text : colors[style](text))).join('');
 }
@@ -67,6 +71,7 @@ function takeColumns(text: string, columns: number): string {
   return taken;
 }
 
+/** A column of a table. */
 export interface Column {
   readonly title: string;
   /** Default: left. */

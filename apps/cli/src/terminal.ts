@@ -19,8 +19,10 @@ export interface Terminal {
   readonly commandName: string;
 }
 
+/** Functions that color text, or leave it as it is. */
 export type Colors = ReturnType<typeof picocolors.createColors>;
 
+/** The terminal of this process. */
 export function systemTerminal(): Terminal {
   return {
     stdout: createWriter(process.stdout),
@@ -31,13 +33,14 @@ export function systemTerminal(): Terminal {
   };
 }
 
-/** NO_COLOR (no-color.org) wins over FORCE_COLOR, which wins over what the terminal is. */
+/** NO_COLOR (no-color.org) wins over FORCE_COLOR, which wins over the kind of the terminal. */
 export function wantsColor(env: Terminal['env'], isTTY: boolean): boolean {
   if (env.NO_COLOR) return false;
   if (env.FORCE_COLOR && env.FORCE_COLOR !== '0') return true;
   return isTTY && env.TERM !== 'dumb';
 }
 
+/** How a person calls `weft` here: `weft`, or `npx weft` in a checkout. */
 export function commandName(env: Terminal['env'], script: string): string {
   const typedAsPath = script.endsWith('weft.js');
   return env.npm_command !== undefined || typedAsPath ? 'npx weft' : 'weft';

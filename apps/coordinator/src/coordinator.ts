@@ -33,6 +33,7 @@ const TICK_MS = 200;
 /** How many heartbeats a worker sends within the heartbeat timeout. */
 const HEARTBEATS_PER_TIMEOUT = 5;
 
+/** Options of `Coordinator.open`. */
 export interface CoordinatorOptions {
   /** Has the directories of runs. Their logs and the queue are in the store. */
   readonly home: Home;

@@ -4,6 +4,7 @@ import { Home } from '@weft/files';
 
 const DEFAULT_PORT = 7070;
 
+/** The command line of `weft coordinator`, resolved. */
 export interface CoordinatorProcessOptions {
   readonly home: Home;
   /** Where logs and queue are kept; undefined: in files of the home. */
@@ -23,6 +24,7 @@ export interface CoordinatorProcessOptions {
   readonly heartbeatTimeoutMs: number;
 }
 
+/** The text of `weft coordinator --help`. */
 export const HELP = `Usage: weft coordinator [options]
 
 Runs the cluster: queues runs, forms rings of workers and commits their steps.

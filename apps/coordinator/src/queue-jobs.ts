@@ -47,6 +47,7 @@ interface JobData {
   readonly weftVersion?: string;
 }
 
+/** The store's job of a run. */
 export function newRunJob({ id, priority, attempts, backoffMs, notBeforeMs }: NewRunJob, data: JobData = {}): NewJob {
   return { id, kind: 'run', data, priority, attempts, backoffMs, notBeforeMs };
 }
@@ -66,6 +67,7 @@ export function recoveredQueue(
   return { kind: 'recovered', queue: toQueueState(jobs, isPaused), endedJobIds };
 }
 
+/** Whether a job is completed, failed or cancelled. */
 export function hasJobEnded({ state }: Job): boolean {
   return liveState(state) === undefined;
 }

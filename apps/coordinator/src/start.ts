@@ -20,6 +20,7 @@ const NO_STANDBY_WAIT_MS = 2000;
 
 type StartOptions = Omit<CoordinatorProcessOptions, 'exitWithStdin'>;
 
+/** A coordinator that listens. */
 export interface RunningCoordinator {
   /** `host:port` at which this machine reaches it. */
   readonly address: string;

@@ -8,6 +8,7 @@ import type { DecisionQueue } from './decision-queue.js';
 import { MetricsFile } from './metrics-file.js';
 import type { SweepRequests } from './sweep-requests.js';
 
+/** What the drivers of sweeps use of the coordinator. */
 export interface SweepDriversOptions {
   readonly sweeps: SweepRequests;
   readonly queue: DecisionQueue;

@@ -60,16 +60,19 @@ function failureFromProto(failure: Failure | undefined): RunFailure {
   return { code: errorCode(code), message, cure: cure === '' ? null : cure };
 }
 
+/** A worker's identity, from its first message. */
 export function identityFromHello(hello: Hello): WorkerIdentity {
   const { workerId, hostName, processId, dataPlaneAddress, device } = hello;
   const role = hello.role === Role.ROLE_EXPERT_WORKER ? 'expertWorker' : 'rank';
   return { workerId, hostName, processId, dataPlaneAddress, device, role };
 }
 
+/** An error as it is recorded with a run. */
 export function failureFromError({ code, message, cure }: WeftError): RunFailure {
   return { code, message, cure: cure ?? null };
 }
 
+/** The answer to a worker's hello. */
 export function welcomeMessage(heartbeatIntervalMs: number): CoordinatorMessage {
   return { body: { $case: 'welcome', welcome: { coordinatorVersion: WEFT_VERSION, heartbeatIntervalMs } } };
 }
@@ -115,6 +118,7 @@ function startFromToProto(startFrom: Assign['startFrom']): Assignment['state'] {
 /** Commands that are the same message for every receiver. */
 type BroadcastCommand = Extract<Command, { kind: 'decideStep' | 'writeManifest' | 'stopRun' | 'release' }>;
 
+/** The message of a command, the same for all its receivers. */
 export function commandMessage(command: BroadcastCommand): CoordinatorMessage {
   const { runId, generation } = command;
   switch (command.kind) {

@@ -14,6 +14,7 @@ import type { Generation } from './generation.js';
 /** The part of an `ExpertSession` that a worker uses. */
 export type ExpertServing = Pick<ExpertSession, 'serve' | 'close' | 'engine' | 'experts'>;
 
+/** Options of an `ExpertRun`. */
 export interface ExpertRunOptions {
   readonly dataPlane: Pick<DataPlane, 'hostExperts'>;
   readonly openExperts: (options: ExpertSessionOptions) => Promise<ExpertServing>;

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import type { Logger } from '@weft/telemetry';
 import type { WorkerCommand } from './options.js';
 
+/** Options of `GpuWorkers`. */
 export interface GpuWorkersOptions {
   readonly role: WorkerCommand;
   readonly gpus: readonly string[];

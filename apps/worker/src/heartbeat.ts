@@ -6,6 +6,7 @@ export interface Heartbeat {
   stop(): void;
 }
 
+/** Whose heartbeats, how often, and how they are sent. */
 export interface HeartbeatOptions {
   readonly workerId: string;
   readonly intervalMs: number;
@@ -13,6 +14,7 @@ export interface HeartbeatOptions {
   readonly sendHeartbeat: () => void;
 }
 
+/** Starts heartbeats. */
 export type StartHeartbeat = (options: HeartbeatOptions) => Heartbeat;
 
 /** Heartbeats from a timer; none while the event loop is blocked. */

@@ -6,6 +6,7 @@ import type { TrainOutcome } from '@weft/training';
 /** Sends one message to the coordinator; after the end of the stream the message is dropped. */
 export type Send = (body: NonNullable<WorkerMessage['body']>) => void;
 
+/** The message that training ended as planned. */
 export function ended(
   { runId, generation }: RunGeneration,
   { outcome, step }: TrainOutcome,
@@ -14,6 +15,7 @@ export function ended(
   return { $case: 'runEnded', runEnded: { runId, generation, outcome: how, step, failure: undefined } };
 }
 
+/** The message that training failed after `step`. */
 export function failed(
   { runId, generation }: RunGeneration,
   step: number,

@@ -5,6 +5,7 @@ import { parseAddress, parseFlags, portFlag, WeftError, wholeNumberFlag } from '
 /** The two commands of this app: a worker that trains as a rank, or one that holds experts. */
 export type WorkerCommand = 'worker' | 'expert-worker';
 
+/** The command line of `weft worker` and `weft expert-worker`, resolved. */
 export interface WorkerProcessOptions {
   readonly role: WorkerCommand;
   /** `host:port` of the coordinator; undefined: the one of `home`. */
@@ -31,6 +32,7 @@ const PURPOSE: Readonly<Record<WorkerCommand, string>> = {
   'expert-worker': 'holds experts of the MoE layers of the runs it is assigned.',
 };
 
+/** The text of `weft worker --help` or `weft expert-worker --help`. */
 export function help(role: WorkerCommand): string {
   return `Usage: weft ${role} [options]
 

@@ -12,6 +12,7 @@ import { type Connection, Worker } from './worker.js';
 
 const HEARTBEAT_THREAD = new URL('./heartbeat-thread.js', import.meta.url);
 
+/** A worker that is connected, or trying to connect. */
 export interface RunningWorker {
   readonly workerId: string;
   readonly dataPlaneAddress: string;

@@ -18,6 +18,7 @@ const ANSWER_TIMEOUT_MS = 120_000;
 /** The part of a `TrainingSession` that a worker uses. */
 export type Session = Pick<TrainingSession, 'train' | 'writeManifest' | 'close' | 'engine'>;
 
+/** Options of a `WorkerRun`. */
 export interface WorkerRunOptions {
   readonly runId: string;
   readonly send: Send;

@@ -10,6 +10,7 @@ const LONGEST_RETRY_MS = 10_000;
 /** A worker's end of its stream to the coordinator. */
 export type CoordinatorStream = MessageStream<CoordinatorMessage, WorkerMessage>;
 
+/** An open connection to the coordinator. */
 export interface Connection {
   readonly stream: CoordinatorStream;
   /** Starts the heartbeats that fit the way the stream was opened. */
@@ -20,6 +21,7 @@ export interface Connection {
   close(): void;
 }
 
+/** Options of a `Worker`. */
 export interface WorkerOptions extends Omit<WorkerRunOptions, 'runId' | 'send' | 'after'> {
   readonly hello: Omit<Hello, 'version' | 'dataPlaneAddress'>;
   /** Opens a stream to the coordinator; it may have moved since the last one. */

@@ -94,7 +94,7 @@ class Runner {
   async runRound(steps: number): Promise<RoundResult> {
     this.#processes.send({ steps });
     const [result] = await this.#processes.receive<RoundResult>();
-    if (result === undefined) throw new Error(`${this.candidate} said nothing`);
+    if (result === undefined) throw new Error(`${this.candidate} sent no result`);
     return result;
   }
 

@@ -22,14 +22,14 @@ export const LAYER_SIZES: readonly LayerSize[] = [
   { name: 'moe-512', tokens: 2048, width: 512, hidden: 1408, experts: 8, capacityFactor: 2 },
 ];
 
-/** One comparison: everybody computes the same layer with the same means. */
+/** One comparison: all candidates compute the same layer with the same resources. */
 export interface LayerCase {
   readonly size: LayerSize;
   readonly precision: Precision;
   readonly threads: number;
 }
 
-/** The routing of a measured layer, the same for everybody. */
+/** The routing of a measured layer, the same for all candidates. */
 export function moeConfig({ experts, capacityFactor }: LayerSize): MoeConfig {
   return {
     experts,
@@ -56,7 +56,7 @@ export function layerFlops({ tokens, width, hidden, experts, capacityFactor }: L
   return 3 * 2 * slots * 3 * width * hidden;
 }
 
-/** What a measured process is told on its command line, as JSON; ours and the peers in Python get the same. */
+/** The argument of a measured process, as JSON; the same for ours and the peers in Python. */
 export interface LayerSpec {
   readonly size: LayerSize;
   readonly moe: MoeConfig;
@@ -69,7 +69,7 @@ export interface LayerSpec {
 }
 
 // The messages, one JSON object a line: the process sends `LayerReady` after its first step, then answers `Round`
-// with `TurnResult` (bench/src/candidate-spec.ts) until it is told `{ "end": true }`.
+// with `RoundResult` (bench/src/candidate-spec.ts) until `{ "end": true }` arrives.
 
 /** The results of a layer: its output and the gradients of ⟨output, direction⟩ + auxiliary losses. */
 export const RESULTS = ['output', 'input', 'router', 'gate', 'up', 'down'] as const;

@@ -1,10 +1,8 @@
 import { WeftError } from '@weft/common';
 import {
-  type AttrValue,
   attrsFromTfjs,
   constantBytes,
   dtypeOfTensorflow,
-  TENSORFLOW_DTYPES,
   type TfjsAttr,
   type TfjsBinding,
   type TfjsTensorMetadata,
@@ -13,11 +11,13 @@ import { isInferredAttr, opArguments } from './graph/op-inputs.js';
 import type { CApi, Pointer } from './native/c-api.js';
 import { NativeTensor, Status } from './native/handles.js';
 import { encodeSessionConfig } from './native/session-config.js';
+import { type AttrTarget, setAttr } from './native/set-attr.js';
 
 /** Executes every op at once through TensorFlow's eager C API: slower than the graph, and easy to step through. */
 export class EagerBinding implements TfjsBinding {
   readonly #api: CApi;
   readonly #status: Status;
+  readonly #target: AttrTarget;
   readonly #context: Pointer;
   readonly #handles = new Map<number, Pointer>();
   #nextId = 0;
@@ -25,6 +25,7 @@ export class EagerBinding implements TfjsBinding {
   constructor(api: CApi, threads: number) {
     this.#api = api;
     this.#status = new Status(api);
+    this.#target = { api, setters: 'TFE_OpSetAttr', status: this.#status };
     const options: Pointer = api.TFE_NewContextOptions();
     const config = encodeSessionConfig({ intraOpThreads: threads, interOpThreads: 1 });
     api.TFE_ContextOptionsSetConfig(options, config, config.length, this.#status.pointer);
@@ -84,7 +85,7 @@ export class EagerBinding implements TfjsBinding {
         this.#status.check(`an input of op ${type}`);
       }
       for (const [name, attr] of Object.entries(attrsFromTfjs(attrs))) {
-        if (!isInferredAttr(type, name)) this.#setAttr(op, name, attr);
+        if (!isInferredAttr(type, name)) setAttr(this.#target, op, name, attr);
       }
       const handles: Pointer[] = new Array(outputs).fill(null);
       const count = [outputs];
@@ -116,33 +117,11 @@ export class EagerBinding implements TfjsBinding {
 
   #describe(handle: Pointer): TfjsTensorMetadata {
     const api = this.#api;
-    const rank = api.TFE_TensorHandleNumDims(handle, this.#status.pointer) as number;
+    const rank: number = api.TFE_TensorHandleNumDims(handle, this.#status.pointer);
     const shape = Array.from({ length: rank }, (_, axis) =>
       Number(api.TFE_TensorHandleDim(handle, axis, this.#status.pointer)),
     );
     this.#status.check('reading a shape');
-    return { id: this.#own(handle), shape, dtype: api.TFE_TensorHandleDataType(handle) as number };
-  }
-
-  #setAttr(op: Pointer, name: string, attr: AttrValue): void {
-    const api = this.#api;
-    switch (attr.kind) {
-      case 'type':
-        return void api.TFE_OpSetAttrType(op, name, TENSORFLOW_DTYPES[attr.value]);
-      case 'bool':
-        return void api.TFE_OpSetAttrBool(op, name, attr.value ? 1 : 0);
-      case 'int':
-        return void api.TFE_OpSetAttrInt(op, name, BigInt(attr.value));
-      case 'ints':
-        return void api.TFE_OpSetAttrIntList(op, name, attr.value.map(BigInt), attr.value.length);
-      case 'float':
-        return void api.TFE_OpSetAttrFloat(op, name, attr.value);
-      case 'string':
-        return void api.TFE_OpSetAttrString(op, name, attr.value, Buffer.byteLength(attr.value));
-      case 'shape':
-        api.TFE_OpSetAttrShape(op, name, attr.value.map(BigInt), attr.value.length, this.#status.pointer);
-        this.#status.check(`attribute ${name}`);
-        return;
-    }
+    return { id: this.#own(handle), shape, dtype: Number(api.TFE_TensorHandleDataType(handle)) };
   }
 }

@@ -4,8 +4,8 @@ import {
   checkInputs,
   checkValue,
   type Executor,
-  type HostArray,
   type HostTensor,
+  itemAt,
   type PhaseInputs,
   type PhaseRun,
   type Program,
@@ -73,17 +73,17 @@ export class GraphExecutor implements Executor {
   async run(phase: string, inputs: PhaseInputs): Promise<Record<string, HostTensor>> {
     const where = `program ${this.#program.name}, phase ${phase}`;
     const compiled = this.#compiled(phase);
-    checkInputs(where, this.#program.phases[phase]?.inputs ?? {}, inputs);
+    const fed = checkInputs(where, this.#program.phases[phase]?.inputs ?? {}, inputs);
     const owned: NativeTensor[] = [];
     try {
-      const feeds = [...compiled.inputs].map(([name, output]) => {
-        const spec = this.#program.phases[phase]?.inputs[name] as TensorSpec;
-        return { output, tensor: toNativeTensor(this.#api, spec, inputs[name] as HostTensor | HostArray, owned) };
-      });
+      const feeds = fed.map(({ name, spec, value }) => ({
+        output: required(compiled.inputs, name),
+        tensor: toNativeTensor(this.#api, spec, value, owned),
+      }));
       const report = this.#onTrace;
       const onTrace = report && ((ops: readonly OpTiming[]) => report(phase, ops));
       const tensors = await this.#runSession(feeds, compiled.outputs, compiled.targets, where, onTrace);
-      return Object.fromEntries(compiled.outputNames.map((name, i) => [name, tensors[i] as NativeTensor]));
+      return Object.fromEntries(compiled.outputNames.map((name, i) => [name, itemAt(tensors, i)]));
     } finally {
       for (const tensor of owned) tensor.dispose();
     }
@@ -111,7 +111,7 @@ export class GraphExecutor implements Executor {
   async readState(names: readonly string[] = Object.keys(this.#program.state)): Promise<Record<string, HostTensor>> {
     const outputs = names.map((name) => this.#read(name));
     const tensors = await this.#runSession([], outputs, [], `reading the state of program ${this.#program.name}`);
-    return Object.fromEntries(names.map((name, i) => [name, tensors[i] as NativeTensor]));
+    return Object.fromEntries(names.map((name, i) => [name, itemAt(tensors, i)]));
   }
 
   async writeState(values: PhaseInputs): Promise<void> {

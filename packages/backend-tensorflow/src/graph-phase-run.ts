@@ -3,6 +3,7 @@ import {
   checkSomeInputs,
   elementCount,
   type HostTensor,
+  itemAt,
   type PhaseInputs,
   type PhaseRun,
   required,
@@ -35,7 +36,7 @@ export class GraphPhaseRun implements PhaseRun {
     const { compiled } = parts;
     this.#parts = parts;
     this.#missing = new Map(compiled.inputs);
-    this.#left = new Map(compiled.outputNames.map((name, i) => [name, compiled.outputs[i] as OutputPointer]));
+    this.#left = new Map(compiled.outputNames.map((name, i) => [name, itemAt(compiled.outputs, i)]));
     this.over = new Promise((resolve) => {
       this.#end = resolve;
     });
@@ -43,20 +44,20 @@ export class GraphPhaseRun implements PhaseRun {
 
   async advance(inputs: PhaseInputs, outputs: readonly string[]): Promise<Record<string, HostTensor>> {
     const { api, run, specs, where } = this.#parts;
-    checkSomeInputs(where, specs, inputs);
+    const fed = checkSomeInputs(where, specs, inputs);
     for (const name of Object.keys(inputs)) this.#find(this.#missing, name, 'input');
     const fetches = outputs.map((name) => this.#find(this.#left, name, 'output'));
     const owned: NativeTensor[] = [];
-    const feeds = Object.entries(inputs).map(([name, value]) => ({
+    const feeds = fed.map(({ name, spec, value }) => ({
       output: required(this.#missing, name),
-      tensor: toNativeTensor(api, specs[name] as TensorSpec, value, owned),
+      tensor: toNativeTensor(api, spec, value, owned),
     }));
     for (const name of Object.keys(inputs)) this.#missing.delete(name);
     for (const name of outputs) this.#left.delete(name);
     try {
       const tensors = await run.advance(feeds, fetches);
       if (this.#missing.size === 0 && this.#left.size === 0) this.#finish();
-      return Object.fromEntries(outputs.map((name, i) => [name, tensors[i] as NativeTensor]));
+      return Object.fromEntries(outputs.map((name, i) => [name, itemAt(tensors, i)]));
     } catch (thrown) {
       this.#finish();
       throw thrown;
@@ -67,9 +68,8 @@ export class GraphPhaseRun implements PhaseRun {
 
   async abandon(): Promise<void> {
     if (this.#missing.size === 0 && this.#left.size === 0) return;
-    const zeros = Object.fromEntries(
-      [...this.#missing.keys()].map((name) => [name, zerosOf(this.#parts.specs[name] as TensorSpec)]),
-    );
+    const missing = Object.entries(this.#parts.specs).filter(([name]) => this.#missing.has(name));
+    const zeros = Object.fromEntries(missing.map(([name, spec]) => [name, zerosOf(spec)]));
     const rest = await this.advance(zeros, [...this.#left.keys()]);
     for (const tensor of Object.values(rest)) tensor.dispose();
   }

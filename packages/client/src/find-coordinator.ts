@@ -13,6 +13,7 @@ export interface ClusterLocation {
   readonly keyPrefix: string | undefined;
 }
 
+/** A coordinator that answered; close its client after use. */
 export interface FoundCoordinator {
   readonly client: RunsClient;
   /** Whether it was found through the home, and therefore sees the same files as this process. */
@@ -40,6 +41,7 @@ export async function requireCoordinator(context: ClusterLocation): Promise<Foun
   return found;
 }
 
+/** The error without a coordinator. @param localCure how to train on this machine */
 export function noCoordinator({ home }: ClusterLocation, localCure: string): WeftError {
   return new WeftError('unavailable', `no coordinator is running for ${shortPath(home)}`, {
     cure: `${localCure} to train on this machine, start one with weft coordinator and workers with weft worker, or name one with --coordinator host:port`,

@@ -19,6 +19,7 @@ export interface RunObserver {
   refresh(progress: RunProgress): void;
 }
 
+/** Options of `followRun`. */
 export interface FollowOptions {
   readonly client: RunsClient;
   readonly runId: string;

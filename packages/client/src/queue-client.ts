@@ -25,6 +25,7 @@ export interface QueuedView {
   readonly launchedAtMs: number | null;
 }
 
+/** The queue as a person sees it. */
 export interface QueueView {
   readonly isPaused: boolean;
   readonly workersConnected: number;
@@ -33,6 +34,7 @@ export interface QueueView {
   readonly jobs: readonly QueuedView[];
 }
 
+/** Where `move` puts a job. */
 export type Destination = NonNullable<MoveInQueueRequest['to']>;
 
 /** The Queue service. Every failed call is a WeftError. */

@@ -8,6 +8,7 @@ import type { RunsClient } from './runs-client.js';
 /** Reads the log of a run: from files of the home, from Redis, or through a coordinator. */
 export type ReadLog = (runId: string) => AsyncIterable<{ readonly record: unknown }>;
 
+/** The path of a run's log in the files of a home. */
 export const eventsFile = (home: string, runId: string) => new Home(home).eventsFile(runId);
 
 function logsInFiles(home: string): ReadLog {

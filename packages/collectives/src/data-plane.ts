@@ -11,6 +11,7 @@ import { connectRing } from './ring/connect.js';
 import { type ProcessGroup, RingGroup } from './ring/process-group.js';
 import { SocketDuplex } from './transport/socket-duplex.js';
 
+/** Where a data plane listens. */
 export interface ListenOptions {
   /** The interface to listen on. Default "127.0.0.1": only this machine can connect. */
   readonly host?: string;
@@ -20,6 +21,7 @@ export interface ListenOptions {
   readonly advertisedHost?: string;
 }
 
+/** Options of `DataPlane.joinRing`. */
 export interface JoinRingOptions extends GenerationId {
   readonly rank: number;
   /** The data plane address of every rank, by rank; their number is the worldSize. */

@@ -18,7 +18,7 @@ export function deferred<T = void>(): Deferred<T> {
   return { promise, resolve, reject };
 }
 
-/** Runs one piece of work at a time, in the order they were given. A failure does not stop the ones behind it. */
+/** Runs one task at a time, in the order they were given. A failure does not stop those after it. */
 export class SerialQueue {
   #tail: Promise<unknown> = Promise.resolve();
 
@@ -46,7 +46,7 @@ export interface TimeoutOptions {
 }
 
 /**
- * Waits for `work`, at most `timeoutMs`. The work itself goes on: whoever started it has to end it.
+ * Waits for `work`, at most `timeoutMs`. The work itself goes on: its caller has to end it.
  *
  * @throws `deadline_exceeded`, or what `onTimeout` makes, when the time is over; `cancelled` when the signal aborts.
  */
@@ -67,7 +67,7 @@ export async function withTimeout<T>(work: Promise<T>, options: TimeoutOptions):
   }
 }
 
-/** Resolves when `work` has settled, or after `timeoutMs`, whichever comes first; says which. Never rejects. */
+/** Resolves when `work` has settled, or after `timeoutMs`, whichever comes first, and returns which. Never rejects. */
 export async function settlesWithin(work: Promise<unknown>, timeoutMs: number): Promise<boolean> {
   const { promise: late, resolve } = deferred<boolean>();
   const timer = setTimeout(() => resolve(false), timeoutMs);

@@ -63,7 +63,7 @@ export function decimal(value: number | undefined | null): string {
   return value.toFixed(size < 10 ? 4 : 2);
 }
 
-/** 0.385 → "38 %"; never says 100 % before it is whole. */
+/** 0.385 → "38 %"; 100 % only for the whole. */
 export function percent(fraction: number): string {
   return `${Math.floor(fraction * 100 + 1e-9)} %`;
 }

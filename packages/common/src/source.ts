@@ -2,7 +2,7 @@
 export const SOURCES = ['captioned', 'interleaved', 'text'] as const;
 export type Source = (typeof SOURCES)[number];
 
-/** One number per source: sequences, weights, or bytes, as the name of the field says. */
+/** One number per source: sequences, weights, or bytes, as the name of the field tells. */
 export type PerSource<T> = Readonly<Record<Source, T>>;
 
 /** Builds a `PerSource` by asking for each source in order. */

@@ -10,11 +10,13 @@ export interface HeldOutLoss {
   readonly seconds: number;
 }
 
+/** A held-out loss as its message. */
 export function heldOutLossToProto({ loss, sources, seconds }: HeldOutLoss): HeldOutLossMessage {
   const { captioned, interleaved, text } = perSource((source) => sources[source] ?? undefined);
   return { loss, captioned, interleaved, text, seconds };
 }
 
+/** The held-out loss in a message. */
 export function heldOutLossFromProto({ loss, seconds, ...sources }: HeldOutLossMessage): HeldOutLoss {
   return { loss, sources: perSource((source) => sources[source] ?? null), seconds };
 }

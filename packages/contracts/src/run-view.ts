@@ -63,6 +63,7 @@ const STATUS_TO_PROTO: Readonly<Record<RunView['status'], StatusMessage>> = {
   interrupted: StatusMessage.RUN_STATUS_UNSPECIFIED,
 };
 
+/** A run as its message. */
 export function runViewToProto({ failure, ...view }: RunView): RunSummary {
   return {
     ...view,

@@ -25,6 +25,7 @@ export interface RunGeneration {
   readonly generation: number;
 }
 
+/** A report of a generation as its message. */
 export function stepReportToProto(
   { runId, generation }: RunGeneration,
   { moe, heldOut, ...report }: StepReport,
@@ -38,6 +39,7 @@ export function stepReportToProto(
   };
 }
 
+/** The report in a message. */
 export function stepReportFromProto({ runId, generation, heldOut, ...report }: StepReportMessage): StepReport {
   return { ...report, heldOut: heldOut && heldOutLossFromProto(heldOut) };
 }

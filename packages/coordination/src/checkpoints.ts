@@ -4,7 +4,7 @@ import type { EventOf } from './events.js';
 import { requeuePreempted } from './preemption.js';
 import { fail, finish, stopNow } from './run-termination.js';
 
-/** A member's part of a checkpoint is on disk. With the last part, rank 0 is asked to write the manifest. */
+/** Handles a member's part of a checkpoint that is on disk. After the last part, rank 0 is asked to write the manifest. */
 export function partSaved(builder: DecisionBuilder, event: EventOf<'partSaved'>): string {
   const { runId, workerId, generation, step, files } = event;
   const { live, state } = builder.run(runId);
@@ -31,7 +31,7 @@ export function partSaved(builder: DecisionBuilder, event: EventOf<'partSaved'>)
   return `all parts of checkpoint ${step} of run ${runId} are on disk`;
 }
 
-/** The manifest is on disk, so the checkpoint exists. Runs that finish, stop or are preempted end with this. */
+/** Handles a manifest that is on disk: the checkpoint exists. Runs that finish, stop or are preempted end with this. */
 export function manifestWritten(builder: DecisionBuilder, event: EventOf<'manifestWritten'>): string {
   const { runId, generation, step, directory } = event;
   const { live, state } = builder.run(runId);

@@ -36,6 +36,7 @@ export interface Timeouts {
   readonly reservationMs: number;
 }
 
+/** The timeouts and limits of a coordinator without options. */
 export const defaultTimeouts: Timeouts = {
   heartbeatTimeoutMs: 10_000,
   lossGraceMs: 300,
@@ -199,6 +200,7 @@ export function expertWorkers({ workers }: Pick<ClusterState, 'workers'>): reado
   return [...workers.values()].filter(({ role }) => role === 'expertWorker');
 }
 
+/** Those of the workers that are in no run. */
 export function onlyIdle(workers: readonly ConnectedWorker[]): readonly ConnectedWorker[] {
   return workers.filter(({ runId }) => runId === undefined);
 }

@@ -14,7 +14,7 @@ interface StoredJob extends NewRunJob {
 const LIVE = ['waiting', 'delayed', 'paused', 'active'];
 
 /**
- * The store's job queue in memory, for tests and simulations of `decide`. It refuses what the store refuses, and so finds
+ * The store's job queue in memory, for tests and simulations of `decide`. It refuses the same calls as the store, and so finds
  * decisions that take a job twice or end one that is not active.
  */
 export class InMemoryQueue {

@@ -2,14 +2,14 @@ import type { ConnectedWorker, WorkerIdentity } from './cluster-state.js';
 import type { DecisionBuilder } from './decision-builder.js';
 import { workerLost } from './worker-lost.js';
 
-/** A worker's stream opened. If the worker had another stream, that one is lost, with everything the worker held. */
+/** Handles a new stream of a worker. If it had another stream, that one is lost, with the state the worker held. */
 export function workerConnected(builder: DecisionBuilder, worker: WorkerIdentity): string {
   workerDisconnected(builder, worker.workerId, 'it connected again on a new stream');
   builder.addWorker({ ...worker, lastHeartbeatMs: builder.nowMs, runId: undefined });
   return `worker ${worker.workerId} on ${worker.hostName} is connected`;
 }
 
-/** A worker's stream ended, for any reason. */
+/** Handles the end of a worker's stream, for any reason. */
 export function workerDisconnected(builder: DecisionBuilder, workerId: string, reason: string): string {
   const worker = builder.worker(workerId);
   if (worker === undefined) return '';
@@ -32,7 +32,7 @@ export function heartbeat(builder: DecisionBuilder, workerId: string): string {
   return '';
 }
 
-/** Time has passed: workers that were silent for too long are lost. */
+/** Handles the passing of time: workers that were silent for too long are lost. */
 export function tick(builder: DecisionBuilder): string {
   const { heartbeatTimeoutMs } = builder.timeouts;
   const sinceTickMs = builder.nowMs - (builder.lastTickMs ?? builder.nowMs);

@@ -5,7 +5,7 @@ import type { DecisionBuilder } from './decision-builder.js';
 import type { EventOf } from './events.js';
 import type { Committed, RunRecord } from './records.js';
 
-/** Rank 0's report completes a committed step, and its row is written. */
+/** Handles rank 0's report about a committed step: writes the row of the step. */
 export function stepReported(builder: DecisionBuilder, { runId, generation, report }: EventOf<'reported'>): string {
   const { live } = builder.run(runId);
   if (live.state !== 'training' && live.state !== 'reforming') return '';
@@ -17,12 +17,12 @@ export function stepReported(builder: DecisionBuilder, { runId, generation, repo
   return '';
 }
 
-/** Writes the rows of steps whose reports will not come any more. */
+/** Writes the rows of steps whose reports will not come. */
 export function flushMetrics(builder: DecisionBuilder, runId: string, steps: readonly CommittedStep[]): void {
   for (const step of steps) builder.command({ kind: 'appendMetrics', runId, row: metricsRow(step, undefined) });
 }
 
-/** What the record of a commit contributes to the step's row. */
+/** The part of a step's row that comes from the record of its commit. */
 export function committedStep({ entry, gradNorm, time }: Committed): CommittedStep {
   const { step, generation, loss, ranges } = entry;
   const sequences = perSource((source) => ranges[source].end - ranges[source].first);

@@ -10,7 +10,7 @@ import { blocksQueue, waitingRuns } from './scheduling.js';
  *
  * Computed again for every checkpoint that is due, so a preemption vanishes by itself when the urgent run is cancelled.
  *
- * @returns by the runId of the run that leaves, the runId of the run that gets the workers.
+ * @returns the run that gets the workers, by the run that leaves them; both as runIds
  */
 export function findPreemptions(cluster: ClusterState, nowMs: number): ReadonlyMap<string, string> {
   const preemptions = new Map<string, string>();
@@ -99,7 +99,7 @@ export function stopIfPreempted(builder: DecisionBuilder, runId: string): void {
   builder.command({ kind: 'stopRun', workerIds: memberIds(live), runId, generation, afterStep: step, reason });
 }
 
-/** The checkpoint of a preempted run is written: its workers are free, and it waits in front of its equals. */
+/** Queues a preempted run whose checkpoint is written. Its workers become idle; it waits in front of its equals. */
 export function requeuePreempted(
   builder: DecisionBuilder,
   runId: string,

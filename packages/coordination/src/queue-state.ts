@@ -40,6 +40,7 @@ export interface NewRunJob {
   readonly notBeforeMs: number;
 }
 
+/** A queue without jobs that is not paused. */
 export const EMPTY_QUEUE: QueueState = { isPaused: false, jobs: [] };
 
 /** The queue with a job at the end of its priority. */
@@ -60,6 +61,7 @@ export function withJobActive({ isPaused, jobs }: QueueState, job: QueuedJob): Q
   return { isPaused, jobs: jobs.toSpliced(index < 0 ? jobs.length : index, 0, job) };
 }
 
+/** The queue without a job. */
 export function withoutJob({ isPaused, jobs }: QueueState, id: string): QueueState {
   return { isPaused, jobs: jobs.filter((job) => job.id !== id) };
 }
@@ -86,6 +88,7 @@ export function runJobId({ runId, resubmissions }: Pick<RunState, 'runId' | 'res
   return resubmissions === 0 ? `run.${runId}` : `run.${runId}.${resubmissions + 1}`;
 }
 
+/** The id of a sweep's parent job. */
 export function sweepJobId(sweepId: string): string {
   return `sweep.${sweepId}`;
 }

@@ -8,8 +8,8 @@ import type { RunState } from './run-state.js';
 import { backoffMs, fail, finish, stopNow } from './run-termination.js';
 
 /**
- * The coordinator has restarted and replayed its logs. No worker holds the state of a run any more. The logs are ahead of
- * the queue by what was decided and not executed when the old coordinator died, so the queue is made to fit the logs.
+ * Handles the restart of the coordinator, after it has replayed its logs. No worker holds the state of a run any more. The
+ * old coordinator may have died before it executed its last commands, so the queue is made to fit the logs.
  */
 export function recovered(builder: DecisionBuilder, event: EventOf<'recovered'>): string {
   builder.queue.replace(event.queue);
@@ -38,7 +38,7 @@ function recover(builder: DecisionBuilder, state: RunState, { policy, endedJobId
   return `run ${runId} is queued: ${cause}`;
 }
 
-/** Its job waits, or is delayed after a failure that had not reached the queue. */
+/** Lets the run's job wait again, delayed if the run failed and the queue did not get to know it. */
 function requeue(builder: DecisionBuilder, state: RunState): void {
   const { runId, status, failure, failedAttempts, config } = state;
   if (status === 'queued' && failure !== undefined)
@@ -47,7 +47,7 @@ function requeue(builder: DecisionBuilder, state: RunState): void {
   builder.queue.add(state, builder.nowMs);
 }
 
-/** The run has ended, which may not have reached the queue. */
+/** Ends the job of a run that has ended, in case the queue did not get to know it. */
 function endJob(builder: DecisionBuilder, state: RunState): void {
   const { runId, status, reason, step, loss, failedAttempts, config } = state;
   if (status === 'finished') builder.queue.end(runId, { kind: 'completed', result: { step, loss } });
@@ -71,7 +71,7 @@ export function checkpointFound(builder: DecisionBuilder, runId: string, found: 
 
 /**
  * The failure when the log names checkpoints and none of them can be used; undefined when all is well. Beginning again
- * would throw the training away, perhaps only because a storage is not mounted. So a person has to decide it.
+ * would discard the training, perhaps only because a storage is not mounted. So a person has to decide it.
  */
 export function explainMissingCheckpoints(
   state: RunState,
@@ -101,7 +101,7 @@ function skippedCheckpoints({ checkpoints }: RunState, { checkpoint, skipped }: 
 /**
  * Rolls the run back to a checkpoint, or to its beginning when there is none, and queues it.
  *
- * @param chosenStep the step of `found` when a person chose it; undefined when it is the newest.
+ * @param chosenStep the step of `found` when a person chose it; undefined when it is the newest
  */
 export function resumeFrom(
   builder: DecisionBuilder,

@@ -8,7 +8,7 @@ import { explainMissingCheckpoints, resumeFrom } from './recovery.js';
 import type { RunState } from './run-state.js';
 import { stopNow } from './run-termination.js';
 
-/** A new run. It is queued until enough workers are idle. */
+/** Queues a new run. It starts when enough workers are idle. */
 export function launch(builder: DecisionBuilder, event: EventOf<'launch'>): string {
   const { runId, config, weftVersion, parent } = event;
   if (builder.findRun(runId) !== undefined)
@@ -23,10 +23,10 @@ export function launch(builder: DecisionBuilder, event: EventOf<'launch'>): stri
 }
 
 /**
- * Queues a run again, to go on from its newest checkpoint. Of a queued run it only changes what the run asks for.
+ * Queues a run again, to go on from its newest checkpoint. For a queued run it only changes the configuration.
  *
  * @throws WeftError `failed_precondition` when the run has workers or nothing left to do, or when its checkpoints are
- *   missing and `fromStep` does not say where to begin; `invalid_argument` for workers or steps that cannot be.
+ *   missing and `fromStep` is not given; `invalid_argument` for invalid workers or steps.
  */
 export function resume(builder: DecisionBuilder, event: EventOf<'resume'>): string {
   const { runId, found, fromStep } = event;
@@ -63,7 +63,7 @@ export function resume(builder: DecisionBuilder, event: EventOf<'resume'>): stri
 }
 
 /**
- * The configuration with what the request changes; the same object when it changes nothing.
+ * The configuration with the changes of the request; the same object when nothing changes.
  *
  * @throws WeftError `invalid_argument` as the rules of the configuration say.
  */
@@ -76,7 +76,7 @@ function changeConfig({ config }: RunState, event: EventOf<'resume'>): RunConfig
 }
 
 /**
- * With `saveCheckpoint` the run ends after the current step and its checkpoint, otherwise at once.
+ * Stops a run: with `saveCheckpoint` after the current step and its checkpoint, otherwise at once.
  *
  * @throws WeftError `failed_precondition` when it has finished or failed.
  */

@@ -6,7 +6,7 @@ import type { EventOf } from './events.js';
 import { flushMetrics } from './metrics.js';
 import type { RunState } from './run-state.js';
 
-/** All steps are trained, and a checkpoint holds the result. */
+/** Ends a run whose steps are all trained and whose last checkpoint is written. */
 export function finish(builder: DecisionBuilder, runId: string): string {
   detachWorkers(builder, runId, 'all steps are trained');
   builder.setLive(runId, { state: 'ended' });
@@ -37,19 +37,19 @@ export function fail(builder: DecisionBuilder, runId: string, failure: RunFailur
   return `run ${runId} failed: ${failure.message}`;
 }
 
-/** Whether the run has attempts left, should go on, and failed for a reason that another attempt may not meet. */
+/** Whether the run should go on, has attempts left, and may succeed at the next one. */
 function mayRetry(builder: DecisionBuilder, state: RunState, failure: RunFailure): boolean {
   const { runId, status, failedAttempts, config } = state;
   const wasActive = builder.queue.jobOf(runId)?.state === 'active';
   return wasActive && status === 'running' && failedAttempts + 1 < config.queue.maxAttempts && isRetryable(failure);
 }
 
-/** These two stay until a person does something. */
+/** Whether another attempt may succeed. These two codes need a person first. */
 function isRetryable({ code }: RunFailure): boolean {
   return code !== 'invalid_argument' && code !== 'failed_precondition';
 }
 
-/** Queues a failed run to go on from its newest checkpoint, later with every attempt. */
+/** Queues a failed run to go on from its newest checkpoint, with a longer delay after every attempt. */
 function retry(builder: DecisionBuilder, state: RunState, failure: RunFailure): string {
   const { runId, step, failedAttempts, config } = state;
   const { maxAttempts } = config.queue;
@@ -79,14 +79,14 @@ export function backoffMs({ queue }: RunConfig, failedAttempts: number): number 
   return Math.min(firstMs * 2 ** (failedAttempts - 1), Math.max(firstMs, MAX_BACKOFF_MS));
 }
 
-/** A command failed that the run cannot do without. */
+/** Handles a failed command without which the run cannot go on. */
 export function effectFailed(builder: DecisionBuilder, runId: string, failure: RunFailure): string {
   const { state } = builder.run(runId);
   if (hasEnded(state)) return `run ${runId} has ${state.status} already: ${failure.message}`;
   return fail(builder, runId, failure);
 }
 
-/** A member reports that its training ended: as planned, too early, or with an error. */
+/** Handles the end of a member's training: as planned, too early, or with an error. */
 export function memberEnded(builder: DecisionBuilder, event: EventOf<'ended'>): string {
   const { runId, workerId, generation, outcome } = event;
   const { live, state } = builder.run(runId);
@@ -115,14 +115,14 @@ export function lastStepOfGeneration(state: RunState, live: Training): number {
   return live.stopAfterStep ?? state.config.steps;
 }
 
-/** Frees the members, who drop the run's state. The caller decides what the run does next. */
+/** Frees the members, which drop the run's state. The caller sets the next state of the run. */
 export function detachWorkers(builder: DecisionBuilder, runId: string, reason: string): void {
   const { live } = builder.run(runId);
   if (live.state === 'training' || live.state === 'reforming') flushMetrics(builder, runId, live.unreported);
   release(builder, runId, { discardState: true, reason });
 }
 
-/** Tells the connected members that their generation is over. With `discardState` they are idle from here on. */
+/** Ends the generation of the connected members. With `discardState` they become idle. */
 export function release(
   builder: DecisionBuilder,
   runId: string,

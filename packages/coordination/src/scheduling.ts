@@ -33,7 +33,7 @@ export function waitingRuns({ queue, runs, timeouts }: ClusterState, nowMs: numb
 
 /**
  * Whether a run that cannot start yet keeps idle workers from the runs behind it. Without this a large run would never
- * see all its workers idle at once. A run that needs more workers than are connected blocks nobody.
+ * see all its workers idle at once. A run that needs more workers than are connected blocks no other run.
  */
 export function blocksQueue({ required, isDue, hasReservation }: WaitingRun, connected: WorkerCounts): boolean {
   const canStart = required.workers <= connected.workers && required.expertWorkers <= connected.expertWorkers;

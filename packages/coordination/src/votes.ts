@@ -9,7 +9,7 @@ import { stopIfPreempted } from './preemption.js';
 import type { RunState } from './run-state.js';
 import { fail, lastStepOfGeneration } from './run-termination.js';
 
-/** First phase of a commit: a rank reports its reduced gradients. The vote of the last rank commits the step. */
+/** First phase of a commit: counts the vote of a rank. The vote of the last rank commits the step. */
 export function voted(builder: DecisionBuilder, { runId, workerId, generation, vote }: EventOf<'voted'>): string {
   const { live, state } = builder.run(runId);
   if (live.state !== 'training' || live.generation !== generation)

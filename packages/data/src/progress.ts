@@ -1,12 +1,13 @@
-/** How far a long task has come. Reported often; showing it at a readable pace is the caller's business. */
+/** Progress of a long task. Reported often: the receiver limits the rate at which it is shown. */
 export interface DataProgress {
   readonly phase: 'download' | 'build' | 'index' | 'verify';
-  /** What is being worked on: a package, a shard. */
+  /** The package or shard being processed. */
   readonly what: string;
   readonly done: number;
   readonly total: number;
-  /** What `done` and `total` count. */
+  /** Unit of `done` and `total`. */
   readonly unit: 'packages' | 'shards' | 'bytes';
 }
 
+/** Receives progress reports. */
 export type OnProgress = (progress: DataProgress) => void;

@@ -18,3 +18,4 @@ export { Home, shortPath } from './home.js';
 export { readJsonFile, writeJsonFile } from './json-file.js';
 export { isProcessAlive, startTicks } from './process-identity.js';
 export { ProcessLock } from './process-lock.js';
+export { fileBytes, isMissing, readExactly, sha256OfFile } from './read-bytes.js';

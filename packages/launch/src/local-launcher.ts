@@ -15,6 +15,7 @@ const GRACE_MS = 5000;
 /** Log directories of earlier launches that are kept. */
 const KEPT_LOGS = 20;
 
+/** Options of all processes of a `LocalLauncher`. */
 export interface LocalLauncherOptions {
   /** Absolute. */
   readonly home: string;

@@ -10,6 +10,7 @@ export interface ProcessExit {
   readonly signal: NodeJS.Signals | null;
 }
 
+/** How a `LocalProcess` is started. */
 export interface LocalProcessOptions {
   /** Its name in messages: "the coordinator", "worker 1". */
   readonly name: string;

@@ -1,7 +1,7 @@
 // Legend: B batch, T positions, H query heads, J key-value heads (J divides H), G = H/J queries per key,
 // C width of one head, F = C/2 frequencies, S = G·T.
-import { tf } from '@weft/tensor';
-import { customGradient, sizes } from './ops.js';
+import { customGradient, tf } from '@weft/tensor';
+import { sizes } from './ops.js';
 
 /**
  * Scaled dot-product attention, softmax(q·kᵀ/√C + mask)·v (Vaswani et al., 2017): every position averages the values

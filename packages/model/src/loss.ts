@@ -17,7 +17,7 @@ export interface LossParts {
   /** In nats, over the text targets: reported as the loss, and as the held-out loss in an evaluation. */
   readonly crossEntropy: tf.Scalar;
   /** `moeStatsLength` elements for `decodeMoeStats`; undefined for a dense model. */
-  readonly moeStats: tf.Tensor1D | undefined;
+  readonly moeStats: tf.Tensor | undefined;
 }
 
 /**

@@ -1,6 +1,5 @@
 // Legend: … any leading dimensions, R rows (every leading dimension in one), D width.
-import { tf } from '@weft/tensor';
-import { customGradient } from './ops.js';
+import { customGradient, tf } from '@weft/tensor';
 import { bias, normScale, type ParameterSpec, type Parameters } from './parameters.js';
 
 /**

@@ -1,7 +1,7 @@
 // Legend: R rows (every leading dimension in one), I input width, O output width, D width, F feed-forward width,
 // M rows of a table, N images, P cells of a grid (G a side), K pooled cells (S a side), C channels.
 import { WeftError } from '@weft/common';
-import { tf } from '@weft/tensor';
+import { customGradient, tf } from '@weft/tensor';
 import { bias, type ParameterSpec, type Parameters, weight } from './parameters.js';
 
 /** The parameters of `linear`: `kernel` [I, O] and `bias` [O]. */
@@ -110,35 +110,8 @@ function poolingMatrix(gridSide: number, side: number): tf.Tensor2D {
   return tf.tensor2d(shares_KP, [side ** 2, gridSide ** 2]);
 }
 
-/**
- * An op with a gradient written by hand, where tfjs's own would be slow, or would record large constants.
- * @param inputs the tensors that receive a gradient
- * @param forward returns the value, and by name the tensors that `backward` needs again
- * @param backward maps the gradient of the value to one gradient per input, in order
- */
-export function customGradient<Saved extends Readonly<Record<string, tf.Tensor>>>(
-  inputs: readonly tf.Tensor[],
-  forward: () => { readonly value: tf.Tensor; readonly saved: Saved },
-  backward: (dValue: tf.Tensor, saved: Saved) => readonly tf.Tensor[],
-): tf.Tensor {
-  const op = tf.customGrad((...inputsAndSave) => {
-    const { value, saved } = forward();
-    const save = inputsAndSave.at(-1);
-    if (typeof save === 'function') save(Object.values(saved));
-    return {
-      value,
-      // tfjs returns the saved tensors in the order in which they were given, without their names.
-      gradFunc: (dValue, tensors) => {
-        const named = Object.fromEntries(Object.keys(saved).map((name, i) => [name, tensors[i]]));
-        return [...backward(dValue, named as Saved)];
-      },
-    };
-  });
-  return op(...inputs);
-}
-
 /** Computes a tensor that is a constant to the gradient: indices and counts, through which no gradient flows. */
-export function stopGradient(compute: () => tf.Tensor): tf.Tensor {
+export function stopGradient<Value extends tf.Tensor>(compute: () => Value): Value {
   return customGradient(
     [],
     () => ({ value: compute(), saved: {} }),
@@ -157,8 +130,11 @@ interface Sizes {
  * @throws WeftError `internal` when the tensor has another rank.
  */
 export function sizes<Rank extends keyof Sizes>(x: tf.Tensor, rank: Rank): Sizes[Rank] {
-  if (x.rank !== rank) {
-    throw new WeftError('internal', `a tensor of rank ${rank} was expected, not one of shape [${x.shape.join(', ')}]`);
-  }
-  return x.shape as readonly number[] as Sizes[Rank];
+  const { shape } = x;
+  if (hasRank(shape, rank)) return shape;
+  throw new WeftError('internal', `a tensor of rank ${rank} was expected, not one of shape [${shape.join(', ')}]`);
+}
+
+function hasRank<Rank extends keyof Sizes>(shape: readonly number[], rank: Rank): shape is Sizes[Rank] {
+  return shape.length === rank;
 }

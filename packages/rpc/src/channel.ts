@@ -7,6 +7,7 @@ import { channelCredentials, type TlsFiles } from './tls.js';
 import { channelOptions, quietUnlessAsked } from './transport-options.js';
 import { fromServiceError } from './wire-error.js';
 
+/** Options of a unary call. */
 export interface CallOptions {
   /** The time for the whole call, retries included; default 10,000. */
   readonly deadlineMs?: number;
@@ -16,10 +17,12 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
 }
 
+/** Options of a streaming call. */
 export interface StreamOptions {
   readonly signal?: AbortSignal;
 }
 
+/** The deadline of a unary call without one. */
 export const DEFAULT_DEADLINE_MS = 10_000;
 const RETRY_DELAYS_MS = [100, 300, 900];
 

@@ -1,6 +1,7 @@
 import { WeftError } from '@weft/common';
 import { type Carrier, EndOfStream, type MessageStream } from './message-stream.js';
 
+/** Both ends of a stream. */
 export interface PairedStreams<FromClient, FromServer> {
   readonly client: MessageStream<FromServer, FromClient>;
   readonly server: MessageStream<FromClient, FromServer>;

@@ -4,6 +4,7 @@ import type { Service } from './service.js';
 import { serverCredentials, type TlsFiles } from './tls.js';
 import { quietUnlessAsked, serverOptions } from './transport-options.js';
 
+/** Options of `serve`. */
 export interface ServeOptions {
   readonly services: readonly Service[];
   /** Default 127.0.0.1: reachable from this machine only. */
@@ -16,6 +17,7 @@ export interface ServeOptions {
   readonly name?: string;
 }
 
+/** A server that listens. */
 export interface RpcServer {
   /** `host:port` it listens on. */
   readonly address: string;

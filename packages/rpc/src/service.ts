@@ -22,6 +22,7 @@ export interface CallContext {
   readonly peerName: string | undefined;
 }
 
+/** Answers one request. */
 export type UnaryHandler<Request, Response> = (request: Request, context: CallContext) => Response | Promise<Response>;
 /** The call ends with the iteration; a handler that waits must stop when `context.signal` aborts. */
 export type ServerStreamHandler<Request, Response> = (

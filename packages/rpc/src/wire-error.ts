@@ -8,6 +8,7 @@ const LONGEST_MESSAGE = 1500;
 const LONGEST_CURE = 300;
 const LONGEST_DETAILS = 200;
 
+/** A gRPC status with the trailer that carries the WeftError. */
 export interface StatusWithTrailers {
   readonly code: status;
   readonly details: string;

@@ -44,6 +44,7 @@ export interface ScenarioLine {
   readonly text: string;
 }
 
+/** How a simulated run ended. */
 export interface ScenarioResult {
   readonly status: string;
   readonly step: number;
@@ -133,7 +134,7 @@ function applyDisaster(
     for (const run of cluster.runs) if (run.checkpoints.size > 0) cluster.damageNewestCheckpoint(run);
 }
 
-/** Adds workers about as often as it takes them away. */
+/** Adds workers about as often as it removes them. */
 function chooseDisaster(random: Random, cluster: SimulatedCluster): Disaster {
   const kinds = ['kill', 'add', 'hang', 'add', 'break-ring', 'restart', 'fail', 'damage'] as const;
   const kind = kinds[random.below(kinds.length)] ?? 'kill';

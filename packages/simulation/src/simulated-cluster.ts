@@ -127,7 +127,7 @@ export class SimulatedCluster {
     this.handle({ kind: 'workerConnected', worker });
   }
 
-  /** A worker process dies. With `flush`, what it had sent still arrives. */
+  /** A worker process dies. With `flush`, the messages it had sent still arrive. */
   killWorker(index: number, flush: boolean): void {
     const worker = this.workers[index];
     if (worker === undefined) return;
@@ -182,7 +182,7 @@ export class SimulatedCluster {
    * Ends all disasters: workers recover and are replaced, the queue and stopped runs are resumed. Then every run must
    * finish.
    *
-   * @throws Error with what the runs wait for, when they do not.
+   * @throws Error naming what the runs wait for, when they do not.
    */
   runToCompletion(): void {
     for (const worker of this.workers) worker.isHanging = false;

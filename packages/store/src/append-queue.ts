@@ -11,6 +11,7 @@ interface Pending<T> extends Append<T> {
   readonly reject: (error: WeftError) => void;
 }
 
+/** What an adapter gives to its `AppendQueue`. */
 export interface AppendQueueOptions<T> {
   /** Names the log in messages: `the event log …`. */
   readonly name: string;
@@ -100,6 +101,7 @@ export class AppendQueue<T> {
   }
 }
 
+/** The error of an append that expected another last sequence. */
 export const wrongSequence = (name: string, last: number, expected: number) =>
   new WeftError('failed_precondition', `${name} stands at ${last}, but the writer expected ${expected}`, {
     cure: 'read the log again before writing',

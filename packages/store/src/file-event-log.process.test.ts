@@ -8,7 +8,7 @@ import { FileEventLog } from './file-event-log.js';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 
-/** Another process runs the built room. */
+/** Another process runs the built package. */
 beforeAll(() => {
   execFileSync('npx', ['tsc', '-b', 'packages/store'], { cwd: root, stdio: 'inherit' });
 });

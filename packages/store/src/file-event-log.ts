@@ -6,6 +6,7 @@ import { type Append, AppendQueue } from './append-queue.js';
 import type { EventLog, LogEntry } from './event-log.js';
 import { followLogFile, formatLines, readLogFile, type SoundPart, scanLog } from './log-file.js';
 
+/** Options of `FileEventLog.open`. */
 export interface FileEventLogOptions {
   /** Called before every write; throws when this process may not write any more. */
   readonly fence?: () => Promise<void>;

@@ -19,6 +19,7 @@ export type JobState =
   | 'failed'
   | 'cancelled';
 
+/** A job to be added. */
 export interface NewJob {
   /** A run id. */
   readonly id: string;
@@ -35,6 +36,7 @@ export interface NewJob {
   readonly notBeforeMs?: number;
 }
 
+/** A job as the queue lists it. */
 export interface Job extends Required<NewJob> {
   readonly state: JobState;
   /** The id of the sweep it belongs to. */

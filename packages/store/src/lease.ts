@@ -15,6 +15,7 @@ export interface Lease {
   acquire(holder: string, options?: AcquireOptions): Promise<AcquiredLease>;
 }
 
+/** How to wait for the lease. */
 export interface AcquireOptions {
   readonly signal?: AbortSignal;
   /** Called with the holder of a lease that must be waited for, and again when the holder changes. */

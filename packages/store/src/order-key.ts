@@ -9,6 +9,7 @@ export interface OrderKey {
 
 const LETTERS = 'abcdefghijklmnopqrstuvwxyz';
 
+/** Negative when `left` comes before `right`, as for `Array.sort`. */
 export function compareOrderKeys(left: OrderKey, right: OrderKey): number {
   if (left.whole !== right.whole) return left.whole - right.whole;
   if (left.part === right.part) return 0;

@@ -19,6 +19,7 @@ const LONGEST_BACKOFF_MS = 3_600_000;
  * errors that `JobQueue` documents.
  */
 
+/** Adds jobs, or a parent with its children. @throws WeftError `already_exists`. */
 export function add(state: QueueState, jobs: readonly NewJob[], nowMs: number, parent?: NewJob): QueueChange[] {
   const ids = new Set<string>();
   let last = lastOrderKey(state);
@@ -35,6 +36,7 @@ export function add(state: QueueState, jobs: readonly NewJob[], nowMs: number, p
   return [added(parent, { parent: null, children: jobs.map(({ id }) => id) }), ...changes];
 }
 
+/** waiting → active. */
 export function take(state: QueueState, id: string, nowMs: number): QueueChange[] {
   const job = find(state, id);
   const standing = jobState(state.jobs, job, nowMs);
@@ -47,6 +49,7 @@ export function take(state: QueueState, id: string, nowMs: number): QueueChange[
   return changeJob(id, { phase: 'active', startedAtMs: nowMs });
 }
 
+/** active → completed. */
 export function complete(state: QueueState, id: string, result: unknown, nowMs: number): QueueChange[] {
   findActive(state, id, nowMs, 'completed');
   return changeJob(id, {
@@ -57,6 +60,7 @@ export function complete(state: QueueState, id: string, result: unknown, nowMs: 
   });
 }
 
+/** active → delayed while attempts are left, else → failed. */
 export function fail(state: QueueState, id: string, reason: string, nowMs: number): QueueChange[] {
   const job = findActive(state, id, nowMs, 'failed');
   const failedAttempts = job.failedAttempts + 1;
@@ -70,17 +74,20 @@ function retryDelayMs({ backoffMs, failedAttempts }: Pick<StoredJob, 'backoffMs'
   return Math.min(backoffMs * 2 ** failedAttempts, Math.max(backoffMs, LONGEST_BACKOFF_MS));
 }
 
+/** active → waiting, in front of the others of its priority. */
 export function requeue(state: QueueState, id: string, nowMs: number): QueueChange[] {
   const job = findActive(state, id, nowMs, 'put back');
   const [first] = queuedInOrder(state).filter(({ priority }) => priority === job.priority);
   return changeJob(id, { phase: 'queued', rank: orderKeyBetween(undefined, first?.rank) });
 }
 
+/** Stores a value with an active job. */
 export function progress(state: QueueState, id: string, value: unknown, nowMs: number): QueueChange[] {
   findActive(state, id, nowMs, 'given a progress');
   return changeJob(id, { progress: asJson(value, `the progress of job ${id}`) });
 }
 
+/** Gives a job that has not started another position or priority. */
 export function move(state: QueueState, id: string, to: Destination, nowMs: number): QueueChange[] {
   const moved = notStarted(state, id, nowMs, 'moved');
   if ('priority' in to) {
@@ -113,6 +120,7 @@ export function setPaused(state: QueueState, id: string | undefined, held: boole
   return notStarted(state, id, nowMs, held ? 'paused' : 'resumed').flatMap((job) => changeJob(job.id, { held }));
 }
 
+/** Cancels a job that has not ended, with its children. */
 export function cancel(state: QueueState, id: string, reason: string, nowMs: number): QueueChange[] {
   const job = find(state, id);
   if (hasEnded(job)) throw wrongState(id, jobState(state.jobs, job, nowMs), 'cancelled');
@@ -120,6 +128,7 @@ export function cancel(state: QueueState, id: string, reason: string, nowMs: num
   return [...unfinishedChildren(state.jobs, job), job].flatMap((one) => changeJob(one.id, ended));
 }
 
+/** A job by its id. @throws WeftError `not_found`. */
 export function find(state: QueueState, id: string): StoredJob {
   const job = state.jobs.get(id);
   if (job === undefined) throw new WeftError('not_found', `there is no job ${id} in the queue`);

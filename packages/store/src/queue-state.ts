@@ -29,11 +29,13 @@ function isQueueChange(record: unknown): record is QueueChange {
   return typeof record === 'object' && record !== null && 'kind' in record && String(record.kind) in KINDS;
 }
 
+/** A queue without jobs that is not paused. */
 export const emptyQueue: QueueState = { jobs: new Map(), paused: false };
 
 /** How many ended jobs are kept. */
 const ENDED_KEPT = 1000;
 
+/** The queue after some changes. */
 export function applyChanges(state: QueueState, changes: readonly QueueChange[]): QueueState {
   const jobs = new Map(state.jobs);
   let { paused } = state;
@@ -70,8 +72,10 @@ export interface StoredJob extends Omit<Job, 'state'> {
   readonly rank: OrderKey;
 }
 
+/** Stored jobs by id. */
 export type StoredJobs = ReadonlyMap<string, StoredJob>;
 
+/** Whether a job is completed, failed or cancelled. */
 export const hasEnded = ({ phase }: StoredJob): boolean => phase !== 'queued' && phase !== 'active';
 
 /** The children of a job that have not ended. */
@@ -82,6 +86,7 @@ export function unfinishedChildren(jobs: StoredJobs, { children }: StoredJob): r
   });
 }
 
+/** The state of a stored job at a time. */
 export function jobState(jobs: StoredJobs, job: StoredJob, nowMs: number): JobState {
   if (job.phase !== 'queued') return job.phase;
   if (unfinishedChildren(jobs, job).length > 0) return 'waitingForChildren';
@@ -89,6 +94,7 @@ export function jobState(jobs: StoredJobs, job: StoredJob, nowMs: number): JobSt
   return job.notBeforeMs > nowMs ? 'delayed' : 'waiting';
 }
 
+/** A stored job as callers of `JobQueue` see it. */
 export function toJob(jobs: StoredJobs, stored: StoredJob, nowMs: number): Job {
   const { phase: _phase, held: _held, rank: _rank, ...job } = stored;
   return { ...job, state: jobState(jobs, stored, nowMs) };

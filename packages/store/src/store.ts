@@ -29,6 +29,7 @@ export interface Store {
   close(): Promise<void>;
 }
 
+/** Whether a store answers, and if not, since when and why. */
 export type StoreHealth =
   | { readonly isAvailable: true }
   | {

@@ -1,6 +1,7 @@
 /** The losses of a run, step 1 first; null where a loss was not finite. */
 export type Losses = readonly (number | null)[];
 
+/** When a run is stopped early. */
 export interface EarlyStopRule {
   /** The part of the run's steps before which it is not stopped, 0 to 1. */
   readonly afterPart: number;

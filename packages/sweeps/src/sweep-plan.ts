@@ -38,6 +38,7 @@ export interface SweepOutline {
   readonly predictions: readonly PlannedPrediction[];
 }
 
+/** A sweep with the configurations of its runs. */
 export interface SweepPlan extends SweepOutline {
   readonly runs: readonly PlannedRun[];
 }

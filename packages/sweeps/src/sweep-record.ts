@@ -8,6 +8,7 @@ export interface SweepRecord extends SweepOutline {
   readonly runs: readonly RecordedRun[];
 }
 
+/** A point of a sweep, and the run that is used for it. */
 export interface RecordedRun extends SweepPoint {
   /** The run of an earlier sweep that is used for this point; null for a child of this sweep. */
   readonly reusedRunId: string | null;

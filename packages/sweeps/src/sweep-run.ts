@@ -29,7 +29,7 @@ export function sweepRun(
   return { planned, view, losses, score, givenUp };
 }
 
-/** Whether nothing of the run will change, so that it need not be read again. */
+/** Whether nothing of the run will change, so it need not be read again. */
 export function isSettled({ view, losses }: SweepRun): boolean {
   return hasEnded(view) && (view.status !== 'finished' || losses.length >= view.steps);
 }

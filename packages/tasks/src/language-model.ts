@@ -1,6 +1,6 @@
 import { SOURCES } from '@weft/common';
 import type { RunConfig } from '@weft/config';
-import { Dataset, heldOutBatches, SliceLoader } from '@weft/data';
+import { Dataset, heldOutBatches, RankBatchLoader } from '@weft/data';
 import { MixtureSchedule } from '@weft/mixture';
 import {
   type Batch,
@@ -60,11 +60,10 @@ async function openData(config: RunConfig): Promise<TaskData> {
     heldOut: SOURCES.map((source) => ({
       source,
       weight: config.data.weights[source],
-      async *microbatches(rank, worldSize) {
+      microbatches: (rank, worldSize) => {
         const { evaluation, microbatchSize } = config;
         const heldOut = evaluation.sequencesPerSource;
-        const batches = heldOutBatches({ dataset, source, heldOut, microbatchSize, rank, worldSize });
-        for await (const arrays of batches) yield { ...arrays };
+        return heldOutBatches({ dataset, source, heldOut, microbatchSize, rank, worldSize });
       },
     })),
     close: () => dataset.close(),
@@ -72,7 +71,7 @@ async function openData(config: RunConfig): Promise<TaskData> {
 }
 
 function openLoader(config: RunConfig, dataset: Dataset): BatchLoader {
-  const loader = new SliceLoader({
+  return new RankBatchLoader({
     dataset,
     schedule: new MixtureSchedule(config.data.weights),
     seed: config.seed,
@@ -81,11 +80,4 @@ function openLoader(config: RunConfig, dataset: Dataset): BatchLoader {
     prefetchSteps: config.data.prefetchSteps,
     heldOutPerSource: config.evaluation.sequencesPerSource,
   });
-  return {
-    load: async (step, rank, worldSize) => {
-      const { microbatches, digest } = await loader.load(step, rank, worldSize);
-      return { microbatches: microbatches.map((arrays) => ({ ...arrays })), digest };
-    },
-    close: () => loader.close(),
-  };
 }

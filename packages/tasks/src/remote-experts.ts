@@ -1,7 +1,7 @@
 // Legend: E experts, C slots of each, G groups of tokens, D width.
 import type { RunConfig } from '@weft/config';
 import { type ExpertFn, moeLayerIndices, moeShape } from '@weft/model';
-import { type TensorSpec, tf } from '@weft/tensor';
+import { customGradient, type TensorSpec, tf } from '@weft/tensor';
 import type { ForwardPass, RemoteExpertLayers } from './train-task.js';
 
 /** What leaves a phase and enters it at a layer whose experts are remote, in this order. */
@@ -36,13 +36,13 @@ export function remoteExperts({ capture, pendingInput }: ForwardPass): ExpertFn 
     const names = exchangeNames(layer);
     capture(names.tokensPerExpert, tokensPerExpert_EG);
     capture(names.rows, rows_ECD);
-    const experts = tf.customGrad(() => ({
-      value: tf.clone(pendingInput(names.outputs)),
-      gradFunc: (outputGradients_ECD) => {
+    return customGradient(
+      [rows_ECD],
+      () => ({ value: tf.clone(pendingInput(names.outputs)), saved: {} }),
+      (outputGradients_ECD) => {
         capture(names.outputGradients, outputGradients_ECD);
         return [pendingInput(names.rowGradients)];
       },
-    }));
-    return experts(rows_ECD) as tf.Tensor3D;
+    );
   };
 }

@@ -58,7 +58,7 @@ export interface Objective {
   /** What is reported, over `TrainTask.lossTokens`: the objective without its auxiliary losses. A scalar. */
   readonly lossSum: tf.Scalar;
   /** `statsLength` elements; undefined where that is 0. */
-  readonly stats: tf.Tensor1D | undefined;
+  readonly stats: tf.Tensor | undefined;
 }
 
 /** What a step's report says beside the loss. A task without MoE layers has none. */

@@ -54,7 +54,7 @@ describe.skipIf(!promtool)('promtool', () => {
     const server = await serveMetrics({ registry });
     const page = await (await fetch(`http://${server.address}/metrics`)).text();
     await server.close();
-    expect(page).toContain('weft_process_cpu_seconds_total');
+    expect(page).toContain('\nprocess_cpu_seconds_total ');
     expect(check(page)).toEqual({ status: 0, complaints: '' });
   });
 

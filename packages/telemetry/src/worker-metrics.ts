@@ -3,9 +3,9 @@ import type { MoeReport } from '@weft/contracts';
 import { Registry } from 'prom-client';
 import { workerSeries } from './metrics.js';
 
-/** What a step spends its time on, as the label `stage`. */
-export const STEP_STAGES = ['data', 'compute', 'communication', 'apply'] as const;
-export type StepStage = (typeof STEP_STAGES)[number];
+/** What a step spends its time on, as the label `phase`. */
+const STEP_PHASES = ['data', 'compute', 'communication', 'apply'] as const;
+type StepPhase = (typeof STEP_PHASES)[number];
 
 /** What a worker measured in one step. Loss, norm, tokens and sequences are of the whole run, times and bytes its own. */
 export interface StepMeasurements {
@@ -21,7 +21,7 @@ export interface StepMeasurements {
   readonly tokensPerSecond: number;
   /** Sequences of this step. */
   readonly sequences: PerSource<number>;
-  readonly seconds: Readonly<Record<StepStage, number>>;
+  readonly seconds: Readonly<Record<StepPhase, number>>;
   readonly ringBytes: { readonly sent: number; readonly received: number };
   /** Of models with MoE layers. */
   readonly moe?: MoeReport | undefined;
@@ -34,12 +34,12 @@ export interface ServedStep {
   readonly applied: boolean;
   /** Spent on answers and gradients. */
   readonly computeSeconds: number;
-  /** Without anything to do. */
+  /** Without anything to compute. */
   readonly idleSeconds: number;
   readonly applySeconds: number;
 }
 
-/** What a worker tells Prometheus. */
+/** What a worker reports to Prometheus. */
 export class WorkerMetrics {
   readonly registry = new Registry();
   readonly #series = workerSeries(this.registry);
@@ -47,24 +47,24 @@ export class WorkerMetrics {
   constructor() {
     this.#series.build.set({ version: WEFT_VERSION, node_version: process.version }, 1);
     for (const source of SOURCES) this.#series.sequences.inc({ source }, 0);
-    for (const stage of STEP_STAGES) this.#series.stageDuration.zero({ stage });
+    for (const phase of STEP_PHASES) this.#series.phaseDuration.zero({ phase });
     this.leftRun();
   }
 
-  joinedRun(place: {
+  joinedRun(membership: {
     readonly runId: string;
     readonly rank: number;
     readonly worldSize: number;
     readonly generation: number;
   }): void {
     this.#series.run.reset();
-    this.#series.run.set({ run_id: place.runId }, 1);
-    this.#series.rank.set(place.rank);
-    this.#series.worldSize.set(place.worldSize);
-    this.#series.generation.set(place.generation);
+    this.#series.run.set({ run_id: membership.runId }, 1);
+    this.#series.rank.set(membership.rank);
+    this.#series.worldSize.set(membership.worldSize);
+    this.#series.generation.set(membership.generation);
   }
 
-  /** As a holder of experts, not as a rank. */
+  /** As an expert worker, not as a rank. */
   servesRun({ runId, worldSize, generation }: Omit<Parameters<WorkerMetrics['joinedRun']>[0], 'rank'>): void {
     this.joinedRun({ runId, rank: -1, worldSize, generation });
   }
@@ -85,7 +85,7 @@ export class WorkerMetrics {
     series.tokensPerSecond.set(measured.tokensPerSecond);
     (measured.applied ? series.stepsApplied : series.stepsSkipped).inc();
     for (const source of SOURCES) series.sequences.inc({ source }, measured.sequences[source]);
-    for (const stage of STEP_STAGES) series.stageDuration.observe({ stage }, measured.seconds[stage]);
+    for (const phase of STEP_PHASES) series.phaseDuration.observe({ phase }, measured.seconds[phase]);
     series.ringSent.inc(measured.ringBytes.sent);
     series.ringReceived.inc(measured.ringBytes.received);
     if (measured.moe !== undefined) this.#expertsDone(measured.moe);
@@ -104,9 +104,9 @@ export class WorkerMetrics {
     const series = this.#series;
     for (const { layer: number, routed, dropped, ...measured } of layers) {
       const layer = `${number}`;
-      for (const [expert, choices] of routed.entries()) {
-        series.expertChoices.inc({ layer, expert: `${expert}` }, choices);
-        series.expertDropped.inc({ layer, expert: `${expert}` }, dropped[expert] ?? 0);
+      for (const [expert, assignments] of routed.entries()) {
+        series.expertAssignments.inc({ layer, expert: `${expert}` }, assignments);
+        series.expertDroppedAssignments.inc({ layer, expert: `${expert}` }, dropped[expert] ?? 0);
       }
       series.expertDroppedShare.set({ layer }, measured.droppedShare);
       series.expertImbalance.set({ layer }, measured.imbalance);
@@ -124,8 +124,8 @@ export class WorkerMetrics {
     const series = this.#series;
     series.step.set(step);
     (applied ? series.stepsApplied : series.stepsSkipped).inc();
-    series.stageDuration.observe({ stage: 'compute' }, computeSeconds);
-    series.stageDuration.observe({ stage: 'apply' }, applySeconds);
+    series.phaseDuration.observe({ phase: 'compute' }, computeSeconds);
+    series.phaseDuration.observe({ phase: 'apply' }, applySeconds);
     series.expertIdle.inc(idleSeconds);
   }
 

@@ -1,7 +1,8 @@
 import { kernelBackend } from './kernel-backend.js';
+import { itemAt } from './required.js';
 import { tf } from './tf.js';
 
-/** The recorded op behind `adamUpdate`; `graph/adam-in-place.ts` turns it into what writes into the variables. */
+/** The recorded op behind `adamUpdate`; a backend makes of it what writes into the variables. */
 export const ADAM_UPDATE = 'AdamUpdate';
 
 /** A parameter and its two moments. */
@@ -46,8 +47,8 @@ export function adamUpdate(tensors: AdamTensors, gradient: tf.Tensor, scalars: A
     const constants = [power1, power2, learningRate, tf.scalar(beta1), tf.scalar(beta2), ownEpsilon];
     const inputs = [parameter, firstMoment, secondMoment, gradient, gradientScale, ...constants];
     if (kept !== undefined) inputs.push(kept);
-    const [p, m, v] = native.rawOp(ADAM_UPDATE, inputs, 3, { T: { type: 'float32' } });
-    return { parameter: p as tf.Tensor, firstMoment: m as tf.Tensor, secondMoment: v as tf.Tensor };
+    const updated = native.rawOutputs(ADAM_UPDATE, inputs, 3, { T: { type: 'float32' } });
+    return { parameter: itemAt(updated, 0), firstMoment: itemAt(updated, 1), secondMoment: itemAt(updated, 2) };
   }
   const scaled = tf.mul(gradient, gradientScale);
   const m = tf.add(tf.mul(firstMoment, beta1), tf.mul(scaled, 1 - beta1));
@@ -60,9 +61,18 @@ export function adamUpdate(tensors: AdamTensors, gradient: tf.Tensor, scalars: A
 
 /** The inputs of a recorded update by name, in their order. */
 export function adamInputs<T>(inputs: readonly T[]) {
-  const [p, m, v, gradient, gradientScale, power1, power2, learningRate, beta1, beta2, epsilon, kept] = inputs as [
-    ...(readonly [T, T, T, T, T, T, T, T, T, T, T]),
-    T | undefined,
-  ];
-  return { p, m, v, gradient, gradientScale, power1, power2, learningRate, beta1, beta2, epsilon, kept };
+  return {
+    p: itemAt(inputs, 0),
+    m: itemAt(inputs, 1),
+    v: itemAt(inputs, 2),
+    gradient: itemAt(inputs, 3),
+    gradientScale: itemAt(inputs, 4),
+    power1: itemAt(inputs, 5),
+    power2: itemAt(inputs, 6),
+    learningRate: itemAt(inputs, 7),
+    beta1: itemAt(inputs, 8),
+    beta2: itemAt(inputs, 9),
+    epsilon: itemAt(inputs, 10),
+    kept: inputs[11],
+  };
 }

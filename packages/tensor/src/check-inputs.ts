@@ -3,21 +3,42 @@ import type { HostArray, HostTensor, PhaseInputs } from './executor.js';
 import { elementCount, type TensorSpec } from './program.js';
 import type { tf } from './tf.js';
 
-/** @throws WeftError `invalid_argument` when names or sizes do not match the declaration. */
-export function checkInputs(where: string, declared: Readonly<Record<string, TensorSpec>>, fed: PhaseInputs): void {
+/** An input of a phase that fits its declaration. */
+export interface FedInput {
+  readonly name: string;
+  readonly spec: TensorSpec;
+  readonly value: HostTensor | HostArray;
+}
+
+/**
+ * Checks the inputs of a phase against their declaration.
+ *
+ * @param where the program and the phase, for the message
+ * @throws WeftError `invalid_argument` when an input is missing, unknown or of another type or size.
+ */
+export function checkInputs(
+  where: string,
+  declared: Readonly<Record<string, TensorSpec>>,
+  fed: PhaseInputs,
+): readonly FedInput[] {
   for (const name of Object.keys(declared)) {
     if (fed[name] === undefined) throw new WeftError('invalid_argument', `${where}: input ${name} is missing`);
   }
-  checkSomeInputs(where, declared, fed);
+  return checkSomeInputs(where, declared, fed);
 }
 
 /** The same for inputs of which others may come later. */
-export function checkSomeInputs(where: string, declared: Readonly<Record<string, TensorSpec>>, fed: PhaseInputs): void {
-  for (const [name, value] of Object.entries(fed)) {
+export function checkSomeInputs(
+  where: string,
+  declared: Readonly<Record<string, TensorSpec>>,
+  fed: PhaseInputs,
+): readonly FedInput[] {
+  return Object.entries(fed).map(([name, value]) => {
     const spec = declared[name];
     if (spec === undefined) throw new WeftError('invalid_argument', `${where}: there is no input ${name}`);
     checkValue(`${where}: input ${name}`, spec, value);
-  }
+    return { name, spec, value };
+  });
 }
 
 /** @throws WeftError `invalid_argument` when the value's type or number of elements is not the spec's. */
@@ -32,6 +53,7 @@ export function checkValue(what: string, spec: TensorSpec, value: HostTensor | H
   }
 }
 
+/** The elements of a value, wherever they lie; of a `HostTensor` a view. */
 export function arrayOf(value: HostTensor | HostArray): HostArray {
   return value instanceof Float32Array || value instanceof Int32Array ? value : value.data;
 }

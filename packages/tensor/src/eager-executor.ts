@@ -30,12 +30,15 @@ export class EagerExecutor implements Executor {
   async run(phaseName: string, inputs: PhaseInputs): Promise<Record<string, HostTensor>> {
     const where = `program ${this.#program.name}, phase ${phaseName}`;
     const phase = known(this.#program.phases[phaseName], 'phase', phaseName);
-    checkInputs(where, phase.inputs, inputs);
+    const fed = new Map(checkInputs(where, phase.inputs, inputs).map((each) => [each.name, each]));
     try {
       return this.#host.run(() => {
         const assigned = new Map<string, tf.Tensor>();
         const context: PhaseContext = {
-          input: (name) => tensorOf(known(phase.inputs[name], 'input', name), inputs[name] as HostTensor | HostArray),
+          input: (name) => {
+            const { spec, value } = known(fed.get(name), 'input', name);
+            return tensorOf(spec, value);
+          },
           read: (name) => tensorOf(this.#spec(name), this.#value(name)),
           assign: (name, value) => {
             checkAssignment(name, this.#spec(name), value, assigned.has(name));
@@ -124,11 +127,12 @@ export function javascriptExecutor(program: Program): Executor {
     description: `tfjs ${tf.version.tfjs} in pure JavaScript, fp32`,
     run<T>(body: () => T): T {
       useBackend('cpu');
-      let result: T | undefined;
-      tf.tidy(() => {
-        result = body();
-      });
-      return result as T;
+      tf.engine().startScope();
+      try {
+        return body();
+      } finally {
+        tf.engine().endScope();
+      }
     },
     dispose: () => {},
   };

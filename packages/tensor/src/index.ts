@@ -2,28 +2,30 @@ export { ADAM_UPDATE, adamInputs, adamUpdate } from './adam-update.js';
 export { arrayOf, checkInputs, checkSomeInputs, checkValue } from './check-inputs.js';
 export { CompletedPhaseRun } from './completed-phase-run.js';
 export { sparseSoftmaxCrossEntropy } from './cross-entropy.js';
+export { customGradient } from './custom-gradient.js';
 export { byteSize, type DType, dtypeOfTensorflow, TENSORFLOW_DTYPES } from './dtype.js';
 export { EagerExecutor, type EagerHost, javascriptExecutor } from './eager-executor.js';
 export type { Executor, HostArray, HostTensor, PhaseInputs, PhaseRun } from './executor.js';
 export { KernelBackend } from './kernel-backend.js';
+export type { Attrs, AttrValue } from './ops.js';
 export { preciseMatMul } from './precise-mat-mul.js';
 export { elementCount, type Phase, type PhaseContext, type Program, type TensorSpec } from './program.js';
 export { BLOCK_GRADIENT, recomputable } from './recomputable.js';
 export { recordPhase } from './record.js';
 export {
-  type Attrs,
-  type AttrValue,
   infoAttrs,
+  inputOf,
   intsIn,
   LOOP,
   type LoopBody,
+  outputOf,
   type RecordedOp,
   type Recording,
   resultsOf,
   type ValueId,
   type ValueInfo,
 } from './recording.js';
-export { required } from './required.js';
+export { itemAt, required } from './required.js';
 export type { Pass } from './rewrite/edit.js';
 export type { Recompute } from './rewrite/recompute.js';
 export { type Precision, passes, type RewriteOptions, rewrite } from './rewrite/rewrite.js';

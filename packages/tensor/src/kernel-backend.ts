@@ -1,10 +1,10 @@
 import { createRequire } from 'node:module';
-import type { NodeJSKernelBackend } from '@tensorflow/tfjs-node-gpu/dist/nodejs_kernel_backend.js';
-import { WeftError } from '@weft/common';
+import { refuse, WeftError } from '@weft/common';
 import { type DType, TENSORFLOW_DTYPES } from './dtype.js';
-import type { AttrValue } from './recording.js';
+import type { AttrValue, OpType } from './ops.js';
+import { itemAt } from './required.js';
 import { tf } from './tf.js';
-import { BINDING_CONSTANTS, type TfjsAttr, type TfjsBinding } from './tfjs-binding.js';
+import { BINDING_CONSTANTS, type TfjsAttr, type TfjsBinding, type TfjsTensorMetadata } from './tfjs-binding.js';
 
 const PACKAGE = '@tensorflow/tfjs-node-gpu';
 /** tfjs-node's kernels look their backend up under this name. */
@@ -17,11 +17,11 @@ export type RawAttr = { readonly type: DType } | { readonly int: number } | { re
 export class KernelBackend {
   /** Whether ops are noted instead of executed. */
   readonly isRecording: boolean;
-  readonly #backend: NodeJSKernelBackend;
+  readonly #backend: TfjsNodeBackend;
   readonly #binding: TfjsBinding;
 
   constructor(binding: TfjsBinding, { isRecording }: { readonly isRecording: boolean }) {
-    const { Backend } = loadKernels();
+    const Backend = loadKernels();
     this.isRecording = isRecording;
     this.#binding = binding;
     this.#backend = new Backend({ ...BINDING_CONSTANTS, ...bound(binding) }, PACKAGE);
@@ -47,16 +47,12 @@ export class KernelBackend {
 
   /** The binding's number for a tensor; constants reach the binding at this point. */
   idOf(tensor: tf.Tensor): number {
-    return (this.#backend as unknown as { getInputTensorIds(tensors: tf.Tensor[]): number[] }).getInputTensorIds([
-      tensor,
-    ])[0] as number;
+    return itemAt(this.#backend.getInputTensorIds([tensor]), 0);
   }
 
   /** A tfjs tensor over a value that the binding made. */
-  tensorOf(metadata: { id: number; shape: number[]; dtype: number }): tf.Tensor {
-    return (this.#backend as unknown as { createOutputTensor(metadata: object): tf.Tensor }).createOutputTensor(
-      metadata,
-    );
+  tensorOf(metadata: TfjsTensorMetadata): tf.Tensor {
+    return this.#backend.createOutputTensor(metadata);
   }
 
   /** Runs a part of the function whose ops are noted as one block, and tells the block's number. Blocks do not nest. */
@@ -69,15 +65,23 @@ export class KernelBackend {
     }
   }
 
-  /** Runs a TensorFlow op that tfjs has no function for. The tape does not see it: wrap it in `tf.customGrad`. */
-  rawOp(
-    type: string,
-    inputs: readonly tf.Tensor[],
+  /**
+   * Runs an op that tfjs has no function for, and returns its one output. The tape does not see it: wrap it in
+   * `customGradient`.
+   */
+  rawOp(type: OpType, inputs: readonly tf.TensorInfo[], attrs: Readonly<Record<string, RawAttr>>): tf.Tensor {
+    return itemAt(this.rawOutputs(type, inputs, 1, attrs), 0);
+  }
+
+  /** The same for an op of several outputs. */
+  rawOutputs(
+    type: OpType,
+    inputs: readonly tf.TensorInfo[],
     outputs: number,
     attrs: Readonly<Record<string, RawAttr>>,
   ): tf.Tensor[] {
     const tfjsAttrs = Object.entries(attrs).map(([name, attr]) => tfjsAttr(name, rawAttrValue(attr)));
-    return this.#backend.executeMultipleOutputs(type, tfjsAttrs as never, [...inputs], outputs);
+    return this.#backend.executeMultipleOutputs(type, tfjsAttrs, [...inputs], outputs);
   }
 }
 
@@ -116,24 +120,32 @@ function bound(binding: TfjsBinding): TfjsBinding {
   };
 }
 
-type BackendClass = new (binding: object, packageName: string) => NodeJSKernelBackend;
-let kernels: { readonly Backend: BackendClass } | undefined;
+/** What Weft uses of tfjs-node's backend, methods included that its types call private. */
+interface TfjsNodeBackend extends tf.KernelBackend {
+  getInputTensorIds(tensors: tf.Tensor[]): number[];
+  createOutputTensor(metadata: TfjsTensorMetadata): tf.Tensor;
+  executeMultipleOutputs(type: string, attrs: TfjsAttr[], inputs: tf.TensorInfo[], outputs: number): tf.Tensor[];
+}
 
-/** Loads tfjs-node's kernels, without its index: that would look for a compiled addon. */
-function loadKernels(): { readonly Backend: BackendClass } {
+type BackendClass = new (binding: object, packageName: string) => TfjsNodeBackend;
+let kernels: BackendClass | undefined;
+
+/**
+ * Loads tfjs-node's kernels, which are plain JavaScript, when the first program is recorded or run on them. The index
+ * of the package is left out: it would look for a compiled addon.
+ */
+function loadKernels(): BackendClass {
   if (kernels !== undefined) return kernels;
   const require = createRequire(import.meta.url);
-  const util = require('node:util') as Record<string, unknown>;
+  const util: Record<string, unknown> = require('node:util');
   // tfjs-node uses these; Node 23 removed them.
   util.isNullOrUndefined ??= (value: unknown) => value === null || value === undefined;
   util.isArray ??= Array.isArray;
   util.isString ??= (value: unknown) => typeof value === 'string';
   require(`${PACKAGE}/dist/register_all_kernels`);
-  const { NodeJSKernelBackend: Backend } = require(`${PACKAGE}/dist/nodejs_kernel_backend`) as {
-    NodeJSKernelBackend: BackendClass;
-  };
+  const loaded: { readonly NodeJSKernelBackend: BackendClass } = require(`${PACKAGE}/dist/nodejs_kernel_backend`);
   registerOwnGather();
-  kernels = { Backend };
+  kernels = loaded.NodeJSKernelBackend;
   return kernels;
 }
 
@@ -143,20 +155,14 @@ function registerOwnGather(): void {
   tf.registerKernel({
     kernelName: 'GatherV2',
     backendName: NAME,
-    kernelFunc: ({ inputs, backend, attrs }) => {
-      const { x, indices } = inputs as { x: tf.Tensor; indices: tf.Tensor };
-      const { axis, batchDims } = attrs as unknown as { axis: number; batchDims?: number };
-      const axisTensor = tf.scalar(axis, 'int32');
-      return (backend as NodeJSKernelBackend).executeSingleOutput(
-        'GatherV2',
-        [
-          tfjsAttr('batch_dims', { kind: 'int', value: batchDims ?? 0 }),
-          tfjsAttr('Tparams', { kind: 'type', value: x.dtype === 'int32' ? 'int32' : 'float32' }),
-          tfjsAttr('Tindices', { kind: 'type', value: 'int32' }),
-          tfjsAttr('Taxis', { kind: 'type', value: 'int32' }),
-        ] as never,
-        [x, indices, axisTensor],
-      );
+    kernelFunc: ({ inputs: { x, indices }, attrs }) => {
+      if (active === undefined || x === undefined || indices === undefined) refuse('internal', 'a gather lacks inputs');
+      return active.rawOp('GatherV2', [x, indices, tf.scalar(Number(attrs?.axis), 'int32')], {
+        batch_dims: { int: Number(attrs?.batchDims ?? 0) },
+        Tparams: { type: x.dtype === 'int32' ? 'int32' : 'float32' },
+        Tindices: { type: 'int32' },
+        Taxis: { type: 'int32' },
+      });
     },
   });
 }

@@ -1,3 +1,4 @@
+import { customGradient } from './custom-gradient.js';
 import { kernelBackend } from './kernel-backend.js';
 import { tf } from './tf.js';
 
@@ -13,9 +14,9 @@ export function recomputable(body: () => tf.Tensor): tf.Tensor {
   const native = kernelBackend();
   if (!native?.isRecording) return body();
   const { block, result } = native.inBlock(body);
-  const watched = tf.customGrad((y) => ({
-    value: tf.clone(y as tf.Tensor),
-    gradFunc: (dy: tf.Tensor) => native.rawOp(BLOCK_GRADIENT, [dy], 1, { block: { int: block } })[0] as tf.Tensor,
-  }));
-  return watched(result);
+  return customGradient(
+    [result],
+    () => ({ value: tf.clone(result), saved: {} }),
+    (dy) => [native.rawOp(BLOCK_GRADIENT, [dy], { block: { int: block } })],
+  );
 }

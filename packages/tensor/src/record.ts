@@ -1,12 +1,11 @@
 import { WeftError } from '@weft/common';
-import { ADAM_UPDATE } from './adam-update.js';
 import { checkAssignment, known } from './check-inputs.js';
 import { dtypeOfTensorflow, TENSORFLOW_DTYPES } from './dtype.js';
 import { KernelBackend } from './kernel-backend.js';
+import { isCustomOp, recordedOpType } from './ops.js';
 import type { PhaseContext, Program, TensorSpec } from './program.js';
-import { BLOCK_GRADIENT } from './recomputable.js';
 import { infoAttrs, type RecordedOp, type Recording, type ValueId, type ValueInfo } from './recording.js';
-import { required } from './required.js';
+import { itemAt, required } from './required.js';
 import type { ShapeInference } from './shape-inference.js';
 import { tf } from './tf.js';
 import {
@@ -80,9 +79,7 @@ export function recordPhase(inference: ShapeInference, program: Program, phaseNa
   }
 }
 
-/** Ops of ours that backends need not know: each result has the shape of the input in its position. */
-const CUSTOM_OPS = new Set([ADAM_UPDATE, BLOCK_GRADIENT]);
-
+/** Takes the ops of tfjs's kernels as if it executed them, and keeps them. */
 class Recorder implements TfjsBinding {
   readonly #inference: ShapeInference;
   readonly #ops: RecordedOp[] = [];
@@ -121,8 +118,10 @@ class Recorder implements TfjsBinding {
     inputs: readonly number[],
     outputs: number,
   ): TfjsTensorMetadata[] {
-    const op = { type, attrs: attrsFromTfjs(attrs), inputs };
-    return CUSTOM_OPS.has(type) ? this.#addCustom(op, outputs) : this.#addMany(op, outputs);
+    this.current = type;
+    const recordedAttrs = attrsFromTfjs(attrs);
+    const op = { type: recordedOpType(type, recordedAttrs), attrs: recordedAttrs, inputs };
+    return isCustomOp(op.type) ? this.#addCustom(op, outputs) : this.#addMany(op, outputs);
   }
 
   beginBlock(): number {
@@ -149,17 +148,18 @@ class Recorder implements TfjsBinding {
   }
 
   #add(op: Omit<RecordedOp, 'outputs'>, constant?: ValueInfo): TfjsTensorMetadata {
-    return this.#addMany(op, 1, constant)[0] as TfjsTensorMetadata;
+    return itemAt(this.#addMany(op, 1, constant), 0);
   }
 
   #addCustom(op: Omit<RecordedOp, 'outputs'>, outputs: number): TfjsTensorMetadata[] {
     const ids = this.#newIds(outputs);
     const metadata = ids.map((id, index) => {
-      const input = op.inputs[index] as ValueId;
+      const input = itemAt(op.inputs, index);
       this.#inference.alias(id, input);
       return this.#describe(id, required(this.#values, input));
     });
     this.#note(op, ids);
+    this.current = undefined;
     return metadata;
   }
 
@@ -167,7 +167,7 @@ class Recorder implements TfjsBinding {
     this.current = op.type;
     const ids = this.#newIds(outputs);
     const infos = this.#inference.outputsOf({ ...op, outputs: ids }, constant);
-    const metadata = ids.map((id, index) => this.#describe(id, infos[index] as ValueInfo));
+    const metadata = ids.map((id, index) => this.#describe(id, itemAt(infos, index)));
     this.#note(op, ids);
     this.current = undefined;
     return metadata;

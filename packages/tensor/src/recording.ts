@@ -1,27 +1,20 @@
+import { refuse } from '@weft/common';
 import type { DType } from './dtype.js';
+import type { Attrs, OpType } from './ops.js';
 
 /** A value of a recording: one output of one op, named by a number. */
 export type ValueId = number;
 
-/** An op attribute with its kind. Op types and attribute names are those of TensorFlow's op definitions. */
-export type AttrValue =
-  | { readonly kind: 'type'; readonly value: DType }
-  | { readonly kind: 'bool'; readonly value: boolean }
-  | { readonly kind: 'int'; readonly value: number }
-  | { readonly kind: 'ints'; readonly value: readonly number[] }
-  | { readonly kind: 'float'; readonly value: number }
-  | { readonly kind: 'string'; readonly value: string }
-  | { readonly kind: 'shape'; readonly value: readonly number[] };
-
-export type Attrs = Readonly<Record<string, AttrValue>>;
-
-/** One op as recorded. `constantValue` holds the bytes of a `Const`; `variable` the name of a `ReadVariableOp`. */
+/** One op as recorded. */
 export interface RecordedOp {
-  readonly type: string;
+  /** One of `OP_FAMILIES`, which says what its inputs are. */
+  readonly type: OpType;
   readonly attrs: Attrs;
   readonly inputs: readonly ValueId[];
   readonly outputs: readonly ValueId[];
+  /** Of a `Const`: its bytes, row-major. */
   readonly constantValue?: Uint8Array;
+  /** Of a `Placeholder` that stands for a resident variable: its name. */
   readonly variable?: string;
   /** Values whose ops must have run before this one, which does not read them. */
   readonly after?: readonly ValueId[];
@@ -64,6 +57,16 @@ export interface Recording {
   readonly outputs: Readonly<Record<string, ValueId>>;
   /** New values of resident variables by name. */
   readonly assignments: Readonly<Record<string, ValueId>>;
+}
+
+/** An input of an op. @throws WeftError `internal` when it has no such input. */
+export function inputOf({ type, inputs }: RecordedOp, index = 0): ValueId {
+  return inputs[index] ?? refuse('internal', `${type} has no input ${index}`);
+}
+
+/** An output of an op. @throws WeftError `internal` when it has no such output. */
+export function outputOf({ type, outputs }: RecordedOp, index = 0): ValueId {
+  return outputs[index] ?? refuse('internal', `${type} has no output ${index}`);
 }
 
 /** The elements of a constant of int32. */

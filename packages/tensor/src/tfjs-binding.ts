@@ -1,5 +1,5 @@
 import { dtypeOfTensorflow, TENSORFLOW_DTYPES } from './dtype.js';
-import type { AttrValue } from './recording.js';
+import type { AttrValue } from './ops.js';
 
 /** What tfjs-node's kernels pass as the attribute of an op: `type` is one of the `TF_ATTR_…` numbers of the binding. */
 export interface TfjsAttr {

@@ -12,7 +12,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { NativeLibraryError } from './error.mjs';
 import { LIBRARIES, TENSORFLOW_VERSION } from './wheels.mjs';
 
-/** @import { Variant } from './types.d.mts' */
+/** @import { Variant } from './types.mjs' */
 
 /**
  * What lies beside an unpacked library, or stands for one that a Python package keeps.
@@ -28,7 +28,11 @@ import { LIBRARIES, TENSORFLOW_VERSION } from './wheels.mjs';
 const LOCK_REFRESH_MS = 2_000;
 const LOCK_STALE_MS = 20_000;
 
-/** @param {NodeJS.ProcessEnv} [environment] */
+/**
+ * Where Weft caches what it fetched: `WEFT_CACHE_DIR`, else `~/.cache/weft`.
+ *
+ * @param {NodeJS.ProcessEnv} [environment]
+ */
 export function cacheDirectory(environment = process.env) {
   const named = environment.WEFT_CACHE_DIR;
   return named ? resolve(named) : join(homedir(), '.cache', 'weft');
@@ -130,7 +134,7 @@ export function publish(temporary, destination) {
  *
  * @template T
  * @param {string} folder is made when missing
- * @param {(text: string) => void} onWait told once, when there is a wait
+ * @param {(text: string) => void} onWait called once, when there is a wait
  * @param {() => Promise<T>} work
  * @returns {Promise<T>}
  */

@@ -11,7 +11,7 @@ import { downloadWithPip, findPip } from './python.mjs';
 import { downloadFromIndex } from './simple-index.mjs';
 import { readZipDirectory, unpackEntry } from './zip-reader.mjs';
 
-/** @import { SetupProgress, Wheel, WheelBuild } from './types.d.mts' */
+/** @import { SetupProgress, Wheel, WheelBuild } from './types.mjs' */
 
 /**
  * How a wheel comes here, and the words for it.

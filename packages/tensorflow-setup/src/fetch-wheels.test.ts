@@ -3,9 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { fetchWheels } from './fetch-wheels.mjs';
-import { findNativeLibrary, type SetupProgress, type Wheel } from './native-library.mjs';
+import { findNativeLibrary } from './native-library.mjs';
 import { tensorflowBuild } from './tensorflow-build.mjs';
 import { serve, simpleIndex, smallWheel } from './testing/wheels.js';
+import type { SetupProgress, Wheel } from './types.mjs';
 
 let home: string;
 let closing: (() => Promise<void>)[];

@@ -12,17 +12,29 @@ import { fetchWheels } from './fetch-wheels.mjs';
 import { describeHost, hasDriverFiles } from './host.mjs';
 import { askPython, findPythonPackage } from './python.mjs';
 import { tensorflowBuild } from './tensorflow-build.mjs';
-import { atLeast, chooseVariant, LIBRARIES, OLDEST_VERSION, TENSORFLOW_VERSION } from './wheels.mjs';
+import { atLeast, chooseVariant, LIBRARIES, OLDEST_VERSION } from './wheels.mjs';
 
-/** @import { InstallOptions, NativeLibrary, NativeLibraryAbsence, SetupOptions, Variant } from './types.d.mts' */
+/** @import { InstallOptions, NativeLibrary, NativeLibraryAbsence, SetupOptions, Variant } from './types.mjs' */
 
-export { askPython, atLeast, cacheDirectory, describeHost, fetchWheels, NativeLibraryError, TENSORFLOW_VERSION };
+/**
+ * For what else is fetched from wheels, such as a PJRT plugin.
+ *
+ * @typedef {import('./types.mjs').Host} Host
+ * @typedef {import('./types.mjs').SetupProgress} SetupProgress
+ * @typedef {import('./types.mjs').Wheel} Wheel
+ */
+
+export { askPython, cacheDirectory, describeHost, fetchWheels, NativeLibraryError };
 
 const INSTALL = 'run `node scripts/native-library.mjs`';
 
 /**
+ * Finds the TensorFlow library without downloading anything: the folder `WEFT_TENSORFLOW_DIR`, Weft's cache, then an
+ * importable Python package `tensorflow`. Synchronous; takes a millisecond where one of the first two has the answer.
+ *
  * @param {SetupOptions} [options]
  * @returns {NativeLibrary | NativeLibraryAbsence}
+ * @throws {NativeLibraryError} when `WEFT_TENSORFLOW_DIR` names a folder that lacks the library
  */
 export function findNativeLibrary({ environment = process.env, host } = {}) {
   const gpu = host?.gpu ?? hasDriverFiles();
@@ -39,8 +51,12 @@ export function findNativeLibrary({ environment = process.env, host } = {}) {
 }
 
 /**
+ * Finds the TensorFlow library, or fetches it into the cache: the pinned wheel with pip, else with Node from the
+ * package index that pip is configured for. Safe to call from several processes at once and to repeat.
+ *
  * @param {InstallOptions} [options]
  * @returns {Promise<NativeLibrary>}
+ * @throws {NativeLibraryError} when there is no way to a library; the message lists what was tried
  */
 export async function installNativeLibrary({ environment = process.env, host, onProgress = () => {} } = {}) {
   const named = fromEnvironment(environment);
@@ -156,7 +172,7 @@ function fetched(environment, variant, why) {
 }
 
 /**
- * The version that a wheel's metadata, or Weft's own record, tells beside the folder.
+ * The version in a wheel's metadata or in Weft's own record, beside the folder.
  *
  * @param {string} directory
  * @returns {string | null}

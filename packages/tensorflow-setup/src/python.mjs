@@ -6,7 +6,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { withoutPasswords } from './error.mjs';
 
-/** @import { Wheel } from './types.d.mts' */
+/** @import { Wheel } from './types.mjs' */
 
 /**
  * An importable package `tensorflow`.

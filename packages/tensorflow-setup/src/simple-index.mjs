@@ -12,7 +12,7 @@ import { withoutPasswords } from './error.mjs';
 
 /** @import { IncomingMessage } from 'node:http' */
 /** @import { PipConfiguration } from './pip-configuration.mjs' */
-/** @import { Wheel } from './types.d.mts' */
+/** @import { Wheel } from './types.mjs' */
 
 const ACCEPT = 'application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1';
 const IDLE_TIMEOUT_MS = 60_000;
@@ -27,25 +27,28 @@ const MAX_PAGE_BYTES = 64 * 1024 * 1024;
  * @param {string} destination
  * @param {(bytes: number) => void} onBytes how much is there so far
  * @returns {Promise<void>}
- * @throws {Error} naming the places looked at when none has the wheel
+ * @throws {Error} naming the locations looked at when none has the wheel
  */
 export async function downloadFromIndex(configuration, wheel, destination, onBytes) {
   const certificates = readCertificates(configuration.certificate);
   /** @type {string[]} */
   const tried = [];
-  const places = [...configuration.links, ...configuration.indexes.map((index) => projectPage(index, wheel.project))];
-  for (const place of places) {
+  const locations = [
+    ...configuration.links,
+    ...configuration.indexes.map((index) => projectPage(index, wheel.project)),
+  ];
+  for (const location of locations) {
     try {
-      const source = await locate(place, wheel.file, certificates);
+      const source = await locate(location, wheel.file, certificates);
       if (source === undefined) {
-        tried.push(`${place} lacks it`);
+        tried.push(`${location} lacks it`);
         continue;
       }
       if (typeof source === 'string') await pipeline(createReadStream(source), createWriteStream(destination));
       else await download(source, destination, certificates, onBytes);
       return;
     } catch (error) {
-      tried.push(`${place}: ${error instanceof Error ? error.message : error}`);
+      tried.push(`${location}: ${error instanceof Error ? error.message : error}`);
     }
   }
   throw new Error(withoutPasswords(`${wheel.file} could not be had: ${tried.join('; ')}`));
@@ -61,18 +64,18 @@ const projectPage = (index, project) =>
 /**
  * Finds a file by its name in a folder, or by the links of a page.
  *
- * @param {string} place
+ * @param {string} location
  * @param {string} file
  * @param {string[] | undefined} certificates
  * @returns {Promise<URL | string | undefined>} an address, or a local path
  */
-async function locate(place, file, certificates) {
-  if (!/^https?:/i.test(place)) {
-    const folder = place.startsWith('file:') ? fileURLToPath(place) : place;
+async function locate(location, file, certificates) {
+  if (!/^https?:/i.test(location)) {
+    const folder = location.startsWith('file:') ? fileURLToPath(location) : location;
     const path = join(folder, file);
     return existsSync(path) ? path : undefined;
   }
-  const { response, url } = await request(new URL(place), certificates);
+  const { response, url } = await request(new URL(location), certificates);
   if (response.statusCode === 404) {
     response.resume();
     return undefined;
@@ -82,7 +85,7 @@ async function locate(place, file, certificates) {
   const address = isJson ? addressInJson(page, file) : addressInHtml(page, file);
   if (address === undefined) return undefined;
   const source = new URL(address, url);
-  const { host, username, password } = new URL(place);
+  const { host, username, password } = new URL(location);
   return source.host === host ? Object.assign(source, { username, password }) : source;
 }
 

@@ -3,7 +3,7 @@
 import { readRecord, variantDirectory, writeRecord } from './cache.mjs';
 import { isNeeded, TENSORFLOW_VERSION, WHEELS } from './wheels.mjs';
 
-/** @import { Wheel, WheelBuild } from './types.d.mts' */
+/** @import { Wheel, WheelBuild } from './types.mjs' */
 
 /**
  * @param {'cpu' | 'gpu'} variant

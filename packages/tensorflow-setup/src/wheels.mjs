@@ -1,7 +1,7 @@
 // The pinned wheels that carry TensorFlow's shared libraries, and which of them a host needs.
 // The Python version in a name does not matter: only the C++ libraries are unpacked.
 
-/** @import { Host, Wheel } from './types.d.mts' */
+/** @import { Host, Wheel } from './types.mjs' */
 
 export const TENSORFLOW_VERSION = '2.21.0';
 
@@ -87,8 +87,8 @@ export function chooseVariant(host) {
  */
 export function atLeast(version, bound) {
   const parts = version.split('.').map((part) => Number.parseInt(part, 10) || 0);
-  for (const [place, limit] of bound.entries()) {
-    const part = parts[place] ?? 0;
+  for (const [index, limit] of bound.entries()) {
+    const part = parts[index] ?? 0;
     if (part !== limit) return part > limit;
   }
   return true;

@@ -15,7 +15,7 @@ import { crc32, createInflateRaw } from 'node:zlib';
  * @property {number} compressedBytes
  * @property {number} bytes unpacked
  * @property {number} headerOffset of the local header
- * @property {number} mode Unix permissions, 0 where the archive tells none
+ * @property {number} mode Unix permissions, 0 where the archive has none
  */
 
 const DIRECTORY_END = { signature: 0x06054b50, bytes: 22, commentBytes: 0xffff };
@@ -27,7 +27,7 @@ const SYMBOLIC_LINK = 0o120000;
  * Reads the directory of an archive.
  *
  * @param {string} path
- * @returns {Promise<ZipEntry[]>} in the order of their place in the file
+ * @returns {Promise<ZipEntry[]>} in the order of their offsets
  * @throws {Error} naming the file when it is no archive, is cut off, or holds something that must not be unpacked
  */
 export async function readZipDirectory(path) {
@@ -58,7 +58,7 @@ export async function readZipDirectory(path) {
  * @param {string} path of the archive
  * @param {ZipEntry} entry
  * @param {string} destination
- * @param {(bytes: number) => void} [onBytes] told how many bytes were written since the last call
+ * @param {(bytes: number) => void} [onBytes] called with the number of bytes written since the last call
  * @returns {Promise<void>}
  * @throws {Error} naming archive and entry when size or CRC are not what the directory says
  */

@@ -15,7 +15,7 @@ export interface CuttingProxy extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-/** Passes everything on to `port`, until it is told otherwise. */
+/** Passes everything on to `port` until a method cuts or stops it. */
 export async function cuttingProxy(port: number): Promise<CuttingProxy> {
   const sockets = new Set<Socket>();
   let severed = false;

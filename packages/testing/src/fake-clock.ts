@@ -5,7 +5,7 @@ interface Sleeper {
   readonly wake: () => void;
 }
 
-/** A clock whose hands only a test turns. */
+/** A clock that only a test advances. */
 export class FakeClock implements Clock {
   readonly #startMs: number;
   #nowMs: number;

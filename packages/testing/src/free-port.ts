@@ -1,6 +1,6 @@
 import { createServer } from 'node:net';
 
-/** A port of the loopback interface that nobody listened on a moment ago. Prefer port 0 where the tested part can. */
+/** A port of the loopback interface that was free a moment ago. Prefer port 0 where the tested part can. */
 export function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer();

@@ -2,7 +2,7 @@ import { WeftError } from '@weft/common';
 import type { Channel } from '@weft/rpc';
 import { service } from 'grpc-health-check';
 
-/** Whether the standard health service of a server says that it serves. @throws WeftError `unavailable`, `deadline_exceeded`. */
+/** Whether the health service of a server reports SERVING. @throws WeftError `unavailable`, `deadline_exceeded`. */
 export async function isServing(channel: Pick<Channel, 'unary'>): Promise<boolean> {
   const check = service.Check;
   if (check === undefined) throw new WeftError('internal', 'the health service has no method Check');

@@ -27,7 +27,7 @@ export interface RedisServer extends AsyncDisposable {
   start(): Promise<void>;
   /** kill -9; the files stay. */
   kill(): Promise<void>;
-  /** SIGSTOP: it keeps its connections and answers nobody until `thaw`. */
+  /** SIGSTOP: it keeps its connections and answers no command until `thaw`. */
   freeze(): void;
   thaw(): void;
   /** Ends it and removes its files; `await using` does it at the end of the block. */

@@ -1,6 +1,6 @@
 /**
  * The smallest run that passes the rules, as a person would write it: 9 sequences a step, so that every step holds all
- * sources. What it means is up to `resolveRunConfig`, which this room does not know.
+ * sources. What it means is up to `resolveRunConfig`, which this package does not know.
  */
 export const tinyRun = {
   recipe: 'tiny',

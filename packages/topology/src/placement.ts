@@ -27,7 +27,7 @@ export function assignShards(sizes: readonly number[], worldSize: number): reado
 
 /**
  * Which experts of every MoE layer live on which expert worker: contiguous ranges, in order, whose lengths differ by at
- * most one. Depends on the two numbers only, so that everybody comes to the same placement.
+ * most one. Depends on the two numbers only, so that all processes compute the same placement.
  *
  * @throws `invalid_argument` unless there are 1 to `experts` expert workers.
  */

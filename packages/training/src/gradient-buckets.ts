@@ -1,6 +1,15 @@
 import type { ProcessGroup } from '@weft/collectives';
-import { elementCount, type HostTensor, type PhaseContext, type PhaseRun, type TensorSpec, tf } from '@weft/tensor';
-import { disposeAll } from './host-tensors.js';
+import {
+  elementCount,
+  type HostTensor,
+  itemAt,
+  type PhaseContext,
+  type PhaseRun,
+  required,
+  type TensorSpec,
+  tf,
+} from '@weft/tensor';
+import { disposeAll, floatsOf } from './host-tensors.js';
 
 /** The gradients of several parameters, one after another in one flat array, so that one all-reduce serves them all. */
 export interface GradientBucket {
@@ -25,10 +34,10 @@ export interface BucketEntry {
 export type HostBuckets = Record<string, HostTensor>;
 
 /** The end of bucket 0: two scalars, then the statistics of the task. All are sums, so they are reduced with the rest. */
-interface BucketTotals<T> {
-  readonly lossSum: T;
-  readonly lossTokens: T;
-  readonly stats: tf.Tensor1D | undefined;
+interface BucketTotals {
+  readonly lossSum: tf.Tensor;
+  readonly lossTokens: tf.Tensor;
+  readonly stats: tf.Tensor | undefined;
 }
 
 const SCALAR_TOTALS = 2;
@@ -73,29 +82,29 @@ export function bucketInputs(buckets: readonly GradientBucket[]): Readonly<Recor
 export function packBuckets(
   buckets: readonly GradientBucket[],
   gradient: (name: string) => tf.Tensor,
-  { lossSum, lossTokens, stats }: BucketTotals<tf.Tensor1D>,
+  { lossSum, lossTokens, stats }: BucketTotals,
 ): Record<string, tf.Tensor> {
   const totals = stats === undefined ? [lossSum, lossTokens] : [lossSum, lossTokens, stats];
   const flat = buckets.map(({ name, entries }, index) => {
-    const gradients = entries.map((entry) => tf.reshape<tf.Rank.R1>(gradient(entry.name), [-1]));
-    return [name, tf.concat1d([...gradients, ...(index === 0 ? totals : [])])] as const;
+    const gradients = entries.map((entry) => tf.reshape(gradient(entry.name), [-1]));
+    return [name, tf.concat([...gradients, ...(index === 0 ? totals : [])])] as const;
   });
   return Object.fromEntries(flat);
 }
 
 /** Reads the totals of a step from the buckets that are a phase's inputs. */
-export function unpackTotals(context: PhaseContext, buckets: readonly GradientBucket[]): BucketTotals<tf.Scalar> {
-  const [bucket] = buckets as readonly [GradientBucket];
-  const flat = bucketInput(context, bucket);
-  const at = (offset: number) => tf.reshape(tf.slice1d(flat, bucket.gradientLength + offset, 1), []) as tf.Scalar;
+export function unpackTotals(context: PhaseContext, buckets: readonly GradientBucket[]): BucketTotals {
+  const bucket = itemAt(buckets, 0);
+  const flat = context.input(bucket.name);
+  const at = (offset: number) => tf.reshape(tf.slice(flat, [bucket.gradientLength + offset], [1]), []);
   const statsAt = bucket.gradientLength + SCALAR_TOTALS;
-  const stats = bucket.length > statsAt ? tf.slice1d(flat, statsAt, bucket.length - statsAt) : undefined;
+  const stats = bucket.length > statsAt ? tf.slice(flat, [statsAt], [bucket.length - statsAt]) : undefined;
   return { lossSum: at(0), lossTokens: at(1), stats };
 }
 
 /** The gradients of a bucket that is a phase's input, as one flat tensor. */
-export function flatGradients(context: PhaseContext, bucket: GradientBucket): tf.Tensor1D {
-  return tf.slice1d(bucketInput(context, bucket), 0, bucket.gradientLength);
+export function flatGradients(context: PhaseContext, bucket: GradientBucket): tf.Tensor {
+  return tf.slice(context.input(bucket.name), [0], [bucket.gradientLength]);
 }
 
 /** Finds single gradients in buckets that are a phase's inputs. */
@@ -104,17 +113,13 @@ export function unpackGradients(
   buckets: readonly GradientBucket[],
 ): (parameter: string) => tf.Tensor {
   const locations = new Map(
-    buckets.flatMap((bucket) => bucket.entries.map((entry) => [entry.name, { bucket, entry }] as const)),
+    buckets.flatMap(({ name, entries }) => entries.map((entry) => [entry.name, { bucket: name, entry }] as const)),
   );
   return (parameter) => {
-    const { bucket, entry } = locations.get(parameter) as { bucket: GradientBucket; entry: BucketEntry };
-    const flat = tf.slice1d(bucketInput(context, bucket), entry.offset, elementCount(entry.shape));
+    const { bucket, entry } = required(locations, parameter);
+    const flat = tf.slice(context.input(bucket), [entry.offset], [elementCount(entry.shape)]);
     return tf.reshape(flat, [...entry.shape]);
   };
-}
-
-function bucketInput(context: PhaseContext, { name }: GradientBucket): tf.Tensor1D {
-  return context.input(name) as tf.Tensor1D;
 }
 
 /**
@@ -137,7 +142,7 @@ export async function reduceGradients(
     for (const { name } of buckets) {
       Object.assign(fetched, await run.advance({}, [name]));
       broken.signal.throwIfAborted();
-      const reduction = group.allReduceSum(fetched[name]?.data as Float32Array);
+      const reduction = group.allReduceSum(floatsOf(fetched, name));
       reduction.catch((reason: unknown) => broken.abort(reason));
       reductions.push(reduction);
     }

@@ -1,11 +1,14 @@
+import { refuse } from '@weft/common';
 import type { OptimizerConfig } from '@weft/config';
 import type { ForwardPass, TaskBatch, TrainTask } from '@weft/tasks';
 import {
   type HostTensor,
+  itemAt,
   type Phase,
   type PhaseContext,
   type PhaseInputs,
   type PhaseRun,
+  required,
   type TensorSpec,
   tf,
 } from '@weft/tensor';
@@ -61,13 +64,19 @@ export function trainProgram(task: TrainTask, update: UpdateConfig): TrainProgra
   const reduced = bucketInputs(buckets);
   const trainInputs = { ...task.batch, ...remoteExperts?.trainInputs };
   const phases: Record<TrainPhase, Phase> = {
-    gradients: { inputs: trainInputs, run: (context) => microbatchGradients(task, buckets, context) },
+    gradients: {
+      inputs: trainInputs,
+      run: (context) => {
+        const { packed, captured } = microbatchGradients(task, buckets, context);
+        return { ...packed, ...captured };
+      },
+    },
     accumulate: {
       inputs: { ...trainInputs, ...reduced },
       run: (context) => {
-        const outputs = microbatchGradients(task, buckets, context);
-        const added = buckets.map(({ name }) => [name, tf.add(outputs[name] as tf.Tensor, context.input(name))]);
-        return { ...outputs, ...Object.fromEntries(added) };
+        const { packed, captured } = microbatchGradients(task, buckets, context);
+        const sums = Object.entries(packed).map(([name, bucket]) => [name, tf.add(bucket, context.input(name))]);
+        return { ...Object.fromEntries(sums), ...captured };
       },
     },
     measure: { inputs: reduced, run: (context) => measure(buckets, context) },
@@ -83,12 +92,20 @@ export function trainProgram(task: TrainTask, update: UpdateConfig): TrainProgra
   return { name: task.name, phases, parameters, buckets, ...trainedState(parameters, task.isRemote) };
 }
 
+/** What one microbatch gives. */
+interface MicrobatchGradients {
+  /** The buckets, by name. */
+  readonly packed: Readonly<Record<string, tf.Tensor>>;
+  /** What the pass gives out on its way, by name. */
+  readonly captured: Readonly<Record<string, tf.Tensor>>;
+}
+
 /** One microbatch forwards and back. Gradients are sums: only `measure` and `apply` divide, by the tokens of all ranks. */
 function microbatchGradients(
   task: TrainTask,
   buckets: readonly GradientBucket[],
   context: PhaseContext,
-): Record<string, tf.Tensor> {
+): MicrobatchGradients {
   const batch = batchOf(task, context);
   const names = task.parameters.map(({ name }) => name);
   const weights = names.map((name) => context.read(name));
@@ -104,11 +121,11 @@ function microbatchGradients(
   })(weights);
   const { lossSum, stats, ...captured } = aux.collect();
   const totals = {
-    lossSum: flatten(lossSum as tf.Tensor),
+    lossSum: flatten(lossSum ?? refuse('internal', 'the forward pass gave no loss')),
     lossTokens: flatten(task.lossTokens(batch)),
-    stats: stats as tf.Tensor1D | undefined,
+    stats,
   };
-  return { ...packBuckets(buckets, lookup(names, grads), totals), ...captured };
+  return { packed: packBuckets(buckets, lookup(names, grads), totals), captured };
 }
 
 /** The norm is not finite when any gradient is not, which is how ranks learn that a step must not be applied. */
@@ -127,9 +144,9 @@ function applyUpdate(
   context: PhaseContext,
 ): Record<string, tf.Tensor> {
   const { lossTokens } = unpackTotals(context, buckets);
-  const clip = clipScale(context.input('gradNorm') as tf.Scalar, optimizer.clipNorm);
+  const clip = clipScale(context.input('gradNorm'), optimizer.clipNorm);
   const gradient = unpackGradients(context, buckets);
-  const step = context.input('step') as tf.Scalar;
+  const step = context.input('step');
   const factor = scheduleFactor(optimizer, steps, step);
   adamwApply(context, optimizer, parameters, { gradient, gradientScale: tf.div(clip, lossTokens), step, factor });
   return { learningRate: tf.mul(factor, optimizer.learningRate) };
@@ -180,10 +197,10 @@ class AuxOutputs {
 }
 
 function lookup(names: readonly string[], tensors: readonly tf.Tensor[]): (name: string) => tf.Tensor {
-  const byName = new Map(names.map((name, i) => [name, tensors[i] as tf.Tensor]));
-  return (name) => byName.get(name) as tf.Tensor;
+  const byName = new Map(names.map((name, i) => [name, itemAt(tensors, i)]));
+  return (name) => required(byName, name);
 }
 
-function flatten(scalar: tf.Tensor): tf.Tensor1D {
+function flatten(scalar: tf.Tensor): tf.Tensor {
   return tf.reshape(scalar, [1]);
 }

@@ -16,6 +16,7 @@ import { EXIT } from '../report-error.js';
 import { type Line, printLines, span, summaryRows, table } from '../styled-lines.js';
 import { print, printJson } from '../terminal.js';
 
+/** The options of `weft data ledger`; at most one is given. */
 export interface DataLedgerOptions {
   readonly step?: number;
   readonly sequence?: SequenceName;

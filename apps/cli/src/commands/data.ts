@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { bytes, count, percent, perSource, plural, SOURCES, sourceCounts } from '@weft/common';
-import { type DatasetSummary, fetchDemo, indexDataset, inspectDataset } from '@weft/data';
+import { type DatasetSummary, indexDataset, inspectDataset } from '@weft/data';
+import { fetchDemo } from '@weft/demo-data';
 import { shortPath } from '@weft/files';
 import type { SequenceName } from '../arguments.js';
 import type { CommandContext } from '../context.js';
@@ -52,6 +53,7 @@ export async function dataIndex(
   return EXIT.done;
 }
 
+/** The options of `weft data inspect`. */
 export interface DataInspectOptions {
   readonly sequence?: SequenceName;
   readonly verify?: boolean;
@@ -84,6 +86,7 @@ export async function dataInspect(
   return EXIT.done;
 }
 
+/** What `weft data inspect` shows of an index. */
 export function renderDataset({ directory, tokenizer, limits, sources, isVerified }: DatasetSummary): Line[] {
   return [
     [span(shortPath(directory), 'bold')],
@@ -102,13 +105,13 @@ export function renderDataset({ directory, tokenizer, limits, sources, isVerifie
     ...table(
       [
         { title: 'source' },
-        ...['sequences', 'documents', 'pieces', 'text tokens', 'images', 'filled', 'shards', 'size'].map(
+        ...['sequences', 'documents', 'segments', 'text tokens', 'images', 'filled', 'shards', 'size'].map(
           (title) => ({ title, align: 'right' }) as const,
         ),
       ],
       SOURCES.map((source) => {
-        const { sequences, documents, pieces, textTokens, images, fillRatio, shards, shardBytes } = sources[source];
-        const numbers = [sequences, documents, pieces, textTokens, images].map(count);
+        const { sequences, documents, segments, textTokens, images, fillRatio, shards, shardBytes } = sources[source];
+        const numbers = [sequences, documents, segments, textTokens, images].map(count);
         return [source, ...numbers, percent(fillRatio), count(shards), bytes(shardBytes)];
       }),
     ),

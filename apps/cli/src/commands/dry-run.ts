@@ -28,7 +28,7 @@ export function dryRun({ terminal, json }: CommandContext, config: RunConfig): n
   return EXIT.done;
 }
 
-/** The fields as a run file writes them, so that they can be copied into one. */
+/** The fields in the form of a run file, to be copied into one. */
 export function configLines(group: object, indent: string): Line[] {
   return Object.entries(group).flatMap(([name, value]: [string, unknown]): Line[] => {
     if (typeof value === 'object' && value !== null)

@@ -23,6 +23,7 @@ async function listEnded(context: CommandContext): Promise<number> {
   return EXIT.done;
 }
 
+/** The table of runs that have ended. */
 export function renderEnded(runs: readonly RunView[], nowMs: number): Line[] {
   return table(
     [

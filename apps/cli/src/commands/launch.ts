@@ -6,6 +6,7 @@ import { resolveRun, withAbsolutePaths } from '../resolve-run.js';
 import { queueSentence } from '../runs/describe-run.js';
 import { print, printJson } from '../terminal.js';
 
+/** The options of `weft launch`. */
 export interface LaunchOptions extends QueueOptions {
   readonly coordinator?: string;
   /** `true`: as many as the run asks for. */

@@ -24,6 +24,7 @@ import { EXIT } from '../report-error.js';
 import { printLines } from '../styled-lines.js';
 import { print, printJson } from '../terminal.js';
 
+/** The options of `weft lr fit`. */
 export interface LrFitOptions {
   readonly form: FormName;
   readonly name?: string;

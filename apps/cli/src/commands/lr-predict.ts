@@ -19,6 +19,7 @@ import { resolveRun } from '../resolve-run.js';
 import { printLines, span, summaryRows } from '../styled-lines.js';
 import { printJson } from '../terminal.js';
 
+/** The options of `weft lr predict`. */
 export interface LrPredictOptions {
   readonly params?: number;
   readonly tokens?: number;

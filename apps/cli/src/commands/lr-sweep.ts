@@ -26,6 +26,7 @@ import { followSweep, launchSweep, waitForResult } from '../sweep/follow-sweep.j
 import { createSweepDisplay, renderGrid, type SweepDisplay } from '../sweep/sweep-display.js';
 import { print, printJson } from '../terminal.js';
 
+/** The options of `weft lr sweep`. */
 export interface LrSweepOptions {
   readonly local?: number | true;
   readonly dryRun?: boolean;

@@ -36,6 +36,7 @@ export async function ls(context: CommandContext): Promise<number> {
   return EXIT.done;
 }
 
+/** The table of `weft ls`. */
 export function renderRuns(rows: readonly Row[], nowMs: number): Line[] {
   return table(
     [

@@ -27,6 +27,7 @@ export async function queue(context: CommandContext): Promise<number> {
   });
 }
 
+/** The table of the queue, and a line about the workers. */
 export function renderQueue(
   { isPaused, workersConnected, workersIdle, jobs }: QueueView,
   nowMs: number,
@@ -83,6 +84,7 @@ function jobRow(job: QueuedView, nowMs: number) {
   ];
 }
 
+/** The options of `weft queue move`; one of them is given. */
 export interface MoveOptions {
   readonly priority?: number;
   readonly before?: string;

@@ -9,6 +9,7 @@ import type { CommandContext } from '../context.js';
 import { withCluster } from '../runs/drive-run.js';
 import { printJson } from '../terminal.js';
 
+/** The options of `weft resume`. */
 export interface ResumeOptions {
   readonly coordinator?: string;
   readonly workers?: number;

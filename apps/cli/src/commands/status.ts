@@ -29,6 +29,7 @@ export async function status(context: CommandContext, text: string): Promise<num
   });
 }
 
+/** The lines of `weft status`. */
 export function renderStatus(view: ProgressView, nowMs: number, weft: string, coordinator?: string): Line[] {
   const { run, latest } = view;
   const pairs: [string, string | Span][] = [

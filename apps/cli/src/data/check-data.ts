@@ -4,6 +4,7 @@ import { WeftError } from '@weft/common';
 import type { RunConfig } from '@weft/config';
 import { Dataset } from '@weft/data';
 
+/** The data of a run, and the command that named it. */
 export interface RunData {
   /** With absolute paths. */
   readonly config: RunConfig;

@@ -19,6 +19,7 @@ const MARKS: Readonly<Record<Check['status'], readonly [mark: string, style: Sty
   fatal: ['✗', 'red'],
 };
 
+/** The report of `weft doctor`: a line per check, and its cure below. */
 export function renderChecks(checks: readonly Check[]): Line[] {
   const width = Math.max(...checks.map(({ name }) => name.length));
   return checks.flatMap(({ name, status, finding, cure }) => {

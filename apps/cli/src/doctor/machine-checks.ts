@@ -13,6 +13,7 @@ const TIMEOUT_MS = 10_000;
 const LITTLE_DISK_BYTES = 2 * 1024 ** 3;
 const LITTLE_MEMORY_BYTES = 2 * 1024 ** 3;
 
+/** The versions of Weft and Node, and the platform. */
 export function versionCheck(): Check {
   return {
     name: 'weft',
@@ -21,6 +22,7 @@ export function versionCheck(): Check {
   };
 }
 
+/** Processor and GPUs. */
 export async function deviceChecks(): Promise<Check[]> {
   const model = cpus()[0]?.model.trim() ?? 'unknown processor';
   const cpu: Check = {
@@ -42,6 +44,7 @@ export async function deviceChecks(): Promise<Check[]> {
   }
 }
 
+/** Memory of the machine, in all and free. */
 export function memoryCheck(): Check {
   const finding = `${bytes(totalmem())}, ${bytes(freemem())} of it free`;
   const cure = 'leave memory for the workers: each of a small run needs about a gigabyte';
@@ -50,6 +53,7 @@ export function memoryCheck(): Check {
     : { name: 'memory', status: 'ok', finding };
 }
 
+/** Whether the home can be written, and the free space of its disk. */
 export async function homeCheck(home: string): Promise<Check> {
   const existing = await nearestExisting(home);
   try {

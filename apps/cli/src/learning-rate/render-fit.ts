@@ -105,6 +105,7 @@ const percentOff = (ratio: number) => `${ratio >= 1 ? '+' : '−'}${Math.abs(100
 /** 2.211e-5: a rate as people compare them. */
 export const rate = (value: number): string => value.toExponential(3);
 
+/** An interval as "low to high". */
 export const intervalText = ({ low, high }: Interval): string => `${rate(low)} to ${rate(high)}`;
 
 /** What is predicted, in its own unit. */

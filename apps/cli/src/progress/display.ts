@@ -11,6 +11,7 @@ export interface Display extends RunObserver {
   close(): void;
 }
 
+/** The display that fits the terminal and `--json`. */
 export function createDisplay(terminal: Terminal, options: { json: boolean }): Display {
   if (options.json) return new JsonDisplay(terminal);
   const canRedraw = terminal.stdout.isTTY && terminal.env.TERM !== 'dumb';

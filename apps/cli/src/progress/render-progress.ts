@@ -97,11 +97,11 @@ export function renderPlainStep(view: ProgressView): string {
   return parts.join('  ');
 }
 
-/** About so many lines a log gets over a whole run. */
+/** About how many lines a log has for a whole run. */
 const LINES_PER_RUN = 20;
 const ROUND_INTERVALS = [1, 2, 5];
 
-/** A log shows every so many steps, of 1, 2, 5, 10, 20, 50, …, so that a run makes about twenty lines. */
+/** The interval between reported steps in a log: 1, 2, 5, 10, 20, 50, …, which gives about twenty lines per run. */
 export function plainInterval(steps: number): number {
   for (let magnitude = 1; ; magnitude *= 10)
     for (const round of ROUND_INTERVALS) if (steps / (round * magnitude) <= LINES_PER_RUN) return round * magnitude;

@@ -36,7 +36,7 @@ export function checkpointPath({ directory, checkpointStep }: RunView): string {
 }
 
 /**
- * What a person can do with a run with this status; each a command and what it does.
+ * What a person can do with a run of this status: commands and their effects.
  *
  * @param coordinator its address, where one is known.
  */
@@ -75,7 +75,7 @@ export function suggestions(run: RunView, coordinator = '<host:port>'): [command
   }
 }
 
-/** The suggestions under a headline; `weft` is what the person types. */
+/** The suggestions under a headline. @param weft the name of the command, as the person types it */
 export function nextSteps(run: RunView, weft: string, coordinator?: string): Line[] {
   const commands = suggestions(run, coordinator);
   const width = Math.max(...commands.map(([command]) => command.length));

@@ -11,6 +11,7 @@ import { printJson } from '../terminal.js';
 import { openCluster } from './open-cluster.js';
 import { type Outcome, renderSummary, runExitCode, summaryJson } from './summary.js';
 
+/** Options of `withCluster`. */
 export interface WithClusterOptions {
   readonly context: CommandContext;
   /** How many workers to start on this machine; undefined: use a coordinator that already runs. */

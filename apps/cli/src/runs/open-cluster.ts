@@ -4,12 +4,14 @@ import type { CommandContext } from '../context.js';
 import type { Interrupts } from '../interrupts.js';
 import { localLauncher } from '../local-processes.js';
 
+/** A cluster that a command uses until `close`. */
 export interface OpenCluster extends FoundCoordinator {
   /** Set when this command started the processes. */
   readonly local: Cluster | undefined;
   close(): Promise<void>;
 }
 
+/** Options of `openCluster`. */
 export interface OpenClusterOptions extends Pick<ClusterRequest, 'expertWorkers' | 'recover' | 'onProgress'> {
   readonly context: CommandContext;
   /** How many workers to start on this machine; undefined: use a coordinator that already runs. */

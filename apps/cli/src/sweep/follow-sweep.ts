@@ -14,6 +14,7 @@ import {
 } from '@weft/sweeps';
 import type { SweepDisplay } from './sweep-display.js';
 
+/** Options of `launchSweep`. */
 export interface LaunchSweepOptions {
   readonly plan: SweepPlan;
   readonly sweeps: SweepsClient;
@@ -102,6 +103,7 @@ const POLL_MS = 500;
 /** Far longer than a coordinator needs to restart and to replay its logs. */
 const RECONNECT_TIMEOUT_MS = 60_000;
 
+/** Options of `followSweep`. */
 export interface FollowSweepOptions {
   readonly plan: SweepPlan;
   readonly launched: LaunchedSweep;

@@ -19,6 +19,7 @@ export interface SweepDisplay {
   close(): void;
 }
 
+/** The display that fits the terminal and `--json`. */
 export function createSweepDisplay(terminal: Terminal, { json }: { json: boolean }): SweepDisplay {
   if (json) return jsonDisplay(terminal);
   return terminal.stdout.isTTY && terminal.env.TERM !== 'dumb' ? tableDisplay(terminal) : plainDisplay(terminal);

@@ -44,7 +44,7 @@ export async function lossesOf({ directory }: RunSummary): Promise<(number | nul
     .map((line) => (JSON.parse(line) as MetricsRow).loss);
 }
 
-/** What people and sweeps may expect of a coordinator's queue, wherever it is kept. */
+/** The behaviour of a coordinator's queue for people and sweeps, the same for every store. */
 export function queueSuite(name: string, makeStore: () => Promise<TestStore>): void {
   let site: TestStore;
   let opened: OpenedCoordinator;

@@ -14,7 +14,7 @@ export const RUN = 'tiny-1';
 
 type Body<Kind extends string> = Extract<NonNullable<WorkerMessage['body']>, { $case: Kind }>;
 
-/** A call of `train` under way, for the test to play the trainer. */
+/** A running call of `train`, whose end the test controls. */
 export interface TrainCall {
   readonly plan: GenerationPlan;
   readonly link: CoordinatorPort;
@@ -23,7 +23,7 @@ export interface TrainCall {
   readonly fail: (error: WeftError) => void;
 }
 
-/** A session without a model: the test says what becomes of its training. */
+/** A session without a model: the test controls its training. */
 export class FakeSession implements Session {
   readonly engine = 'none';
   readonly options: SessionOptions;
@@ -39,7 +39,7 @@ export class FakeSession implements Session {
   train(plan: GenerationPlan, _: unknown, link: CoordinatorPort, signals: TrainSignals): Promise<TrainOutcome> {
     return new Promise((finish, fail) => {
       this.calls.push({ plan, link, signals, finish, fail });
-      // As the real one does when it is told to let go between two steps.
+      // As the real one does when it is released between two steps.
       signals.released.addEventListener('abort', () => fail(new WeftError('cancelled', 'released')), { once: true });
     });
   }
@@ -108,7 +108,7 @@ export class WorkerHarness implements AsyncDisposable {
   attempts = 0;
   readonly dataPlane: DataPlane;
   readonly #leaving = new AbortController();
-  /** Resolves when the worker has left. @throws what it was refused with. */
+  /** Resolves when the worker has ended. @throws WeftError the coordinator's refusal. */
   readonly done: Promise<void>;
   /** When set, sessions cannot be opened. */
   openFailure: WeftError | undefined;
@@ -159,7 +159,7 @@ export class WorkerHarness implements AsyncDisposable {
     return desk;
   }
 
-  /** An assignment of this worker alone, from the beginning, unless told otherwise. */
+  /** An assignment; by default of this worker alone, from the beginning. */
   assignment(changes: Partial<Assignment> = {}): { $case: 'assignment'; assignment: Assignment } {
     const assignment: Assignment = {
       runId: RUN,

@@ -1,5 +1,13 @@
 import { WeftError } from '@weft/common';
-import { ADAM_UPDATE, adamInputs, type RecordedOp, type Recording, resultsOf, type ValueId } from '@weft/tensor';
+import {
+  ADAM_UPDATE,
+  adamInputs,
+  inputOf,
+  type RecordedOp,
+  type Recording,
+  resultsOf,
+  type ValueId,
+} from '@weft/tensor';
 import type { OutputPointer, Pointer } from '../native/c-api.js';
 import type { GraphWriter } from './graph-writer.js';
 import { addAssign, addRead } from './variables.js';
@@ -23,7 +31,7 @@ export function adamUpdates(recording: Recording): readonly AdamInPlace[] {
         const variable = variableOf.get(output);
         if (variable === undefined || consumed.has(output))
           throw new WeftError('internal', 'the results of adamUpdate must be assigned to variables, and only that');
-        if (readOf.get(op.inputs[index] as ValueId) !== variable)
+        if (readOf.get(inputOf(op, index)) !== variable)
           throw new WeftError('internal', `adamUpdate must start from variable ${variable}, to which it is assigned`);
         return variable;
       }),

@@ -1,4 +1,4 @@
-import { ADAM_UPDATE, type Recording, required, type ValueId } from '@weft/tensor';
+import { ADAM_UPDATE, outputOf, type Recording, required, type ValueId } from '@weft/tensor';
 import type { OutputPointer, Pointer } from '../native/c-api.js';
 import { adamUpdates, addAdam, neededValues } from './adam-in-place.js';
 import type { GraphWriter } from './graph-writer.js';
@@ -35,7 +35,7 @@ export function compilePhase(
   const after = (variable: string) => [reads.get(variable)].filter((read) => read !== undefined);
 
   for (const [index, op] of recording.ops.entries()) {
-    const [output] = op.outputs as readonly [ValueId];
+    const output = outputOf(op);
     if (op.type === ADAM_UPDATE || (op.variable !== undefined && !needed.has(output))) continue;
     if (op.variable !== undefined) {
       const read = addRead(writer, `${recording.phase}/${op.variable}`, handleOf(op.variable), infoOf(output));

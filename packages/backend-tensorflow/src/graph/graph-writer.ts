@@ -1,38 +1,39 @@
 import { WeftError } from '@weft/common';
-import {
-  type AttrValue,
-  dtypeOfTensorflow,
-  infoAttrs,
-  type RecordedOp,
-  TENSORFLOW_DTYPES,
-  type ValueInfo,
-} from '@weft/tensor';
+import { type Attrs, dtypeOfTensorflow, infoAttrs, type ValueInfo } from '@weft/tensor';
 import type { CApi, OutputPointer, Pointer } from '../native/c-api.js';
 import { type Graph, NativeTensor, Status } from '../native/handles.js';
+import { type AttrTarget, setAttr } from '../native/set-attr.js';
 import { isInferredAttr, opArguments } from './op-inputs.js';
+
+/** An op as TensorFlow takes it: one of a recording, one of TensorFlow's alone, or a function of the graph. */
+export interface GraphOp {
+  readonly type: string;
+  readonly attrs: Attrs;
+  /** Of a `Const`: its bytes. */
+  readonly constantValue?: Uint8Array;
+  /** Of a `Const`: its shape and type. */
+  readonly output?: ValueInfo;
+}
 
 /** Adds operations to a TensorFlow graph and asks its shape functions what they yield. */
 export class GraphWriter {
   readonly #api: CApi;
   readonly #graph: Graph;
   readonly #status: Status;
+  readonly #target: AttrTarget;
 
   constructor(api: CApi, graph: Graph) {
     this.#api = api;
     this.#graph = graph;
     this.#status = new Status(api);
+    this.#target = { api, setters: 'TF_SetAttr', status: this.#status };
   }
 
   /**
    * Adds one op.
    * @throws WeftError `internal` with TensorFlow's reason and the shapes of the inputs.
    */
-  add(
-    name: string,
-    op: Pick<RecordedOp, 'type' | 'attrs' | 'constantValue'> & { readonly output?: ValueInfo },
-    inputs: readonly OutputPointer[],
-    controlInputs: readonly Pointer[] = [],
-  ): Pointer {
+  add(name: string, op: GraphOp, inputs: readonly OutputPointer[], controlInputs: readonly Pointer[] = []): Pointer {
     const api = this.#api;
     const description: Pointer = api.TF_NewOperation(this.#graph.pointer, op.type, name);
     for (const argument of opArguments(op.type, inputs)) {
@@ -41,7 +42,7 @@ export class GraphWriter {
     }
     for (const control of controlInputs) api.TF_AddControlInput(description, control);
     for (const [attr, value] of Object.entries(op.attrs)) {
-      if (!isInferredAttr(op.type, attr)) this.#setAttr(description, attr, value);
+      if (!isInferredAttr(op.type, attr)) setAttr(this.#target, description, attr, value);
     }
     if (op.constantValue !== undefined && op.output !== undefined)
       this.#setConstant(description, op.output, op.constantValue);
@@ -72,7 +73,7 @@ export class GraphWriter {
   /** Sizes that are not known before the run are −1; undefined when not even their number is known. */
   #shapeOf(output: OutputPointer): readonly number[] | undefined {
     const api = this.#api;
-    const rank = api.TF_GraphGetTensorNumDims(this.#graph.pointer, output, this.#status.pointer) as number;
+    const rank: number = api.TF_GraphGetTensorNumDims(this.#graph.pointer, output, this.#status.pointer);
     this.#status.check('reading a shape');
     if (rank < 0) return undefined;
     const shape: number[] = new Array(rank).fill(0);
@@ -84,26 +85,6 @@ export class GraphWriter {
   #describe(input: OutputPointer): string {
     const shape = this.#shapeOf(input) ?? ['?'];
     return `${dtypeOfTensorflow(this.#api.TF_OperationOutputType(input))}[${shape.join(',')}]`;
-  }
-
-  #setAttr(description: Pointer, name: string, attr: AttrValue): void {
-    const api = this.#api;
-    switch (attr.kind) {
-      case 'type':
-        return void api.TF_SetAttrType(description, name, TENSORFLOW_DTYPES[attr.value]);
-      case 'bool':
-        return void api.TF_SetAttrBool(description, name, attr.value ? 1 : 0);
-      case 'int':
-        return void api.TF_SetAttrInt(description, name, BigInt(attr.value));
-      case 'ints':
-        return void api.TF_SetAttrIntList(description, name, attr.value.map(BigInt), attr.value.length);
-      case 'float':
-        return void api.TF_SetAttrFloat(description, name, attr.value);
-      case 'string':
-        return void api.TF_SetAttrString(description, name, attr.value, Buffer.byteLength(attr.value));
-      case 'shape':
-        return void api.TF_SetAttrShape(description, name, attr.value.map(BigInt), attr.value.length);
-    }
   }
 
   #setConstant(description: Pointer, info: ValueInfo, constantValue: Uint8Array): void {

@@ -1,6 +1,8 @@
 import {
   intsIn,
+  itemAt,
   type LoopBody,
+  outputOf,
   type RecordedOp,
   type Recording,
   required,
@@ -81,17 +83,17 @@ function writeBody(writer: GraphWriter, body: LoopBody, values: Recording['value
     return input;
   });
   for (const [i, op] of body.ops.entries()) {
-    const [name, output] = [`${i}_${op.type}`, infoOf(op.outputs[0] as ValueId)];
+    const [name, output] = [`${i}_${op.type}`, infoOf(outputOf(op))];
     const read = op.inputs.map(at);
     const operation = isHalfRoll(op, body.ops, output)
-      ? addHalfRoll(writer, name, read[0] as OutputPointer, output)
+      ? addHalfRoll(writer, name, itemAt(read, 0), output)
       : writer.add(name, { ...op, output }, read);
     for (const [index, value] of op.outputs.entries()) pointers.set(value, { operation, index });
   }
   const outputs = body.outputs.map(at);
   if (variables === 0) return { inputs, outputs };
   for (const [i, value] of body.outputs.entries())
-    addAssign(writer, `in${i}/assign`, inputs[i] as OutputPointer, at(value), infoOf(value));
+    addAssign(writer, `in${i}/assign`, itemAt(inputs, i), at(value), infoOf(value));
   return { inputs, outputs: [] };
 }
 

@@ -1,6 +1,7 @@
 import { dirname } from 'node:path';
 import { WeftError } from '@weft/common';
-import koffi, { type LibraryHandle } from 'koffi';
+import type { LibraryHandle } from 'koffi';
+import { koffi } from './koffi.js';
 import { loadLibraries } from './load-libraries.js';
 
 /** An address that TensorFlow gave us; only `handles.ts` knows what lies behind it. */
@@ -126,8 +127,8 @@ export function loadCApi(directory: string): CApi {
   }
   try {
     const library = loadLibraries(directory);
-    koffi.struct('TF_Output', { operation: 'void*', index: 'int' });
-    koffi.struct('TF_Buffer', { data: 'void*', length: 'size_t', deallocator: 'void*' });
+    koffi().struct('TF_Output', { operation: 'void*', index: 'int' });
+    koffi().struct('TF_Buffer', { data: 'void*', length: 'size_t', deallocator: 'void*' });
     const api = Object.fromEntries(
       [...GRAPH, ...RUNTIME, ...EAGER].map((signature) => [nameOf(signature), library.func(signature)]),
     ) as CApi;
@@ -149,12 +150,12 @@ function nameOf(signature: string): string {
 
 /** The bytes of a native buffer, without a copy. The caller keeps the buffer alive. */
 export function viewMemory(pointer: Pointer, bytes: number): ArrayBuffer {
-  return koffi.view(pointer, bytes);
+  return koffi().view(pointer, bytes);
 }
 
 /** A copy of what a `TF_Buffer` holds. */
 export function readBuffer(buffer: Pointer): Uint8Array {
-  const { data, length }: { readonly data: Pointer; readonly length: number | bigint } = koffi.decode(
+  const { data, length }: { readonly data: Pointer; readonly length: number | bigint } = koffi().decode(
     buffer,
     'TF_Buffer',
   );

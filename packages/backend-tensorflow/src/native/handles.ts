@@ -73,7 +73,7 @@ export class NativeTensor extends Handle implements HostTensor {
 
   /** Takes over a tensor that TensorFlow returned. */
   static adopt(api: CApi, pointer: Pointer): NativeTensor {
-    const rank = api.TF_NumDims(pointer) as number;
+    const rank: number = api.TF_NumDims(pointer);
     const shape = Array.from({ length: rank }, (_, axis) => Number(api.TF_Dim(pointer, axis)));
     return new NativeTensor(api, pointer, dtypeOfTensorflow(api.TF_TensorType(pointer)), shape);
   }

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
-import koffi, { type LibraryHandle } from 'koffi';
+import type { LibraryHandle } from 'koffi';
+import { koffi } from './koffi.js';
 
 /** The libraries in the order they need each other. */
 const LIBRARIES = ['libtensorflow_framework.so.2', 'libtensorflow_cc.so.2'] as const;
@@ -16,7 +17,7 @@ const [RTLD_NOW, RTLD_GLOBAL, RTLD_NODELETE, O_WRONLY, STDERR] = [0x2, 0x100, 0x
  */
 export function loadLibraries(directory: string): LibraryHandle {
   process.env.TF_CPP_MIN_LOG_LEVEL ??= ERRORS_ONLY;
-  const program = koffi.load(null);
+  const program = koffi().load(null);
   const dlopen = program.func('void* dlopen(const char*, int)');
   const dlerror = program.func('const char* dlerror()');
   withoutGreeting(program, () => {
@@ -25,7 +26,7 @@ export function loadLibraries(directory: string): LibraryHandle {
       if (pinned === null) throw new Error(String(dlerror()));
     }
   });
-  return koffi.load(join(directory, LIBRARIES[1]));
+  return koffi().load(join(directory, LIBRARIES[1]));
 }
 
 /** TensorFlow greets on stderr while it is loaded, and no setting stops it: stderr looks away for that moment. */

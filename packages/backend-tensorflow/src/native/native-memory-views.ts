@@ -27,6 +27,9 @@ function windowAt(start: bigint, bytes: number): ArrayBuffer {
   // Known ones move to the end, so that the one that was not used for the longest time is the first.
   windows.delete(key);
   windows.set(key, window);
-  if (windows.size > KEPT_WINDOWS) windows.delete(windows.keys().next().value as string);
+  for (const oldest of windows.keys()) {
+    if (windows.size <= KEPT_WINDOWS) break;
+    windows.delete(oldest);
+  }
   return window;
 }

@@ -30,7 +30,7 @@ export class Session extends Handle {
     const status = new Status(this.#api);
     const list: Pointer = this.#api.TF_SessionListDevices(this.pointer, status.pointer);
     status.check('listing the devices');
-    const count = this.#api.TF_DeviceListCount(list) as number;
+    const count: number = this.#api.TF_DeviceListCount(list);
     const names = Array.from({ length: count }, (_, i) => String(this.#api.TF_DeviceListName(list, i, status.pointer)));
     this.#api.TF_DeleteDeviceList(list);
     status.dispose();

@@ -31,6 +31,7 @@ export interface ExpectedCallers extends GenerationId {
 
 type Purpose = 'ring' | 'experts';
 
+/** A connection that an acceptor has admitted. */
 export interface AcceptedConnection {
   readonly duplex: Duplex;
   /** Sends through the memory that the caller offered, where this process can use it; else the duplex. */

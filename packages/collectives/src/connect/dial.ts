@@ -11,6 +11,7 @@ const LAST_RETRY_MS = 500;
 export const UNREACHABLE_CURE =
   'check that every worker of the run is alive and its data plane address can be reached from the others';
 
+/** The peer of a `Dialer`. */
 export interface DialerOptions {
   readonly address: Address;
   /** Shared by the members of the generation. */

@@ -35,7 +35,7 @@ export function checkRankId({ runId, generation, rank, worldSize }: RankId): voi
 /**
  * The error of a rank that is gone, as its peers report it.
  *
- * @param how what they saw: "its connection to rank 1 closed"
+ * @param how the sign that it is gone: "its connection to rank 1 closed"
  */
 export function rankGone(generation: GenerationId, rank: number, how: string): WeftError {
   return new WeftError('unavailable', `rank ${rank} of ${generationName(generation)} is gone: ${how}`, {

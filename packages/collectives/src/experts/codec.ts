@@ -29,6 +29,7 @@ export interface MessageHeader {
 /** The header of a message without what its content implies. */
 export type MessageContext = Omit<MessageHeader, 'content' | 'payloadBytes'>;
 
+/** Length of the header of every message. */
 export const MESSAGE_HEADER_BYTES = 48;
 const MAGIC = 0x47484358; // "XCHG"
 

@@ -18,6 +18,7 @@ interface ExchangeOptions extends GenerationId {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Options of `DataPlane.callExperts`. */
 export interface CallExpertsOptions extends ExchangeOptions {
   /** This rank. */
   readonly rank: number;
@@ -27,6 +28,7 @@ export interface CallExpertsOptions extends ExchangeOptions {
   readonly answerTimeoutMs: number;
 }
 
+/** Options of `DataPlane.hostExperts`. */
 export interface HostExpertsOptions extends ExchangeOptions {
   /** The number of this expert worker. */
   readonly expertWorker: number;

@@ -11,10 +11,12 @@ import type { Range } from '@weft/topology';
  * tokens back. `evaluate`: as forward, but the expert worker keeps nothing for a backward pass.
  */
 export const DIRECTIONS = ['forward', 'backward', 'evaluate'] as const;
+/** One of `DIRECTIONS`. */
 export type Direction = (typeof DIRECTIONS)[number];
 
 /** How rows are encoded on the wire; in memory they are fp32. */
 export const EXCHANGE_PRECISIONS = ['fp32', 'bf16'] as const;
+/** One of `EXCHANGE_PRECISIONS`. */
 export type ExchangePrecision = (typeof EXCHANGE_PRECISIONS)[number];
 
 /** The same for all messages of a generation; both ends derive it from the run's configuration. */
@@ -83,6 +85,7 @@ export interface ExpertExchange {
 /** A rank's request to an expert worker. */
 export type ExpertRequest = RowsRequest | NormRequest;
 
+/** A rank's request to run experts on rows. */
 export interface RowsRequest extends ExchangeSubject {
   readonly kind: 'rows';
   readonly rank: number;
@@ -98,6 +101,7 @@ export interface RowsRequest extends ExchangeSubject {
   release(): void;
 }
 
+/** A rank's request for the squared norm of the worker's gradients. */
 export interface NormRequest {
   readonly kind: 'squaredNorm';
   readonly rank: number;

@@ -66,7 +66,7 @@ export function expertWorkerName(generation: GenerationId, expertWorker: number)
 /**
  * The error of an expert worker that is gone, as ranks report it.
  *
- * @param how what they saw: "its connection closed"
+ * @param how the sign that it is gone: "its connection closed"
  */
 export function expertWorkerGone(generation: GenerationId, expertWorker: number, how: string): WeftError {
   return new WeftError('unavailable', `${expertWorkerName(generation, expertWorker)} is gone: ${how}`, {

@@ -3,6 +3,7 @@ import { ExpertClients } from './client.js';
 import type { ExchangeShape, ExpertExchange, ExpertHost } from './exchange.js';
 import { ExpertServer } from './server.js';
 
+/** The ranks and the shape of an in-memory exchange. */
 export interface InMemoryExchangeOptions {
   readonly worldSize: number;
   readonly shape: ExchangeShape;

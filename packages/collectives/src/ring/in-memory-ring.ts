@@ -4,6 +4,7 @@ import { memoryDuplexPair } from '../transport/memory-duplex.js';
 import { type ProcessGroup, RingGroup } from './process-group.js';
 import type { RingLinks } from './runner.js';
 
+/** Options of `inMemoryRing`. */
 export interface InMemoryRingOptions {
   /** Named in errors. Default "in-memory". */
   readonly runId?: string;

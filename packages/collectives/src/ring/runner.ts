@@ -246,6 +246,7 @@ interface OperationHeader {
 }
 
 const COLLECTIVES = ['all-reduce', 'reduce-scatter', 'all-gather', 'broadcast', 'barrier'] as const;
+/** The name of a collective operation. */
 export type Collective = (typeof COLLECTIVES)[number];
 
 /** Little-endian: uint32 magic, uint32 index of the collective, float64 sequence, length and root. */

@@ -7,6 +7,7 @@
 /** Both directions of one connection. */
 export interface Duplex extends Receiver, Sender {}
 
+/** The end of a connection at which bytes arrive. */
 export interface Receiver {
   /**
    * Delivers arriving bytes to `sink` for as long as it names a target. When the sink wants bytes again after naming none,
@@ -19,6 +20,7 @@ export interface Receiver {
   destroy(): void;
 }
 
+/** The end of a connection through which bytes leave. */
 export interface Sender {
   /** Sends a view without copying it. `flushed` is called when its memory may be reused; never if the connection breaks. */
   write(bytes: Uint8Array, flushed: () => void): void;

@@ -10,6 +10,7 @@ const MAGIC = 0x54464557; // "WEFT"
 /** uint32 little-endian: magic, protocol version, length of the body. */
 const HEADER_BYTES = 12;
 
+/** The JSON object of a frame; not validated. */
 export type FrameBody = Readonly<Record<string, unknown>>;
 
 /**

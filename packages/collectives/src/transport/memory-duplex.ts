@@ -1,7 +1,7 @@
 import { deferred } from '@weft/common';
 import { type ByteSink, copyInto, type Duplex, type PendingWrite } from './duplex.js';
 
-/** Both ends of a connection within this process: what a socket is between processes. */
+/** Both ends of a connection within this process. It behaves like a socket. */
 export function memoryDuplexPair(): readonly [Duplex, Duplex] {
   const forth = new MemoryPipe();
   const back = new MemoryPipe();

@@ -1,48 +1,48 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { PackedSequence } from '../dataset/packed-sequence.js';
-import { IMAGE_ENTRY, type PackingLimits, type Piece } from '../packing/piece.js';
+import type { PackedSequence } from '../index/packed-sequence.js';
+import { IMAGE_ENTRY, type PackingLimits, type Segment } from '../index/packed-sequence.js';
 import { emptyBatch, fillImage, fillRow } from './batch-arrays.js';
 
 const limits: PackingLimits = { sequenceLength: 24, tokensPerImage: 4, imagesPerSequence: 3 };
-const FILLER = 257;
+const PAD_TOKEN = 257;
 const location = { shard: 0, offset: 0, bytes: 1 };
 
 /** Rows that keep within the limits: entries are token ids or images. */
 const row: fc.Arbitrary<PackedSequence> = fc
   .array(fc.array(fc.oneof(fc.nat(255), fc.constant(IMAGE_ENTRY)), { minLength: 1, maxLength: 12 }), { maxLength: 5 })
   .map((lists) => {
-    const pieces = lists.map((list, document): Piece => {
+    const segments = lists.map((list, document): Segment => {
       const images = list.filter((entry) => entry === IMAGE_ENTRY).map(() => location);
       const positions = list.length + images.length * (limits.tokensPerImage - 1);
       return { document, part: 0, entries: Int32Array.from(list), images, positions };
     });
-    const positions = pieces.reduce((sum, piece) => sum + piece.positions, 0);
-    return { source: 'captioned' as const, index: 0, pieces, positions };
+    const positions = segments.reduce((sum, segment) => sum + segment.positions, 0);
+    return { source: 'captioned' as const, index: 0, segments, positions };
   })
   .filter(
-    ({ pieces, positions }) =>
+    ({ segments, positions }) =>
       positions <= limits.sequenceLength &&
-      pieces.reduce((sum, { images }) => sum + images.length, 0) <= limits.imagesPerSequence,
+      segments.reduce((sum, { images }) => sum + images.length, 0) <= limits.imagesPerSequence,
   );
 
 /** What stands at one position of a row. */
 type Cell =
   | { kind: 'padding' }
-  | { kind: 'text'; piece: number; at: number; token: number }
-  | { kind: 'image'; piece: number; at: number; image: number; k: number };
+  | { kind: 'text'; segment: number; at: number; token: number }
+  | { kind: 'image'; segment: number; at: number; image: number; k: number };
 
 /** The same rows, position by position, written without looking at the code under test. */
 function cellsOf(sequence: PackedSequence | undefined): Cell[] {
   const cells: Cell[] = [];
   let image = 0;
-  sequence?.pieces.forEach((piece, number) => {
+  sequence?.segments.forEach((segment, number) => {
     let at = 0;
-    for (const entry of piece.entries) {
-      if (entry !== IMAGE_ENTRY) cells.push({ kind: 'text', piece: number, at: at++, token: entry });
+    for (const entry of segment.entries) {
+      if (entry !== IMAGE_ENTRY) cells.push({ kind: 'text', segment: number, at: at++, token: entry });
       else {
         for (let k = 0; k < limits.tokensPerImage; k++)
-          cells.push({ kind: 'image', piece: number, at: at++, image, k });
+          cells.push({ kind: 'image', segment: number, at: at++, image, k });
         image++;
       }
     }
@@ -56,15 +56,15 @@ describe('a batch', () => {
     fc.assert(
       fc.property(fc.array(row, { minLength: 1, maxLength: 3 }), fc.nat(2), (rows, extra) => {
         const microbatchSize = rows.length + extra;
-        const batch = emptyBatch(limits, 2, microbatchSize, FILLER);
+        const batch = emptyBatch(limits, 2, microbatchSize, PAD_TOKEN);
         const counts = rows.map((sequence, b) => fillRow(batch, limits, b, sequence));
         let targets = 0;
         for (let b = 0; b < microbatchSize; b++) {
           const cells = cellsOf(rows[b]);
           cells.forEach((cell, t) => {
             const i = b * limits.sequenceLength + t;
-            expect(batch.tokenIds_BT[i]).toBe(cell.kind === 'text' ? cell.token : FILLER);
-            expect(batch.segmentIds_BT[i]).toBe(cell.kind === 'padding' ? 0 : cell.piece + 1);
+            expect(batch.tokenIds_BT[i]).toBe(cell.kind === 'text' ? cell.token : PAD_TOKEN);
+            expect(batch.segmentIds_BT[i]).toBe(cell.kind === 'padding' ? 0 : cell.segment + 1);
             expect(batch.positions_BT[i]).toBe(cell.kind === 'padding' ? 0 : cell.at);
             const imageRow =
               cell.kind === 'image'
@@ -73,7 +73,7 @@ describe('a batch', () => {
             expect(batch.imageTokenIndex_BT[i]).toBe(imageRow);
 
             const next = cells[t + 1];
-            const hasTarget = next?.kind === 'text' && cell.kind !== 'padding' && cell.piece === next.piece;
+            const hasTarget = next?.kind === 'text' && cell.kind !== 'padding' && cell.segment === next.segment;
             expect(batch.lossMask_BT[i]).toBe(hasTarget ? 1 : 0);
             expect(batch.targetIds_BT[i]).toBe(hasTarget ? next.token : 0);
             if (hasTarget) targets++;
@@ -85,7 +85,7 @@ describe('a batch', () => {
   });
 
   it('holds an image where its number says, from −1 for black to 1 for white', () => {
-    const batch = emptyBatch(limits, 2, 2, FILLER);
+    const batch = emptyBatch(limits, 2, 2, PAD_TOKEN);
     fillImage(
       batch,
       4,

@@ -1,38 +1,43 @@
-import type { PackedSequence } from '../dataset/packed-sequence.js';
-import { IMAGE_ENTRY, type PackingLimits } from '../packing/piece.js';
+import type { Source } from '@weft/common';
+import type { Dataset } from '../index/dataset.js';
+import { IMAGE_ENTRY, type PackedSequence, type PackingLimits } from '../index/packed-sequence.js';
 
 /**
- * One microbatch, as the model takes it. B = sequences of a microbatch, T = positions of a sequence, I = images a
+ * One microbatch, the input of the model. B = sequences of a microbatch, T = positions of a sequence, I = images a
  * sequence may hold, K = positions of an image, N = B·I, H = W = image size, C = 3.
  */
-export interface BatchArrays {
-  /** Token ids; where no text stands (images, padding) the tokenizer's filler. */
+export type BatchArrays = {
+  /** Token ids; the tokenizer's `padTokenId` at positions without text (images, padding). */
   readonly tokenIds_BT: Int32Array;
-  /** The token at the next position, where that is a text token of the same piece; 0 elsewhere. */
+  /** The token at the next position, where that is a text token of the same segment; 0 elsewhere. */
   readonly targetIds_BT: Int32Array;
   /** 1 where there is a target, 0 elsewhere. */
   readonly lossMask_BT: Float32Array;
-  /** The number of the piece in its row, from 1; 0 for padding. Attention stays within equal numbers. */
+  /** The number of the segment in its sequence, from 1; 0 for padding. Attention stays within equal numbers. */
   readonly segmentIds_BT: Int32Array;
-  /** The position within the piece, from 0, for RoPE. */
+  /** The position within the segment, from 0, for RoPE. */
   readonly positions_BT: Int32Array;
-  /** 0 where no image stands; r > 0 for row r − 1 of the connector's output (N·K, D). */
+  /** r > 0 at positions of images: row r − 1 of the connector's output (N·K, D). 0 elsewhere. */
   readonly imageTokenIndex_BT: Int32Array;
-  /** Pixels as x/127.5 − 1, zeros where no image is. Image n of sequence b is number b·I + n. */
+  /** Pixels as x/127.5 − 1; zeros for unused images. Image i of sequence b has index b·I + i. */
   readonly images_NHWC: Float32Array;
+};
+
+/** An empty microbatch of a dataset: all positions are padding, none has a target. */
+export function emptyBatchOf({ limits, imageSize, tokenizer }: Dataset, microbatchSize: number): BatchArrays {
+  return emptyBatch(limits, imageSize, microbatchSize, tokenizer.padTokenId);
 }
 
-/** A microbatch of empty sequences: everything is padding, nothing has a loss. */
 export function emptyBatch(
   limits: PackingLimits,
   imageSize: number,
   microbatchSize: number,
-  fillerId: number,
+  padTokenId: number,
 ): BatchArrays {
   const positions = microbatchSize * limits.sequenceLength;
   const pixels = microbatchSize * limits.imagesPerSequence * imageSize * imageSize * 3;
   return {
-    tokenIds_BT: new Int32Array(positions).fill(fillerId),
+    tokenIds_BT: new Int32Array(positions).fill(padTokenId),
     targetIds_BT: new Int32Array(positions),
     lossMask_BT: new Float32Array(positions),
     segmentIds_BT: new Int32Array(positions),
@@ -43,18 +48,41 @@ export function emptyBatch(
 }
 
 /**
- * Lays a packed sequence into row `row` of an empty batch.
+ * Reads one packed sequence and its images into row `row` of an empty batch.
  *
- * @returns how many positions have a target.
+ * @param index of the sequence in its source
+ * @returns how many positions have a target
+ */
+export async function fillSequence(
+  batch: BatchArrays,
+  row: number,
+  dataset: Dataset,
+  source: Source,
+  index: number,
+): Promise<number> {
+  const sequence = await dataset.readSequence(source, index);
+  const targets = fillRow(batch, dataset.limits, row, sequence);
+  const images = sequence.segments.flatMap((segment) => segment.images);
+  const firstImage = row * dataset.limits.imagesPerSequence;
+  await Promise.all(
+    images.map(async (image, i) => fillImage(batch, firstImage + i, await dataset.readImage(source, image))),
+  );
+  return targets;
+}
+
+/**
+ * Writes a packed sequence, without the pixels of its images, into row `row` of an empty batch.
+ *
+ * @returns how many positions have a target
  */
 export function fillRow(batch: BatchArrays, limits: PackingLimits, row: number, sequence: PackedSequence): number {
   const { sequenceLength, tokensPerImage, imagesPerSequence } = limits;
   let position = row * sequenceLength;
   let image = row * imagesPerSequence;
   let targets = 0;
-  for (const [number, piece] of sequence.pieces.entries()) {
+  for (const [index, segment] of sequence.segments.entries()) {
     const start = position;
-    for (const entry of piece.entries) {
+    for (const entry of segment.entries) {
       if (entry === IMAGE_ENTRY) {
         for (let k = 0; k < tokensPerImage; k++)
           batch.imageTokenIndex_BT[position + k] = image * tokensPerImage + k + 1;
@@ -71,19 +99,19 @@ export function fillRow(batch: BatchArrays, limits: PackingLimits, row: number, 
       position++;
     }
     for (let at = start; at < position; at++) {
-      batch.segmentIds_BT[at] = number + 1;
+      batch.segmentIds_BT[at] = index + 1;
       batch.positions_BT[at] = at - start;
     }
   }
   return targets;
 }
 
-/** What each 8-bit colour becomes: −1 for black, 1 for white. */
-const NORMALISED = Float32Array.from({ length: 256 }, (_, colour) => colour / 127.5 - 1);
+/** From 8-bit channel values to −1 (black) … 1 (white). */
+const NORMALISED = Float32Array.from({ length: 256 }, (_, value) => value / 127.5 - 1);
 
-/** Writes the pixels of one image into its place. `place` is b·I + n. */
-export function fillImage(batch: BatchArrays, place: number, pixels: Uint8Array): void {
-  const start = place * pixels.length;
+/** Writes the pixels of one image. `index` is b·I + i. */
+export function fillImage(batch: BatchArrays, index: number, pixels: Uint8Array): void {
+  const start = index * pixels.length;
   const images = batch.images_NHWC;
   for (let i = 0; i < pixels.length; i++) images[start + i] = NORMALISED[pixels[i]!]!;
 }

@@ -1,45 +1,45 @@
 import type { Source } from '@weft/common';
 import { heldOutSequence } from '@weft/mixture';
 import { rankSlice } from '@weft/topology';
-import type { Dataset } from '../dataset/dataset.js';
-import type { BatchArrays } from './batch-arrays.js';
-import { emptyBatchOf, fillSequence } from './fill-sequence.js';
+import type { Dataset } from '../index/dataset.js';
+import { type BatchArrays, emptyBatchOf, fillSequence } from './batch-arrays.js';
 
-/** A rank's part of the held-out sequences of a source. */
+/** Which held-out sequences of a source a rank evaluates. */
 export interface HeldOutPart {
-  /** Held-out sequences of the source. */
+  /** Held-out sequences of the source, over all ranks. */
   readonly heldOut: number;
   readonly microbatchSize: number;
   readonly rank: number;
   readonly worldSize: number;
 }
 
-export interface HeldOutOptions extends HeldOutPart {
+/** Options of `heldOutBatches`. */
+export interface HeldOutBatchesOptions extends HeldOutPart {
   readonly dataset: Dataset;
   readonly source: Source;
 }
 
-/** How many microbatches `heldOutBatches` gives. */
+/** How many microbatches `heldOutBatches` yields. */
 export function heldOutBatchCount({ heldOut, microbatchSize, rank, worldSize }: HeldOutPart): number {
   const { first, end } = rankSlice(0, heldOut, rank, worldSize);
   return Math.ceil((end - first) / microbatchSize);
 }
 
 /**
- * The rank's part of the held-out sequences of a source, one microbatch at a time; the last one may end in empty
- * sequences, and a rank may have none.
+ * The rank's part of the held-out sequences of a source, one microbatch at a time. The last one may end in empty
+ * sequences; a rank may have none.
  *
- * @throws `corrupt_data` naming shard and member, `not_found` when a shard has gone.
+ * @throws WeftError `corrupt_data` naming shard and member, `not_found` when a shard is missing
  */
-export async function* heldOutBatches(options: HeldOutOptions): AsyncGenerator<BatchArrays, void, undefined> {
+export async function* heldOutBatches(options: HeldOutBatchesOptions): AsyncGenerator<BatchArrays, void, undefined> {
   const { dataset, source, heldOut, microbatchSize, rank, worldSize } = options;
   const { first, end } = rankSlice(0, heldOut, rank, worldSize);
   for (let start = first; start < end; start += microbatchSize) {
     const batch = emptyBatchOf(dataset, microbatchSize);
     const count = Math.min(microbatchSize, end - start);
     const filling = Array.from({ length: count }, (_, row) => {
-      const number = heldOutSequence(start + row, dataset.sequences[source], heldOut, source);
-      return fillSequence(batch, row, dataset, source, number);
+      const index = heldOutSequence(start + row, dataset.sequences[source], heldOut, source);
+      return fillSequence(batch, row, dataset, source, index);
     });
     await Promise.all(filling);
     yield batch;

@@ -1,7 +1,8 @@
 import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { temporaryDirectory } from '@weft/testing';
 import { describe, expect, it } from 'vitest';
-import { type Members, png, temporaryFolder, tinyConfig, writeTar, writeTinyDataset } from '../testing/tiny-dataset.js';
+import { type Members, png, tinyConfig, writeTar, writeTinyDataset } from '../testing/tiny-dataset.js';
 import { indexDataset } from './index-dataset.js';
 
 const RED = [255, 0, 0] as const;
@@ -14,7 +15,7 @@ async function withShard(directory: string, source: 'captioned' | 'interleaved',
 
 describe('indexDataset', () => {
   it('names shard and member of an image that cannot be decoded, and leaves nothing half-written', async () => {
-    await using folder = await temporaryFolder();
+    await using folder = await temporaryDirectory();
     const image = await png(RED, 64, 64);
     await withShard(folder.path, 'captioned', [
       ['1.png', image],
@@ -33,7 +34,7 @@ describe('indexDataset', () => {
   });
 
   it('keeps the old index when a new one cannot be made', async () => {
-    await using folder = await temporaryFolder();
+    await using folder = await temporaryDirectory();
     await writeTinyDataset(folder.path);
     await indexDataset(tinyConfig(folder.path));
     await writeFile(join(folder.path, 'captioned', 'x.tar'), 'no tar at all'.repeat(100));
@@ -93,7 +94,7 @@ describe('indexDataset', () => {
     ],
     ['JSON that is none', 'interleaved', [['d.json', '{']], 'd.json in'],
   ])('names the sample that has %s', async (_, source, members, message) => {
-    await using folder = await temporaryFolder();
+    await using folder = await temporaryDirectory();
     await withShard(folder.path, source, members);
     await expect(indexDataset(tinyConfig(folder.path))).rejects.toMatchObject({
       code: 'corrupt_data',
@@ -102,7 +103,7 @@ describe('indexDataset', () => {
   });
 
   it('takes images named with or without the sample, and leaves hidden members out', async () => {
-    await using folder = await temporaryFolder();
+    await using folder = await temporaryDirectory();
     const image = await png(RED);
     await withShard(folder.path, 'interleaved', [
       ['sub/d.0.png', image],
@@ -115,7 +116,7 @@ describe('indexDataset', () => {
   });
 
   it('says what is missing when a source has no shards or no documents, unless its weight is 0', async () => {
-    await using folder = await temporaryFolder();
+    await using folder = await temporaryDirectory();
     await writeTinyDataset(folder.path);
     await rm(join(folder.path, 'text'), { recursive: true });
     const config = tinyConfig(folder.path);
@@ -131,14 +132,14 @@ describe('indexDataset', () => {
   });
 
   it('refuses compressed shards instead of overlooking them', async () => {
-    await using folder = await temporaryFolder();
+    await using folder = await temporaryDirectory();
     await writeTinyDataset(folder.path);
     await writeFile(join(folder.path, 'captioned', 'more.tar.gz'), '');
     await expect(indexDataset(tinyConfig(folder.path))).rejects.toThrow('more.tar.gz is compressed');
   });
 
   it('says how far it has come', async () => {
-    await using folder = await temporaryFolder();
+    await using folder = await temporaryDirectory();
     await writeTinyDataset(folder.path);
     const seen: string[] = [];
     await indexDataset({

@@ -1,12 +1,11 @@
 import { join } from 'node:path';
 import { type PerSource, perSource, SOURCES, type Source, WeftError } from '@weft/common';
 import type { DataConfig, ModelConfig } from '@weft/config';
-import { buildDirectory, writeFileAtomically } from '@weft/files';
-import { fileBytes, sha256OfFile } from '../files.js';
+import { buildDirectory, fileBytes, sha256OfFile } from '@weft/files';
+import { openRunTokenizer } from '../formats/open-tokenizer.js';
+import { listShards } from '../formats/source-shards.js';
+
 import type { OnProgress } from '../progress.js';
-import { listShards } from '../shards/list-shards.js';
-import { openTokenizer, type Tokenizer } from '../tokenizer/tokenizer.js';
-import { checkVocabulary } from './check-vocabulary.js';
 import { indexSource } from './index-source.js';
 import {
   INDEX_FORMAT_VERSION,
@@ -17,25 +16,27 @@ import {
   readManifest,
   type SourceManifest,
   tableFile,
+  writeManifest,
 } from './manifest.js';
 import { entryBytesFor, TABLES } from './records.js';
 
+/** The index after `indexDataset`. */
 export interface IndexResult {
   /** The folder of the index. */
   readonly directory: string;
-  /** False when the index that was there already holds exactly these shards. */
+  /** False when the existing index already holds exactly these shards. */
   readonly built: boolean;
   readonly sources: PerSource<SourceManifest>;
 }
 
 /**
  * Reads the shards under `data.directory`, tokenizes them, packs them into sequences and writes the index for these
- * parameters. Every image is decoded once. The same shards and parameters give the same bytes. The index appears
- * under its name only when it is whole; an error leaves the old one, or none. An index that is current is kept.
+ * parameters. Every image is decoded once. Deterministic: the same shards and parameters give the same bytes. The index
+ * replaces the old one when it is complete; an error leaves the old one, or none. A current index is kept.
  *
- * @param options.force build even when the index is current.
- * @throws `not_found` when a source with a positive weight has no shards; `corrupt_data` naming shard and member;
- * `invalid_argument` when the tokenizer's vocabulary is larger than the model's.
+ * @param options.force build even when the index is current; default false
+ * @throws WeftError `not_found` when a source with a positive weight has no shards; `corrupt_data` naming shard and
+ * member; `invalid_argument` when the tokenizer's vocabulary is larger than the model's
  */
 export async function indexDataset(options: {
   readonly data: DataConfig;
@@ -45,8 +46,8 @@ export async function indexDataset(options: {
 }): Promise<IndexResult> {
   const { data, model } = options;
   const onProgress = options.onProgress ?? (() => undefined);
-  const tokenizer = await openTokenizer(data.tokenizer);
-  checkVocabulary(tokenizer.name, tokenizer.vocabularySize, model);
+  const tokenizer = await openRunTokenizer({ data, model });
+  const { name, vocabularySize, endOfTextId, padTokenId } = tokenizer;
   const limits = packingLimits(data, model);
   const folder = indexDirectory(data.directory, tokenizer, limits);
   const shards = await hashShards(data, onProgress);
@@ -71,25 +72,21 @@ export async function indexDataset(options: {
       });
     const result: IndexManifest = {
       formatVersion: INDEX_FORMAT_VERSION,
-      tokenizer: describe(tokenizer),
+      tokenizer: { name, vocabularySize, endOfTextId, padTokenId },
       packing: limits,
-      entryBytes: entryBytesFor(tokenizer.vocabularySize),
+      entryBytes: entryBytesFor(vocabularySize),
       sources: {
         captioned: await build('captioned'),
         interleaved: await build('interleaved'),
         text: await build('text'),
       },
     };
-    for (const source of SOURCES) checkHolds(data, source, result.sources[source]);
-    await writeFileAtomically(join(unfinished, 'index.json'), `${JSON.stringify(result, null, 2)}\n`);
+    for (const source of SOURCES) checkNotEmpty(data, source, result.sources[source]);
+    await writeManifest(unfinished, result);
     return result;
   });
   onProgress({ phase: 'index', what: 'index.json', done: total, total, unit: 'shards' });
   return { directory: folder, built: true, sources: manifest.sources };
-}
-
-function describe({ name, vocabularySize, endOfTextId, fillerId }: Tokenizer): IndexManifest['tokenizer'] {
-  return { name, vocabularySize, endOfTextId, fillerId };
 }
 
 /** Names, sizes and hashes of the shards of every source. */
@@ -119,7 +116,7 @@ async function hashShards(data: DataConfig, onProgress: OnProgress): Promise<Per
   return hashed;
 }
 
-/** The manifest in `folder` when it is whole and was made from exactly these shards. */
+/** The manifest in `folder` when it is complete and was made from exactly these shards. */
 async function currentIndex(
   folder: string,
   shards: PerSource<readonly IndexedShard[]>,
@@ -127,8 +124,8 @@ async function currentIndex(
   const found = await readManifest(folder).catch(() => undefined);
   if (found === undefined) return undefined;
   const { manifest } = found;
-  const madeFrom = perSource((source) => manifest.sources[source].shards);
-  if (JSON.stringify(madeFrom) !== JSON.stringify(perSource((source) => shards[source]))) return undefined;
+  const indexed = perSource((source) => manifest.sources[source].shards);
+  if (JSON.stringify(indexed) !== JSON.stringify(perSource((source) => shards[source]))) return undefined;
   for (const source of SOURCES)
     for (const table of TABLES)
       if ((await fileBytes(join(folder, tableFile(source, table)))) !== manifest.sources[source].files[table].bytes)
@@ -136,7 +133,8 @@ async function currentIndex(
   return manifest;
 }
 
-function checkHolds(data: DataConfig, source: Source, manifest: SourceManifest): void {
+/** @throws WeftError `not_found` when a source with a positive weight has no document */
+function checkNotEmpty(data: DataConfig, source: Source, manifest: SourceManifest): void {
   if (manifest.sequences === 0 && data.weights[source] > 0)
     throw new WeftError('not_found', `the ${source} shards in ${join(data.directory, source)} hold no document`, {
       cure: `add documents, or set data.weights.${source}=0`,

@@ -1,28 +1,21 @@
 import { join } from 'node:path';
-import type { Source } from '@weft/common';
-import { IMAGE_ENTRY, type PackingLimits, type Piece } from '../packing/piece.js';
-import { PieceCutter } from '../packing/piece-cutter.js';
-import { RowPacker } from '../packing/row-packer.js';
-import type { SourceDocument } from '../shards/document.js';
-import { shardDocuments } from '../shards/documents.js';
-import type { Tokenizer } from '../tokenizer/tokenizer.js';
-import { ImageChecker } from './image-checker.js';
-import { type IndexedShard, type SourceManifest, tableFile } from './manifest.js';
-import {
-  entryBytesFor,
-  IMAGE_RECORD_BYTES,
-  PIECE_RECORD_BYTES,
-  SEQUENCE_RECORD_BYTES,
-  TABLES,
-  writeImageRecord,
-  writePieceRecord,
-  writeSequenceRecord,
-} from './records.js';
-import { TableWriter } from './table-writer.js';
+import type { Source, WeftError } from '@weft/common';
+import { decodeImage, undecodableImage } from '../formats/decode-image.js';
+import type { ImageLocation, SourceDocument } from '../formats/document.js';
+import { ShardFile } from '../formats/shard-file.js';
+import { shardDocuments } from '../formats/source-shards.js';
+import type { Tokenizer } from '../formats/tokenizer.js';
+import type { IndexedShard, SourceManifest } from './manifest.js';
+import type { PackingLimits } from './packed-sequence.js';
+import { Segmenter, SequencePacker } from './packing.js';
+import { entryBytesFor } from './records.js';
+import { SourceTablesWriter } from './source-tables-writer.js';
 
 /**
- * Reads, tokenizes and packs the shards of one source and writes its tables into `folder`. Holds the open rows and
- * the write buffers in memory, whatever the size of the source.
+ * Reads, tokenizes and packs the shards of one source and writes its tables into `folder`. Memory use is bounded: the
+ * open sequences and the write buffers, whatever the size of the source.
+ *
+ * @throws WeftError `corrupt_data` naming shard and member
  */
 export async function indexSource(options: {
   readonly directory: string;
@@ -34,19 +27,19 @@ export async function indexSource(options: {
   readonly onShard: (shard: IndexedShard) => void;
 }): Promise<SourceManifest> {
   const { directory, source, shards, tokenizer, limits } = options;
-  const tables = await SourceTables.create(options.folder, source, tokenizer.vocabularySize);
+  const tables = await SourceTablesWriter.create(options.folder, source, entryBytesFor(tokenizer.vocabularySize));
   try {
-    const packer = new RowPacker(limits, (pieces) => tables.addSequence(pieces));
+    const packer = new SequencePacker(limits, (segments) => tables.addSequence(segments));
     let documents = 0;
     for (const [number, shard] of shards.entries()) {
       options.onShard(shard);
       const checker = source === 'text' ? undefined : await ImageChecker.open(join(directory, source, shard.name));
       try {
         for await (const document of shardDocuments(directory, source, shard.name, number)) {
-          const cutter = new PieceCutter(limits, documents, (piece) => packer.add(piece));
-          if (!(await cutDocument(document, tokenizer, cutter, checker, tables))) continue;
+          const segmenter = new Segmenter(limits, documents, (segment) => packer.add(segment));
+          if (!(await addDocument(document, tokenizer, segmenter, checker, tables))) continue;
           documents++;
-          await tables.drain();
+          await tables.flush();
         }
         await checker?.finish();
       } finally {
@@ -61,123 +54,85 @@ export async function indexSource(options: {
   }
 }
 
-/** @returns false for a document without text and images, which leaves no trace. */
-async function cutDocument(
+/** @returns false for a document without text and images, which is skipped */
+async function addDocument(
   document: SourceDocument,
   tokenizer: Tokenizer,
-  cutter: PieceCutter,
+  segmenter: Segmenter,
   checker: ImageChecker | undefined,
-  tables: SourceTables,
+  tables: SourceTablesWriter,
 ): Promise<boolean> {
   let isEmpty = true;
   for await (const part of document.parts) {
     if (part.kind === 'image') {
       await checker?.check(part.image, part.name);
-      cutter.addImage(part.image);
+      segmenter.addImage(part.image);
       isEmpty = false;
     } else {
       const ids = tokenizer.encode(part.text);
-      cutter.addTokens(ids);
+      segmenter.addTokens(ids);
       isEmpty &&= ids.length === 0;
       // One document may be as long as a file.
-      await tables.drain();
+      await tables.flush();
     }
   }
   if (isEmpty) return false;
-  cutter.addTokens(Int32Array.of(tokenizer.endOfTextId));
-  cutter.finish();
+  segmenter.addTokens(Int32Array.of(tokenizer.endOfTextId));
+  segmenter.finish();
   return true;
 }
 
-/** The four tables of a source while they grow. */
-class SourceTables {
-  readonly #writers: Record<(typeof TABLES)[number], TableWriter>;
-  readonly #entryBytes: 2 | 4;
-  #sequences = 0;
-  #pieces = 0;
-  #images = 0;
-  #entries = 0;
-  #positions = 0;
+/** Images decoded at a time; the decoder has that many threads. */
+const CONCURRENT_DECODES = 4;
+/** Pixels of the throw-away result; the whole image is decoded whatever this size. */
+const CHECKED_SIZE = 8;
 
-  static async create(folder: string, source: Source, vocabularySize: number): Promise<SourceTables> {
-    const open = (table: (typeof TABLES)[number]) => TableWriter.create(join(folder, tableFile(source, table)));
-    const writers = {
-      sequences: await open('sequences'),
-      pieces: await open('pieces'),
-      images: await open('images'),
-      tokens: await open('tokens'),
-    };
-    return new SourceTables(writers, entryBytesFor(vocabularySize));
+/** Decodes every image of a shard once, so that training never meets one that cannot be decoded. */
+class ImageChecker {
+  readonly #shard: ShardFile;
+  /** In order, so that the first damaged image of the shard is the one reported. */
+  readonly #running: Promise<WeftError | undefined>[] = [];
+
+  static async open(path: string): Promise<ImageChecker> {
+    return new ImageChecker(await ShardFile.open(path));
   }
 
-  private constructor(writers: Record<(typeof TABLES)[number], TableWriter>, entryBytes: 2 | 4) {
-    this.#writers = writers;
-    this.#entryBytes = entryBytes;
+  private constructor(shard: ShardFile) {
+    this.#shard = shard;
   }
 
-  addSequence(pieces: readonly Piece[]): void {
-    const sum = (count: (piece: Piece) => number) => pieces.reduce((total, piece) => total + count(piece), 0);
-    const record = {
-      firstPiece: this.#pieces,
-      pieces: pieces.length,
-      firstEntry: this.#entries,
-      entries: sum(({ entries }) => entries.length),
-      firstImage: this.#images,
-      images: sum(({ images }) => images.length),
-      positions: sum(({ positions }) => positions),
-    };
-    this.#writers.sequences.append(SEQUENCE_RECORD_BYTES, (to, at) => writeSequenceRecord(to, at, record));
-    for (const piece of pieces) this.#addPiece(piece);
-    this.#sequences++;
-    this.#pieces += record.pieces;
-    this.#entries += record.entries;
-    this.#images += record.images;
-    this.#positions += record.positions;
+  /**
+   * Starts decoding an image, and waits for the oldest one when too many are running.
+   *
+   * @param name the name of its member
+   * @throws WeftError `corrupt_data` naming shard and member of an earlier image
+   */
+  async check(image: ImageLocation, name: string): Promise<void> {
+    this.#running.push(this.#decode(image, name));
+    if (this.#running.length >= CONCURRENT_DECODES) await this.#awaitOldest();
   }
 
-  async drain(): Promise<void> {
-    for (const table of TABLES) await this.#writers[table].drain();
+  /** Waits for the images still being decoded. */
+  async finish(): Promise<void> {
+    while (this.#running.length > 0) await this.#awaitOldest();
   }
 
-  async finish(): Promise<Omit<SourceManifest, 'shards' | 'documents'>> {
-    const finished = {
-      sequences: await this.#writers.sequences.finish(),
-      pieces: await this.#writers.pieces.finish(),
-      images: await this.#writers.images.finish(),
-      tokens: await this.#writers.tokens.finish(),
-    };
-    return {
-      pieces: this.#pieces,
-      sequences: this.#sequences,
-      textTokens: this.#entries - this.#images,
-      images: this.#images,
-      positions: this.#positions,
-      files: finished,
-    };
+  async close(): Promise<void> {
+    await Promise.all(this.#running);
+    await this.#shard.close();
   }
 
-  async abandon(): Promise<void> {
-    for (const table of TABLES) await this.#writers[table].abandon();
+  async #awaitOldest(): Promise<void> {
+    const problem = await this.#running.shift();
+    if (problem !== undefined) throw problem;
   }
 
-  #addPiece(piece: Piece): void {
-    this.#writers.pieces.append(PIECE_RECORD_BYTES, (to, at) =>
-      writePieceRecord(to, at, {
-        document: piece.document,
-        part: piece.part,
-        entries: piece.entries.length,
-        positions: piece.positions,
-        images: piece.images.length,
-      }),
-    );
-    for (const image of piece.images)
-      this.#writers.images.append(IMAGE_RECORD_BYTES, (to, at) => writeImageRecord(to, at, image));
-    this.#writers.tokens.append(piece.entries.length * this.#entryBytes, (to, at) => {
-      for (let i = 0; i < piece.entries.length; i++) {
-        const entry = piece.entries[i]!;
-        if (this.#entryBytes === 2) to.writeUInt16LE(entry === IMAGE_ENTRY ? 0xffff : entry, at + 2 * i);
-        else to.writeUInt32LE(entry === IMAGE_ENTRY ? 0xffffffff : entry, at + 4 * i);
-      }
-    });
+  async #decode(image: ImageLocation, name: string): Promise<WeftError | undefined> {
+    try {
+      await decodeImage(await this.#shard.read(image.offset, image.bytes), CHECKED_SIZE);
+      return undefined;
+    } catch (thrown) {
+      return undecodableImage(name, this.#shard.path, thrown);
+    }
   }
 }

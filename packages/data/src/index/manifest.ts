@@ -3,48 +3,48 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type PerSource, perSource, WeftError } from '@weft/common';
 import type { DataConfig, ModelConfig } from '@weft/config';
-import { isMissing } from '../files.js';
-import type { PackingLimits } from '../packing/piece.js';
-import type { Tokenizer } from '../tokenizer/tokenizer.js';
-import { TABLES, type Table } from './records.js';
-import type { WrittenFile } from './table-writer.js';
+import { isMissing, writeJsonFile } from '@weft/files';
+import type { Tokenizer } from '../formats/tokenizer.js';
+import type { PackingLimits } from './packed-sequence.js';
+import type { EntryBytes, Table } from './records.js';
 
 export const INDEX_FORMAT_VERSION = 1;
+/** The hint of errors that a new index resolves. */
 export const REINDEX = 'run weft data index <recipe>';
 
-export interface IndexedShard {
-  /** File name in the folder of its source. */
-  readonly name: string;
-  readonly bytes: number;
-  readonly sha256: string;
+/** `index.json`: what the index was made from, with which parameters, and its tables. Deterministic. */
+export interface IndexManifest {
+  readonly formatVersion: typeof INDEX_FORMAT_VERSION;
+  readonly tokenizer: Pick<Tokenizer, 'name' | 'vocabularySize' | 'endOfTextId' | 'padTokenId'>;
+  readonly packing: PackingLimits;
+  readonly entryBytes: EntryBytes;
+  readonly sources: PerSource<SourceManifest>;
 }
 
 /** What the index holds of one source. */
 export interface SourceManifest {
   readonly shards: readonly IndexedShard[];
   readonly documents: number;
-  readonly pieces: number;
+  readonly segments: number;
   readonly sequences: number;
-  /** Text tokens, the ends of documents included. */
+  /** Text tokens, including the end of every document. */
   readonly textTokens: number;
   readonly images: number;
-  /** Positions used in all sequences; sequences · sequenceLength would be a fill of 1. */
+  /** Used positions of all sequences, at most sequences · sequenceLength. */
   readonly positions: number;
   readonly files: Readonly<Record<Table, WrittenFile>>;
 }
 
-/** `index.json`: how the index was packed, from which bytes, and into which. The same data give the same manifest. */
-export interface IndexManifest {
-  readonly formatVersion: typeof INDEX_FORMAT_VERSION;
-  readonly tokenizer: {
-    readonly name: string;
-    readonly vocabularySize: number;
-    readonly endOfTextId: number;
-    readonly fillerId: number;
-  };
-  readonly packing: PackingLimits;
-  readonly entryBytes: 2 | 4;
-  readonly sources: PerSource<SourceManifest>;
+/** Size and SHA-256 of a file. */
+export interface WrittenFile {
+  readonly bytes: number;
+  readonly sha256: string;
+}
+
+/** A shard as it was when it was indexed. */
+export interface IndexedShard extends WrittenFile {
+  /** File name in the folder of its source. */
+  readonly name: string;
 }
 
 export function packingLimits(data: DataConfig, model: ModelConfig): PackingLimits {
@@ -61,22 +61,39 @@ export function indexDirectory(directory: string, tokenizer: Tokenizer, limits: 
   return join(directory, 'index', `${tokenizer.name}-T${sequenceLength}-K${tokensPerImage}-I${imagesPerSequence}`);
 }
 
-/** `captioned.tokens.bin` and so on. */
+/** `captioned.tokens.bin` and so on. Format 1 calls the table of segments `pieces`. */
 export function tableFile(source: string, table: Table): string {
-  return `${source}.${table}.bin`;
-}
-
-export interface ReadManifest {
-  readonly manifest: IndexManifest;
-  /** SHA-256 of `index.json`: names the packed dataset, content included. */
-  readonly identity: string;
+  return `${source}.${table === 'segments' ? 'pieces' : table}.bin`;
 }
 
 /**
- * @throws `not_found` when there is no index with these parameters (the message names those there are),
- * `version_mismatch` for another format, `corrupt_data` when the file is not a manifest.
+ * Writes `index.json` into `folder`. Its hash is the identity of the dataset, so it keeps the names of format 1:
+ * `pieces` for segments and `fillerId` for `padTokenId`.
  */
-export async function readManifest(folder: string): Promise<ReadManifest> {
+export async function writeManifest(folder: string, manifest: IndexManifest): Promise<void> {
+  const { formatVersion, tokenizer, packing, entryBytes, sources } = manifest;
+  const { name, vocabularySize, endOfTextId, padTokenId: fillerId } = tokenizer;
+  await writeJsonFile(join(folder, 'index.json'), {
+    formatVersion,
+    tokenizer: { name, vocabularySize, endOfTextId, fillerId },
+    packing,
+    entryBytes,
+    sources: perSource((source) => {
+      const { shards, documents, segments: pieces, files, ...counts } = sources[source];
+      const { sequences, segments, images, tokens } = files;
+      return { shards, documents, pieces, ...counts, files: { sequences, pieces: segments, images, tokens } };
+    }),
+  });
+}
+
+/**
+ * @returns the manifest, and the SHA-256 of `index.json`: the identity of the packed dataset including its content
+ * @throws WeftError `not_found` when there is no index with these parameters (the message lists those there are),
+ * `version_mismatch` for another format, `corrupt_data` when the file is not a manifest
+ */
+export async function readManifest(
+  folder: string,
+): Promise<{ readonly manifest: IndexManifest; readonly identity: string }> {
   const path = join(folder, 'index.json');
   let content: string;
   try {
@@ -119,7 +136,7 @@ function parseManifest(value: Readonly<Record<string, unknown>>, path: string): 
       name: read.text(tokenizer, 'name'),
       vocabularySize: read.count(tokenizer, 'vocabularySize'),
       endOfTextId: read.count(tokenizer, 'endOfTextId'),
-      fillerId: read.count(tokenizer, 'fillerId'),
+      padTokenId: read.count(tokenizer, 'fillerId'),
     },
     packing: {
       sequenceLength: read.count(packing, 'sequenceLength'),
@@ -137,20 +154,25 @@ function parseSource(read: FieldReader, value: Readonly<Record<string, unknown>>
     sha256: read.text(record, 'sha256'),
   });
   const files = read.record(value, 'files');
-  const [sequences, pieces, images, tokens] = TABLES.map((table) => file(read.record(files, table)));
+  const table = (name: string) => file(read.record(files, name));
   return {
     shards: read.list(value, 'shards').map((shard) => ({ name: read.text(shard, 'name'), ...file(shard) })),
     documents: read.count(value, 'documents'),
-    pieces: read.count(value, 'pieces'),
+    segments: read.count(value, 'pieces'),
     sequences: read.count(value, 'sequences'),
     textTokens: read.count(value, 'textTokens'),
     images: read.count(value, 'images'),
     positions: read.count(value, 'positions'),
-    files: { sequences: sequences!, pieces: pieces!, images: images!, tokens: tokens! },
+    files: {
+      sequences: table('sequences'),
+      segments: table('pieces'),
+      images: table('images'),
+      tokens: table('tokens'),
+    },
   };
 }
 
-/** Reads fields of known type out of parsed JSON, or says which one is not. */
+/** Reads fields of a known type from parsed JSON; throws `corrupt_data` naming a field of another type. */
 class FieldReader {
   readonly #path: string;
 

@@ -1,31 +1,39 @@
+import type { ImageLocation } from '../formats/document.js';
+import { IMAGE_ENTRY } from './packed-sequence.js';
+
+/** Bytes per entry of the table `tokens`. */
+export type EntryBytes = 2 | 4;
+
 /**
- * The tables of an index, one file each per source, little-endian, records of one size so that the n-th lies at
- * n · size. Numbers that count bytes or rows have 48 bits.
+ * The tables of an index: one file per table and source, little-endian, records of fixed size, so that record n starts
+ * at n · size. Counts of bytes and rows have 48 bits.
  *
- * - `tokens`: 2 or 4 bytes per entry: a token id, or the largest number where an image stands.
- * - `sequences`: where a row's pieces, entries and images start in the other tables, and how many there are.
- * - `pieces`: the row's pieces in order, each with its number of entries, positions and images.
+ * - `sequences`: where the segments, entries and images of a sequence start in the other tables, and how many it has.
+ * - `segments`: the segments of the sequences in order, each with its number of entries, positions and images.
  * - `images`: shard, offset and bytes of each image, in the order of their entries.
+ * - `tokens`: 2 or 4 bytes per entry: a token id, or the largest number for an image.
  */
-export const TABLES = ['sequences', 'pieces', 'images', 'tokens'] as const;
+export const TABLES = ['sequences', 'segments', 'images', 'tokens'] as const;
 export type Table = (typeof TABLES)[number];
 
 export const SEQUENCE_RECORD_BYTES = 32;
-export const PIECE_RECORD_BYTES = 24;
+export const SEGMENT_RECORD_BYTES = 24;
 export const IMAGE_RECORD_BYTES = 16;
 
+/** A row of the table `sequences`. */
 export interface SequenceRecord {
-  readonly firstPiece: number;
-  readonly pieces: number;
+  readonly firstSegment: number;
+  readonly segments: number;
   readonly firstEntry: number;
   readonly entries: number;
   readonly firstImage: number;
   readonly images: number;
-  /** Positions used; the rest of the row is padding. */
+  /** Used positions; the rest of the sequence is padding. */
   readonly positions: number;
 }
 
-export interface PieceRecord {
+/** A row of the table `segments`. */
+export interface SegmentRecord {
   readonly document: number;
   readonly part: number;
   readonly entries: number;
@@ -34,28 +42,28 @@ export interface PieceRecord {
 }
 
 export function writeSequenceRecord(to: Buffer, offset: number, record: SequenceRecord): void {
-  to.writeUIntLE(record.firstPiece, offset, 6);
+  to.writeUIntLE(record.firstSegment, offset, 6);
   to.writeUIntLE(record.firstEntry, offset + 6, 6);
   to.writeUIntLE(record.firstImage, offset + 12, 6);
   to.writeUInt16LE(record.images, offset + 18);
-  to.writeUInt32LE(record.pieces, offset + 20);
+  to.writeUInt32LE(record.segments, offset + 20);
   to.writeUInt32LE(record.entries, offset + 24);
   to.writeUInt32LE(record.positions, offset + 28);
 }
 
 export function readSequenceRecord(from: Buffer, offset: number): SequenceRecord {
   return {
-    firstPiece: from.readUIntLE(offset, 6),
+    firstSegment: from.readUIntLE(offset, 6),
     firstEntry: from.readUIntLE(offset + 6, 6),
     firstImage: from.readUIntLE(offset + 12, 6),
     images: from.readUInt16LE(offset + 18),
-    pieces: from.readUInt32LE(offset + 20),
+    segments: from.readUInt32LE(offset + 20),
     entries: from.readUInt32LE(offset + 24),
     positions: from.readUInt32LE(offset + 28),
   };
 }
 
-export function writePieceRecord(to: Buffer, offset: number, record: PieceRecord): void {
+export function writeSegmentRecord(to: Buffer, offset: number, record: SegmentRecord): void {
   to.writeUIntLE(record.document, offset, 6);
   to.writeUInt16LE(record.images, offset + 6);
   to.writeUInt32LE(record.part, offset + 8);
@@ -64,7 +72,7 @@ export function writePieceRecord(to: Buffer, offset: number, record: PieceRecord
   to.writeUInt32LE(0, offset + 20);
 }
 
-export function readPieceRecord(from: Buffer, offset: number): PieceRecord {
+export function readSegmentRecord(from: Buffer, offset: number): SegmentRecord {
   return {
     document: from.readUIntLE(offset, 6),
     images: from.readUInt16LE(offset + 6),
@@ -74,20 +82,15 @@ export function readPieceRecord(from: Buffer, offset: number): PieceRecord {
   };
 }
 
-export interface ImageRecord {
-  readonly shard: number;
-  readonly offset: number;
-  readonly bytes: number;
-}
-
-export function writeImageRecord(to: Buffer, offset: number, record: ImageRecord): void {
-  to.writeUInt32LE(record.shard, offset);
-  to.writeUIntLE(record.offset, offset + 4, 6);
+/** A row of the table `images`. */
+export function writeImageRecord(to: Buffer, offset: number, image: ImageLocation): void {
+  to.writeUInt32LE(image.shard, offset);
+  to.writeUIntLE(image.offset, offset + 4, 6);
   to.writeUInt16LE(0, offset + 10);
-  to.writeUInt32LE(record.bytes, offset + 12);
+  to.writeUInt32LE(image.bytes, offset + 12);
 }
 
-export function readImageRecord(from: Buffer, offset: number): ImageRecord {
+export function readImageRecord(from: Buffer, offset: number): ImageLocation {
   return {
     shard: from.readUInt32LE(offset),
     offset: from.readUIntLE(offset + 4, 6),
@@ -95,7 +98,23 @@ export function readImageRecord(from: Buffer, offset: number): ImageRecord {
   };
 }
 
-/** The width of an entry: two bytes while every token id lies below the number that stands for an image. */
-export function entryBytesFor(vocabularySize: number): 2 | 4 {
+/** Bytes per entry of the table `tokens`: 2 while every token id is below the number that stands for an image. */
+export function entryBytesFor(vocabularySize: number): EntryBytes {
   return vocabularySize <= 0xffff ? 2 : 4;
+}
+
+export function writeEntries(to: Buffer, offset: number, entries: Int32Array, entryBytes: EntryBytes): void {
+  for (const [i, entry] of entries.entries()) {
+    if (entryBytes === 2) to.writeUInt16LE(entry === IMAGE_ENTRY ? 0xffff : entry, offset + 2 * i);
+    else to.writeUInt32LE(entry === IMAGE_ENTRY ? 0xffffffff : entry, offset + 4 * i);
+  }
+}
+
+export function readEntries(from: Buffer, entryBytes: EntryBytes): Int32Array {
+  const entries = new Int32Array(from.length / entryBytes);
+  for (let i = 0; i < entries.length; i++) {
+    const value = entryBytes === 2 ? from.readUInt16LE(2 * i) : from.readUInt32LE(4 * i);
+    entries[i] = value === (entryBytes === 2 ? 0xffff : 0xffffffff) ? IMAGE_ENTRY : value;
+  }
+  return entries;
 }

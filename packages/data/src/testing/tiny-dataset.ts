@@ -1,16 +1,9 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Random } from '@weft/common';
 import type { DataConfig, ModelConfig } from '@weft/config';
 import sharp from 'sharp';
-import { TarWriter } from '../tar/tar-writer.js';
-
-/** A folder of its own, removed by `dispose`. */
-export async function temporaryFolder(): Promise<{ path: string } & AsyncDisposable> {
-  const path = await mkdtemp(join(tmpdir(), 'weft-data-'));
-  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
-}
+import { TarWriter } from '../formats/tar-writer.js';
 
 export type Members = readonly (readonly [name: string, content: string | Uint8Array])[];
 

@@ -1,6 +1,5 @@
 // Legend: R tokens of a microbatch, 2 assignments of every token, E experts, C slots of an expert, N = E·C, D width.
-import { tf } from '@weft/tensor';
-import { customGradient } from '../ops.js';
+import { customGradient, tf } from '@weft/tensor';
 import { rowOf, type TokenAssignment } from './token-assignment.js';
 
 /**

@@ -15,7 +15,7 @@ import { moeLayerIndices, requireMoe } from './moe-shape.js';
  * @param tokens_ECD the tokens that the router sent to every expert; group g has the slots g·C/G to (g + 1)·C/G − 1
  * @param tokensPerExpert_EG int32, how many slots of each group hold a token: its first ones
  */
-export type ExpertFn = (layer: number, tokens_ECD: tf.Tensor3D, tokensPerExpert_EG: tf.Tensor2D) => tf.Tensor3D;
+export type ExpertFn = (layer: number, tokens_ECD: tf.Tensor, tokensPerExpert_EG: tf.Tensor) => tf.Tensor;
 
 /** The weights of some experts of one layer, stacked in the order of their ids. */
 export interface ExpertWeights {
@@ -42,7 +42,7 @@ export interface ExpertActivations {
  * SwiGLU experts without biases, each on its own tokens: (silu(x·gate) ⊙ x·up)·down (Shazeer, 2020). One batched
  * product over all experts instead of a loop. [E, C, D] → [E, C, D]
  */
-export function expertForward(weights: ExpertWeights, tokens_ECD: tf.Tensor): tf.Tensor3D {
+export function expertForward(weights: ExpertWeights, tokens_ECD: tf.Tensor): tf.Tensor {
   return expertForwardWithActivations(weights, tokens_ECD).outputs_ECD;
 }
 
@@ -50,11 +50,11 @@ export function expertForward(weights: ExpertWeights, tokens_ECD: tf.Tensor): tf
 export function expertForwardWithActivations(
   { gate_EDF, up_EDF, down_EFD }: ExpertWeights,
   tokens_ECD: tf.Tensor,
-): ExpertActivations & { readonly outputs_ECD: tf.Tensor3D } {
+): ExpertActivations & { readonly outputs_ECD: tf.Tensor } {
   const gate_ECF = tf.matMul(tokens_ECD, gate_EDF);
   const up_ECF = tf.matMul(tokens_ECD, up_EDF);
   const hidden_ECF = tf.mul(silu(gate_ECF), up_ECF);
-  return { outputs_ECD: tf.matMul(hidden_ECF, down_EFD) as tf.Tensor3D, gate_ECF, up_ECF };
+  return { outputs_ECD: tf.matMul(hidden_ECF, down_EFD), gate_ECF, up_ECF };
 }
 
 /**

@@ -54,7 +54,7 @@ export class MoeLayers {
     const { assignment, gates_2R } = routing;
     // 2. Tokens go to their experts' slots, 3. the experts compute, 4. outputs come back, weighted by the gates.
     const tokens_ECD = tf.reshape(dispatch(x_RD, assignment), [experts, slots, width]);
-    const y_ECD = this.#experts(layer, tokens_ECD as tf.Tensor3D, assignment.tokensPerExpert_EG as tf.Tensor2D);
+    const y_ECD = this.#experts(layer, tokens_ECD, assignment.tokensPerExpert_EG);
     return combine(tf.reshape(y_ECD, [experts * slots, width]), gates_2R, assignment);
   }
 
@@ -73,7 +73,7 @@ export class MoeLayers {
   }
 
   /** What the routers did, in the flat layout that `decodeMoeStats` reads. */
-  stats(): tf.Tensor1D {
-    return tf.concat1d(this.#routings.map((routing) => encodeLayerStats(routing, this.#groups)));
+  stats(): tf.Tensor {
+    return tf.concat(this.#routings.map((routing) => encodeLayerStats(routing, this.#groups)));
   }
 }

@@ -28,12 +28,12 @@ export function moeStatsLength({ decoder }: ModelConfig): number {
 export function encodeLayerStats(
   { assignment, entropy, loadBalance, zLoss }: Routing,
   { count }: TokenGroups,
-): tf.Tensor1D {
+): tf.Tensor {
   const routed_E = tf.sum(assignment.routed_2GE, [0, 1]);
   const kept_E = tf.sum(tf.cast(assignment.tokensPerExpert_EG, 'float32'), 1);
   // In the order of SCALARS.
   const scalars = tf.stack([count, entropy, loadBalance, zLoss]);
-  return tf.concat1d([routed_E, tf.sub(routed_E, kept_E), scalars] as tf.Tensor1D[]);
+  return tf.concat([routed_E, tf.sub(routed_E, kept_E), scalars]);
 }
 
 /**

@@ -2,8 +2,8 @@
 // 2 assignments of every token, D width.
 import { Random } from '@weft/common';
 import type { ModelConfig } from '@weft/config';
-import { preciseMatMul, tf } from '@weft/tensor';
-import { customGradient, sizes, stopGradient } from '../ops.js';
+import { customGradient, preciseMatMul, tf } from '@weft/tensor';
+import { sizes, stopGradient } from '../ops.js';
 import type { TokenGroups } from './moe-shape.js';
 import { assignSlots, type TokenAssignment } from './token-assignment.js';
 
@@ -62,7 +62,7 @@ function loadBalanceLoss(p_RE: tf.Tensor, { routed_2GE }: TokenAssignment, { sha
   const first_GE = tf.squeeze(tf.slice(routed_2GE, 0, 1), [0]);
   const density_G1E = tf.expandDims(tf.div(first_GE, tf.expandDims(size_G, 1)), 1);
   const weight_GSE = tf.mul(tf.reshape(share_R, [groups, groupSize, 1]), tf.mul(density_G1E, experts));
-  return tf.sum(tf.mul(tf.reshape(p_RE, [groups, groupSize, experts]), weight_GSE)) as tf.Scalar;
+  return tf.sum<tf.Scalar>(tf.mul(tf.reshape(p_RE, [groups, groupSize, experts]), weight_GSE));
 }
 
 /**
@@ -75,18 +75,18 @@ function zLoss(logits_RE: tf.Tensor, p_RE: tf.Tensor, { share_R }: TokenGroups):
     () => {
       const logSum_R = tf.logSumExp(logits_RE, 1);
       const weighted_R = tf.mul(share_R, logSum_R);
-      return { value: tf.sum(tf.mul(weighted_R, logSum_R)), saved: { weighted_R, p_RE } };
+      return { value: tf.sum<tf.Scalar>(tf.mul(weighted_R, logSum_R)), saved: { weighted_R, p_RE } };
     },
     (dLoss, saved) => [tf.mul(saved.p_RE, tf.expandDims(tf.mul(saved.weighted_R, tf.mul(dLoss, 2)), 1))],
-  ) as tf.Scalar;
+  );
 }
 
 /** −Σ p·ln p = logsumexp(logits) − Σ p·logits. */
 function entropySum(logits_RE: tf.Tensor, p_RE: tf.Tensor, { tokenMask_R }: TokenGroups): tf.Scalar {
   return stopGradient(() => {
     const entropy_R = tf.sub(tf.logSumExp(logits_RE, 1), tf.sum(tf.mul(p_RE, logits_RE), 1));
-    return tf.sum(tf.mul(entropy_R, tokenMask_R));
-  }) as tf.Scalar;
+    return tf.sum<tf.Scalar>(tf.mul(entropy_R, tokenMask_R));
+  });
 }
 
 /** A prime, so that keys spread, and small, so that a key times a fraction keeps eleven binary digits behind the point. */

@@ -7,6 +7,7 @@ import type { RedisTarget } from './redis-url.js';
 /** BullMQ recommends it, and it is the first version with all commands of Weft's scripts. */
 const OLDEST = '6.2.0';
 
+/** What was found about a Redis server. */
 export interface ServerFacts {
   /** `Redis 7.0.15`, `Valkey 8.0.1`. */
   readonly name: string;

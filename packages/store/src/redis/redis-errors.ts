@@ -54,6 +54,7 @@ export function redisError(thrown: unknown, place: string): WeftError {
   return new WeftError('internal', `Redis at ${place} answered: ${text}`, { cause });
 }
 
+/** The error of a write whose lease another process has now. */
 export const leaseLost = (holder?: string) =>
   new WeftError('failed_precondition', `the lease has passed to ${holder ?? 'another'}`, {
     cure: 'start the process again; it will wait until it is needed',

@@ -7,6 +7,7 @@ import type { RedisKeys } from './redis-keys.js';
 import type { RedisClient, RedisLink } from './redis-link.js';
 import { APPEND, runScript } from './redis-scripts.js';
 
+/** What a log in Redis needs for writing. */
 export interface RedisEventLogOptions {
   readonly link: RedisLink;
   readonly keys: RedisKeys;

@@ -16,6 +16,7 @@ const DEFAULT_REASON: Readonly<Record<RedisTarget['kind'], string>> = {
   cluster: 'connect timed out, or not all of its slots are served (redis-cli CLUSTER INFO)',
 };
 
+/** How the first connection is made. */
 export interface FirstConnectOptions {
   /** How long to try; 0: once. */
   readonly timeoutMs: number;
@@ -155,6 +156,7 @@ export class RedisLink {
   }
 }
 
+/** A connection to one server, or to a cluster. */
 export type RedisClient = Redis | Cluster;
 
 const CONNECT_TIMEOUT_MS = 5000;

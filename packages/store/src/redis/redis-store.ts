@@ -11,6 +11,7 @@ import { RedisLease } from './redis-lease.js';
 import { RedisLink } from './redis-link.js';
 import { parseRedisUrl } from './redis-url.js';
 
+/** Where a store in Redis is, and how long its leases last. */
 export interface RedisStoreOptions {
   readonly url: string;
   readonly keyPrefix: string;

@@ -4,7 +4,7 @@ import type { StoreOptions } from '../store.js';
 import { all } from './store-fixture.js';
 import { StoreProcess } from './store-process.js';
 
-/** Goes on with what was active, then queues, takes, logs and completes one job after the other, and says each. */
+/** Goes on with the active job, then queues, takes, logs and completes one job after the other, and prints each. */
 const SCRIPT = `
   for (const { id } of (await queue.list()).filter(({ state }) => state === 'active')) {
     await queue.complete(id, 'late');

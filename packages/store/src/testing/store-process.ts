@@ -6,14 +6,14 @@ import type { StoreOptions } from '../store.js';
 
 const ROOT = fileURLToPath(new URL('../../../..', import.meta.url));
 
-/** Other processes run the built room. */
+/** Other processes run the built package. */
 export function buildStore(): void {
   execFileSync('npx', ['tsc', '-b', 'packages/store'], { cwd: ROOT, stdio: 'inherit' });
 }
 
 /** A process that opens a store, takes the lease and runs a script with `store`, `held`, `queue`, `log` and `say`. */
 export class StoreProcess {
-  /** The lines it said. */
+  /** The lines it printed. */
   readonly lines: string[] = [];
   readonly #child: ChildProcess;
 

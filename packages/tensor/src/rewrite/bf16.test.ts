@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import type { DType } from '../dtype.js';
+import type { OpType } from '../ops.js';
 import type { RecordedOp, Recording } from '../recording.js';
 import { sinkCasts } from './bf16.js';
 import { dropDeadOps } from './redundant-ops.js';
@@ -9,7 +10,7 @@ const WIDEN = { SrcT: type('bfloat16'), DstT: type('float32') };
 const NARROW = { SrcT: type('float32'), DstT: type('bfloat16') };
 const isNarrowed = ({ attrs }: RecordedOp) => attrs === NARROW;
 
-const op = (type: string, inputs: number[], output: number, attrs: RecordedOp['attrs'] = {}): RecordedOp => ({
+const op = (type: OpType, inputs: number[], output: number, attrs: RecordedOp['attrs'] = {}): RecordedOp => ({
   type,
   attrs,
   inputs,

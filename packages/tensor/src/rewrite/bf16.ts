@@ -1,9 +1,10 @@
-import type { Attrs, RecordedOp, ValueId, ValueInfo } from '../recording.js';
+import type { Attrs, OpType } from '../ops.js';
+import { inputOf, outputOf, type RecordedOp, type ValueId, type ValueInfo } from '../recording.js';
 import { castValue, isFloat, isNarrowing, isWidening, typeAttr } from './casts.js';
 import { isVectorProduct } from './cheaper-sums.js';
 import { countUses, type Editor, editOps, type Pass } from './edit.js';
 
-const MATMULS = new Set(['MatMul', 'BatchMatMulV2', '_FusedMatMul']);
+const MATMULS: ReadonlySet<OpType> = new Set<OpType>(['MatMul', 'BatchMatMulV2']);
 
 /**
  * Matrix products read their operands in bfloat16; everything else, the weights, the sums of the gradients
@@ -12,7 +13,7 @@ const MATMULS = new Set(['MatMul', 'BatchMatMulV2', '_FusedMatMul']);
 export const bf16Matmuls: Pass = (recording) => {
   const halves = new Map<ValueId, ValueId>();
   return editOps(recording, (op, editor) => {
-    const product = op.outputs[0] as ValueId;
+    const product = outputOf(op);
     const isProduct = MATMULS.has(op.type) && isFloat(op.attrs) && !isVectorProduct(editor.infoOf(product).shape);
     if (!isProduct) return editor.keep(op);
     const operands = op.inputs.map((input) => {
@@ -20,9 +21,9 @@ export const bf16Matmuls: Pass = (recording) => {
       halves.set(input, half);
       return half;
     });
-    const attrs: Attrs = { ...op.attrs, T: { kind: 'type', value: 'bfloat16' } };
+    const attrs: Attrs = { ...op.attrs, T: typeAttr('bfloat16') };
     const info: ValueInfo = { ...editor.infoOf(product), dtype: 'bfloat16' };
-    const half: RecordedOp['outputs'][number] = editor.add(op.type, attrs, operands, info);
+    const half = editor.add(op.type, attrs, operands, info);
     editor.replace(product, castValue(editor, half, 'bfloat16', 'float32'));
   });
 };
@@ -33,25 +34,25 @@ export const bf16Matmuls: Pass = (recording) => {
  * far below every score, so that they lose nothing on the way in. Runs after `bf16Matmuls`.
  */
 export const bf16Softmax: Pass = (recording) => {
-  const read = new Set(recording.ops.flatMap((op) => (isNarrowing(op) ? [op.inputs[0] as ValueId] : [])));
+  const read = new Set(recording.ops.flatMap((op) => (isNarrowing(op) ? [inputOf(op)] : [])));
   const halfOf = new Map<ValueId, ValueId>();
   return editOps(recording, (op, editor) => {
-    const [input] = op.inputs as readonly [ValueId];
-    const [result] = op.outputs as readonly [ValueId];
-    const half = halfOf.get(input);
+    const result = outputOf(op);
+    const half = isNarrowing(op) ? halfOf.get(inputOf(op)) : undefined;
     if (op.type === 'Softmax' && isFloat(op.attrs) && read.has(result)) {
+      const input = inputOf(op);
       const info: ValueInfo = { ...editor.infoOf(result), dtype: 'bfloat16' };
       const scores = castValue(editor, input, 'float32', 'bfloat16');
       const weights = editor.add('Softmax', { T: typeAttr('bfloat16') }, [scores], info);
       const whole = castValue(editor, weights, 'bfloat16', 'float32');
       halfOf.set(whole, weights);
       editor.replace(result, whole);
-    } else if (isNarrowing(op) && half !== undefined) editor.replace(result, half);
+    } else if (half !== undefined) editor.replace(result, half);
     else editor.keep(op);
   });
 };
 
-const MOVES = new Set(['Reshape', 'Transpose']);
+const MOVES: ReadonlySet<OpType> = new Set<OpType>(['Reshape', 'Transpose']);
 
 /**
  * What is moved and narrowed to bfloat16 is narrowed first, and what is widened and moved is widened last: half as many
@@ -60,25 +61,25 @@ const MOVES = new Set(['Reshape', 'Transpose']);
 export const sinkCasts: Pass = (recording) => {
   const uses = countUses(recording);
   return editOps(recording, (op, editor) => {
-    const [input] = op.inputs as readonly [ValueId];
-    const [output] = op.outputs as readonly [ValueId];
-    const source = op.after === undefined ? editor.producerOf(input) : undefined;
-    if (source === undefined) editor.keep(op);
+    const [input] = op.inputs;
+    const output = outputOf(op);
+    const source = input === undefined || op.after !== undefined ? undefined : editor.producerOf(input);
+    if (input === undefined || source === undefined) editor.keep(op);
     else if (isNarrowing(op)) {
-      if (isWidening(source)) editor.replace(output, source.inputs[0] as ValueId);
+      if (isWidening(source)) editor.replace(output, inputOf(source));
       else if (isMove(source) && uses.get(input) === 1) editor.replace(output, narrowed(input, source, editor));
       else editor.keep(op);
     } else if (isMove(op) && isWidening(source))
-      editor.replace(output, castValue(editor, moved(op, source.inputs[0] as ValueId, editor), 'bfloat16', 'float32'));
+      editor.replace(output, castValue(editor, moved(op, inputOf(source), editor), 'bfloat16', 'float32'));
     else editor.keep(op);
   });
 
   /** The moves that lead to a value, made in bfloat16. */
   function narrowed(value: ValueId, move: RecordedOp, editor: Editor): ValueId {
-    const [from] = move.inputs as readonly [ValueId];
+    const from = inputOf(move);
     const before = editor.producerOf(from);
     const half = () => {
-      if (before !== undefined && isWidening(before)) return before.inputs[0] as ValueId;
+      if (before !== undefined && isWidening(before)) return inputOf(before);
       if (before !== undefined && isMove(before) && uses.get(from) === 1) return narrowed(from, before, editor);
       return castValue(editor, from, 'float32', 'bfloat16');
     };
@@ -87,10 +88,10 @@ export const sinkCasts: Pass = (recording) => {
 };
 
 /** The same move of a bfloat16 value. */
-function moved({ type, attrs, inputs, outputs }: RecordedOp, half: ValueId, editor: Editor): ValueId {
-  const info: ValueInfo = { ...editor.infoOf(outputs[0] as ValueId), dtype: 'bfloat16' };
-  const T = { kind: 'type', value: 'bfloat16' } as const;
-  return editor.add(type, { ...attrs, T }, [half, ...inputs.slice(1)], info);
+function moved(op: RecordedOp, half: ValueId, editor: Editor): ValueId {
+  const info: ValueInfo = { ...editor.infoOf(outputOf(op)), dtype: 'bfloat16' };
+  const attrs: Attrs = { ...op.attrs, T: typeAttr('bfloat16') };
+  return editor.add(op.type, attrs, [half, ...op.inputs.slice(1)], info);
 }
 
 function isMove({ type, after }: RecordedOp): boolean {

@@ -1,5 +1,6 @@
 import type { DType } from '../dtype.js';
-import type { Attrs, AttrValue, RecordedOp, ValueId } from '../recording.js';
+import type { Attrs, AttrValue } from '../ops.js';
+import type { RecordedOp, ValueId } from '../recording.js';
 import type { Editor } from './edit.js';
 
 /** Adds a cast of a value. */

@@ -1,5 +1,7 @@
+import type { AttrValue } from '../ops.js';
 import { elementCount } from '../program.js';
-import type { AttrValue, ValueId } from '../recording.js';
+import { inputOf, outputOf, type ValueId } from '../recording.js';
+import { itemAt } from '../required.js';
 import { FLOAT, isFloat, typeAttr } from './casts.js';
 import { editOps, type Pass } from './edit.js';
 /**
@@ -8,14 +10,14 @@ import { editOps, type Pass } from './edit.js';
  */
 export const sumToMatmul: Pass = (recording) =>
   editOps(recording, (op, editor) => {
-    const [x, axes] = op.inputs as readonly [ValueId, ValueId];
     if (op.type !== 'Sum' || !isFloat(op.attrs)) return editor.keep(op);
+    const [x, axes] = [inputOf(op, 0), inputOf(op, 1)];
     const { shape } = editor.infoOf(x);
     const reduced = editor.constantInts(axes)?.toSorted((a, b) => a - b);
     const leading = Array.from({ length: shape.length - 1 }, (_, axis) => axis);
     if (leading.length === 0 || reduced?.join() !== leading.join()) return editor.keep(op);
 
-    const width = shape.at(-1) as number;
+    const width = itemAt(shape, shape.length - 1);
     const rows = elementCount(shape) / width;
     const reshape = (value: ValueId, to: readonly number[]) => {
       const target = editor.constant(Int32Array.from(to), [to.length]);
@@ -25,7 +27,7 @@ export const sumToMatmul: Pass = (recording) =>
     const ones = editor.constant(new Float32Array(rows).fill(1), [1, rows]);
     const rows_RD = shape.length === 2 ? x : reshape(x, [rows, width]);
     const sum = editor.add('MatMul', FLOAT, [ones, rows_RD], { shape: [1, width], dtype: 'float32' });
-    const result = op.outputs[0] as ValueId;
+    const result = outputOf(op);
     editor.replace(result, reshape(sum, editor.infoOf(result).shape));
   });
 
@@ -35,14 +37,15 @@ export const sumToMatmul: Pass = (recording) =>
  */
 export const sumsOfSquares: Pass = (recording) =>
   editOps(recording, (op, editor) => {
-    const [squares, axes] = op.inputs as readonly [ValueId, ValueId];
+    const isSum = op.type === 'Sum' || op.type === 'Mean';
+    if (!isSum || !isFloat(op.attrs)) return editor.keep(op);
+    const [squares, axes] = [inputOf(op, 0), inputOf(op, 1)];
     const square = editor.producerOf(squares);
     const reduced = editor.constantInts(axes);
-    const isSum = op.type === 'Sum' || op.type === 'Mean';
-    if (!isSum || !isFloat(op.attrs) || square?.type !== 'Square' || reduced === undefined) return editor.keep(op);
+    if (square?.type !== 'Square' || reduced === undefined) return editor.keep(op);
 
-    const [x] = square.inputs as readonly [ValueId];
-    const result = op.outputs[0] as ValueId;
+    const x = inputOf(square);
+    const result = outputOf(op);
     const info = editor.infoOf(result);
     const { shape } = editor.infoOf(x);
     const scalar = (value: number) => editor.constant(Float32Array.of(value), []);
@@ -66,7 +69,7 @@ export function isVectorProduct(shape: readonly number[]): boolean {
 /** The product of a matrix and a vector is a plain `MatMul`, whose kernel is two to four times as fast there. */
 export const vectorProducts: Pass = (recording) =>
   editOps(recording, (op, editor) => {
-    const product = op.outputs[0] as ValueId;
+    const product = outputOf(op);
     if (op.type !== 'BatchMatMulV2' || !isFloat(op.attrs) || !isVectorProduct(editor.infoOf(product).shape)) {
       return editor.keep(op);
     }

@@ -1,3 +1,5 @@
+import { itemAt } from '../required.js';
+
 /** Nodes of an acyclic graph, joined to clusters such that the graph of the clusters is acyclic as well. */
 export class Clusters {
   readonly #members: (readonly number[])[];
@@ -12,7 +14,7 @@ export class Clusters {
 
   /** The nodes of a node's cluster, ascending. */
   membersOf(node: number): readonly number[] {
-    return this.#members[node] as readonly number[];
+    return itemAt(this.#members, node);
   }
 
   /** Joins the clusters of a node and of one that reads it, unless something outside of both lies between them. */
@@ -29,7 +31,7 @@ export class Clusters {
     const waiting = [from];
     for (let cluster = waiting.pop(); cluster !== undefined; cluster = waiting.pop())
       for (const node of cluster)
-        for (const reader of this.#readers[node] as readonly number[]) {
+        for (const reader of itemAt(this.#readers, node)) {
           const next = this.membersOf(reader);
           if (next === to && cluster !== from) return true;
           if (next === to || seen.has(next)) continue;

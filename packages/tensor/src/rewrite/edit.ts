@@ -1,5 +1,5 @@
+import type { Attrs, OpType } from '../ops.js';
 import {
-  type Attrs,
   intsIn,
   type RecordedOp,
   type Recording,
@@ -23,7 +23,7 @@ export interface Editor {
   /** Keeps the visited op as it is. */
   keep(op: RecordedOp): void;
   /** Adds a new op with one output before the next visited one, in the block of the visited one. */
-  add(type: string, attrs: Attrs, inputs: readonly ValueId[], output: ValueInfo): ValueId;
+  add(type: OpType, attrs: Attrs, inputs: readonly ValueId[], output: ValueInfo): ValueId;
   /** Adds an op before the next visited one, outside of all blocks, that yields values like the given ones. */
   addLike(values: readonly ValueId[], op: Omit<RecordedOp, 'outputs'>): readonly ValueId[];
   /** Adds a constant before the next visited op. */

@@ -1,6 +1,6 @@
 import { ADAM_UPDATE, adamInputs } from '../adam-update.js';
 import { elementCount } from '../program.js';
-import { type LoopBody, type RecordedOp, type ValueId, type ValueInfo, withOps } from '../recording.js';
+import { inputOf, type LoopBody, type RecordedOp, type ValueId, type ValueInfo, withOps } from '../recording.js';
 import { required } from '../required.js';
 import { FLOAT, typeAttr } from './casts.js';
 import type { Pass } from './edit.js';
@@ -19,9 +19,7 @@ export const fuseAdam: Pass = (recording) => {
   const infoOf = (value: ValueId) => required(values, value);
   const isLarge = (value: ValueId) => elementCount(values.get(value)?.shape ?? []) >= SMALLEST;
   const ops = recording.ops.map((op) =>
-    op.type === ADAM_UPDATE && isLarge(op.inputs[0] as ValueId)
-      ? { ...op, body: bodyOf(op, { infoOf, newValue }) }
-      : op,
+    op.type === ADAM_UPDATE && isLarge(inputOf(op)) ? { ...op, body: bodyOf(op, { infoOf, newValue }) } : op,
   );
   return withOps(recording, ops, values);
 };
@@ -55,7 +53,7 @@ function arithmetic(ops: RecordedOp[], { infoOf, newValue }: Values) {
     ops.push({ ...op, outputs: [output] });
     return output;
   };
-  const binary = (type: string) => (a: ValueId, b: ValueId) =>
+  const binary = (type: 'Mul' | 'Sub' | 'AddV2' | 'RealDiv') => (a: ValueId, b: ValueId) =>
     put({ type, attrs: FLOAT, inputs: [a, b] }, infoOf(infoOf(a).shape.length > 0 ? a : b));
   return {
     mul: binary('Mul'),

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import type { DType } from '../dtype.js';
+import type { OpType } from '../ops.js';
 import { LOOP, type RecordedOp, type Recording, type ValueInfo } from '../recording.js';
 import { fuseElementwise } from './fuse-elementwise.js';
 
@@ -12,7 +13,7 @@ const NARROW = { SrcT: type('float32'), DstT: type('bfloat16') };
 interface Line extends Partial<RecordedOp> {
   readonly info?: ValueInfo;
 }
-const op = (type: string, inputs: number[], output: number, rest: Line = {}) => ({
+const op = (type: OpType, inputs: number[], output: number, rest: Line = {}) => ({
   attrs: {},
   ...rest,
   type,

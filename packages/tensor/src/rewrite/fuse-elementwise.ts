@@ -1,6 +1,7 @@
+import type { OpType } from '../ops.js';
 import { elementCount } from '../program.js';
-import { LOOP, type RecordedOp, type Recording, resultsOf, type ValueId } from '../recording.js';
-import { required } from '../required.js';
+import { inputOf, LOOP, outputOf, type RecordedOp, type Recording, resultsOf, type ValueId } from '../recording.js';
+import { itemAt, required } from '../required.js';
 import { isRealType, isWidening } from './casts.js';
 import { Clusters } from './clusters.js';
 import type { Pass } from './edit.js';
@@ -10,7 +11,7 @@ import { dropDeadOps } from './redundant-ops.js';
 const SMALLEST = 2 ** 18;
 
 /** Computed element by element. */
-const ARITHMETIC = new Set([
+const ARITHMETIC: ReadonlySet<OpType> = new Set<OpType>([
   'Add',
   'AddV2',
   'Cast',
@@ -23,7 +24,7 @@ const ARITHMETIC = new Set([
   'Sub',
 ]);
 /** Moves elements on the way of a chain. */
-const MOVES = new Set(['Reshape', 'Roll']);
+const MOVES: ReadonlySet<OpType> = new Set<OpType>(['Reshape', 'Roll']);
 
 /**
  * Chains of elementwise ops over large tensors become loops, which XLA compiles: one pass over memory instead of one for
@@ -34,7 +35,7 @@ export const fuseElementwise: Pass = (recording) => {
   const { ops } = recording;
   const producer = new Map(ops.flatMap((op, index) => op.outputs.map((value) => [value, index] as const)));
   const producerOf = (value: ValueId) => required(producer, value);
-  const sourceOf = (value: ValueId) => ops[producerOf(value)] as RecordedOp;
+  const sourceOf = (value: ValueId) => itemAt(ops, producerOf(value));
   const isLink = linksOf(recording);
   const sources = sourcesOf(recording, producerOf);
   const chains = chainsOf(recording, sources, isLink);
@@ -48,12 +49,12 @@ export const fuseElementwise: Pass = (recording) => {
     if (written.has(index)) return;
     const chain = chains.membersOf(index);
     for (const member of chain) written.add(member);
-    const members = chain.map((member) => ops[member] as RecordedOp);
-    for (const member of chain) for (const source of sources[member] as readonly number[]) write(source);
+    const members = chain.map((member) => itemAt(ops, member));
+    for (const member of chain) for (const source of itemAt(sources, member)) write(source);
     const outputs = members.flatMap((op) => op.outputs.filter(leaves));
     const loop = members.every(isLink) ? loopOf(members, outputs, sourceOf) : undefined;
     rewritten.push(...(loop === undefined ? members : [loop]));
-    if (loop !== undefined) for (const op of members) standsFor.set(op.outputs[0] as ValueId, outputs[0] as ValueId);
+    if (loop !== undefined) for (const op of members) standsFor.set(outputOf(op), itemAt(outputs, 0));
   };
   for (const index of ops.keys()) if (isLastOf(chains, index)) write(index);
   return dropDeadOps({ ...recording, ops: rewritten.map((op) => afterLoops(op, standsFor, leaves)) });
@@ -87,12 +88,12 @@ function chainsOf(
   sources: readonly (readonly number[])[],
   isLink: (op: RecordedOp) => boolean,
 ): Clusters {
-  const sizeOf = (op: RecordedOp) => elementCount(values.get(op.outputs[0] as ValueId)?.shape ?? []);
+  const sizeOf = (op: RecordedOp) => elementCount(values.get(outputOf(op))?.shape ?? []);
   const clusters = new Clusters(sources);
   for (const [index, op] of ops.entries()) {
     if (!isLink(op)) continue;
-    for (const source of sources[index] as readonly number[]) {
-      const from = ops[source] as RecordedOp;
+    for (const source of itemAt(sources, index)) {
+      const from = itemAt(ops, source);
       if (isLink(from) && sizeOf(from) === sizeOf(op)) clusters.merge(source, index);
     }
   }
@@ -146,7 +147,7 @@ function loopOf(
   for (const value of members.flatMap((op) => op.inputs)) {
     if (made.has(value)) continue;
     const source = sourceOf(value);
-    if (isWidening(source)) inputs.add(source.inputs[0] as ValueId);
+    if (isWidening(source)) inputs.add(inputOf(source));
     else if (!isSmallConstant(source)) inputs.add(value);
     if (isWidening(source) || isSmallConstant(source)) within.add(source);
   }

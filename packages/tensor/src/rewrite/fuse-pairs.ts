@@ -1,4 +1,4 @@
-import type { RecordedOp, ValueId } from '../recording.js';
+import { inputOf, outputOf, type RecordedOp, type ValueId } from '../recording.js';
 import { FLOAT, isFloat, typeAttr } from './casts.js';
 import { countUses, type Editor, editOps, type Pass } from './edit.js';
 /**
@@ -10,14 +10,14 @@ export const fuseSigmoidMul: Pass = (recording) => {
   return editOps(recording, (op, editor) => {
     const gated = op.type === 'Mul' && isFloat(op.attrs) ? gate(op, editor, uses) : undefined;
     if (gated === undefined) return editor.keep(op);
-    const result = op.outputs[0] as ValueId;
+    const result = outputOf(op);
     editor.replace(result, editor.add('SoftplusGrad', FLOAT, gated, editor.infoOf(result)));
   });
 };
 
 /** The factor, and what the sigmoid beside it is taken of. */
 function gate(op: RecordedOp, editor: Editor, uses: ReadonlyMap<ValueId, number>): [ValueId, ValueId] | undefined {
-  const [left, right] = op.inputs as readonly [ValueId, ValueId];
+  const [left, right] = [inputOf(op, 0), inputOf(op, 1)];
   for (const [factor, other] of [
     [left, right],
     [right, left],
@@ -34,13 +34,13 @@ function gate(op: RecordedOp, editor: Editor, uses: ReadonlyMap<ValueId, number>
 /** Splitting a tensor in two halves and joining them the other way round is a `Roll`: one copy instead of two. */
 export const concatToRoll: Pass = (recording) =>
   editOps(recording, (op, editor) => {
-    const [second, first, joinAxis] = op.inputs as readonly [ValueId, ValueId, ValueId];
+    if (op.type !== 'ConcatV2' || op.inputs.length !== 3) return editor.keep(op);
+    const [second, first, joinAxis] = [inputOf(op, 0), inputOf(op, 1), inputOf(op, 2)];
     const split = editor.producerOf(second);
-    const isPair = op.type === 'ConcatV2' && op.inputs.length === 3 && split?.type === 'SplitV';
-    if (!isPair || split.outputs.join() !== `${first},${second}`) return editor.keep(op);
-    const [x, sizes, splitAxis] = split.inputs as readonly [ValueId, ValueId, ValueId];
+    if (split?.type !== 'SplitV' || split.outputs.join() !== `${first},${second}`) return editor.keep(op);
+    const [x, sizes, splitAxis] = [inputOf(split, 0), inputOf(split, 1), inputOf(split, 2)];
     const [half, other] = editor.constantInts(sizes) ?? [];
-    const result = op.outputs[0] as ValueId;
+    const result = outputOf(op);
     const rank = editor.infoOf(result).shape.length;
     const axisOf = (value: ValueId) => ((editor.constantInts(value)?.[0] ?? Number.NaN) + rank) % rank;
     if (half === undefined || half !== other || axisOf(splitAxis) !== axisOf(joinAxis)) return editor.keep(op);

@@ -1,11 +1,12 @@
 import { describe, expect, it } from 'vitest';
+import type { Attrs, OpType } from '../ops.js';
 import { BLOCK_GRADIENT } from '../recomputable.js';
-import type { Attrs, RecordedOp, Recording, ValueInfo } from '../recording.js';
+import type { RecordedOp, Recording, ValueInfo } from '../recording.js';
 import { type Recompute, recompute } from './recompute.js';
 import { dropDeadOps } from './redundant-ops.js';
 
 const info: ValueInfo = { shape: [2, 2], dtype: 'float32' };
-const op = (type: string, inputs: number[], output: number, rest: Partial<RecordedOp> = {}): RecordedOp => ({
+const op = (type: OpType, inputs: number[], output: number, rest: Partial<RecordedOp> = {}): RecordedOp => ({
   type,
   attrs: {},
   inputs,
@@ -15,7 +16,7 @@ const op = (type: string, inputs: number[], output: number, rest: Partial<Record
 const inBlock = { block: 0 };
 const ofBlock: { attrs: Attrs } = { attrs: { block: { kind: 'int', value: 0 } } };
 
-/** y = tanh(norm(x)·w) in a block, a loss after it, and the gradients of w and x. */
+/** y = tanh(rsqrt(x)·w) in a block, a loss after it, and stand-ins (Sub, Add, RealDiv) for the gradients. */
 const recording: Recording = {
   program: 'p',
   phase: 'only',
@@ -23,16 +24,16 @@ const recording: Recording = {
     op('Placeholder', [], 0),
     op('Placeholder', [], 1, { variable: 'w' }),
     op('Neg', [0], 2),
-    op('Norm', [2], 3, inBlock),
+    op('Rsqrt', [2], 3, inBlock),
     op('MatMul', [3, 1], 4, inBlock),
     op('Tanh', [4], 5, inBlock),
-    op('Loss', [5], 6),
-    op('LossGrad', [5, 6], 7),
+    op('Square', [5], 6),
+    op('Sub', [5, 6], 7),
     op(BLOCK_GRADIENT, [7], 8, ofBlock),
-    op('TanhGrad', [5, 8], 9),
+    op('Add', [5, 8], 9),
     op('MatMul', [3, 9], 10),
     op('MatMul', [9, 1], 11),
-    op('NormGrad', [2, 11], 12),
+    op('RealDiv', [2, 11], 12),
   ],
   values: new Map(Array.from({ length: 13 }, (_, id) => [id, info] as const)),
   inputs: { x: 0 },
@@ -62,13 +63,13 @@ describe('recomputation', () => {
   it('of everything repeats a block from what it read outside, behind a barrier that waits for the gradient', () => {
     const full = rewritten('full');
     const x = 'Identity(Neg(x))';
-    const dTanh = `TanhGrad(Tanh(MatMul(Norm(${x}), w)), LossGrad(Tanh(MatMul(Norm(Neg(x)), w)), Loss(Tanh(MatMul(Norm(Neg(x)), w)))))`;
-    expect(expression(full, 10)).toBe(`MatMul(Norm(${x}), ${dTanh})`);
+    const dTanh = `Add(Tanh(MatMul(Rsqrt(${x}), w)), Sub(Tanh(MatMul(Rsqrt(Neg(x)), w)), Square(Tanh(MatMul(Rsqrt(Neg(x)), w)))))`;
+    expect(expression(full, 10)).toBe(`MatMul(Rsqrt(${x}), ${dTanh})`);
     const [barrier] = full.ops.filter(({ type }) => type === 'Identity');
     const trigger = full.ops.find(({ outputs }) => outputs[0] === barrier?.after?.[0]);
     expect(trigger?.type).toBe('Slice');
     expect(trigger?.inputs[0]).toBe(7);
-    expect([count(full, 'Norm'), count(full, 'Tanh'), count(full, 'Identity')]).toEqual([2, 2, 1]);
+    expect([count(full, 'Rsqrt'), count(full, 'Tanh'), count(full, 'Identity')]).toEqual([2, 2, 1]);
   });
 
   it('of everything lets no op behind the gradient read what the block computed before it', () => {
@@ -81,18 +82,18 @@ describe('recomputation', () => {
   it('selective keeps products with weights', () => {
     const selective = rewritten('selective');
     expect(count(selective, 'MatMul')).toBe(3);
-    expect([count(selective, 'Norm'), count(selective, 'Tanh')]).toEqual([2, 2]);
-    expect(expression(selective, 9)).toContain('TanhGrad(Tanh(Identity(MatMul(');
+    expect([count(selective, 'Rsqrt'), count(selective, 'Tanh')]).toEqual([2, 2]);
+    expect(expression(selective, 9)).toContain('Add(Tanh(Identity(MatMul(');
   });
 
   it('keeps decisions, which must not fall otherwise the second time', () => {
     const values = new Map(recording.values).set(3, { shape: [2, 2], dtype: 'int32' });
-    expect(count(dropDeadOps(recompute('full')({ ...recording, values })), 'Norm')).toBe(1);
+    expect(count(dropDeadOps(recompute('full')({ ...recording, values })), 'Rsqrt')).toBe(1);
   });
 
   it('widens in any mode what a product gave in bfloat16', () => {
     const attrs: Attrs = { SrcT: { kind: 'type', value: 'bfloat16' } };
-    const ops = recording.ops.map((one) => (one.type === 'Tanh' ? { ...one, type: 'Cast', attrs } : one));
+    const ops = recording.ops.map((one) => (one.type === 'Tanh' ? { ...one, type: 'Cast' as const, attrs } : one));
     const { ops: rewritten } = recompute('none')({ ...recording, ops });
     expect(rewritten.filter(({ type }) => type === 'Cast').map(({ block }) => block)).toEqual([0, undefined]);
   });
@@ -102,8 +103,8 @@ describe('recomputation', () => {
       one.type === 'Tanh' ? [op('Sigmoid', [4], 13, inBlock), op('Mul', [4, 13], 5, inBlock)] : [one],
     );
     const silu = dropDeadOps(recompute('none')({ ...recording, ops, values: new Map(recording.values).set(13, info) }));
-    expect(expression(silu, 9)).toMatch(/^TanhGrad\(Mul\(Identity\(MatMul\(.*\)\), Sigmoid\(Identity\(MatMul/);
-    expect([count(silu, 'MatMul'), count(silu, 'Norm'), count(silu, 'Mul')]).toEqual([3, 1, 2]);
+    expect(expression(silu, 9)).toMatch(/^Add\(Mul\(Identity\(MatMul\(.*\)\), Sigmoid\(Identity\(MatMul/);
+    expect([count(silu, 'MatMul'), count(silu, 'Rsqrt'), count(silu, 'Mul')]).toEqual([3, 1, 2]);
   });
 
   it('reads no constant and no variable through the barrier', () => {

@@ -1,7 +1,8 @@
 import type { DType } from '../dtype.js';
+import type { OpType } from '../ops.js';
 import { BLOCK_GRADIENT } from '../recomputable.js';
-import type { RecordedOp, Recording, ValueId } from '../recording.js';
-import { required } from '../required.js';
+import { inputOf, outputOf, type RecordedOp, type Recording, type ValueId } from '../recording.js';
+import { itemAt, required } from '../required.js';
 import { isRealType, isWidening, typeAttr } from './casts.js';
 import { type Editor, editOps, type Pass } from './edit.js';
 /**
@@ -34,9 +35,9 @@ export function recompute(mode: Recompute): Pass {
     return editOps(recording, (op, editor) => {
       for (const output of op.outputs) producer.set(output, op);
       if (op.type === BLOCK_GRADIENT) {
-        const [gradient] = op.inputs as readonly [ValueId];
+        const gradient = inputOf(op);
         passes.set(blockNumber(op), { after: firstElement(gradient, editor), stands: new Map() });
-        return editor.replace(op.outputs[0] as ValueId, gradient);
+        return editor.replace(outputOf(op), gradient);
       }
 
       const again = (block: number, { after, stands }: SecondPass, value: ValueId): ValueId => {
@@ -46,10 +47,10 @@ export function recompute(mode: Recompute): Pass {
         if (source.block === block && isRepeated(source)) {
           const inputs = source.inputs.map((input) => again(block, { after, stands }, input));
           const outputs = editor.addLike(source.outputs, { type: source.type, attrs: source.attrs, inputs });
-          for (const [i, output] of source.outputs.entries()) stands.set(output, outputs[i] as ValueId);
+          for (const [i, output] of source.outputs.entries()) stands.set(output, itemAt(outputs, i));
         } else {
-          const [kept] = editor.addLike([value], { type: 'Identity', attrs: {}, inputs: [value], after: [after] });
-          stands.set(value, kept as ValueId);
+          const kept = editor.addLike([value], { type: 'Identity', attrs: {}, inputs: [value], after: [after] });
+          stands.set(value, itemAt(kept, 0));
         }
         return required(stands, value);
       };
@@ -80,9 +81,9 @@ function firstElement(value: ValueId, editor: Editor): ValueId {
   return editor.add('Slice', attrs, [value, begin, size], { shape: shape.map(() => 1), dtype });
 }
 
-const RESIDENT = new Set(['Const', 'Placeholder']);
+const RESIDENT: ReadonlySet<OpType> = new Set<OpType>(['Const', 'Placeholder']);
 /** What a resident value may pass through on its way to an op that reads it as a weight. */
-const SAME_NUMBERS = new Set(['Reshape', 'Cast']);
+const SAME_NUMBERS: ReadonlySet<OpType> = new Set<OpType>(['Reshape', 'Cast']);
 
 /** What the repeated pass of a block needs to know of an op and of a value. */
 interface RecomputationRules {
@@ -98,7 +99,7 @@ function recomputationRules({ ops, values }: Recording, mode: Recompute): Recomp
   const isResident = (value: ValueId): boolean => {
     const op = producer.get(value);
     if (op === undefined) return false;
-    return RESIDENT.has(op.type) || (SAME_NUMBERS.has(op.type) && isResident(op.inputs[0] as ValueId));
+    return RESIDENT.has(op.type) || (SAME_NUMBERS.has(op.type) && isResident(inputOf(op)));
   };
   const isCheap = (op: RecordedOp) => isWidening(op) || op.outputs.some((output) => silus.has(output));
   const isWeighing = ({ type, inputs }: RecordedOp) => type.includes('MatMul') && inputs.some(isResident);

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import { type RecordedOp, resultsOf, type ValueId, withOps } from '../recording.js';
+import { outputOf, type RecordedOp, resultsOf, type ValueId, withOps } from '../recording.js';
+import { itemAt } from '../required.js';
 import { editOps, type Pass } from './edit.js';
 /** A cast from a type to itself, and an identity, are their inputs. */
 export const dropNoOpCasts: Pass = (recording) =>
@@ -15,15 +16,13 @@ function isNoOp(op: RecordedOp): boolean {
   return op.type === 'Cast' && op.attrs.SrcT?.value === op.attrs.DstT?.value;
 }
 
-/** Ops that differ from run to run although type, attributes and inputs are equal. */
-const IMPURE = new Set(['Placeholder', 'RandomStandardNormal', 'RandomUniform', 'TruncatedNormal', 'Multinomial']);
-
 /** Ops of the same type, attributes and inputs are computed once; equal constants are one constant. */
 export const mergeEqualOps: Pass = (recording) => {
   const seen = new Map<string, readonly ValueId[]>();
   return editOps(recording, (op, editor) => {
-    if (IMPURE.has(op.type)) return editor.keep(op);
-    const shape = op.type === 'Const' ? editor.infoOf(op.outputs[0] as ValueId).shape : [];
+    // Placeholders differ although type, attributes and inputs are equal.
+    if (op.type === 'Placeholder') return editor.keep(op);
+    const shape = op.type === 'Const' ? editor.infoOf(outputOf(op)).shape : [];
     const key = keyOf(op, shape);
     const earlier = seen.get(key);
     if (earlier === undefined) {
@@ -31,7 +30,7 @@ export const mergeEqualOps: Pass = (recording) => {
       return editor.keep(op);
     }
     op.outputs.forEach((output, index) => {
-      editor.replace(output, earlier[index] as ValueId);
+      editor.replace(output, itemAt(earlier, index));
     });
   });
 };

@@ -1,13 +1,14 @@
 import { describe, expect, it } from 'vitest';
 import type { DType } from '../dtype.js';
-import type { Attrs, RecordedOp, Recording, ValueInfo } from '../recording.js';
+import type { Attrs, OpType } from '../ops.js';
+import type { RecordedOp, Recording, ValueInfo } from '../recording.js';
 import { bf16Matmuls, bf16Softmax } from './bf16.js';
 import { dropDeadOps, dropNoOpCasts, mergeEqualOps } from './redundant-ops.js';
 
 const type = (value: DType) => ({ kind: 'type', value }) as const;
 const float: ValueInfo = { shape: [2, 2], dtype: 'float32' };
 const op = (
-  kind: string,
+  kind: OpType,
   inputs: number[],
   output: number,
   attrs: Attrs = {},

@@ -1,9 +1,10 @@
 import { expect, test } from 'vitest';
+import type { OpType } from '../ops.js';
 import type { RecordedOp, Recording, ValueInfo } from '../recording.js';
 import { scheduleOutputsEarly } from './schedule-outputs-early.js';
 
 const info: ValueInfo = { shape: [2, 2], dtype: 'float32' };
-const op = (type: string, inputs: number[], output: number): RecordedOp => ({
+const op = (type: OpType, inputs: number[], output: number): RecordedOp => ({
   type,
   attrs: {},
   inputs,

@@ -1,5 +1,5 @@
-import { type RecordedOp, resultsOf, type ValueId } from '../recording.js';
-import { required } from '../required.js';
+import { outputOf, type RecordedOp, resultsOf, type ValueId } from '../recording.js';
+import { itemAt, required } from '../required.js';
 import type { Pass } from './edit.js';
 
 /**
@@ -18,7 +18,7 @@ export const scheduleOutputsEarly: Pass = (recording) => {
   /** By op: the last milestone that it waits for; -1 for none. */
   const readyAfter: number[] = [];
   for (const [index, op] of ops.entries()) {
-    const inputsReady = inputsOf(op).map((input) => readyAfter[input] as number);
+    const inputsReady = inputsOf(op).map((input) => itemAt(readyAfter, input));
     readyAfter.push(isMilestone(op) ? index : Math.max(-1, ...inputsReady));
   }
 
@@ -28,25 +28,25 @@ export const scheduleOutputsEarly: Pass = (recording) => {
   for (const [index, op] of [...ops.entries()].reverse())
     for (const input of inputsOf(op)) {
       if (isProduct(op) || leadsOn[index]) leadsOn[input] = true;
-      readAt[input] = Math.max(readAt[input] as number, readyAfter[index] as number);
+      readAt[input] = Math.max(itemAt(readAt, input), itemAt(readyAfter, index));
     }
 
   const results = new Set(resultsOf(recording).map((value) => producer.get(value)));
   const held = new Map<number, ValueId[]>();
   const holding = ops.flatMap((op, index) => ((isProduct(op) || isInPlace(op)) && leadsOn[index] ? [index] : []));
   for (const [index, op] of ops.entries()) {
-    const ready = readyAfter[index] as number;
-    const waitsForOthers = results.has(index) || (readAt[index] as number) > ready;
+    const ready = itemAt(readyAfter, index);
+    const waitsForOthers = results.has(index) || itemAt(readAt, index) > ready;
     if (ready < 0 || leadsOn[index] || !waitsForOthers) continue;
     const next = holding.find((later) => later > ready);
-    if (next !== undefined) held.set(next, [...(held.get(next) ?? []), op.outputs[0] as ValueId]);
+    if (next !== undefined) held.set(next, [...(held.get(next) ?? []), outputOf(op)]);
   }
 
-  const order = [...ops.keys()].sort((a, b) => (readyAfter[a] as number) - (readyAfter[b] as number) || a - b);
+  const order = [...ops.keys()].sort((a, b) => itemAt(readyAfter, a) - itemAt(readyAfter, b) || a - b);
   return {
     ...recording,
     ops: order.map((index) => {
-      const op = ops[index] as RecordedOp;
+      const op = itemAt(ops, index);
       const after = held.get(index);
       return after === undefined ? op : { ...op, after: [...(op.after ?? []), ...after] };
     }),
@@ -64,5 +64,5 @@ function isInPlace({ type }: RecordedOp): boolean {
 }
 
 function isProduct({ type }: RecordedOp): boolean {
-  return type.includes('MatMul') || type.startsWith('Conv2D');
+  return type.includes('MatMul');
 }

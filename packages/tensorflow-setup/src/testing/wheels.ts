@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type { Wheel } from '../native-library.mjs';
+import type { Wheel } from '../types.mjs';
 import { writeZip } from './zip-writer.js';
 
-/** A small wheel in the shape of TensorFlow's, valid for pip too, and what a pin of it says. */
+/** A small wheel in the shape of TensorFlow's, valid for pip too, and its pin. */
 export function smallWheel(content = 'elf'): { readonly bytes: Buffer; readonly wheel: Wheel } {
   const info = 'tensorflow_cpu-2.21.0.dist-info';
   const bytes = writeZip([

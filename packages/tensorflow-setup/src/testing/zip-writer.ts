@@ -1,11 +1,11 @@
 import { crc32, deflateRawSync } from 'node:zlib';
 
-/** One file of a test archive. What it leaves out is what an honest archive would say. */
+/** One file of a test archive. Fields left out are as in a valid archive. */
 export interface ZipFile {
   readonly name: string;
   readonly content: string | Buffer;
   readonly stored?: boolean;
-  /** Unix mode with the file type, 0o100644 unless told. */
+  /** Unix mode with the file type, default 0o100644. */
   readonly mode?: number;
   /** Lies in the directory, to see them found out. */
   readonly lies?: { readonly crc?: number; readonly bytes?: number; readonly headerOffset?: number };

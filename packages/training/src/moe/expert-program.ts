@@ -146,8 +146,8 @@ function applyUpdate(
   { optimizer, steps }: RunConfig,
   parameters: readonly TaskParameter[],
 ): Record<string, tf.Tensor> {
-  const clip = clipScale(context.input('gradNorm') as tf.Scalar, optimizer.clipNorm);
-  const step = context.input('step') as tf.Scalar;
+  const clip = clipScale(context.input('gradNorm'), optimizer.clipNorm);
+  const step = context.input('step');
   adamwApply(context, optimizer, parameters, {
     gradient: (name) => context.read(gradientOf(name)),
     gradientScale: tf.div(clip, context.input('lossTokens')),

@@ -3,7 +3,7 @@ import type { ExchangeSubject, ExpertExchange } from '@weft/collectives';
 import { WeftError } from '@weft/common';
 import type { MoeReport } from '@weft/contracts';
 import { exchangeNames, type Microbatch } from '@weft/tasks';
-import type { HostTensor, PhaseInputs, PhaseRun } from '@weft/tensor';
+import { type HostTensor, type PhaseInputs, type PhaseRun, required } from '@weft/tensor';
 import type { HostBuckets } from '../gradient-buckets.js';
 import { disposeAll, floatsOf, outputOf } from '../host-tensors.js';
 import type { TrainExecutor, TrainProgram } from '../train-program.js';
@@ -191,7 +191,7 @@ async function backwardPass(
     const names = exchangeNames(layer);
     const given = await run.advance(pendingInputs, [names.outputGradients]);
     try {
-      const tokensPerExpert_EG = forward.tokensPerExpert.get(layer) as Int32Array;
+      const tokensPerExpert_EG = required(forward.tokensPerExpert, layer);
       const gradients_ECD = floatsOf(given, names.outputGradients);
       const answer = await ask(
         remote,

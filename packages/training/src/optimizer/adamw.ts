@@ -2,12 +2,12 @@ import type { OptimizerConfig } from '@weft/config';
 import { adamUpdate, type PhaseContext, type TensorSpec, tf } from '@weft/tensor';
 
 /** The L2 norm of all gradients together, as if they were one vector. Not finite when any of them is not. */
-export function globalNorm(gradients: readonly tf.Tensor[]): tf.Scalar {
-  return tf.sqrt(tf.addN<tf.Scalar>(gradients.map((gradient) => tf.sum<tf.Scalar>(tf.square(gradient)))));
+export function globalNorm(gradients: readonly tf.Tensor[]): tf.Tensor {
+  return tf.sqrt(tf.addN(gradients.map((gradient) => tf.sum(tf.square(gradient)))));
 }
 
 /** The factor, at most 1, that brings gradients of this norm down to `clipNorm`. */
-export function clipScale(norm: tf.Scalar, clipNorm: number): tf.Scalar {
+export function clipScale(norm: tf.Tensor, clipNorm: number): tf.Tensor {
   return tf.div(clipNorm, tf.maximum(norm, clipNorm));
 }
 
@@ -38,11 +38,11 @@ export interface AdamwStep {
   /** The gradient of a parameter by name, already reduced over ranks. */
   readonly gradient: (name: string) => tf.Tensor;
   /** What gradients are multiplied by first: clipping, and the division by the loss tokens. */
-  readonly gradientScale: tf.Scalar;
+  readonly gradientScale: tf.Tensor;
   /** t, from 1, float32. */
-  readonly step: tf.Scalar;
+  readonly step: tf.Tensor;
   /** s(t), the schedule. */
-  readonly factor: tf.Scalar;
+  readonly factor: tf.Tensor;
 }
 
 /**

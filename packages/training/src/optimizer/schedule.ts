@@ -10,7 +10,7 @@ export type ScheduleConfig = Pick<OptimizerConfig, 'warmupSteps' | 'finalLearnin
  * @param steps optimizer steps of the whole run
  * @param step the step being taken, from 1, float32
  */
-export function scheduleFactor(config: ScheduleConfig, steps: number, step: tf.Scalar): tf.Scalar {
+export function scheduleFactor(config: ScheduleConfig, steps: number, step: tf.Tensor): tf.Tensor {
   const { warmupSteps, finalLearningRateRatio } = config;
   const warmup = tf.minimum(tf.div(step, Math.max(1, warmupSteps)), 1);
   const progress = tf.clipByValue(tf.div(tf.sub(step, warmupSteps), decaySteps(config, steps)), 0, 1);

@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { refuse, WeftError } from '@weft/common';
-import koffi from 'koffi';
+import type koffiModule from 'koffi';
 
 /** Random bytes at the start of the memory, by which it is recognised. */
 const IDENTITY_BYTES = 16;
@@ -98,13 +99,14 @@ const [F_ADD_SEALS, F_GET_SEALS] = [1033, 1034];
 const FIXED_SIZE = 0x1 | 0x2 | 0x4;
 const MAP_FAILED = 2n ** 64n - 1n;
 
-/** The functions of the C library that Node does not offer. */
+/** The functions of the C library that Node does not offer, and a view on the memory behind an address. */
 interface MemoryCalls {
   readonly memfd_create: (name: string, flags: number) => number;
   readonly posix_fallocate: (file: number, at: number, bytes: number) => number;
   readonly fcntl: (file: number, command: number, argument: number) => number;
   readonly mmap: (address: null, bytes: number, protection: number, flags: number, file: number, at: number) => bigint;
   readonly munmap: (address: bigint, bytes: number) => number;
+  readonly view: (address: bigint, bytes: number) => ArrayBuffer;
 }
 
 let calls: MemoryCalls | undefined;
@@ -112,6 +114,8 @@ let calls: MemoryCalls | undefined;
 /** @throws the linker's error where the system lacks one of the functions */
 function memoryCalls(): MemoryCalls {
   if (calls !== undefined) return calls;
+  // Loaded here and not on top: a run that shares no memory needs no native code.
+  const koffi: typeof koffiModule = createRequire(import.meta.url)('koffi');
   const library = koffi.load(null);
   calls = {
     memfd_create: library.func('int memfd_create(const char*, uint)'),
@@ -119,6 +123,7 @@ function memoryCalls(): MemoryCalls {
     fcntl: library.func('int fcntl(int, int, int)'),
     mmap: library.func('void* mmap(void*, size_t, int, int, int, int64_t)'),
     munmap: library.func('int munmap(void*, size_t)'),
+    view: koffi.view,
   };
   return calls;
 }
@@ -153,8 +158,8 @@ interface Mapping {
 
 /** @returns `undefined` when the system refuses */
 function mapFile(file: number, bytes: number): Mapping | undefined {
-  const { mmap, munmap } = memoryCalls();
+  const { mmap, munmap, view } = memoryCalls();
   const address = mmap(null, bytes, PROT_READ_AND_WRITE, MAP_SHARED, file, 0);
   if (BigInt.asUintN(64, address) === MAP_FAILED) return undefined;
-  return { bytes: new Uint8Array(koffi.view(address, bytes)), unmap: () => munmap(address, bytes) };
+  return { bytes: new Uint8Array(view(address, bytes)), unmap: () => munmap(address, bytes) };
 }

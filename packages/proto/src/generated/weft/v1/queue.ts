@@ -147,9 +147,9 @@ export interface QueueEntry {
   /** Higher starts first. */
   priority: number;
   workers: number;
-  /** Why it waits, or what it does; one sentence. */
+  /** Why it waits, or what it is doing; one sentence. */
   reason: string;
-  /** 0 when that cannot be known. */
+  /** 0 when that is unknown. */
   expectedStartMs: number;
   /** 0: at once. */
   notBeforeMs: number;
@@ -190,7 +190,7 @@ export interface CancelJobRequest {
 }
 
 export interface QueueChanged {
-  /** What the request changed; empty for the whole queue. */
+  /** The jobs that the request changed; empty for the whole queue. */
   ids: string[];
   /** Whether the whole queue is paused now. */
   paused: boolean;
@@ -1184,7 +1184,7 @@ export const QueueChanged: MessageFns<QueueChanged> = {
   },
 };
 
-/** Who waits for workers, in which order, and how to change it. */
+/** The runs that wait for workers: their order, and how to change it. */
 export type QueueService = typeof QueueService;
 export const QueueService = {
   show: {

@@ -110,7 +110,7 @@ export interface ResumeRequest {
 
 export interface StopRequest {
   runId: string;
-  /** True: after the step in hand and its checkpoint. False: at once. */
+  /** True: after the current step and its checkpoint. False: at once. */
   saveCheckpoint: boolean;
 }
 
@@ -120,7 +120,7 @@ export interface GetRequest {
 
 export interface WatchRequest {
   runId: string;
-  /** Metrics of the steps after this one are sent first; absent: only what comes from now on. */
+  /** Metrics of the steps after this one are sent first; absent: only new metrics. */
   afterStep?: number | undefined;
 }
 
@@ -143,7 +143,7 @@ export interface RunSummary {
   /** The last step applied; 0 before the first. */
   step: number;
   steps: number;
-  /** What the run asks for. */
+  /** How many workers the run asks for. */
   workers: number;
   generation: number;
   /** Why the run has this status, one sentence. */
@@ -155,12 +155,12 @@ export interface RunSummary {
   updatedAtMs: number;
   failureCode: string;
   failureCure: string;
-  /** What it trains on now; 0 while it does not. */
+  /** How many ranks train now; 0 while it does not train. */
   worldSize: number;
   /** Its position among the waiting jobs, from 1; 0 when it does not wait. */
   queuePosition: number;
   priority: number;
-  /** When it is expected to start; 0 when that cannot be known. */
+  /** When it is expected to start; 0 when that is unknown. */
   expectedStartMs: number;
   /** The sweep it belongs to; empty for a run of its own. */
   parent: string;
@@ -1997,7 +1997,7 @@ export const LogLine: MessageFns<LogLine> = {
   },
 };
 
-/** What people ask of a coordinator. */
+/** The requests about runs. */
 export type RunsService = typeof RunsService;
 export const RunsService = {
   launch: {
@@ -2045,7 +2045,7 @@ export const RunsService = {
     responseSerialize: (value: ListResponse): Buffer => Buffer.from(ListResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListResponse => ListResponse.decode(value),
   },
-  /** The run as it is, the metrics asked for, then every change, until it ends or the caller leaves. */
+  /** The run as it is, the metrics asked for, then every change, until the run ends or the call is cancelled. */
   watch: {
     path: "/weft.v1.Runs/Watch" as const,
     requestStream: false as const,
@@ -2064,7 +2064,7 @@ export const RunsService = {
     responseSerialize: (value: ClusterSummary): Buffer => Buffer.from(ClusterSummary.encode(value).finish()),
     responseDeserialize: (value: Buffer): ClusterSummary => ClusterSummary.decode(value),
   },
-  /** The run's log as it is now, wherever it is kept; for the ledger and the history of a run. */
+  /** The run's log as it is now, from files or Redis; for the ledger and the history of a run. */
   readLog: {
     path: "/weft.v1.Runs/ReadLog" as const,
     requestStream: false as const,
@@ -2082,10 +2082,10 @@ export interface RunsServer extends UntypedServiceImplementation {
   stop: handleUnaryCall<StopRequest, RunSummary>;
   get: handleUnaryCall<GetRequest, RunSummary>;
   list: handleUnaryCall<ListRequest, ListResponse>;
-  /** The run as it is, the metrics asked for, then every change, until it ends or the caller leaves. */
+  /** The run as it is, the metrics asked for, then every change, until the run ends or the call is cancelled. */
   watch: handleServerStreamingCall<WatchRequest, RunUpdate>;
   cluster: handleUnaryCall<ClusterRequest, ClusterSummary>;
-  /** The run's log as it is now, wherever it is kept; for the ledger and the history of a run. */
+  /** The run's log as it is now, from files or Redis; for the ledger and the history of a run. */
   readLog: handleServerStreamingCall<ReadLogRequest, LogLine>;
 }
 
@@ -2150,7 +2150,7 @@ export interface RunsClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListResponse) => void,
   ): ClientUnaryCall;
-  /** The run as it is, the metrics asked for, then every change, until it ends or the caller leaves. */
+  /** The run as it is, the metrics asked for, then every change, until the run ends or the call is cancelled. */
   watch(request: WatchRequest, options?: Partial<CallOptions>): ClientReadableStream<RunUpdate>;
   watch(request: WatchRequest, metadata?: Metadata, options?: Partial<CallOptions>): ClientReadableStream<RunUpdate>;
   cluster(
@@ -2168,7 +2168,7 @@ export interface RunsClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ClusterSummary) => void,
   ): ClientUnaryCall;
-  /** The run's log as it is now, wherever it is kept; for the ledger and the history of a run. */
+  /** The run's log as it is now, from files or Redis; for the ledger and the history of a run. */
   readLog(request: ReadLogRequest, options?: Partial<CallOptions>): ClientReadableStream<LogLine>;
   readLog(request: ReadLogRequest, metadata?: Metadata, options?: Partial<CallOptions>): ClientReadableStream<LogLine>;
 }

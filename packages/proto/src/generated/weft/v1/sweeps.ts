@@ -24,7 +24,7 @@ export enum SweepState {
   SWEEP_STATE_UNSPECIFIED = 0,
   /** SWEEP_STATE_RUNNING - Some of its children have not ended. */
   SWEEP_STATE_RUNNING = 1,
-  /** SWEEP_STATE_READY - All children have ended; Finish is awaited. */
+  /** SWEEP_STATE_READY - All children have ended; Finish has not been called. */
   SWEEP_STATE_READY = 2,
   SWEEP_STATE_FINISHED = 3,
   SWEEP_STATE_CANCELLED = 4,
@@ -74,14 +74,14 @@ export function sweepStateToJSON(object: SweepState): string {
 }
 
 export interface LaunchSweepRequest {
-  /** Whatever the caller wants to find again with the sweep, as JSON. */
+  /** Stored with the sweep and returned unchanged, as JSON. */
   sweepJson: string;
   /** The resolved RunConfig of each child as JSON. */
   childrenConfigJson: string[];
   clientVersion: string;
   /**
-   * Names the sweep for a caller that may have to ask twice: a launch with the id of a sweep there is gives that one.
-   * Lower-case letters, digits and single dashes. Empty: an id is made.
+   * The id of the sweep: lower-case letters, digits and single dashes. Launching an id that exists returns that sweep.
+   * Empty: the coordinator makes an id.
    */
   sweepId: string;
 }
@@ -107,9 +107,9 @@ export interface SweepSummary {
   sweepId: string;
   state: SweepState;
   sweepJson: string;
-  /** What Finish was given; empty before. */
+  /** The result given to Finish; empty before. */
   resultJson: string;
-  /** In the order they were given. */
+  /** In the order of the launch. */
   children: RunSummary[];
   createdAtMs: number;
   childrenEnded: number;
@@ -755,7 +755,7 @@ export const SweepSummary: MessageFns<SweepSummary> = {
 /** A sweep is a parent job whose children are ordinary runs. */
 export type SweepsService = typeof SweepsService;
 export const SweepsService = {
-  /** The parent and its children, all or none. */
+  /** Adds the parent and its children to the queue, all or none. */
   launch: {
     path: "/weft.v1.Sweeps/Launch" as const,
     requestStream: false as const,
@@ -783,7 +783,7 @@ export const SweepsService = {
     responseSerialize: (value: ListSweepsResponse): Buffer => Buffer.from(ListSweepsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListSweepsResponse => ListSweepsResponse.decode(value),
   },
-  /** Once all children have ended: keeps what was made of them and closes the parent. Twice is as good as once. */
+  /** Once all children have ended: stores the result and completes the parent. Calling it twice does no harm. */
   finish: {
     path: "/weft.v1.Sweeps/Finish" as const,
     requestStream: false as const,
@@ -796,16 +796,16 @@ export const SweepsService = {
 } as const;
 
 export interface SweepsServer extends UntypedServiceImplementation {
-  /** The parent and its children, all or none. */
+  /** Adds the parent and its children to the queue, all or none. */
   launch: handleUnaryCall<LaunchSweepRequest, SweepSummary>;
   get: handleUnaryCall<GetSweepRequest, SweepSummary>;
   list: handleUnaryCall<ListSweepsRequest, ListSweepsResponse>;
-  /** Once all children have ended: keeps what was made of them and closes the parent. Twice is as good as once. */
+  /** Once all children have ended: stores the result and completes the parent. Calling it twice does no harm. */
   finish: handleUnaryCall<FinishSweepRequest, SweepSummary>;
 }
 
 export interface SweepsClient extends Client {
-  /** The parent and its children, all or none. */
+  /** Adds the parent and its children to the queue, all or none. */
   launch(
     request: LaunchSweepRequest,
     callback: (error: ServiceError | null, response: SweepSummary) => void,
@@ -851,7 +851,7 @@ export interface SweepsClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListSweepsResponse) => void,
   ): ClientUnaryCall;
-  /** Once all children have ended: keeps what was made of them and closes the parent. Twice is as good as once. */
+  /** Once all children have ended: stores the result and completes the parent. Calling it twice does no harm. */
   finish(
     request: FinishSweepRequest,
     callback: (error: ServiceError | null, response: SweepSummary) => void,

@@ -21,7 +21,7 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 
-/** What a process does in a run: train as a rank of the ring, or hold experts of the MoE layers. */
+/** The role of a worker in a run: train as a rank of the ring, or hold experts of the MoE layers. */
 export enum Role {
   ROLE_UNSPECIFIED = 0,
   ROLE_RANK = 1,
@@ -91,7 +91,7 @@ export interface Hello {
   hostName: string;
   processId: number;
   version: string;
-  /** Where peers reach this worker's data plane: "host:port". */
+  /** The address of this worker's data plane: "host:port". */
   dataPlaneAddress: string;
   /** The device the engine runs on, for people: "cpu, 2 threads" or "cuda:0 …". */
   device: string;
@@ -114,8 +114,8 @@ export interface HeartbeatReply {
 }
 
 /**
- * What one worker does in one generation of one run. A rank answers with votes for
- * first_step, first_step + 1, …; an expert worker serves the ranks and waits for the decisions.
+ * The part of one worker in one generation of one run. A rank answers with votes for first_step,
+ * first_step + 1, …; an expert worker serves the ranks and waits for the decisions.
  */
 export interface Assignment {
   runId: string;
@@ -136,7 +136,7 @@ export interface Assignment {
     /** Initialise from the seed. */
     { $case: "fresh"; fresh: boolean }
     | //
-    /** Keep what is in memory: it is the state after step first_step - 1. */
+    /** Keep the state in memory: it is the state after step first_step - 1. */
     { $case: "keep"; keep: boolean }
     | //
     /** Load this checkpoint directory. */
@@ -261,7 +261,7 @@ export interface CheckpointWritten {
   directory: string;
 }
 
-/** A ring connection failed although this worker lives; the coordinator decides who is gone. */
+/** A ring connection of this worker failed; the coordinator finds out which worker is lost. */
 export interface RingBroken {
   runId: string;
   generation: number;
@@ -270,8 +270,8 @@ export interface RingBroken {
 }
 
 /**
- * Once after_step is decided, save its checkpoint and end the run. Sent before that decision, so that
- * every rank stops after the same step.
+ * Once after_step is decided, save its checkpoint and end the run. Sent before that decision, so every
+ * rank stops after the same step.
  */
 export interface StopRun {
   runId: string;
@@ -281,8 +281,8 @@ export interface StopRun {
 }
 
 /**
- * This generation is over: drop the step in hand and keep the state.
- * `forget` also drops the state: the run goes on without this worker, or not at all.
+ * This generation is over: drop the current step and keep the state. With `discard_state` also drop the
+ * state: the run goes on without this worker, or not at all.
  */
 export interface Release {
   runId: string;
@@ -3793,8 +3793,8 @@ export const Failure: MessageFns<Failure> = {
 };
 
 /**
- * One stream for the life of a worker. The worker sends a hello, then heartbeats, votes and reports;
- * the coordinator answers with assignments and decisions. When the stream ends, the worker is gone.
+ * One stream per worker. The worker sends a hello, then heartbeats, votes and reports; the coordinator
+ * sends assignments and decisions. When the stream ends, the worker is lost.
  */
 export type WorkersService = typeof WorkersService;
 export const WorkersService = {
@@ -3807,7 +3807,7 @@ export const WorkersService = {
     responseSerialize: (value: CoordinatorMessage): Buffer => Buffer.from(CoordinatorMessage.encode(value).finish()),
     responseDeserialize: (value: Buffer): CoordinatorMessage => CoordinatorMessage.decode(value),
   },
-  /** A heartbeat from a thread of its own, while the event loop of the worker is busy and its stream silent. */
+  /** A heartbeat from a thread of the worker, while its event loop is blocked and its stream silent. */
   sendHeartbeat: {
     path: "/weft.v1.Workers/SendHeartbeat" as const,
     requestStream: false as const,
@@ -3821,7 +3821,7 @@ export const WorkersService = {
 
 export interface WorkersServer extends UntypedServiceImplementation {
   connect: handleBidiStreamingCall<WorkerMessage, CoordinatorMessage>;
-  /** A heartbeat from a thread of its own, while the event loop of the worker is busy and its stream silent. */
+  /** A heartbeat from a thread of the worker, while its event loop is blocked and its stream silent. */
   sendHeartbeat: handleUnaryCall<HeartbeatRequest, HeartbeatReply>;
 }
 
@@ -3829,7 +3829,7 @@ export interface WorkersClient extends Client {
   connect(): ClientDuplexStream<WorkerMessage, CoordinatorMessage>;
   connect(options: Partial<CallOptions>): ClientDuplexStream<WorkerMessage, CoordinatorMessage>;
   connect(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<WorkerMessage, CoordinatorMessage>;
-  /** A heartbeat from a thread of its own, while the event loop of the worker is busy and its stream silent. */
+  /** A heartbeat from a thread of the worker, while its event loop is blocked and its stream silent. */
   sendHeartbeat(
     request: HeartbeatRequest,
     callback: (error: ServiceError | null, response: HeartbeatReply) => void,

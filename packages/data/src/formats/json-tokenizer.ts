@@ -1,0 +1,108 @@
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers';
+import { WeftError } from '@weft/common';
+import { isMissing } from '@weft/files';
+import type { Tokenizer } from './tokenizer.js';
+
+/** Names of the end-of-text token in common tokenizers, most specific first. */
+const END_OF_TEXT_NAMES = ['<|endoftext|>', '<|end_of_text|>', '</s>', '<eos>', '<|eos|>', '[EOS]', '[SEP]'];
+
+/**
+ * A Hugging Face `tokenizer.json`. The token that ends a text is `eos_token` of the `tokenizer_config.json` beside it,
+ * or else the first known name among its tokens.
+ *
+ * @throws `not_found` when the file is missing, `corrupt_data` when it is no tokenizer or names no end of text.
+ */
+export async function jsonTokenizer(path: string): Promise<Tokenizer> {
+  const content = await readTokenizerFile(path);
+  const description = parse(path, content);
+  const configPath = join(dirname(path), 'tokenizer_config.json');
+  const configContent = await readFile(configPath, 'utf8').catch((thrown: unknown) => {
+    if (isMissing(thrown)) return '{}';
+    throw WeftError.from(thrown);
+  });
+  const config = parse(configPath, configContent);
+  let tokenizer: HuggingFaceTokenizer;
+  try {
+    tokenizer = new HuggingFaceTokenizer(description, config);
+  } catch (thrown) {
+    throw new WeftError('corrupt_data', `${path} is not a tokenizer: ${WeftError.from(thrown).message}`, {
+      cause: thrown,
+    });
+  }
+  const vocabulary = tokenizer.get_vocab(true);
+  const endOfTextId = findEndOfText(vocabulary, config);
+  if (endOfTextId === undefined)
+    throw new WeftError('corrupt_data', `${path} has no token that ends a text`, {
+      cure: `put a tokenizer_config.json with "eos_token" beside it, or name a token ${END_OF_TEXT_NAMES[0]}`,
+    });
+  const digest = createHash('sha256').update(content).update('\0').update(vocabularyRelevant(config)).digest('hex');
+  return {
+    name: `${basename(path, '.json').replace(/[^A-Za-z0-9_]+/g, '_')}_${digest.slice(0, 8)}`,
+    vocabularySize: [...vocabulary.values()].reduce((largest, id) => Math.max(largest, id), -1) + 1,
+    endOfTextId,
+    padTokenId: endOfTextId,
+    encode: (text) =>
+      Int32Array.from(tokenizer.encode(text, { add_special_tokens: false }).ids, (id: unknown) => {
+        // What the vocabulary lacks comes as undefined or null where there is no token for the unknown.
+        if (typeof id === 'number') return id;
+        throw new WeftError('corrupt_data', `${path} has no token for a part of the text, and none for the unknown`);
+      }),
+    decode: (ids) => {
+      const list = [...ids];
+      // The library refuses an empty list.
+      if (list.length === 0) return '';
+      return tokenizer.decode(list, { skip_special_tokens: true, clean_up_tokenization_spaces: false });
+    },
+  };
+}
+
+async function readTokenizerFile(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (thrown) {
+    if (!isMissing(thrown)) throw WeftError.from(thrown);
+    throw new WeftError('not_found', `the tokenizer ${path} does not exist`, {
+      cure: 'set data.tokenizer to bytes, or to the path of a tokenizer.json',
+    });
+  }
+}
+
+function parse(path: string, content: string): Readonly<Record<string, unknown>> {
+  let value: unknown;
+  try {
+    value = JSON.parse(content);
+  } catch (thrown) {
+    throw new WeftError('corrupt_data', `${path} is not JSON: ${WeftError.from(thrown).message}`);
+  }
+  if (!isRecord(value)) throw new WeftError('corrupt_data', `${path} does not hold a JSON object`);
+  return value;
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function findEndOfText(
+  vocabulary: ReadonlyMap<string, number>,
+  config: Readonly<Record<string, unknown>>,
+): number | undefined {
+  const named = endOfTextName(config);
+  if (named !== undefined) return vocabulary.get(named);
+  const known = END_OF_TEXT_NAMES.find((name) => vocabulary.has(name));
+  return known === undefined ? undefined : vocabulary.get(known);
+}
+
+/** Either the token itself, or an object that describes it. */
+function endOfTextName(config: Readonly<Record<string, unknown>>): string | undefined {
+  const value = config.eos_token;
+  if (typeof value === 'string') return value;
+  return isRecord(value) && typeof value.content === 'string' ? value.content : undefined;
+}
+
+/** The configuration changes tokens too (`eos_token`, `add_prefix_space`, …), so it is part of the name. */
+function vocabularyRelevant(config: Readonly<Record<string, unknown>>): string {
+  return JSON.stringify(Object.entries(config).sort(([a], [b]) => (a < b ? -1 : 1)));
+}

@@ -1,0 +1,175 @@
+import { join } from 'node:path';
+import { type PerSource, perSource, SOURCES, type Source, WeftError } from '@weft/common';
+import type { DataConfig, ModelConfig } from '@weft/config';
+import { fileBytes } from '@weft/files';
+import type { ImageLocation } from '../formats/document.js';
+import { openRunTokenizer } from '../formats/open-tokenizer.js';
+import { listShards } from '../formats/source-shards.js';
+import type { Tokenizer } from '../formats/tokenizer.js';
+import { ImageReader } from './image-reader.js';
+import { type IndexManifest, indexDirectory, packingLimits, REINDEX, readManifest } from './manifest.js';
+import type { PackedSequence, PackingLimits } from './packed-sequence.js';
+import { SourceTables } from './source-tables.js';
+
+/** A packed dataset: reads any sequence by index and any image by location. Memory use does not grow with its size. */
+export class Dataset {
+  /** The folder of the index. */
+  readonly directory: string;
+  /** SHA-256 of the index manifest, which holds the hashes of all shards and tables: equal identities, equal data. */
+  readonly identity: string;
+  readonly manifest: IndexManifest;
+  readonly tokenizer: Tokenizer;
+  /** Height and width of decoded images, pixels. */
+  readonly imageSize: number;
+  readonly #tables: PerSource<SourceTables>;
+  readonly #images: ImageReader;
+
+  /**
+   * Opens the index for these parameters and checks that the shards have the names and sizes it was made from.
+   * (`inspectDataset` checks the hashes.)
+   *
+   * @throws WeftError `not_found` when there is no such index or a shard is missing, `failed_precondition` when a shard
+   * has another size or is not in the index or a source with a positive weight is empty, `corrupt_data` for a damaged
+   * index, `invalid_argument` when the model's vocabulary is too small
+   */
+  static async open({ data, model }: { readonly data: DataConfig; readonly model: ModelConfig }): Promise<Dataset> {
+    const tokenizer = await openRunTokenizer({ data, model });
+    const limits = packingLimits(data, model);
+    const directory = indexDirectory(data.directory, tokenizer, limits);
+    const { manifest, identity } = await readManifest(directory);
+    checkParameters(directory, manifest, tokenizer, limits);
+    for (const source of SOURCES) await checkShards(data, source, manifest);
+    const tables = await openTables(directory, manifest);
+    const shards = perSource((source) => manifest.sources[source].shards);
+    const images = new ImageReader(data.directory, shards, model.vision.imageSize);
+    return new Dataset({ directory, identity, manifest, tokenizer, imageSize: model.vision.imageSize, tables, images });
+  }
+
+  private constructor(parts: {
+    readonly directory: string;
+    readonly identity: string;
+    readonly manifest: IndexManifest;
+    readonly tokenizer: Tokenizer;
+    readonly imageSize: number;
+    readonly tables: PerSource<SourceTables>;
+    readonly images: ImageReader;
+  }) {
+    this.directory = parts.directory;
+    this.identity = parts.identity;
+    this.manifest = parts.manifest;
+    this.tokenizer = parts.tokenizer;
+    this.imageSize = parts.imageSize;
+    this.#tables = parts.tables;
+    this.#images = parts.images;
+  }
+
+  /** How many packed sequences each source holds. */
+  get sequences(): PerSource<number> {
+    return perSource((source) => this.manifest.sources[source].sequences);
+  }
+
+  /** What a sequence may hold. */
+  get limits(): PackingLimits {
+    return this.manifest.packing;
+  }
+
+  /**
+   * @param index of the sequence in its source, from 0
+   * @throws WeftError `invalid_argument` when there is no such sequence, `corrupt_data` when the index is damaged
+   */
+  async readSequence(source: Source, index: number): Promise<PackedSequence> {
+    const count = this.sequences[source];
+    if (!Number.isSafeInteger(index) || index < 0 || index >= count)
+      throw new WeftError('invalid_argument', `there is no ${source} sequence ${index}: the index holds ${count}`);
+    return this.#tables[source].readSequence(index);
+  }
+
+  /**
+   * The pixels of an image, 8 bits per channel: imageSize · imageSize · 3 bytes, row by row. The array is shared: do not
+   * write into it.
+   *
+   * @throws WeftError `corrupt_data` naming shard and member when it cannot be decoded
+   */
+  readImage(source: Source, image: ImageLocation): Promise<Uint8Array> {
+    return this.#images.read(source, image);
+  }
+
+  /** The shard and the member that hold an image. Walks the shard: for messages only. */
+  async imageName(source: Source, image: ImageLocation): Promise<string> {
+    const shard = this.manifest.sources[source].shards[image.shard]?.name ?? `shard ${image.shard}`;
+    return `${shard} ${await this.#images.nameOf(source, image)}`;
+  }
+
+  async close(): Promise<void> {
+    await this.#images.close();
+    for (const source of SOURCES) await this.#tables[source].close();
+  }
+}
+
+async function openTables(directory: string, manifest: IndexManifest): Promise<PerSource<SourceTables>> {
+  const opened: SourceTables[] = [];
+  try {
+    for (const source of SOURCES) opened.push(await SourceTables.open(directory, source, manifest));
+  } catch (thrown) {
+    for (const tables of opened) await tables.close();
+    throw thrown;
+  }
+  return perSource((_, number) => opened[number]!);
+}
+
+/** The parameters in the folder's name and those in the manifest must agree. */
+function checkParameters(
+  directory: string,
+  manifest: IndexManifest,
+  tokenizer: Tokenizer,
+  limits: PackingLimits,
+): void {
+  const differing = [
+    ['tokenizer', manifest.tokenizer.name, tokenizer.name],
+    ['vocabularySize', manifest.tokenizer.vocabularySize, tokenizer.vocabularySize],
+    ['sequenceLength', manifest.packing.sequenceLength, limits.sequenceLength],
+    ['tokensPerImage', manifest.packing.tokensPerImage, limits.tokensPerImage],
+    ['imagesPerSequence', manifest.packing.imagesPerSequence, limits.imagesPerSequence],
+  ].find(([, indexed, wanted]) => indexed !== wanted);
+  if (differing === undefined) return;
+  const [field, indexed, wanted] = differing;
+  throw new WeftError(
+    'failed_precondition',
+    `the data index ${directory} was made with ${field} ${indexed}, but this run has ${wanted}`,
+    { cure: REINDEX },
+  );
+}
+
+async function checkShards(data: DataConfig, source: Source, manifest: IndexManifest): Promise<void> {
+  const { shards, sequences } = manifest.sources[source];
+  for (const { name, bytes: indexedBytes } of shards) {
+    const path = join(data.directory, source, name);
+    const bytes = await fileBytes(path);
+    if (bytes === undefined)
+      throw new WeftError('not_found', `the shard ${path} is in the data index, but the file is missing`, {
+        cure: `put it back, or ${REINDEX}`,
+      });
+    if (bytes !== indexedBytes)
+      throw new WeftError(
+        'failed_precondition',
+        `the shard ${path} has ${bytes} bytes, but had ${indexedBytes} when it was indexed`,
+        { cure: REINDEX },
+      );
+  }
+  const indexed = new Set(shards.map(({ name }) => name));
+  const unknown = (await listShards(data.directory, source)).find((name) => !indexed.has(name));
+  if (unknown !== undefined)
+    throw new WeftError(
+      'failed_precondition',
+      `the shard ${join(data.directory, source, unknown)} is not in the data index`,
+      {
+        cure: `${REINDEX}, or move the file away`,
+      },
+    );
+  if (sequences === 0 && data.weights[source] > 0)
+    throw new WeftError(
+      'failed_precondition',
+      `data.weights.${source} is ${data.weights[source]}, but the data index holds no ${source} sequence`,
+      { cure: `add ${source} shards and ${REINDEX}, or set data.weights.${source}=0` },
+    );
+}

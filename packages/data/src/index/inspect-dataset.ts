@@ -1,0 +1,152 @@
+import { join } from 'node:path';
+import { type PerSource, perSource, plural, SOURCES, type Source, WeftError } from '@weft/common';
+import type { DataConfig, ModelConfig } from '@weft/config';
+import { sha256OfFile } from '@weft/files';
+import type { OnProgress } from '../progress.js';
+import { Dataset } from './dataset.js';
+import { REINDEX, tableFile } from './manifest.js';
+import { IMAGE_ENTRY, type PackingLimits, type Segment } from './packed-sequence.js';
+import { TABLES } from './records.js';
+
+/** Counts of one source. */
+export interface SourceSummary {
+  readonly shards: number;
+  /** Of all shards together. */
+  readonly shardBytes: number;
+  readonly documents: number;
+  readonly segments: number;
+  readonly sequences: number;
+  readonly textTokens: number;
+  readonly images: number;
+  /** Used positions among all positions, 0 to 1; 0 for an empty source. */
+  readonly fillRatio: number;
+}
+
+/** What `inspectDataset` found. */
+export interface DatasetSummary {
+  /** The folder of the index. */
+  readonly directory: string;
+  /** SHA-256 of its manifest. */
+  readonly identity: string;
+  readonly tokenizer: string;
+  readonly limits: PackingLimits;
+  readonly sources: PerSource<SourceSummary>;
+  /** Whether the hashes of all shards and tables were compared. */
+  readonly isVerified: boolean;
+  /** The description of the sequence asked for, several lines. */
+  readonly sequence: string | undefined;
+}
+
+/**
+ * Summarises a dataset; on request also verifies the hashes of its files and describes one sequence.
+ *
+ * @param options.verify compare the SHA-256 of every shard and table; default false
+ * @param options.show the sequence to describe
+ * @throws WeftError like `Dataset.open`; `corrupt_data` naming the first file whose hash differs
+ */
+export async function inspectDataset(options: {
+  readonly data: DataConfig;
+  readonly model: ModelConfig;
+  readonly verify?: boolean;
+  readonly show?: { readonly source: Source; readonly sequence: number };
+  readonly onProgress?: OnProgress;
+}): Promise<DatasetSummary> {
+  const { data, model, verify = false, show } = options;
+  const dataset = await Dataset.open({ data, model });
+  try {
+    if (verify) await verifyHashes(dataset, data.directory, options.onProgress ?? (() => undefined));
+    return {
+      directory: dataset.directory,
+      identity: dataset.identity,
+      tokenizer: dataset.tokenizer.name,
+      limits: dataset.limits,
+      sources: perSource((source) => summarise(dataset, source)),
+      isVerified: verify,
+      sequence: show === undefined ? undefined : await describeSequence(dataset, show.source, show.sequence),
+    };
+  } finally {
+    await dataset.close();
+  }
+}
+
+function summarise(dataset: Dataset, source: Source): SourceSummary {
+  const { shards, documents, segments, sequences, textTokens, images, positions } = dataset.manifest.sources[source];
+  const available = sequences * dataset.limits.sequenceLength;
+  return {
+    shards: shards.length,
+    shardBytes: shards.reduce((sum, { bytes }) => sum + bytes, 0),
+    documents,
+    segments,
+    sequences,
+    textTokens,
+    images,
+    fillRatio: available === 0 ? 0 : positions / available,
+  };
+}
+
+async function verifyHashes(dataset: Dataset, dataDirectory: string, onProgress: OnProgress): Promise<void> {
+  const files = SOURCES.flatMap((source) => {
+    const { shards, files: tables } = dataset.manifest.sources[source];
+    return [
+      ...shards.map(({ name, bytes, sha256 }) => ({ path: join(dataDirectory, source, name), bytes, sha256 })),
+      ...TABLES.map((table) => ({ path: join(dataset.directory, tableFile(source, table)), ...tables[table] })),
+    ];
+  });
+  const total = files.reduce((sum, { bytes }) => sum + bytes, 0);
+  let done = 0;
+  for (const { path, sha256 } of files) {
+    onProgress({ phase: 'verify', what: path, done, total, unit: 'bytes' });
+    const found = await sha256OfFile(path, (bytes) => {
+      done += bytes;
+    });
+    if (found !== sha256)
+      throw new WeftError(
+        'corrupt_data',
+        `${path} has changed: its SHA-256 is ${found}, the data index says ${sha256}`,
+        {
+          cure: `restore the file, or ${REINDEX}`,
+        },
+      );
+  }
+  onProgress({ phase: 'verify', what: dataset.directory, done, total, unit: 'bytes' });
+}
+
+/** One paragraph per segment, with `⟨image: shard member⟩` for an image and `⟨end⟩` at the end of a document. */
+async function describeSequence(dataset: Dataset, source: Source, index: number): Promise<string> {
+  const sequence = await dataset.readSequence(source, index);
+  const images = sequence.segments.reduce((sum, segment) => sum + segment.images.length, 0);
+  const lines = [
+    `${source} sequence ${index}: ${sequence.positions} of ${dataset.limits.sequenceLength} positions, ` +
+      `${plural(sequence.segments.length, 'segment')}, ${plural(images, 'image')}`,
+  ];
+  for (const [number, segment] of sequence.segments.entries()) {
+    const part = segment.part === 0 ? '' : `, continued (part ${segment.part + 1})`;
+    lines.push('', `segment ${number + 1}: document ${segment.document}${part}, ${segment.positions} positions`);
+    lines.push(await segmentText(dataset, source, segment));
+  }
+  return lines.join('\n');
+}
+
+async function segmentText(dataset: Dataset, source: Source, segment: Segment): Promise<string> {
+  const { tokenizer } = dataset;
+  let text = '';
+  let image = 0;
+  let run: number[] = [];
+  const endRun = () => {
+    text += tokenizer.decode(run);
+    run = [];
+  };
+  for (const entry of segment.entries) {
+    if (entry === IMAGE_ENTRY) {
+      endRun();
+      text += `⟨image: ${await dataset.imageName(source, segment.images[image++]!)}⟩`;
+    } else if (entry === tokenizer.endOfTextId) {
+      endRun();
+      text += '⟨end⟩';
+    } else {
+      run.push(entry);
+    }
+  }
+  endRun();
+  return text;
+}

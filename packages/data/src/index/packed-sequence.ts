@@ -1,0 +1,38 @@
+import type { Source } from '@weft/common';
+import type { ImageLocation } from '../formats/document.js';
+
+/** How much a packed sequence may hold. Independent of the image size: only the positions of an image count. */
+export interface PackingLimits {
+  /** Positions of a sequence, T. */
+  readonly sequenceLength: number;
+  /** Positions of one image, K < T. */
+  readonly tokensPerImage: number;
+  readonly imagesPerSequence: number;
+}
+
+/** Stands for an image among the token ids of a segment. */
+export const IMAGE_ENTRY = -1;
+
+/** A document, or a part of one that is too long for a sequence. Attention stays within it. */
+export interface Segment {
+  /** Index of the document in its source. */
+  readonly document: number;
+  /** Index of the segment in its document. */
+  readonly part: number;
+  /** Token ids in order, IMAGE_ENTRY for an image. */
+  readonly entries: Int32Array;
+  /** One for each IMAGE_ENTRY, in order. */
+  readonly images: readonly ImageLocation[];
+  /** Positions in the sequence: one per token, K per image. */
+  readonly positions: number;
+}
+
+/** A row of the packed dataset: whole segments of one source, one after the other. */
+export interface PackedSequence {
+  readonly source: Source;
+  /** Index of the sequence in its source. */
+  readonly index: number;
+  readonly segments: readonly Segment[];
+  /** Used positions; the rest of the T positions is padding. */
+  readonly positions: number;
+}

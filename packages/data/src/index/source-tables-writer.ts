@@ -1,0 +1,154 @@
+import { createHash } from 'node:crypto';
+import { type FileHandle, open } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Source } from '@weft/common';
+import { type SourceManifest, tableFile, type WrittenFile } from './manifest.js';
+import type { Segment } from './packed-sequence.js';
+import {
+  type EntryBytes,
+  IMAGE_RECORD_BYTES,
+  SEGMENT_RECORD_BYTES,
+  SEQUENCE_RECORD_BYTES,
+  TABLES,
+  type Table,
+  writeEntries,
+  writeImageRecord,
+  writeSegmentRecord,
+  writeSequenceRecord,
+} from './records.js';
+
+/** Writes the four tables of a source, sequence by sequence. */
+export class SourceTablesWriter {
+  readonly #tables: Record<Table, TableWriter>;
+  readonly #entryBytes: EntryBytes;
+  #sequences = 0;
+  #segments = 0;
+  #images = 0;
+  #entries = 0;
+  #positions = 0;
+
+  /** Creates the files of the tables in `folder`; they must not exist. */
+  static async create(folder: string, source: Source, entryBytes: EntryBytes): Promise<SourceTablesWriter> {
+    const create = (table: Table) => TableWriter.create(join(folder, tableFile(source, table)));
+    const tables = {
+      sequences: await create('sequences'),
+      segments: await create('segments'),
+      images: await create('images'),
+      tokens: await create('tokens'),
+    };
+    return new SourceTablesWriter(tables, entryBytes);
+  }
+
+  private constructor(tables: Record<Table, TableWriter>, entryBytes: EntryBytes) {
+    this.#tables = tables;
+    this.#entryBytes = entryBytes;
+  }
+
+  /** Buffers one sequence. Call `flush` now and then. */
+  addSequence(segments: readonly Segment[]): void {
+    const sum = (count: (segment: Segment) => number) => segments.reduce((total, each) => total + count(each), 0);
+    const record = {
+      firstSegment: this.#segments,
+      segments: segments.length,
+      firstEntry: this.#entries,
+      entries: sum(({ entries }) => entries.length),
+      firstImage: this.#images,
+      images: sum(({ images }) => images.length),
+      positions: sum(({ positions }) => positions),
+    };
+    this.#tables.sequences.append(SEQUENCE_RECORD_BYTES, (to, at) => writeSequenceRecord(to, at, record));
+    for (const segment of segments) this.#addSegment(segment);
+    this.#sequences++;
+    this.#segments += record.segments;
+    this.#entries += record.entries;
+    this.#images += record.images;
+    this.#positions += record.positions;
+  }
+
+  /** Writes buffers that have become large. */
+  async flush(): Promise<void> {
+    for (const table of TABLES) await this.#tables[table].flush();
+  }
+
+  /** Makes the files durable and closes them. */
+  async finish(): Promise<Omit<SourceManifest, 'shards' | 'documents'>> {
+    return {
+      segments: this.#segments,
+      sequences: this.#sequences,
+      textTokens: this.#entries - this.#images,
+      images: this.#images,
+      positions: this.#positions,
+      files: {
+        sequences: await this.#tables.sequences.finish(),
+        segments: await this.#tables.segments.finish(),
+        images: await this.#tables.images.finish(),
+        tokens: await this.#tables.tokens.finish(),
+      },
+    };
+  }
+
+  /** Closes the files unfinished, after an error. */
+  async abandon(): Promise<void> {
+    for (const table of TABLES) await this.#tables[table].abandon();
+  }
+
+  #addSegment({ document, part, entries, positions, images }: Segment): void {
+    const record = { document, part, entries: entries.length, positions, images: images.length };
+    this.#tables.segments.append(SEGMENT_RECORD_BYTES, (to, at) => writeSegmentRecord(to, at, record));
+    for (const image of images)
+      this.#tables.images.append(IMAGE_RECORD_BYTES, (to, at) => writeImageRecord(to, at, image));
+    this.#tables.tokens.append(entries.length * this.#entryBytes, (to, at) =>
+      writeEntries(to, at, entries, this.#entryBytes),
+    );
+  }
+}
+
+const BUFFER_BYTES = 1 << 20;
+
+/** Appends small records to a file through one large buffer, and hashes what it writes. */
+class TableWriter {
+  readonly #handle: FileHandle;
+  readonly #hash = createHash('sha256');
+  #buffer = Buffer.alloc(BUFFER_BYTES);
+  #filled = 0;
+  #written = 0;
+
+  static async create(path: string): Promise<TableWriter> {
+    return new TableWriter(await open(path, 'wx'));
+  }
+
+  private constructor(handle: FileHandle) {
+    this.#handle = handle;
+  }
+
+  /** Reserves `bytes` bytes of the buffer, which `fill` writes at the offset it is given. */
+  append(bytes: number, fill: (to: Buffer, offset: number) => void): void {
+    if (this.#filled + bytes > this.#buffer.length) {
+      const larger = Buffer.alloc(Math.max(2 * this.#buffer.length, this.#filled + bytes));
+      this.#buffer.copy(larger, 0, 0, this.#filled);
+      this.#buffer = larger;
+    }
+    fill(this.#buffer, this.#filled);
+    this.#filled += bytes;
+  }
+
+  async flush(atLeastBytes = BUFFER_BYTES / 2): Promise<void> {
+    if (this.#filled < atLeastBytes) return;
+    const filled = this.#buffer.subarray(0, this.#filled);
+    this.#hash.update(filled);
+    await this.#handle.writeFile(filled);
+    this.#written += this.#filled;
+    this.#filled = 0;
+  }
+
+  async finish(): Promise<WrittenFile> {
+    await this.flush(1);
+    await this.#handle.sync();
+    await this.#handle.close();
+    return { bytes: this.#written, sha256: this.#hash.digest('hex') };
+  }
+
+  async abandon(): Promise<void> {
+    await this.#handle.close();
+  }
+}

@@ -1,0 +1,132 @@
+import { type FileHandle, open } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Source, WeftError } from '@weft/common';
+import { fileBytes, readExactly } from '@weft/files';
+import { type IndexManifest, REINDEX, tableFile } from './manifest.js';
+import { IMAGE_ENTRY, type PackedSequence, type Segment } from './packed-sequence.js';
+import {
+  IMAGE_RECORD_BYTES,
+  readEntries,
+  readImageRecord,
+  readSegmentRecord,
+  readSequenceRecord,
+  SEGMENT_RECORD_BYTES,
+  SEQUENCE_RECORD_BYTES,
+  type SequenceRecord,
+  TABLES,
+  type Table,
+} from './records.js';
+
+/** The tables of one source of an index, open for reading sequences by index. */
+export class SourceTables {
+  readonly #folder: string;
+  readonly #source: Source;
+  readonly #manifest: IndexManifest;
+  readonly #handles: Readonly<Record<Table, FileHandle>>;
+
+  /** @throws WeftError `corrupt_data` when a table is missing or its size differs from the manifest */
+  static async open(folder: string, source: Source, manifest: IndexManifest): Promise<SourceTables> {
+    for (const table of TABLES) {
+      const path = join(folder, tableFile(source, table));
+      const wanted = manifest.sources[source].files[table].bytes;
+      const bytes = await fileBytes(path);
+      if (bytes !== wanted)
+        throw new WeftError(
+          'corrupt_data',
+          `the data index file ${path} ${bytes === undefined ? 'is missing' : `has ${bytes} bytes instead of ${wanted}`}`,
+          { cure: REINDEX },
+        );
+    }
+    const handle = (table: Table) => open(join(folder, tableFile(source, table)), 'r');
+    const handles = {
+      sequences: await handle('sequences'),
+      segments: await handle('segments'),
+      images: await handle('images'),
+      tokens: await handle('tokens'),
+    };
+    return new SourceTables(folder, source, manifest, handles);
+  }
+
+  private constructor(folder: string, source: Source, manifest: IndexManifest, handles: Record<Table, FileHandle>) {
+    this.#folder = folder;
+    this.#source = source;
+    this.#manifest = manifest;
+    this.#handles = handles;
+  }
+
+  /** @throws WeftError `corrupt_data` when the tables are inconsistent */
+  async readSequence(index: number): Promise<PackedSequence> {
+    const record = readSequenceRecord(
+      await this.#read('sequences', index * SEQUENCE_RECORD_BYTES, SEQUENCE_RECORD_BYTES),
+      0,
+    );
+    const { sequenceLength, imagesPerSequence } = this.#manifest.packing;
+    // Checked before memory is allocated for what the record claims.
+    const isPossible =
+      record.positions <= sequenceLength &&
+      record.entries <= record.positions &&
+      record.segments <= record.entries &&
+      record.images <= imagesPerSequence;
+    if (!isPossible) throw this.#corruptIndex(index);
+    const segments = await this.#readSegments(record);
+    if (!matches(segments, record, this.#manifest.packing.tokensPerImage)) throw this.#corruptIndex(index);
+    return { source: this.#source, index, positions: record.positions, segments };
+  }
+
+  async close(): Promise<void> {
+    for (const table of TABLES) await this.#handles[table].close();
+  }
+
+  async #readSegments(record: SequenceRecord): Promise<readonly Segment[]> {
+    const { entryBytes } = this.#manifest;
+    const [segmentBytes, imageBytes, tokenBytes] = await Promise.all([
+      this.#read('segments', record.firstSegment * SEGMENT_RECORD_BYTES, record.segments * SEGMENT_RECORD_BYTES),
+      this.#read('images', record.firstImage * IMAGE_RECORD_BYTES, record.images * IMAGE_RECORD_BYTES),
+      this.#read('tokens', record.firstEntry * entryBytes, record.entries * entryBytes),
+    ]);
+    const entries = readEntries(tokenBytes, entryBytes);
+    const images = Array.from({ length: record.images }, (_, i) => readImageRecord(imageBytes, i * IMAGE_RECORD_BYTES));
+    let firstEntry = 0;
+    let firstImage = 0;
+    return Array.from({ length: record.segments }, (_, i): Segment => {
+      const segment = readSegmentRecord(segmentBytes, i * SEGMENT_RECORD_BYTES);
+      const [endEntry, endImage] = [firstEntry + segment.entries, firstImage + segment.images];
+      const result = {
+        document: segment.document,
+        part: segment.part,
+        positions: segment.positions,
+        entries: entries.subarray(firstEntry, endEntry),
+        images: images.slice(firstImage, endImage),
+      };
+      [firstEntry, firstImage] = [endEntry, endImage];
+      return result;
+    });
+  }
+
+  #read(table: Table, offset: number, bytes: number): Promise<Buffer> {
+    const path = join(this.#folder, tableFile(this.#source, table));
+    return readExactly(this.#handles[table], path, offset, bytes);
+  }
+
+  #corruptIndex(index: number): WeftError {
+    return new WeftError(
+      'corrupt_data',
+      `the data index ${this.#folder} contradicts itself about ${this.#source} sequence ${index}`,
+      { cure: REINDEX },
+    );
+  }
+}
+
+/** Whether the segments add up to the entries, images and positions of the record, each with K positions per image. */
+function matches(segments: readonly Segment[], record: SequenceRecord, tokensPerImage: number): boolean {
+  const total = { entries: 0, images: 0, positions: 0 };
+  for (const { entries, images, positions } of segments) {
+    const imageEntries = entries.reduce((count, entry) => count + (entry === IMAGE_ENTRY ? 1 : 0), 0);
+    if (imageEntries !== images.length) return false;
+    if (positions !== entries.length + imageEntries * (tokensPerImage - 1)) return false;
+    total.entries += entries.length;
+    total.images += images.length;
+    total.positions += positions;
+  }
+  return total.entries === record.entries && total.images === record.images && total.positions === record.positions;
+}

@@ -1,0 +1,1 @@
+export { fetchDemo } from './fetch-demo.js';

@@ -11,7 +11,6 @@ import {
   describeHost,
   fetchWheels,
   type Host,
-  NativeLibraryError,
   type SetupProgress,
 } from '@weft/tensorflow-setup';
 import { acceleratorOf, PINS, type Platform, type PluginPin } from './wheels.js';
@@ -80,8 +79,10 @@ export async function installPlugin(search: PluginSearch = {}): Promise<FoundPlu
   try {
     await fetchWheels(buildOf(environment, pin), environment, onProgress);
   } catch (cause) {
-    if (!(cause instanceof NativeLibraryError)) throw cause;
-    throw new WeftError('native_library', cause.message, { cause, cure: cause.cure });
+    throw new WeftError('native_library', cause instanceof Error ? cause.message : String(cause), {
+      cause,
+      ...(cause instanceof Error && 'cure' in cause ? { cure: String(cause.cure) } : {}),
+    });
   }
   const fetched = fromCache(environment, pin);
   if (fetched === undefined) throw new WeftError('native_library', `the cache lost ${pin.plugin}`);

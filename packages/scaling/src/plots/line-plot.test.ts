@@ -1,19 +1,19 @@
 import { expect, it } from 'vitest';
-import { linePicture } from './index.js';
-import { linearAxis } from './linear-axis.js';
-import { short } from './paper.js';
+import { linearAxis } from './axes.js';
+import { linePlot } from './line-plot.js';
+import { formatNumber } from './svg.js';
 
 const falling = [1, 100, 200, 300].map((step) => [step, 6 / Math.sqrt(step)] as const);
 const picture = (yScale: 'linear' | 'logarithmic') =>
-  linePicture({
+  linePlot({
     title: 'losses & more',
     subtitle: 'of two runs',
     xTitle: 'step',
     yTitle: 'loss',
     yScale,
     groups: [
-      { name: 'fp32', ink: 'blue', lines: [falling, falling] },
-      { name: 'bf16', ink: 'red', lines: [falling], dots: [[300, 0.4]] },
+      { name: 'fp32', color: 'blue', lines: [falling, falling] },
+      { name: 'bf16', color: 'red', lines: [falling], dots: [[300, 0.4]] },
     ],
   });
 const count = (text: string, what: RegExp) => text.match(what)?.length ?? 0;
@@ -40,5 +40,5 @@ it('labels a linear axis at round values only', () => {
 });
 
 it('writes zero and values below it as people do', () => {
-  expect([0, -0.05, -20_000, 0.00005].map(short)).toEqual(['0', '−0.05', '−2e4', '5e-5']);
+  expect([0, -0.05, -20_000, 0.00005].map(formatNumber)).toEqual(['0', '−0.05', '−2e4', '5e-5']);
 });

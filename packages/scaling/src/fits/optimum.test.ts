@@ -1,6 +1,10 @@
 import { Random } from '@weft/common';
 import { describe, expect, it } from 'vitest';
-import { FORMS, type GridPoint, isGrid, optimaOfGrid, optimumOfScale, predict, reportOnGrid } from './index.js';
+import { FORMS } from '../laws/power-law.js';
+import { predict } from '../laws/predict.js';
+import { isGrid, reportOnGrid } from './fit-report.js';
+import { optimaOfGrid, optimumOfScale } from './optimum.js';
+import type { GridPoint } from './points.js';
 
 const form = FORMS['eta-n'];
 const rates = [1e-3, 2e-3, 4e-3, 8e-3, 16e-3];

@@ -1,7 +1,7 @@
 import { WeftError } from '@weft/common';
-import type { Matrix } from './least-squares.js';
+import type { Matrix } from '../statistics/least-squares.js';
 
-/** What a law gives: the peak learning rate η, or the batch size B in tokens per step. */
+/** What a law predicts: the peak learning rate η, or the batch size B in tokens per step. */
 export const TARGETS = ['learningRate', 'batchSize'] as const;
 export type Target = (typeof TARGETS)[number];
 
@@ -9,7 +9,7 @@ export type Target = (typeof TARGETS)[number];
 export const VARIABLES = ['params', 'tokens'] as const;
 export type Variable = (typeof VARIABLES)[number];
 
-/** The letters of the literature. */
+/** The symbols used in the literature. */
 export const SYMBOLS: Readonly<Record<Variable | Target, string>> = {
   params: 'N',
   tokens: 'D',
@@ -23,7 +23,7 @@ export interface LawForm {
   readonly variables: readonly Variable[];
 }
 
-/** The forms by the names people type. */
+/** The forms, by their names on the command line. */
 export const FORMS = {
   'eta-n': { target: 'learningRate', variables: ['params'] },
   'eta-nd': { target: 'learningRate', variables: ['params', 'tokens'] },
@@ -31,6 +31,7 @@ export const FORMS = {
 } as const satisfies Record<string, LawForm>;
 export type FormName = keyof typeof FORMS;
 
+/** A closed interval. */
 export interface Interval {
   readonly low: number;
   readonly high: number;
@@ -38,20 +39,20 @@ export interface Interval {
 
 /** A power law: ln target = intercept + Σ exponents[k]·ln variables[k]. JSON-serialisable. */
 export interface PowerLaw extends LawForm {
-  /** `mm1`, or how a fit of one's own is called. */
+  /** `mm1`, or the name given to a fit. */
   readonly name: string;
   readonly intercept: number;
   /** One for each variable, in their order. */
   readonly exponents: readonly number[];
-  /** Between which values of each variable its points lie; null where that is not published. */
+  /** The range of each variable in the law's data; null where it is not published. */
   readonly ranges: readonly (Interval | null)[];
-  /** How sure it is; null for a published law whose residuals are not. */
+  /** Null for a published law, whose residuals are not published. */
   readonly statistics: LawStatistics | null;
-  /** Where it comes from, one sentence for people. */
+  /** Its origin, one sentence. */
   readonly source: string;
 }
 
-/** What a prediction interval is made from. */
+/** What a prediction interval is computed from. */
 export interface LawStatistics {
   readonly points: number;
   readonly degreesOfFreedom: number;
@@ -62,11 +63,11 @@ export interface LawStatistics {
   readonly rSquared: number | null;
 }
 
-/** A place on a law: the values of its variables. */
-export type At = Readonly<Partial<Record<Variable, number>>>;
+/** Values of the variables of a law. */
+export type LawInputs = Readonly<Partial<Record<Variable, number>>>;
 
 /** [1, ln of every variable of the form]. @throws WeftError `invalid_argument` naming the variable that is missing. */
-export function designRow({ variables }: LawForm, at: At, who: string): number[] {
+export function designRow({ variables }: LawForm, at: LawInputs, who: string): number[] {
   return [1, ...variables.map((variable) => Math.log(positive(at[variable], variable, who)))];
 }
 

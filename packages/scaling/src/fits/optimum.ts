@@ -1,44 +1,54 @@
 import { WeftError } from '@weft/common';
-import type { At, Interval, LawForm } from './law.js';
-import { leastSquares, quadraticForm } from './least-squares.js';
-import { bestOf, LOSS, type Metric } from './metric.js';
-import { byScale, checkPositive, type GridPoint, groupBy, placeOf, scaleName } from './points.js';
-import { DEFAULT_LEVEL } from './predict.js';
-import { studentT } from './student-t.js';
+import type { Interval, LawForm, LawInputs } from '../laws/power-law.js';
+import { DEFAULT_LEVEL } from '../laws/predict.js';
+import { leastSquares, quadraticForm } from '../statistics/least-squares.js';
+import { studentT } from '../statistics/student-t.js';
+import {
+  byScale,
+  checkPositive,
+  describeBest,
+  type GridPoint,
+  groupBy,
+  LOSS,
+  type Metric,
+  pickVariables,
+  scaleName,
+} from './points.js';
 
-/** The best rate of one scale. JSON-serialisable. */
+/** The best rate (or batch size) of one scale. JSON-serialisable. */
 export interface Optimum {
-  readonly at: At;
-  /** Where the parabola has its lowest point. */
+  readonly at: LawInputs;
+  /** The vertex of the parabola. */
   readonly value: number;
-  /** Of ln value, from the runs' scatter around the parabola (delta method); null when three runs fix it without scatter. */
+  /** Of ln value, from the runs' scatter around the parabola (delta method); null for three runs, which have no scatter. */
   readonly standardError: number | null;
   readonly interval: Interval | null;
-  /** The metric where the parabola is best. */
+  /** The metric at the vertex. */
   readonly score: number;
-  /** The second derivative of the metric by ln value: how much a wrong rate costs. Negative where higher is better. */
+  /** The second derivative of the metric by ln value: the cost of a wrong rate. Negative when higher is better. */
   readonly curvature: number;
-  /** The best rate that was really tried, and what it came to. */
+  /** The best rate that was tried, and its score. */
   readonly bestTried: { readonly value: number; readonly score: number };
-  /** How many runs took part. */
+  /** Number of runs the parabola was fitted to. */
   readonly runs: number;
 }
 
+/** Options of `optimumOfScale` and `optimaOfGrid`. */
 export interface OptimumOptions {
   /** Of the intervals; default 0.95. */
   readonly level?: number;
-  /** Default: a loss, the lower the better. */
+  /** Default: the loss, lower is better. */
   readonly metric?: Metric;
 }
 
-/** Rates on each side of the best one that the parabola is fitted to: farther out a loss is no parabola any more. */
-const REACH = 2;
+/** Rates on each side of the best one that the parabola is fitted to: farther out a loss is not a parabola. */
+const NEIGHBOURS = 2;
 
 /**
- * The best rate of every scale of a grid, in rising order of scale.
+ * The best rate of every scale of a grid, in ascending order of scale.
  *
- * @throws WeftError `failed_precondition` naming every scale whose best score lies on the edge of its grid, or whose
- * scores do not bend.
+ * @throws WeftError `failed_precondition` naming every scale whose best score is at the edge of its grid, or whose scores
+ * have no clear minimum
  */
 export function optimaOfGrid(points: readonly GridPoint[], form: LawForm, options: OptimumOptions = {}): Optimum[] {
   checkPositive(points, form);
@@ -58,8 +68,10 @@ export function optimaOfGrid(points: readonly GridPoint[], form: LawForm, option
 }
 
 /**
- * The lowest point of a parabola in ln η, fitted to the runs of one scale around the best one; the highest where
- * higher is better. Runs of one rate and several seeds count as they are.
+ * The vertex of a parabola in ln η, fitted to the runs of one scale around the best rate: the minimum, or the maximum
+ * when higher is better. Runs of one rate with several seeds are separate observations.
+ *
+ * @throws WeftError like `optimaOfGrid`
  */
 export function optimumOfScale(
   points: readonly GridPoint[],
@@ -70,11 +82,11 @@ export function optimumOfScale(
   if (first === undefined) throw new WeftError('invalid_argument', 'a grid needs at least one run');
   const where = scaleName(first, form);
   const sign = metric.better === 'lower' ? 1 : -1;
-  const rates = meanCosts(points, sign);
+  const rates = averageByRate(points, sign);
   const best = bestIndex(rates, where, metric);
   refuseEdge(rates, best, where, metric, NOUNS[form.target]);
 
-  const near = rates.slice(Math.max(0, best - REACH), best + REACH + 1).map(({ value }) => value);
+  const near = rates.slice(Math.max(0, best - NEIGHBOURS), best + NEIGHBOURS + 1).map(({ value }) => value);
   const runs = points.flatMap(({ value, score }) =>
     score !== null && near.includes(value) ? [{ value, cost: sign * score }] : [],
   );
@@ -84,25 +96,29 @@ export function optimumOfScale(
     runs.map(({ value }) => [1, Math.log(value) - centre, (Math.log(value) - centre) ** 2]),
     runs.map(({ cost }) => cost),
   );
-  const [level0 = 0, slope = 0, bend = 0] = fit.coefficients;
+  const [constant = 0, slope = 0, bend = 0] = fit.coefficients;
   const offset = -slope / (2 * bend);
   const value = Math.exp(centre + offset);
-  const { low, high } = enclosure(rates, best);
+  const { low, high } = bracket(rates, best);
   if (!(bend > 0) || value < low || value > high)
-    throw new WeftError('failed_precondition', `${where}: the ${bestOf(metric)} has no clear place within the grid`, {
-      cure: `train longer, with more seeds or more ${NOUNS[form.target]}s, so that they differ by more than their noise`,
-    });
+    throw new WeftError(
+      'failed_precondition',
+      `${where}: the ${describeBest(metric)} has no clear place within the grid`,
+      {
+        cure: `train longer, with more seeds or more ${NOUNS[form.target]}s, so that they differ by more than their noise`,
+      },
+    );
 
   const gradient = [0, -1 / (2 * bend), slope / (2 * bend ** 2)];
   const variance = fit.residualVariance === null ? null : fit.residualVariance * quadraticForm(gradient, fit.inverse);
   const standardError = variance === null ? null : Math.sqrt(variance);
-  const reach = standardError === null ? null : studentT(level, fit.degreesOfFreedom) * standardError;
+  const halfWidth = standardError === null ? null : studentT(level, fit.degreesOfFreedom) * standardError;
   return {
-    at: placeOf(first, form),
+    at: pickVariables(first, form),
     value,
     standardError,
-    interval: reach === null ? null : { low: value * Math.exp(-reach), high: value * Math.exp(reach) },
-    score: sign * (level0 + slope * offset + bend * offset ** 2),
+    interval: halfWidth === null ? null : { low: value * Math.exp(-halfWidth), high: value * Math.exp(halfWidth) },
+    score: sign * (constant + slope * offset + bend * offset ** 2),
     curvature: sign * 2 * bend,
     bestTried: { value: rates[best]?.value ?? 0, score: sign * (rates[best]?.cost ?? 0) },
     runs: runs.length,
@@ -115,13 +131,13 @@ type Noun = (typeof NOUNS)[keyof typeof NOUNS];
 /** All runs of one rate. */
 interface Rate {
   readonly value: number;
-  /** The mean of what they came to, the lower the better; infinite when one of them came to nothing. */
+  /** Mean score, negated when higher is better; infinite when one of the runs has none. */
   readonly cost: number;
 }
 
-const isWhole = ({ cost }: Rate) => Number.isFinite(cost);
+const hasCost = ({ cost }: Rate) => Number.isFinite(cost);
 
-function meanCosts(points: readonly GridPoint[], sign: number): Rate[] {
+function averageByRate(points: readonly GridPoint[], sign: number): Rate[] {
   const byRate = groupBy(points, ({ value }) => value);
   return [...byRate]
     .map(([value, runs]) => ({
@@ -135,27 +151,27 @@ const costOf = (score: number | null, sign: number) => (score === null ? Number.
 
 function bestIndex(rates: readonly Rate[], where: string, { name }: Metric): number {
   const best = rates.reduce((lowest, { cost }, i) => (cost < (rates[lowest]?.cost ?? 0) ? i : lowest), 0);
-  if (rates.some(isWhole)) return best;
+  if (rates.some(hasCost)) return best;
   throw new WeftError('failed_precondition', `${where}: nothing that was tried has a ${name}`, {
     cure: 'try lower rates',
   });
 }
 
-/** Where an optimum may lie: within the grid, and not beyond a rate of which a run diverged. */
-function enclosure(rates: readonly Rate[], best: number): Interval {
-  const below = rates.slice(0, best).findLast((rate) => !isWhole(rate)) ?? rates[0];
-  const above = rates.slice(best + 1).find((rate) => !isWhole(rate)) ?? rates.at(-1);
+/** Limits of the optimum: the grid, and no rate beyond one of which a run diverged. */
+function bracket(rates: readonly Rate[], best: number): Interval {
+  const below = rates.slice(0, best).findLast((rate) => !hasCost(rate)) ?? rates[0];
+  const above = rates.slice(best + 1).find((rate) => !hasCost(rate)) ?? rates.at(-1);
   return { low: below?.value ?? 0, high: above?.value ?? 0 };
 }
 
 function refuseEdge(rates: readonly Rate[], best: number, where: string, metric: Metric, noun: Noun): void {
-  if (rates.length < FEWEST_RATES) refuseTooFew(rates.filter(isWhole).length, where, metric, noun);
+  if (rates.length < FEWEST_RATES) refuseTooFew(rates.filter(hasCost).length, where, metric, noun);
   if (best > 0 && best < rates.length - 1) return;
   const { value } = rates[best] ?? { value: 0 };
   const side = best === 0 ? 'lowest' : 'highest';
   throw new WeftError(
     'failed_precondition',
-    `${where}: the ${bestOf(metric)} lies on the edge of the grid, at its ${side} ${noun} ${value}, so that the optimum may lie beyond`,
+    `${where}: the ${describeBest(metric)} lies on the edge of the grid, at its ${side} ${noun} ${value}, so that the optimum may lie beyond`,
     { cure: `add ${noun}s ${best === 0 ? 'below' : 'above'} ${value}` },
   );
 }

@@ -1,5 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { FORMS, fitLaw, formula, gptParameters, predict, prior } from './index.js';
+import { fitLaw } from '../fits/fit-law.js';
+import { FORMS, formula } from './power-law.js';
+import { predict } from './predict.js';
+import { publishedLaw } from './published-laws.js';
 
 describe("MM1's law", () => {
   it.each([
@@ -11,34 +14,36 @@ describe("MM1's law", () => {
     [6.4e9, '4.24e-5'],
     [30e9, '2.21e-5'],
   ])('gives %d parameters the rate %s and a tenth of it as weight decay', (params, wanted) => {
-    const { value, weightDecay } = predict(prior('mm1'), { params });
+    const { value, weightDecay } = predict(publishedLaw('mm1'), { params });
     expect(value.toExponential(2)).toBe(wanted);
     expect(weightDecay).toBe(value * 0.1);
   });
 
   it('says how far a model lies outside its data, and that it has no interval', () => {
-    expect(predict(prior('mm1'), { params: 30e9 })).toMatchObject({
+    expect(predict(publishedLaw('mm1'), { params: 30e9 })).toMatchObject({
       interval: null,
       outside: [{ variable: 'params', side: 'above', factor: 25 }],
     });
-    expect(predict(prior('mm1'), { params: 3e6 }).outside).toEqual([{ variable: 'params', side: 'below', factor: 3 }]);
-    expect(predict(prior('mm1'), { params: 85e6 }).outside).toEqual([]);
-    expect(formula(prior('mm1'))).toBe('η = 0.5749·N^-0.4214');
+    expect(predict(publishedLaw('mm1'), { params: 3e6 }).outside).toEqual([
+      { variable: 'params', side: 'below', factor: 3 },
+    ]);
+    expect(predict(publishedLaw('mm1'), { params: 85e6 }).outside).toEqual([]);
+    expect(formula(publishedLaw('mm1'))).toBe('η = 0.5749·N^-0.4214');
   });
 });
 
 describe('Step Law', () => {
   it('gives rate and batch size from N and D', () => {
     const at = { params: 1e9, tokens: 1e11 };
-    expect(predict(prior('step-law'), at).value).toBeCloseTo(1.79 * 1e9 ** -0.713 * 1e11 ** 0.307, 12);
-    const batch = predict(prior('step-law-batch'), at);
+    expect(predict(publishedLaw('step-law'), at).value).toBeCloseTo(1.79 * 1e9 ** -0.713 * 1e11 ** 0.307, 12);
+    const batch = predict(publishedLaw('step-law-batch'), at);
     expect(batch.value).toBeCloseTo(0.58 * 1e11 ** 0.571, 3);
     expect(batch).toMatchObject({ target: 'batchSize', weightDecay: null, at: { tokens: 1e11 } });
   });
 
   it('asks for the tokens it depends on', () => {
-    expect(() => predict(prior('step-law'), { params: 1e9 })).toThrow('step-law depends on tokens (D)');
-    expect(() => predict(prior('step-law'), { params: 1e9, tokens: 0 })).toThrow('tokens is 0, but must be');
+    expect(() => predict(publishedLaw('step-law'), { params: 1e9 })).toThrow('step-law depends on tokens (D)');
+    expect(() => predict(publishedLaw('step-law'), { params: 1e9, tokens: 0 })).toThrow('tokens is 0, but must be');
   });
 });
 
@@ -62,17 +67,10 @@ describe('an interval', () => {
 });
 
 it('an unknown law names the one probably meant', () => {
-  expect(() => prior('mn1')).toThrow('there is no published law "mn1"');
+  expect(() => publishedLaw('mn1')).toThrow('there is no published law "mn1"');
   try {
-    prior('steplaw');
+    publishedLaw('steplaw');
   } catch (thrown) {
     expect(thrown).toMatchObject({ code: 'not_found', cure: expect.stringContaining('write step-law,') });
   }
-});
-
-it("12·L·d² gives GPT's sizes: 85M, 302M, 1.21B, and the 9M of MM1's smallest", () => {
-  const millions = (depth: number, width: number) => Math.round(gptParameters(depth, width) / 1e5) / 10;
-  expect([millions(12, 768), millions(24, 1024), millions(24, 2048), millions(12, 256)]).toEqual([
-    84.9, 302, 1208, 9.4,
-  ]);
 });

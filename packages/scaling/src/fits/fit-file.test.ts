@@ -1,5 +1,8 @@
 import { expect, it } from 'vitest';
-import { FORMS, predict, readFitFile, reportOnPoints, writeFitFile } from './index.js';
+import { FORMS } from '../laws/power-law.js';
+import { predict } from '../laws/predict.js';
+import { readFitFile, writeFitFile } from './fit-file.js';
+import { reportOnPoints } from './fit-report.js';
 
 const points = [1e6, 1e7, 1e8, 1e9].map((params, i) => ({ params, value: (1 + 0.1 * (i % 2)) * params ** -0.4 }));
 const report = reportOnPoints(points, { name: 'mine', form: FORMS['eta-n'], source: 'four points of a test' });
@@ -24,7 +27,7 @@ it('the file keeps points, back-tests, warnings and provenance', () => {
 
 it.each([
   ['not json', 'fit.json is not JSON'],
-  ['{}', 'fit.json is no fit file'],
+  ['{}', 'fit.json is not a fit file'],
   [text.replace('"intercept": ', '"intercept": null, "was": '), 'fit.json: law: intercept is not a number'],
   [text.replace('"learningRate"', '"speed"'), 'fit.json: law: target is not one of learningRate, batchSize'],
   [text.replace(/"exponents": \[[^\]]*\]/, '"exponents": []'), 'fit.json: law: exponents must have 1 entries'],

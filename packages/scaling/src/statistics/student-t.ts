@@ -5,7 +5,8 @@ import { WeftError } from '@weft/common';
  * interval, 12.7062… for level 0.95 and one degree of freedom.
  *
  * @param level in (0, 1)
- * @param degreesOfFreedom a whole number of at least 1
+ * @param degreesOfFreedom an integer of at least 1
+ * @throws WeftError `invalid_argument` for other values
  */
 export function studentT(level: number, degreesOfFreedom: number): number {
   if (!(level > 0 && level < 1)) throw new WeftError('invalid_argument', `a level lies between 0 and 1, not ${level}`);
@@ -14,8 +15,8 @@ export function studentT(level: number, degreesOfFreedom: number): number {
   return Math.sqrt(degreesOfFreedom) * Math.tan(solveAngle(level, degreesOfFreedom));
 }
 
-/** P(|T| ≤ t). */
-export function studentTWithin(t: number, degreesOfFreedom: number): number {
+/** P(|T| ≤ t), the inverse of `studentT`. */
+export function studentTProbability(t: number, degreesOfFreedom: number): number {
   return withinAngle(Math.atan(t / Math.sqrt(degreesOfFreedom)), degreesOfFreedom);
 }
 
@@ -36,7 +37,7 @@ function withinAngle(theta: number, degreesOfFreedom: number): number {
   return isOdd ? (2 / Math.PI) * (theta + Math.sin(theta) * sum) : Math.sin(theta) * sum;
 }
 
-/** In θ the distribution lives on (0, π/2) and rises without tails, so that Newton's steps, kept in a bracket, end soon. */
+/** Newton's method within a bracket. In θ the distribution is on (0, π/2) and has no tails, so it converges quickly. */
 function solveAngle(level: number, degreesOfFreedom: number): number {
   const slope = 1 / withinSlopeIntegral(degreesOfFreedom);
   let [low, high] = [0, Math.PI / 2];

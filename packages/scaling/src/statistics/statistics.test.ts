@@ -1,6 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it, test } from 'vitest';
-import { type At, FORMS, fitLaw, optimumOfScale, predict, type ScalePoint, studentT, studentTWithin } from './index.js';
+import { fitLaw } from '../fits/fit-law.js';
+import { optimumOfScale } from '../fits/optimum.js';
+import type { ScalePoint } from '../fits/points.js';
+import { FORMS, type LawInputs } from '../laws/power-law.js';
+import { predict } from '../laws/predict.js';
+import { studentT, studentTProbability } from './student-t.js';
 
 /** What an independent statistics package says; `source` in the file names it. */
 interface Fixture {
@@ -29,14 +34,16 @@ interface FixtureFit {
   readonly rSquared: number;
   readonly degreesOfFreedom: number;
   readonly predictions: readonly {
-    readonly at: At;
+    readonly at: LawInputs;
     readonly log: number;
     readonly low: number;
     readonly high: number;
   }[];
 }
 
-const fixture: Fixture = JSON.parse(readFileSync(new URL('../test-fixtures/statistics.json', import.meta.url), 'utf8'));
+const fixture: Fixture = JSON.parse(
+  readFileSync(new URL('../../test-fixtures/statistics.json', import.meta.url), 'utf8'),
+);
 
 /** Equal to a relative 1e-9. */
 const expectClose = (actual: number | undefined, wanted: number | undefined, within = 1e-9) =>
@@ -88,7 +95,7 @@ describe(`compared with ${fixture.source}`, () => {
 test("Student's t is the inverse of its distribution, also far out", () => {
   for (const degreesOfFreedom of [1, 2, 3, 8, 25, 400])
     for (const level of [0.01, 0.5, 0.95, 0.9999])
-      expectClose(studentTWithin(studentT(level, degreesOfFreedom), degreesOfFreedom), level, 1e-13);
+      expectClose(studentTProbability(studentT(level, degreesOfFreedom), degreesOfFreedom), level, 1e-13);
 });
 
 test("Student's t refuses what is no level and no number of degrees of freedom", () => {

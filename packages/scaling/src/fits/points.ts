@@ -1,5 +1,5 @@
 import { WeftError } from '@weft/common';
-import { type At, type LawForm, SYMBOLS } from './law.js';
+import { type LawForm, type LawInputs, SYMBOLS } from '../laws/power-law.js';
 
 /** One observation of a law: the best value found for a model. */
 export interface ScalePoint {
@@ -9,32 +9,32 @@ export interface ScalePoint {
   readonly tokens?: number;
   /** The best η, or the best tokens per step. */
   readonly value: number;
-  /** How much it counts, positive; default 1. An observation of weight w has the variance σ²/w. */
+  /** Positive; default 1. An observation of weight w has the variance σ²/w. */
   readonly weight?: number;
 }
 
-/** One run of a grid: what one rate came to at one scale. */
+/** One run of a grid: the score of one rate at one scale. */
 export interface GridPoint {
   readonly params?: number;
   readonly tokens?: number;
   /** The rate (or batch size) tried. */
   readonly value: number;
-  /** What it came to by the metric; null for a run that diverged or was given up: worse than every other. */
+  /** By the metric; null for a run that diverged or was stopped early, which counts as worse than every other. */
   readonly score: number | null;
 }
 
-/** The variables of a point that the form depends on. */
-export function placeOf(point: At, { variables }: LawForm): At {
+/** The variables of the form, picked from a point. */
+export function pickVariables(point: LawInputs, { variables }: LawForm): LawInputs {
   return Object.fromEntries(variables.map((variable) => [variable, point[variable]]));
 }
 
-/** Points of one scale share this name: "N = 1.2e9", "N = 3e6, D = 1e9". */
-export function scaleName(point: At, form: LawForm): string {
+/** The name of a scale, the same for all its points: "N = 1.2e9", "N = 3e6, D = 1e9". */
+export function scaleName(point: LawInputs, form: LawForm): string {
   return form.variables.map((variable) => `${SYMBOLS[variable]} = ${point[variable] ?? '?'}`).join(', ');
 }
 
-/** The points of each scale, the scales in rising order of the form's variables. */
-export function byScale<Point extends At>(points: readonly Point[], form: LawForm): Map<string, Point[]> {
+/** Groups points by scale, in ascending order of the form's variables. */
+export function byScale<Point extends LawInputs>(points: readonly Point[], form: LawForm): Map<string, Point[]> {
   const sorted = points.toSorted((left, right) => {
     const difference = form.variables.map((variable) => (left[variable] ?? 0) - (right[variable] ?? 0));
     return difference.find((each) => each !== 0) ?? 0;
@@ -54,11 +54,11 @@ export function groupBy<Item, Key>(items: readonly Item[], keyOf: (item: Item) =
   return groups;
 }
 
-/** @throws WeftError `invalid_argument` naming the first number that is not finite and above 0. */
+/** @throws WeftError `invalid_argument` naming the first number that is not finite and above 0 */
 export function checkPositive(points: readonly (ScalePoint | GridPoint)[], form: LawForm): void {
   for (const [index, point] of points.entries()) {
     const numbers = {
-      ...placeOf(point, form),
+      ...pickVariables(point, form),
       [form.target]: point.value,
       ...('weight' in point && point.weight !== undefined ? { weight: point.weight } : {}),
     };
@@ -76,4 +76,19 @@ export function checkPositive(points: readonly (ScalePoint | GridPoint)[], form:
         cure: 'leave it out where a run diverged: it then counts as worse than every other',
       });
   }
+}
+
+/** What runs are compared by. JSON-serialisable. */
+export interface Metric {
+  /** `loss`, `heldOutLoss.text`, or a column of the table of points. */
+  readonly name: string;
+  readonly better: 'lower' | 'higher';
+}
+
+/** The training loss, the default metric. */
+export const LOSS: Metric = { name: 'loss', better: 'lower' };
+
+/** "lowest loss", "highest eight_shot" */
+export function describeBest({ name, better }: Metric): string {
+  return `${better === 'lower' ? 'lowest' : 'highest'} ${name}`;
 }

@@ -1,6 +1,10 @@
 import { Random } from '@weft/common';
 import { describe, expect, it } from 'vitest';
-import { FORMS, fitLaw, formula, leaveLargestOut, leaveOneOut, predict, prior, reportOnPoints } from './index.js';
+import { FORMS, formula } from '../laws/power-law.js';
+import { predict } from '../laws/predict.js';
+import { publishedLaw } from '../laws/published-laws.js';
+import { fitLaw, leaveLargestOut, leaveOneOut } from './fit-law.js';
+import { reportOnPoints } from './fit-report.js';
 
 const form = FORMS['eta-n'];
 const options = { name: 'test', form, source: 'a test' };
@@ -87,11 +91,11 @@ describe('a fitted law', () => {
 
   it('recovers Step Law, of two variables, and its batch size, of one', () => {
     const places = [6e7, 2e8, 1e9].flatMap((params) => [2e9, 1e11].map((tokens) => ({ params, tokens })));
-    const points = (name: string) => places.map((at) => ({ ...at, value: predict(prior(name), at).value }));
+    const points = (name: string) => places.map((at) => ({ ...at, value: predict(publishedLaw(name), at).value }));
     const rate = fitLaw(points('step-law'), { ...options, form: FORMS['eta-nd'] });
     expect(formula(rate.law)).toBe('η = 1.79·N^-0.713·D^0.307');
     const tokens = [2e9, 1e10, 1e11, 1e12].map((each) => ({ tokens: each }));
-    const batches = tokens.map((at) => ({ ...at, value: predict(prior('step-law-batch'), at).value }));
+    const batches = tokens.map((at) => ({ ...at, value: predict(publishedLaw('step-law-batch'), at).value }));
     expect(formula(fitLaw(batches, { ...options, form: FORMS['batch-d'] }).law)).toBe('B = 0.58·D^0.571');
   });
 

@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest';
-import { FORMS, readPoints } from './index.js';
+import { FORMS } from '../laws/power-law.js';
+import { readPoints } from './read-points.js';
 
 const form = FORMS['eta-n'];
 const read = (text: string) => readPoints(text, 'points.csv', form);

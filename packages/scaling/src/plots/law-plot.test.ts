@@ -1,6 +1,10 @@
 import { expect, it } from 'vitest';
-import { FORMS, fitLaw, lawPicture, predict, prior } from './index.js';
-import { logAxis } from './log-axis.js';
+import { fitLaw } from '../fits/fit-law.js';
+import { FORMS } from '../laws/power-law.js';
+import { predict } from '../laws/predict.js';
+import { publishedLaw } from '../laws/published-laws.js';
+import { logAxis } from './axes.js';
+import { lawPlot } from './law-plot.js';
 
 const points = [1e6, 1e7, 1e8, 1e9].map((params, i) => ({ params, value: (1 + 0.1 * (i % 2)) * params ** -0.4 }));
 const { law } = fitLaw(points, { name: 'mine', form: FORMS['eta-n'], source: 'a test' });
@@ -8,7 +12,7 @@ const predictions = [predict(law, { params: 3e10 })];
 const count = (text: string, what: RegExp) => text.match(what)?.length ?? 0;
 
 it('shows points, line, band, prediction, and labelled axes', () => {
-  const picture = lawPicture({
+  const picture = lawPlot({
     law,
     points,
     predictions,
@@ -27,7 +31,7 @@ it('shows points, line, band, prediction, and labelled axes', () => {
 });
 
 it('keeps everything inside the frame', () => {
-  const picture = lawPicture({ law, points, predictions });
+  const picture = lawPlot({ law, points, predictions });
   const numbers = (name: string) =>
     [...picture.matchAll(new RegExp(` ${name}="([^"]+)"`, 'g'))].map(([, text]) => Number(text));
   for (const x of numbers('cx')) expect(x).toBeGreaterThan(78);
@@ -39,9 +43,9 @@ it('keeps everything inside the frame', () => {
 });
 
 it('draws a published law without a band, and one of two variables along the first', () => {
-  expect(lawPicture({ law: prior('mm1') })).not.toContain('prediction interval');
-  const both = prior('step-law');
-  const picture = lawPicture({ law: both, predictions: [predict(both, { params: 1e9, tokens: 1e11 })] });
+  expect(lawPlot({ law: publishedLaw('mm1') })).not.toContain('prediction interval');
+  const both = publishedLaw('step-law');
+  const picture = lawPlot({ law: both, predictions: [predict(both, { params: 1e9, tokens: 1e11 })] });
   expect(picture).toContain('at D = 1e11');
   expect(picture).not.toMatch(/NaN|undefined/);
 });
@@ -54,7 +58,7 @@ it('an axis labels few values, whatever it spans', () => {
     [1e-5, 1e-2],
     [1, 1e30],
   ]) {
-    const { ticks, place } = logAxis(values, 0, 100);
+    const { ticks, scale: place } = logAxis(values, 0, 100);
     expect(ticks.length).toBeGreaterThan(0);
     expect(ticks.length).toBeLessThan(10);
     for (const value of values) expect(place(value) > 0 && place(value) < 100).toBe(true);
@@ -62,12 +66,12 @@ it('an axis labels few values, whatever it spans', () => {
 });
 
 it('draws the band at the level asked for', () => {
-  expect(lawPicture({ law, points, level: 0.57 })).toContain('band: 57 % prediction interval');
+  expect(lawPlot({ law, points, level: 0.57 })).toContain('band: 57 % prediction interval');
 });
 
 it('no label of a prediction covers another one, nor a mark', () => {
   const near = [3e9, 3.5e9, 4e9, 3e10].map((params) => predict(law, { params }));
-  const picture = lawPicture({ law, points, predictions: near });
+  const picture = lawPlot({ law, points, predictions: near });
   const labels = [
     ...picture.matchAll(/<text x="([\d.]+)" y="([\d.]+)" text-anchor="(start|end)" fill="#c2410c">([^<]+)</g),
   ].map(([, x, y, anchor, text = '']) => {

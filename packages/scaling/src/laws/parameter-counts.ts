@@ -4,20 +4,20 @@ import type { DecoderConfig, ModelConfig } from '@weft/config';
 /** Experts that compute each token. */
 const TOP_K = 2;
 
-/** Numbers of trainable scalars, by arithmetic on the configuration alone. */
+/** Numbers of trainable scalars. */
 export interface AnalyticParameterCounts {
   readonly total: number;
-  /** What one token meets: as `total`, but two experts of every sparse layer. Equal to `total` without experts. */
+  /** The parameters one token uses: like `total`, with two experts of every sparse layer. Equal to `total` without experts. */
   readonly active: number;
   readonly vision: number;
   readonly connector: number;
-  /** The decoder, token embedding and output head included. */
+  /** The decoder with token embedding and output head. */
   readonly decoder: number;
   /** Token embedding and output head. */
   readonly decoderEmbedding: number;
   /** The decoder without token embedding and output head. */
   readonly nonEmbedding: number;
-  /** As `nonEmbedding`, but two experts of every sparse layer. */
+  /** Like `nonEmbedding`, with two experts of every sparse layer. */
   readonly activeNonEmbedding: number;
   /**
    * N of the learning-rate law: `nonEmbedding` of the dense backbone, which has one feed-forward layer where a sparse
@@ -26,12 +26,10 @@ export interface AnalyticParameterCounts {
   readonly backbone: number;
 }
 
-/** The transformer blocks of GPT-2's shape, 12·depth·width²: four attention matrices and a feed-forward of 4·width. */
-export function gptParameters(depth: number, width: number): number {
-  return 12 * depth * width ** 2;
-}
-
-/** Counts what `modelParameters` of the model room declares, from formulas of its own. */
+/**
+ * Counts the parameters of a model from its configuration. The formulas are independent of `modelParameters` of
+ * `@weft/model`; a test compares the two.
+ */
 export function parameterCounts(model: ModelConfig): AnalyticParameterCounts {
   const vision = visionParameters(model);
   const connector = connectorParameters(model);
@@ -54,7 +52,7 @@ export function parameterCounts(model: ModelConfig): AnalyticParameterCounts {
   };
 }
 
-/** All decoder blocks as if they were dense, and the last norm: grouped-query attention, SwiGLU, RMSNorms, QK-norm. */
+/** All decoder blocks as if they were dense, and the final norm: grouped-query attention, SwiGLU, RMSNorms, QK-norm. */
 function backboneParameters({ decoder }: ModelConfig): number {
   const { width, depth, heads, keyValueHeads, qkNorm } = decoder;
   const headWidth = width / heads;
@@ -62,7 +60,7 @@ function backboneParameters({ decoder }: ModelConfig): number {
   return depth * (attention + feedForwardParameters(decoder) + 2 * width) + width;
 }
 
-/** What sparse layers have beyond one feed-forward layer, a router and further experts, and what of it a token leaves out. */
+/** `extra`: the router and further experts of sparse layers, beyond one feed-forward layer. `idle`: those a token skips. */
 function expertParameters({ decoder }: ModelConfig): { readonly extra: number; readonly idle: number } {
   const { moe, depth, width } = decoder;
   if (moe === null) return { extra: 0, idle: 0 };
@@ -77,7 +75,7 @@ function expertParameters({ decoder }: ModelConfig): { readonly extra: number; r
 /** SwiGLU: gate, up and down. */
 const feedForwardParameters = ({ width, feedForwardWidth }: DecoderConfig) => 3 * width * feedForwardWidth;
 
-/** Patch embedding, learned positions, blocks with biases except on keys, and a last LayerNorm. */
+/** Patch embedding, learned positions, blocks with biases except on keys, and a final LayerNorm. */
 function visionParameters({ vision }: ModelConfig): number {
   const { imageSize, patchSize, width, depth, feedForwardWidth } = vision;
   const attention = 3 * linear(width, width) + width ** 2;
@@ -93,8 +91,8 @@ function connectorParameters({ vision, connector, decoder }: ModelConfig): numbe
       return linear(vision.width, decoder.width);
     case 'cAbstractor': {
       const positions = (vision.imageSize / vision.patchSize) ** 2 * vision.width;
-      const stages = regStage(vision.width, hiddenWidth, depth) + regStage(hiddenWidth, hiddenWidth, depth);
-      return positions + stages + linear(hiddenWidth, decoder.width) + linear(decoder.width, decoder.width);
+      const regStages = regStage(vision.width, hiddenWidth, depth) + regStage(hiddenWidth, hiddenWidth, depth);
+      return positions + regStages + linear(hiddenWidth, decoder.width) + linear(decoder.width, decoder.width);
     }
     default:
       return assertNever(kind);

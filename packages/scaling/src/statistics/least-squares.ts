@@ -1,6 +1,6 @@
 import { WeftError } from '@weft/common';
 
-/** Square, symmetric, row by row. */
+/** A square symmetric matrix, row by row. */
 export type Matrix = readonly (readonly number[])[];
 
 /** A weighted linear fit y ≈ X·coefficients. */
@@ -16,8 +16,8 @@ export interface LinearFit {
   readonly rSquared: number | null;
 }
 
-/** A column whose part that earlier columns do not explain is below this part of it tells nothing new. */
-const NOTHING_NEW = 1e-10;
+/** A column is dependent when the part that earlier columns do not explain is below this fraction of its norm. */
+const DEPENDENCE_TOLERANCE = 1e-10;
 
 /**
  * Weighted least squares by Householder's QR decomposition. The first column of `rows` is the constant 1.
@@ -65,7 +65,7 @@ function triangularize(rows: readonly (readonly number[])[], width: number): num
     const before = Math.hypot(...a.map((row) => at(row, k)));
     const below = a.slice(k).map((row) => at(row, k));
     const norm = Math.hypot(...below);
-    if (!(norm > NOTHING_NEW * before))
+    if (!(norm > DEPENDENCE_TOLERANCE * before))
       throw new WeftError('failed_precondition', 'the points do not determine the coefficients', {
         cure: 'add points that differ in every variable of the law, and not in step with one another',
       });

@@ -1,8 +1,8 @@
 import { didYouMean, WeftError } from '@weft/common';
-import type { PowerLaw } from './law.js';
+import type { PowerLaw } from './power-law.js';
 
-/** Published laws, by name. Their residuals are not published, so that they give no interval. */
-export const priors: Readonly<Record<string, PowerLaw>> = {
+/** Published laws, by name. Without residuals they give no prediction interval. */
+export const PUBLISHED_LAWS: Readonly<Record<string, PowerLaw>> = {
   mm1: {
     name: 'mm1',
     target: 'learningRate',
@@ -36,11 +36,11 @@ export const priors: Readonly<Record<string, PowerLaw>> = {
   },
 };
 
-/** @throws WeftError `not_found` with the name probably meant. */
-export function prior(name: string): PowerLaw {
-  const law = Object.hasOwn(priors, name) ? priors[name] : undefined;
+/** @throws WeftError `not_found`, with the most similar name */
+export function publishedLaw(name: string): PowerLaw {
+  const law = Object.hasOwn(PUBLISHED_LAWS, name) ? PUBLISHED_LAWS[name] : undefined;
   if (law !== undefined) return law;
-  const names = Object.keys(priors);
+  const names = Object.keys(PUBLISHED_LAWS);
   const meant = didYouMean(name, names);
   throw new WeftError('not_found', `there is no published law ${JSON.stringify(name)}`, {
     cure: `write ${meant ?? `one of ${names.join(', ')}`}, or the path of a fit written by weft lr fit`,

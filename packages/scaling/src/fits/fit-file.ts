@@ -1,19 +1,19 @@
 import { WEFT_VERSION, WeftError } from '@weft/common';
+import { type Interval, type LawStatistics, type PowerLaw, TARGETS, VARIABLES } from '../laws/power-law.js';
 import type { FitReport } from './fit-report.js';
-import { type Interval, type LawStatistics, type PowerLaw, TARGETS, VARIABLES } from './law.js';
 
 const FORMAT_VERSION = 1;
 
-/** Where the points of a fit come from; a sweep adds what its runs were. */
+/** The origin of the points of a fit; a sweep adds details of its runs. */
 export interface Provenance {
   /** ISO 8601. */
   readonly createdAt: string;
-  /** The loss or score that was best at the points, in words. */
+  /** What the runs were compared by, such as "lowest loss". */
   readonly metric: string;
   readonly [detail: string]: unknown;
 }
 
-/** The text of a fit file: JSON, indented for people. */
+/** The text of a fit file, indented JSON. */
 export function writeFitFile(report: FitReport, provenance: Provenance): string {
   const content = { formatVersion: FORMAT_VERSION, kind: 'weft-fit', weftVersion: WEFT_VERSION, ...report, provenance };
   return `${JSON.stringify(content, null, 2)}\n`;
@@ -22,12 +22,12 @@ export function writeFitFile(report: FitReport, provenance: Provenance): string 
 /**
  * The law of a fit file.
  *
- * @param name of the file, for errors.
- * @throws WeftError `corrupt_data` naming what is not as it should be, `version_mismatch` for a later format.
+ * @param name of the file, for error messages
+ * @throws WeftError `corrupt_data` naming the wrong field, `version_mismatch` for a newer format
  */
 export function readFitFile(text: string, name: string): PowerLaw {
   const file = new Reader(name, parse(text, name));
-  if (file.field('kind').value !== 'weft-fit') file.refuse('is no fit file: it does not say kind weft-fit');
+  if (file.field('kind').value !== 'weft-fit') file.refuse('is not a fit file: its kind is not weft-fit');
   const version = file.field('formatVersion').number();
   if (version > FORMAT_VERSION)
     throw new WeftError('version_mismatch', `${name} has format ${version}, this weft reads up to ${FORMAT_VERSION}`);
@@ -78,7 +78,7 @@ function parse(text: string, name: string): unknown {
   }
 }
 
-/** One value of a JSON file that knows where it stands. */
+/** A value of a JSON file with its path, for error messages. */
 class Reader {
   readonly #where: string;
   readonly value: unknown;

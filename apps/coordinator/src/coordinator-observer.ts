@@ -66,7 +66,7 @@ export class CoordinatorObserver {
 
   #updateGauges({ workers, runs }: ClusterState): void {
     const busy = [...workers.values()].filter(({ runId }) => runId !== undefined).length;
-    this.#metrics.setWorkers({ attending: workers.size, busy });
+    this.#metrics.setWorkers({ connected: workers.size, busy });
     const statuses: Partial<Record<RunStatus, number>> = {};
     for (const { state: durable } of runs.values()) statuses[durable.status] = (statuses[durable.status] ?? 0) + 1;
     this.#metrics.setRuns(statuses);

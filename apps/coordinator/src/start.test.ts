@@ -45,7 +45,7 @@ describe('a coordinator on its sockets', () => {
         code: 'not_found',
       });
       const page = await (await fetch(`http://${running.metricsAddress}/metrics`)).text();
-      expect(page).toContain('weft_coordinator_runs{phase="queued"} 1');
+      expect(page).toContain('weft_coordinator_runs{status="queued"} 1');
       open.close();
     } finally {
       await running.close();

@@ -32,7 +32,7 @@ describe('the meter of steps', () => {
     const page = await metrics.registry.metrics();
     expect(page).toContain('weft_worker_ring_sent_bytes_total 410');
     expect(page).toContain('weft_worker_ring_received_bytes_total 205');
-    expect(page).toContain('weft_worker_run_sequences_total{source="captioned"} 12');
+    expect(page).toContain('weft_run_sequences_total{source="captioned"} 12');
     expect(page).toContain('weft_worker_step 3');
   });
 });

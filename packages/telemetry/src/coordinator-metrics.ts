@@ -2,11 +2,10 @@ import { WEFT_VERSION } from '@weft/common';
 import { Registry } from 'prom-client';
 import { coordinatorSeries } from './metrics.js';
 
-/** The phases of a run, as the label `phase`. */
-export const RUN_PHASES = ['queued', 'running', 'stopping', 'finished', 'stopped', 'failed'] as const;
-export type RunPhaseLabel = (typeof RUN_PHASES)[number];
+const RUN_STATUSES = ['queued', 'running', 'stopping', 'finished', 'stopped', 'failed'] as const;
+type RunStatusLabel = (typeof RUN_STATUSES)[number];
 
-/** What a coordinator tells Prometheus. */
+/** What a coordinator reports to Prometheus. */
 export class CoordinatorMetrics {
   readonly registry = new Registry();
   readonly #series = coordinatorSeries(this.registry);
@@ -16,13 +15,13 @@ export class CoordinatorMetrics {
     this.setRuns({});
   }
 
-  /** The number of runs in each phase; a phase left out has none. */
-  setRuns(counts: Partial<Readonly<Record<RunPhaseLabel, number>>>): void {
-    for (const phase of RUN_PHASES) this.#series.runs.set({ phase }, counts[phase] ?? 0);
+  /** The number of runs in each status; a status left out has none. */
+  setRuns(counts: Partial<Readonly<Record<RunStatusLabel, number>>>): void {
+    for (const status of RUN_STATUSES) this.#series.runs.set({ status }, counts[status] ?? 0);
   }
 
-  setWorkers({ attending, busy }: { readonly attending: number; readonly busy: number }): void {
-    this.#series.workersAttending.set(attending);
+  setWorkers({ connected, busy }: { readonly connected: number; readonly busy: number }): void {
+    this.#series.workersConnected.set(connected);
     this.#series.workersBusy.set(busy);
   }
 

@@ -1,7 +1,6 @@
 import { hostname } from 'node:os';
 import { WEFT_VERSION, WeftError } from '@weft/common';
 import { type DestinationStream, destination, type Logger as PinoLogger, pino, stdTimeFunctions } from 'pino';
-import { redactLine } from './redact.js';
 
 /** Writes one line of JSON per event; `child({ runId, rank })` adds fields to every line. */
 export type Logger = PinoLogger;
@@ -71,4 +70,22 @@ function causesOf(cause: unknown): string[] {
     at = at instanceof Error ? at.cause : undefined;
   }
   return messages;
+}
+
+const REDACTED = '[redacted]';
+
+/** A JSON field whose name says that it holds a secret: `token`, `ringToken`, `password` … but not `lossTokens`. */
+const SECRET_FIELD =
+  /"(\w*(?:token|password|passphrase|secret|authorization|credentials?|privateKey|apiKey))":"(?:[^"\\]|\\.)*"/gi;
+/** The password in an address such as redis://user:password@host. */
+const ADDRESS_PASSWORD = /(\b[a-z][a-z0-9+.-]*:\/\/[^\s/:@"'\\]*:)[^\s/@"'\\]+@/gi;
+
+/** A text without the passwords of the addresses in it. */
+function redactText(text: string): string {
+  return text.replace(ADDRESS_PASSWORD, `$1${REDACTED}@`);
+}
+
+/** A line of JSON without its secrets: text fields with a secret's name, at any depth, and passwords in addresses. */
+function redactLine(line: string): string {
+  return redactText(line.replace(SECRET_FIELD, `"$1":"${REDACTED}"`));
 }

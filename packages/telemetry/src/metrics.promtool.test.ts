@@ -14,7 +14,13 @@ function check(page: string): { status: number | null; complaints: string } {
 
 describe.skipIf(!promtool)('promtool', () => {
   const worker = new WorkerMetrics();
-  worker.joinedRun({ runId: 'tiny-1', rank: 0, worldSize: 1, generation: 1 });
+  worker.joinedRun({
+    runId: 'tiny-1',
+    rank: 0,
+    worldSize: 1,
+    generation: 1,
+    sources: ['captioned', 'interleaved', 'text'],
+  });
   worker.stepDone({
     step: 1,
     loss: Number.NaN,
@@ -54,7 +60,7 @@ describe.skipIf(!promtool)('promtool', () => {
     const server = await serveMetrics({ registry });
     const page = await (await fetch(`http://${server.address}/metrics`)).text();
     await server.close();
-    expect(page).toContain('weft_process_cpu_seconds_total');
+    expect(page).toContain('\nprocess_cpu_seconds_total ');
     expect(check(page)).toEqual({ status: 0, complaints: '' });
   });
 

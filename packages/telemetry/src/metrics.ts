@@ -3,6 +3,8 @@ import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 /**
  * Every metric of Weft: name, meaning, labels. Units are base units (seconds, bytes, ratio) and part of the name.
  * Labels are few and closed; rank, run and host are told apart by the scraped process and its info metrics.
+ * `weft_worker_*` is about the worker that reports it. `weft_run_*` is about its whole run: all ranks report the same, so
+ * take `max by (...)`, never `sum`.
  */
 
 const STEP_BUCKETS_SECONDS = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100];
@@ -13,8 +15,8 @@ export function coordinatorSeries(registry: Registry) {
   const { gauge, counter, histogram } = seriesIn(registry);
   return {
     build: gauge('weft_coordinator_info', 'The build of this coordinator; always 1.', ['version', 'node_version']),
-    runs: gauge('weft_coordinator_runs', 'Runs by phase.', ['phase']),
-    workersAttending: gauge('weft_coordinator_workers_attending', 'Workers with an open stream.'),
+    runs: gauge('weft_coordinator_runs', 'Runs by status.', ['status']),
+    workersConnected: gauge('weft_coordinator_workers_connected', 'Workers with an open stream.'),
     workersBusy: gauge('weft_coordinator_workers_busy', 'Workers that hold a rank of a run.'),
     workersLost: counter(
       'weft_coordinator_workers_lost_total',
@@ -22,7 +24,7 @@ export function coordinatorSeries(registry: Registry) {
     ),
     oldestHeartbeatAge: gauge(
       'weft_coordinator_oldest_heartbeat_age_seconds',
-      'Time since the last sign of life of the attending worker that has been silent the longest.',
+      'Time since the last sign of life of the connected worker that has been silent the longest.',
     ),
     stepsCommitted: counter('weft_coordinator_steps_committed_total', 'Steps committed, skipped ones included.'),
     stepsSkipped: counter(
@@ -57,63 +59,65 @@ export function workerSeries(registry: Registry) {
     worldSize: gauge('weft_worker_world_size', 'Ranks of the ring; 0 when idle.'),
     generation: gauge('weft_worker_generation', 'Generation of the ring.'),
     step: gauge('weft_worker_step', 'The last step applied or skipped.'),
-    loss: gauge('weft_worker_loss', 'Mean loss over the text tokens of the last global batch, in nats.'),
+    loss: gauge('weft_run_loss', 'Mean loss over the text tokens of the last global batch, in nats.'),
     heldOutLoss: gauge(
-      'weft_worker_held_out_loss',
+      'weft_run_held_out_loss',
       'Last held-out loss, the mean of the sources weighted by the mixture, in nats per text token.',
     ),
     heldOutSourceLoss: gauge(
-      'weft_worker_held_out_source_loss',
+      'weft_run_held_out_source_loss',
       'Last held-out loss of a source, in nats per text token.',
       ['source'],
     ),
-    learningRate: gauge('weft_worker_learning_rate', 'Learning rate of the last step.'),
-    gradNorm: gauge('weft_worker_grad_norm', 'Global L2 norm of the last gradients, before clipping.'),
+    learningRate: gauge('weft_run_learning_rate', 'Learning rate of the last step.'),
+    gradNorm: gauge('weft_run_grad_norm', 'Global L2 norm of the last gradients, before clipping.'),
     tokensPerSecond: gauge(
-      'weft_worker_run_tokens_per_second',
+      'weft_run_tokens_per_second',
       'Positions of the global batch per second in the last step, of the whole run.',
     ),
     stepsApplied: counter('weft_worker_steps_applied_total', 'Steps this worker applied.'),
     stepsSkipped: counter('weft_worker_steps_skipped_total', 'Steps skipped because gradients were not finite.'),
-    sequences: counter(
-      'weft_worker_run_sequences_total',
-      'Sequences the whole run consumed while this worker took part.',
-      ['source'],
-    ),
-    stageDuration: histogram(
-      'weft_worker_step_stage_seconds',
-      'Time of a step by stage: data, compute, communication, apply.',
+    sequences: counter('weft_run_sequences_total', 'Sequences the whole run consumed while this worker took part.', [
+      'source',
+    ]),
+    phaseDuration: histogram(
+      'weft_worker_step_phase_seconds',
+      'Time of a step by phase: data, compute, communication, apply.',
       STEP_BUCKETS_SECONDS,
-      ['stage'],
+      ['phase'],
     ),
     ringSent: counter('weft_worker_ring_sent_bytes_total', 'Bytes sent to the next rank of the ring.'),
     ringReceived: counter(
       'weft_worker_ring_received_bytes_total',
       'Bytes received from the previous rank of the ring.',
     ),
-    expertChoices: counter(
-      'weft_worker_run_expert_choices_total',
-      'Choices of the routers that fell on an expert, before drops, of the whole run while this worker took part.',
+    expertAssignments: counter(
+      'weft_run_expert_assignments_total',
+      'Assignments of tokens to an expert, before drops, of the whole run while this worker took part.',
       ['layer', 'expert'],
     ),
-    expertDropped: counter(
-      'weft_worker_run_expert_dropped_choices_total',
-      'Choices that found no room at their expert, of the whole run while this worker took part.',
+    expertDroppedAssignments: counter(
+      'weft_run_expert_dropped_assignments_total',
+      'Assignments over the capacity of their expert, of the whole run while this worker took part.',
       ['layer', 'expert'],
     ),
-    expertDroppedShare: gauge('weft_worker_run_expert_dropped_ratio', 'Choices without room in the last step.', [
-      'layer',
-    ]),
-    expertImbalance: gauge(
-      'weft_worker_run_expert_imbalance_ratio',
-      'Choices of the most wanted expert over those of the average one in the last step.',
+    expertDroppedShare: gauge(
+      'weft_run_expert_dropped_ratio',
+      'Part of the assignments that were dropped in the last step.',
       ['layer'],
     ),
-    routerEntropy: gauge('weft_worker_run_router_entropy_nats', 'Mean entropy of the router in the last step.', [
-      'layer',
-    ]),
-    loadBalanceLoss: gauge('weft_worker_run_load_balance_loss', 'Unweighed; 1 when even.', ['layer']),
-    routerZLoss: gauge('weft_worker_run_router_z_loss', 'Unweighed.', ['layer']),
+    expertImbalance: gauge(
+      'weft_run_expert_imbalance_ratio',
+      'Assignments of the busiest expert over those of the average one in the last step.',
+      ['layer'],
+    ),
+    routerEntropy: gauge('weft_run_router_entropy_nats', 'Mean entropy of the router in the last step.', ['layer']),
+    loadBalanceLoss: gauge(
+      'weft_run_load_balance_loss',
+      'Load-balance loss of the last step, without its weight; 1 when even.',
+      ['layer'],
+    ),
+    routerZLoss: gauge('weft_run_router_z_loss', 'Router z-loss of the last step, without its weight.', ['layer']),
     expertSent: counter('weft_worker_expert_sent_bytes_total', 'Bytes sent to expert workers.'),
     expertReceived: counter('weft_worker_expert_received_bytes_total', 'Bytes received from expert workers.'),
     expertWaiting: counter(
@@ -129,25 +133,6 @@ export function workerSeries(registry: Registry) {
       'weft_worker_coordinator_reconnects_total',
       'Times the stream to the coordinator was opened again.',
     ),
-  };
-}
-
-export function processSeries(registry: Registry) {
-  const { gauge, counter } = seriesIn(registry);
-  return {
-    cpuTime: counter('weft_process_cpu_seconds_total', 'User and system CPU time of the process.'),
-    residentMemory: gauge('weft_process_resident_memory_bytes', 'Resident memory of the process.'),
-    heapUsed: gauge('weft_process_heap_used_bytes', 'JavaScript heap in use.'),
-    externalMemory: gauge(
-      'weft_process_external_memory_bytes',
-      'Memory outside the JavaScript heap that it refers to.',
-    ),
-    fileDescriptors: gauge('weft_process_open_file_descriptors', 'Open file descriptors.'),
-    eventLoopDelay: gauge(
-      'weft_process_event_loop_delay_seconds',
-      '99th percentile of the delay of the event loop since the last scrape.',
-    ),
-    startTime: gauge('weft_process_start_time_seconds', 'Start of the process, Unix time.'),
   };
 }
 

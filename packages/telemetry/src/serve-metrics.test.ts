@@ -25,11 +25,11 @@ it('serves the metrics and those of the process, on the loopback interface, fres
   const page = await response.text();
   expect(page).toContain('\nweft_coordinator_oldest_heartbeat_age_seconds 2\n');
   const value = (name: string) => Number(new RegExp(`^${name} (.*)$`, 'm').exec(page)?.[1]);
-  expect(value('weft_process_resident_memory_bytes')).toBeGreaterThan(10e6);
-  expect(value('weft_process_cpu_seconds_total')).toBeGreaterThan(0.05);
-  expect(value('weft_process_open_file_descriptors')).toBeGreaterThan(3);
-  expect(value('weft_process_event_loop_delay_seconds')).toBeLessThan(10);
-  expect(Math.abs(value('weft_process_start_time_seconds') - Date.now() / 1000)).toBeLessThan(600);
+  expect(value('process_resident_memory_bytes')).toBeGreaterThan(10e6);
+  expect(value('process_cpu_seconds_total')).toBeGreaterThan(0.05);
+  expect(value('process_open_fds')).toBeGreaterThan(3);
+  expect(value('nodejs_eventloop_lag_p99_seconds')).toBeLessThan(10);
+  expect(Math.abs(value('process_start_time_seconds') - Date.now() / 1000)).toBeLessThan(600);
 });
 
 it('says whether the process is healthy, and why not', async () => {

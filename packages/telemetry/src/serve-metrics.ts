@@ -1,10 +1,9 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { formatAddress, listenError, WeftError } from '@weft/common';
-import type { Registry } from 'prom-client';
-import { ProcessMetrics } from './process-metrics.js';
+import { collectDefaultMetrics, type Registry } from 'prom-client';
 
 export interface ServeMetricsOptions {
-  /** The registry of `CoordinatorMetrics` or `WorkerMetrics`; metrics of the process are added to it. */
+  /** The registry of `CoordinatorMetrics` or `WorkerMetrics`; `process_*` and `nodejs_*` metrics are added to it. */
   readonly registry: Registry;
   /** Default 127.0.0.1: reachable from this machine only. */
   readonly host?: string;
@@ -32,9 +31,9 @@ export interface MetricsServer {
  */
 export async function serveMetrics(options: ServeMetricsOptions): Promise<MetricsServer> {
   const { registry, host = '127.0.0.1', port = 0, name = 'the metrics page' } = options;
-  const ownProcess = new ProcessMetrics(registry);
+  addProcessMetrics(registry);
   const server = createServer((request, response) => {
-    answer(request, options, ownProcess).then(
+    answer(request, options).then(
       ({ status, type, body }) => send(request, response, status, type, body),
       (error: unknown) => send(request, response, 500, TEXT, `${WeftError.from(error).message}\n`),
     );
@@ -42,7 +41,6 @@ export async function serveMetrics(options: ServeMetricsOptions): Promise<Metric
   try {
     await listening(server, host, port);
   } catch (error) {
-    ownProcess.stop();
     throw listenError(error, name, { host, port }, '--metrics-port');
   }
   const bound = server.address();
@@ -52,11 +50,19 @@ export async function serveMetrics(options: ServeMetricsOptions): Promise<Metric
     port: boundPort,
     close: () =>
       new Promise((resolve) => {
-        ownProcess.stop();
         server.close(() => resolve());
         server.closeAllConnections();
       }),
   };
+}
+
+/** Default metrics that end in `_total` and are no counters, which `promtool check metrics` refuses. */
+const MISNAMED = ['nodejs_active_resources_total', 'nodejs_active_handles_total', 'nodejs_active_requests_total'];
+
+/** CPU, memory, file descriptors, event loop and garbage collection, under the names that all Node programs use. */
+function addProcessMetrics(registry: Registry): void {
+  collectDefaultMetrics({ register: registry });
+  for (const name of MISNAMED) registry.removeSingleMetric(name);
 }
 
 const TEXT = 'text/plain; charset=utf-8';
@@ -70,12 +76,10 @@ interface Answer {
 async function answer(
   { method, url }: IncomingMessage,
   { registry, onScrape, unhealthy }: ServeMetricsOptions,
-  ownProcess: ProcessMetrics,
 ): Promise<Answer> {
   if (method !== 'GET' && method !== 'HEAD') return { status: 405, type: TEXT, body: 'only GET is answered\n' };
   switch (url?.split('?', 1)[0]) {
     case '/metrics':
-      ownProcess.read();
       onScrape?.();
       return { status: 200, type: registry.contentType, body: await registry.metrics() };
     case '/healthz': {

@@ -1,11 +1,11 @@
-import { type PerSource, SOURCES, WEFT_VERSION } from '@weft/common';
+import { type PerSource, type SourceId, WEFT_VERSION } from '@weft/common';
 import type { MoeReport } from '@weft/contracts';
 import { Registry } from 'prom-client';
 import { workerSeries } from './metrics.js';
 
-/** What a step spends its time on, as the label `stage`. */
-export const STEP_STAGES = ['data', 'compute', 'communication', 'apply'] as const;
-export type StepStage = (typeof STEP_STAGES)[number];
+/** What a step spends its time on, as the label `phase`. */
+const STEP_PHASES = ['data', 'compute', 'communication', 'apply'] as const;
+type StepPhase = (typeof STEP_PHASES)[number];
 
 /** What a worker measured in one step. Loss, norm, tokens and sequences are of the whole run, times and bytes its own. */
 export interface StepMeasurements {
@@ -21,7 +21,7 @@ export interface StepMeasurements {
   readonly tokensPerSecond: number;
   /** Sequences of this step. */
   readonly sequences: PerSource<number>;
-  readonly seconds: Readonly<Record<StepStage, number>>;
+  readonly seconds: Readonly<Record<StepPhase, number>>;
   readonly ringBytes: { readonly sent: number; readonly received: number };
   /** Of models with MoE layers. */
   readonly moe?: MoeReport | undefined;
@@ -34,39 +34,42 @@ export interface ServedStep {
   readonly applied: boolean;
   /** Spent on answers and gradients. */
   readonly computeSeconds: number;
-  /** Without anything to do. */
+  /** Without anything to compute. */
   readonly idleSeconds: number;
   readonly applySeconds: number;
 }
 
-/** What a worker tells Prometheus. */
+/** What a worker reports to Prometheus. */
 export class WorkerMetrics {
   readonly registry = new Registry();
   readonly #series = workerSeries(this.registry);
 
   constructor() {
     this.#series.build.set({ version: WEFT_VERSION, node_version: process.version }, 1);
-    for (const source of SOURCES) this.#series.sequences.inc({ source }, 0);
-    for (const stage of STEP_STAGES) this.#series.stageDuration.zero({ stage });
+    for (const phase of STEP_PHASES) this.#series.phaseDuration.zero({ phase });
     this.leftRun();
   }
 
-  joinedRun(place: {
+  /** As a rank; the counters of the run's sources begin at 0, or go on where another run has counted them. */
+  joinedRun(membership: {
     readonly runId: string;
     readonly rank: number;
     readonly worldSize: number;
     readonly generation: number;
+    readonly sources: readonly SourceId[];
   }): void {
+    const { runId, rank, worldSize, generation, sources } = membership;
     this.#series.run.reset();
-    this.#series.run.set({ run_id: place.runId }, 1);
-    this.#series.rank.set(place.rank);
-    this.#series.worldSize.set(place.worldSize);
-    this.#series.generation.set(place.generation);
+    this.#series.run.set({ run_id: runId }, 1);
+    this.#series.rank.set(rank);
+    this.#series.worldSize.set(worldSize);
+    this.#series.generation.set(generation);
+    for (const source of sources) this.#series.sequences.inc({ source }, 0);
   }
 
-  /** As a holder of experts, not as a rank. */
-  servesRun({ runId, worldSize, generation }: Omit<Parameters<WorkerMetrics['joinedRun']>[0], 'rank'>): void {
-    this.joinedRun({ runId, rank: -1, worldSize, generation });
+  /** As an expert worker, not as a rank. */
+  servesRun(membership: Omit<Parameters<WorkerMetrics['joinedRun']>[0], 'rank' | 'sources'>): void {
+    this.joinedRun({ ...membership, rank: -1, sources: [] });
   }
 
   leftRun(): void {
@@ -84,8 +87,8 @@ export class WorkerMetrics {
     series.gradNorm.set(measured.gradNorm);
     series.tokensPerSecond.set(measured.tokensPerSecond);
     (measured.applied ? series.stepsApplied : series.stepsSkipped).inc();
-    for (const source of SOURCES) series.sequences.inc({ source }, measured.sequences[source]);
-    for (const stage of STEP_STAGES) series.stageDuration.observe({ stage }, measured.seconds[stage]);
+    for (const [source, sequences] of Object.entries(measured.sequences)) series.sequences.inc({ source }, sequences);
+    for (const phase of STEP_PHASES) series.phaseDuration.observe({ phase }, measured.seconds[phase]);
     series.ringSent.inc(measured.ringBytes.sent);
     series.ringReceived.inc(measured.ringBytes.received);
     if (measured.moe !== undefined) this.#expertsDone(measured.moe);
@@ -94,19 +97,17 @@ export class WorkerMetrics {
   /** After every evaluation of the held-out sequences; a source that takes no part is null. */
   evaluated({ loss, sources }: { readonly loss: number; readonly sources: PerSource<number | null> }): void {
     this.#series.heldOutLoss.set(loss);
-    for (const source of SOURCES) {
-      const ofSource = sources[source];
+    for (const [source, ofSource] of Object.entries(sources))
       if (ofSource !== null) this.#series.heldOutSourceLoss.set({ source }, ofSource);
-    }
   }
 
   #expertsDone({ layers, bytesSent, bytesReceived, waitingSeconds }: MoeReport): void {
     const series = this.#series;
     for (const { layer: number, routed, dropped, ...measured } of layers) {
       const layer = `${number}`;
-      for (const [expert, choices] of routed.entries()) {
-        series.expertChoices.inc({ layer, expert: `${expert}` }, choices);
-        series.expertDropped.inc({ layer, expert: `${expert}` }, dropped[expert] ?? 0);
+      for (const [expert, assignments] of routed.entries()) {
+        series.expertAssignments.inc({ layer, expert: `${expert}` }, assignments);
+        series.expertDroppedAssignments.inc({ layer, expert: `${expert}` }, dropped[expert] ?? 0);
       }
       series.expertDroppedShare.set({ layer }, measured.droppedShare);
       series.expertImbalance.set({ layer }, measured.imbalance);
@@ -124,8 +125,8 @@ export class WorkerMetrics {
     const series = this.#series;
     series.step.set(step);
     (applied ? series.stepsApplied : series.stepsSkipped).inc();
-    series.stageDuration.observe({ stage: 'compute' }, computeSeconds);
-    series.stageDuration.observe({ stage: 'apply' }, applySeconds);
+    series.phaseDuration.observe({ phase: 'compute' }, computeSeconds);
+    series.phaseDuration.observe({ phase: 'apply' }, applySeconds);
     series.expertIdle.inc(idleSeconds);
   }
 

@@ -188,7 +188,7 @@ function isFile(path: string): boolean {
  * NVIDIA's folder of CUDA tools that lies beside a plugin in the layout of Python's packages: the compiler wants
  * `nvvm/libdevice` of it. Undefined where it is not beside it.
  */
-function cudaDirectoryBeside(path: string): string | undefined {
+export function cudaDirectoryBeside(path: string): string | undefined {
   const folder = join(dirname(path), '..', '..', 'nvidia', 'cu13');
   return statSync(folder, { throwIfNoEntry: false }) === undefined ? undefined : resolve(folder);
 }

@@ -13,7 +13,7 @@ export class ShardFile {
   readonly bytes: number;
   readonly #handle: FileHandle;
 
-  /** @throws `not_found` when there is no such file. */
+  /** @throws WeftError `not_found` when there is no such file. */
   static async open(path: string): Promise<ShardFile> {
     try {
       const handle = await open(path, 'r');
@@ -37,7 +37,7 @@ export class ShardFile {
     return walkTar(new FileCursor(this.#handle, this.bytes), this.path);
   }
 
-  /** @throws `corrupt_data` when the range is not inside the file or larger than LARGEST_MEMBER_BYTES. */
+  /** @throws WeftError `corrupt_data` when the range is not inside the file or larger than LARGEST_MEMBER_BYTES. */
   async read(offset: number, bytes: number): Promise<Buffer> {
     if (bytes > LARGEST_MEMBER_BYTES)
       throw new WeftError(

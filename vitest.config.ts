@@ -11,7 +11,7 @@ const packages = ['packages', 'apps']
 const alias = Object.fromEntries(packages.map(({ name, index }) => [`@weft/${name}`, index]));
 
 /** A test file says in its name what it needs: `x.tensorflow.test.ts`, `x.process.test.ts`, `x.redis.test.ts`. */
-const demanding = ['**/*.{tensorflow,process,redis,browser,promtool,python}.test.ts'];
+const demanding = ['**/*.{tensorflow,pjrt,process,redis,browser,promtool,python}.test.ts'];
 /** Whole runs, on the demo data. */
 const wholeRuns = ['e2e/**/*.test.ts'];
 

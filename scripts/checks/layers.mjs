@@ -10,7 +10,7 @@ import { importsOf } from './imports.mjs';
 export const LAYERS = [
   ['common', 'proto', 'tensorflow-setup'],
   ['contracts', 'topology', 'files', 'tensor'],
-  ['mixture', 'rpc', 'store', 'telemetry', 'backend-tensorflow'],
+  ['mixture', 'rpc', 'store', 'telemetry', 'backend-tensorflow', 'backend-pjrt'],
   ['config'],
   ['model', 'scaling', 'recipes', 'collectives', 'coordination', 'checkpoint', 'data'],
   ['tasks', 'client', 'sweeps', 'demo-data'],
@@ -25,7 +25,7 @@ const TESTS_ONLY = 'testing';
 /** Which of our packages alone may import one of the registry; a prefix ending in `/` stands for a scope. */
 const OWNERS = Object.entries({
   '@tensorflow/': ['tensor'],
-  koffi: ['backend-tensorflow', 'collectives'],
+  koffi: ['backend-tensorflow', 'backend-pjrt', 'collectives'],
   pino: ['telemetry'],
   'prom-client': ['telemetry'],
   zod: ['config'],

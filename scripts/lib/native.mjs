@@ -11,11 +11,7 @@ import { StageError } from './stage.mjs';
 export async function setUpNativeLibrary(report) {
   try {
     const { directory, version, variant, reason } = await installNativeLibrary({
-      onProgress: (progress) => {
-        if (progress.stage === 'note') return report.note(progress.text);
-        const { stage, name, bytes, totalBytes } = progress;
-        report.update(`${stage} ${name}: ${megabytes(bytes)} of ${megabytes(totalBytes)} MB`);
-      },
+      onProgress: showProgress(report),
     });
     const build = variant === 'unknown' ? '' : ` (${variant})`;
     return `TensorFlow ${version ?? 'of unknown version'}${build} in ${directory}: ${reason}`;
@@ -44,6 +40,38 @@ export async function runNativeLibraryStage(stages, without = '') {
     }
   });
   return isThere;
+}
+
+/**
+ * Finds or fetches the PJRT plugin of this host's accelerator; needs the built packages.
+ *
+ * @param {import('./stage.mjs').Report} report
+ * @param {boolean} isForTests whether it is the CPU plugin that tests use
+ * @returns {Promise<string>} the word on it
+ * @throws {StageError} when there is none
+ */
+export async function setUpPjrtPlugin(report, isForTests) {
+  const { installPlugin } = await import('@weft/backend-pjrt');
+  try {
+    const onProgress = showProgress(report);
+    const { path, reason } = await installPlugin(isForTests ? { platform: 'cpu', onProgress } : { onProgress });
+    return `${path}: ${reason}`;
+  } catch (error) {
+    if (error instanceof Error && 'cure' in error) throw new StageError(error.message, String(error.cure));
+    throw error;
+  }
+}
+
+/**
+ * @param {import('./stage.mjs').Report} report
+ * @returns {(progress: import('../../packages/tensorflow-setup/src/native-library.mjs').SetupProgress) => void}
+ */
+function showProgress(report) {
+  return (progress) => {
+    if (progress.stage === 'note') return report.note(progress.text);
+    const { stage, name, bytes, totalBytes } = progress;
+    report.update(`${stage} ${name}: ${megabytes(bytes)} of ${megabytes(totalBytes)} MB`);
+  };
 }
 
 /** @param {number} bytes */

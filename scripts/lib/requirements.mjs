@@ -24,6 +24,12 @@ export const REQUIREMENTS = [
     cure: 'install the Debian package prometheus',
   },
   {
+    kind: 'pjrt',
+    isThere: () => works(process.execPath, ['scripts/pjrt-plugin.mjs', '--cpu']),
+    missing: "there is no PJRT plugin for the tests' CPU",
+    cure: 'run `node scripts/pjrt-plugin.mjs --cpu`, which says why',
+  },
+  {
     kind: 'python',
     skipsItself: true,
     isThere: () => works('python3', ['-c', 'import safetensors.numpy']),

@@ -93,19 +93,27 @@ export function rememberPython(environment, record) {
 }
 
 /**
- * Gives a filled temporary folder its final name. Where another process was faster, its folder stays.
+ * Writes the record beside unpacked libraries.
  *
- * @param {string} temporary holds `tensorflow/`
- * @param {string} destination
+ * @param {string} folder holds `tensorflow/`
  * @param {Omit<LibraryRecord, 'bytes' | 'directory'>} record
  */
-export function publish(temporary, destination, record) {
-  const bytes = libraryBytes(join(temporary, 'tensorflow'));
+export function writeRecord(folder, record) {
+  const bytes = libraryBytes(join(folder, 'tensorflow'));
   if (bytes === undefined) throw new Error(`the wheel holds no ${LIBRARIES.join(' and ')}`);
   const whole = { ...record, directory: 'tensorflow', bytes };
-  writeFileSync(join(temporary, 'library.json'), `${JSON.stringify(whole, null, 2)}\n`);
+  writeFileSync(join(folder, 'library.json'), `${JSON.stringify(whole, null, 2)}\n`);
+}
+
+/**
+ * Gives a filled temporary folder its final name. Where another process was faster, its folder stays.
+ *
+ * @param {string} temporary
+ * @param {string} destination
+ */
+export function publish(temporary, destination) {
   chmodSync(temporary, 0o755);
-  // What bears the name now was found wanting by readRecord, or belongs to a process that was faster.
+  // What bears the name now was found wanting before, or belongs to a process that was faster.
   const aside = `${temporary}-replaced`;
   try {
     renameSync(destination, aside);

@@ -4,15 +4,14 @@ import { createHash } from 'node:crypto';
 import { createReadStream, existsSync, mkdirSync, mkdtempSync, rmSync, statfsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { codeOf, librariesDirectory, publish, readRecord, variantDirectory, withLock } from './cache.mjs';
+import { codeOf, publish, withLock } from './cache.mjs';
 import { NativeLibraryError, sentenceOf } from './error.mjs';
 import { readPipConfiguration } from './pip-configuration.mjs';
 import { downloadWithPip, findPip } from './python.mjs';
 import { downloadFromIndex } from './simple-index.mjs';
-import { isNeeded, TENSORFLOW_VERSION, WHEELS } from './wheels.mjs';
 import { readZipDirectory, unpackEntry } from './zip-reader.mjs';
 
-/** @import { SetupProgress, Wheel } from './types.mjs' */
+/** @import { SetupProgress, Wheel, WheelBuild } from './types.mjs' */
 
 /**
  * How a wheel comes here, and the words for it.
@@ -25,37 +24,33 @@ import { readZipDirectory, unpackEntry } from './zip-reader.mjs';
 /**
  * Fetches one build into the cache, or waits for the process that is doing so already.
  *
- * @param {'cpu' | 'gpu'} variant
+ * @param {WheelBuild} build
  * @param {NodeJS.ProcessEnv} environment
  * @param {(progress: SetupProgress) => void} onProgress
- * @param {readonly Wheel[]} [wheels] a test may name its own
  * @returns {Promise<void>}
  * @throws {NativeLibraryError} with what was tried; nothing is left behind
  */
-export async function fetchWheels(variant, environment, onProgress, wheels = WHEELS[variant]) {
-  const cache = librariesDirectory(environment);
+export async function fetchWheels(build, environment, onProgress) {
+  const cache = dirname(build.destination);
   const onWait = (/** @type {string} */ text) => onProgress({ stage: 'note', text });
   await withLock(cache, onWait, async () => {
-    if (readRecord(environment, variant) !== undefined) return;
-    requireSpace(cache, wheels);
+    if (build.isPresent()) return;
+    requireSpace(cache, build);
     const temporary = mkdtempSync(join(cache, '.unpacking-'));
     const pip = findPip(environment);
     try {
-      const transport = chooseTransport(pip, environment);
-      onProgress({ stage: 'note', text: `fetching TensorFlow ${TENSORFLOW_VERSION} (${variant}) ${transport.name}` });
-      for (const wheel of wheels) await fetchWheel(wheel, temporary, transport, onProgress);
-      publish(temporary, variantDirectory(environment, variant), {
-        version: TENSORFLOW_VERSION,
-        variant,
-        origin: `${wheels.map(({ file }) => file).join(', ')}, fetched ${transport.name}`,
-      });
+      const transport = chooseTransport(build, pip, environment);
+      onProgress({ stage: 'note', text: `fetching ${build.title} ${transport.name}` });
+      for (const wheel of build.wheels) await fetchWheel(wheel, build, temporary, transport, onProgress);
+      build.writeRecord(temporary, `${build.wheels.map(({ file }) => file).join(', ')}, fetched ${transport.name}`);
+      publish(temporary, build.destination);
     } catch (error) {
       if (error instanceof NativeLibraryError) throw error;
       throw new NativeLibraryError(
-        `TensorFlow ${TENSORFLOW_VERSION} (${variant}) could not be fetched: ${sentenceOf(error)}`,
+        `${build.title} could not be fetched: ${sentenceOf(error)}`,
         codeOf(error) === 'ENOSPC'
           ? 'free disk space, or set WEFT_CACHE_DIR to a folder with more'
-          : `${pip === undefined ? 'install pip, or set PIP_INDEX_URL to' : 'configure pip for'} an index that has ${wheels[0]?.project}, or set WEFT_TENSORFLOW_DIR to a folder that holds libtensorflow_cc.so.2`,
+          : `${pip === undefined ? 'install pip, or set PIP_INDEX_URL to' : 'configure pip for'} an index that has ${build.wheels[0]?.project}, or ${build.alternative}`,
         { cause: error },
       );
     } finally {
@@ -67,11 +62,12 @@ export async function fetchWheels(variant, environment, onProgress, wheels = WHE
 /**
  * pip where there is one, else Node itself.
  *
+ * @param {WheelBuild} build
  * @param {readonly string[] | undefined} pip
  * @param {NodeJS.ProcessEnv} environment
  * @returns {Transport}
  */
-function chooseTransport(pip, environment) {
+function chooseTransport(build, pip, environment) {
   if (pip !== undefined) {
     return {
       name: `with ${pip.join(' ')}`,
@@ -81,8 +77,8 @@ function chooseTransport(pip, environment) {
   const configuration = readPipConfiguration(environment);
   if (configuration.indexes.length === 0 && configuration.links.length === 0) {
     throw new NativeLibraryError(
-      'TensorFlow cannot be fetched: this host has no pip, and no package index is configured',
-      'install pip, or set PIP_INDEX_URL to a Python package index, or set WEFT_TENSORFLOW_DIR to a folder that holds libtensorflow_cc.so.2',
+      `${build.title} cannot be fetched: this host has no pip, and no package index is configured`,
+      `install pip, or set PIP_INDEX_URL to a Python package index, or ${build.alternative}`,
     );
   }
   return {
@@ -99,11 +95,12 @@ function chooseTransport(pip, environment) {
  * Downloads, checks and unpacks one wheel, and deletes it.
  *
  * @param {Wheel} wheel
+ * @param {WheelBuild} build
  * @param {string} destination
  * @param {Transport} transport
  * @param {(progress: SetupProgress) => void} onProgress
  */
-async function fetchWheel(wheel, destination, transport, onProgress) {
+async function fetchWheel(wheel, build, destination, transport, onProgress) {
   const folder = mkdtempSync(join(destination, '.wheel-'));
   const named = { name: `${wheel.project} ${wheel.version}` };
   const path = await transport.download(wheel, folder, (bytes) =>
@@ -114,7 +111,7 @@ async function fetchWheel(wheel, destination, transport, onProgress) {
   if (digest !== wheel.sha256) {
     throw new Error(`${wheel.file} has the SHA-256 ${digest}, not ${wheel.sha256}: it is not the published file`);
   }
-  await unpackWheel(path, destination, (bytes, totalBytes) =>
+  await unpackWheel(path, build, destination, (bytes, totalBytes) =>
     onProgress({ stage: 'unpack', ...named, bytes, totalBytes }),
   );
   rmSync(folder, { recursive: true });
@@ -122,11 +119,12 @@ async function fetchWheel(wheel, destination, transport, onProgress) {
 
 /**
  * @param {string} path
+ * @param {WheelBuild} build
  * @param {string} destination
  * @param {(bytes: number, totalBytes: number) => void} onBytes
  */
-async function unpackWheel(path, destination, onBytes) {
-  const entries = (await readZipDirectory(path)).filter(({ name }) => isNeeded(name));
+async function unpackWheel(path, build, destination, onBytes) {
+  const entries = (await readZipDirectory(path)).filter(({ name }) => build.isNeeded(name));
   const totalBytes = entries.reduce((sum, { bytes }) => sum + bytes, 0);
   let unpacked = 0;
   for (const entry of entries) {
@@ -148,9 +146,9 @@ async function sha256(path) {
 
 /**
  * @param {string} folder
- * @param {readonly Wheel[]} wheels
+ * @param {WheelBuild} build
  */
-function requireSpace(folder, wheels) {
+function requireSpace(folder, { title, wheels }) {
   const { bavail, bsize } = statfsSync(folder);
   const unpacked = wheels.reduce((sum, wheel) => sum + wheel.unpackedBytes, 0);
   // pip keeps a wheel twice for a moment.
@@ -158,7 +156,7 @@ function requireSpace(folder, wheels) {
   if (bavail * bsize >= needed) return;
   const gigabytes = (/** @type {number} */ bytes) => (bytes / 1e9).toFixed(1);
   throw new NativeLibraryError(
-    `the TensorFlow library needs ${gigabytes(needed)} GB in ${folder}, where ${gigabytes(bavail * bsize)} GB are free`,
+    `${title} needs ${gigabytes(needed)} GB in ${folder}, where ${gigabytes(bavail * bsize)} GB are free`,
     'free disk space, or set WEFT_CACHE_DIR to a folder with more',
   );
 }

@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { fetchWheels } from './fetch-wheels.mjs';
 import { findNativeLibrary } from './native-library.mjs';
+import { tensorflowBuild } from './tensorflow-build.mjs';
 import { serve, simpleIndex, smallWheel } from './testing/wheels.js';
-import type { SetupProgress } from './types.mjs';
+import type { SetupProgress, Wheel } from './types.mjs';
 
 let home: string;
 let closing: (() => Promise<void>)[];
@@ -34,13 +35,16 @@ const start = async (...parameters: Parameters<typeof serve>) => {
 const quiet = () => {};
 const cached = () => readdirSync(join(home, 'cache', 'tensorflow'));
 
+const fetchTensorflow = (environment: NodeJS.ProcessEnv, onProgress: (progress: SetupProgress) => void, wheel: Wheel) =>
+  fetchWheels(tensorflowBuild('cpu', environment, [wheel]), environment, onProgress);
+
 describe('Node without pip', () => {
   it('fetches the wheel from an HTML index, unpacks the two libraries and leaves nothing else', async () => {
     const { bytes, wheel } = smallWheel();
     const { url } = await start(simpleIndex(wheel.file, bytes));
     const env = environment({ PIP_INDEX_URL: `${url}/simple` });
     const seen: SetupProgress[] = [];
-    await fetchWheels('cpu', env, (progress) => seen.push(progress), [wheel]);
+    await fetchTensorflow(env, (progress) => seen.push(progress), wheel);
 
     const library = findNativeLibrary({ environment: env });
     expect(library).toMatchObject({ found: true, source: 'cache', variant: 'cpu', version: '2.21.0' });
@@ -74,7 +78,7 @@ describe('Node without pip', () => {
       }
     });
     const address = index.url.replace('//', '//me:p%40ss@');
-    await fetchWheels('cpu', environment({ PIP_INDEX_URL: address }), quiet, [wheel]);
+    await fetchTensorflow(environment({ PIP_INDEX_URL: address }), quiet, wheel);
     expect(cached()).toEqual(['2.21.0-cpu']);
     expect(files.requests[0]?.headers.authorization).toBeUndefined();
   });
@@ -82,14 +86,14 @@ describe('Node without pip', () => {
   it('takes the wheel from a folder that pip is told of', async () => {
     const { bytes, wheel } = smallWheel();
     writeFileSync(join(home, wheel.file), bytes);
-    await fetchWheels('cpu', environment({ PIP_FIND_LINKS: home }), quiet, [wheel]);
+    await fetchTensorflow(environment({ PIP_FIND_LINKS: home }), quiet, wheel);
     expect(cached()).toEqual(['2.21.0-cpu']);
   });
 
   it('refuses a file that is not the pinned one, and leaves nothing behind', async () => {
     const { wheel } = smallWheel();
     const { url } = await start(simpleIndex(wheel.file, smallWheel('other').bytes));
-    const fetching = fetchWheels('cpu', environment({ PIP_INDEX_URL: `${url}/simple` }), quiet, [wheel]);
+    const fetching = fetchTensorflow(environment({ PIP_INDEX_URL: `${url}/simple` }), quiet, wheel);
     await expect(fetching).rejects.toThrow(/SHA-256 .* not the published file/);
     expect(cached()).toEqual([]);
   });
@@ -101,7 +105,7 @@ describe('Node without pip', () => {
       response.end();
     });
     const address = url.replace('//', '//me:secret@');
-    const fetching = fetchWheels('cpu', environment({ PIP_INDEX_URL: address }), quiet, [wheel]);
+    const fetching = fetchTensorflow(environment({ PIP_INDEX_URL: address }), quiet, wheel);
     await expect(fetching).rejects.toMatchObject({
       message: expect.stringMatching(/could not be fetched: .*127\.0\.0\.1.*lacks it/),
       cure: expect.stringMatching(/^install pip, or set PIP_INDEX_URL to an index that has tensorflow-cpu,/),
@@ -110,9 +114,9 @@ describe('Node without pip', () => {
   });
 
   it('says what to set when there is neither pip nor an index', async () => {
-    await expect(fetchWheels('cpu', environment(), quiet, [smallWheel().wheel])).rejects.toMatchObject({
+    await expect(fetchTensorflow(environment(), quiet, smallWheel().wheel)).rejects.toMatchObject({
       name: 'NativeLibraryError',
-      message: 'TensorFlow cannot be fetched: this host has no pip, and no package index is configured',
+      message: 'TensorFlow 2.21.0 (cpu) cannot be fetched: this host has no pip, and no package index is configured',
       cure: expect.stringMatching(/^install pip, or set PIP_INDEX_URL/),
     });
   });
@@ -125,7 +129,7 @@ describe('two set-ups at once', () => {
     const env = environment({ PIP_INDEX_URL: `${url}/simple` });
     const notes: string[] = [];
     const note = (progress: SetupProgress) => progress.stage === 'note' && notes.push(progress.text);
-    await Promise.all([fetchWheels('cpu', env, note, [wheel]), fetchWheels('cpu', env, note, [wheel])]);
+    await Promise.all([fetchTensorflow(env, note, wheel), fetchTensorflow(env, note, wheel)]);
     expect(requests.filter((request) => request.url?.startsWith('/files/'))).toHaveLength(1);
     expect(notes.some((text) => text.startsWith('waiting for another set-up'))).toBe(true);
     expect(cached()).toEqual(['2.21.0-cpu']);
@@ -135,12 +139,12 @@ describe('two set-ups at once', () => {
     const { bytes, wheel } = smallWheel();
     writeFileSync(join(home, wheel.file), bytes);
     const env = environment({ PIP_FIND_LINKS: home });
-    await fetchWheels('cpu', env, quiet, [wheel]);
+    await fetchTensorflow(env, quiet, wheel);
     const folder = join(home, 'cache', 'tensorflow');
     rmSync(join(folder, '2.21.0-cpu'), { recursive: true });
     const { hostname } = await import('node:os');
     writeFileSync(join(folder, 'set-up.lock'), JSON.stringify({ host: hostname(), processId: 2 ** 22 + 1 }));
-    await fetchWheels('cpu', env, quiet, [wheel]);
+    await fetchTensorflow(env, quiet, wheel);
     expect(cached()).toEqual(['2.21.0-cpu']);
   });
 });

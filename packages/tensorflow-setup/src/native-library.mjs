@@ -10,12 +10,21 @@ import { cacheDirectory, libraryBytes, readRecord, rememberPython } from './cach
 import { NativeLibraryError, sentenceOf } from './error.mjs';
 import { fetchWheels } from './fetch-wheels.mjs';
 import { describeHost, hasDriverFiles } from './host.mjs';
-import { findPythonPackage } from './python.mjs';
+import { askPython, findPythonPackage } from './python.mjs';
+import { tensorflowBuild } from './tensorflow-build.mjs';
 import { atLeast, chooseVariant, LIBRARIES, OLDEST_VERSION } from './wheels.mjs';
 
 /** @import { InstallOptions, NativeLibrary, NativeLibraryAbsence, SetupOptions, Variant } from './types.mjs' */
 
-export { NativeLibraryError };
+/**
+ * For what else is fetched from wheels, such as a PJRT plugin.
+ *
+ * @typedef {import('./types.mjs').Host} Host
+ * @typedef {import('./types.mjs').SetupProgress} SetupProgress
+ * @typedef {import('./types.mjs').Wheel} Wheel
+ */
+
+export { askPython, cacheDirectory, describeHost, fetchWheels, NativeLibraryError };
 
 const INSTALL = 'run `node scripts/native-library.mjs`';
 
@@ -75,12 +84,12 @@ export async function installNativeLibrary({ environment = process.env, host, on
   const why = `${choice.reason} and ${python.reason}`;
   if (quick !== undefined && choice.variant === 'cpu') return quick;
   try {
-    await fetchWheels(choice.variant, environment, onProgress);
+    await fetchWheels(tensorflowBuild(choice.variant, environment), environment, onProgress);
     return fetched(environment, choice.variant, why);
   } catch (error) {
     if (choice.variant === 'cpu') throw error;
     onProgress({ stage: 'note', text: `${sentenceOf(error)}; the CPU build is set up instead` });
-    await fetchWheels('cpu', environment, onProgress);
+    await fetchWheels(tensorflowBuild('cpu', environment), environment, onProgress);
     return fetched(environment, 'cpu', `the GPU build could not be had and ${python.reason}`);
   }
 }

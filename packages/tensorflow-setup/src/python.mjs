@@ -40,9 +40,20 @@ const PYTHON_TIMEOUT_MS = 10_000;
  * @returns {PythonPackage | undefined}
  */
 export function findPythonPackage(environment) {
+  return /** @type {PythonPackage | undefined} */ (askPython(FIND_PACKAGE, environment));
+}
+
+/**
+ * Runs a short script that prints JSON.
+ *
+ * @param {string} script
+ * @param {NodeJS.ProcessEnv} environment
+ * @returns {unknown} undefined where there is no Python, or it printed nothing
+ */
+export function askPython(script, environment) {
   for (const python of ['python3', 'python']) {
-    // In the root folder, so that no folder named tensorflow beside the user counts as the package.
-    const { status, stdout } = spawnSync(python, ['-c', FIND_PACKAGE], {
+    // In the root folder, so that no folder beside the user counts as the package.
+    const { status, stdout } = spawnSync(python, ['-c', script], {
       cwd: '/',
       env: environment,
       encoding: 'utf8',
@@ -86,12 +97,21 @@ export async function downloadWithPip(pip, wheel, folder, environment, onBytes) 
   const partial = join(folder, 'partial');
   mkdirSync(partial, { recursive: true });
   const [program = '', ...words] = pip;
-  const platforms = ['manylinux_2_27_x86_64', 'manylinux_2_17_x86_64', 'manylinux2014_x86_64'];
+  // The oldest names first are what NVIDIA's wheels bear; TensorFlow's and JAX's have the newest.
+  const platforms = ['2010', '_2_12', '2014', '_2_17', '_2_25', '_2_27'].map((age) => `manylinux${age}_x86_64`);
+  // Only shared libraries are unpacked, so any Python will do that the wheel's name allows.
+  const python = /-cp3(\d+)-/.exec(wheel.file)?.[1] ?? '13';
   const child = spawn(
     program,
     [
       ...[...words, 'download', `${wheel.project}==${wheel.version}`, '--no-deps', '--only-binary=:all:'],
-      ...['--python-version', '3.11', '--implementation', 'cp', ...platforms.flatMap((name) => ['--platform', name])],
+      ...[
+        '--python-version',
+        `3.${python}`,
+        '--implementation',
+        'cp',
+        ...platforms.flatMap((name) => ['--platform', name]),
+      ],
       ...['--dest', folder, '--no-cache-dir', '--no-input', '--disable-pip-version-check', '--progress-bar', 'off'],
       ...['--retries', '2'],
     ],

@@ -4,8 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { fetchWheels } from './fetch-wheels.mjs';
-import { findNativeLibrary, installNativeLibrary } from './native-library.mjs';
+import { findNativeLibrary, installNativeLibrary, type SetupProgress, type Wheel } from './native-library.mjs';
 import { findPip } from './python.mjs';
+import { tensorflowBuild } from './tensorflow-build.mjs';
 import { serve, simpleIndex, smallWheel } from './testing/wheels.js';
 
 const host = { platform: 'linux', architecture: 'x64', glibc: '2.36', gpu: false };
@@ -31,6 +32,9 @@ function placePackage(distribution: string, version: string): NodeJS.ProcessEnv 
   const { PATH, HOME } = process.env;
   return { PATH, HOME, PYTHONPATH: join(home, 'site'), WEFT_CACHE_DIR: join(home, 'cache') };
 }
+
+const fetchTensorflow = (environment: NodeJS.ProcessEnv, onProgress: (progress: SetupProgress) => void, wheel: Wheel) =>
+  fetchWheels(tensorflowBuild('cpu', environment, [wheel]), environment, onProgress);
 
 describe.skipIf(!hasPython)('a Python package tensorflow', () => {
   it('is used in place without being imported, and remembered', async () => {
@@ -67,7 +71,7 @@ describe.skipIf(!hasPip)('pip', () => {
   it('downloads the wheel whatever the Python of the host', async () => {
     const { bytes, wheel } = smallWheel();
     const { url, close } = await serve(simpleIndex(wheel.file, bytes));
-    await fetchWheels('cpu', environment(url), () => {}, [wheel]);
+    await fetchTensorflow(environment(url), () => {}, wheel);
     await close();
     expect(findNativeLibrary({ environment: environment(url), host })).toMatchObject({
       source: 'cache',
@@ -80,7 +84,7 @@ describe.skipIf(!hasPip)('pip', () => {
       response.statusCode = 404;
       response.end();
     });
-    await expect(fetchWheels('cpu', environment(url), () => {}, [smallWheel().wheel])).rejects.toThrow(
+    await expect(fetchTensorflow(environment(url), () => {}, smallWheel().wheel)).rejects.toThrow(
       /pip could not download tensorflow-cpu 2\.21\.0: .*No matching distribution/,
     );
     await close();

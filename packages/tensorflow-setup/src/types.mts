@@ -64,3 +64,24 @@ export interface Wheel {
   readonly unpackedBytes: number;
   readonly sha256: string;
 }
+
+/** What is fetched from wheels, and where it goes. */
+export interface WheelBuild {
+  /** "TensorFlow 2.21.0 (cpu)". */
+  readonly title: string;
+  readonly wheels: readonly Wheel[];
+  /** Which files of the wheels are unpacked, by their names in the archive. */
+  readonly isNeeded: (name: string) => boolean;
+  /** The folder that the unpacked files get; work goes on beside it. */
+  readonly destination: string;
+  /** Whether it is there already, and whole. */
+  readonly isPresent: () => boolean;
+  /**
+   * Writes what is to lie beside the unpacked files, which tells later that they are whole.
+   * @param origin where they came from
+   * @throws when something is missing among them
+   */
+  readonly writeRecord: (folder: string, origin: string) => void;
+  /** What a person can do instead: "set WEFT_TENSORFLOW_DIR to a folder that holds …". */
+  readonly alternative: string;
+}

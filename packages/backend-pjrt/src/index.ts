@@ -1,0 +1,3 @@
+export { Client, type ClientOptions, type Device } from './native/client.js';
+export { loadPlugin } from './native/plugin.js';
+export { type FoundPlugin, findPlugin, installPlugin, type MissingPlugin } from './setup/plugin.js';

@@ -1,0 +1,164 @@
+import { WeftError } from '@weft/common';
+import { type CompileOptions, encodeCompileOptions } from './compile-options.js';
+import { DeviceBuffer, type HostData } from './device-buffer.js';
+import { Executable } from './executable.js';
+import { ELEMENT_TYPE, type ElementType, STRUCTS, UNCHANGED_UNTIL_TRANSFERRED, VALUE_TYPE } from './functions.js';
+import { Handle, Scope } from './handle.js';
+import type { Plugin } from './plugin.js';
+import { type Pointer, pointersFrom, Struct, textBytes, textFrom } from './struct.js';
+
+/** Settings of a plugin's client by the plugin's own names, such as `cpu_device_count` and `memory_fraction`. */
+export type ClientOptions = Readonly<Record<string, string | number | boolean>>;
+
+/** A device of this process. It lives as long as its client. */
+export interface Device {
+  readonly id: number;
+  /** "NVIDIA H100 80GB HBM3", "cpu". */
+  readonly kind: string;
+  readonly pointer: Pointer;
+}
+
+/** Bytes of a device's memory; undefined where the plugin does not tell. */
+export interface DeviceMemory {
+  readonly inUse: number;
+  readonly limit: number | undefined;
+  readonly peak: number | undefined;
+}
+
+/** What the devices of a plugin are reached through. It owns its buffers and executables: closing it frees them. */
+export class Client extends Handle {
+  /** "cpu", "cuda", "rocm". */
+  readonly platform: string;
+  /** For people, and for what compiled programs depend on. */
+  readonly platformVersion: string;
+  readonly devices: readonly Device[];
+  readonly plugin: Plugin;
+  readonly #scope: Scope;
+
+  /**
+   * Opens the devices, off the main thread.
+   * @throws WeftError when the plugin finds none or does not know an option
+   */
+  static async open(plugin: Plugin, options: ClientOptions = {}): Promise<Client> {
+    const named = Object.entries(options).map(([name, value]) => namedValue(name, value));
+    const { client } = await plugin.callAsync('Client_Create', { options: named, optionCount: named.length });
+    return new Client(plugin, client);
+  }
+
+  private constructor(plugin: Plugin, pointer: Pointer) {
+    const scope = new Scope(plugin);
+    super('a PJRT client', pointer, scope);
+    this.#scope = scope;
+    this.plugin = plugin;
+    const platform = plugin.call('Client_PlatformName', { client: pointer });
+    this.platform = textFrom(platform.text, platform.textSize);
+    const version = plugin.call('Client_PlatformVersion', { client: pointer });
+    this.platformVersion = textFrom(version.text, version.textSize);
+    const { devices, deviceCount } = plugin.call('Client_AddressableDevices', { client: pointer });
+    this.devices = pointersFrom(devices, deviceCount).map((device) => describeDevice(plugin, device));
+  }
+
+  /** @throws WeftError `native_library` when this process has no device. */
+  get firstDevice(): Device {
+    const [device] = this.devices;
+    if (device === undefined) throw new WeftError('native_library', `the plugin ${this.plugin.path} has no device`);
+    return device;
+  }
+
+  /** Undefined where the plugin keeps no account, as on CPUs. */
+  memoryOf(device: Device): DeviceMemory | undefined {
+    try {
+      const stats = this.plugin.call('Device_MemoryStats', { device: device.pointer });
+      return {
+        inUse: stats.bytesInUse,
+        limit: stats.hasBytesLimit ? stats.bytesLimit : undefined,
+        peak: stats.hasPeakBytesInUse ? stats.peakBytesInUse : undefined,
+      };
+    } catch {
+      return undefined;
+    }
+  }
+
+  /**
+   * Compiles StableHLO text, off the main thread.
+   * @throws WeftError with the compiler's words when it is not well formed
+   */
+  async compile(stablehlo: string, options?: CompileOptions): Promise<Executable> {
+    const [code, format, encoded] = [textBytes(stablehlo), textBytes('mlir'), encodeCompileOptions(options)];
+    const program = new Struct(STRUCTS.Program, { code, codeSize: code.length, format, formatSize: format.length });
+    return this.#scope.during([this], async () => {
+      const { executable } = await this.plugin.callAsync('Client_Compile', {
+        client: this.pointer,
+        program,
+        options: encoded,
+        optionsSize: encoded.length,
+      });
+      return new Executable(executable, this.#scope);
+    });
+  }
+
+  /**
+   * Loads what `Executable.serialize` gave, off the main thread.
+   * @throws WeftError when the plugin does not take it
+   */
+  async load(serialized: Uint8Array): Promise<Executable> {
+    return this.#scope.during([this], async () => {
+      const { executable } = await this.plugin.callAsync('Executable_DeserializeAndLoad', {
+        client: this.pointer,
+        bytes: serialized,
+        byteCount: serialized.length,
+      });
+      return new Executable(executable, this.#scope);
+    });
+  }
+
+  /** Copies an array to a device. It must not change until the promise resolves. */
+  async upload(data: HostData, shape: readonly number[], elementType: ElementType): Promise<DeviceBuffer> {
+    return this.#scope.during([this], async () => {
+      const { buffer, doneWithHostBuffer } = this.plugin.call('Client_BufferFromHostBuffer', {
+        client: this.pointer,
+        data,
+        elementType: ELEMENT_TYPE[elementType],
+        dimensions: BigInt64Array.from(shape, BigInt),
+        rank: shape.length,
+        semantics: UNCHANGED_UNTIL_TRANSFERRED,
+        device: this.firstDevice.pointer,
+      });
+      const made = new DeviceBuffer(buffer, this.#scope);
+      await this.plugin.finished(doneWithHostBuffer);
+      return made;
+    });
+  }
+
+  /** Waits for what is under way, then frees buffers, executables and the client itself. Safe to call twice. */
+  async close(): Promise<void> {
+    await this.#scope.close();
+  }
+
+  protected destroy(client: Pointer): void {
+    this.plugin.call('Client_Destroy', { client });
+  }
+}
+
+function describeDevice(plugin: Plugin, device: Pointer): Device {
+  const { description } = plugin.call('Device_GetDescription', { device });
+  const kind = plugin.call('DeviceDescription_Kind', { description });
+  const { id } = plugin.call('DeviceDescription_Id', { description });
+  return { id, kind: textFrom(kind.text, kind.textSize), pointer: device };
+}
+
+function namedValue(option: string, value: string | number | boolean): Struct {
+  const name = textBytes(option);
+  return new Struct(STRUCTS.NamedValue, { name, nameSize: name.length, valueSize: 1, ...typedValue(value) });
+}
+
+/** The union of a named value: a whole number is an `int64_t`, another one a `float`. */
+function typedValue(value: string | number | boolean) {
+  if (typeof value === 'boolean') return { type: VALUE_TYPE.bool, value: value ? 1n : 0n };
+  if (typeof value === 'string') {
+    const text = textBytes(value);
+    return { type: VALUE_TYPE.text, value: text, valueSize: text.length };
+  }
+  if (Number.isInteger(value)) return { type: VALUE_TYPE.int64, value: BigInt(value) };
+  return { type: VALUE_TYPE.float, value: BigInt(new Uint32Array(Float32Array.of(value).buffer)[0] ?? 0) };
+}

@@ -1,0 +1,234 @@
+import { type ErrorCode, WeftError } from '@weft/common';
+import koffi from 'koffi';
+import { API, ERROR_CODE, FUNCTIONS, type FunctionName, STRUCTS, VALUE_TYPE } from './functions.js';
+import {
+  copyFrom,
+  int64sFrom,
+  layoutOf,
+  type Pointer,
+  pointersFrom,
+  readStruct,
+  Struct,
+  type StructInputs,
+  type StructValues,
+  textFrom,
+} from './struct.js';
+
+type Inputs<N extends FunctionName> = StructInputs<(typeof FUNCTIONS)[N]['fields']>;
+type Outputs<N extends FunctionName> = StructValues<(typeof FUNCTIONS)[N]['fields']>;
+
+/** `PJRT_Error* PJRT_Function(PJRT_Function_Args*)`: every function of the interface has this form. */
+interface NativeFunction {
+  (args: Uint8Array): Pointer | null;
+  async(args: Uint8Array, done: (failure: unknown, error: Pointer | null) => void): void;
+}
+
+/** What a plugin tells of itself, such as `stablehlo_current_version`. */
+export type PluginAttributes = Readonly<Record<string, string | number | boolean>>;
+
+// <dlfcn.h> of Linux.
+const [RTLD_NOW, RTLD_NODELETE] = [0x2, 0x1000];
+
+const loaded = new Map<string, Plugin>();
+
+/**
+ * Loads a plugin once for the rest of the process's life. It is pinned in memory: its threads outlive `main`, and
+ * unmapping their code at exit is a crash.
+ * @param path absolute, of a shared object that exports `GetPjrtApi`
+ * @throws WeftError `native_library` when it cannot be loaded or has another interface
+ */
+export function loadPlugin(path: string): Plugin {
+  const earlier = loaded.get(path);
+  if (earlier !== undefined) return earlier;
+  const plugin = new Plugin(path);
+  plugin.call('Plugin_Initialize', {});
+  loaded.set(path, plugin);
+  return plugin;
+}
+
+/** A plugin's table of functions. */
+export class Plugin {
+  readonly path: string;
+  /** Of the interface: "0.115". */
+  readonly apiVersion: string;
+  readonly #table: readonly Pointer[];
+  readonly #functions = new Map<FunctionName, NativeFunction>();
+
+  /** Use `loadPlugin`. */
+  constructor(path: string) {
+    const { version, table } = readApi(path);
+    this.path = path;
+    this.apiVersion = version;
+    this.#table = table;
+  }
+
+  /**
+   * Calls a function on this thread: one that returns at once.
+   * @returns the fields of its struct
+   * @throws WeftError with the plugin's text
+   */
+  call<N extends FunctionName>(name: N, inputs: Inputs<N>): Outputs<N> {
+    const struct = new Struct(FUNCTIONS[name].fields as (typeof FUNCTIONS)[N]['fields'], inputs);
+    this.#check(name, this.#function(name)(struct.bytes));
+    return struct.values();
+  }
+
+  /** The same on a thread of libuv's pool; the event loop goes on meanwhile. */
+  callAsync<N extends FunctionName>(name: N, inputs: Inputs<N>): Promise<Outputs<N>> {
+    const struct = new Struct(FUNCTIONS[name].fields as (typeof FUNCTIONS)[N]['fields'], inputs);
+    return new Promise((resolve, reject) => {
+      this.#function(name).async(struct.bytes, (failure, error) => {
+        try {
+          if (failure) throw failure;
+          this.#check(name, error);
+          resolve(struct.values());
+        } catch (thrown) {
+          reject(thrown);
+        }
+      });
+    });
+  }
+
+  /**
+   * Waits for an event and destroys it.
+   * @param event 0n for one that need not be waited for
+   * @throws WeftError what went wrong in the work behind it
+   */
+  async finished(event: Pointer): Promise<void> {
+    if (event === 0n) return;
+    try {
+      await this.callAsync('Event_Await', { event });
+    } finally {
+      this.call('Event_Destroy', { event });
+    }
+  }
+
+  /** Calls a function that the plugin gave us: `void (*)(void*)`. */
+  callBack(callback: Pointer, argument: Pointer): void {
+    koffi.call(callback, deleterPrototype(), argument);
+  }
+
+  attributes(): PluginAttributes {
+    const { attributes, attributeCount } = this.call('Plugin_Attributes', {});
+    const { stride } = layoutOf(STRUCTS.NamedValue);
+    const { buffer } = copyFrom(attributes, stride * attributeCount);
+    return Object.fromEntries(
+      Array.from({ length: attributeCount }, (_, i) => {
+        const { name, nameSize, ...value } = readStruct(STRUCTS.NamedValue, new DataView(buffer, i * stride, stride));
+        return [textFrom(name, nameSize), namedValue(value)];
+      }),
+    );
+  }
+
+  #function(name: FunctionName): NativeFunction {
+    const known = this.#functions.get(name);
+    if (known !== undefined) return known;
+    const address = this.#table[FUNCTIONS[name].index] ?? 0n;
+    if (address === 0n) {
+      throw new WeftError('native_library', `the plugin ${this.path} (API ${this.apiVersion}) has no PJRT_${name}`, {
+        cure: NEWER_PLUGIN,
+      });
+    }
+    const native: NativeFunction = koffi.decode(address, functionPrototype());
+    this.#functions.set(name, native);
+    return native;
+  }
+
+  #check(name: FunctionName, error: Pointer | null): void {
+    if (error === null || error === 0n) return;
+    // These two return nothing and cannot fail.
+    const tell = <N extends 'Error_Message' | 'Error_GetCode'>(about: N) => {
+      const struct = new Struct(FUNCTIONS[about].fields as (typeof FUNCTIONS)[N]['fields'], { error } as Inputs<N>);
+      this.#function(about)(struct.bytes);
+      return struct.values();
+    };
+    const { text, textSize } = tell('Error_Message');
+    const message = textFrom(text, textSize);
+    const { code } = tell('Error_GetCode');
+    this.#function('Error_Destroy')(new Struct(FUNCTIONS.Error_Destroy.fields, { error }).bytes);
+    throw pluginError(`PJRT_${name}: ${message}`, code);
+  }
+}
+
+const NEWER_PLUGIN = `take a plugin whose API is ${API.major}.${API.oldestMinor} or newer`;
+
+const CODES: Readonly<Record<number, ErrorCode>> = {
+  [ERROR_CODE.cancelled]: 'cancelled',
+  [ERROR_CODE.invalidArgument]: 'invalid_argument',
+  [ERROR_CODE.deadlineExceeded]: 'deadline_exceeded',
+  [ERROR_CODE.notFound]: 'not_found',
+  [ERROR_CODE.resourceExhausted]: 'failed_precondition',
+  [ERROR_CODE.failedPrecondition]: 'failed_precondition',
+  [ERROR_CODE.unavailable]: 'unavailable',
+  [ERROR_CODE.dataLoss]: 'corrupt_data',
+};
+
+/** A plugin's error in Weft's codes; what has no word there is `internal`. */
+export function pluginError(message: string, code: number): WeftError {
+  const options =
+    code === ERROR_CODE.resourceExhausted
+      ? { cure: 'make microbatchSize smaller, or set activationCheckpointing to full: the device is out of memory' }
+      : {};
+  return new WeftError(CODES[code] ?? 'internal', message, options);
+}
+
+/** Bytes of `PJRT_Api` before its table: struct_size, extension_start, and the version in a struct of its own. */
+const API_HEADER_BYTES = 40;
+const VERSION_OFFSET = { major: 32, minor: 36 } as const;
+
+function readApi(path: string): { readonly version: string; readonly table: readonly Pointer[] } {
+  const api = openLibrary(path);
+  const header = new DataView(copyFrom(api, API_HEADER_BYTES).buffer);
+  const [major, minor] = [header.getInt32(VERSION_OFFSET.major, true), header.getInt32(VERSION_OFFSET.minor, true)];
+  const version = `${major}.${minor}`;
+  if (major !== API.major || minor < API.oldestMinor) {
+    throw new WeftError('native_library', `the plugin ${path} has API ${version}, which Weft does not speak`, {
+      cure: NEWER_PLUGIN,
+    });
+  }
+  const tableBytes = Number(header.getBigUint64(0, true)) - API_HEADER_BYTES;
+  return { version, table: pointersFrom(api + BigInt(API_HEADER_BYTES), Math.floor(tableBytes / 8)) };
+}
+
+/** @returns the address of the plugin's `PJRT_Api` */
+function openLibrary(path: string): Pointer {
+  const program = koffi.load(null);
+  const cure = 'set WEFT_PJRT_PLUGIN to a PJRT plugin for this machine, or unset it';
+  if (!program.func('void* dlopen(const char*, int)')(path, RTLD_NOW | RTLD_NODELETE)) {
+    const reason = String(program.func('const char* dlerror()')());
+    throw new WeftError('native_library', `the PJRT plugin could not be loaded: ${reason}`, { cure });
+  }
+  try {
+    return koffi.load(path).func('void* GetPjrtApi()')();
+  } catch (cause) {
+    throw new WeftError('native_library', `${path} is not a PJRT plugin: it exports no GetPjrtApi`, { cause, cure });
+  }
+}
+
+function namedValue(
+  value: Omit<StructValues<typeof STRUCTS.NamedValue>, 'name' | 'nameSize'>,
+): string | number | boolean {
+  switch (value.type) {
+    case VALUE_TYPE.text:
+      return textFrom(value.value, value.valueSize);
+    case VALUE_TYPE.int64List:
+      return int64sFrom(value.value, value.valueSize).join('.');
+    case VALUE_TYPE.float:
+      return new Float32Array(BigUint64Array.of(value.value).buffer)[0] ?? 0;
+    case VALUE_TYPE.bool:
+      return (value.value & 1n) === 1n;
+    default:
+      return Number(BigInt.asIntN(64, value.value));
+  }
+}
+
+const prototypes = new Map<string, ReturnType<typeof koffi.proto>>();
+
+function prototype(definition: string) {
+  const known = prototypes.get(definition) ?? koffi.proto(definition);
+  prototypes.set(definition, known);
+  return known;
+}
+
+const functionPrototype = () => prototype('void* PJRT_Function(void*)');
+const deleterPrototype = () => prototype('void PJRT_Deleter(void*)');

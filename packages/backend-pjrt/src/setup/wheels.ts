@@ -1,0 +1,81 @@
+import { basename } from 'node:path';
+import type { Host, Wheel } from '@weft/tensorflow-setup';
+
+/** Which accelerators a plugin drives. `cpu` serves tests only: TensorFlow is faster there. */
+export type Platform = 'cuda' | 'rocm' | 'cpu';
+
+/** The pinned wheels of a plugin, and what of them is needed. */
+export interface PluginPin {
+  readonly platform: Platform;
+  /** Of the plugin, and so of its XLA. */
+  readonly version: string;
+  /** Path of the plugin among the unpacked files. */
+  readonly plugin: string;
+  readonly wheels: readonly Wheel[];
+  isNeeded(name: string): boolean;
+}
+
+// file, bytes, MiB unpacked (of the CUDA ones about), SHA-256
+const CUDA = `
+jax_cuda13_pjrt-0.11.2-py3-none-manylinux_2_27_x86_64.whl 134162640 411 e5ff589d43064913bb74027682d89639c7ea48f9f81c2bae6fc75117e913f93e
+nvidia_cublas-13.0.0.19-py3-none-manylinux_2_27_x86_64.whl 419392356 600 f6723af2e8e2600a11dc384037d90d9bf93070e346c24ef2e8f9001658c99896
+nvidia_cuda_cupti-13.0.48-py3-none-manylinux_2_25_x86_64.whl 10718148 40 417699e216b23d81bc0bbcb7032352f81b9c5372ef73c097a01abb83125a3d09
+nvidia_cuda_nvcc-13.0.48-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl 37409350 120 d529c52d30c403cbf6fb17a3009530a48d94ea3ad99c990ad0301d9c744eb866
+nvidia_cuda_runtime-13.0.48-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl 2242632 8 5b54d12087a1abff81a4cbfa6556876e3afea1fc60da2e0816da374619810c89
+nvidia_cudnn_cu13-9.12.0.46-py3-none-manylinux_2_27_x86_64.whl 313738868 600 f3befad533e234069eb61ae0d12cb7aa8af0ccf36f28c1d4273cc0005d990de0
+nvidia_cufft-12.0.0.15-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl 214085489 290 9f160b1f018e80bcb0d7c0fa50564b042fa26b13edc1b1ff14b6375a9edd2812
+nvidia_cusolver-12.0.3.29-py3-none-manylinux_2_27_x86_64.whl 193474165 320 6f54c2eed5edab54c224dd1852dde80ba76b2b78e6d3ce7344fef5dfc66d16ab
+nvidia_cusparse-12.6.2.49-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl 140247612 220 efcf0b01e3a0827c144feff5391456b8a06e9ce63dcd51c0943e32e605251952
+nvidia_nccl_cu13-2.27.7-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl 193901479 260 b28a524abd8389b76a4a3f133c76a7aaa7005e47fcaa9d9603b90103927a3f93
+nvidia_nvjitlink-13.0.39-py3-none-manylinux2010_x86_64.manylinux_2_12_x86_64.whl 40709605 100 bc3179be558329ef9687884c6faa27cdc0659bdbc642432ec8cc6cc00d182627
+nvidia_cuda_nvrtc-13.0.48-py3-none-manylinux2010_x86_64.manylinux_2_12_x86_64.whl 90214268 220 87e13d186905a35e7c04ad553a2abded0fba22f93b43d02e5da6f6cf73fb4d0a
+nvidia_nvshmem_cu13-3.3.20-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl 56063072 200 e9d4bd6a01e6a2745903b5b7347fce5b0dddee0db95950fba313dd47c6990b5b
+nvidia_nvvm-13.0.48-py3-none-manylinux2010_x86_64.manylinux_2_12_x86_64.whl 61601417 160 a7cf76afc14682c46d43d5cdc370fc1da69cb84270e6854c6b3869584ecbd483
+`;
+
+/** ROCm's own libraries belong to the host's installation. */
+const ROCM = `
+jax_rocm7_pjrt-0.9.2.post1-py3-none-manylinux_2_28_x86_64.whl 133612222 450 122930ac6b41992bd9b1d7074f88c948fe19295fadb314feca86831573323c41
+`;
+
+const CPU = `
+lammps_jax_pjrt_cpu-0.11.2-py3-none-manylinux_2_27_x86_64.whl 62711338 193 1319390d948b39f69f7dade496b7c385149d9ca6097a6b62114da113216d9ad1
+`;
+
+export const PINS: Readonly<Record<Platform, PluginPin>> = {
+  // The plugin's RPATH says $ORIGIN/../../nvidia/<part>/lib, so the folders of the wheels are kept.
+  cuda: pin('cuda', CUDA, 'jax_plugins/xla_cuda13/xla_cuda_plugin.so', (name) =>
+    /^nvidia\/.*\/(lib|bin|nvvm)\/.*[^/]$/.test(name),
+  ),
+  rocm: pin('rocm', ROCM, 'jax_plugins/xla_rocm7/xla_rocm_plugin.so'),
+  cpu: pin('cpu', CPU, 'lammps_jax_pjrt_cpu/pjrt_c_api_cpu_plugin.so'),
+};
+
+/** The accelerator of a host that answers, or why there is none for which a plugin is pinned. */
+export function acceleratorOf(host: Host, hasRocm: boolean): { readonly platform?: Platform; readonly reason: string } {
+  if (host.platform !== 'linux' || host.architecture !== 'x64' || host.glibc === null) {
+    return { reason: `no PJRT plugin is pinned for ${host.platform} on ${host.architecture}` };
+  }
+  if (host.gpu) return { platform: 'cuda', reason: 'nvidia-smi lists a GPU' };
+  if (hasRocm) return { platform: 'rocm', reason: 'rocm-smi lists a GPU' };
+  return { reason: 'neither nvidia-smi nor rocm-smi lists a GPU' };
+}
+
+function pin(platform: Platform, table: string, plugin: string, isLibrary = (_name: string) => false): PluginPin {
+  const wheels = table.trim().split('\n').map(parseRow);
+  const isNeeded = (name: string) => name === plugin || (isLibrary(name) && !name.endsWith('.py'));
+  return { platform, version: wheels[0]?.version ?? '', plugin, wheels, isNeeded };
+}
+
+function parseRow(row: string): Wheel {
+  const [file = '', size, mebibytes, sha256 = ''] = row.split(' ');
+  const [project = '', version = ''] = basename(file).split('-');
+  return {
+    project: project.replaceAll('_', '-'),
+    version,
+    file,
+    bytes: Number(size),
+    unpackedBytes: Number(mebibytes) * 2 ** 20,
+    sha256,
+  };
+}

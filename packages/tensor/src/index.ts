@@ -7,7 +7,7 @@ export { byteSize, type DType, dtypeOfTensorflow, TENSORFLOW_DTYPES } from './dt
 export { EagerExecutor, type EagerHost, javascriptExecutor } from './eager-executor.js';
 export type { Executor, HostArray, HostTensor, PhaseInputs, PhaseRun } from './executor.js';
 export { KernelBackend } from './kernel-backend.js';
-export { type Attrs, type AttrValue, OP_FAMILIES, type OpType } from './ops.js';
+export { type Attrs, type AttrValue, OP_FAMILIES } from './ops.js';
 export { preciseMatMul } from './precise-mat-mul.js';
 export { elementCount, type Phase, type PhaseContext, type Program, type TensorSpec } from './program.js';
 export { BLOCK_GRADIENT, recomputable } from './recomputable.js';

@@ -1,4 +1,4 @@
-import { refuse, SOURCES } from '@weft/common';
+import { refuse } from '@weft/common';
 import type { RunConfig } from '@weft/config';
 import { Dataset, heldOutBatches, RankBatchLoader } from '@weft/data';
 import { MixtureSchedule } from '@weft/mixture';
@@ -67,9 +67,9 @@ async function openData(config: RunConfig): Promise<TaskData> {
   return {
     identity: dataset.identity,
     openLoader: () => openLoader(config, dataset),
-    heldOut: SOURCES.map((source) => ({
+    heldOut: Object.entries(config.data.weights).map(([source, weight]) => ({
       source,
-      weight: config.data.weights[source],
+      weight,
       microbatches: (rank, worldSize) => {
         const { evaluation, microbatchSize } = config;
         const heldOut = evaluation.sequencesPerSource;

@@ -1,7 +1,7 @@
 export { ADAM_UPDATE, adamInputs, adamUpdate } from './adam-update.js';
 export { arrayOf, checkInputs, checkSomeInputs, checkValue } from './check-inputs.js';
 export { sparseSoftmaxCrossEntropy } from './cross-entropy.js';
-export { customGradient } from './custom-gradient.js';
+export { customGradient, preciseMatMul } from './custom-gradient.js';
 export { byteSize, type DType, dtypeOfTensorflow, TENSORFLOW_DTYPES } from './dtype.js';
 export { EagerExecutor, type EagerHost, javascriptExecutor } from './eager-executor.js';
 export {
@@ -14,7 +14,6 @@ export {
 } from './executor.js';
 export { KernelBackend } from './kernel-backend.js';
 export { type Attrs, type AttrValue, OP_FAMILIES } from './ops.js';
-export { preciseMatMul } from './precise-mat-mul.js';
 export { elementCount, type Phase, type PhaseContext, type Program, type TensorSpec } from './program.js';
 export { BLOCK_GRADIENT, recomputable } from './recomputable.js';
 export { recordPhase } from './record.js';

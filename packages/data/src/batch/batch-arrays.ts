@@ -1,4 +1,4 @@
-import type { Source } from '@weft/common';
+import type { SourceId } from '@weft/common';
 import type { Dataset } from '../index/dataset.js';
 import { IMAGE_ENTRY, type PackedSequence, type PackingLimits } from '../index/packed-sequence.js';
 
@@ -28,6 +28,7 @@ export function emptyBatchOf({ limits, imageSize, tokenizer }: Dataset, microbat
   return emptyBatch(limits, imageSize, microbatchSize, tokenizer.padTokenId);
 }
 
+/** An empty microbatch for sequences of these limits. */
 export function emptyBatch(
   limits: PackingLimits,
   imageSize: number,
@@ -57,7 +58,7 @@ export async function fillSequence(
   batch: BatchArrays,
   row: number,
   dataset: Dataset,
-  source: Source,
+  source: SourceId,
   index: number,
 ): Promise<number> {
   const sequence = await dataset.readSequence(source, index);

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
-import { SOURCES } from '@weft/common';
+import { DEFAULT_SOURCES, ofSource } from '@weft/common';
 import { combineDigests, datasetSequence, MixtureSchedule } from '@weft/mixture';
 import { temporaryDirectory } from '@weft/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -17,8 +17,8 @@ const POSITIONS = 48;
 const IMAGE_VALUES = 3 * 6 * 6 * 3;
 
 /** The rows of all microbatches as bytes, padding rows left out. `imageRows` depend on the row, so they are made relative. */
-function rowsOf(slice: Pick<RankBatch, 'microbatches'>, imagesPerSequence = 3, tokensPerImage = 4): string[] {
-  return slice.microbatches.flatMap((batch) => {
+function rowsOf(rankBatch: Pick<RankBatch, 'microbatches'>, imagesPerSequence = 3, tokensPerImage = 4): string[] {
+  return rankBatch.microbatches.flatMap((batch) => {
     const count = batch.tokenIds_BT.length / POSITIONS;
     return Array.from({ length: count }, (_, b) => rowOf(batch, b, b * imagesPerSequence * tokensPerImage)).flat();
   });
@@ -75,38 +75,38 @@ describe('RankBatchLoader', () => {
       const whole = await alone.load(step, 0, 1);
       await alone.close();
       for (const worldSize of [2, 3, 5, 7]) {
-        const slices: RankBatch[] = [];
+        const batches: RankBatch[] = [];
         for (let rank = 0; rank < worldSize; rank++) {
           const loader = loaderWith({ microbatchSize: 1 + (rank % 3) });
-          slices.push(await loader.load(step, rank, worldSize));
+          batches.push(await loader.load(step, rank, worldSize));
           await loader.close();
         }
-        expect(slices.flatMap((slice) => rowsOf(slice))).toEqual(rowsOf(whole));
-        expect(slices.reduce((sum, slice) => sum + slice.lossTokens, 0)).toBe(whole.lossTokens);
-        expect(combineDigests(slices.map(({ digest }) => digest))).toBe(whole.digest);
+        expect(batches.flatMap((batch) => rowsOf(batch))).toEqual(rowsOf(whole));
+        expect(batches.reduce((sum, batch) => sum + batch.lossTokens, 0)).toBe(whole.lossTokens);
+        expect(combineDigests(batches.map(({ digest }) => digest))).toBe(whole.digest);
       }
     }
   });
 
   it('reads the sequences that schedule, seed and step name', async () => {
     const loader = loaderWith({ microbatchSize: 3 });
-    const slice = await loader.load(4, 0, 1);
-    expect(slice.microbatches).toHaveLength(3);
-    const counts = { captioned: 0, interleaved: 0, text: 0 };
+    const rankBatch = await loader.load(4, 0, 1);
+    expect(rankBatch.microbatches).toHaveLength(3);
+    const counts = new Map(DEFAULT_SOURCES.map((source): [string, number] => [source, 0]));
     let targets = 0;
     for (let n = 0; n < GLOBAL_BATCH_SIZE; n++) {
       const { source, indexInSource } = schedule.locate(3 * GLOBAL_BATCH_SIZE + n);
-      const { sequence } = datasetSequence(indexInSource, dataset.sequences[source], 5, source);
+      const { sequence } = datasetSequence(indexInSource, ofSource(dataset.sequences, source), 5, source);
       const { positions } = await dataset.readSequence(source, sequence);
-      counts[source]++;
-      const batch = slice.microbatches[Math.floor(n / 3)]!;
+      counts.set(source, (counts.get(source) ?? 0) + 1);
+      const batch = rankBatch.microbatches[Math.floor(n / 3)]!;
       const row = (n % 3) * POSITIONS;
       const used = batch.segmentIds_BT.slice(row, row + POSITIONS).filter((id) => id > 0).length;
       expect(used).toBe(positions);
       targets += batch.lossMask_BT.slice(row, row + POSITIONS).reduce((sum, value) => sum + value, 0);
     }
-    expect(slice.sequences).toEqual(counts);
-    expect(slice.lossTokens).toBe(targets);
+    expect(rankBatch.sequences).toEqual(Object.fromEntries(counts));
+    expect(rankBatch.lossTokens).toBe(targets);
     await loader.close();
   });
 
@@ -119,7 +119,7 @@ describe('RankBatchLoader', () => {
     const trained = new Set<string>();
     for (let step = 1; step <= 30; step++) for (const row of rowsOf(await loader.load(step, 0, 1))) trained.add(row);
     await loader.close();
-    for (const source of SOURCES) {
+    for (const source of DEFAULT_SOURCES) {
       const rowsWith = async (worldSize: number, microbatchSize: number) => {
         const rows: string[] = [];
         for (let rank = 0; rank < worldSize; rank++)
@@ -133,7 +133,7 @@ describe('RankBatchLoader', () => {
       expect(await rowsWith(2, 2)).toEqual(rows);
       expect(await rowsWith(3, 1)).toEqual(rows);
     }
-    expect(trained.size).toBe(SOURCES.reduce((sum, source) => sum + dataset.sequences[source] - heldOut, 0));
+    expect(trained.size).toBe(Object.values(dataset.sequences).reduce((sum, count) => sum + count - heldOut, 0));
   });
 
   it('pads the last microbatch with rows that are nothing but padding', async () => {

@@ -52,6 +52,16 @@ export const CHECKS = [
     run: () => findLongFiles(readFiles(isCounted)),
   },
   {
+    name: `no file under ${MIN_LINES} lines that one other file imports`,
+    cure: 'merge it into the file that imports it, or with its neighbours of one thought',
+    run: () => findCrumbs(readFiles(isCode)),
+  },
+  {
+    name: 'no dead exports, files and dependencies',
+    cure: 'delete it, or drop the word export where its own file uses it; `npx knip` explains itself',
+    run: () => findDeadCode(),
+  },
+  {
     name: 'one word for one thing',
     cure: 'use the word of docs/glossary.md (the retired ones: scripts/checks/retired-words.mjs)',
     run: () => findRetiredWords(readFiles(mayHoldWords)),
@@ -78,24 +88,6 @@ export const CHECKS = [
       const [tour] = readFiles((path) => path === 'docs/tour.md');
       return tour === undefined ? ['docs/tour.md is missing'] : findBrokenWalks(tour, readFiles(isCode));
     },
-  },
-];
-
-/**
- * Where the code is still on its way to the house of docs/design/house.md; `npm run check -- --all` says what is left.
- *
- * @type {readonly Check[]}
- */
-export const OPEN_CHECKS = [
-  {
-    name: `no file under ${MIN_LINES} lines that one other file imports`,
-    cure: 'merge it into the file that imports it, or with its neighbours of one thought',
-    run: () => findCrumbs(readFiles(isCode)),
-  },
-  {
-    name: 'no dead exports, files and dependencies',
-    cure: 'delete it, or drop the word export where its own file uses it; `npx knip` explains itself',
-    run: () => findDeadCode(),
   },
 ];
 

@@ -162,7 +162,7 @@ function corrupt(where: string, what: string): WeftError {
  *
  * @param json a text that `JSON.parse` accepts.
  */
-export function duplicateKey(json: string): string | undefined {
+function duplicateKey(json: string): string | undefined {
   const open: (Set<string> | undefined)[] = [];
   const token = /"(?:[^"\\]|\\.)*"(\s*:)?|[{}[\]]/g;
   for (let match = token.exec(json); match !== null; match = token.exec(json)) {

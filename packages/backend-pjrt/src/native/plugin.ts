@@ -164,7 +164,7 @@ const CODES: Readonly<Record<number, ErrorCode>> = {
 };
 
 /** A plugin's error in Weft's codes; what has no word there is `internal`. */
-export function pluginError(message: string, code: number): WeftError {
+function pluginError(message: string, code: number): WeftError {
   const options =
     code === ERROR_CODE.resourceExhausted
       ? { cure: 'make microbatchSize smaller, or set activationCheckpointing to full: the device is out of memory' }

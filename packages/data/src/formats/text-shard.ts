@@ -10,7 +10,7 @@ const CHUNK_BYTES = 1 << 20;
 /**
  * The documents of a text shard: of a `.jsonl` file the field `text` of every line, of a `.txt` file all of it.
  *
- * @throws `corrupt_data` naming file and line for bytes that are not UTF-8, lines that are not JSON or lack `text`.
+ * @throws WeftError `corrupt_data` naming file and line for bytes that are not UTF-8, lines that are not JSON or lack `text`.
  */
 export async function* textDocuments(
   path: string,

@@ -1,4 +1,5 @@
 import { WeftError } from '@weft/common';
+import { isJsonObject } from '@weft/files';
 import type { ShardFile } from './shard-file.js';
 import type { TarEntry } from './walk-tar.js';
 
@@ -64,7 +65,7 @@ async function readCaption(shard: ShardFile, sample: WebDatasetSample): Promise<
   if (json !== undefined) {
     const content = await readJson(shard, json);
     for (const field of ['caption', 'text']) {
-      const value = isRecord(content) ? content[field] : undefined;
+      const value = isJsonObject(content) ? content[field] : undefined;
       if (typeof value === 'string') return value;
     }
   }
@@ -84,8 +85,8 @@ export async function readInterleaved(shard: ShardFile, sample: WebDatasetSample
   const json = sample.members.get('json');
   if (json === undefined) throw badSample(shard, sample, 'has no .json member', cure);
   const content = await readJson(shard, json);
-  const texts: unknown = isRecord(content) ? content.texts : undefined;
-  const images: unknown = isRecord(content) ? content.images : undefined;
+  const texts: unknown = isJsonObject(content) ? content.texts : undefined;
+  const images: unknown = isJsonObject(content) ? content.images : undefined;
   if (!Array.isArray(texts) || !Array.isArray(images) || texts.length !== images.length)
     throw badSample(shard, sample, 'has no lists "texts" and "images" of one length', cure);
   return texts.map((text: unknown, index): SamplePart => {
@@ -120,10 +121,6 @@ async function readJson(shard: ShardFile, entry: TarEntry): Promise<unknown> {
       `${entry.name} in ${shard.path} is not JSON: ${WeftError.from(thrown).message}`,
     );
   }
-}
-
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function badSample(shard: ShardFile, sample: WebDatasetSample, what: string, cure: string): WeftError {

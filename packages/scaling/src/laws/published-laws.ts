@@ -2,7 +2,7 @@ import { didYouMean, WeftError } from '@weft/common';
 import type { PowerLaw } from './power-law.js';
 
 /** Published laws, by name. Without residuals they give no prediction interval. */
-export const PUBLISHED_LAWS: Readonly<Record<string, PowerLaw>> = {
+const PUBLISHED_LAWS: Readonly<Record<string, PowerLaw>> = {
   mm1: {
     name: 'mm1',
     target: 'learningRate',

@@ -31,7 +31,7 @@ export async function writeReport(path: string, report: Report): Promise<void> {
 }
 
 /** What decides how a case is measured; results of other settings do not belong into one table. */
-const SETTINGS = ['rounds', 'steps', 'warmup', 'peers'] as const;
+const SETTINGS = ['rounds', 'steps', 'warmup', 'peers', 'before'] as const;
 
 /**
  * The results of an interrupted run, to go on with. None where there is no file.

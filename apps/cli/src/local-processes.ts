@@ -82,5 +82,9 @@ function findError(lines: readonly LogLine[], logFile: string): WeftError {
     const cure = 'cure' in error && typeof error.cure === 'string' ? { cure: error.cure } : {};
     return new WeftError('failed_precondition', String(error.message), cure);
   }
-  return new WeftError('internal', `the background process ended without an error message, see ${shortPath(logFile)}`);
+  return new WeftError(
+    'failed_precondition',
+    `the background process ended without an error message, see ${shortPath(logFile)}`,
+    { cure: 'check that the machine has enough memory, then try again' },
+  );
 }

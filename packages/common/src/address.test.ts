@@ -38,5 +38,8 @@ it('other reasons not to listen have their own code', () => {
   const refused = (code: string) => listenError(new Error(`listen ${code}: no`), 'x', { host: 'h', port: 1 }, '--port');
   expect(refused('EACCES').code).toBe('failed_precondition');
   expect(refused('EADDRNOTAVAIL').code).toBe('invalid_argument');
-  expect(refused('EMFILE')).toMatchObject({ code: 'internal', message: 'x cannot listen on h:1: listen EMFILE: no' });
+  expect(refused('EMFILE')).toMatchObject({
+    code: 'failed_precondition',
+    message: 'x cannot listen on h:1: listen EMFILE: no',
+  });
 });

@@ -55,7 +55,10 @@ export function listenError(cause: unknown, server: string, address: Address, op
     });
   }
   const message = cause instanceof Error ? cause.message : String(cause);
-  return new WeftError('internal', `${server} cannot listen on ${where}: ${message}`, { cause });
+  return new WeftError('failed_precondition', `${server} cannot listen on ${where}: ${message}`, {
+    cure: 'choose another address to listen on',
+    cause,
+  });
 }
 
 /** The code of an error of the operating system; some libraries keep it only in the message. */

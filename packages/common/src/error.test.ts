@@ -30,6 +30,18 @@ it("knows what Node's aborted signals and timeouts throw", async () => {
   expect(WeftError.from((late as Error).cause)).toMatchObject({ code: 'deadline_exceeded' });
 });
 
+it.each([
+  ['ENOSPC', 'failed_precondition', 'free space on its disk'],
+  ['EACCES', 'failed_precondition', 'check the permissions of the file and who runs this process'],
+  ['ENOENT', 'not_found', undefined],
+  ['ECONNRESET', 'unavailable', undefined],
+  ['ETIMEDOUT', 'deadline_exceeded', undefined],
+  ['E_OF_THE_FUTURE', 'internal', undefined],
+])('%s of the operating system is %s', (systemCode, code, cure) => {
+  const thrown = Object.assign(new Error(`${systemCode}: write`), { code: systemCode });
+  expect(WeftError.from(thrown)).toMatchObject({ code, cure, message: `${systemCode}: write`, cause: thrown });
+});
+
 it('is thrown in one line, with or without a cure', () => {
   expect(() => refuse('not_found', 'there is no run x', 'run weft ls')).toThrow(
     new WeftError('not_found', 'there is no run x', { cure: 'run weft ls' }),

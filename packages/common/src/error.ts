@@ -48,12 +48,17 @@ export class WeftError extends Error {
 
   /**
    * The one funnel from whatever was thrown: a WeftError stays itself, Node's AbortError becomes `cancelled` and its
-   * TimeoutError `deadline_exceeded`, all else `code`.
+   * TimeoutError `deadline_exceeded`. Errors of the operating system get the code and the cure of `SYSTEM_ERRORS`: a full
+   * disk or a peer that is gone is no defect of Weft. All else becomes `code`.
    */
   static from(thrown: unknown, code: ErrorCode = 'internal'): WeftError {
     if (thrown instanceof WeftError) return thrown;
     if (!(thrown instanceof Error)) return new WeftError(code, String(thrown), { cause: thrown });
-    return new WeftError(CODES_BY_NAME[thrown.name] ?? code, thrown.message, { cause: thrown });
+    const [systemCode, cure] = SYSTEM_ERRORS[systemErrorCode(thrown) ?? ''] ?? [];
+    return new WeftError(CODES_BY_NAME[thrown.name] ?? systemCode ?? code, thrown.message, {
+      cause: thrown,
+      ...(cure === undefined ? {} : { cure }),
+    });
   }
 
   static is(thrown: unknown, code?: ErrorCode): thrown is WeftError {
@@ -65,6 +70,36 @@ export class WeftError extends Error {
 const CODES_BY_NAME: Readonly<Record<string, ErrorCode>> = {
   AbortError: 'cancelled',
   TimeoutError: 'deadline_exceeded',
+};
+
+const PERMISSIONS = 'check the permissions of the file and who runs this process';
+const FULL = 'free space on its disk';
+
+/** What errors of the operating system mean, by their code, and what to do where that is known. */
+const SYSTEM_ERRORS: Readonly<Record<string, readonly [code: ErrorCode, cure?: string]>> = {
+  ENOENT: ['not_found'],
+  ENOTDIR: ['not_found'],
+  EISDIR: ['invalid_argument'],
+  EEXIST: ['already_exists'],
+  ENAMETOOLONG: ['invalid_argument'],
+  EACCES: ['failed_precondition', PERMISSIONS],
+  EPERM: ['failed_precondition', PERMISSIONS],
+  EROFS: ['failed_precondition', 'choose a folder that can be written'],
+  ENOSPC: ['failed_precondition', FULL],
+  EDQUOT: ['failed_precondition', FULL],
+  EIO: ['failed_precondition', 'check the health of the disk'],
+  EMFILE: ['failed_precondition', 'allow more open files with ulimit -n'],
+  ENFILE: ['failed_precondition', 'allow more open files on this machine'],
+  ENOMEM: ['failed_precondition', 'free memory on this machine'],
+  ECONNREFUSED: ['unavailable'],
+  ECONNRESET: ['unavailable'],
+  ECONNABORTED: ['unavailable'],
+  EPIPE: ['unavailable'],
+  ENETUNREACH: ['unavailable'],
+  EHOSTUNREACH: ['unavailable'],
+  ENOTFOUND: ['unavailable'],
+  EAI_AGAIN: ['unavailable'],
+  ETIMEDOUT: ['deadline_exceeded'],
 };
 
 /** Throws a WeftError: `refuse('invalid_argument', 'steps must be positive, not 0', 'set steps to 1 or more')`. */

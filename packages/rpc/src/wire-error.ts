@@ -88,7 +88,11 @@ function transportError(cause: ServiceError, { address, path, deadlineMs, signal
         return new WeftError('unavailable', `the connection to ${address} broke (${cause.details})`, { cause });
       return new WeftError('internal', `${method} at ${address} failed: ${cause.details}`, { cause });
     default:
-      return new WeftError('internal', `${method} at ${address} failed: ${cause.details}`, { cause });
+      // None of our servers answers with the remaining statuses: a proxy, or a server of another kind.
+      return new WeftError('failed_precondition', `${method} at ${address} failed: ${cause.details}`, {
+        cure: 'check that a coordinator of this version of Weft listens at that address',
+        cause,
+      });
   }
 }
 

@@ -33,7 +33,13 @@ describe('a mixture of two captioned sources and one of text', () => {
     const losses: number[][] = [];
     for (const workers of [1, 2]) {
       const config = tinyConfig(
-        ...['steps=2', `workers=${workers}`, 'evaluation.sequencesPerSource=3', `data.directory=${folder}`],
+        ...[
+          'steps=2',
+          'optimizer.warmupSteps=0',
+          `workers=${workers}`,
+          'evaluation.sequencesPerSource=3',
+          `data.directory=${folder}`,
+        ],
         ...[...SETTINGS, 'data.weights=3:3:2'],
       );
       const { built, sources } = await indexDataset(config);

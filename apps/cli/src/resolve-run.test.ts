@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { temporaryDirectory } from '@weft/testing';
 import { describe, expect, it } from 'vitest';
 import { resolveRun, withAbsolutePaths } from './resolve-run.js';
@@ -23,6 +24,20 @@ describe('a run', () => {
     expect(config).toMatchObject({ recipe: 'debugTiny', steps: 9, optimizer: { learningRate: 1e-3, clipNorm: 1 } });
     // The house rule follows the learning rate of the file, not that of the recipe.
     expect(config.optimizer.weightDecay).toBeCloseTo(1e-4, 12);
+  });
+
+  it('may have sources of its own, as the example in docs/examples', async () => {
+    const example = fileURLToPath(new URL('../../../docs/examples/own-sources.yaml', import.meta.url));
+    const { sources, weights } = (await resolveRun(example)).data;
+    expect(Object.entries(sources)).toEqual([
+      ['photos', 'captioned'],
+      ['paintings', 'captioned'],
+      ['articles', 'interleaved'],
+      ['books', 'text'],
+    ]);
+    expect(Object.values(weights)).toEqual([4, 2, 3, 1]);
+    const set = ['data.weights=1:1', 'data.sources.web=text', 'data.sources.art=captioned'];
+    expect((await resolveRun('debugTiny', { set })).data.weights).toEqual({ web: 1, art: 1 });
   });
 
   it('names the line of a file that is wrong, and the recipe that was meant', async () => {

@@ -46,7 +46,10 @@ describe('a log that an earlier version wrote', () => {
       isInterrupted: false,
       createdAtMs: 1_767_225_600_000,
       updatedAtMs: 1_767_225_606_500,
-      config: { recipe: 'tiny', steps: 9, workers: 2, minWorkers: null, expertWorkers: 0 },
+      config: {
+        ...{ recipe: 'tiny', steps: 9, workers: 2, minWorkers: null, expertWorkers: 0 },
+        data: { sources: { captioned: 'captioned', interleaved: 'interleaved', text: 'text' } },
+      },
     });
     expect(Ledger.fold(ledgerRecords(written)).problems()).toEqual([]);
   });

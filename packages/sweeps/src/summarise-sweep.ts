@@ -70,20 +70,13 @@ export function metricOf({ metric, higherIsBetter }: Pick<SweepConfig, 'metric' 
   return { name: isLoss ? LOSS.name : metric, better: higherIsBetter ? 'higher' : 'lower' };
 }
 
-/** "held-out loss of text" */
+/** "held-out loss of the source text" */
 export function metricWords({ metric, lastSteps }: Pick<SweepConfig, 'metric' | 'lastSteps'>): string {
   const [group, field] = metric.split('.');
   if (group !== 'heldOutLoss')
     return `mean ${metric === 'trainingLoss' ? 'training loss' : metric} of the last ${plural(lastSteps, 'step')}`;
-  return field === undefined
-    ? 'held-out loss, weighted by the mixture'
-    : `held-out loss of ${SOURCE_WORDS[field] ?? field}`;
+  return field === undefined ? 'held-out loss, weighted by the mixture' : `held-out loss of the source ${field}`;
 }
-
-const SOURCE_WORDS: Readonly<Record<string, string>> = {
-  captioned: 'captioned images',
-  interleaved: 'interleaved documents',
-};
 
 function sourceOf({ id, sweep, runs }: SweepOutline): string {
   return `the sweep ${id}: ${sweep.scales.length} scales, ${runs.length} runs, by ${metricWords(sweep)}`;

@@ -150,7 +150,7 @@ function parseObject(bytes: Uint8Array, where: string): object {
     const json: unknown = JSON.parse(Buffer.from(bytes).toString('utf8'));
     if (typeof json === 'object' && json !== null) return json;
   } catch {
-    // Said below.
+    // Reported below.
   }
   throw corrupt(where, 'it is not a JSON object');
 }

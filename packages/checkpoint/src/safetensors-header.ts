@@ -6,7 +6,7 @@ import { WeftError } from '@weft/common';
  * Together the tensors cover the data exactly once, without gap or overlap.
  */
 
-/** A tensor's place in a file. */
+/** Where a tensor lies in a file. */
 export interface TensorEntry {
   readonly name: string;
   readonly dtype: string;

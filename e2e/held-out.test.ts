@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { SOURCES } from '@weft/common';
+import { DEFAULT_SOURCES } from '@weft/common';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { MemoryCluster, tinyConfig } from './memory-cluster.js';
 
@@ -32,7 +32,7 @@ describe('the held-out loss', () => {
     for (const [step, { loss, sources }] of one.heldOut) {
       const other = three.heldOut.get(step);
       expect(Math.abs(loss / (other?.loss ?? Number.NaN) - 1)).toBeLessThan(1e-4);
-      for (const source of SOURCES)
+      for (const source of DEFAULT_SOURCES)
         expect(Math.abs((sources[source] ?? 0) / (other?.sources[source] ?? Number.NaN) - 1)).toBeLessThan(1e-4);
       const { captioned, interleaved, text } = sources;
       expect(loss).toBeCloseTo((4 * (captioned ?? 0) + 4 * (interleaved ?? 0) + (text ?? 0)) / 9, 10);

@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { SOURCES } from '@weft/common';
+import { DEFAULT_SOURCES } from '@weft/common';
 import type { RunConfig } from '@weft/config';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { checkpoint, type ExpertClusterStep, trainWithExperts } from './expert-cluster.js';
@@ -45,7 +45,7 @@ function expectSame(steps: Steps, expected: Steps, from = 1): void {
       experts!.layers.map(({ dropped, routed }) => ({ dropped, routed }));
     expect(layers(a)).toEqual(layers(b));
     expect(a.heldOut === undefined).toBe(![8, 16, 20].includes(step));
-    for (const source of SOURCES)
+    for (const source of DEFAULT_SOURCES)
       if (a.heldOut !== undefined)
         expect(Math.abs(a.heldOut.sources[source]! / b.heldOut!.sources[source]! - 1)).toBeLessThan(1e-5);
   }

@@ -1,10 +1,10 @@
-// `node scripts/precision-curves.mjs`: the pictures and numbers of docs/precision.md. Trains debugTiny on the demo data
+// `node scripts/precision-curves.mjs`: the plots and numbers of docs/precision.md. Trains debugTiny on the demo data
 // for 300 steps in fp32 and in bf16, with several seeds each, and draws the losses. Ends with 1 when the precisions
 // differ by more than noise. What has been trained before in this home ($WEFT_HOME, or .weft) is not trained again.
 import { spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { linePicture } from '@weft/scaling';
+import { linePlot } from '@weft/scaling';
 import {
   comparePrecisions,
   differences,
@@ -18,7 +18,7 @@ import { ROOT } from './lib/root.mjs';
 const STEPS = 300;
 const SEEDS = [17, 18, 19, 20, 21, 22];
 const PRECISIONS = /** @type {const} */ (['fp32', 'bf16']);
-const INK = { fp32: '#1f5fbf', bf16: '#c2410c', seeds: '#9aa5b5' };
+const COLORS = { fp32: '#1f5fbf', bf16: '#c2410c', seeds: '#9aa5b5' };
 const HOME = process.env.WEFT_HOME ?? join(ROOT, '.weft');
 const WEFT = join(ROOT, 'apps/cli/bin/weft.js');
 const picture = (/** @type {string} */ name) => join(ROOT, 'docs/examples', name);
@@ -113,7 +113,7 @@ const points = (/** @type {readonly { step: number; loss: number }[]} */ each) =
 const subtitle = `debugTiny on the demo data, seeds ${SEEDS[0]} to ${SEEDS.at(-1)}; means over ${WINDOW_STEPS} steps`;
 writeFileSync(
   picture('precision-losses.svg'),
-  linePicture({
+  linePlot({
     title: 'Loss in fp32 and in bf16',
     subtitle: `${subtitle}; circles: held-out loss`,
     xTitle: 'step',
@@ -121,7 +121,7 @@ writeFileSync(
     yScale: 'logarithmic',
     groups: PRECISIONS.map((precision) => ({
       name: precision,
-      ink: INK[precision],
+      color: COLORS[precision],
       lines: runs[precision].map((run) => byStep(smoothed(run.losses))),
       dots: runs[precision].flatMap((run) => points(run.heldOut)),
     })),
@@ -129,7 +129,7 @@ writeFileSync(
 );
 writeFileSync(
   picture('precision-difference.svg'),
-  linePicture({
+  linePlot({
     title: 'What bf16 changes, beside what another seed changes',
     subtitle,
     xTitle: 'step',
@@ -138,14 +138,14 @@ writeFileSync(
     groups: [
       {
         name: 'fp32, two seeds',
-        ink: INK.seeds,
+        color: COLORS.seeds,
         lines: runs.fp32.flatMap((a, i) =>
           runs.fp32.slice(i + 1).map((b) => byStep(differences(smoothed(a.losses), smoothed(b.losses)))),
         ),
       },
       {
         name: 'bf16 − fp32, one seed',
-        ink: INK.bf16,
+        color: COLORS.bf16,
         lines: runs.bf16.map((run, i) =>
           byStep(differences(smoothed(run.losses), smoothed(/** @type {typeof run} */ (runs.fp32[i]).losses))),
         ),

@@ -1,4 +1,4 @@
-import { SOURCES, type Source, UsageError } from '@weft/common';
+import { type SourceId, UsageError } from '@weft/common';
 import { type Command, InvalidArgumentError } from 'commander';
 
 // Parsers of single arguments. commander prints their sentences with the name of the option.
@@ -35,18 +35,15 @@ export function address(text: string): string {
 
 /** One sequence of a source: `captioned:17`. */
 export interface SequenceName {
-  readonly source: Source;
+  readonly source: SourceId;
   readonly index: number;
 }
 
 /** `source:i`, such as `captioned:17`. */
 export function sequenceName(text: string): SequenceName {
-  const [, name, index] = text.match(/^(\w+):(\d+)$/) ?? [];
-  const source = SOURCES.find((each) => each === name);
+  const [, source, index] = text.match(/^([\w-]+):(\d+)$/) ?? [];
   if (source === undefined || index === undefined)
-    throw new InvalidArgumentError(
-      `It must be one of ${SOURCES.join(', ')}, a colon and a number, such as captioned:0.`,
-    );
+    throw new InvalidArgumentError('It must be the name of a source, a colon and a number, such as captioned:0.');
   return { source, index: Number(index) };
 }
 

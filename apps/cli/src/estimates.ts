@@ -1,4 +1,4 @@
-import { type PerSource, perSource, SOURCES } from '@weft/common';
+import { mapSources, type PerSource } from '@weft/common';
 import type { RunConfig } from '@weft/config';
 import { MixtureSchedule } from '@weft/mixture';
 import { moeLayerIndices, moeShape, type ParameterCounts } from '@weft/model';
@@ -43,7 +43,7 @@ const FP32_BYTES = 4;
 export function estimateRun(config: RunConfig, parameters: ParameterCounts): RunEstimates {
   const { globalBatchSize, microbatchSize, workers, steps, data, model } = config;
   const schedule = new MixtureSchedule(data.weights);
-  const weight = SOURCES.reduce((sum, source) => sum + data.weights[source], 0);
+  const totalWeight = Object.values(data.weights).reduce((sum, weight) => sum + weight, 0);
   const tokensPerStep = globalBatchSize * model.sequenceLength;
   const sequencesPerRank = Math.ceil(globalBatchSize / workers);
   const isRemote = config.expertWorkers > 0;
@@ -54,7 +54,7 @@ export function estimateRun(config: RunConfig, parameters: ParameterCounts): Run
     tokensPerStep,
     tokensTotal: tokensPerStep * steps,
     sequencesTotal: schedule.countsBefore(globalBatchSize * steps),
-    sequencesPerStep: perSource((source) => (globalBatchSize * data.weights[source]) / weight),
+    sequencesPerStep: mapSources(data.weights, (weight) => (globalBatchSize * weight) / totalWeight),
     sequencesPerRank,
     microbatchesPerRank: Math.ceil(sequencesPerRank / microbatchSize),
     mostImagesPerMicrobatch: microbatchSize * data.imagesPerSequence,

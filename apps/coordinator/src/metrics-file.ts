@@ -1,7 +1,6 @@
-import { type FileHandle, open, readFile } from 'node:fs/promises';
-import { systemErrorCode } from '@weft/common';
+import { WeftError } from '@weft/common';
 import { type MetricsRow, parseMetricsRow } from '@weft/contracts';
-import { writeFileAtomically } from '@weft/files';
+import { type AppendableStore, type BlobAppender, diskStore, readText } from '@weft/files';
 
 /**
  * `metrics.jsonl` of a run: one row per step, in the order of the steps.
@@ -11,16 +10,18 @@ import { writeFileAtomically } from '@weft/files';
  */
 export class MetricsFile {
   readonly path: string;
-  #file: Promise<FileHandle> | undefined;
+  readonly #store: AppendableStore;
+  #file: Promise<BlobAppender> | undefined;
 
-  constructor(path: string) {
+  constructor(path: string, store: AppendableStore = diskStore) {
     this.path = path;
+    this.#store = store;
   }
 
   async append(row: MetricsRow): Promise<void> {
-    this.#file ??= open(this.path, 'a');
+    this.#file ??= this.#store.openAppend(this.path);
     try {
-      await (await this.#file).appendFile(formatRow(row));
+      await (await this.#file).append(formatRow(row));
     } catch (thrown) {
       // The next row then opens the file again.
       await this.close();
@@ -44,14 +45,14 @@ export class MetricsFile {
   /** Replaces all rows atomically: readers see the old rows or the new ones, also after a loss of power. */
   async replace(rows: readonly MetricsRow[]): Promise<void> {
     await this.close();
-    await writeFileAtomically(this.path, rows.map(formatRow).join(''));
+    await this.#store.write(this.path, rows.map(formatRow).join(''));
   }
 
   async #text(): Promise<string> {
     try {
-      return await readFile(this.path, 'utf8');
+      return await readText(this.#store, this.path);
     } catch (thrown) {
-      if (systemErrorCode(thrown) === 'ENOENT') return '';
+      if (WeftError.is(thrown, 'not_found')) return '';
       throw thrown;
     }
   }

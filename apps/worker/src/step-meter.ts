@@ -1,5 +1,5 @@
 import type { ProcessGroup } from '@weft/collectives';
-import { perSource } from '@weft/common';
+import { mapSources } from '@weft/common';
 import type { RunConfig } from '@weft/config';
 import type { HeldOutLoss } from '@weft/contracts';
 import { MixtureSchedule, stepRanges } from '@weft/mixture';
@@ -38,7 +38,7 @@ export class StepMeter {
       gradNorm: vote.gradNorm,
       applied,
       tokensPerSecond: report.tokensPerSecond,
-      sequences: perSource((source) => ranges[source].end - ranges[source].first),
+      sequences: mapSources(ranges, ({ first, end }) => end - first),
       seconds: {
         data: report.dataSeconds,
         compute: report.computeSeconds,

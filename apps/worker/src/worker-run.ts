@@ -117,7 +117,8 @@ export class WorkerRun {
       const session = await this.#open(generation.assignment);
       if (generation.isReleased) return undefined;
       const { generation: number, rank, worldSize, expertWorkers, firstStep, state } = generation.plan;
-      metrics.joinedRun({ runId: this.runId, rank, worldSize, generation: number });
+      const sources = Object.keys(configOf(generation.assignment.configJson).data.sources);
+      metrics.joinedRun({ runId: this.runId, rank, worldSize, generation: number, sources });
       this.#meter.follow(group);
       const place = { generation: number, rank, worldSize, expertWorkers };
       log.info(

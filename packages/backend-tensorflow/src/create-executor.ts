@@ -8,8 +8,10 @@ import {
   type Precision,
   type Program,
   type Recompute,
+  type ShapeInference,
 } from '@weft/tensor';
 import { EagerBinding } from './eager-binding.js';
+import { GraphShapeInference } from './graph/graph-shape-inference.js';
 import { GraphExecutor } from './graph-executor.js';
 import { loadCApi } from './native/c-api.js';
 import type { OpTiming } from './native/run-trace.js';
@@ -21,6 +23,7 @@ import { nativeLibraryDirectory } from './native-library.js';
  */
 export type EngineKind = 'graph' | 'eager' | 'javascript';
 
+/** How a program is run. */
 export interface ExecutorOptions {
   readonly kind: EngineKind;
   /** Arithmetic of matrix products; the eager engines always compute in fp32. */
@@ -48,6 +51,14 @@ export function createExecutor(program: Program, options: ExecutorOptions): Exec
     default:
       return assertNever(options.kind);
   }
+}
+
+/**
+ * TensorFlow's own shape functions, for recording a program without running it. The caller disposes it.
+ * @throws WeftError `native_library` when TensorFlow cannot be loaded.
+ */
+export function tensorflowShapes(): ShapeInference {
+  return new GraphShapeInference(loadCApi(nativeLibraryDirectory()));
 }
 
 function nativeHost(threads: number): EagerHost {

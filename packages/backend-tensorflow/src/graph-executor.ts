@@ -27,6 +27,7 @@ import { Graph, type NativeTensor, toNativeTensor } from './native/handles.js';
 import type { OpTiming } from './native/run-trace.js';
 import { Session } from './native/session.js';
 
+/** How the graph is compiled and run; whether it has loops follows from the devices. */
 export interface GraphOptions extends Omit<RewriteOptions, 'hasLoops'> {
   /** Threads inside one op; 0 lets TensorFlow choose. */
   readonly threads: number;

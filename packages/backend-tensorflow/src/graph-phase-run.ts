@@ -14,10 +14,12 @@ import type { CApi, OutputPointer } from './native/c-api.js';
 import { type NativeTensor, toNativeTensor } from './native/handles.js';
 import type { PartialRun } from './native/partial-run.js';
 
+/** What a phase under way consists of. */
 export interface GraphPhaseRunParts {
   readonly api: CApi;
   /** Program and phase, for messages. */
   readonly where: string;
+  /** The inputs that the phase declares, by name. */
   readonly specs: Readonly<Record<string, TensorSpec>>;
   readonly compiled: CompiledPhase;
   readonly run: PartialRun;

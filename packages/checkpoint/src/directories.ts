@@ -17,7 +17,7 @@ export function checkpointsFolder(runDirectory: string): string {
 }
 
 /** The step of a folder name, `undefined` when it is not that of a checkpoint. */
-export function stepOf(name: string): number | undefined {
+function stepOf(name: string): number | undefined {
   const digits = /^step-(\d{8,15})$/.exec(name)?.[1];
   return digits === undefined ? undefined : Number(digits);
 }

@@ -1,5 +1,4 @@
 import { WeftError } from '@weft/common';
-import { duplicateKey } from './duplicate-keys.js';
 
 /**
  * The header of a safetensors file: an unsigned 64-bit little-endian length, that many bytes of JSON, then the data.
@@ -19,7 +18,7 @@ export interface TensorEntry {
 
 export const LENGTH_BYTES = 8;
 /** The limit of the format's reference implementation. */
-export const MAX_HEADER_BYTES = 100_000_000;
+const MAX_HEADER_BYTES = 100_000_000;
 const METADATA = '__metadata__';
 
 /** Bytes of an element. */
@@ -155,4 +154,29 @@ function isWholeNumbers(value: unknown): value is readonly number[] {
 
 function corrupt(where: string, what: string): WeftError {
   return new WeftError('corrupt_data', `${where} is corrupt: ${what}`);
+}
+
+/**
+ * The first key that an object of a JSON text holds twice, or `undefined`. `JSON.parse` silently keeps the last one,
+ * so two readers of a file may see different things.
+ *
+ * @param json a text that `JSON.parse` accepts.
+ */
+export function duplicateKey(json: string): string | undefined {
+  const open: (Set<string> | undefined)[] = [];
+  const token = /"(?:[^"\\]|\\.)*"(\s*:)?|[{}[\]]/g;
+  for (let match = token.exec(json); match !== null; match = token.exec(json)) {
+    const text = match[0];
+    if (text === '{') open.push(new Set());
+    else if (text === '[') open.push(undefined);
+    else if (text === '}' || text === ']') open.pop();
+    else if (match[1] !== undefined) {
+      const key: unknown = JSON.parse(text.slice(0, text.length - match[1].length));
+      const keys = open.at(-1);
+      if (typeof key !== 'string' || keys === undefined) continue;
+      if (keys.has(key)) return key;
+      keys.add(key);
+    }
+  }
+  return undefined;
 }

@@ -1,8 +1,7 @@
 import { join } from 'node:path';
 import { WeftError } from '@weft/common';
 import type { CheckpointFile } from '@weft/contracts';
-import type { BlobStore } from '@weft/files';
-import { diskStore } from '@weft/files';
+import { type BlobStore, diskStore } from '@weft/files';
 import { assignShards } from '@weft/topology';
 import { MANIFEST_NAME } from './manifest.js';
 import { encodeTensors, type NamedTensor, writeSafetensors } from './safetensors-file.js';
@@ -18,7 +17,7 @@ export interface WriteShardOptions {
 }
 
 /** "shard-00000-of-00002.safetensors" */
-export function shardName(rank: number, worldSize: number): string {
+function shardName(rank: number, worldSize: number): string {
   return `shard-${String(rank).padStart(5, '0')}-of-${String(worldSize).padStart(5, '0')}.safetensors`;
 }
 

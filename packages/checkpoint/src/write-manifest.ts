@@ -1,7 +1,7 @@
 import { dirname, join } from 'node:path';
 import { WEFT_VERSION, WeftError } from '@weft/common';
 import { type BlobStore, diskStore, withBlob } from '@weft/files';
-import { checkpointsFolder, completeCheckpoints, type StepDirectory } from './directories.js';
+import { completeCheckpoints, type StepDirectory } from './directories.js';
 import { type CheckpointTensor, encodeManifest, MANIFEST_NAME, type Manifest, parseManifest } from './manifest.js';
 import { manifestSha256, readManifest } from './read-checkpoint.js';
 import { readIndex } from './safetensors-file.js';
@@ -83,20 +83,6 @@ function missingShard(path: string, what: string): WeftError {
   return new WeftError('failed_precondition', `the checkpoint cannot be completed: ${path}: ${what}`, {
     cure: 'keep the run directory on a file system that all hosts share',
   });
-}
-
-/**
- * The SHA-256 of the manifest of the newest checkpoint of a run before a step, `null` when there is none: what
- * `writeManifest` links to when it is given nothing else.
- */
-export async function newestManifestSha256(
-  runDirectory: string,
-  beforeStep: number,
-  store: BlobStore = diskStore,
-): Promise<string | null> {
-  for (const { step, directory } of await completeCheckpoints(checkpointsFolder(runDirectory), store))
-    if (step < beforeStep) return await manifestSha256(directory, store);
-  return null;
 }
 
 async function previousOf(

@@ -1,4 +1,4 @@
-import { decimal, median, type PerSource, perSource, plural } from '@weft/common';
+import { decimal, median, type PerSource, plural } from '@weft/common';
 import { committedAtMs, hasEnded, type MetricsRow, type RunView } from '@weft/contracts';
 
 /** Steps averaged for the speed, the time left and the trend of the loss. */
@@ -32,7 +32,7 @@ export class RunProgress {
   #run: RunView;
   #lastWorldSize: number;
   readonly #metrics: MetricsRow[] = [];
-  #sequences: PerSource<number> = perSource(() => 0);
+  #sequences: PerSource<number> = {};
 
   constructor(run: RunView) {
     this.#run = run;
@@ -60,7 +60,7 @@ export class RunProgress {
   addStep(metrics: MetricsRow): string[] {
     this.#rollBackTo(metrics.step - 1);
     this.#metrics.push(metrics);
-    this.#sequences = perSource((source) => this.#sequences[source] + metrics.sequences[source]);
+    this.#sequences = added(this.#sequences, metrics.sequences, 1);
     if (metrics.step > this.#run.step) this.#run = { ...this.#run, step: metrics.step };
     const wasRefused = metrics.loss === null || metrics.gradNorm === null;
     return [
@@ -99,11 +99,17 @@ export class RunProgress {
 
   #rollBackTo(step: number): void {
     for (let last = this.#metrics.at(-1); last !== undefined && last.step > step; last = this.#metrics.at(-1)) {
-      const { sequences } = last;
-      this.#sequences = perSource((source) => this.#sequences[source] - sequences[source]);
+      this.#sequences = added(this.#sequences, last.sequences, -1);
       this.#metrics.pop();
     }
   }
+}
+
+/** Adds the sequences of a step, or takes them away. */
+function added(sequences: PerSource<number>, ofStep: PerSource<number>, sign: 1 | -1): PerSource<number> {
+  const sums = new Map(Object.entries(sequences));
+  for (const [source, count] of Object.entries(ofStep)) sums.set(source, (sums.get(source) ?? 0) + sign * count);
+  return Object.fromEntries(sums);
 }
 
 /**

@@ -1,4 +1,4 @@
-import { type PerSource, SOURCES } from './source.js';
+import type { PerSource } from './source.js';
 
 /** Numbers as people read them. Every function is pure and locale-free. */
 
@@ -70,7 +70,9 @@ export function percent(fraction: number): string {
 
 /** "captioned 54, interleaved 53, text 13". */
 export function sourceCounts(counts: PerSource<number>): string {
-  return SOURCES.map((source) => `${source} ${count(counts[source])}`).join(', ');
+  return Object.entries(counts)
+    .map(([source, value]) => `${source} ${count(value)}`)
+    .join(', ');
 }
 
 /** 3, 'worker' → "3 workers". */

@@ -23,7 +23,7 @@ export { parseFlags, portFlag, wholeNumberFlag } from './flags.js';
 export { age, bytes, count, decimal, duration, large, percent, plural, sourceCounts } from './format.js';
 export { hash32, mix32, Random } from './random.js';
 export { isRunId, newRunId } from './run-id.js';
-export { type PerSource, perSource, SOURCES, type Source } from './source.js';
+export { DEFAULT_SOURCES, mapSources, ofSource, type PerSource, perSource, type SourceId } from './source.js';
 export { median } from './statistics.js';
 export { UsageError } from './usage-error.js';
 export { WEFT_VERSION } from './version.js';

@@ -1,3 +1,4 @@
+import { mapSources, ofSource } from '@weft/common';
 import { isGroup } from './layers.js';
 import { BYTE_VOCABULARY_SIZE, type LearningRateSource, type RunConfig } from './run-config.js';
 import { AUTOMATIC_RATE, type ParsedConfig } from './schema.js';
@@ -56,6 +57,10 @@ function withModelDefaults(parsed: Omit<ParsedConfig, 'optimizer' | 'learningRat
   return {
     ...parsed,
     microbatchSize: parsed.microbatchSize ?? Math.ceil(parsed.globalBatchSize / parsed.workers),
+    data: {
+      ...parsed.data,
+      weights: mapSources(parsed.data.sources, (_, source) => ofSource(parsed.data.weights, source)),
+    },
     model: {
       ...parsed.model,
       decoder: {

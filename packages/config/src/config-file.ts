@@ -1,5 +1,5 @@
-import { readFile } from 'node:fs/promises';
-import { systemErrorCode, WeftError } from '@weft/common';
+import { WeftError } from '@weft/common';
+import { type BlobStore, diskStore, readText } from '@weft/files';
 import { type Document, isMap, isNode, isScalar, LineCounter, type Pair, parseDocument } from 'yaml';
 import type { FieldPath } from './fields.js';
 import { type ConfigLayer, isGroup } from './layers.js';
@@ -10,8 +10,8 @@ import { type ConfigLayer, isGroup } from './layers.js';
  *
  * @throws WeftError `not_found` when there is no such file, `invalid_argument` with file and line when it is not YAML.
  */
-export async function fileLayer(path: string): Promise<ConfigLayer> {
-  return parseConfigText(await readConfigText(path), path);
+export async function fileLayer(path: string, store: BlobStore = diskStore): Promise<ConfigLayer> {
+  return parseConfigText(await readConfigText(path, store), path);
 }
 
 /** The layer of a text that is YAML or JSON; `name` is the file named in errors. */
@@ -30,15 +30,15 @@ export function parseConfigText(text: string, name: string): ConfigLayer {
   return { value, where: (path) => `${name}:${lines.linePos(offsetOf(document, path)).line}` };
 }
 
-async function readConfigText(path: string): Promise<string> {
+async function readConfigText(path: string, store: BlobStore): Promise<string> {
   try {
-    return await readFile(path, 'utf8');
+    return await readText(store, path);
   } catch (cause) {
-    const code = systemErrorCode(cause) ?? 'for no known reason';
-    if (code === 'ENOENT') throw new WeftError('not_found', `there is no configuration file ${path}`, { cause });
-    if (code === 'EISDIR')
+    if (WeftError.is(cause, 'not_found'))
+      throw new WeftError('not_found', `there is no configuration file ${path}`, { cause });
+    if (WeftError.is(cause, 'invalid_argument'))
       throw new WeftError('invalid_argument', `${path} is a folder, not a configuration file`, { cause });
-    throw new WeftError('invalid_argument', `the configuration file ${path} cannot be read (${code})`, { cause });
+    throw cause;
   }
 }
 

@@ -1,4 +1,4 @@
-import { didYouMean } from '@weft/common';
+import { DEFAULT_SOURCES, didYouMean } from '@weft/common';
 import { z } from 'zod';
 import { runConfigSchema } from './schema.js';
 
@@ -10,7 +10,13 @@ export const dotted = (path: FieldPath) => path.join('.');
 /** The names a group allows, or undefined when the path names a single value or nothing. */
 export function fieldsOf(path: FieldPath): readonly string[] | undefined {
   const schema = unwrap(schemaOf(path));
+  if (schema instanceof z.ZodRecord) return DEFAULT_SOURCES;
   return schema instanceof z.ZodObject ? Object.keys(schema.shape) : undefined;
+}
+
+/** Whether a group takes any name, as the sources of a mixture do. */
+export function isOpenGroup(path: FieldPath): boolean {
+  return unwrap(schemaOf(path)) instanceof z.ZodRecord;
 }
 
 /** Whether a field may be null, which stands for "there is none". */
@@ -23,7 +29,8 @@ function schemaOf(path: FieldPath): unknown {
   let schema: unknown = runConfigSchema;
   for (const name of path) {
     const group = unwrap(schema);
-    schema = group instanceof z.ZodObject && Object.hasOwn(group.shape, name) ? group.shape[name] : undefined;
+    if (group instanceof z.ZodRecord) schema = group.valueType;
+    else schema = group instanceof z.ZodObject && Object.hasOwn(group.shape, name) ? group.shape[name] : undefined;
   }
   return schema;
 }

@@ -7,8 +7,10 @@ export {
   type ConnectorConfig,
   type DataConfig,
   DEFAULT_QUEUE,
+  DEFAULT_SOURCE_KINDS,
   type DecoderConfig,
   DROPLESS,
+  hasDefaultSources,
   type LearningRateSource,
   type ModelConfig,
   type MoeConfig,
@@ -17,6 +19,7 @@ export {
   type Precision,
   type RunConfig,
   type RunConfigInput,
+  type SourceKind,
   type VisionConfig,
 } from './run-config.js';
 export { applySettings, settingLayers } from './settings.js';

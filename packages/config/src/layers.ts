@@ -1,3 +1,4 @@
+import { DEFAULT_SOURCES, perSource } from '@weft/common';
 import type { FieldPath } from './fields.js';
 
 /** One origin of settings: a recipe, a file, the command line. */
@@ -14,12 +15,30 @@ export function isGroup(value: unknown): value is Group {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** Lays the layers over one another, the last on top: groups are joined, single values replaced. */
+/**
+ * Lays the layers over one another, the last on top: groups are joined, single values replaced. A layer that names the
+ * sources of its data begins the mixture anew: sources and weights below it do not count.
+ */
 export function mergeLayers(layers: readonly ConfigLayer[]): unknown {
-  return layers.map(({ value }) => expandRatio(value)).reduce(merge, {});
+  return layers.reduce<unknown>(
+    (below, layer) => expandRatio(merge(namesSources(layer) ? withoutMixture(below) : below, layer.value)),
+    {},
+  );
 }
 
-function merge(below: unknown, above: unknown): unknown {
+/** Whether a layer names the sources of its data. */
+export function namesSources({ value }: ConfigLayer): boolean {
+  return isGroup(value) && isGroup(value.data) && isGroup(value.data.sources);
+}
+
+function withoutMixture(value: unknown): unknown {
+  if (!isGroup(value) || !isGroup(value.data)) return value;
+  const { sources: _, weights: __, ...data } = value.data;
+  return { ...value, data };
+}
+
+/** Joins two values: groups field by field, of other values the one above. */
+export function merge(below: unknown, above: unknown): unknown {
   if (above === undefined) return below;
   if (!isGroup(below) || !isGroup(above)) return above;
   const names = new Set([...Object.keys(below), ...Object.keys(above)]);
@@ -28,13 +47,13 @@ function merge(below: unknown, above: unknown): unknown {
 
 const own = (group: Group, name: string) => (Object.hasOwn(group, name) ? group[name] : undefined);
 
-const RATIO = /^(\d+):(\d+):(\d+)$/;
+const RATIO = /^\d+(:\d+)*$/;
 
-/** `weights: 4:4:1` is short for the three fields, in the order captioned, interleaved, text. */
+/** `weights: 4:4:1` is short for one field for each source, in the order of the sources. */
 function expandRatio(value: unknown): unknown {
   if (!isGroup(value) || !isGroup(value.data) || typeof value.data.weights !== 'string') return value;
-  const [, captioned, interleaved, text] = RATIO.exec(value.data.weights) ?? [];
-  if (text === undefined) return value;
-  const weights = { captioned: Number(captioned), interleaved: Number(interleaved), text: Number(text) };
-  return { ...value, data: { ...value.data, weights } };
+  const names = isGroup(value.data.sources) ? Object.keys(value.data.sources) : DEFAULT_SOURCES;
+  const parts = RATIO.test(value.data.weights) ? value.data.weights.split(':').map(Number) : [];
+  if (parts.length !== names.length) return value;
+  return { ...value, data: { ...value.data, weights: perSource(names, (_, index) => parts[index]) } };
 }

@@ -67,6 +67,7 @@ describe('resolving', () => {
       data: {
         directory: 'data',
         tokenizer: 'bytes',
+        sources: { captioned: 'captioned', interleaved: 'interleaved', text: 'text' },
         weights: { captioned: 4, interleaved: 4, text: 1 },
         imagesPerSequence: 16,
         prefetchSteps: 2,
@@ -112,7 +113,7 @@ describe('resolving', () => {
       text: 10,
     });
     expect(refusal(withField('data.weights', '4:4'))).toBe(
-      'data.weights is "4:4", but must be a group of fields (captioned, interleaved, text)',
+      'data.weights is "4:4", but must be a ratio of one number per source (captioned, interleaved, text), such as 1:1:1',
     );
   });
 
@@ -146,7 +147,7 @@ describe('refusing one field', () => {
     [
       'data.directory',
       '',
-      'data.directory is "", but must be the folder that holds captioned/, interleaved/ and text/, a text that is not empty',
+      'data.directory is "", but must be the folder that holds a folder of shards for each source, a text that is not empty',
     ],
     ['data.weights.text', -1, 'data.weights.captioned is missing: it must be a whole number from 0 to 1000000'],
     ['optimizer.learningRate', 0, 'optimizer.learningRate is 0, but must be a number above 0'],

@@ -1,5 +1,7 @@
 import { type AutomaticRate, complete } from './complete.js';
+import { dotted } from './fields.js';
 import { type ConfigLayer, mergeLayers } from './layers.js';
+import { mixtureProblems } from './mixture-rules.js';
 import { explainIssues, type Problem, problemsError } from './problems.js';
 import { brokenRules } from './rules.js';
 import type { RunConfig } from './run-config.js';
@@ -16,7 +18,10 @@ import { runConfigSchema } from './schema.js';
 export function resolveLayers(layers: readonly ConfigLayer[], automatic?: AutomaticRate): RunConfig {
   const input = mergeLayers(layers);
   const parsed = runConfigSchema.safeParse(input);
-  if (!parsed.success) throw problemsError(explainIssues(parsed.error.issues, input), layers);
+  const mixture = mixtureProblems(input);
+  if (!parsed.success)
+    throw problemsError(withoutRepeats([...mixture, ...explainIssues(parsed.error.issues, input)]), layers);
+  if (mixture.length > 0) throw problemsError(mixture, layers);
   const config = complete(parsed.data, automatic);
   if (config === undefined) throw problemsError([UNRESOLVED_RATE], layers);
   if (config.data.tokenizer !== 'bytes' && parsed.data.model.decoder.vocabularySize === undefined) {
@@ -34,6 +39,12 @@ export function resolveLayers(layers: readonly ConfigLayer[], automatic?: Automa
  */
 export function resolveRunConfig(input: unknown, where?: string): RunConfig {
   return resolveLayers([where === undefined ? { value: input } : { value: input, where: () => where }]);
+}
+
+/** The first sentence about a field is enough. */
+function withoutRepeats(problems: readonly Problem[]): readonly Problem[] {
+  const fields = problems.map((problem) => dotted(problem.fields[0] ?? []));
+  return problems.filter((_, i) => fields.indexOf(fields[i] ?? '') === i);
 }
 
 const UNRESOLVED_RATE: Problem = {

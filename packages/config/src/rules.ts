@@ -1,4 +1,3 @@
-import { SOURCES } from '@weft/common';
 import type { FieldPath } from './fields.js';
 import type { Problem } from './problems.js';
 import { BYTE_VOCABULARY_SIZE, type RunConfig } from './run-config.js';
@@ -31,8 +30,8 @@ function* runRules(config: RunConfig) {
       `optimizer.warmupSteps is ${optimizer.warmupSteps}, but must be below steps (${steps})`,
     );
   }
-  if (SOURCES.every((source) => data.weights[source] === 0)) {
-    const fields = SOURCES.map((source) => `data.weights.${source}`);
+  if (Object.values(data.weights).every((weight) => weight === 0)) {
+    const fields = Object.keys(data.weights).map((source) => `data.weights.${source}`);
     yield problem(fields, 'data.weights are all 0, but at least one source must have a weight');
   }
   if (precision === 'bf16' && engine.backend === 'javascript') {

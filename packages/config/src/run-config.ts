@@ -57,6 +57,22 @@ export type Precision = (typeof PRECISIONS)[number];
 export const ACTIVATION_CHECKPOINTING = ['none', 'selective', 'full'] as const;
 export type ActivationCheckpointing = (typeof ACTIVATION_CHECKPOINTING)[number];
 
+/** What a source holds: images with captions, documents of text and images, or text. It says how shards are read. */
+export const SOURCE_KINDS = ['captioned', 'interleaved', 'text'] as const;
+export type SourceKind = (typeof SOURCE_KINDS)[number];
+
+/** The sources of a run that names none of its own: each is called as its kind. */
+export const DEFAULT_SOURCE_KINDS: PerSource<SourceKind> = {
+  captioned: 'captioned',
+  interleaved: 'interleaved',
+  text: 'text',
+};
+
+/** Whether a run has the default sources: names, kinds and order. */
+export function hasDefaultSources({ sources }: Pick<DataConfig, 'sources'>): boolean {
+  return JSON.stringify(sources) === JSON.stringify(DEFAULT_SOURCE_KINDS);
+}
+
 export const CONNECTOR_KINDS = ['averagePool', 'cAbstractor'] as const;
 export type ConnectorKind = (typeof CONNECTOR_KINDS)[number];
 
@@ -154,11 +170,13 @@ export interface MoeConfig {
 }
 
 export interface DataConfig {
-  /** Holds `captioned/`, `interleaved/`, `text/` with their shards, and `index/`. */
+  /** Holds a folder of shards for each source, named for it, and `index/`. */
   readonly directory: string;
   /** `bytes` for the built-in byte tokenizer, or the path of a `tokenizer.json`. */
   readonly tokenizer: string;
-  /** The mixture in whole numbers, for instance 4:4:1; 0 leaves a source out. */
+  /** What each source holds, by its name; the order is that of the mixture. Default: `captioned`, `interleaved`, `text`. */
+  readonly sources: PerSource<SourceKind>;
+  /** The mixture in whole numbers, one for each source, for instance 4:4:1; 0 leaves a source out. */
   readonly weights: PerSource<number>;
   /** The most images one packed sequence may hold. */
   readonly imagesPerSequence: number;

@@ -1,4 +1,3 @@
-import { SOURCES } from '@weft/common';
 import { z } from 'zod';
 import {
   ACTIVATION_CHECKPOINTING,
@@ -6,9 +5,11 @@ import {
   CONNECTOR_KINDS,
   DEFAULT_EVALUATION,
   DEFAULT_QUEUE,
+  DEFAULT_SOURCE_KINDS,
   DROPLESS,
   MAX_IMAGES_PER_SEQUENCE,
   PRECISIONS,
+  SOURCE_KINDS,
 } from './run-config.js';
 
 /**
@@ -112,13 +113,17 @@ const model = group({
   decoder: orEmpty(decoder),
 });
 
-const [captioned, interleaved, textOnly] = SOURCES;
 const weight = () => wholeNumber(0, 1_000_000);
+/** The names are checked by `mixture-rules.ts`. */
+const perSource = <Value extends z.ZodType>(value: Value, error: string) => z.record(z.string(), value, { error });
 
 const data = group({
-  directory: text('the folder that holds captioned/, interleaved/ and text/'),
+  directory: text('the folder that holds a folder of shards for each source'),
   tokenizer: text('bytes, or the path of a tokenizer.json').default('bytes'),
-  weights: group({ [captioned]: weight(), [interleaved]: weight(), [textOnly]: weight() }).default({
+  sources: perSource(oneOf(SOURCE_KINDS), 'a group of names and kinds, such as {web: text}').default({
+    ...DEFAULT_SOURCE_KINDS,
+  }),
+  weights: perSource(weight(), 'a group of weights, one for each source, or a ratio such as 4:4:1').default({
     captioned: 4,
     interleaved: 4,
     text: 1,

@@ -1,12 +1,12 @@
 import { WeftError } from '@weft/common';
 import { isScalar, parseDocument } from 'yaml';
-import { dotted, type FieldPath, fieldsOf, mayBeNull, unknownField } from './fields.js';
-import { type ConfigLayer, mergeLayers } from './layers.js';
+import { dotted, type FieldPath, fieldsOf, isOpenGroup, mayBeNull, unknownField } from './fields.js';
+import { type ConfigLayer, merge, mergeLayers, namesSources } from './layers.js';
 
 /**
  * Writes settings of the command line, `optimizer.learningRate=3e-4`, over a configuration.
  * The value is read as YAML reads a single value: `3` is a number, `true` a boolean, `"3"` and `bytes` are texts.
- * `data.weights=4:4:1` sets all three weights; `null` takes a group away that a run may do without.
+ * `data.weights=4:4:1` sets the weights of all sources, in their order; `null` takes a group away that a run may do without.
  *
  * @throws WeftError `invalid_argument` for a setting without `=`, an unknown field (with what was probably meant),
  * a group, or a value that is not a single one.
@@ -17,7 +17,7 @@ export function applySettings(input: unknown, settings: readonly string[]): unkn
 
 /** One layer per setting, to be put on top of the others; `option` is how a person wrote it. */
 export function settingLayers(settings: readonly string[], option = '--set'): ConfigLayer[] {
-  return settings.map((setting) => {
+  const layers = settings.map((setting): ConfigLayer => {
     const equals = setting.indexOf('=');
     const path = setting.slice(0, Math.max(equals, 0)).trim().split('.');
     if (equals < 1 || path.includes('')) {
@@ -30,9 +30,19 @@ export function settingLayers(settings: readonly string[], option = '--set'): Co
     const value = scalar(setting, path, setting.slice(equals + 1), option);
     return { value: path.reduceRight<unknown>((inner, name) => ({ [name]: inner }), value), where: () => option };
   });
+  return joinSources(layers);
+}
+
+/** A layer that names sources begins the mixture anew, so all sources that settings name go into one layer, the first. */
+function joinSources(layers: readonly ConfigLayer[]): ConfigLayer[] {
+  const [first, ...others] = layers.filter(namesSources);
+  if (first === undefined) return [...layers];
+  const value = others.reduce<unknown>((joined, layer) => merge(joined, layer.value), first.value);
+  return [{ ...first, value }, ...layers.filter((layer) => !namesSources(layer))];
 }
 
 function checkField(path: FieldPath, value: string, option: string): void {
+  if (isOpenGroup(path.slice(0, -1))) return;
   const parent = fieldsOf(path.slice(0, -1));
   if (parent === undefined || !parent.includes(path.at(-1) ?? '')) throw refusal(option, firstUnknown(path));
   const fields = fieldsOf(path);
@@ -49,6 +59,7 @@ function firstUnknown(path: FieldPath): string {
       const field = dotted(path.slice(0, length - 1));
       return `unknown field ${JSON.stringify(dotted(path))}, ${field} is a single value`;
     }
+    if (isOpenGroup(path.slice(0, length - 1))) continue;
     if (!parent.includes(path[length - 1] ?? '')) return unknownField(path.slice(0, length));
   }
   return unknownField(path);

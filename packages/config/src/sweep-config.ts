@@ -13,9 +13,6 @@ import type { RunConfigInput } from './run-config.js';
 const SWEEP_METRICS = [
   'trainingLoss',
   'heldOutLoss',
-  'heldOutLoss.captioned',
-  'heldOutLoss.interleaved',
-  'heldOutLoss.text',
   'gradNorm',
   'tokensPerSecond',
   'seconds.data',
@@ -27,7 +24,8 @@ const SWEEP_METRICS = [
   'moe.routerZLoss',
   'moe.routerEntropy',
 ] as const;
-export type SweepMetric = (typeof SWEEP_METRICS)[number];
+/** `heldOutLoss.essays` is that of one source. */
+export type SweepMetric = (typeof SWEEP_METRICS)[number] | `heldOutLoss.${string}`;
 
 /** Scales × learning rates × seeds, resolved: nothing optional but what a run itself may leave out. */
 export interface SweepConfig {
@@ -74,6 +72,8 @@ const name = () =>
   z.string().regex(/^[a-z0-9]+(-[a-z0-9]+)*$/, { error: 'lower-case letters, digits and single dashes' });
 const rate = () => z.number({ error: 'a number above 0' }).positive({ error: 'a number above 0' });
 
+const metricError = `one of ${SWEEP_METRICS.join(', ').replace('heldOutLoss', 'heldOutLoss, heldOutLoss.<source>')}`;
+
 const ratesError = 'a list of rates, or lowest, highest and count';
 const rates = z.union(
   [
@@ -93,7 +93,9 @@ const schema = z.strictObject({
     .min(1, { error: 'at least one scale' }),
   learningRates: rates.optional(),
   seeds: z.array(wholeNumber(0), { error: 'a list of whole numbers' }).min(1).default([0]),
-  metric: z.enum(SWEEP_METRICS, { error: `one of ${SWEEP_METRICS.join(', ')}` }).default('trainingLoss'),
+  metric: z
+    .union([z.enum(SWEEP_METRICS), z.templateLiteral(['heldOutLoss.', z.string().min(1)])], { error: metricError })
+    .default('trainingLoss'),
   higherIsBetter: z.boolean({ error: 'true or false' }).default(false),
   lastSteps: wholeNumber(1).default(10),
   earlyStop: z

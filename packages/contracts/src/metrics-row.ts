@@ -1,4 +1,4 @@
-import { type PerSource, perSource } from '@weft/common';
+import { mapSources, type PerSource } from '@weft/common';
 import type { HeldOutLoss } from './held-out-loss.js';
 import { expertImbalance, type MoeLayerStats, type MoeReport } from './moe-report.js';
 
@@ -45,7 +45,7 @@ export function parseMetricsRow(line: string): MetricsRow | undefined {
     learningRate: numberOrNull(raw.learningRate),
     gradNorm: numberOrNull(raw.gradNorm),
     tokensPerSecond: numberOrNull(raw.tokensPerSecond),
-    sequences: perSource((source) => number(sequences[source])),
+    sequences: mapSources(sequences, number),
     seconds: {
       data: numberOrNull(seconds.data),
       compute: numberOrNull(seconds.compute),
@@ -66,7 +66,7 @@ function parseHeldOut(raw: RawObject): NonNullable<MetricsRow['heldOut']> {
   const sources = asObject(raw.sources);
   return {
     loss: numberOrNull(raw.loss),
-    sources: perSource((source) => numberOrNull(sources[source])),
+    sources: mapSources(sources, numberOrNull),
     seconds: number(raw.seconds),
   };
 }

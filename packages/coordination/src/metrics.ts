@@ -1,4 +1,4 @@
-import { perSource } from '@weft/common';
+import { mapSources } from '@weft/common';
 import type { HeldOutLoss, MetricsRow, StepReport } from '@weft/contracts';
 import type { CommittedStep } from './cluster-state.js';
 import type { DecisionBuilder } from './decision-builder.js';
@@ -25,7 +25,7 @@ export function flushMetrics(builder: DecisionBuilder, runId: string, steps: rea
 /** The part of a step's row that comes from the record of its commit. */
 export function committedStep({ entry, gradNorm, time }: Committed): CommittedStep {
   const { step, generation, loss, ranges } = entry;
-  const sequences = perSource((source) => ranges[source].end - ranges[source].first);
+  const sequences = mapSources(ranges, ({ first, end }) => end - first);
   return { step, generation, loss, gradNorm, sequences, time };
 }
 
@@ -72,5 +72,5 @@ function metricsRow(committed: CommittedStep, report: StepReport | undefined): M
 /** JSON has no NaN and no infinity. */
 function finiteHeldOut({ loss, sources, seconds }: HeldOutLoss): NonNullable<MetricsRow['heldOut']> {
   const finite = (value: number | null) => (value !== null && Number.isFinite(value) ? value : null);
-  return { loss: finite(loss), sources: perSource((source) => finite(sources[source])), seconds };
+  return { loss: finite(loss), sources: mapSources(sources, finite), seconds };
 }

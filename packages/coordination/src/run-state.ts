@@ -1,5 +1,5 @@
 import { WeftError } from '@weft/common';
-import { DEFAULT_QUEUE, type RunConfig } from '@weft/config';
+import { type DataConfig, DEFAULT_QUEUE, DEFAULT_SOURCE_KINDS, type RunConfig } from '@weft/config';
 import { hasEnded, type RunFailure, type RunStatus } from '@weft/contracts';
 import type { LedgerRecord } from '@weft/mixture';
 import type { Resumed, RunRecord } from './records.js';
@@ -87,7 +87,8 @@ export function applyRecord(state: RunState | undefined, record: RunRecord): Run
 function completeConfig(config: RunConfig): RunConfig {
   const older: Partial<RunConfig> = config;
   const { queue = DEFAULT_QUEUE, expertWorkers = 0, minWorkers = null } = older;
-  return { ...config, queue, expertWorkers, minWorkers };
+  const { sources = DEFAULT_SOURCE_KINDS }: Partial<DataConfig> = config.data;
+  return { ...config, queue, expertWorkers, minWorkers, data: { ...config.data, sources } };
 }
 
 function change(state: RunState, record: RunRecord): Partial<RunState> {

@@ -1,6 +1,6 @@
 import { mkdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type PerSource, perSource, SOURCES } from '@weft/common';
+import { DEFAULT_SOURCES, type PerSource, perSource } from '@weft/common';
 import type { OnProgress } from '@weft/data';
 import { fileBytes, sha256OfFile, withTemporaryDirectory, writeJsonFile } from '@weft/files';
 import { countrySamples } from './countries.js';
@@ -55,7 +55,7 @@ export async function fetchDemo(options: {
     // Without this record the demo counts as missing, until the last shard is in place.
     await rm(recordPath, { force: true });
     for (const { source, name } of before?.shards ?? []) await rm(join(directory, source, name), { force: true });
-    for (const source of SOURCES) await mkdir(join(directory, source), { recursive: true });
+    for (const source of DEFAULT_SOURCES) await mkdir(join(directory, source), { recursive: true });
     for (const { source, name } of shards) await rename(join(folder, source, name), join(directory, source, name));
     await writeJsonFile(recordPath, record);
     return summarise(directory, record, true);
@@ -84,8 +84,8 @@ async function fetchTarballs(cache: string, onProgress: OnProgress): Promise<Tar
 }
 
 async function buildShards(folder: string, tarballs: Tarballs, onProgress: OnProgress): Promise<WrittenShard[]> {
-  const total = SOURCES.length;
-  for (const source of SOURCES) await mkdir(join(folder, source));
+  const total = DEFAULT_SOURCES.length;
+  for (const source of DEFAULT_SOURCES) await mkdir(join(folder, source));
   onProgress({ phase: 'build', what: 'captioned: emoji', done: 0, total, unit: 'shards' });
   const captioned = await writeTarShards(folder, 'captioned', 'emoji', emojiSamples(tarballs.emoji));
   onProgress({ phase: 'build', what: 'interleaved: countries', done: 1, total, unit: 'shards' });
@@ -138,7 +138,7 @@ function isRecord(value: unknown): value is DemoRecord {
 function isShard(value: unknown): value is WrittenShard {
   if (typeof value !== 'object' || value === null || !('source' in value) || !('name' in value)) return false;
   const isValidPath =
-    SOURCES.some((source) => source === value.source) && /^[a-z]+-\d{5}\.(tar|jsonl)$/.test(String(value.name));
+    DEFAULT_SOURCES.some((source) => source === value.source) && /^[a-z]+-\d{5}\.(tar|jsonl)$/.test(String(value.name));
   return isValidPath && 'bytes' in value && 'sha256' in value;
 }
 
@@ -154,7 +154,7 @@ function summarise(directory: string, { shards }: DemoRecord, built: boolean): D
   return {
     directory,
     built,
-    shards: perSource((source) => shards.filter((shard) => shard.source === source).length),
+    shards: perSource(DEFAULT_SOURCES, (source) => shards.filter((shard) => shard.source === source).length),
     bytes: shards.reduce((sum, { bytes }) => sum + bytes, 0),
   };
 }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import type { Source } from '@weft/common';
+import type { SourceId } from '@weft/common';
 import { TarWriter } from '@weft/data';
 import { writeFileAtomically } from '@weft/files';
 
@@ -9,7 +9,7 @@ const SHARD_BYTES = 4 * 1024 * 1024;
 
 /** A shard below the data directory: source folder, file name, size and hash. */
 export interface WrittenShard {
-  readonly source: Source;
+  readonly source: SourceId;
   readonly name: string;
   readonly bytes: number;
   readonly sha256: string;
@@ -21,7 +21,7 @@ export type SampleMembers = readonly (readonly [extension: string, content: stri
 /** Writes samples into numbered WebDataset shards, `<folder>/<source>/<prefix>-00000.tar` and so on. */
 export async function writeTarShards(
   folder: string,
-  source: Source,
+  source: SourceId,
   prefix: string,
   samples: AsyncIterable<{ readonly key: string; readonly members: SampleMembers }>,
 ): Promise<WrittenShard[]> {
@@ -52,7 +52,7 @@ export async function writeTarShards(
 /** Writes objects into numbered `.jsonl` shards, one per line. */
 export async function writeJsonLineShards(
   folder: string,
-  source: Source,
+  source: SourceId,
   prefix: string,
   objects: Iterable<object>,
 ): Promise<WrittenShard[]> {

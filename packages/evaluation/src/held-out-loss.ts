@@ -1,5 +1,5 @@
 import type { ProcessGroup } from '@weft/collectives';
-import { perSource, WeftError } from '@weft/common';
+import { WeftError } from '@weft/common';
 import type { RunConfig } from '@weft/config';
 import type { HeldOutLoss } from '@weft/contracts';
 import { heldOutBatchCount } from '@weft/data';
@@ -43,8 +43,7 @@ export async function heldOutLoss(options: HeldOutOptions): Promise<HeldOutLoss>
   const losses = sets.map(({ weight }, i) => (weight > 0 ? (sums[2 * i] ?? 0) / (sums[2 * i + 1] ?? 0) : null));
   const totalWeight = sets.reduce((sum, { weight }) => sum + weight, 0);
   const loss = sets.reduce((sum, { weight }, i) => sum + (weight / totalWeight) * (losses[i] ?? 0), 0);
-  const bySource = new Map(sets.map(({ source }, i) => [source, losses[i] ?? null]));
-  const sources = perSource((source) => bySource.get(source) ?? null);
+  const sources = Object.fromEntries(sets.map(({ source }, i) => [source, losses[i] ?? null]));
   return { loss, sources, seconds: (performance.now() - startedMs) / 1000 };
 }
 

@@ -2,11 +2,10 @@ import { randomBytes } from 'node:crypto';
 import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { systemErrorCode } from '@weft/common';
+import type { BlobContent } from './blob-store.js';
 
 /** Linux reads and writes at most 2 GiB at a time. */
 export const MAX_TRANSFER_BYTES = 2 ** 30;
-
-export type FileContent = string | Uint8Array | Iterable<Uint8Array>;
 
 /**
  * Replaces a file whole: a reader, and a machine that loses power, sees the old file or the new one. Resolves when the
@@ -14,7 +13,7 @@ export type FileContent = string | Uint8Array | Iterable<Uint8Array>;
  *
  * @throws the error of the operating system; the old file is then untouched and nothing is left beside it.
  */
-export async function writeFileAtomically(path: string, content: FileContent): Promise<void> {
+export async function writeFileAtomically(path: string, content: BlobContent): Promise<void> {
   const unfinished = unfinishedName(path);
   try {
     const file = await open(unfinished, 'wx');
@@ -112,7 +111,7 @@ async function renameIfThere(from: string, to: string): Promise<boolean> {
   }
 }
 
-function chunksOf(content: FileContent): Iterable<Uint8Array> {
+function chunksOf(content: BlobContent): Iterable<Uint8Array> {
   if (typeof content === 'string') return [Buffer.from(content)];
   return content instanceof Uint8Array ? [content] : content;
 }

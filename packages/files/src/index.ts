@@ -1,12 +1,19 @@
 export {
   buildDirectory,
-  type FileContent,
   makeDirectory,
   syncDirectory,
   withTemporaryDirectory,
   writeFileAtomically,
 } from './atomic-file.js';
-export { type Blob, type BlobStore, readText, withBlob } from './blob-store.js';
+export {
+  type AppendableStore,
+  type Blob,
+  type BlobAppender,
+  type BlobStore,
+  blobChunks,
+  readText,
+  withBlob,
+} from './blob-store.js';
 export {
   type CoordinatorFile,
   readCoordinatorFile,

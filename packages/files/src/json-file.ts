@@ -1,26 +1,22 @@
-import { readFile } from 'node:fs/promises';
-import { systemErrorCode, WeftError } from '@weft/common';
-import { writeFileAtomically } from './atomic-file.js';
+import { WeftError } from '@weft/common';
+import { type BlobStore, readText } from './blob-store.js';
+import { diskStore } from './disk-store.js';
 
-/** Replaces a file by the JSON of a value, indented for people; whole or not at all. */
-export async function writeJsonFile(path: string, value: unknown): Promise<void> {
-  await writeFileAtomically(path, `${JSON.stringify(value, null, 2)}\n`);
+/** Replaces a blob by the JSON of a value, indented for people; whole or not at all. Throws as `BlobStore.write`. */
+export async function writeJsonFile(path: string, value: unknown, store: BlobStore = diskStore): Promise<void> {
+  await store.write(path, `${JSON.stringify(value, null, 2)}\n`);
 }
 
 /**
- * Reads a JSON file.
+ * Reads a JSON blob.
  *
- * @throws WeftError `not_found`, `unavailable` or `corrupt_data` that names the file.
+ * @throws WeftError `not_found`, `invalid_argument` for a folder, `failed_precondition` or `corrupt_data`, each naming
+ *   the file.
  */
-export async function readJsonFile(path: string): Promise<unknown> {
-  let text: string;
-  try {
-    text = await readFile(path, 'utf8');
-  } catch (cause) {
-    const isMissing = systemErrorCode(cause) === 'ENOENT';
-    const message = isMissing ? `there is no file ${path}` : `the file ${path} cannot be read`;
-    throw new WeftError(isMissing ? 'not_found' : 'unavailable', message, { cause });
-  }
+export async function readJsonFile(path: string, store: BlobStore = diskStore): Promise<unknown> {
+  const text = await readText(store, path).catch((cause: unknown) => {
+    throw WeftError.is(cause, 'not_found') ? new WeftError('not_found', `there is no file ${path}`, { cause }) : cause;
+  });
   try {
     return JSON.parse(text);
   } catch (cause) {

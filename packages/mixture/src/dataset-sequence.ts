@@ -1,5 +1,5 @@
-import { type Source, WeftError } from '@weft/common';
-import { isHeldOut, placeOfTrained, trainedSequence } from './held-out.js';
+import { type SourceId, WeftError } from '@weft/common';
+import { isHeldOut, positionOfTrained, trainedSequence } from './held-out.js';
 import { permute, unpermute } from './permute.js';
 
 /** One sequence of a packed dataset, in one pass over it. */
@@ -23,7 +23,7 @@ export function datasetSequence(
   indexInSource: number,
   sourceSize: number,
   seed: number,
-  source: Source,
+  source: SourceId,
   heldOut = 0,
 ): DatasetSequence {
   checkSize(sourceSize, heldOut, source);
@@ -31,8 +31,8 @@ export function datasetSequence(
     throw new WeftError('invalid_argument', `indexInSource is a non-negative integer, not ${indexInSource}`);
   const trained = sourceSize - heldOut;
   const epoch = Math.floor(indexInSource / trained);
-  const place = permute(indexInSource % trained, trained, orderName(seed, source, epoch));
-  return { epoch, sequence: trainedSequence(place, sourceSize, heldOut, source) };
+  const position = permute(indexInSource % trained, trained, orderName(seed, source, epoch));
+  return { epoch, sequence: trainedSequence(position, sourceSize, heldOut, source) };
 }
 
 /**
@@ -44,22 +44,22 @@ export function indexInSourceOf(
   { epoch, sequence }: DatasetSequence,
   sourceSize: number,
   seed: number,
-  source: Source,
+  source: SourceId,
   heldOut = 0,
 ): number {
   checkSize(sourceSize, heldOut, source);
   if (isHeldOut(sequence, sourceSize, heldOut, source))
     throw new WeftError('invalid_argument', `the ${source} sequence ${sequence} is held out`);
   const trained = sourceSize - heldOut;
-  const place = placeOfTrained(sequence, sourceSize, heldOut, source);
-  return epoch * trained + unpermute(place, trained, orderName(seed, source, epoch));
+  const position = positionOfTrained(sequence, sourceSize, heldOut, source);
+  return epoch * trained + unpermute(position, trained, orderName(seed, source, epoch));
 }
 
-function orderName(seed: number, source: Source, epoch: number): string {
+function orderName(seed: number, source: SourceId, epoch: number): string {
   return `${seed}/${source}/${epoch}`;
 }
 
-function checkSize(sourceSize: number, heldOut: number, source: Source): void {
+function checkSize(sourceSize: number, heldOut: number, source: SourceId): void {
   if (!(sourceSize >= 1))
     throw new WeftError('failed_precondition', `the source ${source} holds no sequence`, {
       cure: `add ${source} shards and index them, or set data.weights.${source}=0`,

@@ -1,4 +1,4 @@
-import { SOURCES } from '@weft/common';
+import { DEFAULT_SOURCES } from '@weft/common';
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { datasetSequence, heldOutSequence, indexInSourceOf, isHeldOut } from './index.js';
@@ -19,7 +19,7 @@ it('an epoch gives every sequence that is not held out exactly once, and no othe
   );
 });
 
-it("a place and its sequence are each other's inverse", () => {
+it("a position and its sequence are each other's inverse", () => {
   fc.assert(
     fc.property(fc.integer({ min: 2, max: 1e9 }), fc.nat(), fc.nat(1e12), (size, some, index) => {
       const heldOut = some % size;
@@ -31,7 +31,7 @@ it("a place and its sequence are each other's inverse", () => {
 });
 
 it('holding out nothing changes nothing', () => {
-  for (const source of SOURCES)
+  for (const source of DEFAULT_SOURCES)
     for (const index of upTo(200))
       expect(datasetSequence(index, 70, 3, source, 0)).toEqual(datasetSequence(index, 70, 3, source));
 });

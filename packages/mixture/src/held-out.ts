@@ -1,4 +1,4 @@
-import { type Source, WeftError } from '@weft/common';
+import { type SourceId, WeftError } from '@weft/common';
 import { permute, unpermute } from './permute.js';
 
 /**
@@ -6,30 +6,30 @@ import { permute, unpermute } from './permute.js';
  * the same data holds out the same ones, and a smaller number is a part of a larger one. With none held out nothing is
  * shuffled.
  */
-const key = (source: Source) => `held-out/${source}`;
+const key = (source: SourceId) => `held-out/${source}`;
 
 /**
  * The number, in the index of its source, of the `n`-th held-out sequence.
  *
  * @throws `invalid_argument` when there is none.
  */
-export function heldOutSequence(n: number, sourceSize: number, heldOut: number, source: Source): number {
+export function heldOutSequence(n: number, sourceSize: number, heldOut: number, source: SourceId): number {
   if (Number.isSafeInteger(n) && n >= 0 && n < Math.min(heldOut, sourceSize))
     return permute(n, sourceSize, key(source));
   throw new WeftError('invalid_argument', `there is no held-out ${source} sequence ${n}: ${heldOut} are held out`);
 }
 
 /** Whether a sequence of the index is held out. */
-export function isHeldOut(sequence: number, sourceSize: number, heldOut: number, source: Source): boolean {
+export function isHeldOut(sequence: number, sourceSize: number, heldOut: number, source: SourceId): boolean {
   return heldOut > 0 && unpermute(sequence, sourceSize, key(source)) < heldOut;
 }
 
-/** The `place`-th of the sequences that are trained on, as its number in the index; place counts from 0. */
-export function trainedSequence(place: number, sourceSize: number, heldOut: number, source: Source): number {
-  return heldOut === 0 ? place : permute(heldOut + place, sourceSize, key(source));
+/** The `position`-th (from 0) of the sequences that are trained on, as its number in the index. */
+export function trainedSequence(position: number, sourceSize: number, heldOut: number, source: SourceId): number {
+  return heldOut === 0 ? position : permute(heldOut + position, sourceSize, key(source));
 }
 
 /** The inverse of `trainedSequence`; negative for a sequence that is held out. */
-export function placeOfTrained(sequence: number, sourceSize: number, heldOut: number, source: Source): number {
+export function positionOfTrained(sequence: number, sourceSize: number, heldOut: number, source: SourceId): number {
   return heldOut === 0 ? sequence : unpermute(sequence, sourceSize, key(source)) - heldOut;
 }

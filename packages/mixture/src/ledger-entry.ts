@@ -1,4 +1,4 @@
-import { type PerSource, perSource } from '@weft/common';
+import { mapSources, ofSource, type PerSource } from '@weft/common';
 import { type Range, stepSequences } from '@weft/topology';
 import type { MixtureSchedule } from './mixture-schedule.js';
 
@@ -35,7 +35,7 @@ export function stepRanges(schedule: MixtureSchedule, globalBatchSize: number, s
   const { first, end } = stepSequences(step, globalBatchSize);
   const before = schedule.countsBefore(first);
   const after = schedule.countsBefore(end);
-  return perSource((source) => ({ first: before[source], end: after[source] }));
+  return mapSources(before, (first, source) => ({ first, end: ofSource(after, source) }));
 }
 
 /** The ledger entry of a committed step. */

@@ -1,4 +1,4 @@
-import { SOURCES } from '@weft/common';
+import { DEFAULT_SOURCES, perSource } from '@weft/common';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Ledger, type LedgerRecord, ledgerEntry, MixtureSchedule } from './index.js';
@@ -20,7 +20,7 @@ const steps = (first: number, last: number, generation = 1) =>
   Array.from({ length: last - first + 1 }, (_, i) => committed(first + i, generation));
 
 describe('the ledger', () => {
-  it('says what a step ate, in global sequences and per source', () => {
+  it('says what a step consumed, in global sequences and per source', () => {
     const ledger = Ledger.fold(steps(1, 4));
     expect(ledger.entryOf(2)).toEqual({
       step: 2,
@@ -36,21 +36,39 @@ describe('the ledger', () => {
     expect(ledger.lastStep).toBe(4);
   });
 
-  it('finds the one step that ate a sample', () => {
+  it('finds the one step that consumed a sample', () => {
     const ledger = Ledger.fold(steps(1, 30));
     for (let sequence = 0; sequence < 150; sequence++) {
       const { source, indexInSource } = schedule.locate(sequence);
-      expect(ledger.entryThatAte(source, indexInSource)?.step).toBe(Math.floor(sequence / globalBatchSize) + 1);
+      expect(ledger.entryThatConsumed(source, indexInSource)?.step).toBe(Math.floor(sequence / globalBatchSize) + 1);
     }
-    expect(ledger.entryThatAte('text', 1000)).toBeUndefined();
+    expect(ledger.entryThatConsumed('text', 1000)).toBeUndefined();
+  });
+
+  it.each(['art', 'constructor', 'toString', '__proto__'])(
+    'knows nothing of the source %s, which the run does not have',
+    (source) => {
+      const ledger = Ledger.fold(steps(1, 3));
+      expect(ledger.entryThatConsumed(source, 0)).toBeUndefined();
+      expect(ledger.consumed(source)).toBe(0);
+    },
+  );
+
+  it('counts the sources of the run, however they are called', () => {
+    const own = new MixtureSchedule({ constructor: 2, toString: 1 });
+    const entry = (step: number) => ledgerEntry(own, 3, { step, generation: 1, digest: '', loss: 1, applied: true });
+    const ledger = Ledger.fold([1, 2].map((step) => ({ kind: 'committed', entry: entry(step) })));
+    expect(ledger.problems()).toEqual([]);
+    expect(ledger.consumed('constructor')).toBe(4);
+    expect(ledger.entryThatConsumed('toString', 1)?.step).toBe(2);
   });
 
   it('holds every sequence exactly once, however often the run was rolled back', () => {
     fc.assert(
-      fc.property(fc.array(fc.record({ advance: fc.nat(20), back: fc.nat(25) }), { maxLength: 8 }), (chapters) => {
+      fc.property(fc.array(fc.record({ advance: fc.nat(20), back: fc.nat(25) }), { maxLength: 8 }), (attempts) => {
         const records: LedgerRecord[] = [];
         let step = 0;
-        for (const [generation, { advance, back }] of chapters.entries()) {
+        for (const [generation, { advance, back }] of attempts.entries()) {
           records.push(...steps(step + 1, step + advance, generation + 1));
           step = Math.max(0, step + advance - back);
           records.push({ kind: 'resumed', fromStep: step });
@@ -58,7 +76,9 @@ describe('the ledger', () => {
         const ledger = Ledger.fold(records);
         expect(ledger.lastStep).toBe(step);
         expect(ledger.problems()).toEqual([]);
-        expect(ledger.consumed).toEqual(schedule.countsBefore(step * globalBatchSize));
+        expect(perSource(DEFAULT_SOURCES, (source) => ledger.consumed(source))).toEqual(
+          schedule.countsBefore(step * globalBatchSize),
+        );
       }),
     );
   });
@@ -80,6 +100,6 @@ describe('the ledger', () => {
     const entry = ledgerEntry(schedule, 9, { step: 1, generation: 2, digest: 'x', loss: Number.NaN, applied: false });
     expect(entry.loss).toBeNull();
     expect(JSON.parse(JSON.stringify(entry))).toEqual(entry);
-    for (const source of SOURCES) expect(entry.ranges[source].first).toBe(0);
+    for (const source of DEFAULT_SOURCES) expect(entry.ranges[source]?.first).toBe(0);
   });
 });

@@ -1,4 +1,5 @@
-import { assertNever, type PerSource, perSource, SOURCES, type Source } from '@weft/common';
+import { assertNever, type PerSource, type SourceId } from '@weft/common';
+import type { Range } from '@weft/topology';
 import type { LedgerEntry } from './ledger-entry.js';
 
 /** One line of the ledger: a step was committed, or the run went back to the state after `fromStep`. */
@@ -41,23 +42,25 @@ export class Ledger {
     return this.entries.at(-1)?.step ?? 0;
   }
 
-  /** Sequences consumed so far, per source. */
-  get consumed(): PerSource<number> {
-    return perSource((source) =>
-      this.entries.reduce((sum, { ranges }) => sum + ranges[source].end - ranges[source].first, 0),
-    );
+  /** How many sequences of a source were consumed so far; 0 for a source the run does not have. */
+  consumed(source: SourceId): number {
+    return this.entries.reduce((sum, { ranges }) => {
+      const { first, end } = rangeOf(ranges, source);
+      return sum + end - first;
+    }, 0);
   }
 
-  /** What did step `step` eat? `undefined` when it was not committed, or was rolled back. */
+  /** What step `step` consumed; undefined when it was not committed, or was rolled back. */
   entryOf(step: number): LedgerEntry | undefined {
     return this.entries.find((entry) => entry.step === step);
   }
 
-  /** When was the `indexInSource`-th sequence of `source` eaten? `undefined` when it was not. */
-  entryThatAte(source: Source, indexInSource: number): LedgerEntry | undefined {
-    return this.entries.find(
-      ({ ranges }) => ranges[source].first <= indexInSource && indexInSource < ranges[source].end,
-    );
+  /** The step that consumed the `indexInSource`-th sequence of `source`; undefined when none did, or no such source exists. */
+  entryThatConsumed(source: SourceId, indexInSource: number): LedgerEntry | undefined {
+    return this.entries.find(({ ranges }) => {
+      const { first, end } = rangeOf(ranges, source);
+      return first <= indexInSource && indexInSource < end;
+    });
   }
 
   /**
@@ -75,15 +78,20 @@ export class Ledger {
       const nextStep = (previous?.step ?? 0) + 1;
       if (step !== nextStep) problems.push(`step ${step} stands where step ${nextStep} belongs`);
       expect('sequence', entry.firstSequence, previous?.endSequence ?? 0, step);
-      for (const source of SOURCES)
-        expect(`${source} sequence`, ranges[source].first, previous?.ranges[source].end ?? 0, step);
-      const held = SOURCES.reduce((sum, source) => sum + ranges[source].end - ranges[source].first, 0);
-      if (held !== entry.endSequence - entry.firstSequence)
+      for (const [source, { first }] of Object.entries(ranges))
+        expect(`${source} sequence`, first, rangeOf(previous?.ranges ?? {}, source).end, step);
+      const total = Object.values(ranges).reduce((sum, { first, end }) => sum + end - first, 0);
+      if (total !== entry.endSequence - entry.firstSequence)
         problems.push(
-          `step ${step} consumed ${entry.endSequence - entry.firstSequence} sequences, but its sources sum to ${held}`,
+          `step ${step} consumed ${entry.endSequence - entry.firstSequence} sequences, but its sources sum to ${total}`,
         );
       previous = entry;
     }
     return problems;
   }
 }
+
+const NOTHING: Range = { first: 0, end: 0 };
+
+const rangeOf = (ranges: PerSource<Range>, source: SourceId): Range =>
+  Object.hasOwn(ranges, source) ? (ranges[source] ?? NOTHING) : NOTHING;

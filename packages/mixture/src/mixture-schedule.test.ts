@@ -1,11 +1,17 @@
-import { type PerSource, SOURCES } from '@weft/common';
+import { mapSources, type PerSource } from '@weft/common';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { MixtureSchedule } from './index.js';
 
-const weights: fc.Arbitrary<PerSource<number>> = fc
-  .record({ captioned: fc.nat(60), interleaved: fc.nat(60), text: fc.nat(60) })
-  .filter((each) => SOURCES.some((source) => each[source] > 0));
+/** The weights of `count` sources, at least one of them positive. */
+const weightsOf = (count: number): fc.Arbitrary<PerSource<number>> =>
+  fc
+    .array(fc.nat(60), { minLength: count, maxLength: count })
+    .filter((all) => all.some((weight) => weight > 0))
+    .map((all) => Object.fromEntries(all.map((weight, i) => [`${'abcdefghijkl'[i]}-source`, weight])));
+
+/** Up to three sources follow one rule, more of them another. */
+const weights = fc.integer({ min: 1, max: 12 }).chain(weightsOf);
 
 const smallInitials = (schedule: MixtureSchedule, count: number) =>
   Array.from({ length: count }, (_, sequence) => schedule.locate(sequence).source[0]).join('');
@@ -25,34 +31,70 @@ describe('MixtureSchedule', () => {
     );
   });
 
-  it('keeps every source less than one sequence from its share after every prefix, for any weights', () => {
+  it('keeps every source less than one sequence from its share after every prefix, for any weights of any number of sources', () => {
     fc.assert(
       fc.property(weights, (each) => {
         const schedule = new MixtureSchedule(each);
-        const total = SOURCES.reduce((sum, source) => sum + each[source], 0);
+        const total = Object.values(each).reduce((sum, weight) => sum + weight, 0);
         for (let prefix = 0; prefix <= 2 * schedule.period; prefix++) {
           const counts = schedule.countsBefore(prefix);
-          for (const source of SOURCES)
-            expect(Math.abs(counts[source] - (prefix * each[source]) / total)).toBeLessThan(1);
+          for (const [source, weight] of Object.entries(each))
+            expect(Math.abs(counts[source]! - (prefix * weight) / total)).toBeLessThan(1);
+        }
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it('gives every source exactly its part of a whole period', () => {
+    fc.assert(
+      fc.property(weights, fc.integer({ min: 1, max: 1e6 }), (each, periods) => {
+        const schedule = new MixtureSchedule(each);
+        const total = Object.values(each).reduce((sum, weight) => sum + weight, 0);
+        const counts = schedule.countsBefore(periods * schedule.period);
+        expect(counts).toEqual(mapSources(each, (weight) => (periods * schedule.period * weight) / total));
+      }),
+    );
+  });
+
+  it('locates in O(1) what counting one by one finds, from any position on', () => {
+    fc.assert(
+      fc.property(weights, fc.nat(1e9), fc.nat(500), (each, start, length) => {
+        const schedule = new MixtureSchedule(each);
+        const seen = { ...schedule.countsBefore(start) };
+        for (let sequence = start; sequence < start + length; sequence++) {
+          expect(schedule.countsBefore(sequence)).toEqual(seen);
+          const { source, indexInSource } = schedule.locate(sequence);
+          expect(indexInSource).toBe(seen[source]);
+          seen[source] = indexInSource + 1;
         }
       }),
       { numRuns: 40 },
     );
   });
 
-  it('locates in O(1) what counting one by one finds', () => {
+  it('a run that resumes anywhere goes on as one that was never interrupted', () => {
     fc.assert(
-      fc.property(weights, fc.nat(500), (each, length) => {
-        const schedule = new MixtureSchedule(each);
-        const seen = { captioned: 0, interleaved: 0, text: 0 };
-        for (let sequence = 0; sequence < length; sequence++) {
-          expect(schedule.countsBefore(sequence)).toEqual(seen);
-          const { source, indexInSource } = schedule.locate(sequence);
-          expect(indexInSource).toBe(seen[source]++);
-        }
+      fc.property(weights, fc.nat(400), fc.nat(400), (each, before, after) => {
+        const uninterrupted = new MixtureSchedule(each);
+        const whole = Array.from({ length: before + after }, (_, sequence) => uninterrupted.locate(sequence));
+        const resumed = new MixtureSchedule(each);
+        const rest = Array.from({ length: after }, (_, i) => resumed.locate(before + i));
+        expect(rest).toEqual(whole.slice(before));
+        const taken = mapSources(
+          each,
+          (_, source) => whole.slice(0, before).filter((at) => at.source === source).length,
+        );
+        expect(resumed.countsBefore(before)).toEqual(taken);
       }),
       { numRuns: 40 },
     );
+  });
+
+  it('takes four sources in a fixed order', () => {
+    const schedule = new MixtureSchedule({ art: 3, books: 3, code: 2, essays: 1 });
+    expect(schedule.sources).toEqual(['art', 'books', 'code', 'essays']);
+    expect(smallInitials(schedule, 18)).toBe('abcabecababcabecab');
   });
 
   it('answers for sequences far beyond 32 bits', () => {
@@ -65,6 +107,7 @@ describe('MixtureSchedule', () => {
   it('never takes a source of weight 0', () => {
     const schedule = new MixtureSchedule({ captioned: 0, interleaved: 3, text: 0 });
     expect(smallInitials(schedule, 5)).toBe('iiiii');
+    expect(smallInitials(new MixtureSchedule({ a: 0, b: 1, c: 0, d: 2, e: 0 }), 6)).toBe('dbddbd');
   });
 
   it('refuses weights that are negative, fractional, all zero, or hopelessly fine', () => {
@@ -72,6 +115,10 @@ describe('MixtureSchedule', () => {
     expect(() => new MixtureSchedule({ captioned: 4, interleaved: 0.5, text: 1 })).toThrow('not 0.5');
     expect(() => new MixtureSchedule({ captioned: 0, interleaved: 0, text: 0 })).toThrow('all sources are 0');
     expect(() => new MixtureSchedule({ captioned: 2 ** 30, interleaved: 1, text: 1 })).toThrow('repeat only after');
+    const many = Array.from({ length: 60 }, (_, i) => [`source${i}`, i === 0 ? 60_000 : 1]);
+    expect(() => new MixtureSchedule(Object.fromEntries(many))).toThrow(
+      'repeat only after 60059 sequences, more than 52428',
+    );
     expect(() => new MixtureSchedule({ captioned: 1, interleaved: 1, text: 1 }).locate(-1)).toThrow('non-negative');
   });
 });

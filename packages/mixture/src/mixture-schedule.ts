@@ -1,105 +1,139 @@
-import { type PerSource, perSource, SOURCES, type Source, WeftError } from '@weft/common';
+import { mapSources, type PerSource, perSource, type SourceId, WeftError } from '@weft/common';
 
 /** Where a global sequence comes from. */
 export interface SequenceAddress {
-  readonly source: Source;
+  readonly source: SourceId;
   /** How many sequences of this source came before: 0 for its first one. It goes on growing over epochs. */
   readonly indexInSource: number;
 }
 
-/** The longest table a schedule keeps: the sum of the weights after division by their greatest common divisor. */
-const LONGEST_PERIOD = 2 ** 20;
+/** The most numbers the tables of a schedule hold: a period of 2²⁰ for three sources, less for more of them. */
+const MOST_COUNTS = 3 * 2 ** 20;
 
 /**
- * The exact order in which a run takes its sources: smooth weighted round robin, computed once for one period and
- * then looked up. Each turn every source earns its weight, the richest one is taken and pays the sum of the weights.
+ * The exact order in which a run takes its sources, computed once for one period and then looked up. After any number
+ * of sequences, every source is less than one sequence away from its share.
  *
- * After any number of sequences, every source is less than one sequence away from its share. (Written in turns, the
- * purses sum to one before the payment, so the payer holds at least 1/3 and no purse falls below −2/3; two purses of
- * one or more would need a third below −2/3, so no unpaid purse reaches one. The argument needs at most three
- * sources.)
+ * Up to three sources follow smooth weighted round robin: each time every source earns its weight, and the richest one
+ * is taken and pays the sum of the weights. (In units of that sum the balances add up to one before the payment, so the
+ * payer has at least 1/3 and no balance falls below −2/3; two balances of one or more would need a third below −2/3, so
+ * no unpaid balance reaches one.) That argument fails for more sources; they follow Tijdeman's chairman assignment
+ * (Discrete Mathematics 32, 1980), which keeps every source within 1 − 1/(2n − 2) of its share.
  */
 export class MixtureSchedule {
   readonly weights: PerSource<number>;
+  /** In the order of the weights. */
+  readonly sources: readonly SourceId[];
   /** The order repeats after this many sequences: 9 for 4:4:1. */
   readonly period: number;
-  readonly #perPeriod: PerSource<number>;
-  /** Index into SOURCES of each turn of the period. */
-  readonly #sourceOfTurn: Uint8Array;
-  /** For each turn and source, how many earlier turns of the period took that source. */
-  readonly #countsBeforeTurn: Uint32Array;
+  /** Sequences of each source in one period. */
+  readonly #perPeriod: readonly number[];
+  /** Index into `sources` of each sequence of the period. */
+  readonly #sourceAt: Uint16Array;
+  /** For each sequence of the period and each source, how many earlier ones came from that source. */
+  readonly #countsBefore: Uint32Array;
 
   /**
    * @param weights non-negative integers, at least one positive; 45:45:10 and 9:9:2 are the same schedule.
    * @throws `invalid_argument` naming the weight that is not allowed.
    */
   constructor(weights: PerSource<number>) {
-    for (const source of SOURCES) {
-      const weight = weights[source];
-      if (!Number.isSafeInteger(weight) || weight < 0)
-        throw new WeftError(
-          'invalid_argument',
-          `the weight of ${source} must be a non-negative integer, not ${weight}`,
-        );
-    }
-    const divisor = SOURCES.reduce((common, source) => greatestCommonDivisor(common, weights[source]), 0);
+    this.weights = mapSources(weights, checkWeight);
+    this.sources = Object.keys(this.weights);
+    const all = Object.values(this.weights);
+    const divisor = all.reduce(greatestCommonDivisor, 0);
     if (divisor === 0)
       throw new WeftError('invalid_argument', 'the weights of all sources are 0', {
         cure: 'give at least one source a positive weight',
       });
-    this.weights = perSource((source) => weights[source]);
-    this.#perPeriod = perSource((source) => weights[source] / divisor);
-    this.period = SOURCES.reduce((sum, source) => sum + this.#perPeriod[source], 0);
-    if (this.period > LONGEST_PERIOD)
+    this.#perPeriod = all.map((weight) => weight / divisor);
+    this.period = this.#perPeriod.reduce((sum, count) => sum + count, 0);
+    const longestPeriod = Math.floor(MOST_COUNTS / Math.max(all.length, 3));
+    if (this.period > longestPeriod)
       throw new WeftError(
         'invalid_argument',
-        `the weights ${SOURCES.map((source) => weights[source]).join(':')} repeat only after ${this.period} sequences, more than ${LONGEST_PERIOD}`,
+        `the weights ${all.join(':')} repeat only after ${this.period} sequences, more than ${longestPeriod}`,
         { cure: 'write the same shares with smaller integers' },
       );
-    this.#sourceOfTurn = new Uint8Array(this.period);
-    this.#countsBeforeTurn = new Uint32Array(this.period * SOURCES.length);
-    this.#fillTables();
+    this.#sourceAt = new Uint16Array(this.period);
+    this.#countsBefore = new Uint32Array(this.period * all.length);
+    this.#fillTables(all.length <= 3 ? smoothRoundRobin(this.#perPeriod) : chairmanAssignment(this.#perPeriod));
   }
 
   /**
-   * The source of a global sequence, and its place among the sequences of that source. O(1).
+   * The source of a global sequence, and its number among the sequences of that source. O(1).
    *
    * @param globalSequence 0 for the first sequence of a run.
    */
   locate(globalSequence: number): SequenceAddress {
-    const { periods, turn } = this.#split(globalSequence);
-    const number = this.#sourceOfTurn[turn]!;
-    const source = SOURCES[number]!;
-    const earlier = this.#countsBeforeTurn[turn * SOURCES.length + number]!;
-    return { source, indexInSource: periods * this.#perPeriod[source] + earlier };
+    const { periods, offset } = this.#split(globalSequence);
+    const index = this.#sourceAt[offset]!;
+    const earlier = this.#countsBefore[offset * this.sources.length + index]!;
+    return { source: this.sources[index]!, indexInSource: periods * this.#perPeriod[index]! + earlier };
   }
 
   /** How many of the sequences before `globalSequence` came from each source. O(1). */
   countsBefore(globalSequence: number): PerSource<number> {
-    const { periods, turn } = this.#split(globalSequence);
+    const { periods, offset } = this.#split(globalSequence);
     return perSource(
-      (source, number) => periods * this.#perPeriod[source] + this.#countsBeforeTurn[turn * SOURCES.length + number]!,
+      this.sources,
+      (_, index) => periods * this.#perPeriod[index]! + this.#countsBefore[offset * this.sources.length + index]!,
     );
   }
 
-  #split(globalSequence: number): { periods: number; turn: number } {
+  #split(globalSequence: number): { periods: number; offset: number } {
     if (!Number.isSafeInteger(globalSequence) || globalSequence < 0)
       throw new WeftError('invalid_argument', `a global sequence is a non-negative integer, not ${globalSequence}`);
-    return { periods: Math.floor(globalSequence / this.period), turn: globalSequence % this.period };
+    return { periods: Math.floor(globalSequence / this.period), offset: globalSequence % this.period };
   }
 
-  #fillTables(): void {
-    const purses = SOURCES.map(() => 0);
-    const counts = SOURCES.map(() => 0);
-    for (let turn = 0; turn < this.period; turn++) {
-      this.#countsBeforeTurn.set(counts, turn * SOURCES.length);
-      for (const [number, source] of SOURCES.entries()) purses[number] = purses[number]! + this.#perPeriod[source];
-      const richest = purses.indexOf(Math.max(...purses));
-      purses[richest] = purses[richest]! - this.period;
-      counts[richest] = counts[richest]! + 1;
-      this.#sourceOfTurn[turn] = richest;
+  #fillTables(nextSource: (counts: readonly number[], offset: number) => number): void {
+    const counts = this.sources.map(() => 0);
+    for (let offset = 0; offset < this.period; offset++) {
+      this.#countsBefore.set(counts, offset * counts.length);
+      const index = nextSource(counts, offset);
+      counts[index] = counts[index]! + 1;
+      this.#sourceAt[offset] = index;
     }
   }
+}
+
+function checkWeight(weight: number, source: SourceId): number {
+  if (Number.isSafeInteger(weight) && weight >= 0) return weight;
+  throw new WeftError('invalid_argument', `the weight of ${source} must be a non-negative integer, not ${weight}`);
+}
+
+/** The richest source; the first of several. */
+function smoothRoundRobin(perPeriod: readonly number[]): () => number {
+  const period = perPeriod.reduce((sum, count) => sum + count, 0);
+  const balances = perPeriod.map(() => 0);
+  return () => {
+    for (const [index, weight] of perPeriod.entries()) balances[index] = balances[index]! + weight;
+    const richest = balances.indexOf(Math.max(...balances));
+    balances[richest] = balances[richest]! - period;
+    return richest;
+  };
+}
+
+/**
+ * Of the sources that lag at least 1/(2n − 2) behind their share, the one whose deadline comes first; the first of
+ * several. Everything is scaled to integers, so that the comparison of fractions is exact.
+ */
+function chairmanAssignment(perPeriod: readonly number[]): (counts: readonly number[], offset: number) => number {
+  const period = perPeriod.reduce((sum, count) => sum + count, 0);
+  const scale = 2 * perPeriod.length - 2;
+  return (counts, offset) => {
+    let chosen = -1;
+    let chosenSlack = 0;
+    for (const [index, weight] of perPeriod.entries()) {
+      const lag = scale * ((offset + 1) * weight - counts[index]! * period);
+      if (lag < period) continue;
+      // The deadline is slack / weight sequences away.
+      const slack = (scale - 1) * period - lag;
+      if (chosen === -1 || slack * perPeriod[chosen]! < chosenSlack * weight) [chosen, chosenSlack] = [index, slack];
+    }
+    return chosen;
+  };
 }
 
 function greatestCommonDivisor(a: number, b: number): number {

@@ -4,8 +4,8 @@ import { hash32, mix32, WeftError } from '@weft/common';
 const ROUNDS = 8;
 
 /**
- * The place of `index` in a shuffled order of [0, size), computed without keeping the order: for one key, every
- * index gives another place. A generalised Feistel network on a grid of just over `size` cells (Black and Rogaway,
+ * The position of `index` in a shuffled order of [0, size), computed without keeping the order: for one key, every
+ * index gives another position. A generalised Feistel network on a grid of just over `size` cells (Black and Rogaway,
  * 2002), walked until it lands inside [0, size).
  *
  * @param size number of elements, at most 2⁵².
@@ -20,10 +20,10 @@ export function permute(index: number, size: number, key: string | number): numb
   return cell;
 }
 
-/** The inverse of `permute`: which index is shuffled to `place`. */
-export function unpermute(place: number, size: number, key: string | number): number {
-  const network = feistel(place, size, key);
-  let cell = place;
+/** The inverse of `permute`: which index is shuffled to `position`. */
+export function unpermute(position: number, size: number, key: string | number): number {
+  const network = feistel(position, size, key);
+  let cell = position;
   do cell = network.back(cell);
   while (cell >= size);
   return cell;

@@ -1,4 +1,4 @@
-import { tf } from '@weft/tensor';
+import { itemAt, required, tf } from '@weft/tensor';
 import { expect } from 'vitest';
 import type { ParameterSpec, Parameters } from '../src/parameters.js';
 import { lookup, numbers, randomParameters, randomTensor } from './tensors.js';
@@ -36,8 +36,7 @@ export function expectBlockGradients(
 ): void {
   const names = specs.map((spec) => spec.name);
   expectGradients(
-    (input, ...given) =>
-      block(input as tf.Tensor, lookup(new Map(names.map((name, i) => [name, given[i] as tf.Tensor])))),
+    (...given) => block(itemAt(given, 0), lookup(new Map(names.map((name, i) => [name, itemAt(given, i + 1)])))),
     { 'the input': x, ...Object.fromEntries(randomParameters(specs)) },
   );
 }
@@ -56,7 +55,7 @@ function differentiated(body: (...inputs: tf.Tensor[]) => tf.Tensor, inputs: Inp
   const gradients = tf.grads((...xs) => tf.sum(tf.mul(body(...xs), weights)))(values);
   return {
     inputs,
-    gradients: Object.fromEntries(Object.keys(inputs).map((name, i) => [name, numbers(gradients[i] as tf.Tensor)])),
+    gradients: Object.fromEntries(Object.keys(inputs).map((name, i) => [name, numbers(itemAt(gradients, i))])),
     objective: (at) =>
       tf.tidy(() => numbers(body(...Object.values(at))).reduce((sum, y, i) => sum + y * (weightNumbers[i] ?? 0), 0)),
   };
@@ -64,7 +63,7 @@ function differentiated(body: (...inputs: tf.Tensor[]) => tf.Tensor, inputs: Inp
 
 function expectDirection({ inputs, gradients, objective }: Differentiated, moving: string[], label: string): void {
   const directions = new Map(
-    moving.map((name) => [name, randomTensor(`${label}: ${name}`, (inputs[name] as tf.Tensor).shape)]),
+    moving.map((name) => [name, randomTensor(`${label}: ${name}`, inputs[name]?.shape ?? [])]),
   );
   const at = (distance: number): Inputs =>
     Object.fromEntries(
@@ -77,7 +76,7 @@ function expectDirection({ inputs, gradients, objective }: Differentiated, movin
   const numeric = (h: number) => (along(-2 * h) - 8 * along(-h) + 8 * along(h) - along(2 * h)) / (12 * h);
 
   const gradient = moving.flatMap((name) => gradients[name] ?? []);
-  const direction = moving.flatMap((name) => numbers(directions.get(name) as tf.Tensor));
+  const direction = moving.flatMap((name) => numbers(required(directions, name)));
   const exact = direction.reduce((sum, d, i) => sum + d * (gradient[i] ?? Number.NaN), 0);
   const size = Math.max(Math.hypot(...gradient), SMALLEST_SIZE);
 

@@ -27,27 +27,29 @@ export const tinyModelWithCAbstractor: ModelConfig = {
   connector: { kind: 'cAbstractor', tokensPerImage: 1, hiddenWidth: 5, depth: 2 },
 };
 
+const MOE: MoeConfig = {
+  experts: 4,
+  everyLayers: 2,
+  capacityFactor: 1.5,
+  groupSize: 0,
+  loadBalanceWeight: 0.01,
+  routerZWeight: 0.001,
+  jitter: 0,
+  exchangePrecision: 'fp32',
+};
+
 /** The same with experts in its last layer. */
 export const tinyMoeModel: ModelConfig = {
   ...tinyModel,
   decoder: {
     ...tinyModel.decoder,
-    moe: {
-      experts: 4,
-      everyLayers: 2,
-      capacityFactor: 1.5,
-      groupSize: 0,
-      loadBalanceWeight: 0.01,
-      routerZWeight: 0.001,
-      jitter: 0,
-      exchangePrecision: 'fp32',
-    },
+    moe: MOE,
   },
 };
 
 export function withMoe(model: ModelConfig, moe: Partial<MoeConfig>): ModelConfig {
-  const base = model.decoder.moe ?? tinyMoeModel.decoder.moe;
-  return { ...model, decoder: { ...model.decoder, moe: { ...(base as MoeConfig), ...moe } } };
+  const base = model.decoder.moe ?? MOE;
+  return { ...model, decoder: { ...model.decoder, moe: { ...base, ...moe } } };
 }
 
 export function tinyParameters(model: ModelConfig): Parameters {

@@ -1,3 +1,4 @@
+import { DEFAULT_SOURCE_KINDS } from '@weft/config';
 import type { WholeConfig } from './whole-config.js';
 
 /**
@@ -33,6 +34,7 @@ export function debugNano(): WholeConfig {
     data: {
       directory: '.weft/data/demo',
       tokenizer: 'bytes',
+      sources: DEFAULT_SOURCE_KINDS,
       weights: { captioned: 4, interleaved: 4, text: 1 },
       imagesPerSequence: 2,
       prefetchSteps: 1,

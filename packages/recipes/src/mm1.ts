@@ -1,3 +1,4 @@
+import { DEFAULT_SOURCE_KINDS } from '@weft/config';
 import type { WholeConfig } from './whole-config.js';
 
 /**
@@ -61,6 +62,7 @@ function mm1(recipe: string, learningRate: number, shape: Shape): WholeConfig {
     data: {
       directory: '.weft/data/mm1',
       tokenizer: '.weft/data/mm1/tokenizer.json',
+      sources: DEFAULT_SOURCE_KINDS,
       weights: { captioned: 4, interleaved: 4, text: 1 },
       imagesPerSequence: 16,
       prefetchSteps: 4,

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { WEFT_VERSION } from '@weft/common';
 import { type Home, makeDirectory, writeFileAtomically } from '@weft/files';
-import { lawPicture, writeFitFile } from '@weft/scaling';
+import { lawPlot, writeFitFile } from '@weft/scaling';
 import { metricOf, metricWords, type SweepSummary } from './summarise-sweep.js';
 import type { SweepOutline } from './sweep-plan.js';
 import { type SweepRun, sweepRunJson } from './sweep-run.js';
@@ -35,7 +35,7 @@ export async function writeSweepFiles(
   const title = `${sweep.name}: η(N) of ${runs.length} runs`;
   await writeFileAtomically(
     join(directory, 'fit.svg'),
-    lawPicture({ law: report.law, points: report.points, bars, predictions, title }),
+    lawPlot({ law: report.law, points: report.points, bars, predictions, title }),
   );
   return directory;
 }

@@ -1,6 +1,13 @@
 import { createHash } from 'node:crypto';
 import { WeftError } from '@weft/common';
-import { type ConfigLayer, type RunConfig, type RunConfigInput, resolveLayers, type SweepConfig } from '@weft/config';
+import {
+  type ConfigLayer,
+  hasDefaultSources,
+  type RunConfig,
+  type RunConfigInput,
+  resolveLayers,
+  type SweepConfig,
+} from '@weft/config';
 import { parameterCounts } from '@weft/scaling';
 
 /** One run of a sweep, as planned. JSON-serialisable. */
@@ -80,9 +87,14 @@ function sizeOf({ model, steps, globalBatchSize }: RunConfig) {
   return { params: parameterCounts(model).backbone, tokens: steps * globalBatchSize * model.sequenceLength };
 }
 
-/** Without the settings that change when a run trains, but not its losses: the queue and `minWorkers`. */
+/**
+ * Without the settings that change when a run trains, but not its losses: the queue and `minWorkers`. Without the default
+ * sources too, because configurations of older versions do not name them; the order of other sources counts.
+ */
 function keyOf({ queue: _, minWorkers: __, ...config }: RunConfig): string {
-  return hash(JSON.stringify(config, (_name, value: unknown) => sorted(value)));
+  const { sources, ...data } = config.data;
+  const named = hasDefaultSources(config.data) ? data : { ...data, sources: Object.entries(sources) };
+  return hash(JSON.stringify({ ...config, data: named }, (_name, value: unknown) => sorted(value)));
 }
 
 /** The same value with its fields in alphabetical order. */
@@ -121,12 +133,17 @@ function refuseUnmeasured({ metric }: SweepConfig, { scale, config }: PlannedRun
   if (group === 'heldOutLoss') {
     if (config.evaluation.sequencesPerSource === 0)
       refuse('no sequences are held out', 'set evaluation.sequencesPerSource');
-    const weight = Object.entries(config.data.weights).find(([source]) => source === field)?.[1];
+    const weight = new Map(Object.entries(config.data.weights)).get(field ?? '');
+    if (field !== undefined && weight === undefined)
+      refuse(`there is no source ${field}`, `compare by one of ${heldOutLosses(config)}`);
     if (weight === 0) refuse(`the weight of ${field} is 0`, 'change data.weights, or compare by another metric');
   }
   if (group === 'moe' && config.model.decoder.moe === null)
     refuse('there are no experts', 'set model.decoder.moe, or compare by another metric');
 }
+
+const heldOutLosses = ({ data }: RunConfig) =>
+  ['', ...Object.keys(data.sources).map((source) => `.${source}`)].map((each) => `heldOutLoss${each}`).join(', ');
 
 /**
  * Rates in the order in which a sweep tries them: the middle one first, then alternately above and below. So a good run to

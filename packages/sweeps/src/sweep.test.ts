@@ -66,6 +66,22 @@ describe('a plan', () => {
     const text = `${exampleSweep.replace('run: { steps: 20 }', run)}metric: heldOutLoss.`;
     await expect(plan(`${text}text\n`)).rejects.toThrow('but the weight of text is 0 in the scale small');
     expect((await plan(`${text}captioned\n`)).runs).toHaveLength(15);
+    for (const source of ['books', 'constructor'])
+      await expect(plan(`${text}${source}\n`)).rejects.toThrow(
+        `metric is heldOutLoss.${source}, but there is no source ${source} in the scale small`,
+      );
+  });
+
+  it('compares by a source of its own, and keys its runs by the sources and their order', async () => {
+    const own = (sources: string) =>
+      `run: { steps: 20, evaluation: { sequencesPerSource: 4 }, data: { sources: ${sources}, weights: { art: 1, essays: 1 } } }`;
+    const text = (sources: string) =>
+      `${exampleSweep.replace('run: { steps: 20 }', own(sources))}metric: heldOutLoss.essays\n`;
+    const keys = async (sources: string) => (await plan(text(sources))).runs.map(({ key }) => key);
+    const first = await keys('{ art: captioned, essays: text }');
+    expect(first).toHaveLength(15);
+    expect(await keys('{ essays: text, art: captioned }')).not.toEqual(first);
+    expect(await keys('{ art: interleaved, essays: text }')).not.toEqual(first);
   });
 
   it('is refused when two of its scales are of one size', async () => {

@@ -1,9 +1,10 @@
-import { SOURCES } from '@weft/common';
+import { refuse } from '@weft/common';
 import type { RunConfig } from '@weft/config';
 import { Dataset, heldOutBatches, RankBatchLoader } from '@weft/data';
 import { MixtureSchedule } from '@weft/mixture';
 import {
   type Batch,
+  type BatchField,
   batchSpecs,
   decodeMoeStats,
   isExpertStack,
@@ -49,7 +50,16 @@ export function languageModel(config: RunConfig): TrainTask {
 
 /** The phases declare exactly the arrays of `batchSpecs`. */
 function modelBatch(batch: TaskBatch): Batch {
-  return batch as Batch;
+  const tensor = (field: BatchField) => batch[field] ?? refuse('internal', `the batch has no ${field}`);
+  return {
+    tokenIds_BT: tensor('tokenIds_BT'),
+    targetIds_BT: tensor('targetIds_BT'),
+    lossMask_BT: tensor('lossMask_BT'),
+    segmentIds_BT: tensor('segmentIds_BT'),
+    positions_BT: tensor('positions_BT'),
+    imageTokenIndex_BT: tensor('imageTokenIndex_BT'),
+    images_NHWC: tensor('images_NHWC'),
+  };
 }
 
 async function openData(config: RunConfig): Promise<TaskData> {
@@ -57,9 +67,9 @@ async function openData(config: RunConfig): Promise<TaskData> {
   return {
     identity: dataset.identity,
     openLoader: () => openLoader(config, dataset),
-    heldOut: SOURCES.map((source) => ({
+    heldOut: Object.entries(config.data.weights).map(([source, weight]) => ({
       source,
-      weight: config.data.weights[source],
+      weight,
       microbatches: (rank, worldSize) => {
         const { evaluation, microbatchSize } = config;
         const heldOut = evaluation.sequencesPerSource;

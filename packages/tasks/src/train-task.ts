@@ -1,4 +1,4 @@
-import type { Source } from '@weft/common';
+import type { SourceId } from '@weft/common';
 import type { MoeLayerStats } from '@weft/contracts';
 import type { HostArray, TensorSpec, tf } from '@weft/tensor';
 import type { TaskParameter } from './task-parameter.js';
@@ -111,7 +111,7 @@ export interface RankBatch {
 
 /** The held-out sequences of one source. */
 export interface HeldOutSet {
-  readonly source: Source;
+  readonly source: SourceId;
   /** The part of the source in the mixture, a whole number; a source with 0 is not evaluated. */
   readonly weight: number;
   /** A rank's microbatches; a rank may have none. */

@@ -81,11 +81,11 @@ const SECRET_FIELD =
 const ADDRESS_PASSWORD = /(\b[a-z][a-z0-9+.-]*:\/\/[^\s/:@"'\\]*:)[^\s/@"'\\]+@/gi;
 
 /** A text without the passwords of the addresses in it. */
-export function redactText(text: string): string {
+function redactText(text: string): string {
   return text.replace(ADDRESS_PASSWORD, `$1${REDACTED}@`);
 }
 
 /** A line of JSON without its secrets: text fields with a secret's name, at any depth, and passwords in addresses. */
-export function redactLine(line: string): string {
+function redactLine(line: string): string {
   return redactText(line.replace(SECRET_FIELD, `"$1":"${REDACTED}"`));
 }

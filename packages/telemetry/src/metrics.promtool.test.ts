@@ -14,7 +14,13 @@ function check(page: string): { status: number | null; complaints: string } {
 
 describe.skipIf(!promtool)('promtool', () => {
   const worker = new WorkerMetrics();
-  worker.joinedRun({ runId: 'tiny-1', rank: 0, worldSize: 1, generation: 1 });
+  worker.joinedRun({
+    runId: 'tiny-1',
+    rank: 0,
+    worldSize: 1,
+    generation: 1,
+    sources: ['captioned', 'interleaved', 'text'],
+  });
   worker.stepDone({
     step: 1,
     loss: Number.NaN,

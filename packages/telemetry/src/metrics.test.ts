@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { DEFAULT_SOURCES } from '@weft/common';
 import { Registry } from 'prom-client';
 import { describe, expect, it } from 'vitest';
 import { CoordinatorMetrics } from './coordinator-metrics.js';
@@ -28,11 +29,15 @@ async function samples(registry: Registry): Promise<Map<string, number>> {
 
 describe('the metrics of a worker', () => {
   it('show every series from the start, at zero', async () => {
-    const found = await samples(new WorkerMetrics().registry);
-    expect(found.get('weft_run_sequences_total{source="interleaved"}')).toBe(0);
+    const metrics = new WorkerMetrics();
+    const found = await samples(metrics.registry);
     expect(found.get('weft_worker_step_phase_seconds_count{phase="apply"}')).toBe(0);
     expect(found.get('weft_worker_rank')).toBe(-1);
     expect([...found.keys()].filter((name) => name.startsWith('weft_worker_run_info'))).toEqual([]);
+    metrics.joinedRun({ runId: 'tiny-1', rank: 0, worldSize: 1, generation: 1, sources: [...DEFAULT_SOURCES, 'art'] });
+    const ofRun = await samples(metrics.registry);
+    expect(ofRun.get('weft_run_sequences_total{source="interleaved"}')).toBe(0);
+    expect(ofRun.get('weft_run_sequences_total{source="art"}')).toBe(0);
     expect(found.get(`weft_worker_info{version="0.1.0",node_version="${process.version}"}`)).toBe(1);
   });
 
@@ -73,7 +78,7 @@ describe('the metrics of a worker', () => {
 
   it('follow the steps', async () => {
     const metrics = new WorkerMetrics();
-    metrics.joinedRun({ runId: 'tiny-1', rank: 1, worldSize: 2, generation: 3 });
+    metrics.joinedRun({ runId: 'tiny-1', rank: 1, worldSize: 2, generation: 3, sources: DEFAULT_SOURCES });
     metrics.stepDone(step());
     metrics.stepDone(step({ step: 8, applied: false, loss: 2.25 }));
     metrics.evaluated({ loss: 2.75, sources: { captioned: 2.5, interleaved: 3, text: null } });
@@ -106,8 +111,8 @@ describe('the metrics of a worker', () => {
 
   it('forget the run when it is over', async () => {
     const metrics = new WorkerMetrics();
-    metrics.joinedRun({ runId: 'tiny-1', rank: 1, worldSize: 2, generation: 1 });
-    metrics.joinedRun({ runId: 'tiny-2', rank: 0, worldSize: 2, generation: 1 });
+    metrics.joinedRun({ runId: 'tiny-1', rank: 1, worldSize: 2, generation: 1, sources: DEFAULT_SOURCES });
+    metrics.joinedRun({ runId: 'tiny-2', rank: 0, worldSize: 2, generation: 1, sources: DEFAULT_SOURCES });
     const runs = async () => [...(await samples(metrics.registry)).keys()].filter((name) => name.includes('run_info'));
     expect(await runs()).toEqual(['weft_worker_run_info{run_id="tiny-2"}']);
     metrics.leftRun();

@@ -1,4 +1,4 @@
-import { type PerSource, SOURCES, WEFT_VERSION } from '@weft/common';
+import { type PerSource, type SourceId, WEFT_VERSION } from '@weft/common';
 import type { MoeReport } from '@weft/contracts';
 import { Registry } from 'prom-client';
 import { workerSeries } from './metrics.js';
@@ -46,27 +46,30 @@ export class WorkerMetrics {
 
   constructor() {
     this.#series.build.set({ version: WEFT_VERSION, node_version: process.version }, 1);
-    for (const source of SOURCES) this.#series.sequences.inc({ source }, 0);
     for (const phase of STEP_PHASES) this.#series.phaseDuration.zero({ phase });
     this.leftRun();
   }
 
+  /** As a rank; the counters of the run's sources begin at 0, or go on where another run has counted them. */
   joinedRun(membership: {
     readonly runId: string;
     readonly rank: number;
     readonly worldSize: number;
     readonly generation: number;
+    readonly sources: readonly SourceId[];
   }): void {
+    const { runId, rank, worldSize, generation, sources } = membership;
     this.#series.run.reset();
-    this.#series.run.set({ run_id: membership.runId }, 1);
-    this.#series.rank.set(membership.rank);
-    this.#series.worldSize.set(membership.worldSize);
-    this.#series.generation.set(membership.generation);
+    this.#series.run.set({ run_id: runId }, 1);
+    this.#series.rank.set(rank);
+    this.#series.worldSize.set(worldSize);
+    this.#series.generation.set(generation);
+    for (const source of sources) this.#series.sequences.inc({ source }, 0);
   }
 
   /** As an expert worker, not as a rank. */
-  servesRun({ runId, worldSize, generation }: Omit<Parameters<WorkerMetrics['joinedRun']>[0], 'rank'>): void {
-    this.joinedRun({ runId, rank: -1, worldSize, generation });
+  servesRun(membership: Omit<Parameters<WorkerMetrics['joinedRun']>[0], 'rank' | 'sources'>): void {
+    this.joinedRun({ ...membership, rank: -1, sources: [] });
   }
 
   leftRun(): void {
@@ -84,7 +87,7 @@ export class WorkerMetrics {
     series.gradNorm.set(measured.gradNorm);
     series.tokensPerSecond.set(measured.tokensPerSecond);
     (measured.applied ? series.stepsApplied : series.stepsSkipped).inc();
-    for (const source of SOURCES) series.sequences.inc({ source }, measured.sequences[source]);
+    for (const [source, sequences] of Object.entries(measured.sequences)) series.sequences.inc({ source }, sequences);
     for (const phase of STEP_PHASES) series.phaseDuration.observe({ phase }, measured.seconds[phase]);
     series.ringSent.inc(measured.ringBytes.sent);
     series.ringReceived.inc(measured.ringBytes.received);
@@ -94,10 +97,8 @@ export class WorkerMetrics {
   /** After every evaluation of the held-out sequences; a source that takes no part is null. */
   evaluated({ loss, sources }: { readonly loss: number; readonly sources: PerSource<number | null> }): void {
     this.#series.heldOutLoss.set(loss);
-    for (const source of SOURCES) {
-      const ofSource = sources[source];
+    for (const [source, ofSource] of Object.entries(sources))
       if (ofSource !== null) this.#series.heldOutSourceLoss.set({ source }, ofSource);
-    }
   }
 
   #expertsDone({ layers, bytesSent, bytesReceived, waitingSeconds }: MoeReport): void {

@@ -12,6 +12,7 @@ export interface AdamTensors {
   readonly secondMoment: tf.Tensor;
 }
 
+/** What an update takes besides the tensors of the parameter. The tensors are scalars, float32. */
 export interface AdamScalars {
   /** The step size η·s(t). */
   readonly learningRate: tf.Tensor;

@@ -2,7 +2,9 @@ import { WeftError } from '@weft/common';
 import { elementCount } from './program.js';
 
 /** Element types that recorded ops read and write. Only float32 and int32 cross the border of a phase. */
-export type DType = 'float32' | 'int32' | 'uint8' | 'string' | 'complex64' | 'int64' | 'bool' | 'bfloat16' | 'resource';
+export type DType = (typeof DTYPES)[number];
+
+const DTYPES = ['float32', 'int32', 'uint8', 'string', 'complex64', 'int64', 'bool', 'bfloat16', 'resource'] as const;
 
 const ELEMENT_BYTES: Readonly<Partial<Record<DType, number>>> = {
   float32: 4,
@@ -33,9 +35,9 @@ export const TENSORFLOW_DTYPES: Readonly<Record<DType, number>> = {
   resource: 20,
 };
 
-/** @throws WeftError `internal` for a number of a type that Weft does not use. */
+/** The type of one of TensorFlow's numbers. @throws WeftError `internal` for a number of a type that Weft does not use. */
 export function dtypeOfTensorflow(number: number): DType {
-  const found = Object.entries(TENSORFLOW_DTYPES).find(([, each]) => each === number)?.[0];
+  const found = DTYPES.find((dtype) => TENSORFLOW_DTYPES[dtype] === number);
   if (found === undefined) throw new WeftError('internal', `TensorFlow type ${number} is not supported`);
-  return found as DType;
+  return found;
 }

@@ -1,5 +1,6 @@
 import type { TensorSpec } from './program.js';
 
+/** The elements of a tensor on the host, row-major. */
 export type HostArray = Float32Array | Int32Array;
 
 /**

@@ -35,12 +35,15 @@ const ELEMENTWISE = {
   Mul: T,
   RealDiv: T,
   Pow: T,
+  /** a − ⌊a/b⌋·b. */
+  FloorMod: T,
   Maximum: T,
   Minimum: T,
   Neg: T,
   Square: T,
   Sqrt: T,
   Rsqrt: T,
+  Floor: T,
   Exp: T,
   Log: T,
   Sin: T,
@@ -159,7 +162,7 @@ const REWRITTEN = {
  * program and the backends that run it. Names, inputs and attributes are those of TensorFlow's op definitions, but for
  * `CUSTOM` and `Loop`. A backend must know every op of the families that it is given; adding one here is adding it there.
  */
-const OP_FAMILIES = {
+export const OP_FAMILIES = {
   sources: SOURCES,
   elementwise: ELEMENTWISE,
   alongAxes: ALONG_AXES,
@@ -183,7 +186,12 @@ const RECORDED: ReadonlyMap<string, AttrKinds> = new Map(
  * @throws WeftError `internal` for an op or an attribute that is not listed here.
  */
 export function recordedOpType(type: string, attrs: Attrs): OpType {
-  if (!isRecorded(type)) refuse('internal', 'recordings cannot hold this op', 'use other functions of tfjs');
+  if (!isRecorded(type))
+    refuse(
+      'internal',
+      'recordings cannot hold this op',
+      `write it with other functions of tfjs, or list ${type} in ops.ts and teach it to the backends`,
+    );
   for (const [name, { kind }] of Object.entries(attrs)) {
     if (RECORDED.get(type)?.[name] !== kind) refuse('internal', `attribute ${name} of kind ${kind} is not known`);
   }

@@ -73,9 +73,9 @@ export function recordPhase(inference: ShapeInference, program: Program, phaseNa
   } catch (thrown) {
     const error = WeftError.from(thrown);
     const op = recorder.current === undefined ? '' : `, op ${recorder.current}`;
-    throw new WeftError(error.code, `program ${program.name}, phase ${phaseName}${op}: ${error.message}`, {
-      cause: thrown,
-    });
+    const message = `program ${program.name}, phase ${phaseName}${op}: ${error.message}`;
+    const { cure } = error;
+    throw new WeftError(error.code, message, cure === undefined ? { cause: thrown } : { cause: thrown, cure });
   }
 }
 

@@ -25,9 +25,11 @@ export function expertShare({ tensors }: CheckpointLayout, plan: GenerationPlan)
   return { names: tensors.map(({ name }) => name), file: worldSize + rank, files: worldSize + expertWorkers };
 }
 
+/** Where the state to save comes from, and where it goes. */
 export interface CheckpointSaverOptions {
   readonly executor: Pick<Executor, 'readState'>;
   readonly layout: CheckpointLayout;
+  /** Checkpoints go below it, each in a directory of its own. */
   readonly runDirectory: string;
   /** `rankShare` or `expertShare`. */
   readonly share: (layout: CheckpointLayout, plan: GenerationPlan) => SavedShare;

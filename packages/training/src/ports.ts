@@ -55,6 +55,7 @@ export interface TrainSignals {
   readonly stop: { readonly afterStep: number | undefined };
 }
 
+/** How a generation ended, for this process. */
 export interface TrainOutcome {
   readonly outcome: 'finished' | 'stopped';
   /** The last step decided. */

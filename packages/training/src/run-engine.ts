@@ -19,8 +19,10 @@ export interface ProcessOptions {
   readonly threads?: number;
 }
 
+/** The program that a process runs, and its part in checkpoints. */
 export interface RunEngineOptions<P extends StatefulProgram> extends ProcessOptions {
   readonly program: P;
+  /** Which tensors this process saves: `rankShare` or `expertShare`. */
   readonly share: CheckpointSaverOptions['share'];
   /** Throws to refuse a checkpoint before it is loaded. Default: every one is accepted. */
   readonly check?: (manifest: Manifest, directory: string) => void;

@@ -14,6 +14,7 @@ import { trainLoop } from './train-loop.js';
 import { type TrainExecutor, type TrainProgram, trainProgram } from './train-program.js';
 import type { StepResult } from './train-step.js';
 
+/** A run as one of its workers sees it. */
 export interface SessionOptions extends ProcessOptions {
   readonly runId: string;
   /** Called after every decided step; default: nothing. */

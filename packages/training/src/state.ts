@@ -44,6 +44,7 @@ export function trainedState(
   return { state: Object.fromEntries(state), layout: { tensors, isRemote } };
 }
 
+/** The engine that holds a state, and where the state begins. */
 export interface TrainStateOptions {
   readonly executor: Executor;
   readonly program: StatefulProgram;

@@ -5,6 +5,7 @@ import type { CheckpointSaver } from './checkpoint-saver.js';
 import type { CheckpointPort, GenerationPlan, TrainOutcome, TrainSignals } from './ports.js';
 import { type StepParts, type StepResult, trainStep } from './train-step.js';
 
+/** What a rank needs to train a generation. */
 export interface LoopOptions extends StepParts, RunStepsOptions {
   readonly config: RunConfig;
   readonly coordinator: StepParts['coordinator'];
@@ -44,6 +45,7 @@ async function report(
   }
 }
 
+/** What the loop over the steps needs, on a rank and on an expert worker. */
 export interface RunStepsOptions {
   readonly config: Pick<RunConfig, 'steps' | 'checkpoint' | 'evaluation'>;
   readonly coordinator: CheckpointPort;

@@ -82,6 +82,13 @@ test('gradients that are not finite are voted as such', async () => {
   expect(applied).toBe(false);
 });
 
+test('a norm that is not finite is voted as such, also where the loss is', async () => {
+  // The square of the error fits a float32; those of its gradients do not.
+  const target = (point: number, y: number) => (point === 3 ? 1.5e19 : y);
+  const { vote } = await (await openRank(config, undefined, linearTask({ config, target }))).step(1);
+  expect([Number.isFinite(vote.loss), vote.gradNorm, vote.finite]).toEqual([true, Number.POSITIVE_INFINITY, false]);
+});
+
 test('two ranks see the loss, norm and update of the whole batch, as one rank does', async () => {
   const alone = await openRank(config);
   const ring = inMemoryRing(2);

@@ -1,5 +1,5 @@
 import { loadRunRecords, withRun } from '@weft/client';
-import { count, decimal, plural, SOURCES, WeftError } from '@weft/common';
+import { count, decimal, mapSources, ofSource, type PerSource, plural, type SourceId, WeftError } from '@weft/common';
 import type { RunConfig } from '@weft/config';
 import { ledgerRecords, type RunRecord, replay } from '@weft/coordination';
 import { isHeldOut, Ledger, type LedgerEntry } from '@weft/mixture';
@@ -46,7 +46,7 @@ export async function dataLedger(context: CommandContext, text: string, options:
   if (options.sequence !== undefined) await answerSequence(context, run, options.sequence);
   if (options.check) return answerCheck(context, run);
   if (options.step === undefined && options.sequence === undefined) {
-    if (context.json) printJson(terminal, { runId, consumed: run.ledger.consumed, entries: run.ledger.entries });
+    if (context.json) printJson(terminal, { runId, consumed: consumedSequences(run), entries: run.ledger.entries });
     else printLines(terminal, overview(run));
   }
   return EXIT.done;
@@ -67,11 +67,10 @@ async function answerStep({ terminal, home, json }: CommandContext, run: RunLedg
     printJson(terminal, { runId: run.runId, ...entry, sequences: sequences ?? null });
     return;
   }
-  const perSource = SOURCES.map((source): [string, string] => {
-    const { first, end } = entry.ranges[source];
+  const ofSources = Object.entries(entry.ranges).map(([source, { first, end }]): [string, string] => {
     if (end === first) return [source, 'none'];
     const positions = `its ${end - first === 1 ? `number ${first}` : `numbers ${first} to ${end - 1}`}`;
-    const named = sequences === undefined ? '' : `: packed sequences ${sequences[source].join(', ')}`;
+    const named = sequences === undefined ? '' : `: packed sequences ${ofSource(sequences, source).join(', ')}`;
     return [source, `${positions}${named}`];
   });
   printLines(terminal, [
@@ -83,7 +82,7 @@ async function answerStep({ terminal, home, json }: CommandContext, run: RunLedg
     ],
     ...summaryRows([
       ['of the run', `numbers ${entry.firstSequence} to ${entry.endSequence - 1}`],
-      ...perSource,
+      ...ofSources,
       ['generation', `${entry.generation}`],
       ['loss', decimal(entry.loss)],
       ['applied', entry.applied ? 'yes' : 'no, its gradients were not finite'],
@@ -97,17 +96,17 @@ async function answerSequence(context: CommandContext, run: RunLedger, sequence:
   const { terminal, home, json } = context;
   const sizes = await readSourceSizes(run.config, home);
   const { source, index } = sequence;
-  if (index >= sizes[source])
+  const size = ofSource(sizes, source);
+  if (index >= size)
     throw new WeftError('not_found', `there is no sequence ${source}:${index}`, {
-      cure:
-        sizes[source] === 0 ? `choose another source` : `choose one from ${source}:0 to ${source}:${sizes[source] - 1}`,
+      cure: size === 0 ? 'choose another source' : `choose one from ${source}:0 to ${source}:${size - 1}`,
     });
   const consumptions = findConsumptions(run.ledger, sequence, run.config.seed, sizes, heldOutPerSource(run.config));
   if (json) {
     printJson(terminal, { runId: run.runId, source, sequence: index, consumptions });
     return;
   }
-  const heldOut = isHeldOut(index, sizes[source], heldOutPerSource(run.config), source);
+  const heldOut = isHeldOut(index, size, heldOutPerSource(run.config), source);
   if (heldOut) print(terminal, `${source}:${index} is held out for validation.`);
   else if (consumptions.length === 0) print(terminal, `${source}:${index} has not been consumed by ${run.runId}.`);
   for (const { step, epoch, generation } of consumptions)
@@ -132,13 +131,19 @@ function answerCheck({ terminal, json }: CommandContext, { runId, ledger, config
   return problems.length === 0 ? EXIT.done : EXIT.failed;
 }
 
-function overview({ runId, config, ledger, records }: RunLedger): Line[] {
-  const { consumed, entries } = ledger;
-  const all = SOURCES.reduce((sum, source) => sum + consumed[source], 0);
-  const weight = SOURCES.reduce((sum, source) => sum + config.data.weights[source], 0);
-  const shares = SOURCES.map((source): [string, string] => {
-    const share = (all * config.data.weights[source]) / weight;
-    return [source, `${count(consumed[source])} (its share is ${share.toFixed(1)})`];
+/** Sequences of each source that a run consumed, in the order of the mixture. */
+function consumedSequences({ config, ledger }: RunLedger): PerSource<number> {
+  return mapSources(config.data.sources, (_, source) => ledger.consumed(source));
+}
+
+function overview(run: RunLedger): Line[] {
+  const { runId, config, ledger, records } = run;
+  const { entries } = ledger;
+  const consumed = consumedSequences(run);
+  const all = sum(consumed);
+  const shares = Object.entries(config.data.weights).map(([source, weight]): [string, string] => {
+    const share = (all * weight) / sum(config.data.weights);
+    return [source, `${count(ofSource(consumed, source))} (its share is ${share.toFixed(1)})`];
   });
   const resumes = records.filter(({ kind }) => kind === 'resumed').length;
   return [
@@ -149,17 +154,19 @@ function overview({ runId, config, ledger, records }: RunLedger): Line[] {
       ...shares,
       ['resumed', resumes === 0 ? 'never' : plural(resumes, 'time')],
     ]),
-    ...(entries.length === 0 ? [] : [[], ...lastSteps(entries.slice(-SHOWN_STEPS))]),
+    ...(entries.length === 0 ? [] : [[], ...lastSteps(entries.slice(-SHOWN_STEPS), Object.keys(consumed))]),
   ];
 }
 
-function lastSteps(entries: readonly LedgerEntry[]): Line[] {
+const sum = (values: PerSource<number>) => Object.values(values).reduce((total, value) => total + value, 0);
+
+function lastSteps(entries: readonly LedgerEntry[], sources: readonly SourceId[]): Line[] {
   return table(
     [
       { title: 'step', align: 'right' },
       { title: 'generation', align: 'right' },
       { title: 'sequences' },
-      ...SOURCES.map((source) => ({ title: source, align: 'right' }) as const),
+      ...sources.map((source) => ({ title: source, align: 'right' }) as const),
       { title: 'loss', align: 'right' },
       { title: 'applied' },
       { title: 'digest' },
@@ -168,10 +175,12 @@ function lastSteps(entries: readonly LedgerEntry[]): Line[] {
       `${step}`,
       `${generation}`,
       `${firstSequence}–${endSequence - 1}`,
-      ...SOURCES.map((source) => `${ranges[source].end - ranges[source].first}`),
+      ...sources.map((source) => `${sequencesIn(ofSource(ranges, source))}`),
       decimal(loss),
       applied ? 'yes' : 'no',
       digest.slice(0, 12),
     ]),
   );
 }
+
+const sequencesIn = ({ first, end }: { readonly first: number; readonly end: number }) => end - first;

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { bytes, count, percent, perSource, plural, SOURCES, sourceCounts } from '@weft/common';
+import { bytes, count, mapSources, percent, plural, sourceCounts } from '@weft/common';
 import { type DatasetSummary, indexDataset, inspectDataset } from '@weft/data';
 import { fetchDemo } from '@weft/demo-data';
 import { shortPath } from '@weft/files';
@@ -40,10 +40,10 @@ export async function dataIndex(
   const { directory, built, sources } = await withDataHints({ config, recipe, settings: options.set ?? [], home }, () =>
     indexDataset({ ...config, force: options.force === true, onProgress: display.onProgress }),
   ).finally(() => display.close());
-  const sequences = sourceCounts(perSource((source) => sources[source].sequences));
+  const sequences = sourceCounts(mapSources(sources, ({ sequences }) => sequences));
   if (json) printJson(terminal, { directory, built, sources });
   else {
-    const shards = SOURCES.reduce((sum, source) => sum + sources[source].shards.length, 0);
+    const shards = Object.values(sources).reduce((sum, source) => sum + source.shards.length, 0);
     print(
       terminal,
       built ? `Packed ${plural(shards, 'shard')} into sequences: ${sequences}.` : `The index is current: ${sequences}.`,
@@ -109,8 +109,8 @@ export function renderDataset({ directory, tokenizer, limits, sources, isVerifie
           (title) => ({ title, align: 'right' }) as const,
         ),
       ],
-      SOURCES.map((source) => {
-        const { sequences, documents, segments, textTokens, images, fillRatio, shards, shardBytes } = sources[source];
+      Object.entries(sources).map(([source, summary]) => {
+        const { sequences, documents, segments, textTokens, images, fillRatio, shards, shardBytes } = summary;
         const numbers = [sequences, documents, segments, textTokens, images].map(count);
         return [source, ...numbers, percent(fillRatio), count(shards), bytes(shardBytes)];
       }),

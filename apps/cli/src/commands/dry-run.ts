@@ -1,4 +1,4 @@
-import { assertNever, bytes, count, large, plural, SOURCES, sourceCounts } from '@weft/common';
+import { assertNever, bytes, count, large, plural, sourceCounts } from '@weft/common';
 import type { RunConfig } from '@weft/config';
 import { countParameters } from '@weft/model';
 import type { CommandContext } from '../context.js';
@@ -48,7 +48,9 @@ function scalar(value: unknown): string {
 function estimatePairs(config: RunConfig, derived: RunEstimates): (readonly [string, string])[] {
   const { parameters, experts } = derived;
   const inRun = sourceCounts(derived.sequencesTotal);
-  const inStep = SOURCES.map((source) => `${source} ${sequences(derived.sequencesPerStep[source])}`).join(', ');
+  const inStep = Object.entries(derived.sequencesPerStep)
+    .map(([source, mean]) => `${source} ${sequences(mean)}`)
+    .join(', ');
   const { learningRateSource: source } = config;
   return [
     ...(source === null ? [] : [['learning rate', sourceSentence(source).replace('learning rate ', '')] as const]),

@@ -1,4 +1,5 @@
 import { hostname } from 'node:os';
+import { mapSources } from '@weft/common';
 import { RunLog, temporaryDirectory, timeAt } from '@weft/testing';
 import { describe, expect, it } from 'vitest';
 import { main } from '../main.js';
@@ -132,8 +133,9 @@ describe('the ledger', () => {
     const log = interrupted();
     const last = log.records.at(-1);
     if (last?.kind !== 'committed') throw new Error('the log ends with a step');
-    const { text } = last.entry.ranges;
-    const ranges = { ...last.entry.ranges, text: { first: text.first + 1, end: text.end + 1 } };
+    const ranges = mapSources(last.entry.ranges, ({ first, end }, source) =>
+      source === 'text' ? { first: first + 1, end: end + 1 } : { first, end },
+    );
     log.records[log.records.length - 1] = { ...last, entry: { ...last.entry, ranges } };
     await log.write(home.path);
     const { exitCode, out } = await weft(home.path, 'data', 'ledger', 'run-a', '--check');

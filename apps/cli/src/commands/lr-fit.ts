@@ -2,13 +2,13 @@ import { basename } from 'node:path';
 import { UsageError, WeftError } from '@weft/common';
 import { shortPath } from '@weft/files';
 import {
-  type At,
   type FitReport,
   FORMS,
   type FormName,
   isGrid,
+  type LawInputs,
   LOSS,
-  lawPicture,
+  lawPlot,
   type Metric,
   predict,
   readPoints,
@@ -51,7 +51,7 @@ export async function lrFit({ terminal, json }: CommandContext, file: string, op
     const { law, points, optima } = report;
     const bars = optima?.map(({ interval }) => interval) ?? [];
     const { level } = options;
-    await writeOutput(options.plot, lawPicture({ law, points, bars, predictions, title: name, level }));
+    await writeOutput(options.plot, lawPlot({ law, points, bars, predictions, title: name, level }));
   }
   if (json) {
     printJson(terminal, { type: 'fit', ...report, predictions });
@@ -96,7 +96,7 @@ function metricWords({ metric }: FitReport): string {
 }
 
 /** What to predict for: the sizes given, at the tokens given. */
-function predictionScales({ form, predict: sizes = [], tokens }: LrFitOptions): At[] {
+function predictionScales({ form, predict: sizes = [], tokens }: LrFitOptions): LawInputs[] {
   const { variables }: { readonly variables: readonly string[] } = FORMS[form];
   if (!variables.includes('tokens')) return sizes.map((params) => ({ params }));
   if (sizes.length > 0 && tokens === undefined)

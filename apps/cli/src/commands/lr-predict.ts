@@ -1,9 +1,9 @@
 import { UsageError } from '@weft/common';
 import { shortPath } from '@weft/files';
 import {
-  type At,
   formula,
-  lawPicture,
+  type LawInputs,
+  lawPlot,
   levelText,
   type PowerLaw,
   type Prediction,
@@ -40,7 +40,7 @@ export async function lrPredict(
   const at = await resolveScale(recipe, options, home);
   const prediction = predict(law, at, options.level);
   if (options.plot !== undefined)
-    await writeOutput(options.plot, lawPicture({ law, predictions: [prediction], level: options.level }));
+    await writeOutput(options.plot, lawPlot({ law, predictions: [prediction], level: options.level }));
   if (json) {
     const { source } = law;
     printJson(terminal, { type: 'prediction', ...prediction, formula: formula(law), source });
@@ -55,7 +55,7 @@ export async function lrPredict(
 }
 
 /** N and D as given, or those of a run. */
-async function resolveScale(recipe: string | undefined, options: LrPredictOptions, home: string): Promise<At> {
+async function resolveScale(recipe: string | undefined, options: LrPredictOptions, home: string): Promise<LawInputs> {
   const { params, tokens, set } = options;
   const given = { ...(params === undefined ? {} : { params }), ...(tokens === undefined ? {} : { tokens }) };
   if (recipe === undefined) {

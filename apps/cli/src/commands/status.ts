@@ -1,5 +1,5 @@
 import { type ProgressView, RunProgress, readRecentMetrics, withRun } from '@weft/client';
-import { age, bytes, count, decimal, duration, percent, SOURCES, sourceCounts } from '@weft/common';
+import { age, bytes, count, decimal, duration, percent, sourceCounts } from '@weft/common';
 import type { MoeReport, RunView } from '@weft/contracts';
 import { shortPath } from '@weft/files';
 import type { CommandContext } from '../context.js';
@@ -72,8 +72,10 @@ function workersText({ run }: ProgressView): string {
 
 /** The weighted mean, then every source that takes part, and when it was measured. */
 function heldOutText({ step, loss, sources }: NonNullable<ProgressView['heldOut']>): string {
-  const each = SOURCES.flatMap((source) => (sources[source] === null ? [] : `${source} ${decimal(sources[source])}`));
-  return `${decimal(loss)} (${each.join(', ')}), after step ${step}`;
+  const ofSources = Object.entries(sources).flatMap(([source, each]) =>
+    each === null ? [] : `${source} ${decimal(each)}`,
+  );
+  return `${decimal(loss)} (${ofSources.join(', ')}), after step ${step}`;
 }
 
 function perStep({ secondsPerStep }: ProgressView): string {

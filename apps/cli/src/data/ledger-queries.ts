@@ -1,4 +1,5 @@
-import { type PerSource, perSource, SOURCES } from '@weft/common';
+import { isDeepStrictEqual } from 'node:util';
+import { mapSources, ofSource, type PerSource } from '@weft/common';
 import type { RunConfig } from '@weft/config';
 import { Dataset } from '@weft/data';
 import {
@@ -33,12 +34,10 @@ export function stepSequences(
   sizes: PerSource<number>,
   heldOut = 0,
 ): PerSource<readonly number[]> {
-  return perSource((source) => {
-    const { first, end } = ranges[source];
-    return Array.from(
-      { length: end - first },
-      (_, at) => datasetSequence(first + at, sizes[source], seed, source, heldOut).sequence,
-    );
+  return mapSources(ranges, ({ first, end }, source) => {
+    const size = ofSource(sizes, source);
+    const numbers = Array.from({ length: end - first }, (_, i) => first + i);
+    return numbers.map((index) => datasetSequence(index, size, seed, source, heldOut).sequence);
   });
 }
 
@@ -50,12 +49,12 @@ export function findConsumptions(
   sizes: PerSource<number>,
   heldOut = 0,
 ): Consumption[] {
-  const size = sizes[source];
+  const size = ofSource(sizes, source);
   if (isHeldOut(index, size, heldOut, source)) return [];
   const consumptions: Consumption[] = [];
-  for (let epoch = 0; epoch * (size - heldOut) < ledger.consumed[source]; epoch++) {
+  for (let epoch = 0; epoch * (size - heldOut) < ledger.consumed(source); epoch++) {
     const position = indexInSourceOf({ epoch, sequence: index }, size, seed, source, heldOut);
-    const entry = ledger.entryThatAte(source, position);
+    const entry = ledger.entryThatConsumed(source, position);
     if (entry !== undefined) consumptions.push({ step: entry.step, generation: entry.generation, epoch });
   }
   return consumptions;
@@ -66,9 +65,10 @@ export function findLedgerProblems(ledger: Ledger, { data, globalBatchSize }: Ru
   const schedule = new MixtureSchedule(data.weights);
   const unscheduled = ledger.entries.flatMap(({ step, ranges }) => {
     const wanted = stepRanges(schedule, globalBatchSize, step);
-    return SOURCES.filter(
-      (source) => ranges[source].first !== wanted[source].first || ranges[source].end !== wanted[source].end,
-    ).map((source) => `step ${step} took other ${source} sequences than the mixture gives it`);
+    const taken = new Map(Object.entries(ranges));
+    return Object.entries(wanted)
+      .filter(([source, range]) => !isDeepStrictEqual(taken.get(source), range))
+      .map(([source]) => `step ${step} took other ${source} sequences than the mixture gives it`);
   });
   return [...ledger.problems(), ...unscheduled];
 }

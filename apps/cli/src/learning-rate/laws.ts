@@ -2,7 +2,7 @@ import { readFile, stat, writeFile } from 'node:fs/promises';
 import { bytes, systemErrorCode, WeftError } from '@weft/common';
 import type { AutomaticRate } from '@weft/config';
 import { Home } from '@weft/files';
-import { formula, type PowerLaw, parameterCounts, predict, prior, readFitFile } from '@weft/scaling';
+import { formula, type PowerLaw, parameterCounts, predict, publishedLaw, readFitFile } from '@weft/scaling';
 
 /**
  * A published law by its name, or the law of a fit file.
@@ -10,7 +10,7 @@ import { formula, type PowerLaw, parameterCounts, predict, prior, readFitFile } 
  * @throws WeftError `not_found` when there is neither, `corrupt_data` for a file that is no fit.
  */
 export async function loadLaw(nameOrFile: string, home: string): Promise<PowerLaw> {
-  if (!/[/\\]|\.json$/.test(nameOrFile)) return prior(nameOrFile);
+  if (!/[/\\]|\.json$/.test(nameOrFile)) return publishedLaw(nameOrFile);
   return readFitFile(await readText(new Home(home).resolvePath(nameOrFile), 'fit file'), nameOrFile);
 }
 

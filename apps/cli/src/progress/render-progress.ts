@@ -1,5 +1,5 @@
 import type { ProgressView } from '@weft/client';
-import { count, decimal, duration, percent, plural, SOURCES } from '@weft/common';
+import { count, decimal, duration, percent, plural } from '@weft/common';
 import type { RunView } from '@weft/contracts';
 import { statusStyle } from '../runs/describe-run.js';
 import { clip, type Line, lineWidth, type Span, span } from '../styled-lines.js';
@@ -55,7 +55,9 @@ function lossLine(view: ProgressView, columns: number): Line {
 
 function sequencesLine({ latest, sequences, sequencesAreWhole }: ProgressView): Line {
   if (latest === undefined) return [];
-  const parts = SOURCES.map((source) => `  ${source} ${count(sequences[source])}`).join('');
+  const parts = Object.entries(sequences)
+    .map(([source, consumed]) => `  ${source} ${count(consumed)}`)
+    .join('');
   return [span(sequencesAreWhole ? 'sequences' : 'sequences seen', 'dim'), span(parts)];
 }
 
@@ -91,7 +93,9 @@ export function renderPlainStep(view: ProgressView): string {
     `step ${latest?.step ?? run.step}/${run.steps}`,
     `loss ${decimal(latest?.loss)}${trendMark(lossTrend) === '' ? '' : ` ${trendMark(lossTrend)}`}`,
     `${count(tokensPerSecond ?? 0)} tokens/s`,
-    SOURCES.map((source) => `${source} ${count(sequences[source])}`).join(' '),
+    Object.entries(sequences)
+      .map(([source, consumed]) => `${source} ${count(consumed)}`)
+      .join(' '),
   ];
   if (etaSeconds !== undefined) parts.push(`eta ${duration(etaSeconds)}`);
   return parts.join('  ');

@@ -13,6 +13,7 @@ const LIST_INPUTS: Readonly<Record<string, { readonly before: number; readonly a
 /** An argument of an op: one value, or a list of values. */
 export type OpArgument<T> = { readonly single: T } | { readonly list: readonly T[] };
 
+/** The inputs of an op as the arguments that TensorFlow takes. */
 export function opArguments<T>(type: string, inputs: readonly T[]): OpArgument<T>[] {
   const layout = LIST_INPUTS[type];
   if (layout === undefined) return inputs.map((single) => ({ single }));

@@ -1,4 +1,4 @@
-import type { Source } from '@weft/common';
+import type { SourceId } from '@weft/common';
 import type { Dataset } from '../index/dataset.js';
 import { IMAGE_ENTRY, type PackedSequence, type PackingLimits } from '../index/packed-sequence.js';
 
@@ -57,7 +57,7 @@ export async function fillSequence(
   batch: BatchArrays,
   row: number,
   dataset: Dataset,
-  source: Source,
+  source: SourceId,
   index: number,
 ): Promise<number> {
   const sequence = await dataset.readSequence(source, index);

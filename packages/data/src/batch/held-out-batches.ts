@@ -1,4 +1,4 @@
-import type { Source } from '@weft/common';
+import { ofSource, type SourceId } from '@weft/common';
 import { heldOutSequence } from '@weft/mixture';
 import { rankSlice } from '@weft/topology';
 import type { Dataset } from '../index/dataset.js';
@@ -16,7 +16,7 @@ export interface HeldOutPart {
 /** Options of `heldOutBatches`. */
 export interface HeldOutBatchesOptions extends HeldOutPart {
   readonly dataset: Dataset;
-  readonly source: Source;
+  readonly source: SourceId;
 }
 
 /** How many microbatches `heldOutBatches` yields. */
@@ -38,7 +38,7 @@ export async function* heldOutBatches(options: HeldOutBatchesOptions): AsyncGene
     const batch = emptyBatchOf(dataset, microbatchSize);
     const count = Math.min(microbatchSize, end - start);
     const filling = Array.from({ length: count }, (_, row) => {
-      const index = heldOutSequence(start + row, dataset.sequences[source], heldOut, source);
+      const index = heldOutSequence(start + row, ofSource(dataset.sequences, source), heldOut, source);
       return fillSequence(batch, row, dataset, source, index);
     });
     await Promise.all(filling);

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
-import { SOURCES } from '@weft/common';
+import { DEFAULT_SOURCES, ofSource } from '@weft/common';
 import { combineDigests, datasetSequence, MixtureSchedule } from '@weft/mixture';
 import { temporaryDirectory } from '@weft/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -92,20 +92,20 @@ describe('RankBatchLoader', () => {
     const loader = loaderWith({ microbatchSize: 3 });
     const slice = await loader.load(4, 0, 1);
     expect(slice.microbatches).toHaveLength(3);
-    const counts = { captioned: 0, interleaved: 0, text: 0 };
+    const counts = new Map(DEFAULT_SOURCES.map((source): [string, number] => [source, 0]));
     let targets = 0;
     for (let n = 0; n < GLOBAL_BATCH_SIZE; n++) {
       const { source, indexInSource } = schedule.locate(3 * GLOBAL_BATCH_SIZE + n);
-      const { sequence } = datasetSequence(indexInSource, dataset.sequences[source], 5, source);
+      const { sequence } = datasetSequence(indexInSource, ofSource(dataset.sequences, source), 5, source);
       const { positions } = await dataset.readSequence(source, sequence);
-      counts[source]++;
+      counts.set(source, (counts.get(source) ?? 0) + 1);
       const batch = slice.microbatches[Math.floor(n / 3)]!;
       const row = (n % 3) * POSITIONS;
       const used = batch.segmentIds_BT.slice(row, row + POSITIONS).filter((id) => id > 0).length;
       expect(used).toBe(positions);
       targets += batch.lossMask_BT.slice(row, row + POSITIONS).reduce((sum, value) => sum + value, 0);
     }
-    expect(slice.sequences).toEqual(counts);
+    expect(slice.sequences).toEqual(Object.fromEntries(counts));
     expect(slice.lossTokens).toBe(targets);
     await loader.close();
   });
@@ -119,7 +119,7 @@ describe('RankBatchLoader', () => {
     const trained = new Set<string>();
     for (let step = 1; step <= 30; step++) for (const row of rowsOf(await loader.load(step, 0, 1))) trained.add(row);
     await loader.close();
-    for (const source of SOURCES) {
+    for (const source of DEFAULT_SOURCES) {
       const rowsWith = async (worldSize: number, microbatchSize: number) => {
         const rows: string[] = [];
         for (let rank = 0; rank < worldSize; rank++)
@@ -133,7 +133,7 @@ describe('RankBatchLoader', () => {
       expect(await rowsWith(2, 2)).toEqual(rows);
       expect(await rowsWith(3, 1)).toEqual(rows);
     }
-    expect(trained.size).toBe(SOURCES.reduce((sum, source) => sum + dataset.sequences[source] - heldOut, 0));
+    expect(trained.size).toBe(Object.values(dataset.sequences).reduce((sum, count) => sum + count - heldOut, 0));
   });
 
   it('pads the last microbatch with rows that are nothing but padding', async () => {

@@ -1,4 +1,4 @@
-import { type PerSource, perSource, type Source, WeftError } from '@weft/common';
+import { mapSources, ofSource, type PerSource, type SourceId, WeftError } from '@weft/common';
 import { datasetSequence, digestOf, type MixtureSchedule } from '@weft/mixture';
 import { rankSlice, stepSequences } from '@weft/topology';
 import type { Dataset } from '../index/dataset.js';
@@ -106,7 +106,7 @@ export class RankBatchLoader {
   }
 
   async #read(step: number, rank: number, worldSize: number, signal: AbortSignal): Promise<RankBatch> {
-    const { dataset, microbatchSize, globalBatchSize } = this.#options;
+    const { dataset, schedule, microbatchSize, globalBatchSize } = this.#options;
     const all = stepSequences(step, globalBatchSize);
     const { first, end } = rankSlice(all.first, all.end, rank, worldSize);
     const microbatches: BatchArrays[] = [];
@@ -123,7 +123,7 @@ export class RankBatchLoader {
       microbatches,
       lossTokens: rows.reduce((sum, { targets }) => sum + targets, 0),
       digest: digestOf(rows.map(({ identity }) => identity)),
-      sequences: perSource((source) => rows.filter((row) => row.source === source).length),
+      sequences: mapSources(schedule.weights, (_, source) => rows.filter((row) => row.source === source).length),
     };
   }
 
@@ -131,7 +131,7 @@ export class RankBatchLoader {
   async #fill(batch: BatchArrays, row: number, globalIndex: number): Promise<FilledRow> {
     const { dataset, schedule, seed, heldOutPerSource = 0 } = this.#options;
     const { source, indexInSource } = schedule.locate(globalIndex);
-    const size = dataset.sequences[source];
+    const size = ofSource(dataset.sequences, source);
     const { sequence } = datasetSequence(indexInSource, size, seed, source, heldOutPerSource);
     const targets = await fillSequence(batch, row, dataset, source, sequence);
     return { source, targets, identity: `${dataset.identity}/${globalIndex}/${source}/${sequence}` };
@@ -139,7 +139,7 @@ export class RankBatchLoader {
 }
 
 interface FilledRow {
-  readonly source: Source;
+  readonly source: SourceId;
   readonly targets: number;
   readonly identity: string;
 }

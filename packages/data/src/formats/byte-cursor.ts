@@ -1,6 +1,6 @@
-import type { FileHandle } from 'node:fs/promises';
+import type { Blob } from '@weft/files';
 
-/** Reads bytes in order, from a file (where skipping is free) or from a stream. */
+/** Reads bytes in order, from a blob (where skipping is free) or from a stream. */
 export interface ByteCursor {
   /** Bytes read or skipped so far. */
   readonly position: number;
@@ -13,17 +13,15 @@ export interface ByteCursor {
 /** Headers of small members are close together: one read fetches several. */
 const WINDOW_BYTES = 64 * 1024;
 
-/** A cursor over an open file of known size. Does not close the file. */
-export class FileCursor implements ByteCursor {
-  readonly #handle: FileHandle;
-  readonly #bytes: number;
+/** A cursor over an open blob. Does not close it. */
+export class BlobCursor implements ByteCursor {
+  readonly #blob: Blob;
   #position = 0;
   #window = new Uint8Array(0);
   #windowStart = 0;
 
-  constructor(handle: FileHandle, bytes: number) {
-    this.#handle = handle;
-    this.#bytes = bytes;
+  constructor(blob: Blob) {
+    this.#blob = blob;
   }
 
   get position(): number {
@@ -31,10 +29,10 @@ export class FileCursor implements ByteCursor {
   }
 
   async read(bytes: number): Promise<Uint8Array> {
-    const wanted = Math.min(bytes, this.#bytes - this.#position);
+    const wanted = Math.min(bytes, this.#blob.bytes - this.#position);
     const inWindow =
       this.#position >= this.#windowStart && this.#position + wanted <= this.#windowStart + this.#window.length;
-    if (!inWindow) await this.#fill(Math.max(wanted, Math.min(WINDOW_BYTES, this.#bytes - this.#position)));
+    if (!inWindow) await this.#fill(Math.max(wanted, Math.min(WINDOW_BYTES, this.#blob.bytes - this.#position)));
     const start = this.#position - this.#windowStart;
     const result = this.#window.slice(start, start + wanted);
     this.#position += result.length;
@@ -42,20 +40,15 @@ export class FileCursor implements ByteCursor {
   }
 
   skip(bytes: number): Promise<boolean> {
-    const left = this.#bytes - this.#position;
+    const left = this.#blob.bytes - this.#position;
     this.#position += Math.min(bytes, left);
     return Promise.resolve(bytes <= left);
   }
 
   async #fill(bytes: number): Promise<void> {
     const window = new Uint8Array(bytes);
-    let filled = 0;
-    while (filled < bytes) {
-      const { bytesRead } = await this.#handle.read(window, filled, bytes - filled, this.#position + filled);
-      if (bytesRead === 0) break;
-      filled += bytesRead;
-    }
-    this.#window = window.subarray(0, filled);
+    await this.#blob.read(window, this.#position);
+    this.#window = window;
     this.#windowStart = this.#position;
   }
 }

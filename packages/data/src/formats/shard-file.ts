@@ -1,7 +1,6 @@
-import { type FileHandle, open } from 'node:fs/promises';
 import { WeftError } from '@weft/common';
-import { isMissing, readExactly } from '@weft/files';
-import { FileCursor } from './byte-cursor.js';
+import { type Blob, type BlobStore, diskStore } from '@weft/files';
+import { BlobCursor } from './byte-cursor.js';
 import { type TarEntry, walkTar } from './walk-tar.js';
 
 /** The largest member that is read into memory. */
@@ -11,30 +10,30 @@ export const LARGEST_MEMBER_BYTES = 64 * 1024 * 1024;
 export class ShardFile {
   readonly path: string;
   readonly bytes: number;
-  readonly #handle: FileHandle;
+  readonly #blob: Blob;
 
   /** @throws `not_found` when there is no such file. */
-  static async open(path: string): Promise<ShardFile> {
+  static async open(path: string, store: BlobStore = diskStore): Promise<ShardFile> {
     try {
-      const handle = await open(path, 'r');
-      return new ShardFile(path, handle, (await handle.stat()).size);
-    } catch (thrown) {
-      if (!isMissing(thrown)) throw WeftError.from(thrown);
+      return new ShardFile(path, await store.open(path));
+    } catch (cause) {
+      if (!WeftError.is(cause, 'not_found')) throw cause;
       throw new WeftError('not_found', `the shard ${path} does not exist`, {
+        cause,
         cure: 'put it back, or run weft data index <recipe>',
       });
     }
   }
 
-  private constructor(path: string, handle: FileHandle, bytes: number) {
+  private constructor(path: string, blob: Blob) {
     this.path = path;
-    this.#handle = handle;
-    this.bytes = bytes;
+    this.#blob = blob;
+    this.bytes = blob.bytes;
   }
 
   /** The members in order; see `walkTar`. */
   entries(): AsyncGenerator<TarEntry, void, undefined> {
-    return walkTar(new FileCursor(this.#handle, this.bytes), this.path);
+    return walkTar(new BlobCursor(this.#blob), this.path);
   }
 
   /** @throws `corrupt_data` when the range is not inside the file or larger than LARGEST_MEMBER_BYTES. */
@@ -44,7 +43,9 @@ export class ShardFile {
         'corrupt_data',
         `the member at byte ${offset} of ${this.path} claims ${bytes} bytes, more than the ${LARGEST_MEMBER_BYTES} allowed`,
       );
-    return readExactly(this.#handle, this.path, offset, bytes);
+    const content = Buffer.allocUnsafe(bytes);
+    await this.#blob.read(content, offset);
+    return content;
   }
 
   /** The name of the member whose data starts at `offset`, else "at byte …". Walks the archive: for messages only. */
@@ -58,6 +59,6 @@ export class ShardFile {
   }
 
   async close(): Promise<void> {
-    await this.#handle.close();
+    await this.#blob.close();
   }
 }

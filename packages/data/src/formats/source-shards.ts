@@ -1,6 +1,7 @@
 import { readdir } from 'node:fs/promises';
-import { join } from 'node:path';
-import { type Source, WeftError } from '@weft/common';
+import { basename, join } from 'node:path';
+import { type SourceId, WeftError } from '@weft/common';
+import type { SourceKind } from '@weft/config';
 import { isMissing } from '@weft/files';
 import { type DocumentPart, type SourceDocument, textParts } from './document.js';
 import { ShardFile } from './shard-file.js';
@@ -8,7 +9,7 @@ import { textDocuments } from './text-shard.js';
 import type { TarEntry } from './walk-tar.js';
 import { readCaptioned, readInterleaved, webDatasetSamples } from './webdataset-sample.js';
 
-const EXTENSIONS: Readonly<Record<Source, readonly string[]>> = {
+const EXTENSIONS: Readonly<Record<SourceKind, readonly string[]>> = {
   captioned: ['.tar'],
   interleaved: ['.tar'],
   text: ['.jsonl', '.txt'],
@@ -16,14 +17,14 @@ const EXTENSIONS: Readonly<Record<Source, readonly string[]>> = {
 const COMPRESSED = /\.(tgz|gz|zst|bz2|xz|lz4|zip)$/i;
 
 /**
- * The shards of a source: the `.tar` files (text: `.jsonl` and `.txt`) directly in `<directory>/<source>/`, sorted by
+ * The shards of a source: the `.tar` files (of kind text: `.jsonl` and `.txt`) directly in `<directory>/<source>/`, sorted by
  * name. Hidden and other files are skipped; compressed shards are an error, because skipping them would lose data
  * silently.
  *
  * @returns file names; none when the folder does not exist
  * @throws WeftError `invalid_argument` for a compressed shard
  */
-export async function listShards(directory: string, source: Source): Promise<readonly string[]> {
+export async function listShards(directory: string, source: SourceId, kind: SourceKind): Promise<readonly string[]> {
   const folder = join(directory, source);
   let names: string[];
   try {
@@ -38,25 +39,23 @@ export async function listShards(directory: string, source: Source): Promise<rea
   const compressed = visible.find((name) => COMPRESSED.test(name));
   if (compressed !== undefined)
     throw new WeftError('invalid_argument', `${join(folder, compressed)} is compressed`, {
-      cure: `unpack it: shards of ${source} are ${EXTENSIONS[source].join(' or ')} files, read by byte offset`,
+      cure: `unpack it: shards of ${source} are ${EXTENSIONS[kind].join(' or ')} files, read by byte offset`,
     });
-  return visible.filter((name) => EXTENSIONS[source].some((extension) => name.endsWith(extension))).sort();
+  return visible.filter((name) => EXTENSIONS[kind].some((extension) => name.endsWith(extension))).sort();
 }
 
 /**
- * The documents of one shard of a source, in order. A captioned document is its image, then its caption.
+ * The documents of one shard, in order; the kind of its source says how it is read. A captioned document is its image, then its caption.
  *
  * @param shardNumber the index of the shard, copied into every `ImageLocation`
  * @throws WeftError `corrupt_data` naming shard and sample or line
  */
 export async function* shardDocuments(
-  directory: string,
-  source: Source,
-  shardName: string,
+  path: string,
+  kind: SourceKind,
   shardNumber: number,
 ): AsyncGenerator<SourceDocument, void, undefined> {
-  const path = join(directory, source, shardName);
-  if (source === 'text') {
+  if (kind === 'text') {
     yield* textDocuments(path);
     return;
   }
@@ -68,10 +67,9 @@ export async function* shardDocuments(
   const shard = await ShardFile.open(path);
   try {
     for await (const sample of webDatasetSamples(shard)) {
-      const content =
-        source === 'captioned' ? await readCaptioned(shard, sample) : await readInterleaved(shard, sample);
+      const content = kind === 'captioned' ? await readCaptioned(shard, sample) : await readInterleaved(shard, sample);
       const parts = content.flatMap((part) => ('image' in part ? [image(part.image)] : [...textParts(part.text)]));
-      yield { name: `${shardName} ${sample.key}`, parts };
+      yield { name: `${basename(path)} ${sample.key}`, parts };
     }
   } finally {
     await shard.close();

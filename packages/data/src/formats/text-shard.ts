@@ -1,6 +1,6 @@
-import { createReadStream } from 'node:fs';
 import { basename } from 'node:path';
 import { WeftError } from '@weft/common';
+import { type BlobStore, blobChunks, diskStore } from '@weft/files';
 import { type DocumentPart, type SourceDocument, textParts } from './document.js';
 
 /** A file with a longer line is not taken for JSON lines. */
@@ -12,13 +12,16 @@ const CHUNK_BYTES = 1 << 20;
  *
  * @throws `corrupt_data` naming file and line for bytes that are not UTF-8, lines that are not JSON or lack `text`.
  */
-export async function* textDocuments(path: string): AsyncGenerator<SourceDocument, void, undefined> {
-  if (path.endsWith('.txt')) yield { name: basename(path), parts: wholeFile(path) };
-  else yield* jsonLines(path);
+export async function* textDocuments(
+  path: string,
+  store: BlobStore = diskStore,
+): AsyncGenerator<SourceDocument, void, undefined> {
+  if (path.endsWith('.txt')) yield { name: basename(path), parts: wholeFile(path, store) };
+  else yield* jsonLines(path, store);
 }
 
 /** Split after the last line end of each chunk; the rest is joined with the next chunk. */
-async function* wholeFile(path: string): AsyncGenerator<DocumentPart, void, undefined> {
+async function* wholeFile(path: string, store: BlobStore): AsyncGenerator<DocumentPart, void, undefined> {
   const decoder = new TextDecoder('utf-8', { fatal: true });
   let waiting = '';
   let chunkNumber = 0;
@@ -30,9 +33,9 @@ async function* wholeFile(path: string): AsyncGenerator<DocumentPart, void, unde
       throw new WeftError('corrupt_data', `${path} is not UTF-8 text (near byte ${first})`);
     }
   };
-  for await (const chunk of createReadStream(path, { highWaterMark: CHUNK_BYTES })) {
+  for await (const chunk of chunksOf(path, store)) {
     chunkNumber++;
-    waiting += decode(chunk as Buffer);
+    waiting += decode(chunk);
     const end = waiting.lastIndexOf('\n') + 1;
     if (end > 0 || waiting.length > CHUNK_BYTES) {
       const ready = end > 0 ? end : waiting.length;
@@ -43,9 +46,9 @@ async function* wholeFile(path: string): AsyncGenerator<DocumentPart, void, unde
   yield* textParts(waiting + decode());
 }
 
-async function* jsonLines(path: string): AsyncGenerator<SourceDocument, void, undefined> {
+async function* jsonLines(path: string, store: BlobStore): AsyncGenerator<SourceDocument, void, undefined> {
   let number = 0;
-  for await (const line of lines(path)) {
+  for await (const line of lines(path, store)) {
     number++;
     if (line.every((byte) => byte === 0x20 || byte === 0x0d || byte === 0x09)) continue;
     yield { name: `${basename(path)} line ${number}`, parts: textParts(textOfLine(line, path, number)) };
@@ -65,11 +68,11 @@ function textOfLine(line: Buffer, path: string, number: number): string {
   return text;
 }
 
-async function* lines(path: string): AsyncGenerator<Buffer, void, undefined> {
+async function* lines(path: string, store: BlobStore): AsyncGenerator<Buffer, void, undefined> {
   let parts: Buffer[] = [];
   let waitingBytes = 0;
-  for await (const chunk of createReadStream(path, { highWaterMark: CHUNK_BYTES })) {
-    let rest = chunk as Buffer;
+  for await (const chunk of chunksOf(path, store)) {
+    let rest = chunk;
     for (let end = rest.indexOf(0x0a); end !== -1; end = rest.indexOf(0x0a)) {
       yield Buffer.concat([...parts, rest.subarray(0, end)]);
       parts = [];
@@ -84,4 +87,13 @@ async function* lines(path: string): AsyncGenerator<Buffer, void, undefined> {
       });
   }
   if (waitingBytes > 0) yield Buffer.concat(parts);
+}
+
+async function* chunksOf(path: string, store: BlobStore): AsyncGenerator<Buffer, void, undefined> {
+  const blob = await store.open(path);
+  try {
+    yield* blobChunks(blob, CHUNK_BYTES);
+  } finally {
+    await blob.close();
+  }
 }

@@ -1,11 +1,12 @@
 import { execFile } from 'node:child_process';
-import { mkdir, open, stat, writeFile } from 'node:fs/promises';
+import { mkdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { diskStore } from '@weft/files';
 import { temporaryDirectory } from '@weft/testing';
 import { describe, expect, it } from 'vitest';
 import { writeTar } from '../testing/tiny-dataset.js';
-import { FileCursor } from './byte-cursor.js';
+import { BlobCursor } from './byte-cursor.js';
 import { walkTar } from './walk-tar.js';
 
 const run = promisify(execFile);
@@ -20,13 +21,14 @@ describe('the tar of the system', () => {
     await run('tar', ['-cf', 'a.tar', `--format=${format}`, '--sort=name', './data'], { cwd: folder.path });
 
     const path = join(folder.path, 'a.tar');
-    const handle = await open(path);
+    const blob = await diskStore.open(path);
     const found = new Map<string, string>();
-    for await (const { name, offset, bytes } of walkTar(new FileCursor(handle, (await stat(path)).size), path)) {
-      const { buffer } = await handle.read(Buffer.alloc(bytes), 0, bytes, offset);
+    for await (const { name, offset, bytes } of walkTar(new BlobCursor(blob), path)) {
+      const buffer = Buffer.alloc(bytes);
+      await blob.read(buffer, offset);
       found.set(name, buffer.toString());
     }
-    await handle.close();
+    await blob.close();
     expect(found).toEqual(new Map(names.map((name) => [name, `content of ${name.length}`])));
   });
 

@@ -1,10 +1,11 @@
-import { open, readFile, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { diskStore } from '@weft/files';
 import { temporaryDirectory } from '@weft/testing';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { writeTar } from '../testing/tiny-dataset.js';
-import { FileCursor, StreamCursor } from './byte-cursor.js';
+import { BlobCursor, StreamCursor } from './byte-cursor.js';
 import { buildTarHeader } from './tar-header.js';
 import { type TarEntry, walkTar } from './walk-tar.js';
 
@@ -68,10 +69,10 @@ describe('tar archives', () => {
           for await (const entry of walkTar(cursor, path)) streamed.push(await cursor.read(entry.bytes));
           expect(streamed.map((content) => [...content])).toEqual(contents.map((content) => [...content]));
 
-          const handle = await open(path);
+          const blob = await diskStore.open(path);
           const found: TarEntry[] = [];
-          for await (const entry of walkTar(new FileCursor(handle, bytes.length), path)) found.push(entry);
-          await handle.close();
+          for await (const entry of walkTar(new BlobCursor(blob), path)) found.push(entry);
+          await blob.close();
           for (const [i, { name, offset, bytes: length }] of found.entries()) {
             expect(name).toBe(`folder/${i}.bin`);
             expect([...bytes.subarray(offset, offset + length)]).toEqual([...contents[i]!]);

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { type PerSource, perSource, SOURCES, type Source, WeftError } from '@weft/common';
+import { mapSources, ofSource, type PerSource, type SourceId, WeftError } from '@weft/common';
 import type { DataConfig, ModelConfig } from '@weft/config';
 import { fileBytes } from '@weft/files';
 import type { ImageLocation } from '../formats/document.js';
@@ -35,12 +35,12 @@ export class Dataset {
   static async open({ data, model }: { readonly data: DataConfig; readonly model: ModelConfig }): Promise<Dataset> {
     const tokenizer = await openRunTokenizer({ data, model });
     const limits = packingLimits(data, model);
-    const directory = indexDirectory(data.directory, tokenizer, limits);
+    const directory = indexDirectory(data, tokenizer, limits);
     const { manifest, identity } = await readManifest(directory);
     checkParameters(directory, manifest, tokenizer, limits);
-    for (const source of SOURCES) await checkShards(data, source, manifest);
+    for (const source of Object.keys(data.sources)) await checkShards(data, source, manifest);
     const tables = await openTables(directory, manifest);
-    const shards = perSource((source) => manifest.sources[source].shards);
+    const shards = mapSources(manifest.sources, ({ shards }) => shards);
     const images = new ImageReader(data.directory, shards, model.vision.imageSize);
     return new Dataset({ directory, identity, manifest, tokenizer, imageSize: model.vision.imageSize, tables, images });
   }
@@ -65,7 +65,7 @@ export class Dataset {
 
   /** How many packed sequences each source holds. */
   get sequences(): PerSource<number> {
-    return perSource((source) => this.manifest.sources[source].sequences);
+    return mapSources(this.manifest.sources, ({ sequences }) => sequences);
   }
 
   /** What a sequence may hold. */
@@ -75,13 +75,14 @@ export class Dataset {
 
   /**
    * @param index of the sequence in its source, from 0
-   * @throws WeftError `invalid_argument` when there is no such sequence, `corrupt_data` when the index is damaged
+   * @throws WeftError `not_found` for a source the run does not have, `invalid_argument` when there is no such sequence,
+   * `corrupt_data` when the index is damaged
    */
-  async readSequence(source: Source, index: number): Promise<PackedSequence> {
-    const count = this.sequences[source];
+  async readSequence(source: SourceId, index: number): Promise<PackedSequence> {
+    const count = ofSource(this.sequences, source);
     if (!Number.isSafeInteger(index) || index < 0 || index >= count)
       throw new WeftError('invalid_argument', `there is no ${source} sequence ${index}: the index holds ${count}`);
-    return this.#tables[source].readSequence(index);
+    return ofSource(this.#tables, source).readSequence(index);
   }
 
   /**
@@ -90,31 +91,32 @@ export class Dataset {
    *
    * @throws WeftError `corrupt_data` naming shard and member when it cannot be decoded
    */
-  readImage(source: Source, image: ImageLocation): Promise<Uint8Array> {
+  readImage(source: SourceId, image: ImageLocation): Promise<Uint8Array> {
     return this.#images.read(source, image);
   }
 
   /** The shard and the member that hold an image. Walks the shard: for messages only. */
-  async imageName(source: Source, image: ImageLocation): Promise<string> {
-    const shard = this.manifest.sources[source].shards[image.shard]?.name ?? `shard ${image.shard}`;
+  async imageName(source: SourceId, image: ImageLocation): Promise<string> {
+    const shard = ofSource(this.manifest.sources, source).shards[image.shard]?.name ?? `shard ${image.shard}`;
     return `${shard} ${await this.#images.nameOf(source, image)}`;
   }
 
   async close(): Promise<void> {
     await this.#images.close();
-    for (const source of SOURCES) await this.#tables[source].close();
+    for (const tables of Object.values(this.#tables)) await tables.close();
   }
 }
 
 async function openTables(directory: string, manifest: IndexManifest): Promise<PerSource<SourceTables>> {
-  const opened: SourceTables[] = [];
+  const opened: Record<SourceId, SourceTables> = {};
   try {
-    for (const source of SOURCES) opened.push(await SourceTables.open(directory, source, manifest));
+    for (const source of Object.keys(manifest.sources))
+      opened[source] = await SourceTables.open(directory, source, manifest);
   } catch (thrown) {
-    for (const tables of opened) await tables.close();
+    for (const tables of Object.values(opened)) await tables.close();
     throw thrown;
   }
-  return perSource((_, number) => opened[number]!);
+  return opened;
 }
 
 /** The parameters in the folder's name and those in the manifest must agree. */
@@ -140,8 +142,8 @@ function checkParameters(
   );
 }
 
-async function checkShards(data: DataConfig, source: Source, manifest: IndexManifest): Promise<void> {
-  const { shards, sequences } = manifest.sources[source];
+async function checkShards(data: DataConfig, source: SourceId, manifest: IndexManifest): Promise<void> {
+  const { shards, sequences } = ofSource(manifest.sources, source);
   for (const { name, bytes: indexedBytes } of shards) {
     const path = join(data.directory, source, name);
     const bytes = await fileBytes(path);
@@ -157,7 +159,9 @@ async function checkShards(data: DataConfig, source: Source, manifest: IndexMani
       );
   }
   const indexed = new Set(shards.map(({ name }) => name));
-  const unknown = (await listShards(data.directory, source)).find((name) => !indexed.has(name));
+  const unknown = (await listShards(data.directory, source, ofSource(data.sources, source))).find(
+    (name) => !indexed.has(name),
+  );
   if (unknown !== undefined)
     throw new WeftError(
       'failed_precondition',
@@ -166,10 +170,11 @@ async function checkShards(data: DataConfig, source: Source, manifest: IndexMani
         cure: `${REINDEX}, or move the file away`,
       },
     );
-  if (sequences === 0 && data.weights[source] > 0)
+  const weight = ofSource(data.weights, source);
+  if (sequences === 0 && weight > 0)
     throw new WeftError(
       'failed_precondition',
-      `data.weights.${source} is ${data.weights[source]}, but the data index holds no ${source} sequence`,
+      `data.weights.${source} is ${weight}, but the data index holds no ${source} sequence`,
       { cure: `add ${source} shards and ${REINDEX}, or set data.weights.${source}=0` },
     );
 }

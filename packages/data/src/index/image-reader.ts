@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import type { PerSource, Source } from '@weft/common';
+import { ofSource, type PerSource, type SourceId } from '@weft/common';
 import { LRUCache } from 'lru-cache';
 import pLimit from 'p-limit';
 import { decodeImage, undecodableImage } from '../formats/decode-image.js';
@@ -41,7 +41,7 @@ export class ImageReader {
    *
    * @throws WeftError `corrupt_data` naming shard and member
    */
-  async read(source: Source, image: ImageLocation): Promise<Uint8Array> {
+  async read(source: SourceId, image: ImageLocation): Promise<Uint8Array> {
     const key = `${source}/${image.shard}/${image.offset}`;
     const cached = this.#decoded.get(key);
     if (cached !== undefined) return cached;
@@ -51,7 +51,7 @@ export class ImageReader {
   }
 
   /** The name of the member that holds an image. Walks the shard: for messages only. */
-  async nameOf(source: Source, image: ImageLocation): Promise<string> {
+  async nameOf(source: SourceId, image: ImageLocation): Promise<string> {
     return (await this.#shard(source, image.shard)).nameAt(image.offset);
   }
 
@@ -61,7 +61,7 @@ export class ImageReader {
     for (const shard of shards) await closeQuietly(shard);
   }
 
-  async #decode(source: Source, image: ImageLocation): Promise<Uint8Array> {
+  async #decode(source: SourceId, image: ImageLocation): Promise<Uint8Array> {
     const shard = await this.#shard(source, image.shard);
     try {
       return await decodeImage(await shard.read(image.offset, image.bytes), this.#imageSize);
@@ -70,8 +70,8 @@ export class ImageReader {
     }
   }
 
-  #shard(source: Source, number: number): Promise<ShardFile> {
-    const name = this.#shards[source][number]?.name ?? `shard ${number}`;
+  #shard(source: SourceId, number: number): Promise<ShardFile> {
+    const name = ofSource(this.#shards, source)[number]?.name ?? `shard ${number}`;
     const key = `${source}/${name}`;
     const known = this.#open.get(key);
     if (known !== undefined) return known;

@@ -1,10 +1,9 @@
 import { join } from 'node:path';
-import { type PerSource, perSource, SOURCES, type Source, WeftError } from '@weft/common';
-import type { DataConfig, ModelConfig } from '@weft/config';
+import { mapSources, ofSource, type PerSource, type SourceId, WeftError } from '@weft/common';
+import type { DataConfig, ModelConfig, SourceKind } from '@weft/config';
 import { buildDirectory, fileBytes, sha256OfFile } from '@weft/files';
 import { openRunTokenizer } from '../formats/open-tokenizer.js';
 import { listShards } from '../formats/source-shards.js';
-
 import type { OnProgress } from '../progress.js';
 import { indexSource } from './index-source.js';
 import {
@@ -49,39 +48,38 @@ export async function indexDataset(options: {
   const tokenizer = await openRunTokenizer({ data, model });
   const { name, vocabularySize, endOfTextId, padTokenId } = tokenizer;
   const limits = packingLimits(data, model);
-  const folder = indexDirectory(data.directory, tokenizer, limits);
+  const folder = indexDirectory(data, tokenizer, limits);
   const shards = await hashShards(data, onProgress);
   if (options.force !== true) {
     const current = await currentIndex(folder, shards);
     if (current !== undefined) return { directory: folder, built: false, sources: current.sources };
   }
 
-  const total = SOURCES.reduce((sum, source) => sum + shards[source].length, 0);
+  const total = shardCount(shards);
   const manifest = await buildDirectory(folder, async (unfinished) => {
     let done = 0;
-    const build = (source: Source) =>
+    const build = (source: SourceId, kind: SourceKind) =>
       indexSource({
         directory: data.directory,
         source,
-        shards: shards[source],
+        kind,
+        shards: ofSource(shards, source),
         folder: unfinished,
         tokenizer,
         limits,
         onShard: ({ name }) =>
           onProgress({ phase: 'index', what: `${source}/${name}`, done: done++, total, unit: 'shards' }),
       });
+    const sources: Record<SourceId, SourceManifest> = {};
+    for (const [source, kind] of Object.entries(data.sources)) sources[source] = await build(source, kind);
     const result: IndexManifest = {
       formatVersion: INDEX_FORMAT_VERSION,
       tokenizer: { name, vocabularySize, endOfTextId, padTokenId },
       packing: limits,
       entryBytes: entryBytesFor(vocabularySize),
-      sources: {
-        captioned: await build('captioned'),
-        interleaved: await build('interleaved'),
-        text: await build('text'),
-      },
+      sources,
     };
-    for (const source of SOURCES) checkNotEmpty(data, source, result.sources[source]);
+    for (const [source, indexed] of Object.entries(sources)) checkNotEmpty(data, source, indexed);
     await writeManifest(unfinished, result);
     return result;
   });
@@ -91,30 +89,33 @@ export async function indexDataset(options: {
 
 /** Names, sizes and hashes of the shards of every source. */
 async function hashShards(data: DataConfig, onProgress: OnProgress): Promise<PerSource<readonly IndexedShard[]>> {
-  const names = {
-    captioned: await listShards(data.directory, 'captioned'),
-    interleaved: await listShards(data.directory, 'interleaved'),
-    text: await listShards(data.directory, 'text'),
-  };
-  for (const source of SOURCES) {
-    if (names[source].length === 0 && data.weights[source] > 0)
+  const names: Record<SourceId, readonly string[]> = {};
+  for (const [source, kind] of Object.entries(data.sources)) {
+    const found = await listShards(data.directory, source, kind);
+    names[source] = found;
+    if (found.length === 0 && ofSource(data.weights, source) > 0)
       throw new WeftError('not_found', `there are no ${source} shards in ${join(data.directory, source)}`, {
         cure: `run weft data fetch demo, put shards there, or set data.weights.${source}=0`,
       });
   }
-  const total = SOURCES.reduce((sum, source) => sum + names[source].length, 0);
+  const total = shardCount(names);
   let done = 0;
-  const hashed: Record<Source, IndexedShard[]> = { captioned: [], interleaved: [], text: [] };
-  for (const source of SOURCES) {
-    for (const name of names[source]) {
+  const hashed: Record<SourceId, readonly IndexedShard[]> = {};
+  for (const [source, shards] of Object.entries(names)) {
+    const found: IndexedShard[] = [];
+    for (const name of shards) {
       const path = join(data.directory, source, name);
       onProgress({ phase: 'verify', what: `${source}/${name}`, done: done++, total, unit: 'shards' });
       const sha256 = await sha256OfFile(path);
-      hashed[source].push({ name, bytes: (await fileBytes(path)) ?? 0, sha256 });
+      found.push({ name, bytes: (await fileBytes(path)) ?? 0, sha256 });
     }
+    hashed[source] = found;
   }
   return hashed;
 }
+
+const shardCount = (shards: PerSource<readonly unknown[]>) =>
+  Object.values(shards).reduce((sum, { length }) => sum + length, 0);
 
 /** The manifest in `folder` when it is complete and was made from exactly these shards. */
 async function currentIndex(
@@ -124,18 +125,17 @@ async function currentIndex(
   const found = await readManifest(folder).catch(() => undefined);
   if (found === undefined) return undefined;
   const { manifest } = found;
-  const indexed = perSource((source) => manifest.sources[source].shards);
-  if (JSON.stringify(indexed) !== JSON.stringify(perSource((source) => shards[source]))) return undefined;
-  for (const source of SOURCES)
+  const indexed = mapSources(manifest.sources, (source) => source.shards);
+  if (JSON.stringify(indexed) !== JSON.stringify(shards)) return undefined;
+  for (const [source, { files }] of Object.entries(manifest.sources))
     for (const table of TABLES)
-      if ((await fileBytes(join(folder, tableFile(source, table)))) !== manifest.sources[source].files[table].bytes)
-        return undefined;
+      if ((await fileBytes(join(folder, tableFile(source, table)))) !== files[table].bytes) return undefined;
   return manifest;
 }
 
 /** @throws WeftError `not_found` when a source with a positive weight has no document */
-function checkNotEmpty(data: DataConfig, source: Source, manifest: SourceManifest): void {
-  if (manifest.sequences === 0 && data.weights[source] > 0)
+function checkNotEmpty(data: DataConfig, source: SourceId, manifest: SourceManifest): void {
+  if (manifest.sequences === 0 && ofSource(data.weights, source) > 0)
     throw new WeftError('not_found', `the ${source} shards in ${join(data.directory, source)} hold no document`, {
       cure: `add documents, or set data.weights.${source}=0`,
     });

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
-import type { Source, WeftError } from '@weft/common';
+import type { SourceId, WeftError } from '@weft/common';
+import type { SourceKind } from '@weft/config';
 import { decodeImage, undecodableImage } from '../formats/decode-image.js';
 import type { ImageLocation, SourceDocument } from '../formats/document.js';
 import { ShardFile } from '../formats/shard-file.js';
@@ -19,23 +20,24 @@ import { SourceTablesWriter } from './source-tables-writer.js';
  */
 export async function indexSource(options: {
   readonly directory: string;
-  readonly source: Source;
+  readonly source: SourceId;
+  readonly kind: SourceKind;
   readonly shards: readonly IndexedShard[];
   readonly folder: string;
   readonly tokenizer: Tokenizer;
   readonly limits: PackingLimits;
   readonly onShard: (shard: IndexedShard) => void;
 }): Promise<SourceManifest> {
-  const { directory, source, shards, tokenizer, limits } = options;
+  const { directory, source, kind, shards, tokenizer, limits } = options;
   const tables = await SourceTablesWriter.create(options.folder, source, entryBytesFor(tokenizer.vocabularySize));
   try {
     const packer = new SequencePacker(limits, (segments) => tables.addSequence(segments));
     let documents = 0;
     for (const [number, shard] of shards.entries()) {
       options.onShard(shard);
-      const checker = source === 'text' ? undefined : await ImageChecker.open(join(directory, source, shard.name));
+      const checker = kind === 'text' ? undefined : await ImageChecker.open(join(directory, source, shard.name));
       try {
-        for await (const document of shardDocuments(directory, source, shard.name, number)) {
+        for await (const document of shardDocuments(join(directory, source, shard.name), kind, number)) {
           const segmenter = new Segmenter(limits, documents, (segment) => packer.add(segment));
           if (!(await addDocument(document, tokenizer, segmenter, checker, tables))) continue;
           documents++;

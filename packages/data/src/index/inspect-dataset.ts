@@ -1,10 +1,10 @@
 import { join } from 'node:path';
-import { type PerSource, perSource, plural, SOURCES, type Source, WeftError } from '@weft/common';
+import { mapSources, type PerSource, plural, type SourceId, WeftError } from '@weft/common';
 import type { DataConfig, ModelConfig } from '@weft/config';
 import { sha256OfFile } from '@weft/files';
 import type { OnProgress } from '../progress.js';
 import { Dataset } from './dataset.js';
-import { REINDEX, tableFile } from './manifest.js';
+import { REINDEX, type SourceManifest, tableFile } from './manifest.js';
 import { IMAGE_ENTRY, type PackingLimits, type Segment } from './packed-sequence.js';
 import { TABLES } from './records.js';
 
@@ -48,7 +48,7 @@ export async function inspectDataset(options: {
   readonly data: DataConfig;
   readonly model: ModelConfig;
   readonly verify?: boolean;
-  readonly show?: { readonly source: Source; readonly sequence: number };
+  readonly show?: { readonly source: SourceId; readonly sequence: number };
   readonly onProgress?: OnProgress;
 }): Promise<DatasetSummary> {
   const { data, model, verify = false, show } = options;
@@ -60,7 +60,7 @@ export async function inspectDataset(options: {
       identity: dataset.identity,
       tokenizer: dataset.tokenizer.name,
       limits: dataset.limits,
-      sources: perSource((source) => summarise(dataset, source)),
+      sources: mapSources(dataset.manifest.sources, (source) => summarise(source, dataset.limits)),
       isVerified: verify,
       sequence: show === undefined ? undefined : await describeSequence(dataset, show.source, show.sequence),
     };
@@ -69,9 +69,9 @@ export async function inspectDataset(options: {
   }
 }
 
-function summarise(dataset: Dataset, source: Source): SourceSummary {
-  const { shards, documents, segments, sequences, textTokens, images, positions } = dataset.manifest.sources[source];
-  const available = sequences * dataset.limits.sequenceLength;
+function summarise(source: SourceManifest, { sequenceLength }: PackingLimits): SourceSummary {
+  const { shards, documents, segments, sequences, textTokens, images, positions } = source;
+  const available = sequences * sequenceLength;
   return {
     shards: shards.length,
     shardBytes: shards.reduce((sum, { bytes }) => sum + bytes, 0),
@@ -85,8 +85,7 @@ function summarise(dataset: Dataset, source: Source): SourceSummary {
 }
 
 async function verifyHashes(dataset: Dataset, dataDirectory: string, onProgress: OnProgress): Promise<void> {
-  const files = SOURCES.flatMap((source) => {
-    const { shards, files: tables } = dataset.manifest.sources[source];
+  const files = Object.entries(dataset.manifest.sources).flatMap(([source, { shards, files: tables }]) => {
     return [
       ...shards.map(({ name, bytes, sha256 }) => ({ path: join(dataDirectory, source, name), bytes, sha256 })),
       ...TABLES.map((table) => ({ path: join(dataset.directory, tableFile(source, table)), ...tables[table] })),
@@ -112,7 +111,7 @@ async function verifyHashes(dataset: Dataset, dataDirectory: string, onProgress:
 }
 
 /** One paragraph per segment, with `⟨image: shard member⟩` for an image and `⟨end⟩` at the end of a document. */
-async function describeSequence(dataset: Dataset, source: Source, index: number): Promise<string> {
+async function describeSequence(dataset: Dataset, source: SourceId, index: number): Promise<string> {
   const sequence = await dataset.readSequence(source, index);
   const images = sequence.segments.reduce((sum, segment) => sum + segment.images.length, 0);
   const lines = [
@@ -127,7 +126,7 @@ async function describeSequence(dataset: Dataset, source: Source, index: number)
   return lines.join('\n');
 }
 
-async function segmentText(dataset: Dataset, source: Source, segment: Segment): Promise<string> {
+async function segmentText(dataset: Dataset, source: SourceId, segment: Segment): Promise<string> {
   const { tokenizer } = dataset;
   let text = '';
   let image = 0;

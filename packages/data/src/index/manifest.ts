@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type PerSource, perSource, WeftError } from '@weft/common';
-import type { DataConfig, ModelConfig } from '@weft/config';
+import { mapSources, type PerSource, WeftError } from '@weft/common';
+import { type DataConfig, hasDefaultSources, type ModelConfig } from '@weft/config';
 import { isMissing, writeJsonFile } from '@weft/files';
 import type { Tokenizer } from '../formats/tokenizer.js';
 import type { PackingLimits } from './packed-sequence.js';
@@ -55,11 +55,18 @@ export function packingLimits(data: DataConfig, model: ModelConfig): PackingLimi
   };
 }
 
-/** The folder of the index for these parameters: `<data.directory>/index/bytes-T128-K4-I16`. */
-export function indexDirectory(directory: string, tokenizer: Tokenizer, limits: PackingLimits): string {
+/**
+ * The folder of the index for these parameters: `<data.directory>/index/bytes-T128-K4-I16`. For other than the default
+ * sources a hash of their names and kinds follows, `-S1a2b3c4d`, so that runs with different sources keep their indexes.
+ */
+export function indexDirectory(data: DataConfig, tokenizer: Tokenizer, limits: PackingLimits): string {
   const { sequenceLength, tokensPerImage, imagesPerSequence } = limits;
-  return join(directory, 'index', `${tokenizer.name}-T${sequenceLength}-K${tokensPerImage}-I${imagesPerSequence}`);
+  const parameters = `${tokenizer.name}-T${sequenceLength}-K${tokensPerImage}-I${imagesPerSequence}`;
+  return join(data.directory, 'index', hasDefaultSources(data) ? parameters : `${parameters}-S${sourcesHash(data)}`);
 }
+
+const sourcesHash = ({ sources }: DataConfig) =>
+  createHash('sha256').update(JSON.stringify(sources)).digest('hex').slice(0, 8);
 
 /** `captioned.tokens.bin` and so on. Format 1 calls the table of segments `pieces`. */
 export function tableFile(source: string, table: Table): string {
@@ -78,8 +85,7 @@ export async function writeManifest(folder: string, manifest: IndexManifest): Pr
     tokenizer: { name, vocabularySize, endOfTextId, fillerId },
     packing,
     entryBytes,
-    sources: perSource((source) => {
-      const { shards, documents, segments: pieces, files, ...counts } = sources[source];
+    sources: mapSources(sources, ({ shards, documents, segments: pieces, files, ...counts }) => {
       const { sequences, segments, images, tokens } = files;
       return { shards, documents, pieces, ...counts, files: { sequences, pieces: segments, images, tokens } };
     }),
@@ -144,7 +150,7 @@ function parseManifest(value: Readonly<Record<string, unknown>>, path: string): 
       imagesPerSequence: read.count(packing, 'imagesPerSequence'),
     },
     entryBytes: read.count(value, 'entryBytes') === 2 ? 2 : 4,
-    sources: perSource((source) => parseSource(read, read.record(sources, source))),
+    sources: mapSources(sources, (_, source) => parseSource(read, read.record(sources, source))),
   };
 }
 

@@ -1,4 +1,4 @@
-import type { Source } from '@weft/common';
+import type { SourceId } from '@weft/common';
 import type { ImageLocation } from '../formats/document.js';
 
 /** How much a packed sequence may hold. Independent of the image size: only the positions of an image count. */
@@ -29,7 +29,7 @@ export interface Segment {
 
 /** A row of the packed dataset: whole segments of one source, one after the other. */
 export interface PackedSequence {
-  readonly source: Source;
+  readonly source: SourceId;
   /** Index of the sequence in its source. */
   readonly index: number;
   readonly segments: readonly Segment[];

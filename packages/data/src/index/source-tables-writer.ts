@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Source } from '@weft/common';
+import type { SourceId } from '@weft/common';
 import { type SourceManifest, tableFile, type WrittenFile } from './manifest.js';
 import type { Segment } from './packed-sequence.js';
 import {
@@ -28,7 +28,7 @@ export class SourceTablesWriter {
   #positions = 0;
 
   /** Creates the files of the tables in `folder`; they must not exist. */
-  static async create(folder: string, source: Source, entryBytes: EntryBytes): Promise<SourceTablesWriter> {
+  static async create(folder: string, source: SourceId, entryBytes: EntryBytes): Promise<SourceTablesWriter> {
     const create = (table: Table) => TableWriter.create(join(folder, tableFile(source, table)));
     const tables = {
       sequences: await create('sequences'),

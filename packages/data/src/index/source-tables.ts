@@ -1,6 +1,6 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Source, WeftError } from '@weft/common';
+import { ofSource, type SourceId, WeftError } from '@weft/common';
 import { fileBytes, readExactly } from '@weft/files';
 import { type IndexManifest, REINDEX, tableFile } from './manifest.js';
 import { IMAGE_ENTRY, type PackedSequence, type Segment } from './packed-sequence.js';
@@ -20,15 +20,15 @@ import {
 /** The tables of one source of an index, open for reading sequences by index. */
 export class SourceTables {
   readonly #folder: string;
-  readonly #source: Source;
+  readonly #source: SourceId;
   readonly #manifest: IndexManifest;
   readonly #handles: Readonly<Record<Table, FileHandle>>;
 
   /** @throws WeftError `corrupt_data` when a table is missing or its size differs from the manifest */
-  static async open(folder: string, source: Source, manifest: IndexManifest): Promise<SourceTables> {
+  static async open(folder: string, source: SourceId, manifest: IndexManifest): Promise<SourceTables> {
     for (const table of TABLES) {
       const path = join(folder, tableFile(source, table));
-      const wanted = manifest.sources[source].files[table].bytes;
+      const wanted = ofSource(manifest.sources, source).files[table].bytes;
       const bytes = await fileBytes(path);
       if (bytes !== wanted)
         throw new WeftError(
@@ -47,7 +47,7 @@ export class SourceTables {
     return new SourceTables(folder, source, manifest, handles);
   }
 
-  private constructor(folder: string, source: Source, manifest: IndexManifest, handles: Record<Table, FileHandle>) {
+  private constructor(folder: string, source: SourceId, manifest: IndexManifest, handles: Record<Table, FileHandle>) {
     this.#folder = folder;
     this.#source = source;
     this.#manifest = manifest;

@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Random } from '@weft/common';
-import type { DataConfig, ModelConfig } from '@weft/config';
+import { type DataConfig, DEFAULT_SOURCE_KINDS, type ModelConfig } from '@weft/config';
 import sharp from 'sharp';
 import { TarWriter } from '../formats/tar-writer.js';
 
@@ -78,6 +78,7 @@ export function tinyConfig(directory: string): { data: DataConfig; model: ModelC
     data: {
       directory,
       tokenizer: 'bytes',
+      sources: DEFAULT_SOURCE_KINDS,
       weights: { captioned: 4, interleaved: 4, text: 1 },
       imagesPerSequence: 3,
       prefetchSteps: 2,

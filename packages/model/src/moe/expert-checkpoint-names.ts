@@ -8,6 +8,7 @@ import { layerPath } from '../parameters.js';
 
 /** The matrices of an expert: SwiGLU's gate, up and down. */
 export const EXPERT_MATRICES = ['gate', 'up', 'down'] as const;
+/** Which matrix of an expert. */
 export type ExpertMatrix = (typeof EXPERT_MATRICES)[number];
 
 /** The weights of a layer's router, below the path of the layer. */

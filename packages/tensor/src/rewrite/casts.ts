@@ -24,6 +24,7 @@ export function typeAttr(name: DType): AttrValue {
   return { kind: 'type', value: name };
 }
 
+/** The attributes of an op that computes in float32. */
 export const FLOAT: Attrs = { T: typeAttr('float32') };
 
 /** Whether the op computes in float32. */

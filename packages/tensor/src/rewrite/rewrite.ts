@@ -11,8 +11,11 @@ import { scheduleOutputsEarly } from './schedule-outputs-early.js';
 /** Arithmetic of the matrix products: float32, or bfloat16 operands over float32 weights. */
 export type Precision = 'fp32' | 'bf16';
 
+/** What a backend wants of the passes. */
 export interface RewriteOptions {
+  /** Of the matrix products. */
   readonly precision: Precision;
+  /** What the backward pass computes again instead of keeping it. */
   readonly recompute: Recompute;
   /** Whether the device computes loops that XLA compiles. */
   readonly hasLoops: boolean;

@@ -9,6 +9,7 @@ import { accumulationOrder } from './exchange-plan.js';
 import { type ExpertExecutor, type ExpertProgram, expertPhase } from './expert-program.js';
 import { ExpertStep, sendAnswer } from './expert-step.js';
 
+/** What an expert worker needs to serve the ranks in one generation. */
 export interface ExpertServerOptions extends RunStepsOptions {
   readonly config: RunConfig;
   readonly program: ExpertProgram;

@@ -6,6 +6,7 @@ import { type ProcessOptions, RunEngine } from '../run-engine.js';
 import { type ExpertProgram, expertProgram } from './expert-program.js';
 import { type ExpertStepResult, serveExperts } from './expert-server.js';
 
+/** A run as one of its expert workers sees it. */
 export interface ExpertSessionOptions extends ProcessOptions {
   /** The experts of every MoE layer that this worker holds. */
   readonly experts: ExpertRange;

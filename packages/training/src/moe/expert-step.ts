@@ -19,6 +19,7 @@ interface Contribution {
   readonly inner: HostTensors;
 }
 
+/** What an expert worker needs to take a step. */
 export interface ExpertStepParts {
   readonly executor: ExpertExecutor;
   readonly program: ExpertProgram;

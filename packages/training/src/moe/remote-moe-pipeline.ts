@@ -20,6 +20,13 @@ export interface RemoteExperts {
   readonly lock: EngineLock;
 }
 
+/**
+ * Prepares the exchange of one generation.
+ *
+ * @param exchange the connections to all expert workers
+ * @param layers the decoder layers with experts, ascending
+ * @param microbatchesInFlight how many microbatches may be under way at a time
+ */
 export function openRemoteExperts(
   exchange: ExpertExchange,
   layers: readonly number[],

@@ -85,7 +85,7 @@ export function linearTask({
     forward: (pass) => {
       onForward?.(pass);
       const { batch, parameter } = pass;
-      const { x_B2, y_B, mask_B } = batch as Record<string, tf.Tensor>;
+      const { x_B2, y_B, mask_B } = batch;
       const predicted_B = tf.add(tf.sum(tf.mul(x_B2!, parameter('weights')), 1), parameter('bias'));
       const error_B = tf.mul(tf.sub(predicted_B, y_B!), mask_B!);
       const lossSum = tf.sum<tf.Scalar>(tf.square(error_B));

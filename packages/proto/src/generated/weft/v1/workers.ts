@@ -197,11 +197,15 @@ export interface StepReport {
 export interface HeldOutLoss {
   /** The mean of the sources, weighted by the mixture. */
   loss: number;
-  /** Absent for a source that takes no part. */
-  captioned?: number | undefined;
-  interleaved?: number | undefined;
-  text?: number | undefined;
   seconds: number;
+  /** In the order of the mixture. */
+  sources: SourceLoss[];
+}
+
+export interface SourceLoss {
+  name: string;
+  /** Absent for a source that takes no part. */
+  loss?: number | undefined;
 }
 
 /** What the MoE layers did in a step, over all ranks; the exchange as rank 0 saw it. */
@@ -2203,7 +2207,7 @@ export const StepReport: MessageFns<StepReport> = {
 };
 
 function createBaseHeldOutLoss(): HeldOutLoss {
-  return { loss: 0, captioned: undefined, interleaved: undefined, text: undefined, seconds: 0 };
+  return { loss: 0, seconds: 0, sources: [] };
 }
 
 export const HeldOutLoss: MessageFns<HeldOutLoss> = {
@@ -2211,17 +2215,11 @@ export const HeldOutLoss: MessageFns<HeldOutLoss> = {
     if (message.loss !== 0) {
       writer.uint32(9).double(message.loss);
     }
-    if (message.captioned !== undefined) {
-      writer.uint32(17).double(message.captioned);
-    }
-    if (message.interleaved !== undefined) {
-      writer.uint32(25).double(message.interleaved);
-    }
-    if (message.text !== undefined) {
-      writer.uint32(33).double(message.text);
-    }
     if (message.seconds !== 0) {
       writer.uint32(41).double(message.seconds);
+    }
+    for (const v of message.sources) {
+      SourceLoss.encode(v!, writer.uint32(50).fork()).join();
     }
     return writer;
   },
@@ -2247,36 +2245,20 @@ export const HeldOutLoss: MessageFns<HeldOutLoss> = {
             message.loss = reader.double();
             continue;
           }
-          case 2: {
-            if (tag !== 17) {
-              break;
-            }
-
-            message.captioned = reader.double();
-            continue;
-          }
-          case 3: {
-            if (tag !== 25) {
-              break;
-            }
-
-            message.interleaved = reader.double();
-            continue;
-          }
-          case 4: {
-            if (tag !== 33) {
-              break;
-            }
-
-            message.text = reader.double();
-            continue;
-          }
           case 5: {
             if (tag !== 41) {
               break;
             }
 
             message.seconds = reader.double();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.sources.push(SourceLoss.decode(reader, reader.uint32()));
             continue;
           }
         }
@@ -2294,10 +2276,8 @@ export const HeldOutLoss: MessageFns<HeldOutLoss> = {
   fromJSON(object: any): HeldOutLoss {
     return {
       loss: isSet(object.loss) ? globalThis.Number(object.loss) : 0,
-      captioned: isSet(object.captioned) ? globalThis.Number(object.captioned) : undefined,
-      interleaved: isSet(object.interleaved) ? globalThis.Number(object.interleaved) : undefined,
-      text: isSet(object.text) ? globalThis.Number(object.text) : undefined,
       seconds: isSet(object.seconds) ? globalThis.Number(object.seconds) : 0,
+      sources: globalThis.Array.isArray(object?.sources) ? object.sources.map((e: any) => SourceLoss.fromJSON(e)) : [],
     };
   },
 
@@ -2306,17 +2286,11 @@ export const HeldOutLoss: MessageFns<HeldOutLoss> = {
     if (message.loss !== 0) {
       obj.loss = floatToJson(message.loss);
     }
-    if (message.captioned !== undefined) {
-      obj.captioned = floatToJson(message.captioned);
-    }
-    if (message.interleaved !== undefined) {
-      obj.interleaved = floatToJson(message.interleaved);
-    }
-    if (message.text !== undefined) {
-      obj.text = floatToJson(message.text);
-    }
     if (message.seconds !== 0) {
       obj.seconds = floatToJson(message.seconds);
+    }
+    if (message.sources?.length) {
+      obj.sources = message.sources.map((e) => SourceLoss.toJSON(e));
     }
     return obj;
   },
@@ -2327,10 +2301,93 @@ export const HeldOutLoss: MessageFns<HeldOutLoss> = {
   fromPartial<I extends Exact<DeepPartial<HeldOutLoss>, I>>(object: I): HeldOutLoss {
     const message = createBaseHeldOutLoss();
     message.loss = object.loss ?? 0;
-    message.captioned = object.captioned ?? undefined;
-    message.interleaved = object.interleaved ?? undefined;
-    message.text = object.text ?? undefined;
     message.seconds = object.seconds ?? 0;
+    message.sources = object.sources?.map((e) => SourceLoss.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseSourceLoss(): SourceLoss {
+  return { name: "", loss: undefined };
+}
+
+export const SourceLoss: MessageFns<SourceLoss> = {
+  encode(message: SourceLoss, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.loss !== undefined) {
+      writer.uint32(17).double(message.loss);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SourceLoss {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSourceLoss();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.loss = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): SourceLoss {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      loss: isSet(object.loss) ? globalThis.Number(object.loss) : undefined,
+    };
+  },
+
+  toJSON(message: SourceLoss): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.loss !== undefined) {
+      obj.loss = floatToJson(message.loss);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<SourceLoss>, I>>(base?: I): SourceLoss {
+    return SourceLoss.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SourceLoss>, I>>(object: I): SourceLoss {
+    const message = createBaseSourceLoss();
+    message.name = object.name ?? "";
+    message.loss = object.loss ?? undefined;
     return message;
   },
 };

@@ -1,0 +1,64 @@
+import { DEFAULT_SOURCES, didYouMean } from '@weft/common';
+import { type Group, isGroup } from './layers.js';
+import type { Problem } from './problems.js';
+
+/** JavaScript moves keys that look like integers to the front, so that a name has to begin with a letter. */
+const SOURCE_NAME = /^[A-Za-z][A-Za-z0-9_-]{0,63}$/;
+/** The folder of the packed index lies among those of the sources. */
+const INDEX_FOLDER = /^index$/i;
+
+/**
+ * What must hold for the names of `data.sources` and `data.weights`: every source has a name that can be a folder and a
+ * weight, and every weight a source. Looks at what was written, before its shape is checked.
+ */
+export function mixtureProblems(input: unknown): Problem[] {
+  if (!isGroup(input) || !isGroup(input.data)) return [];
+  const { sources, weights } = input.data;
+  const names = isGroup(sources) ? Object.keys(sources) : DEFAULT_SOURCES;
+  const ofNames = names.flatMap(nameProblems);
+  if (ofNames.length > 0) return ofNames;
+  if (names.length === 0) return [problem('sources', '', 'data.sources is {}, but must name at least one source')];
+  if (isGroup(weights)) return weightProblems(weights, names);
+  const example = `(${names.join(', ')}), such as ${names.length === 1 ? `{${names[0]}: 1}` : names.map(() => 1).join(':')}`;
+  if (weights === undefined && isGroup(sources))
+    return [problem('sources', '', `data.weights is missing: it must give every source a weight ${example}`)];
+  if (typeof weights === 'string' && /^\d+(:\d+)*$/.test(weights))
+    return [
+      problem('weights', '', `data.weights is "${weights}", but must be a ratio of one number per source ${example}`),
+    ];
+  return [];
+}
+
+function nameProblems(name: string): Problem[] {
+  const field = `data.sources.${name}`;
+  if (INDEX_FOLDER.test(name))
+    return [problem('sources', name, `${field} needs another name: ${name} is the folder of the packed index`)];
+  if (SOURCE_NAME.test(name)) return [];
+  const sentence = `${JSON.stringify(field)} is no source: its name must begin with a letter and hold at most 64 letters, digits, - and _`;
+  return [problem('sources', name, sentence)];
+}
+
+/** A weight without a source, a source without a weight; a name that was mistyped is both, and one sentence is enough. */
+function weightProblems(weights: Group, names: readonly string[]): Problem[] {
+  const unknown = Object.keys(weights).filter((name) => !names.includes(name));
+  const missing = names.filter((name) => !Object.hasOwn(weights, name));
+  const meant = new Map(unknown.map((name) => [name, didYouMean(name, names)]));
+  const mistyped = new Set(meant.values());
+  return [
+    ...unknown.map((name) => {
+      const similar = meant.get(name);
+      const hint =
+        similar === undefined ? `data.sources has ${names.join(', ')}` : `did you mean data.weights.${similar}?`;
+      return problem('weights', name, `unknown field "data.weights.${name}", ${hint}`);
+    }),
+    ...missing
+      .filter((name) => !mistyped.has(name))
+      .map((name) =>
+        problem('weights', name, `data.weights.${name} is missing: it must be a whole number from 0 to 1000000`),
+      ),
+  ];
+}
+
+function problem(group: 'sources' | 'weights', name: string, sentence: string): Problem {
+  return { fields: [['data', group, ...(name === '' ? [] : [name])]], sentence };
+}

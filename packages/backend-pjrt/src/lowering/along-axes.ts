@@ -19,7 +19,7 @@ export const ALONG_AXES: Record<keyof (typeof OP_FAMILIES)['alongAxes'], Lowerin
     const k = constantInt(count, 'the number of greatest elements');
     const shape = x.shape.with(-1, k);
     return builder.writeMany(
-      `chlo.top_k(${x.name}, k = ${k})`,
+      `"chlo.top_k"(${x.name}) <{k = ${k} : i64}>`,
       [x],
       [
         { shape, dtype: x.dtype },

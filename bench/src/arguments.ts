@@ -19,6 +19,7 @@ npm run bench -- all-reduce         the ring all-reduce alone: npm run bench -- 
   --quick              the whole table in about half the time, with less certain medians
   --peers              run PyTorch and JAX in the same rounds, and print the ratios
   --with LIST          the peers: of ${PEERS.join(', ')} (default: all that Python has); means --peers
+  --before FOLDER      run another checkout of Weft, built, in the same rounds, and print the ratio
   --chip-tflops N      the chip's peak in TFLOP/s, by its maker: adds the column MFU
   --all-reduce         measure the ring all-reduce as well; against gloo with --peers
   --profile            time every op of our step instead, and print the types of ops
@@ -35,6 +36,8 @@ export interface StepBenchOptions extends PlanOptions {
   readonly warmup: number;
   /** The peers asked for; whether Python has them is found out later. */
   readonly peers: readonly Peer[];
+  /** The folder of another checkout to compare with. */
+  readonly before: string | undefined;
   /** TFLOP/s. */
   readonly chipTflops: number | undefined;
   readonly allReduce: boolean;
@@ -60,6 +63,7 @@ const STEP_OPTIONS = {
   quick: { type: 'boolean', default: false },
   peers: { type: 'boolean', default: false },
   with: { type: 'string' },
+  before: { type: 'string' },
   'chip-tflops': { type: 'string' },
   'all-reduce': { type: 'boolean', default: false },
   profile: { type: 'boolean', default: false },
@@ -81,6 +85,7 @@ export function parseStepArguments(words: readonly string[]): StepBenchOptions {
     rounds: wholeNumber('--rounds', values.rounds ?? defaults.rounds, 1),
     steps: wholeNumber('--steps', values.steps ?? defaults.steps, 1),
     warmup: wholeNumber('--warmup', values.warmup ?? defaults.warmup, 0),
+    before: values.before,
     peers: values.peers || values.with !== undefined ? choices('--with', values.with, PEERS) : [],
     chipTflops: values['chip-tflops'] === undefined ? undefined : positive('--chip-tflops', values['chip-tflops']),
     allReduce: values['all-reduce'],
@@ -209,7 +214,7 @@ function parse<Options extends NonNullable<ParseArgsConfig['options']>>(words: r
     return parseArgs({ args: [...words], options }).values;
   } catch (cause) {
     const message = cause instanceof Error ? cause.message : String(cause);
-    throw new WeftError('invalid_argument', message, { cause, cure: 'run the same command with --help alone' });
+    throw new WeftError('invalid_argument', message, { cause, hint: 'run the same command with --help alone' });
   }
 }
 

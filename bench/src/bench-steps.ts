@@ -1,11 +1,12 @@
+import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { median, WeftError } from '@weft/common';
+import { median, refuse, WeftError } from '@weft/common';
 import { measureAllReduce, renderAllReduce } from './all-reduce.js';
 import { ALL_REDUCE_DEFAULTS, type StepBenchOptions } from './arguments.js';
-import { findPeers } from './candidates.js';
+import { findPeers, measuredProcessOf } from './candidates.js';
 import { compareSteps } from './compare-steps.js';
 import { writeFixture } from './fixture.js';
 import { benchModel, OPTIMIZER } from './models.js';
@@ -22,6 +23,10 @@ const DEFAULT_OUT = fileURLToPath(new URL('../results/latest.json', import.meta.
  * @returns the exit code: 1 when a peer's model turned out to be another one, or ours broke down
  */
 export async function benchSteps(options: StepBenchOptions): Promise<number> {
+  if (options.before !== undefined && !existsSync(measuredProcessOf(options.before))) {
+    const hint = 'name the folder of a checkout, and build it: npx tsc -b . bench';
+    refuse('not_found', `--before: ${measuredProcessOf(options.before)} does not exist`, hint);
+  }
   const cases = planCases(options, availableParallelism());
   const { peers, missing } = findPeers(options.profile ? [] : options.peers);
   for (const sentence of missing) console.error(sentence);
@@ -95,8 +100,9 @@ async function measure(
   const fixture = await writeFixture(where, model, benchCase.processes);
   return compareSteps(benchCase, {
     ...options,
-    candidates: options.profile ? ['weft'] : candidatesOf(benchCase, peers),
+    candidates: options.profile ? ['weft'] : candidatesOf(benchCase, peers, options.before !== undefined),
     shared: { model, optimizer: OPTIMIZER, fixture, trace: options.profile },
+    before: options.before,
     cacheDirectory: join(directory, 'cache'),
     onProgress,
   });

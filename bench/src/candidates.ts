@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { freePort } from '@weft/testing';
 import type { Command } from './candidate-processes.js';
@@ -20,6 +21,14 @@ const SCRIPT: Readonly<Record<Peer | 'torch-gemm', string>> = {
 /** What all processes of a candidate have in common. */
 export type SharedSpec = Pick<CandidateSpec, 'model' | 'optimizer' | 'fixture' | 'trace'>;
 
+export interface CommandOptions {
+  readonly shared: SharedSpec;
+  /** The folder of the checkout that `weft-before` runs from. */
+  readonly before: string | undefined;
+  /** For what compilers keep between rounds. */
+  readonly cacheDirectory: string;
+}
+
 /** Processes and threads of a candidate. Bare matrix products use in one process all threads of the case. */
 export function resourcesOf(candidate: CandidateName, { processes, threads }: BenchCase) {
   if (isGemm(candidate)) return { processes: 1, threads: processes * threads };
@@ -30,8 +39,7 @@ export function resourcesOf(candidate: CandidateName, { processes, threads }: Be
 export async function commandsOf(
   candidate: CandidateName,
   benchCase: BenchCase,
-  shared: SharedSpec,
-  cacheDirectory: string,
+  { shared, before, cacheDirectory }: CommandOptions,
 ): Promise<Command[]> {
   const { processes, threads } = resourcesOf(candidate, benchCase);
   const port = candidate === 'torch-ddp' ? await freePort() : 0;
@@ -58,6 +66,10 @@ export async function commandsOf(
         : { RANK: `${rank}`, WORLD_SIZE: `${processes}`, MASTER_ADDR: '127.0.0.1', MASTER_PORT: `${port}` }),
     };
     switch (candidate) {
+      case 'weft-before': {
+        const script = measuredProcessOf(before ?? '');
+        return { ...bound(process.execPath, [script, JSON.stringify(spec)], spec), environment: {} };
+      }
       case 'weft':
       case 'weft-alone':
       case 'weft-apart':
@@ -70,6 +82,11 @@ export async function commandsOf(
       }
     }
   });
+}
+
+/** The program of another checkout that runs its step. It reads the same arguments and messages as ours. */
+export function measuredProcessOf(checkout: string): string {
+  return join(checkout, 'bench/dist/measured-process.js');
 }
 
 function bound(program: string, args: readonly string[], { rank, threads }: CandidateSpec) {

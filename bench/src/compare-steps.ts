@@ -1,20 +1,17 @@
 import { CandidateProcesses } from './candidate-processes.js';
 import type { Addresses, FinalReport, Hello, Ready, Round, RoundResult } from './candidate-spec.js';
-import { commandsOf, resourcesOf, type SharedSpec } from './candidates.js';
+import { type CommandOptions, commandsOf, resourcesOf, type SharedSpec } from './candidates.js';
 import { gemmFlops } from './gemm-candidate.js';
 import { busyCoreSeconds } from './machine.js';
 import { modelFlops } from './model-flops.js';
 import { type BenchCase, type CandidateName, isGemm, isOurs, rotated } from './plan.js';
 import type { CaseResult, Measurement } from './summary.js';
 
-export interface CompareStepsOptions {
+export interface CompareStepsOptions extends CommandOptions {
   readonly candidates: readonly CandidateName[];
-  readonly shared: SharedSpec;
   readonly rounds: number;
   readonly steps: number;
   readonly warmup: number;
-  /** For what compilers keep between rounds. */
-  readonly cacheDirectory: string;
   readonly onProgress: (what: string) => void;
 }
 
@@ -43,7 +40,7 @@ export async function compareSteps(
   try {
     for (const candidate of options.candidates) {
       options.onProgress(`${candidate} starts`);
-      const commands = await commandsOf(candidate, benchCase, options.shared, options.cacheDirectory);
+      const commands = await commandsOf(candidate, benchCase, options);
       const runner = new Runner(candidate, benchCase, options.shared, new CandidateProcesses(commands));
       running.push(runner);
       await attempt(runner, () => runner.start(options.warmup));

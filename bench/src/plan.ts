@@ -13,12 +13,12 @@ export interface BenchCase {
 
 /**
  * Who takes part: ours; beside data-parallel cases ours in one process, and ours in as many processes that know nothing
- * of each other, which is the most that the machine allows; the peers; and the matrix products that set the scale, our
+ * of each other, which is the most that the machine allows; ours of another checkout; the peers; and the matrix products that set the scale, our
  * engine's and PyTorch's.
  */
 export const PEERS = ['torch-eager', 'torch-compile', 'torch-ddp', 'jax'] as const;
 export type Peer = (typeof PEERS)[number];
-export type CandidateName = 'weft' | 'weft-alone' | 'weft-apart' | Peer | 'gemm' | 'torch-gemm';
+export type CandidateName = 'weft' | 'weft-before' | 'weft-alone' | 'weft-apart' | Peer | 'gemm' | 'torch-gemm';
 
 export interface PlanOptions {
   readonly models: readonly ModelName[];
@@ -41,12 +41,17 @@ export function planCases({ models, precisions, threads, processes }: PlanOption
 }
 
 /** Who runs in a case, ours first. JAX knows the decoder alone. */
-export function candidatesOf({ model, processes }: BenchCase, peers: readonly Peer[]): CandidateName[] {
+export function candidatesOf(
+  { model, processes }: BenchCase,
+  peers: readonly Peer[],
+  hasBefore = false,
+): CandidateName[] {
   const fitting: readonly Peer[] =
     processes > 1 ? ['torch-ddp'] : ['torch-eager', 'torch-compile', ...(model === 'mm1-tiny' ? [] : ['jax' as const])];
   const invited = fitting.filter((peer) => peers.includes(peer));
   return [
     'weft',
+    ...(hasBefore ? ['weft-before' as const] : []),
     ...(processes > 1 ? (['weft-alone', 'weft-apart'] as const) : []),
     ...invited,
     'gemm',

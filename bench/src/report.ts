@@ -31,7 +31,7 @@ export async function writeReport(path: string, report: Report): Promise<void> {
 }
 
 /** What decides how a case is measured; results of other settings do not belong into one table. */
-const SETTINGS = ['rounds', 'steps', 'warmup', 'peers'] as const;
+const SETTINGS = ['rounds', 'steps', 'warmup', 'peers', 'before'] as const;
 
 /**
  * The results of an interrupted run, to go on with. None where there is no file.
@@ -55,7 +55,7 @@ export function resultsOf(found: Report, wanted: Report, path: string): readonly
   ];
   if (differing.length === 0) return found.results;
   throw new WeftError('failed_precondition', `${path} was measured with another ${differing.join(' and ')}`, {
-    cure: 'give the same options as before, or leave --resume away and measure everything anew',
+    hint: 'give the same options as before, or leave --resume away and measure everything anew',
   });
 }
 
@@ -64,7 +64,7 @@ function parsed(text: string, path: string): Report {
     const report: Report = JSON.parse(text);
     return report;
   } catch (cause) {
-    throw new WeftError('corrupt_data', `${path} is not JSON`, { cause, cure: 'leave --resume away' });
+    throw new WeftError('corrupt_data', `${path} is not JSON`, { cause, hint: 'leave --resume away' });
   }
 }
 

@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { temporaryDirectory } from '@weft/testing';
 import { describe, expect, it } from 'vitest';
 import { resolveRun, withAbsolutePaths } from './resolve-run.js';
@@ -25,6 +26,20 @@ describe('a run', () => {
     expect(config.optimizer.weightDecay).toBeCloseTo(1e-4, 12);
   });
 
+  it('may have sources of its own, as the example in docs/examples', async () => {
+    const example = fileURLToPath(new URL('../../../docs/examples/own-sources.yaml', import.meta.url));
+    const { sources, weights } = (await resolveRun(example)).data;
+    expect(Object.entries(sources)).toEqual([
+      ['photos', 'captioned'],
+      ['paintings', 'captioned'],
+      ['articles', 'interleaved'],
+      ['books', 'text'],
+    ]);
+    expect(Object.values(weights)).toEqual([4, 2, 3, 1]);
+    const set = ['data.weights=1:1', 'data.sources.web=text', 'data.sources.art=captioned'];
+    expect((await resolveRun('debugTiny', { set })).data.weights).toEqual({ web: 1, art: 1 });
+  });
+
   it('names the line of a file that is wrong, and the recipe that was meant', async () => {
     await using directory = await temporaryDirectory();
     const typo = await file(directory.path, 'recipe: debugTiny\nmodel:\n  decoder:\n    widht: 64\n');
@@ -33,7 +48,7 @@ describe('a run', () => {
     await expect(resolveRun(base)).rejects.toMatchObject({
       code: 'not_found',
       message: `${base}:2: there is no recipe "debugTinny"`,
-      cure: expect.stringContaining('recipe: debugTiny'),
+      hint: expect.stringContaining('recipe: debugTiny'),
     });
   });
 

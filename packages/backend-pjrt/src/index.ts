@@ -3,4 +3,10 @@ export type { CompileProgress } from './executor/pjrt-executor.js';
 export { LoweringShapeInference } from './lowering/shape-inference.js';
 export { Client, type ClientOptions, type Device } from './native/client.js';
 export { loadPlugin } from './native/plugin.js';
-export { type FoundPlugin, findPlugin, installPlugin, type MissingPlugin } from './setup/plugin.js';
+export {
+  cudaDirectoryBeside,
+  type FoundPlugin,
+  findPlugin,
+  installPlugin,
+  type MissingPlugin,
+} from './setup/plugin.js';

@@ -32,7 +32,7 @@ export interface ExecutorOptions {
   readonly threads: number;
   /** What the compiled graph computes twice instead of keeping it; the eager engines keep everything. Default: none. */
   readonly recompute?: Recompute;
-  /** With the compiled graph: told how long every op of a phase took, after each run. Slows runs down; default: none. */
+  /** Called with how long every op of a phase took, after each run of the compiled graph. Slows runs down; default: none. */
   readonly onTrace?: (phase: string, ops: readonly OpTiming[]) => void;
 }
 

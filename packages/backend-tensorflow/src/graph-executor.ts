@@ -31,7 +31,7 @@ import { Session } from './native/session.js';
 export interface GraphOptions extends Omit<RewriteOptions, 'hasLoops'> {
   /** Threads inside one op; 0 lets TensorFlow choose. */
   readonly threads: number;
-  /** Told how long every op of a phase took, after each run of it. Tracing slows the run down; default: none. */
+  /** Called with how long every op of a phase took, after each run of it. Tracing slows runs down; default: none. */
   readonly onTrace?: (phase: string, ops: readonly OpTiming[]) => void;
 }
 

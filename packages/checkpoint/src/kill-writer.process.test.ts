@@ -12,7 +12,7 @@ const at = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 let run: string;
 
 beforeAll(async () => {
-  // The writers run the compiled room.
+  // The writers run the compiled package.
   execFileSync(process.execPath, [at('../../../node_modules/typescript/bin/tsc'), '-b', at('..')]);
   run = await mkdtemp(join(tmpdir(), 'weft-kill-writer-'));
 });

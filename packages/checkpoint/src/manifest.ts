@@ -52,7 +52,7 @@ export function parseManifest(bytes: Uint8Array, where: string): Manifest {
   const formatVersion = fields.number('formatVersion');
   if (formatVersion !== FORMAT_VERSION)
     throw new WeftError('version_mismatch', `${where} has format ${formatVersion}, this Weft reads ${FORMAT_VERSION}`, {
-      cure: 'use the version of Weft that wrote the checkpoint, or a newer one',
+      hint: 'use the version of Weft that wrote the checkpoint, or a newer one',
     });
   const manifest: Manifest = {
     formatVersion: FORMAT_VERSION,
@@ -150,7 +150,7 @@ function parseObject(bytes: Uint8Array, where: string): object {
     const json: unknown = JSON.parse(Buffer.from(bytes).toString('utf8'));
     if (typeof json === 'object' && json !== null) return json;
   } catch {
-    // Said below.
+    // Reported below.
   }
   throw corrupt(where, 'it is not a JSON object');
 }

@@ -18,8 +18,8 @@ export interface NamedTensor {
   readonly data: Float32Array;
 }
 
-/** The hash and the writes work on pieces of this size, so that neither blocks the event loop for long. */
-const PIECE_BYTES = 4 * 2 ** 20;
+/** Hashes and writes work on chunks of this size, so that neither blocks the event loop for long. */
+const CHUNK_BYTES = 4 * 2 ** 20;
 
 /** A file about to be written: the header and views of the values. */
 export type EncodedTensors = readonly Uint8Array[];
@@ -49,16 +49,16 @@ export async function writeSafetensors(
 ): Promise<{ readonly bytes: number; readonly sha256: string }> {
   const hash = createHash('sha256');
   let bytes = 0;
-  const pieces = function* (): Generator<Uint8Array> {
+  const chunks = function* (): Generator<Uint8Array> {
     for (const part of parts)
-      for (let first = 0; first < part.length; first += PIECE_BYTES) {
-        const piece = part.subarray(first, first + PIECE_BYTES);
-        hash.update(piece);
-        bytes += piece.length;
-        yield piece;
+      for (let first = 0; first < part.length; first += CHUNK_BYTES) {
+        const chunk = part.subarray(first, first + CHUNK_BYTES);
+        hash.update(chunk);
+        bytes += chunk.length;
+        yield chunk;
       }
   };
-  await store.write(path, pieces());
+  await store.write(path, chunks());
   return { bytes, sha256: hash.digest('hex') };
 }
 
@@ -98,11 +98,11 @@ export async function readTensor(
 /** The SHA-256 of a whole blob in hexadecimal. */
 export async function sha256Of(blob: Blob): Promise<string> {
   const hash = createHash('sha256');
-  const buffer = new Uint8Array(Math.min(PIECE_BYTES, blob.bytes));
-  for (let position = 0; position < blob.bytes; position += PIECE_BYTES) {
-    const piece = buffer.subarray(0, Math.min(PIECE_BYTES, blob.bytes - position));
-    await blob.read(piece, position);
-    hash.update(piece);
+  const buffer = new Uint8Array(Math.min(CHUNK_BYTES, blob.bytes));
+  for (let position = 0; position < blob.bytes; position += CHUNK_BYTES) {
+    const chunk = buffer.subarray(0, Math.min(CHUNK_BYTES, blob.bytes - position));
+    await blob.read(chunk, position);
+    hash.update(chunk);
   }
   return hash.digest('hex');
 }

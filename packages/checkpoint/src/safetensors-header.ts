@@ -6,7 +6,7 @@ import { WeftError } from '@weft/common';
  * Together the tensors cover the data exactly once, without gap or overlap.
  */
 
-/** A tensor's place in a file. */
+/** Where a tensor lies in a file. */
 export interface TensorEntry {
   readonly name: string;
   readonly dtype: string;
@@ -162,7 +162,7 @@ function corrupt(where: string, what: string): WeftError {
  *
  * @param json a text that `JSON.parse` accepts.
  */
-export function duplicateKey(json: string): string | undefined {
+function duplicateKey(json: string): string | undefined {
   const open: (Set<string> | undefined)[] = [];
   const token = /"(?:[^"\\]|\\.)*"(\s*:)?|[{}[\]]/g;
   for (let match = token.exec(json); match !== null; match = token.exec(json)) {

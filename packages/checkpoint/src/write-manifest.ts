@@ -1,9 +1,9 @@
 import { dirname, join } from 'node:path';
 import { WEFT_VERSION, WeftError } from '@weft/common';
 import { type BlobStore, diskStore, withBlob } from '@weft/files';
-import { completeCheckpoints, type StepDirectory } from './directories.js';
 import { type CheckpointTensor, encodeManifest, MANIFEST_NAME, type Manifest, parseManifest } from './manifest.js';
 import { manifestSha256, readManifest } from './read-checkpoint.js';
+import { completeCheckpoints, type StepDirectory } from './run-checkpoints.js';
 import { readIndex } from './safetensors-file.js';
 import { isShardName } from './shards.js';
 
@@ -81,7 +81,7 @@ async function collectTensors(
 
 function missingShard(path: string, what: string): WeftError {
   return new WeftError('failed_precondition', `the checkpoint cannot be completed: ${path}: ${what}`, {
-    cure: 'keep the run directory on a file system that all hosts share',
+    hint: 'keep the run directory on a file system that all hosts share',
   });
 }
 

@@ -3,20 +3,10 @@ import { parseConfigText } from './config-file.js';
 import type { ConfigLayer } from './layers.js';
 import { resolveLayers } from './resolve.js';
 import { settingLayers } from './settings.js';
+import { smallestRun } from './testing/smallest-run.js';
 
 const recipe: ConfigLayer = {
-  value: {
-    steps: 60,
-    globalBatchSize: 8,
-    model: {
-      sequenceLength: 128,
-      vision: { imageSize: 32, patchSize: 8, width: 64, depth: 1, heads: 4, feedForwardWidth: 256 },
-      connector: { tokensPerImage: 4 },
-      decoder: { width: 128, depth: 2, heads: 4, feedForwardWidth: 384 },
-    },
-    data: { directory: 'data', weights: '5:5:1' },
-    optimizer: { learningRate: 3e-4 },
-  },
+  value: { ...smallestRun, data: { directory: 'data', weights: '5:5:1' } },
   where: () => 'recipe small',
 };
 

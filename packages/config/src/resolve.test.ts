@@ -2,24 +2,11 @@ import { WeftError } from '@weft/common';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { resolveLayers, resolveRunConfig } from './resolve.js';
-import type { RunConfigInput } from './run-config.js';
+import { smallestRun } from './testing/smallest-run.js';
 
-const smallest = {
-  steps: 60,
-  globalBatchSize: 8,
-  model: {
-    sequenceLength: 128,
-    vision: { imageSize: 32, patchSize: 8, width: 64, depth: 1, heads: 4, feedForwardWidth: 256 },
-    connector: { tokensPerImage: 4 },
-    decoder: { width: 128, depth: 2, heads: 4, feedForwardWidth: 384 },
-  },
-  data: { directory: 'data' },
-  optimizer: { learningRate: 3e-4 },
-} as const satisfies RunConfigInput;
-
-/** `smallest` with one field replaced, or removed when the value is undefined. */
+/** `smallestRun` with one field replaced, or removed when the value is undefined. */
 function withField(field: string, value: unknown): unknown {
-  return replaced(smallest, field.split('.'), value);
+  return replaced(smallestRun, field.split('.'), value);
 }
 
 function replaced(group: unknown, [name = '', ...inner]: readonly string[], value: unknown): unknown {
@@ -42,7 +29,7 @@ function refusal(input: unknown, where?: string): string {
 
 describe('resolving', () => {
   it('fills in every default, those that follow from other fields too', () => {
-    expect(resolveRunConfig({ ...smallest, workers: 3 })).toEqual({
+    expect(resolveRunConfig({ ...smallestRun, workers: 3 })).toEqual({
       recipe: 'custom',
       seed: 0,
       steps: 60,
@@ -52,10 +39,10 @@ describe('resolving', () => {
       precision: 'fp32',
       model: {
         sequenceLength: 128,
-        vision: smallest.model.vision,
+        vision: smallestRun.model.vision,
         connector: { kind: 'averagePool', tokensPerImage: 4, hiddenWidth: 1024, depth: 3 },
         decoder: {
-          ...smallest.model.decoder,
+          ...smallestRun.model.decoder,
           vocabularySize: 260,
           keyValueHeads: 4,
           ropeTheta: 10_000,
@@ -96,14 +83,14 @@ describe('resolving', () => {
   });
 
   it('a resolved configuration resolves to itself, also through JSON', () => {
-    const resolved = resolveRunConfig(smallest);
+    const resolved = resolveRunConfig(smallestRun);
     expect(resolveRunConfig(resolved)).toEqual(resolved);
     expect(resolveRunConfig(JSON.parse(JSON.stringify(resolved)))).toEqual(resolved);
   });
 
   it('warms up for at most 2,000 steps and not at all in the shortest runs', () => {
-    expect(resolveRunConfig({ ...smallest, steps: 200_000 }).optimizer.warmupSteps).toBe(2000);
-    expect(resolveRunConfig({ ...smallest, steps: 1 }).optimizer.warmupSteps).toBe(0);
+    expect(resolveRunConfig({ ...smallestRun, steps: 200_000 }).optimizer.warmupSteps).toBe(2000);
+    expect(resolveRunConfig({ ...smallestRun, steps: 1 }).optimizer.warmupSteps).toBe(0);
   });
 
   it('reads 4:4:1 as the three weights', () => {
@@ -182,7 +169,7 @@ describe('refusing one field', () => {
   });
 
   it('quotes long values only in part', () => {
-    expect(refusal({ ...smallest, steps: 'x'.repeat(1000) }).length).toBeLessThan(140);
+    expect(refusal({ ...smallestRun, steps: 'x'.repeat(1000) }).length).toBeLessThan(140);
   });
 
   it('says it of things that are no configuration at all', () => {
@@ -193,10 +180,10 @@ describe('refusing one field', () => {
   });
 
   it('names where it was written, and lists several problems line by line', () => {
-    expect(refusal({ ...smallest, steps: 0 }, 'run.yaml')).toBe(
+    expect(refusal({ ...smallestRun, steps: 0 }, 'run.yaml')).toBe(
       'run.yaml: steps is 0, but must be a whole number of at least 1',
     );
-    expect(refusal({ ...smallest, steps: 0, sede: 1 }, 'run.yaml')).toBe(
+    expect(refusal({ ...smallestRun, steps: 0, sede: 1 }, 'run.yaml')).toBe(
       [
         'the configuration has 2 problems:',
         '  - run.yaml: steps is 0, but must be a whole number of at least 1',
@@ -257,29 +244,29 @@ describe('refusing what does not fit together', () => {
   });
 
   it('bf16 in pure JavaScript', () => {
-    expect(refusal({ ...smallest, precision: 'bf16', engine: { backend: 'javascript' } })).toBe(
+    expect(refusal({ ...smallestRun, precision: 'bf16', engine: { backend: 'javascript' } })).toBe(
       'precision is bf16, but engine.backend javascript computes in fp32 only',
     );
   });
 
   it('activation checkpointing in pure JavaScript', () => {
     const javascript = { engine: { backend: 'javascript' } };
-    expect(refusal({ ...smallest, activationCheckpointing: 'full', ...javascript })).toBe(
+    expect(refusal({ ...smallestRun, activationCheckpointing: 'full', ...javascript })).toBe(
       'activationCheckpointing is full, but engine.backend javascript keeps every activation: leave it at none',
     );
-    expect(refusal({ ...smallest, activationCheckpointing: 'blocks' })).toBe(
+    expect(refusal({ ...smallestRun, activationCheckpointing: 'blocks' })).toBe(
       'activationCheckpointing is "blocks", but must be one of none, selective, full',
     );
   });
 
   it('the C-Abstractor pools any smaller square', () => {
     const connector = { kind: 'cAbstractor', tokensPerImage: 9 };
-    expect(refusal({ ...smallest, model: { ...smallest.model, connector } })).toBe('accepted');
+    expect(refusal({ ...smallestRun, model: { ...smallestRun.model, connector } })).toBe('accepted');
   });
 });
 
 describe('layers', () => {
-  const recipe = { value: smallest, where: () => 'recipe small' };
+  const recipe = { value: smallestRun, where: () => 'recipe small' };
   const file = { value: { steps: 100, optimizer: { learningRate: 1e-3 } }, where: () => 'run.yaml:3' };
 
   it('the last one wins, field by field', () => {
@@ -297,7 +284,7 @@ describe('layers', () => {
   });
 
   it('a problem below names the layer below', () => {
-    const broken = { value: { ...smallest, steps: -1 }, where: () => 'recipe small' };
+    const broken = { value: { ...smallestRun, steps: -1 }, where: () => 'recipe small' };
     expect(() => resolveLayers([broken, { value: { seed: 1 }, where: () => 'top' }])).toThrow(
       'recipe small: steps is -1',
     );

@@ -1,18 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { resolveRunConfig } from './resolve.js';
+import { smallestRun } from './testing/smallest-run.js';
 
 const launch = (moe: object | null, changes: object = {}) =>
   resolveRunConfig({
-    steps: 60,
-    globalBatchSize: 8,
-    model: {
-      sequenceLength: 128,
-      vision: { imageSize: 32, patchSize: 8, width: 64, depth: 1, heads: 4, feedForwardWidth: 256 },
-      connector: { tokensPerImage: 4 },
-      decoder: { width: 128, depth: 2, heads: 4, feedForwardWidth: 384, moe },
-    },
-    data: { directory: 'data' },
-    optimizer: { learningRate: 3e-4 },
+    ...smallestRun,
+    model: { ...smallestRun.model, decoder: { ...smallestRun.model.decoder, moe } },
     ...changes,
   });
 const moe = { experts: 4, everyLayers: 2 };

@@ -46,9 +46,21 @@ describe('a log that an earlier version wrote', () => {
       isInterrupted: false,
       createdAtMs: 1_767_225_600_000,
       updatedAtMs: 1_767_225_606_500,
-      config: { recipe: 'tiny', steps: 9, workers: 2, minWorkers: null, expertWorkers: 0 },
+      config: {
+        ...{ recipe: 'tiny', steps: 9, workers: 2, minWorkers: null, expertWorkers: 0 },
+        data: { sources: { captioned: 'captioned', interleaved: 'interleaved', text: 'text' } },
+      },
     });
     expect(Ledger.fold(ledgerRecords(written)).problems()).toEqual([]);
+  });
+
+  it('keeps the hint of a failure, which it calls cure', () => {
+    const upToFailure = written.slice(0, written.findIndex(({ kind }) => kind === 'failed') + 1);
+    expect(replay(upToFailure).failure).toEqual({
+      code: 'invalid_argument',
+      message: 'rank 0: the data is gone',
+      hint: 'bring it back',
+    });
   });
 
   it('describes the run at every point of its life', () => {

@@ -1,5 +1,5 @@
 export { readFitFile, writeFitFile } from './fits/fit-file.js';
-export { FEWEST_SCALES, fitLaw, leaveLargestOut, leaveOneOut } from './fits/fit-law.js';
+export { FEWEST_SCALES } from './fits/fit-law.js';
 export { type FitReport, isGrid, reportOnGrid, reportOnPoints, type Weighting } from './fits/fit-report.js';
 export { type Optimum, optimaOfGrid } from './fits/optimum.js';
 export { type GridPoint, LOSS, type Metric } from './fits/points.js';

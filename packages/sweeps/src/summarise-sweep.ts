@@ -59,7 +59,7 @@ export function refuseFailures(runs: readonly SweepRun[]): void {
     'failed_precondition',
     `${failed.length} of ${runs.length} runs failed, ${runId} because ${reason}`,
     {
-      cure: `cure the reason, then weft resume ${runId}, and run this command again`,
+      hint: `hint the reason, then weft resume ${runId}, and run this command again`,
     },
   );
 }
@@ -70,20 +70,13 @@ export function metricOf({ metric, higherIsBetter }: Pick<SweepConfig, 'metric' 
   return { name: isLoss ? LOSS.name : metric, better: higherIsBetter ? 'higher' : 'lower' };
 }
 
-/** "held-out loss of text" */
+/** "held-out loss of the source text" */
 export function metricWords({ metric, lastSteps }: Pick<SweepConfig, 'metric' | 'lastSteps'>): string {
   const [group, field] = metric.split('.');
   if (group !== 'heldOutLoss')
     return `mean ${metric === 'trainingLoss' ? 'training loss' : metric} of the last ${plural(lastSteps, 'step')}`;
-  return field === undefined
-    ? 'held-out loss, weighted by the mixture'
-    : `held-out loss of ${SOURCE_WORDS[field] ?? field}`;
+  return field === undefined ? 'held-out loss, weighted by the mixture' : `held-out loss of the source ${field}`;
 }
-
-const SOURCE_WORDS: Readonly<Record<string, string>> = {
-  captioned: 'captioned images',
-  interleaved: 'interleaved documents',
-};
 
 function sourceOf({ id, sweep, runs }: SweepOutline): string {
   return `the sweep ${id}: ${sweep.scales.length} scales, ${runs.length} runs, by ${metricWords(sweep)}`;
@@ -91,8 +84,8 @@ function sourceOf({ id, sweep, runs }: SweepOutline): string {
 
 function hintToRepeat(error: WeftError): WeftError {
   const again = 'run the command again: runs that have finished are not repeated';
-  // Several scales have a cure each, in the list that is the message.
-  if (error.cure === undefined)
+  // Several scales have a hint each, in the list that is the message.
+  if (error.hint === undefined)
     return new WeftError(error.code, `${error.message}\nChange the file, and ${again}.`, { cause: error });
-  return new WeftError(error.code, error.message, { cure: `${error.cure}, and ${again}`, cause: error });
+  return new WeftError(error.code, error.message, { hint: `${error.hint}, and ${again}`, cause: error });
 }

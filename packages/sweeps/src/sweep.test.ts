@@ -1,7 +1,14 @@
 import { parseConfigText, resolveSweep } from '@weft/config';
 import { parseMetricsRow } from '@weft/contracts';
 import { recipeInput } from '@weft/recipes';
-import { endedSweepRun, exampleStep, exampleSweep, exampleSweepLoss, exampleSweepScale } from '@weft/testing';
+import {
+  endedSweepRun,
+  exampleMoeLayer,
+  exampleStep,
+  exampleSweep,
+  exampleSweepLoss,
+  exampleSweepScale,
+} from '@weft/testing';
 import { describe, expect, it } from 'vitest';
 import { scoreOf } from './score.js';
 import { refuseFailures, summariseSweep } from './summarise-sweep.js';
@@ -155,19 +162,8 @@ describe('a summary', () => {
 
 describe('a run of a sweep', () => {
   it('is judged by what its metrics file says of experts', () => {
-    const layer = {
-      layer: 1,
-      tokens: 4,
-      imbalance: 1.25,
-      routed: [3, 5],
-      dropped: [1, 1],
-      droppedShare: 0.25,
-      loadBalanceLoss: 1,
-      routerZLoss: 2,
-      routerEntropy: 0.5,
-    };
     const moe = {
-      layers: [layer, { ...layer, droppedShare: 0.5 }],
+      layers: [exampleMoeLayer({ droppedShare: 0.25 }), exampleMoeLayer({ droppedShare: 0.5 })],
       bytesSent: 1,
       bytesReceived: 1,
       waitingSeconds: 0,

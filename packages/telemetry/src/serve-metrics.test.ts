@@ -19,6 +19,8 @@ it('serves the metrics and those of the process, on the loopback interface, fres
   const server = await served({ registry: metrics.registry, onScrape: () => metrics.setOldestHeartbeatAge(++scrapes) });
   expect(server.address).toBe(`127.0.0.1:${server.port}`);
   await get(server, '/metrics');
+  // CPU time counts from the start of the server.
+  for (const start = process.cpuUsage(); process.cpuUsage(start).user < 60_000; );
   const response = await get(server, '/metrics?x=1');
   expect(response.status).toBe(200);
   expect(response.headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8');
@@ -68,6 +70,6 @@ it('says when its port is taken', async () => {
   await expect(served({ port, name: 'the metrics page of the coordinator' })).rejects.toMatchObject({
     code: 'port_in_use',
     message: `the metrics page of the coordinator cannot listen on 127.0.0.1:${port}, the port is taken`,
-    cure: 'stop the process that listens there, or choose another port with --metrics-port',
+    hint: 'stop the process that listens there, or choose another port with --metrics-port',
   });
 });

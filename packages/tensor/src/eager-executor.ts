@@ -1,7 +1,13 @@
 import { WeftError } from '@weft/common';
 import { arrayOf, checkAssignment, checkInputs, checkValue, known } from './check-inputs.js';
-import { CompletedPhaseRun } from './completed-phase-run.js';
-import type { Executor, HostArray, HostTensor, PhaseInputs, PhaseRun } from './executor.js';
+import {
+  CompletedPhaseRun,
+  type Executor,
+  type HostArray,
+  type HostTensor,
+  type PhaseInputs,
+  type PhaseRun,
+} from './executor.js';
 import { useBackend } from './kernel-backend.js';
 import type { PhaseContext, Program, TensorSpec } from './program.js';
 import { tf } from './tf.js';
@@ -63,7 +69,7 @@ export class EagerExecutor implements Executor {
       throw new WeftError(
         'failed_precondition',
         `program ${this.#program.name}, phase ${phaseName} waits for ${late.join(', ')}, which ${this.description} cannot do`,
-        { cure: 'run it on the compiled TensorFlow engine' },
+        { hint: 'run it on the compiled TensorFlow engine' },
       );
     }
     return new CompletedPhaseRun(await this.run(phaseName, inputs));

@@ -1,13 +1,19 @@
 export { ADAM_UPDATE, adamInputs, adamUpdate } from './adam-update.js';
 export { arrayOf, checkInputs, checkSomeInputs, checkValue } from './check-inputs.js';
-export { CompletedPhaseRun } from './completed-phase-run.js';
 export { sparseSoftmaxCrossEntropy } from './cross-entropy.js';
 export { customGradient, preciseMatMul } from './custom-gradient.js';
 export { byteSize, type DType, dtypeOfTensorflow, TENSORFLOW_DTYPES } from './dtype.js';
 export { EagerExecutor, type EagerHost, javascriptExecutor } from './eager-executor.js';
-export type { Executor, HostArray, HostTensor, PhaseInputs, PhaseRun } from './executor.js';
+export {
+  CompletedPhaseRun,
+  type Executor,
+  type HostArray,
+  type HostTensor,
+  type PhaseInputs,
+  type PhaseRun,
+} from './executor.js';
 export { KernelBackend } from './kernel-backend.js';
-export { type Attrs, type AttrValue, OP_FAMILIES, type OpType } from './ops.js';
+export { type Attrs, type AttrValue, OP_FAMILIES } from './ops.js';
 export { elementCount, type Phase, type PhaseContext, type Program, type TensorSpec } from './program.js';
 export { BLOCK_GRADIENT, recomputable } from './recomputable.js';
 export { recordPhase } from './record.js';

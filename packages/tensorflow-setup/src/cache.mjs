@@ -39,7 +39,7 @@ export function cacheDirectory(environment = process.env) {
 }
 
 /** @param {NodeJS.ProcessEnv} environment */
-export const librariesDirectory = (environment) => join(cacheDirectory(environment), 'tensorflow');
+const librariesDirectory = (environment) => join(cacheDirectory(environment), 'tensorflow');
 
 /**
  * @param {NodeJS.ProcessEnv} environment

@@ -3,7 +3,7 @@ export { FakeClock } from './fake-clock.js';
 export { freePort } from './free-port.js';
 export { isServing } from './is-serving.js';
 export { type RedisServer, type RedisServerOptions, redisServer } from './redis-server.js';
-export { exampleRun, exampleStep, timeMsOfStep } from './run-fixtures.js';
+export { exampleMoeLayer, exampleRun, exampleStep, timeMsOfStep } from './run-fixtures.js';
 export { RunLog, timeAt } from './run-log.js';
 export {
   metricsUpdate,

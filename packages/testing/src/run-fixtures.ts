@@ -1,4 +1,4 @@
-import type { MetricsRow, RunView } from '@weft/contracts';
+import type { MetricsRow, MoeLayerStats, RunView } from '@weft/contracts';
 
 /** A run in the middle of its life; tests change what they are about. */
 export function exampleRun(changes: Partial<RunView> = {}): RunView {
@@ -24,6 +24,22 @@ export function exampleRun(changes: Partial<RunView> = {}): RunView {
     loss: null,
     failedAttempts: 0,
     maxAttempts: 1,
+    ...changes,
+  };
+}
+
+/** What the experts of one layer did in a step. */
+export function exampleMoeLayer(changes: Partial<MoeLayerStats> = {}): MoeLayerStats {
+  return {
+    layer: 1,
+    tokens: 20,
+    routed: [30, 10],
+    dropped: [5, 0],
+    droppedShare: 0.125,
+    imbalance: 1.5,
+    routerEntropy: 0.5,
+    loadBalanceLoss: 1.25,
+    routerZLoss: 2,
     ...changes,
   };
 }

@@ -23,6 +23,7 @@ export interface LoopOptions extends StepParts, RunStepsOptions {
 export function trainLoop(options: LoopOptions): Promise<TrainOutcome> {
   return runSteps(options, async (step, isEvaluated) => {
     const result = await trainStep(options, step);
+    // The step is decided. From here on the state in memory is the one after it, whatever else fails.
     options.onStep(result);
     await report(options, result, isEvaluated);
   });

@@ -93,9 +93,11 @@ async function beginGradients(executor: TrainExecutor, microbatches: readonly Mi
     const before = sums;
     const inputs = { ...microbatch, ...before };
     try {
+      // Awaited to its beginning only: the caller fetches the buckets while the pass goes on.
       if (index === microbatches.length - 1) return await executor.begin(phase, inputs);
       sums = await executor.run(phase, inputs);
     } finally {
+      // The engine has its own reference to what it was fed.
       disposeAll(before);
     }
   }
@@ -135,6 +137,7 @@ async function applyGradients(
   buckets: HostBuckets,
   { step, gradNorm }: StepVote,
 ): Promise<number> {
+  // The norm that was voted, not one measured here: with expert workers every process must clip by that of the whole model.
   const inputs = { ...buckets, gradNorm: scalarInput(gradNorm), step: scalarInput(step) };
   const applied = await executor.run('apply', inputs);
   const learningRate = scalarOf(applied, 'learningRate');

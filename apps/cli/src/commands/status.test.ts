@@ -1,23 +1,16 @@
 import { RunProgress } from '@weft/client';
 import { parseMetricsRow } from '@weft/contracts';
-import { exampleRun, exampleStep } from '@weft/testing';
+import { exampleMoeLayer, exampleRun, exampleStep } from '@weft/testing';
 import { expect, it } from 'vitest';
 import type { Line } from '../styled-lines.js';
 import { renderStatus } from './status.js';
 
 const textOf = (line: Line) => line.map(({ text }) => text).join('');
-const layer = (number: number, imbalance: number) => ({
-  layer: number,
-  tokens: 20,
-  imbalance,
-  routed: [30, 10],
-  dropped: [5, 0],
-  droppedShare: 0.125,
-  loadBalanceLoss: 1.25,
-  routerZLoss: 2,
-  routerEntropy: 0.5,
-});
-const experts = { layers: [layer(1, 1.5), layer(3, 1.25)], bytesSent: 2048, bytesReceived: 1024 };
+const experts = {
+  layers: [exampleMoeLayer(), exampleMoeLayer({ layer: 3, imbalance: 1.25 })],
+  bytesSent: 2048,
+  bytesReceived: 1024,
+};
 
 function statusOf(moe: object): readonly string[] {
   const progress = new RunProgress(exampleRun());

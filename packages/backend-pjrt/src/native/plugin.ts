@@ -137,7 +137,7 @@ export class Plugin {
     const address = this.#table[FUNCTIONS[name].index] ?? 0n;
     if (address === 0n) {
       throw new WeftError('native_library', `the plugin ${this.path} (API ${this.apiVersion}) has no PJRT_${name}`, {
-        cure: NEWER_PLUGIN,
+        hint: NEWER_PLUGIN,
       });
     }
     const native: NativeFunction = koffi.decode(address, functionPrototype());
@@ -175,10 +175,10 @@ const CODES: Readonly<Record<number, ErrorCode>> = {
 };
 
 /** A plugin's error in Weft's codes; what has no word there is `internal`. */
-export function pluginError(message: string, code: number): WeftError {
+function pluginError(message: string, code: number): WeftError {
   const options =
     code === ERROR_CODE.resourceExhausted
-      ? { cure: 'make microbatchSize smaller, or set activationCheckpointing to full: the device is out of memory' }
+      ? { hint: 'make microbatchSize smaller, or set activationCheckpointing to full: the device is out of memory' }
       : {};
   return new WeftError(CODES[code] ?? 'internal', message, options);
 }
@@ -194,7 +194,7 @@ function readApi(path: string): { readonly version: string; readonly table: read
   const version = `${major}.${minor}`;
   if (major !== API.major || minor < API.oldestMinor) {
     throw new WeftError('native_library', `the plugin ${path} has API ${version}, which Weft does not speak`, {
-      cure: NEWER_PLUGIN,
+      hint: NEWER_PLUGIN,
     });
   }
   const tableBytes = Number(header.getBigUint64(0, true)) - API_HEADER_BYTES;
@@ -204,15 +204,15 @@ function readApi(path: string): { readonly version: string; readonly table: read
 /** @returns the address of the plugin's `PJRT_Api` */
 function openLibrary(path: string): Pointer {
   const program = koffi.load(null);
-  const cure = 'set WEFT_PJRT_PLUGIN to a PJRT plugin for this machine, or unset it';
+  const hint = 'set WEFT_PJRT_PLUGIN to a PJRT plugin for this machine, or unset it';
   if (!program.func('void* dlopen(const char*, int)')(path, RTLD_NOW | RTLD_NODELETE)) {
     const reason = String(program.func('const char* dlerror()')());
-    throw new WeftError('native_library', `the PJRT plugin could not be loaded: ${reason}`, { cure });
+    throw new WeftError('native_library', `the PJRT plugin could not be loaded: ${reason}`, { hint });
   }
   try {
     return koffi.load(path).func('void* GetPjrtApi()')();
   } catch (cause) {
-    throw new WeftError('native_library', `${path} is not a PJRT plugin: it exports no GetPjrtApi`, { cause, cure });
+    throw new WeftError('native_library', `${path} is not a PJRT plugin: it exports no GetPjrtApi`, { cause, hint });
   }
 }
 

@@ -1,4 +1,4 @@
-import { WeftError } from '@weft/common';
+import { refuse, WeftError } from '@weft/common';
 import {
   arrayOf,
   byteSize,
@@ -37,6 +37,11 @@ export abstract class Handle {
   protected abstract free(pointer: Pointer): void;
 }
 
+/** Of TF_Code in tsl_status.h. */
+const TF_OK = 0;
+const TF_RESOURCE_EXHAUSTED = 8;
+const LESS_MEMORY = 'lower microbatchSize, set activationCheckpointing, or use a device with more memory';
+
 /** The result of a C call. Each concurrent call needs its own. */
 export class Status extends Handle {
   readonly #api: CApi;
@@ -46,10 +51,13 @@ export class Status extends Handle {
     this.#api = api;
   }
 
-  /** @throws WeftError `internal` with TensorFlow's message when the last call failed. */
+  /** @throws WeftError with TensorFlow's message when the last call failed: `failed_precondition` without memory, else `internal`. */
   check(doing: string): void {
-    if (this.#api.TF_GetCode(this.pointer) === 0) return;
-    throw new WeftError('internal', `${doing}: ${this.#api.TF_Message(this.pointer)}`);
+    const code: number = this.#api.TF_GetCode(this.pointer);
+    if (code === TF_OK) return;
+    const message = `${doing}: ${this.#api.TF_Message(this.pointer)}`;
+    if (code === TF_RESOURCE_EXHAUSTED) refuse('failed_precondition', message, LESS_MEMORY);
+    throw new WeftError('internal', message);
   }
 
   protected free(pointer: Pointer): void {
@@ -67,7 +75,7 @@ export class NativeTensor extends Handle implements HostTensor {
   static allocate(api: CApi, dtype: DType, shape: readonly number[]): NativeTensor {
     const bytes = byteSize(dtype, shape);
     const pointer: Pointer = api.TF_AllocateTensor(TENSORFLOW_DTYPES[dtype], shape.map(BigInt), shape.length, bytes);
-    if (pointer === null) throw new WeftError('internal', `no memory for a tensor of ${bytes} bytes`);
+    if (pointer === null) refuse('failed_precondition', `no memory for a tensor of ${bytes} bytes`, LESS_MEMORY);
     return new NativeTensor(api, pointer, dtype, shape);
   }
 

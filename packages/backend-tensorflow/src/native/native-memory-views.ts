@@ -1,9 +1,10 @@
+import { LRUCache } from 'lru-cache';
 import { type Pointer, viewMemory } from './c-api.js';
 
 const SMALLEST_STEP = 2 ** 26;
 const KEPT_WINDOWS = 512;
 
-const windows = new Map<string, ArrayBuffer>();
+const windows = new LRUCache<string, ArrayBuffer>({ max: KEPT_WINDOWS });
 
 /**
  * The bytes of a native buffer, without a copy. The caller keeps the buffer alive.
@@ -23,13 +24,9 @@ export function nativeBytes(pointer: Pointer, bytes: number): Uint8Array<ArrayBu
 
 function windowAt(start: bigint, bytes: number): ArrayBuffer {
   const key = `${start}:${bytes}`;
-  const window = windows.get(key) ?? viewMemory(start, bytes);
-  // Known ones move to the end, so that the one that was not used for the longest time is the first.
-  windows.delete(key);
+  const known = windows.get(key);
+  if (known !== undefined) return known;
+  const window = viewMemory(start, bytes);
   windows.set(key, window);
-  for (const oldest of windows.keys()) {
-    if (windows.size <= KEPT_WINDOWS) break;
-    windows.delete(oldest);
-  }
   return window;
 }

@@ -28,6 +28,7 @@ export function emptyBatchOf({ limits, imageSize, tokenizer }: Dataset, microbat
   return emptyBatch(limits, imageSize, microbatchSize, tokenizer.padTokenId);
 }
 
+/** An empty microbatch for sequences of these limits. */
 export function emptyBatch(
   limits: PackingLimits,
   imageSize: number,

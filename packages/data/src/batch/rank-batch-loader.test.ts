@@ -17,8 +17,8 @@ const POSITIONS = 48;
 const IMAGE_VALUES = 3 * 6 * 6 * 3;
 
 /** The rows of all microbatches as bytes, padding rows left out. `imageRows` depend on the row, so they are made relative. */
-function rowsOf(slice: Pick<RankBatch, 'microbatches'>, imagesPerSequence = 3, tokensPerImage = 4): string[] {
-  return slice.microbatches.flatMap((batch) => {
+function rowsOf(rankBatch: Pick<RankBatch, 'microbatches'>, imagesPerSequence = 3, tokensPerImage = 4): string[] {
+  return rankBatch.microbatches.flatMap((batch) => {
     const count = batch.tokenIds_BT.length / POSITIONS;
     return Array.from({ length: count }, (_, b) => rowOf(batch, b, b * imagesPerSequence * tokensPerImage)).flat();
   });
@@ -75,23 +75,23 @@ describe('RankBatchLoader', () => {
       const whole = await alone.load(step, 0, 1);
       await alone.close();
       for (const worldSize of [2, 3, 5, 7]) {
-        const slices: RankBatch[] = [];
+        const batches: RankBatch[] = [];
         for (let rank = 0; rank < worldSize; rank++) {
           const loader = loaderWith({ microbatchSize: 1 + (rank % 3) });
-          slices.push(await loader.load(step, rank, worldSize));
+          batches.push(await loader.load(step, rank, worldSize));
           await loader.close();
         }
-        expect(slices.flatMap((slice) => rowsOf(slice))).toEqual(rowsOf(whole));
-        expect(slices.reduce((sum, slice) => sum + slice.lossTokens, 0)).toBe(whole.lossTokens);
-        expect(combineDigests(slices.map(({ digest }) => digest))).toBe(whole.digest);
+        expect(batches.flatMap((batch) => rowsOf(batch))).toEqual(rowsOf(whole));
+        expect(batches.reduce((sum, batch) => sum + batch.lossTokens, 0)).toBe(whole.lossTokens);
+        expect(combineDigests(batches.map(({ digest }) => digest))).toBe(whole.digest);
       }
     }
   });
 
   it('reads the sequences that schedule, seed and step name', async () => {
     const loader = loaderWith({ microbatchSize: 3 });
-    const slice = await loader.load(4, 0, 1);
-    expect(slice.microbatches).toHaveLength(3);
+    const rankBatch = await loader.load(4, 0, 1);
+    expect(rankBatch.microbatches).toHaveLength(3);
     const counts = new Map(DEFAULT_SOURCES.map((source): [string, number] => [source, 0]));
     let targets = 0;
     for (let n = 0; n < GLOBAL_BATCH_SIZE; n++) {
@@ -99,14 +99,14 @@ describe('RankBatchLoader', () => {
       const { sequence } = datasetSequence(indexInSource, ofSource(dataset.sequences, source), 5, source);
       const { positions } = await dataset.readSequence(source, sequence);
       counts.set(source, (counts.get(source) ?? 0) + 1);
-      const batch = slice.microbatches[Math.floor(n / 3)]!;
+      const batch = rankBatch.microbatches[Math.floor(n / 3)]!;
       const row = (n % 3) * POSITIONS;
       const used = batch.segmentIds_BT.slice(row, row + POSITIONS).filter((id) => id > 0).length;
       expect(used).toBe(positions);
       targets += batch.lossMask_BT.slice(row, row + POSITIONS).reduce((sum, value) => sum + value, 0);
     }
-    expect(slice.sequences).toEqual(Object.fromEntries(counts));
-    expect(slice.lossTokens).toBe(targets);
+    expect(rankBatch.sequences).toEqual(Object.fromEntries(counts));
+    expect(rankBatch.lossTokens).toBe(targets);
     await loader.close();
   });
 

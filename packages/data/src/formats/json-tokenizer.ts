@@ -3,17 +3,18 @@ import { readFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers';
 import { WeftError } from '@weft/common';
-import { isMissing } from '@weft/files';
+import { isJsonObject, isMissing, type JsonObject } from '@weft/files';
 import type { Tokenizer } from './tokenizer.js';
 
 /** Names of the end-of-text token in common tokenizers, most specific first. */
 const END_OF_TEXT_NAMES = ['<|endoftext|>', '<|end_of_text|>', '</s>', '<eos>', '<|eos|>', '[EOS]', '[SEP]'];
 
 /**
- * A Hugging Face `tokenizer.json`. The token that ends a text is `eos_token` of the `tokenizer_config.json` beside it,
- * or else the first known name among its tokens.
+ * A Hugging Face `tokenizer.json`. The end-of-text token is `eos_token` of the `tokenizer_config.json` beside it, else the
+ * first known name among its tokens.
  *
- * @throws `not_found` when the file is missing, `corrupt_data` when it is no tokenizer or names no end of text.
+ * @throws WeftError `not_found` when the file is missing, `corrupt_data` when it is not a tokenizer or has no end-of-text
+ * token
  */
 export async function jsonTokenizer(path: string): Promise<Tokenizer> {
   const content = await readTokenizerFile(path);
@@ -36,7 +37,7 @@ export async function jsonTokenizer(path: string): Promise<Tokenizer> {
   const endOfTextId = findEndOfText(vocabulary, config);
   if (endOfTextId === undefined)
     throw new WeftError('corrupt_data', `${path} has no token that ends a text`, {
-      cure: `put a tokenizer_config.json with "eos_token" beside it, or name a token ${END_OF_TEXT_NAMES[0]}`,
+      hint: `put a tokenizer_config.json with "eos_token" beside it, or name a token ${END_OF_TEXT_NAMES[0]}`,
     });
   const digest = createHash('sha256').update(content).update('\0').update(vocabularyRelevant(config)).digest('hex');
   return {
@@ -65,30 +66,23 @@ async function readTokenizerFile(path: string): Promise<string> {
   } catch (thrown) {
     if (!isMissing(thrown)) throw WeftError.from(thrown);
     throw new WeftError('not_found', `the tokenizer ${path} does not exist`, {
-      cure: 'set data.tokenizer to bytes, or to the path of a tokenizer.json',
+      hint: 'set data.tokenizer to bytes, or to the path of a tokenizer.json',
     });
   }
 }
 
-function parse(path: string, content: string): Readonly<Record<string, unknown>> {
+function parse(path: string, content: string): JsonObject {
   let value: unknown;
   try {
     value = JSON.parse(content);
   } catch (thrown) {
     throw new WeftError('corrupt_data', `${path} is not JSON: ${WeftError.from(thrown).message}`);
   }
-  if (!isRecord(value)) throw new WeftError('corrupt_data', `${path} does not hold a JSON object`);
+  if (!isJsonObject(value)) throw new WeftError('corrupt_data', `${path} does not hold a JSON object`);
   return value;
 }
 
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function findEndOfText(
-  vocabulary: ReadonlyMap<string, number>,
-  config: Readonly<Record<string, unknown>>,
-): number | undefined {
+function findEndOfText(vocabulary: ReadonlyMap<string, number>, config: JsonObject): number | undefined {
   const named = endOfTextName(config);
   if (named !== undefined) return vocabulary.get(named);
   const known = END_OF_TEXT_NAMES.find((name) => vocabulary.has(name));
@@ -96,13 +90,13 @@ function findEndOfText(
 }
 
 /** Either the token itself, or an object that describes it. */
-function endOfTextName(config: Readonly<Record<string, unknown>>): string | undefined {
+function endOfTextName(config: JsonObject): string | undefined {
   const value = config.eos_token;
   if (typeof value === 'string') return value;
-  return isRecord(value) && typeof value.content === 'string' ? value.content : undefined;
+  return isJsonObject(value) && typeof value.content === 'string' ? value.content : undefined;
 }
 
 /** The configuration changes tokens too (`eos_token`, `add_prefix_space`, …), so it is part of the name. */
-function vocabularyRelevant(config: Readonly<Record<string, unknown>>): string {
+function vocabularyRelevant(config: JsonObject): string {
   return JSON.stringify(Object.entries(config).sort(([a], [b]) => (a < b ? -1 : 1)));
 }

@@ -12,7 +12,7 @@ export class ShardFile {
   readonly bytes: number;
   readonly #blob: Blob;
 
-  /** @throws `not_found` when there is no such file. */
+  /** @throws WeftError `not_found` when there is no such file. */
   static async open(path: string, store: BlobStore = diskStore): Promise<ShardFile> {
     try {
       return new ShardFile(path, await store.open(path));
@@ -20,7 +20,7 @@ export class ShardFile {
       if (!WeftError.is(cause, 'not_found')) throw cause;
       throw new WeftError('not_found', `the shard ${path} does not exist`, {
         cause,
-        cure: 'put it back, or run weft data index <recipe>',
+        hint: 'put it back, or run weft data index <recipe>',
       });
     }
   }
@@ -36,7 +36,7 @@ export class ShardFile {
     return walkTar(new BlobCursor(this.#blob), this.path);
   }
 
-  /** @throws `corrupt_data` when the range is not inside the file or larger than LARGEST_MEMBER_BYTES. */
+  /** @throws WeftError `corrupt_data` when the range is not inside the file or larger than LARGEST_MEMBER_BYTES. */
   async read(offset: number, bytes: number): Promise<Buffer> {
     if (bytes > LARGEST_MEMBER_BYTES)
       throw new WeftError(

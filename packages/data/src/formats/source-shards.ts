@@ -9,7 +9,8 @@ import { textDocuments } from './text-shard.js';
 import type { TarEntry } from './walk-tar.js';
 import { readCaptioned, readInterleaved, webDatasetSamples } from './webdataset-sample.js';
 
-const EXTENSIONS: Readonly<Record<SourceKind, readonly string[]>> = {
+/** How the names of shards end, by the kind of their source. */
+export const SHARD_EXTENSIONS: Readonly<Record<SourceKind, readonly string[]>> = {
   captioned: ['.tar'],
   interleaved: ['.tar'],
   text: ['.jsonl', '.txt'],
@@ -39,9 +40,9 @@ export async function listShards(directory: string, source: SourceId, kind: Sour
   const compressed = visible.find((name) => COMPRESSED.test(name));
   if (compressed !== undefined)
     throw new WeftError('invalid_argument', `${join(folder, compressed)} is compressed`, {
-      cure: `unpack it: shards of ${source} are ${EXTENSIONS[kind].join(' or ')} files, read by byte offset`,
+      hint: `unpack it: shards of ${source} are ${SHARD_EXTENSIONS[kind].join(' or ')} files, read by byte offset`,
     });
-  return visible.filter((name) => EXTENSIONS[kind].some((extension) => name.endsWith(extension))).sort();
+  return visible.filter((name) => SHARD_EXTENSIONS[kind].some((extension) => name.endsWith(extension))).sort();
 }
 
 /**

@@ -10,7 +10,7 @@ const CHUNK_BYTES = 1 << 20;
 /**
  * The documents of a text shard: of a `.jsonl` file the field `text` of every line, of a `.txt` file all of it.
  *
- * @throws `corrupt_data` naming file and line for bytes that are not UTF-8, lines that are not JSON or lack `text`.
+ * @throws WeftError `corrupt_data` naming file and line for bytes that are not UTF-8, lines that are not JSON or lack `text`.
  */
 export async function* textDocuments(
   path: string,
@@ -83,7 +83,7 @@ async function* lines(path: string, store: BlobStore): AsyncGenerator<Buffer, vo
     waitingBytes += rest.length;
     if (waitingBytes > LONGEST_LINE_BYTES)
       throw new WeftError('corrupt_data', `${path} has a line of more than ${LONGEST_LINE_BYTES} bytes`, {
-        cure: 'write one JSON object per line',
+        hint: 'write one JSON object per line',
       });
   }
   if (waitingBytes > 0) yield Buffer.concat(parts);

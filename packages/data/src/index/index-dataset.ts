@@ -1,9 +1,9 @@
 import { join } from 'node:path';
 import { mapSources, ofSource, type PerSource, type SourceId, WeftError } from '@weft/common';
-import type { DataConfig, ModelConfig, SourceKind } from '@weft/config';
+import { type DataConfig, hasDefaultSources, type ModelConfig, type SourceKind } from '@weft/config';
 import { buildDirectory, fileBytes, sha256OfFile } from '@weft/files';
 import { openRunTokenizer } from '../formats/open-tokenizer.js';
-import { listShards } from '../formats/source-shards.js';
+import { listShards, SHARD_EXTENSIONS } from '../formats/source-shards.js';
 import type { OnProgress } from '../progress.js';
 import { indexSource } from './index-source.js';
 import {
@@ -95,7 +95,9 @@ async function hashShards(data: DataConfig, onProgress: OnProgress): Promise<Per
     names[source] = found;
     if (found.length === 0 && ofSource(data.weights, source) > 0)
       throw new WeftError('not_found', `there are no ${source} shards in ${join(data.directory, source)}`, {
-        cure: `run weft data fetch demo, put shards there, or set data.weights.${source}=0`,
+        hint: hasDefaultSources(data)
+          ? `run weft data fetch demo, put shards there, or set data.weights.${source}=0`
+          : `put ${SHARD_EXTENSIONS[kind].join(' or ')} files there, or set data.weights.${source}=0`,
       });
   }
   const total = shardCount(names);
@@ -137,6 +139,6 @@ async function currentIndex(
 function checkNotEmpty(data: DataConfig, source: SourceId, manifest: SourceManifest): void {
   if (manifest.sequences === 0 && ofSource(data.weights, source) > 0)
     throw new WeftError('not_found', `the ${source} shards in ${join(data.directory, source)} hold no document`, {
-      cure: `add documents, or set data.weights.${source}=0`,
+      hint: `add documents, or set data.weights.${source}=0`,
     });
 }

@@ -3,11 +3,12 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { mapSources, type PerSource, WeftError } from '@weft/common';
 import { type DataConfig, hasDefaultSources, type ModelConfig } from '@weft/config';
-import { isMissing, writeJsonFile } from '@weft/files';
+import { isJsonObject, isMissing, type JsonObject, writeJsonFile } from '@weft/files';
 import type { Tokenizer } from '../formats/tokenizer.js';
 import type { PackingLimits } from './packed-sequence.js';
 import type { EntryBytes, Table } from './records.js';
 
+/** The version of the manifest and the tables. An index of another version is rebuilt. */
 export const INDEX_FORMAT_VERSION = 1;
 /** The hint of errors that a new index resolves. */
 export const REINDEX = 'run weft data index <recipe>';
@@ -47,6 +48,7 @@ export interface IndexedShard extends WrittenFile {
   readonly name: string;
 }
 
+/** The limits of the sequences of a run. */
 export function packingLimits(data: DataConfig, model: ModelConfig): PackingLimits {
   return {
     sequenceLength: model.sequenceLength,
@@ -114,12 +116,12 @@ export async function readManifest(
   } catch {
     value = undefined;
   }
-  if (!isRecord(value)) throw damagedManifest(path, 'it is not a JSON object');
+  if (!isJsonObject(value)) throw damagedManifest(path, 'it is not a JSON object');
   if (value.formatVersion !== INDEX_FORMAT_VERSION)
     throw new WeftError(
       'version_mismatch',
       `${path} has format version ${JSON.stringify(value.formatVersion)}, this weft reads version ${INDEX_FORMAT_VERSION}`,
-      { cure: REINDEX },
+      { hint: REINDEX },
     );
   const identity = createHash('sha256').update(content).digest('hex');
   return { manifest: parseManifest(value, path), identity };
@@ -128,10 +130,10 @@ export async function readManifest(
 async function noIndex(folder: string): Promise<WeftError> {
   const others = (await readdir(join(folder, '..')).catch(() => [])).filter((name) => !name.startsWith('.')).sort();
   const there = others.length === 0 ? '' : ` (there are indexes for other parameters: ${others.join(', ')})`;
-  return new WeftError('not_found', `there is no data index ${folder}${there}`, { cure: REINDEX });
+  return new WeftError('not_found', `there is no data index ${folder}${there}`, { hint: REINDEX });
 }
 
-function parseManifest(value: Readonly<Record<string, unknown>>, path: string): IndexManifest {
+function parseManifest(value: JsonObject, path: string): IndexManifest {
   const read = new FieldReader(path);
   const tokenizer = read.record(value, 'tokenizer');
   const packing = read.record(value, 'packing');
@@ -154,8 +156,8 @@ function parseManifest(value: Readonly<Record<string, unknown>>, path: string): 
   };
 }
 
-function parseSource(read: FieldReader, value: Readonly<Record<string, unknown>>): SourceManifest {
-  const file = (record: Readonly<Record<string, unknown>>) => ({
+function parseSource(read: FieldReader, value: JsonObject): SourceManifest {
+  const file = (record: JsonObject) => ({
     bytes: read.count(record, 'bytes'),
     sha256: read.text(record, 'sha256'),
   });
@@ -186,25 +188,25 @@ class FieldReader {
     this.#path = path;
   }
 
-  record(from: Readonly<Record<string, unknown>>, field: string): Readonly<Record<string, unknown>> {
+  record(from: JsonObject, field: string): JsonObject {
     const value = from[field];
-    if (!isRecord(value)) throw this.#wrong(field);
+    if (!isJsonObject(value)) throw this.#wrong(field);
     return value;
   }
 
-  list(from: Readonly<Record<string, unknown>>, field: string): readonly Readonly<Record<string, unknown>>[] {
+  list(from: JsonObject, field: string): readonly JsonObject[] {
     const value: unknown = from[field];
-    if (!Array.isArray(value) || !value.every(isRecord)) throw this.#wrong(field);
+    if (!Array.isArray(value) || !value.every(isJsonObject)) throw this.#wrong(field);
     return value;
   }
 
-  text(from: Readonly<Record<string, unknown>>, field: string): string {
+  text(from: JsonObject, field: string): string {
     const value = from[field];
     if (typeof value !== 'string') throw this.#wrong(field);
     return value;
   }
 
-  count(from: Readonly<Record<string, unknown>>, field: string): number {
+  count(from: JsonObject, field: string): number {
     const value = from[field];
     if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0) throw this.#wrong(field);
     return value;
@@ -215,10 +217,6 @@ class FieldReader {
   }
 }
 
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
 function damagedManifest(path: string, reason: string): WeftError {
-  return new WeftError('corrupt_data', `the data index ${path} is damaged: ${reason}`, { cure: REINDEX });
+  return new WeftError('corrupt_data', `the data index ${path} is damaged: ${reason}`, { hint: REINDEX });
 }

@@ -14,13 +14,17 @@ export type EntryBytes = 2 | 4;
  * - `tokens`: 2 or 4 bytes per entry: a token id, or the largest number for an image.
  */
 export const TABLES = ['sequences', 'segments', 'images', 'tokens'] as const;
+/** The name of a table. */
 export type Table = (typeof TABLES)[number];
 
+/** Bytes of one record of `sequences`. */
 export const SEQUENCE_RECORD_BYTES = 32;
+/** Bytes of one record of `segments`. */
 export const SEGMENT_RECORD_BYTES = 24;
+/** Bytes of one record of `images`. */
 export const IMAGE_RECORD_BYTES = 16;
 
-/** A row of the table `sequences`. */
+/** A record of the table `sequences`. */
 export interface SequenceRecord {
   readonly firstSegment: number;
   readonly segments: number;
@@ -32,7 +36,7 @@ export interface SequenceRecord {
   readonly positions: number;
 }
 
-/** A row of the table `segments`. */
+/** A record of the table `segments`. */
 export interface SegmentRecord {
   readonly document: number;
   readonly part: number;
@@ -41,6 +45,7 @@ export interface SegmentRecord {
   readonly images: number;
 }
 
+/** Writes a record of the table `sequences` at byte `offset`. */
 export function writeSequenceRecord(to: Buffer, offset: number, record: SequenceRecord): void {
   to.writeUIntLE(record.firstSegment, offset, 6);
   to.writeUIntLE(record.firstEntry, offset + 6, 6);
@@ -51,6 +56,7 @@ export function writeSequenceRecord(to: Buffer, offset: number, record: Sequence
   to.writeUInt32LE(record.positions, offset + 28);
 }
 
+/** Reads the record of the table `sequences` at byte `offset`. */
 export function readSequenceRecord(from: Buffer, offset: number): SequenceRecord {
   return {
     firstSegment: from.readUIntLE(offset, 6),
@@ -63,6 +69,7 @@ export function readSequenceRecord(from: Buffer, offset: number): SequenceRecord
   };
 }
 
+/** Writes a record of the table `segments` at byte `offset`. */
 export function writeSegmentRecord(to: Buffer, offset: number, record: SegmentRecord): void {
   to.writeUIntLE(record.document, offset, 6);
   to.writeUInt16LE(record.images, offset + 6);
@@ -72,6 +79,7 @@ export function writeSegmentRecord(to: Buffer, offset: number, record: SegmentRe
   to.writeUInt32LE(0, offset + 20);
 }
 
+/** Reads the record of the table `segments` at byte `offset`. */
 export function readSegmentRecord(from: Buffer, offset: number): SegmentRecord {
   return {
     document: from.readUIntLE(offset, 6),
@@ -82,7 +90,7 @@ export function readSegmentRecord(from: Buffer, offset: number): SegmentRecord {
   };
 }
 
-/** A row of the table `images`. */
+/** Writes a record of the table `images` at byte `offset`. */
 export function writeImageRecord(to: Buffer, offset: number, image: ImageLocation): void {
   to.writeUInt32LE(image.shard, offset);
   to.writeUIntLE(image.offset, offset + 4, 6);
@@ -90,6 +98,7 @@ export function writeImageRecord(to: Buffer, offset: number, image: ImageLocatio
   to.writeUInt32LE(image.bytes, offset + 12);
 }
 
+/** Reads the record of the table `images` at byte `offset`. */
 export function readImageRecord(from: Buffer, offset: number): ImageLocation {
   return {
     shard: from.readUInt32LE(offset),
@@ -103,6 +112,7 @@ export function entryBytesFor(vocabularySize: number): EntryBytes {
   return vocabularySize <= 0xffff ? 2 : 4;
 }
 
+/** Writes the entries of a segment, token ids or IMAGE_ENTRY, at byte `offset`. */
 export function writeEntries(to: Buffer, offset: number, entries: Int32Array, entryBytes: EntryBytes): void {
   for (const [i, entry] of entries.entries()) {
     if (entryBytes === 2) to.writeUInt16LE(entry === IMAGE_ENTRY ? 0xffff : entry, offset + 2 * i);
@@ -110,6 +120,7 @@ export function writeEntries(to: Buffer, offset: number, entries: Int32Array, en
   }
 }
 
+/** Reads all entries of a buffer of the table `tokens`. */
 export function readEntries(from: Buffer, entryBytes: EntryBytes): Int32Array {
   const entries = new Int32Array(from.length / entryBytes);
   for (let i = 0; i < entries.length; i++) {

@@ -5,14 +5,17 @@ import { type DataConfig, DEFAULT_SOURCE_KINDS, type ModelConfig } from '@weft/c
 import sharp from 'sharp';
 import { TarWriter } from '../formats/tar-writer.js';
 
+/** The members of a tar archive, in order. */
 export type Members = readonly (readonly [name: string, content: string | Uint8Array])[];
 
+/** Writes a tar archive; the file must not exist. */
 export async function writeTar(path: string, members: Members): Promise<void> {
   const writer = await TarWriter.create(path);
   for (const [name, content] of members) await writer.add(name, Buffer.from(content));
   await writer.finish();
 }
 
+/** 8 bits per channel. */
 export type Colour = readonly [red: number, green: number, blue: number];
 
 /** A PNG of one colour. */

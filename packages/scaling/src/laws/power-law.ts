@@ -3,10 +3,12 @@ import type { Matrix } from '../statistics/least-squares.js';
 
 /** What a law predicts: the peak learning rate η, or the batch size B in tokens per step. */
 export const TARGETS = ['learningRate', 'batchSize'] as const;
+/** What a law predicts. */
 export type Target = (typeof TARGETS)[number];
 
 /** What a law depends on: N, the non-embedding parameters; D, the tokens of the whole run. */
 export const VARIABLES = ['params', 'tokens'] as const;
+/** A variable of a law. */
 export type Variable = (typeof VARIABLES)[number];
 
 /** The symbols used in the literature. */
@@ -29,6 +31,7 @@ export const FORMS = {
   'eta-nd': { target: 'learningRate', variables: ['params', 'tokens'] },
   'batch-d': { target: 'batchSize', variables: ['tokens'] },
 } as const satisfies Record<string, LawForm>;
+/** The name of a form, such as `eta-n`. */
 export type FormName = keyof typeof FORMS;
 
 /** A closed interval. */

@@ -2,7 +2,7 @@ import { didYouMean, WeftError } from '@weft/common';
 import type { PowerLaw } from './power-law.js';
 
 /** Published laws, by name. Without residuals they give no prediction interval. */
-export const PUBLISHED_LAWS: Readonly<Record<string, PowerLaw>> = {
+const PUBLISHED_LAWS: Readonly<Record<string, PowerLaw>> = {
   mm1: {
     name: 'mm1',
     target: 'learningRate',
@@ -43,6 +43,6 @@ export function publishedLaw(name: string): PowerLaw {
   const names = Object.keys(PUBLISHED_LAWS);
   const meant = didYouMean(name, names);
   throw new WeftError('not_found', `there is no published law ${JSON.stringify(name)}`, {
-    cure: `write ${meant ?? `one of ${names.join(', ')}`}, or the path of a fit written by weft lr fit`,
+    hint: `write ${meant ?? `one of ${names.join(', ')}`}, or the path of a fit written by weft lr fit`,
   });
 }

@@ -3,6 +3,7 @@ import type { Axis } from './axes.js';
 const [WIDTH, HEIGHT] = [720, 460];
 /** The rectangle of the axes, in pixels. */
 export const PLOT_AREA = { left: 78, right: 700, top: 56, bottom: 396 } as const;
+/** The colours of plots. */
 export const COLORS = {
   line: '#1f5fbf',
   band: '#1f5fbf22',

@@ -49,8 +49,10 @@ export class PjrtPhaseRun implements PhaseRun {
   async advance(inputs: PhaseInputs, outputs: readonly string[]): Promise<Record<string, HostTensor>> {
     const { where, inputs: specs } = this.#options;
     checkSomeInputs(where, specs, inputs);
-    for (const name of Object.keys(inputs)) this.#use(this.#missing, name, 'input');
-    for (const name of outputs) this.#use(this.#left, name, 'output');
+    for (const name of Object.keys(inputs)) this.#check(this.#missing, name, 'input');
+    for (const name of outputs) this.#check(this.#left, name, 'output');
+    for (const name of Object.keys(inputs)) this.#missing.delete(name);
+    for (const name of outputs) this.#left.delete(name);
     try {
       await this.#upload(inputs);
       await this.#start();
@@ -75,8 +77,8 @@ export class PjrtPhaseRun implements PhaseRun {
     return this.#options.compiled.segments[this.#started];
   }
 
-  #use(names: Set<string>, name: string, kind: string): void {
-    if (names.delete(name)) return;
+  #check(names: ReadonlySet<string>, name: string, kind: string): void {
+    if (names.has(name)) return;
     throw new WeftError('invalid_argument', `${this.#options.where}: ${kind} ${name} is unknown or was used before`);
   }
 

@@ -56,7 +56,6 @@ export function cutPhase(recording: Recording, cuts: Cuts): SegmentedPhase {
   const outputValues = new Set(outputs.values());
   const assigned = Object.keys(recording.assignments);
   const newValues = Object.values(recording.assignments);
-  const isMade = (id: ValueId) => !constants.has(id) && !variables.has(id) && !inputNames.has(id);
 
   const parts = cutOps(recording, cuts).map((part) => ({
     ops: part,
@@ -67,8 +66,8 @@ export function cutPhase(recording: Recording, cuts: Cuts): SegmentedPhase {
     const isLast = index === parts.length - 1;
     const earlier = new Set(parts.slice(0, index).flatMap((part) => [...part.reads]));
     const later = new Set([...parts.slice(index + 1).flatMap((part) => [...part.reads]), ...(isLast ? [] : newValues)]);
-    // An output that is an input, a variable or a constant as it is passes through the last part.
-    const passing = isLast ? [...outputValues].filter((id) => !isMade(id)) : [];
+    // An output that is a variable or a constant as it is passes through the last part; an input is there anyway.
+    const passing = isLast ? [...outputValues].filter((id) => variables.has(id) || constants.has(id)) : [];
     const computed = [...[...makes].filter((id) => outputValues.has(id) || later.has(id)), ...passing];
     const results = isLast ? [...computed, ...newValues] : computed;
     const needed = [...new Set([...reads, ...results])].filter((id) => !makes.has(id));
@@ -92,11 +91,12 @@ export function cutPhase(recording: Recording, cuts: Cuts): SegmentedPhase {
   return { segments, inputs, outputs, variables };
 }
 
-/** The ops that compute, in parts. */
+/** The ops that compute, in parts. What only variables need comes last, beside the memory that it takes over. */
 function cutOps({ ops, inputs, outputs }: Recording, { late, atOutputs }: Cuts): RecordedOp[][] {
   const lateValues = new Set(Object.entries(inputs).flatMap(([name, id]) => (late.has(name) ? [id] : [])));
   const outputValues = new Set(Object.values(outputs));
-  const computing = ops.filter(({ type }) => type !== 'Const' && type !== 'Placeholder').length;
+  const leadsToOutput = opsBehind(ops, outputValues);
+  const shortest = SHORTEST_PART * leadsToOutput.size;
   const parts: RecordedOp[][] = [[]];
   // Late inputs with no output between them answer the same outputs, and come together.
   let hasOutput = true;
@@ -107,13 +107,31 @@ function cutOps({ ops, inputs, outputs }: Recording, { late, atOutputs }: Cuts):
       if (!op.outputs.some((id) => lateValues.has(id)) || !hasOutput) continue;
       if (part.length > 0) parts.push([]);
       hasOutput = false;
-    } else if (op.type !== 'Const') {
+    } else if (leadsToOutput.has(op)) {
       part.push(op);
       hasOutput ||= isOutput;
-      if (atOutputs && isOutput && part.length >= SHORTEST_PART * computing) parts.push([]);
+      if (atOutputs && isOutput && part.length >= shortest) parts.push([]);
     }
   }
-  return parts.length > 1 && parts.at(-1)?.length === 0 ? parts.slice(0, -1) : parts;
+  if (parts.length > 1 && parts.at(-1)?.length === 0) parts.pop();
+  parts.at(-1)?.push(...ops.filter((op) => isComputing(op) && !leadsToOutput.has(op)));
+  return parts;
+}
+
+function isComputing({ type }: RecordedOp): boolean {
+  return type !== 'Const' && type !== 'Placeholder';
+}
+
+/** The ops that values are computed from. */
+function opsBehind(ops: readonly RecordedOp[], values: ReadonlySet<ValueId>): ReadonlySet<RecordedOp> {
+  const needed = new Set(values);
+  const behind = new Set<RecordedOp>();
+  for (const op of ops.toReversed()) {
+    if (!isComputing(op) || !op.outputs.some((id) => needed.has(id))) continue;
+    behind.add(op);
+    for (const id of [...op.inputs, ...(op.after ?? [])]) needed.add(id);
+  }
+  return behind;
 }
 
 /** By argument that is a variable which is assigned: the result that is its new value. */

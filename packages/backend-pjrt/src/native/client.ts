@@ -4,6 +4,7 @@ import { DeviceBuffer, type HostData } from './device-buffer.js';
 import { Executable } from './executable.js';
 import { ELEMENT_TYPE, type ElementType, UNCHANGED_UNTIL_TRANSFERRED } from './functions.js';
 import { Handle, Scope } from './handle.js';
+import { type NamedValues, namedValueStructs } from './named-values.js';
 import { loadPlugin, type Plugin } from './plugin.js';
 import { type Pointer, pointersFrom, textFrom } from './struct.js';
 

@@ -33,6 +33,21 @@ export function address(text: string): string {
   return text;
 }
 
+/** GPUs of one kind: `8xh100`. */
+export interface DevicesName {
+  readonly count: number;
+  readonly chip: string;
+}
+
+/** `<number>x<chip>`, such as `8xh100`. */
+export function devicesName(text: string): DevicesName {
+  const [, digits, chip] = text.match(/^(\d+)x([\w-]+)$/i) ?? [];
+  if (digits === undefined || chip === undefined)
+    throw new InvalidArgumentError('It must be a number, an x and a chip, such as 8xh100.');
+  if (Number(digits) < 1) throw new InvalidArgumentError('It must name at least one device.');
+  return { count: Number(digits), chip: chip.toLowerCase() };
+}
+
 /** One sequence of a source: `captioned:17`. */
 export interface SequenceName {
   readonly source: SourceId;

@@ -4,7 +4,6 @@ import {
   addQueueOptions,
   address,
   collect,
-  type DevicesName,
   devicesName,
   positiveInteger,
   type SequenceName,

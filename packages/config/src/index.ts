@@ -3,6 +3,7 @@ export { fileLayer, parseConfigText } from './config-file.js';
 export { type ConfigLayer, mergeLayers } from './layers.js';
 export { resolveLayers, resolveRunConfig } from './resolve.js';
 export {
+  AUTOMATIC_MESH,
   BYTE_VOCABULARY_SIZE,
   type ConnectorConfig,
   type DataConfig,
@@ -12,8 +13,10 @@ export {
   DROPLESS,
   hasDefaultSources,
   type LearningRateSource,
+  type MeshConfig,
   type ModelConfig,
   type MoeConfig,
+  meshSize,
   type OptimizerConfig,
   PRECISIONS,
   type Precision,

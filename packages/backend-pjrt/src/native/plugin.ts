@@ -1,5 +1,6 @@
 import { type ErrorCode, WeftError } from '@weft/common';
 import koffi from 'koffi';
+import pLimit from 'p-limit';
 import { API, ERROR_CODE, FUNCTIONS, type FunctionName, STRUCTS, VALUE_TYPE } from './functions.js';
 import {
   copyFrom,
@@ -25,6 +26,9 @@ interface NativeFunction {
 
 /** What a plugin tells of itself, such as `stablehlo_current_version`. */
 export type PluginAttributes = Readonly<Record<string, string | number | boolean>>;
+
+/** Calls on other threads at a time: as many as libuv has threads by default. koffi refuses more than it has room for. */
+const THREADS = 4;
 
 // <dlfcn.h> of Linux.
 const [RTLD_NOW, RTLD_NODELETE] = [0x2, 0x1000];
@@ -53,6 +57,7 @@ export class Plugin {
   readonly apiVersion: string;
   readonly #table: readonly Pointer[];
   readonly #functions = new Map<FunctionName, NativeFunction>();
+  readonly #threads = pLimit(THREADS);
 
   /** Use `loadPlugin`. */
   constructor(path: string) {
@@ -75,6 +80,10 @@ export class Plugin {
 
   /** The same on a thread of libuv's pool; the event loop goes on meanwhile. */
   callAsync<N extends FunctionName>(name: N, inputs: Inputs<N>): Promise<Outputs<N>> {
+    return this.#threads(() => this.#callOnThread(name, inputs));
+  }
+
+  #callOnThread<N extends FunctionName>(name: N, inputs: Inputs<N>): Promise<Outputs<N>> {
     const struct = new Struct(FUNCTIONS[name].fields as (typeof FUNCTIONS)[N]['fields'], inputs);
     return new Promise((resolve, reject) => {
       this.#function(name).async(struct.bytes, (failure, error) => {
@@ -97,7 +106,9 @@ export class Plugin {
   async finished(event: Pointer): Promise<void> {
     if (event === 0n) return;
     try {
-      await this.callAsync('Event_Await', { event });
+      const isReady = this.call('Event_IsReady', { event }).isReady;
+      if (isReady) this.call('Event_Await', { event });
+      else await this.callAsync('Event_Await', { event });
     } finally {
       this.call('Event_Destroy', { event });
     }

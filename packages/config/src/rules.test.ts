@@ -34,8 +34,10 @@ describe('the mesh', () => {
     expect(onMesh(undefined).engine.mesh).toEqual({ fsdp: 1, tensor: 1, expert: 1 });
     expect(onMesh({ fsdp: 4 }).engine.mesh).toEqual({ fsdp: 4, tensor: 1, expert: 1 });
     expect(onMesh('auto').engine.mesh).toBe('auto');
-    expect(() => onMesh({ fsdp: 0 })).toThrow(
-      'engine.mesh is {"fsdp":0}, but must be auto, or sizes of at least 1 for fsdp, tensor and expert',
+    expect(() => onMesh({ fsdp: 0 })).toThrow('engine.mesh.fsdp is 0, but must be a whole number from 1 to 65536');
+    expect(() => onMesh({ data: 2 })).toThrow('unknown field "engine.mesh.data"');
+    expect(() => onMesh('all')).toThrow(
+      'engine.mesh is "all", but must be auto, or sizes of at least 1 for fsdp, tensor and expert',
     );
   });
 
@@ -45,9 +47,7 @@ describe('the mesh', () => {
       'microbatchSize is 8, but must be a multiple of 3, the devices that engine.mesh cuts the batch over (fsdp × expert)',
     );
     const expert = { engine: { mesh: { expert: 8 } } };
-    expect(() => launch(moe, expert)).toThrow(
-      'engine.mesh.expert is 8, but must divide model.decoder.moe.experts (4)',
-    );
+    expect(() => launch(moe, expert)).toThrow('engine.mesh.expert is 8, but must divide model.decoder.moe.experts (4)');
     expect(() => launch(null, expert)).toThrow(
       'engine.mesh.expert is 8, but model.decoder.moe is null: set it to 1, there are no experts to cut',
     );

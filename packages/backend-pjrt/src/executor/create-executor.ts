@@ -2,7 +2,8 @@ import { basename, join } from 'node:path';
 import { WeftError } from '@weft/common';
 import type { Executor, Program } from '@weft/tensor';
 import { cacheDirectory } from '@weft/tensorflow-setup';
-import { Client } from '../native/client.js';
+import { checkMesh, deviceCount, SINGLE } from '../mesh/mesh.js';
+import { Client, type ClientOptions } from '../native/client.js';
 import { loadPlugin } from '../native/plugin.js';
 import { cudaDirectoryBeside, findPlugin } from '../setup/plugin.js';
 import { ExecutableCache } from './executable-cache.js';
@@ -13,6 +14,8 @@ export interface PjrtOptions extends PjrtExecutorOptions {
   readonly pluginPath?: string;
   /** Where compiled programs are kept; default: a folder of Weft's cache. */
   readonly executables?: string;
+  /** Settings of the plugin's client, by its own names. */
+  readonly clientOptions?: ClientOptions;
 }
 
 /**
@@ -25,8 +28,12 @@ export function createPjrtExecutor(program: Program, options: PjrtOptions): Exec
   const plugin = loadPlugin(path);
   const description = `XLA through ${basename(path)} (PJRT ${plugin.apiVersion}), ${options.precision}`;
   return new PjrtExecutor(program, description, options, async () => {
-    const client = await Client.open(plugin);
-    const compileOptions = { cudaDirectory: client.platform === 'cpu' ? undefined : cudaDirectoryBeside(path) };
+    const client = await Client.open(plugin, options.clientOptions);
+    if (options.mesh !== undefined) checkMesh(options.mesh, client.devices.length);
+    const compileOptions = {
+      cudaDirectory: client.platform === 'cpu' ? undefined : cudaDirectoryBeside(path),
+      partitions: deviceCount(options.mesh ?? SINGLE),
+    };
     const directory = options.executables ?? join(cacheDirectory(), 'pjrt', 'executables');
     return { client, cache: new ExecutableCache(client, compileOptions, directory) };
   });

@@ -16,6 +16,9 @@ import {
 } from '@weft/tensor';
 import { rewriteForXla } from '../lowering/rewrite-for-xla.js';
 import { LoweringShapeInference } from '../lowering/shape-inference.js';
+import { DeviceArray } from '../mesh/device-array.js';
+import { phaseLayout } from '../mesh/layout.js';
+import { deviceCount, type Mesh, SINGLE, shardingOf } from '../mesh/mesh.js';
 import type { Client } from '../native/client.js';
 import { DeviceState } from './device-state.js';
 import type { ExecutableCache } from './executable-cache.js';
@@ -35,10 +38,12 @@ export interface PjrtExecutorOptions {
   readonly precision: Precision;
   /** What is computed twice instead of kept. */
   readonly recompute: Recompute;
+  /** How the program is cut over the devices; default: it runs on the first one. */
+  readonly mesh?: Mesh | undefined;
   readonly onCompile?: ((progress: CompileProgress) => void) | undefined;
 }
 
-/** A device ready to compile and run. */
+/** Devices ready to compile and run. */
 export interface OpenDevice {
   readonly client: Client;
   readonly cache: ExecutableCache;
@@ -46,7 +51,7 @@ export interface OpenDevice {
 
 const PROGRESS_INTERVAL_MS = 5_000;
 
-/** Runs a program on one device through PJRT; its variables stay there between phases. */
+/** Runs a program on the devices of a mesh through PJRT; its variables stay there between phases. */
 export class PjrtExecutor implements Executor {
   readonly description: string;
   readonly #program: Program;
@@ -76,7 +81,7 @@ export class PjrtExecutor implements Executor {
 
   async begin(phase: string, inputs: PhaseInputs): Promise<PhaseRun> {
     const late = Object.keys(this.#phase(phase).inputs).filter((name) => !(name in inputs));
-    const run = await this.#begin(phase, { late: new Set(late), atOutputs: true });
+    const run = await this.#begin(phase, { late: new Set(late), atOutputs: deviceCount(this.#mesh) === 1 });
     await run.advance(inputs, []);
     return run;
   }
@@ -99,7 +104,8 @@ export class PjrtExecutor implements Executor {
       for (const [name, value] of Object.entries(values)) {
         const spec = this.#spec(name);
         checkValue(`state ${name} of program ${this.#program.name}`, spec, value);
-        this.#state.replace(name, await client.upload(arrayOf(value), spec.shape, spec.dtype));
+        const sharding = shardingOf(spec, this.#mesh);
+        this.#state.replace(name, await DeviceArray.upload(client, this.#mesh, spec, sharding, arrayOf(value)));
       }
     });
   }
@@ -124,6 +130,7 @@ export class PjrtExecutor implements Executor {
       inputs: this.#phase(phase).inputs,
       compiled,
       client,
+      layout: phaseLayout(this.#program, phase, this.#mesh),
       state: this.#state,
       hostArrays: this.#hostArrays,
     });
@@ -132,7 +139,7 @@ export class PjrtExecutor implements Executor {
   /** Parts compile at the same time, where cores allow. */
   async #compile(phase: string, cuts: Cuts): Promise<CompiledPhase> {
     const { cache } = await this.#opened();
-    const segmented = cutPhase(this.#recorded(phase), cuts);
+    const segmented = cutPhase(this.#recorded(phase), cuts, phaseLayout(this.#program, phase, this.#mesh));
     const startedMs = performance.now();
     const tell = (isDone: boolean) =>
       this.#options.onCompile?.({ phase, seconds: (performance.now() - startedMs) / 1000, isDone });
@@ -145,6 +152,10 @@ export class PjrtExecutor implements Executor {
       clearInterval(timer);
       tell(true);
     }
+  }
+
+  get #mesh(): Mesh {
+    return this.#options.mesh ?? SINGLE;
   }
 
   #opened(): Promise<OpenDevice> {

@@ -1,5 +1,5 @@
 import { WeftError } from '@weft/common';
-import type { LogicalAxis, TensorSpec } from '@weft/tensor';
+import { elementCount, type LogicalAxis, type TensorSpec } from '@weft/tensor';
 
 /** The axes of a mesh from the slowest to the fastest: the devices along `tensor` are neighbours, as they talk most. */
 export const MESH_AXES = ['expert', 'fsdp', 'tensor'] as const;
@@ -11,17 +11,33 @@ export type Mesh = Readonly<Record<MeshAxis, number>>;
 /** One device. */
 export const SINGLE: Mesh = { expert: 1, fsdp: 1, tensor: 1 };
 
-/** Over which axes of the mesh each axis of an array is cut, the slowest first; an empty list: not at all. */
-export type Sharding = readonly (readonly MeshAxis[])[];
+/** How an axis of an array is cut. */
+export interface AxisCut {
+  /** The axes of the mesh that it is cut over, the slowest first; none: it is whole. */
+  readonly over: readonly MeshAxis[];
+  /** Which cut the values in between follow where two would have them otherwise: the one with the lower number. */
+  readonly priority: number;
+}
 
-/** What is cut over what. State that nobody computes with whole lies on fsdp; batches take all axes that hold no state twice. */
-const RULES: Readonly<Record<LogicalAxis, readonly MeshAxis[]>> = {
-  batch: ['expert', 'fsdp'],
-  embed: ['fsdp'],
-  heads: ['tensor'],
-  mlp: ['tensor'],
-  vocabulary: ['tensor'],
-  expert: ['expert'],
+/** How an array lies on a mesh: the cut of every axis. */
+export type Sharding = readonly AxisCut[];
+
+/** Of an array that every device holds whole. */
+export const UNCUT: Sharding = [];
+
+export const WHOLE: AxisCut = { over: [], priority: 0 };
+
+/**
+ * What is cut over what. Activations follow the batch first and the features that `tensor` cuts next; weights along
+ * `fsdp` yield: they are gathered where they are used, and their gradients scattered.
+ */
+const RULES: Readonly<Record<LogicalAxis, AxisCut>> = {
+  batch: { over: ['expert', 'fsdp'], priority: 0 },
+  heads: { over: ['tensor'], priority: 1 },
+  mlp: { over: ['tensor'], priority: 1 },
+  vocabulary: { over: ['tensor'], priority: 1 },
+  expert: { over: ['expert'], priority: 1 },
+  embed: { over: ['fsdp'], priority: 2 },
 };
 
 export function deviceCount(mesh: Mesh): number {
@@ -37,15 +53,21 @@ export function partCount(mesh: Mesh, axes: readonly MeshAxis[]): number {
 export function shardingOf({ shape, axes }: Pick<TensorSpec, 'shape' | 'axes'>, mesh: Mesh): Sharding {
   return shape.map((size, index) => {
     const logical = axes?.[index] ?? null;
-    const cutting = logical === null ? [] : RULES[logical].filter((axis) => mesh[axis] > 1);
-    return size % partCount(mesh, cutting) === 0 ? cutting : [];
+    if (logical === null) return WHOLE;
+    const { over, priority } = RULES[logical];
+    const cutting = over.filter((axis) => mesh[axis] > 1);
+    return cutting.length > 0 && size % partCount(mesh, cutting) === 0 ? { over: cutting, priority } : WHOLE;
   });
+}
+
+/** The shape of what each device holds of an array. */
+export function shardShape(shape: readonly number[], sharding: Sharding, mesh: Mesh): readonly number[] {
+  return shape.map((size, index) => size / partCount(mesh, sharding[index]?.over ?? []));
 }
 
 /** The bytes that each device holds of an array. */
 export function shardBytes(spec: TensorSpec, mesh: Mesh): number {
-  const elements = shardingOf(spec, mesh).map((axes, index) => (spec.shape[index] ?? 1) / partCount(mesh, axes));
-  return 4 * elements.reduce((product, size) => product * size, 1);
+  return 4 * elementCount(shardShape(spec.shape, shardingOf(spec, mesh), mesh));
 }
 
 /** @throws WeftError `invalid_argument` when the mesh is not made of all devices; a single one may be the first of many. */

@@ -1,5 +1,5 @@
 import type { HostArray } from '@weft/tensor';
-import { MESH_AXES, type Mesh, type MeshAxis, partCount, type Sharding } from './mesh.js';
+import { deviceCount, MESH_AXES, type Mesh, type MeshAxis, partCount, type Sharding, shardShape } from './mesh.js';
 
 /** A box of an array: along every axis where it begins and how long it is. */
 export interface Box {
@@ -9,19 +9,22 @@ export interface Box {
 
 /** The part of an array on a device of the mesh. Devices are numbered row by row, in the order of `MESH_AXES`. */
 export function shardBox(shape: readonly number[], sharding: Sharding, mesh: Mesh, device: number): Box {
-  const size = shape.map((length, index) => length / partCount(mesh, sharding[index] ?? []));
+  const size = shardShape(shape, sharding, mesh);
   const begin = size.map((length, index) => {
-    const part = (sharding[index] ?? []).reduce((so, axis) => so * mesh[axis] + coordinate(mesh, device, axis), 0);
+    const part = (sharding[index]?.over ?? []).reduce(
+      (so, axis) => so * mesh[axis] + coordinate(mesh, device, axis),
+      0,
+    );
     return part * length;
   });
   return { begin, size };
 }
 
 /** Devices that together hold an array once. */
-export function holders(sharding: Sharding, mesh: Mesh, devices: number): readonly number[] {
-  const cutting = new Set(sharding.flat());
+export function holders(sharding: Sharding, mesh: Mesh): readonly number[] {
+  const cutting = new Set(sharding.flatMap(({ over }) => over));
   const whole = MESH_AXES.filter((axis) => !cutting.has(axis));
-  return Array.from({ length: devices }, (_, device) => device).filter((device) =>
+  return Array.from({ length: deviceCount(mesh) }, (_, device) => device).filter((device) =>
     whole.every((axis) => coordinate(mesh, device, axis) === 0),
   );
 }

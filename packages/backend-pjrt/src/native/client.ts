@@ -1,5 +1,5 @@
 import { WeftError } from '@weft/common';
-import { type CompileOptions, encodeCompileOptions } from './compile-options.js';
+import { type CompileOptions, compileArguments } from './compile-options.js';
 import { DeviceBuffer, type HostData } from './device-buffer.js';
 import { Executable } from './executable.js';
 import { ELEMENT_TYPE, type ElementType, STRUCTS, UNCHANGED_UNTIL_TRANSFERRED, VALUE_TYPE } from './functions.js';
@@ -84,14 +84,10 @@ export class Client extends Handle {
    * @throws WeftError with the compiler's words when it is not well formed
    */
   async compile(stablehlo: string, options?: CompileOptions): Promise<Executable> {
-    const [code, format, encoded] = [textBytes(stablehlo), textBytes('mlir'), encodeCompileOptions(options)];
-    const program = new Struct(STRUCTS.Program, { code, codeSize: code.length, format, formatSize: format.length });
     return this.#scope.during([this], async () => {
       const { executable } = await this.plugin.callAsync('Client_Compile', {
         client: this.pointer,
-        program,
-        options: encoded,
-        optionsSize: encoded.length,
+        ...compileArguments(stablehlo, options),
       });
       return new Executable(executable, this.#scope);
     });
@@ -112,8 +108,16 @@ export class Client extends Handle {
     });
   }
 
-  /** Copies an array to a device. It must not change until the promise resolves. */
-  async upload(data: HostData, shape: readonly number[], elementType: ElementType): Promise<DeviceBuffer> {
+  /**
+   * Copies an array to a device. It must not change until the promise resolves.
+   * @param device default: the first one
+   */
+  async upload(
+    data: HostData,
+    shape: readonly number[],
+    elementType: ElementType,
+    device = this.firstDevice,
+  ): Promise<DeviceBuffer> {
     return this.#scope.during([this], async () => {
       const { buffer, doneWithHostBuffer } = this.plugin.call('Client_BufferFromHostBuffer', {
         client: this.pointer,
@@ -122,7 +126,7 @@ export class Client extends Handle {
         dimensions: BigInt64Array.from(shape, BigInt),
         rank: shape.length,
         semantics: UNCHANGED_UNTIL_TRANSFERRED,
-        device: this.firstDevice.pointer,
+        device: device.pointer,
       });
       const made = new DeviceBuffer(buffer, this.#scope);
       await this.plugin.finished(doneWithHostBuffer);

@@ -1,3 +1,4 @@
+export type { Mesh } from './mesh/mesh.js';
 export { createPjrtExecutor, type PjrtOptions } from './executor/create-executor.js';
 export type { CompileProgress } from './executor/pjrt-executor.js';
 export { LoweringShapeInference } from './lowering/shape-inference.js';

@@ -1,7 +1,7 @@
-export type { Mesh } from './mesh/mesh.js';
 export { createPjrtExecutor, type PjrtOptions } from './executor/create-executor.js';
 export type { CompileProgress } from './executor/pjrt-executor.js';
 export { LoweringShapeInference } from './lowering/shape-inference.js';
+export type { Mesh } from './mesh/mesh.js';
 export { Client, type ClientOptions, type Device } from './native/client.js';
 export { loadPlugin } from './native/plugin.js';
 export {

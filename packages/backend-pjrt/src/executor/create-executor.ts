@@ -1,6 +1,6 @@
 import { basename, join } from 'node:path';
 import { WeftError } from '@weft/common';
-import type { Executor, Program } from '@weft/tensor';
+import type { Program } from '@weft/tensor';
 import { cacheDirectory } from '@weft/tensorflow-setup';
 import { checkMesh, deviceCount, SINGLE } from '../mesh/mesh.js';
 import { Client, type ClientOptions } from '../native/client.js';
@@ -23,7 +23,7 @@ export interface PjrtOptions extends PjrtExecutorOptions {
  * needed.
  * @throws WeftError `native_library` when there is no plugin, or it cannot be loaded
  */
-export function createPjrtExecutor(program: Program, options: PjrtOptions): Executor {
+export function createPjrtExecutor(program: Program, options: PjrtOptions): PjrtExecutor {
   const path = options.pluginPath ?? foundPath();
   const plugin = loadPlugin(path);
   const description = `XLA through ${basename(path)} (PJRT ${plugin.apiVersion}), ${options.precision}`;

@@ -110,6 +110,14 @@ export class PjrtExecutor implements Executor {
     });
   }
 
+  /** Bytes that the variables take on each device, as the plugin counts them. */
+  stateBytes(): readonly number[] {
+    const arrays = Object.keys(this.#program.state).map((name) => this.#state.read(name));
+    return Array.from({ length: deviceCount(this.#mesh) }, (_, device) =>
+      arrays.reduce((sum, { shards }) => sum + (shards[device]?.deviceBytes ?? 0), 0),
+    );
+  }
+
   async dispose(): Promise<void> {
     const device = this.#device;
     this.#device = undefined;

@@ -14,7 +14,6 @@ export {
   type EngineConfig,
   hasDefaultSources,
   type LearningRateSource,
-  type MeshConfig,
   type ModelConfig,
   type MoeConfig,
   meshSize,

@@ -10,8 +10,8 @@ import {
   type TensorSpec,
   type ValueId,
 } from '@weft/tensor';
+import type { PhaseLayout } from '../lowering/sharding.js';
 import { DeviceArray } from '../mesh/device-array.js';
-import type { PhaseLayout } from '../mesh/layout.js';
 import { deviceCount, UNCUT } from '../mesh/mesh.js';
 import type { Client } from '../native/client.js';
 import type { Executable } from '../native/executable.js';

@@ -16,8 +16,8 @@ import {
 } from '@weft/tensor';
 import { rewriteForXla } from '../lowering/rewrite-for-xla.js';
 import { LoweringShapeInference } from '../lowering/shape-inference.js';
+import { phaseLayout } from '../lowering/sharding.js';
 import { DeviceArray } from '../mesh/device-array.js';
-import { phaseLayout } from '../mesh/layout.js';
 import { deviceCount, type Mesh, SINGLE, shardingOf } from '../mesh/mesh.js';
 import type { Client } from '../native/client.js';
 import { DeviceState } from './device-state.js';

@@ -1,7 +1,7 @@
 import { type Program, tf } from '@weft/tensor';
 import { expect, test } from 'vitest';
 import { rewriteForXla } from '../lowering/rewrite-for-xla.js';
-import { phaseLayout } from '../mesh/layout.js';
+import { phaseLayout } from '../lowering/sharding.js';
 import { SINGLE } from '../mesh/mesh.js';
 import { record } from '../testing/run-lowered.js';
 import { type Cuts, cutPhase } from './segments.js';

@@ -1,6 +1,6 @@
 import type { RecordedOp, Recording, ValueId } from '@weft/tensor';
 import { lowerModule } from '../lowering/module.js';
-import type { PhaseLayout } from '../mesh/layout.js';
+import type { PhaseLayout } from '../lowering/sharding.js';
 import { deviceCount, type Sharding, UNCUT } from '../mesh/mesh.js';
 
 /** A part of a phase that becomes one executable. What lies between parts stays on the device. */

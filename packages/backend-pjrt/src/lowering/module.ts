@@ -1,8 +1,8 @@
 import { type RecordedOp, required, type ValueId, type ValueInfo } from '@weft/tensor';
-import type { Mesh, Sharding } from '../mesh/mesh.js';
+import type { Sharding } from '../mesh/mesh.js';
 import { Builder } from './builder.js';
 import { lowerOp } from './lower-op.js';
-import { meshText, shardingAttribute } from './sharding.js';
+import { type ModuleLayout, meshText, shardingAttribute } from './sharding.js';
 import { typeOf, type Value } from './value.js';
 
 /** A run of ops of a recording that becomes one program of the device. */
@@ -18,13 +18,6 @@ export interface ModuleSpec {
   readonly donations: ReadonlyMap<number, number>;
   /** How arguments and results lie on a mesh; undefined: all are on one device. */
   readonly layout?: ModuleLayout | undefined;
-}
-
-/** By argument and by result how it lies on the mesh. */
-export interface ModuleLayout {
-  readonly mesh: Mesh;
-  readonly arguments: readonly Sharding[];
-  readonly results: readonly Sharding[];
 }
 
 /** The module in StableHLO's text form, whose one function is `main`. */

@@ -14,7 +14,7 @@ import {
   recordPhase,
   type TensorSpec,
 } from '@weft/tensor';
-import { rewriteForXla } from '../lowering/rewrite-for-xla.js';
+import { rewriteForXla } from '../lowering/module.js';
 import { LoweringShapeInference } from '../lowering/shape-inference.js';
 import { phaseLayout } from '../lowering/sharding.js';
 import { DeviceArray } from '../mesh/device-array.js';

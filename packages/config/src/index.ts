@@ -2,6 +2,7 @@ export { type AutomaticRate, automaticLaw } from './complete.js';
 export { fileLayer, parseConfigText } from './config-file.js';
 export { type ConfigLayer, mergeLayers } from './layers.js';
 export { resolveLayers, resolveRunConfig } from './resolve.js';
+export { allowsMesh } from './rules.js';
 export {
   AUTOMATIC_MESH,
   BYTE_VOCABULARY_SIZE,

@@ -1,6 +1,6 @@
 import type { FieldPath } from './fields.js';
 import type { Problem } from './problems.js';
-import { AUTOMATIC_MESH, BYTE_VOCABULARY_SIZE, meshSize, type RunConfig } from './run-config.js';
+import { AUTOMATIC_MESH, BYTE_VOCABULARY_SIZE, type MeshConfig, meshSize, type RunConfig } from './run-config.js';
 
 /** What must hold between fields, each rule with the sentence that refuses its breach. */
 export function brokenRules(config: RunConfig): Problem[] {
@@ -140,6 +140,11 @@ function* expertWorkerRules({ expertWorkers, engine, model: { decoder } }: RunCo
     const sentence = 'expertWorkers is above 0, but engine.backend javascript cannot wait for experts in mid-layer';
     yield problem(['expertWorkers', 'engine.backend'], sentence);
   }
+}
+
+/** Whether the rules let a worker of this run cut its model over such a mesh. */
+export function allowsMesh(config: RunConfig, mesh: MeshConfig): boolean {
+  return [...meshRules({ ...config, engine: { ...config.engine, mesh } })].length === 0;
 }
 
 /** That the product is the number of devices is checked by the worker that has them. */

@@ -2,7 +2,7 @@ import { basename, join } from 'node:path';
 import { WeftError } from '@weft/common';
 import type { Program } from '@weft/tensor';
 import { cacheDirectory } from '@weft/tensorflow-setup';
-import { checkMesh, deviceCount, SINGLE } from '../mesh/mesh.js';
+import { checkMesh, deviceCount } from '../mesh/mesh.js';
 import { Client, type ClientOptions } from '../native/client.js';
 import { loadPlugin } from '../native/plugin.js';
 import { cudaDirectoryBeside, findPlugin } from '../setup/plugin.js';
@@ -27,15 +27,16 @@ export function createPjrtExecutor(program: Program, options: PjrtOptions): Pjrt
   const path = options.pluginPath ?? foundPath();
   const plugin = loadPlugin(path);
   const description = `XLA through ${basename(path)} (PJRT ${plugin.apiVersion}), ${options.precision}`;
-  return new PjrtExecutor(program, description, options, async () => {
+  return new PjrtExecutor(program, description, options, async (meshFor) => {
     const client = await Client.open(plugin, options.clientOptions);
-    if (options.mesh !== undefined) checkMesh(options.mesh, client.devices.length);
+    const mesh = meshFor(client);
+    checkMesh(mesh, client.devices.length);
     const compileOptions = {
       cudaDirectory: client.platform === 'cpu' ? undefined : cudaDirectoryBeside(path),
-      partitions: deviceCount(options.mesh ?? SINGLE),
+      partitions: deviceCount(mesh),
     };
     const directory = options.executables ?? join(cacheDirectory(), 'pjrt', 'executables');
-    return { client, cache: new ExecutableCache(client, compileOptions, directory) };
+    return { client, mesh, cache: new ExecutableCache(client, compileOptions, directory) };
   });
 }
 

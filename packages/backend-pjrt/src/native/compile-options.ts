@@ -1,4 +1,5 @@
 import { STRUCTS } from './functions.js';
+import { requireDeepStack } from './koffi.js';
 import { Struct, textBytes } from './struct.js';
 
 /** How a program is compiled. */
@@ -13,6 +14,7 @@ export interface CompileOptions {
 
 /** The arguments of a compilation of StableHLO text, as both functions that compile take them. */
 export function compileArguments(stablehlo: string, options?: CompileOptions) {
+  requireDeepStack();
   const [code, format, encoded] = [textBytes(stablehlo), textBytes('mlir'), encodeCompileOptions(options)];
   const program = new Struct(STRUCTS.Program, { code, codeSize: code.length, format, formatSize: format.length });
   return { program, options: encoded, optionsSize: encoded.length };

@@ -13,7 +13,7 @@ export {
   type PhaseRun,
 } from './executor.js';
 export { KernelBackend } from './kernel-backend.js';
-export { type Attrs, type AttrValue, OP_FAMILIES, type OpType } from './ops.js';
+export { type Attrs, type AttrValue, OP_FAMILIES } from './ops.js';
 export {
   elementCount,
   type LogicalAxes,

@@ -1,13 +1,12 @@
 import { type ErrorCode, WeftError } from '@weft/common';
-import koffi from 'koffi';
-import { API, ERROR_CODE, FUNCTIONS, type FunctionName, STRUCTS, VALUE_TYPE } from './functions.js';
+import pLimit from 'p-limit';
+import { API, ERROR_CODE, FUNCTIONS, type FunctionName } from './functions.js';
+import { koffi } from './koffi.js';
+import { type NamedValues, readNamedValues } from './named-values.js';
 import {
   copyFrom,
-  int64sFrom,
-  layoutOf,
   type Pointer,
   pointersFrom,
-  readStruct,
   Struct,
   type StructInputs,
   type StructValues,
@@ -23,8 +22,8 @@ interface NativeFunction {
   async(args: Uint8Array, done: (failure: unknown, error: Pointer | null) => void): void;
 }
 
-/** What a plugin tells of itself, such as `stablehlo_current_version`. */
-export type PluginAttributes = Readonly<Record<string, string | number | boolean>>;
+/** Calls on other threads at a time: as many as libuv has threads by default. koffi refuses more than it has room for. */
+const THREADS = 4;
 
 // <dlfcn.h> of Linux.
 const [RTLD_NOW, RTLD_NODELETE] = [0x2, 0x1000];
@@ -53,6 +52,7 @@ export class Plugin {
   readonly apiVersion: string;
   readonly #table: readonly Pointer[];
   readonly #functions = new Map<FunctionName, NativeFunction>();
+  readonly #threads = pLimit(THREADS);
 
   /** Use `loadPlugin`. */
   constructor(path: string) {
@@ -75,6 +75,10 @@ export class Plugin {
 
   /** The same on a thread of libuv's pool; the event loop goes on meanwhile. */
   callAsync<N extends FunctionName>(name: N, inputs: Inputs<N>): Promise<Outputs<N>> {
+    return this.#threads(() => this.#callOnThread(name, inputs));
+  }
+
+  #callOnThread<N extends FunctionName>(name: N, inputs: Inputs<N>): Promise<Outputs<N>> {
     const struct = new Struct(FUNCTIONS[name].fields as (typeof FUNCTIONS)[N]['fields'], inputs);
     return new Promise((resolve, reject) => {
       this.#function(name).async(struct.bytes, (failure, error) => {
@@ -97,7 +101,9 @@ export class Plugin {
   async finished(event: Pointer): Promise<void> {
     if (event === 0n) return;
     try {
-      await this.callAsync('Event_Await', { event });
+      const isReady = this.call('Event_IsReady', { event }).isReady;
+      if (isReady) this.call('Event_Await', { event });
+      else await this.callAsync('Event_Await', { event });
     } finally {
       this.call('Event_Destroy', { event });
     }
@@ -105,19 +111,13 @@ export class Plugin {
 
   /** Calls a function that the plugin gave us: `void (*)(void*)`. */
   callBack(callback: Pointer, argument: Pointer): void {
-    koffi.call(callback, deleterPrototype(), argument);
+    koffi().call(callback, deleterPrototype(), argument);
   }
 
-  attributes(): PluginAttributes {
+  /** What it tells of itself, such as `stablehlo_current_version`. */
+  attributes(): NamedValues {
     const { attributes, attributeCount } = this.call('Plugin_Attributes', {});
-    const { stride } = layoutOf(STRUCTS.NamedValue);
-    const { buffer } = copyFrom(attributes, stride * attributeCount);
-    return Object.fromEntries(
-      Array.from({ length: attributeCount }, (_, i) => {
-        const { name, nameSize, ...value } = readStruct(STRUCTS.NamedValue, new DataView(buffer, i * stride, stride));
-        return [textFrom(name, nameSize), namedValue(value)];
-      }),
-    );
+    return readNamedValues(attributes, attributeCount);
   }
 
   #function(name: FunctionName): NativeFunction {
@@ -129,7 +129,7 @@ export class Plugin {
         hint: NEWER_PLUGIN,
       });
     }
-    const native: NativeFunction = koffi.decode(address, functionPrototype());
+    const native: NativeFunction = koffi().decode(address, functionPrototype());
     this.#functions.set(name, native);
     return native;
   }
@@ -192,40 +192,23 @@ function readApi(path: string): { readonly version: string; readonly table: read
 
 /** @returns the address of the plugin's `PJRT_Api` */
 function openLibrary(path: string): Pointer {
-  const program = koffi.load(null);
+  const program = koffi().load(null);
   const hint = 'set WEFT_PJRT_PLUGIN to a PJRT plugin for this machine, or unset it';
   if (!program.func('void* dlopen(const char*, int)')(path, RTLD_NOW | RTLD_NODELETE)) {
     const reason = String(program.func('const char* dlerror()')());
     throw new WeftError('native_library', `the PJRT plugin could not be loaded: ${reason}`, { hint });
   }
   try {
-    return koffi.load(path).func('void* GetPjrtApi()')();
+    return koffi().load(path).func('void* GetPjrtApi()')();
   } catch (cause) {
     throw new WeftError('native_library', `${path} is not a PJRT plugin: it exports no GetPjrtApi`, { cause, hint });
   }
 }
 
-function namedValue(
-  value: Omit<StructValues<typeof STRUCTS.NamedValue>, 'name' | 'nameSize'>,
-): string | number | boolean {
-  switch (value.type) {
-    case VALUE_TYPE.text:
-      return textFrom(value.value, value.valueSize);
-    case VALUE_TYPE.int64List:
-      return int64sFrom(value.value, value.valueSize).join('.');
-    case VALUE_TYPE.float:
-      return new Float32Array(BigUint64Array.of(value.value).buffer)[0] ?? 0;
-    case VALUE_TYPE.bool:
-      return (value.value & 1n) === 1n;
-    default:
-      return Number(BigInt.asIntN(64, value.value));
-  }
-}
-
-const prototypes = new Map<string, ReturnType<typeof koffi.proto>>();
+const prototypes = new Map<string, ReturnType<ReturnType<typeof koffi>['proto']>>();
 
 function prototype(definition: string) {
-  const known = prototypes.get(definition) ?? koffi.proto(definition);
+  const known = prototypes.get(definition) ?? koffi().proto(definition);
   prototypes.set(definition, known);
   return known;
 }

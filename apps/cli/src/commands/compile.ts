@@ -1,15 +1,18 @@
 import {
   type AheadPhase,
+  type AheadProgram,
   type Chip,
   COMPILER_DOWNLOAD_BYTES,
   type Collectives,
   compileAhead,
+  describeMesh,
   findCompiler,
   installCompiler,
+  type Mesh,
   readChip,
 } from '@weft/backend-pjrt';
-import { bytes, duration, plural, WeftError } from '@weft/common';
-import type { RunConfig } from '@weft/config';
+import { bytes, duration, plural } from '@weft/common';
+import { AUTOMATIC_MESH, allowsMesh, meshSize, type RunConfig } from '@weft/config';
 import { taskOf } from '@weft/tasks';
 import { trainProgram } from '@weft/training';
 import type { DevicesName } from '../arguments.js';
@@ -36,11 +39,14 @@ export async function compile(context: CommandContext, recipe: string, options: 
   const { terminal, home, json } = context;
   const { devices, hosts, set = [] } = options;
   const chip = readChip(devices.chip);
-  const config = await resolveRun(recipe, { set, home });
+  // Whatever engine the run would have here: this is about XLA.
+  const config = await resolveRun(recipe, { set: ['engine.backend=pjrt', ...set], home });
   const target: Target = { chip, hosts, gpusPerHost: devices.count };
-  checkTarget(target);
-  const phases = await compileAhead(trainProgram(taskOf(config), config), {
+  const count = hosts * devices.count;
+  const program = trainProgram(taskOf(config), config, count === 1 ? 'joined' : 'separate');
+  const { mesh, phases } = await compileAhead(program, {
     ...target,
+    mesh: meshOf(config, count),
     phases: PHASES,
     precision: config.precision,
     recompute: config.activationCheckpointing,
@@ -52,12 +58,12 @@ export async function compile(context: CommandContext, recipe: string, options: 
   });
   const need = deviceNeed(phases, chip);
   if (json) {
-    printJson(terminal, { type: 'compile', recipe, target: describeTarget(target), need, phases });
+    printJson(terminal, { type: 'compile', recipe, target: describeTarget(target), mesh, need, phases });
     return need.fits ? EXIT.done : EXIT.failed;
   }
   printLines(terminal, [
     [span(`${recipe} on ${describeTarget(target)}`, 'bold')],
-    ...summaryRows(rows(config, target, phases, need)),
+    ...summaryRows(rows(config, target, { mesh, phases }, need)),
     [],
     [span(verdict(config, need), need.fits ? 'green' : 'red')],
   ]);
@@ -70,11 +76,11 @@ interface Target {
   readonly gpusPerHost: number;
 }
 
-function checkTarget({ hosts, gpusPerHost }: Target): void {
-  if (hosts * gpusPerHost === 1) return;
-  throw new WeftError('invalid_argument', `${hosts * gpusPerHost} devices cannot share a model yet: it has no mesh`, {
-    hint: 'write --devices 1x and the chip, without --hosts',
-  });
+/** The mesh of the settings; a worker's default of one device means here that nobody chose. */
+function meshOf(config: RunConfig, devices: number) {
+  const { mesh } = config.engine;
+  const isOpen = mesh === AUTOMATIC_MESH || (meshSize(mesh) === 1 && devices > 1);
+  return isOpen ? { allows: (each: Mesh) => allowsMesh(config, each) } : mesh;
 }
 
 async function compilerFor({ stderr }: Terminal) {
@@ -117,13 +123,14 @@ export function deviceNeed(phases: readonly AheadPhase[], { memoryBytes }: Pick<
 function rows(
   { microbatchSize, globalBatchSize }: RunConfig,
   { chip, hosts, gpusPerHost }: Target,
-  phases: readonly AheadPhase[],
+  { mesh, phases }: AheadProgram,
   need: DeviceNeed,
 ): (readonly [string, string])[] {
   const flops = phases.reduce((sum, phase) => sum + phase.flops, 0);
   const best = flops / (hosts * gpusPerHost * chip.peakBf16TflopPerSecond * 1e12);
   const fused = phases.reduce((sum, phase) => sum + phase.fusedAttentionCalls, 0);
   return [
+    ['mesh', describeMesh(mesh)],
     ['state', `${bytes(need.state)} a device (weights and moments)`],
     ['gradients', bytes(need.gradients)],
     ['temporaries', `${bytes(need.temporaries)} (${phases.map(temporariesOf).join(', ')})`],

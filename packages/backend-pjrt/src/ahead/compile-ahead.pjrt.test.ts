@@ -51,6 +51,8 @@ test('a program cut over eight absent GPUs tells the bytes of one of them, and w
   await expect(topology.compile('module {', options)).rejects.toThrow(/PJRT_Compile: /);
 });
 
+const ONE = { fsdp: 1, tensor: 1, expert: 1 };
+
 const program: Program = {
   name: 'test',
   state: { w: { shape: [256, 128], dtype: 'float32' } },
@@ -69,16 +71,28 @@ const program: Program = {
 test('a phase is recorded, lowered and compiled, without TensorFlow', async (context) => {
   if (compiler === undefined) return context.skip();
   const told: boolean[] = [];
-  const [phase] = await compileAhead(program, {
-    ...{ chip, hosts: 1, gpusPerHost: 1, phases: ['update'], precision: 'bf16', recompute: 'none', compiler },
+  const { mesh, phases } = await compileAhead(program, {
+    ...{
+      chip,
+      hosts: 1,
+      gpusPerHost: 1,
+      phases: ['update'],
+      mesh: ONE,
+      precision: 'bf16',
+      recompute: 'none',
+      compiler,
+    },
     onCompile: ({ isDone }) => told.push(isDone),
   });
   expect(told.at(0)).toBe(false);
   expect(told.at(-1)).toBe(true);
-  expect(phase).toMatchObject({
-    phase: 'update',
-    memory: { arguments: (64 * 256 + 256 * 128) * 4, aliases: 256 * 128 * 4 },
-    flops: 2 * 64 * 256 * 128,
-    collectives: [],
-  });
+  expect(mesh).toEqual(ONE);
+  expect(phases).toMatchObject([
+    {
+      phase: 'update',
+      memory: { arguments: (64 * 256 + 256 * 128) * 4, aliases: 256 * 128 * 4 },
+      flops: 2 * 64 * 256 * 128,
+      collectives: [],
+    },
+  ]);
 });

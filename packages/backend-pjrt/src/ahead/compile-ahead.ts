@@ -1,8 +1,11 @@
-import { type Precision, type Program, type Recompute, recordPhase } from '@weft/tensor';
-import type { CompileProgress } from '../executor/pjrt-executor.js';
+import { type Precision, type Program, type Recompute, type Recording, recordPhase } from '@weft/tensor';
+import type { AutomaticMesh, CompileProgress } from '../executor/pjrt-executor.js';
 import { cutPhase } from '../executor/segments.js';
 import { rewriteForXla } from '../lowering/module.js';
 import { LoweringShapeInference } from '../lowering/shape-inference.js';
+import { phaseLayout } from '../lowering/sharding.js';
+import { chooseMesh, temporaryBytes } from '../mesh/choose-mesh.js';
+import { checkMesh, deviceCount, type Mesh } from '../mesh/mesh.js';
 import type { ExecutableMemory } from '../native/executable.js';
 import { loadPlugin } from '../native/plugin.js';
 import { type AheadExecutable, Topology } from '../native/topology.js';
@@ -17,6 +20,8 @@ export interface AheadOptions {
   readonly hosts: number;
   readonly gpusPerHost: number;
   readonly phases: readonly string[];
+  /** How the program is cut over the GPUs. */
+  readonly mesh: Mesh | AutomaticMesh;
   readonly precision: Precision;
   readonly recompute: Recompute;
   readonly compiler: Compiler;
@@ -36,46 +41,73 @@ export interface AheadPhase extends ModuleFacts {
 const FLAGS = { xla_gpu_autotune_level: 0 } as const;
 const PROGRESS_INTERVAL_MS = 5_000;
 
+/** What was compiled, and over which mesh. */
+export interface AheadProgram {
+  readonly mesh: Mesh;
+  readonly phases: readonly AheadPhase[];
+}
+
 /**
  * Records phases of a program, lowers them and compiles them for GPUs that need not be there. Needs no driver, no GPU and
  * no TensorFlow.
- * @throws WeftError with the compiler's words
+ * @throws WeftError with the compiler's words, and when the mesh has another number of devices
  */
-export async function compileAhead(program: Program, options: AheadOptions): Promise<readonly AheadPhase[]> {
-  const { chip, hosts, gpusPerHost, phases, compiler } = options;
+export async function compileAhead(program: Program, options: AheadOptions): Promise<AheadProgram> {
+  const { chip, hosts, gpusPerHost, compiler } = options;
+  const recordings = options.phases.map((phase) => recordPhase(new LoweringShapeInference(), program, phase));
+  const mesh = meshFor(program, recordings, options);
+  checkMesh(mesh, hosts * gpusPerHost);
   // What it says of collective memory and missing drivers is of no use here.
   process.env.TF_CPP_MIN_LOG_LEVEL ??= '2';
   const topology = new Topology(loadPlugin(compiler.path), { targetConfig: chip.targetConfig, hosts, gpusPerHost });
   try {
-    const compiled: AheadPhase[] = [];
+    const phases: AheadPhase[] = [];
     // One after another: a compilation of a large model takes gigabytes and several threads of its own.
-    for (const phase of phases) compiled.push(await compilePhase(topology, program, phase, options));
-    return compiled;
+    for (const recording of recordings) {
+      const { segments } = cutPhase(
+        rewriteForXla(recording, options),
+        { late: new Set(), atOutputs: false },
+        phaseLayout(program, recording.phase, mesh),
+      );
+      const compiled = await compileText(topology, recording.phase, segments[0]?.text ?? '', mesh, options);
+      phases.push({ ...compiled, flops: productFlops(recording) });
+    }
+    return { mesh, phases };
   } finally {
     await topology.close();
   }
 }
 
-async function compilePhase(
+function meshFor(program: Program, recordings: readonly Recording[], options: AheadOptions): Mesh {
+  const { mesh, hosts, gpusPerHost, chip } = options;
+  if (!('allows' in mesh)) return mesh;
+  return chooseMesh({
+    devices: hosts * gpusPerHost,
+    memoryBytes: chip.memoryBytes,
+    state: Object.values(program.state),
+    temporaryBytes: Math.max(...recordings.map((recording) => temporaryBytes(rewriteForXla(recording, options)))),
+    allows: mesh.allows,
+  });
+}
+
+async function compileText(
   topology: Topology,
-  program: Program,
   phase: string,
-  { compiler, onCompile = () => {}, ...rewriting }: AheadOptions,
-): Promise<AheadPhase> {
+  text: string,
+  mesh: Mesh,
+  { compiler, onCompile = () => {} }: AheadOptions,
+): Promise<Omit<AheadPhase, 'flops'>> {
   const startedMs = performance.now();
   const seconds = () => (performance.now() - startedMs) / 1000;
   onCompile({ phase, seconds: 0, isDone: false });
   const timer = setInterval(() => onCompile({ phase, seconds: seconds(), isDone: false }), PROGRESS_INTERVAL_MS);
   try {
-    const recording = recordPhase(new LoweringShapeInference(), program, phase);
-    const { segments } = cutPhase(rewriteForXla(recording, rewriting), { late: new Set(), atOutputs: false });
-    const [whole] = segments;
-    const executable = await topology.compile(whole?.text ?? '', {
+    const executable = await topology.compile(text, {
       cudaDirectory: compiler.cudaDirectory,
-      partitions: topology.deviceCount,
+      partitions: deviceCount(mesh),
       flags: FLAGS,
     });
-    return { phase, ...factsOf(executable), flops: productFlops(recording), compileSeconds: seconds() };
+    return { phase, ...factsOf(executable), compileSeconds: seconds() };
   } finally {
     clearInterval(timer);
     onCompile({ phase, seconds: seconds(), isDone: true });

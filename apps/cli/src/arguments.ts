@@ -23,9 +23,8 @@ export interface DevicesName {
 /** `<number>x<chip>`, such as `8xh100`. */
 export function devicesName(text: string): DevicesName {
   const [, digits, chip] = text.match(/^(\d+)x([\w-]+)$/i) ?? [];
-  if (digits === undefined || chip === undefined)
-    throw new InvalidArgumentError('It must be a number, an x and a chip, such as 8xh100.');
-  if (Number(digits) < 1) throw new InvalidArgumentError('It must name at least one device.');
+  if (digits === undefined || chip === undefined || Number(digits) < 1)
+    throw mustBe('a number of at least 1, an x and a chip, such as 8xh100');
   return { count: Number(digits), chip: chip.toLowerCase() };
 }
 

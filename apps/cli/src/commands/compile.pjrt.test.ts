@@ -12,9 +12,17 @@ async function compile(...argv: string[]) {
 
 it.each([
   [['debugTiny'], "error: required option '--devices <NxCHIP>' not specified"],
-  [['debugTiny', '--devices', '0xh100'], 'it must name at least one device'],
-  [['debugTiny', '--devices', 'h100'], 'it must be a number, an x and a chip, such as 8xh100'],
+  [['debugTiny', '--devices', '0xh100'], 'it must be a number of at least 1, an x and a chip, such as 8xh100'],
+  [['debugTiny', '--devices', 'h100'], 'it must be a number of at least 1, an x and a chip, such as 8xh100'],
   [['debugTiny', '--devices', '1xh10'], 'error: there is no chip "h10": write h100, or one of a100, h100, h200.\n'],
+  [
+    ['debugTiny', '--devices', '8xh100', '--set', 'engine.mesh.fsdp=2'],
+    'engine.mesh is fsdp 2 × tensor 1 × expert 1 = 2 devices, but the worker has 8',
+  ],
+  [
+    ['debugTiny', '--devices', '3xh100', '--set', 'engine.mesh.fsdp=3'],
+    'but must be a multiple of 3, the devices that engine.mesh cuts the batch over',
+  ],
   [['debugTini', '--devices', '1xh100'], 'error: there is no recipe "debugTini": write debugTiny'],
 ])('%j is refused in one sentence', async (argv, sentence) => {
   const { exitCode, out, err } = await compile(...argv);

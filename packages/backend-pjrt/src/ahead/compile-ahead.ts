@@ -1,4 +1,15 @@
-import { type Precision, type Program, type Recompute, type Recording, recordPhase } from '@weft/tensor';
+import {
+  elementCount,
+  inputOf,
+  outputOf,
+  type Precision,
+  type Program,
+  type Recompute,
+  type RecordedOp,
+  type Recording,
+  recordPhase,
+  required,
+} from '@weft/tensor';
 import type { AutomaticMesh, CompileProgress } from '../executor/pjrt-executor.js';
 import { cutPhase } from '../executor/segments.js';
 import { rewriteForXla } from '../lowering/module.js';
@@ -12,7 +23,6 @@ import { type AheadExecutable, Topology } from '../native/topology.js';
 import type { Compiler } from '../setup/compiler.js';
 import type { Chip } from './chips.js';
 import { type ModuleFacts, moduleFacts } from './collectives.js';
-import { productFlops } from './flops.js';
 import { readHloModule } from './hlo-module.js';
 
 export interface AheadOptions {
@@ -119,4 +129,21 @@ function factsOf(executable: AheadExecutable): ModuleFacts & Pick<AheadPhase, 'm
   const facts = moduleFacts(readHloModule(executable.optimizedProgram()));
   executable.free();
   return { memory, ...facts };
+}
+
+/**
+ * Floating-point operations of the matrix products of a recording as it was recorded, so without what is computed twice: a
+ * multiplication and an addition for every element of the result and of the axis that is summed over.
+ */
+function productFlops({ ops, values }: Recording): number {
+  return ops.reduce((sum, op) => {
+    if (!/^(Batch)?MatMul(V2)?$/.test(op.type)) return sum;
+    const a = required(values, inputOf(op)).shape;
+    const contracted = a.at(isTransposed(op) ? -2 : -1) ?? 1;
+    return sum + 2 * elementCount(required(values, outputOf(op)).shape) * contracted;
+  }, 0);
+}
+
+function isTransposed({ attrs }: RecordedOp): boolean {
+  return attrs.adj_x?.value === true || attrs.transpose_a?.value === true;
 }

@@ -50,7 +50,7 @@ export async function compile(context: CommandContext, recipe: string, options: 
     phases: PHASES,
     precision: config.precision,
     recompute: config.activationCheckpointing,
-    compiler: await compilerFor(terminal),
+    compiler: () => compilerFor(terminal),
     onCompile: ({ phase, seconds, isDone }) => {
       const progress = isDone ? `compiled in ${duration(seconds)}` : `compiling, ${duration(seconds)}`;
       terminal.stderr.write(`${phase}: ${progress}\n`);

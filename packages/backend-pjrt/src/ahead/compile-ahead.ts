@@ -17,6 +17,7 @@ import { LoweringShapeInference } from '../lowering/shape-inference.js';
 import { phaseLayout } from '../lowering/sharding.js';
 import { chooseMesh, temporaryBytes } from '../mesh/choose-mesh.js';
 import { checkMesh, deviceCount, type Mesh } from '../mesh/mesh.js';
+import type { CompileOptions } from '../native/compile-options.js';
 import type { ExecutableMemory } from '../native/executable.js';
 import { loadPlugin } from '../native/plugin.js';
 import { type AheadExecutable, Topology } from '../native/topology.js';
@@ -34,7 +35,8 @@ export interface AheadOptions {
   readonly mesh: Mesh | AutomaticMesh;
   readonly precision: Precision;
   readonly recompute: Recompute;
-  readonly compiler: Compiler;
+  /** Called once all is known to be in order: it may have to be fetched. */
+  readonly compiler: () => Promise<Compiler>;
   readonly onCompile?: ((progress: CompileProgress) => void) | undefined;
 }
 
@@ -63,10 +65,11 @@ export interface AheadProgram {
  * @throws WeftError with the compiler's words, and when the mesh has another number of devices
  */
 export async function compileAhead(program: Program, options: AheadOptions): Promise<AheadProgram> {
-  const { chip, hosts, gpusPerHost, compiler } = options;
+  const { chip, hosts, gpusPerHost } = options;
   const recordings = options.phases.map((phase) => recordPhase(new LoweringShapeInference(), program, phase));
   const mesh = meshFor(program, recordings, options);
   checkMesh(mesh, hosts * gpusPerHost);
+  const compiler = await options.compiler();
   // What it says of collective memory and missing drivers is of no use here.
   process.env.TF_CPP_MIN_LOG_LEVEL ??= '2';
   const topology = new Topology(loadPlugin(compiler.path), { targetConfig: chip.targetConfig, hosts, gpusPerHost });
@@ -79,7 +82,10 @@ export async function compileAhead(program: Program, options: AheadOptions): Pro
         { late: new Set(), atOutputs: false },
         phaseLayout(program, recording.phase, mesh),
       );
-      const compiled = await compileText(topology, recording.phase, segments[0]?.text ?? '', mesh, options);
+      const compiled = await compileText(topology, recording.phase, segments[0]?.text ?? '', {
+        ...options,
+        compileOptions: { cudaDirectory: compiler.cudaDirectory, partitions: deviceCount(mesh), flags: FLAGS },
+      });
       phases.push({ ...compiled, flops: productFlops(recording) });
     }
     return { mesh, phases };
@@ -104,19 +110,17 @@ async function compileText(
   topology: Topology,
   phase: string,
   text: string,
-  mesh: Mesh,
-  { compiler, onCompile = () => {} }: AheadOptions,
+  {
+    compileOptions,
+    onCompile = () => {},
+  }: Pick<AheadOptions, 'onCompile'> & { readonly compileOptions: CompileOptions },
 ): Promise<Omit<AheadPhase, 'flops'>> {
   const startedMs = performance.now();
   const seconds = () => (performance.now() - startedMs) / 1000;
   onCompile({ phase, seconds: 0, isDone: false });
   const timer = setInterval(() => onCompile({ phase, seconds: seconds(), isDone: false }), PROGRESS_INTERVAL_MS);
   try {
-    const executable = await topology.compile(text, {
-      cudaDirectory: compiler.cudaDirectory,
-      partitions: deviceCount(mesh),
-      flags: FLAGS,
-    });
+    const executable = await topology.compile(text, compileOptions);
     return { phase, ...factsOf(executable), compileSeconds: seconds() };
   } finally {
     clearInterval(timer);

@@ -9,8 +9,10 @@ import {
   type ValueId,
   type ValueInfo,
 } from '@weft/tensor';
+import type { Sharding } from '../mesh/mesh.js';
 import { Builder } from './builder.js';
 import { lowerOp } from './lower-op.js';
+import { type ModuleLayout, meshText, shardingAttribute } from './sharding.js';
 import { typeOf, type Value } from './value.js';
 
 /** A run of ops of a recording that becomes one program of the device. */
@@ -24,10 +26,12 @@ export interface ModuleSpec {
   readonly results: readonly ValueId[];
   /** By argument: the result that takes over its memory. The argument is gone after a run. */
   readonly donations: ReadonlyMap<number, number>;
+  /** How arguments and results lie on a mesh; undefined: all are on one device. */
+  readonly layout?: ModuleLayout | undefined;
 }
 
 /** The module in StableHLO's text form, whose one function is `main`. */
-export function lowerModule({ name, ops, values, arguments: args, results, donations }: ModuleSpec): string {
+export function lowerModule({ name, ops, values, arguments: args, results, donations, layout }: ModuleSpec): string {
   const builder = new Builder();
   const written = new Map<ValueId, Value>();
   for (const [index, id] of args.entries()) written.set(id, { name: `%arg${index}`, ...required(values, id) });
@@ -42,19 +46,26 @@ export function lowerModule({ name, ops, values, arguments: args, results, donat
   const returned = results.map((id) => required(written, id));
   const parameters = args.map((id, index) => {
     const donated = donations.get(index);
-    const attribute = donated === undefined ? '' : ` {tf.aliasing_output = ${donated} : i32}`;
-    return `%arg${index}: ${typeOf(required(values, id))}${attribute}`;
+    const aliasing = donated === undefined ? [] : [`tf.aliasing_output = ${donated} : i32`];
+    return `%arg${index}: ${typeOf(required(values, id))}${attributes(aliasing, required(values, id), layout?.arguments[index])}`;
   });
   const types = returned.map(typeOf).join(', ');
+  const returns = returned.map((value, index) => `${typeOf(value)}${attributes([], value, layout?.results[index])}`);
   return [
     `module @"${name}" {`,
-    `func.func public @main(${parameters.join(', ')}) -> (${types}) {`,
+    ...(layout === undefined ? [] : [meshText(layout.mesh)]),
+    `func.func public @main(${parameters.join(', ')}) -> (${returns.join(', ')}) {`,
     ...builder.lines,
     `return ${returned.map((value) => value.name).join(', ')}${returned.length === 0 ? '' : ` : ${types}`}`,
     '}',
     '}',
     '',
   ].join('\n');
+
+  function attributes(own: readonly string[], { shape }: ValueInfo, sharding: Sharding | undefined): string {
+    const all = sharding === undefined ? own : [...own, shardingAttribute(shape.length, sharding)];
+    return all.length === 0 ? '' : ` {${all.join(', ')}}`;
+  }
 
   function outputsOf(op: RecordedOp): readonly Value[] {
     const { constantValue, inputs, after = [], outputs } = op;

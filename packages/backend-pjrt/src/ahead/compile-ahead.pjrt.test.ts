@@ -81,7 +81,7 @@ test('a phase is recorded, lowered and compiled, without TensorFlow', async (con
       mesh: ONE,
       precision: 'bf16',
       recompute: 'none',
-      compiler,
+      compiler: async () => found,
     },
     onCompile: ({ isDone }) => told.push(isDone),
   });

@@ -1,4 +1,4 @@
-export { createPjrtExecutor } from './executor/create-executor.js';
+export { createPjrtExecutor, type PjrtOptions } from './executor/create-executor.js';
 export type { AutomaticMesh, CompileProgress } from './executor/pjrt-executor.js';
 export type { Mesh } from './mesh/mesh.js';
 export { describeDevices } from './native/client.js';

@@ -78,7 +78,7 @@ export async function compileAhead(program: Program, options: AheadOptions): Pro
     // One after another: a compilation of a large model takes gigabytes and several threads of its own.
     for (const recording of recordings) {
       const { segments } = cutPhase(
-        rewriteForXla(recording, options),
+        rewriteForXla(recording, { ...options, mesh }),
         { late: new Set(), atOutputs: false },
         phaseLayout(program, recording.phase, mesh),
       );
@@ -95,13 +95,15 @@ export async function compileAhead(program: Program, options: AheadOptions): Pro
 }
 
 function meshFor(program: Program, recordings: readonly Recording[], options: AheadOptions): Mesh {
-  const { mesh, hosts, gpusPerHost, chip } = options;
+  const { mesh, hosts, gpusPerHost, chip, precision, recompute } = options;
   if (!('allows' in mesh)) return mesh;
   return chooseMesh({
     devices: hosts * gpusPerHost,
     memoryBytes: chip.memoryBytes,
     state: Object.values(program.state),
-    temporaryBytes: Math.max(...recordings.map((recording) => temporaryBytes(rewriteForXla(recording, options)))),
+    temporaryBytes: Math.max(
+      ...recordings.map((recording) => temporaryBytes(rewriteForXla(recording, { precision, recompute }))),
+    ),
     allows: mesh.allows,
   });
 }

@@ -156,7 +156,11 @@ export class PjrtExecutor implements Executor {
     const { cache, mesh } = await this.#opened();
     // What lies between parts would lie whole on every device.
     const atOutputs = cuts.atOutputs && deviceCount(mesh) === 1;
-    const segmented = cutPhase(this.#recorded(phase), { ...cuts, atOutputs }, phaseLayout(this.#program, phase, mesh));
+    const segmented = cutPhase(
+      this.#rewritten(phase, mesh),
+      { ...cuts, atOutputs },
+      phaseLayout(this.#program, phase, mesh),
+    );
     const startedMs = performance.now();
     const tell = (isDone: boolean) =>
       this.#options.onCompile?.({ phase, seconds: (performance.now() - startedMs) / 1000, isDone });
@@ -181,7 +185,7 @@ export class PjrtExecutor implements Executor {
       memoryBytes: client.memoryOf(client.firstDevice)?.limit,
       state: Object.values(this.#program.state),
       temporaryBytes: Math.max(
-        ...Object.keys(this.#program.phases).map((phase) => temporaryBytes(this.#recorded(phase))),
+        ...Object.keys(this.#program.phases).map((phase) => temporaryBytes(this.#rewritten(phase, SINGLE))),
       ),
       allows: mesh.allows,
     });
@@ -195,9 +199,14 @@ export class PjrtExecutor implements Executor {
   #recorded(phase: string): Recording {
     const known = this.#recordings.get(phase);
     if (known !== undefined) return known;
-    const recording = rewriteForXla(recordPhase(new LoweringShapeInference(), this.#program, phase), this.#options);
+    const recording = recordPhase(new LoweringShapeInference(), this.#program, phase);
     this.#recordings.set(phase, recording);
     return recording;
+  }
+
+  #rewritten(phase: string, mesh: Mesh): Recording {
+    const { precision, recompute } = this.#options;
+    return rewriteForXla(this.#recorded(phase), { precision, recompute, mesh });
   }
 
   #outputsOf(phase: string): string[] {

@@ -1,5 +1,5 @@
 // `node scripts/compile-for-h100.mjs [recipe…]`: compiles the sizes of the paper at full depth for H100s that are not there,
-// and prints what a device holds. Takes minutes and up to 20 GB of memory for each.
+// and prints what a device holds. Each takes minutes.
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { requireNode } from './lib/require-node.mjs';

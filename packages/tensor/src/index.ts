@@ -1,4 +1,5 @@
 export { ADAM_UPDATE, adamInputs, adamUpdate } from './adam-update.js';
+export { attention, type ReadablePositions, readablePositions } from './attention.js';
 export { arrayOf, checkInputs, checkSomeInputs, checkValue } from './check-inputs.js';
 export { sparseSoftmaxCrossEntropy } from './cross-entropy.js';
 export { customGradient, preciseMatMul } from './custom-gradient.js';

@@ -1,4 +1,4 @@
-// `npm run check`: what is checked without running anything. A failing check prints its cure.
+// `npm run check`: what is checked without running anything. A failing check prints its hint.
 import { requireNode } from './lib/require-node.mjs';
 
 requireNode();

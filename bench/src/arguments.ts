@@ -214,7 +214,7 @@ function parse<Options extends NonNullable<ParseArgsConfig['options']>>(words: r
     return parseArgs({ args: [...words], options }).values;
   } catch (cause) {
     const message = cause instanceof Error ? cause.message : String(cause);
-    throw new WeftError('invalid_argument', message, { cause, cure: 'run the same command with --help alone' });
+    throw new WeftError('invalid_argument', message, { cause, hint: 'run the same command with --help alone' });
   }
 }
 

@@ -17,7 +17,7 @@ try {
   process.exitCode = await bench(process.argv.slice(2));
 } catch (thrown) {
   const error = WeftError.from(thrown);
-  console.error(error.cure === undefined ? error.message : `${error.message}\n${error.cure}`);
+  console.error(error.hint === undefined ? error.message : `${error.message}\n${error.hint}`);
   process.exitCode = 1;
 }
 

@@ -55,7 +55,7 @@ export function resultsOf(found: Report, wanted: Report, path: string): readonly
   ];
   if (differing.length === 0) return found.results;
   throw new WeftError('failed_precondition', `${path} was measured with another ${differing.join(' and ')}`, {
-    cure: 'give the same options as before, or leave --resume away and measure everything anew',
+    hint: 'give the same options as before, or leave --resume away and measure everything anew',
   });
 }
 
@@ -64,7 +64,7 @@ function parsed(text: string, path: string): Report {
     const report: Report = JSON.parse(text);
     return report;
   } catch (cause) {
-    throw new WeftError('corrupt_data', `${path} is not JSON`, { cause, cure: 'leave --resume away' });
+    throw new WeftError('corrupt_data', `${path} is not JSON`, { cause, hint: 'leave --resume away' });
   }
 }
 

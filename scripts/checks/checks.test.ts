@@ -16,9 +16,9 @@ describe('the checks', () => {
     const print = vi.spyOn(console, 'log').mockImplementation(() => {});
     try {
       const counts = await runChecks([
-        { name: 'no wrong files', cure: 'correct the file', run: () => ['a.ts is wrong', 'b.ts is wrong'] },
-        { name: 'nothing', cure: 'do nothing', run: () => [] },
-        { name: 'what needs a tool', cure: 'do nothing', run: async () => ({ skipped: 'the tool was not found.' }) },
+        { name: 'no wrong files', hint: 'correct the file', run: () => ['a.ts is wrong', 'b.ts is wrong'] },
+        { name: 'nothing', hint: 'do nothing', run: () => [] },
+        { name: 'what needs a tool', hint: 'do nothing', run: async () => ({ skipped: 'the tool was not found.' }) },
       ]);
       expect(counts).toEqual({ passed: 1, failed: 1, skipped: 1 });
       expect(
@@ -31,7 +31,7 @@ describe('the checks', () => {
         'FAILED   no wrong files ',
         'a.ts is wrong',
         'b.ts is wrong',
-        'cure: correct the file.',
+        'hint: correct the file.',
         'ok       nothing ',
         'skipped  what needs a tool: the tool was not found.',
       ]);
@@ -41,7 +41,7 @@ describe('the checks', () => {
   });
 
   it('say all how to mend what they find', () => {
-    for (const { cure } of CHECKS) expect(cure).toMatch(/^[a-z].*[^.]$/);
+    for (const { hint } of CHECKS) expect(hint).toMatch(/^[a-z].*[^.]$/);
   });
 });
 

@@ -19,7 +19,7 @@ import { findBrokenWalks } from './walks.mjs';
  *
  * @typedef {object} Check
  * @property {string} name
- * @property {string} cure an imperative sentence without a final full stop
+ * @property {string} hint an imperative sentence without a final full stop
  * @property {() => string[] | Promise<string[] | { skipped: string }>} run
  */
 
@@ -27,17 +27,17 @@ import { findBrokenWalks } from './walks.mjs';
 export const CHECKS = [
   {
     name: 'format and lint',
-    cure: 'run `npm run format`, and change by hand what it leaves; files in a circle: move what both need into a lower file',
+    hint: 'run `npm run format`, and change by hand what it leaves; files in a circle: move what both need into a lower file',
     run: () => runBiome(),
   },
   {
     name: 'no floating promises',
-    cure: 'await the promise, or write `void` before it and handle its rejection',
+    hint: 'await the promise, or write `void` before it and handle its rejection',
     run: runOxlint,
   },
   {
     name: 'packages import only from lower layers',
-    cure: 'move the code to a package that may know it, or list the package in package.json and tsconfig.json (layers: scripts/checks/layers.mjs)',
+    hint: 'move the code to a package that may know it, or list the package in package.json and tsconfig.json (layers: scripts/checks/layers.mjs)',
     run: () =>
       findForbiddenImports(
         readPackages(),
@@ -48,42 +48,42 @@ export const CHECKS = [
   },
   {
     name: `no file over ${MAX_LINES} lines`,
-    cure: 'split the file by its thoughts',
+    hint: 'split the file by its thoughts',
     run: () => findLongFiles(readFiles(isCounted)),
   },
   {
     name: `no file under ${MIN_LINES} lines that one other file imports`,
-    cure: 'merge it into the file that imports it, or with its neighbours of one thought',
+    hint: 'merge it into the file that imports it, or with its neighbours of one thought',
     run: () => findCrumbs(readFiles(isCode)),
   },
   {
     name: 'no dead exports, files and dependencies',
-    cure: 'delete it, or drop the word export where its own file uses it; `npx knip` explains itself',
+    hint: 'delete it, or drop the word export where its own file uses it; `npx knip` explains itself',
     run: () => findDeadCode(),
   },
   {
     name: 'one word for one thing',
-    cure: 'use the word of docs/glossary.md (the retired ones: scripts/checks/retired-words.mjs)',
+    hint: 'use the word of docs/glossary.md (the retired ones: scripts/checks/retired-words.mjs)',
     run: () => findRetiredWords(readFiles(mayHoldWords)),
   },
   {
     name: 'paths in documents exist',
-    cure: 'correct the document',
+    hint: 'correct the document',
     run: checkDocuments,
   },
   {
     name: 'generated code is in step with proto/',
-    cure: 'run `npm run proto` and commit what it writes',
+    hint: 'run `npm run proto` and commit what it writes',
     run: checkProto,
   },
   {
     name: 'the lockfile names no address',
-    cure: 'run `npm install` with the .npmrc of this repository (omit-lockfile-registry-resolved)',
+    hint: 'run `npm install` with the .npmrc of this repository (omit-lockfile-registry-resolved)',
     run: () => findAddresses(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')),
   },
   {
     name: 'the walks of the tour follow the imports',
-    cure: 'correct the list in docs/tour.md, or shorten the way through the code',
+    hint: 'correct the list in docs/tour.md, or shorten the way through the code',
     run: () => {
       const [tour] = readFiles((path) => path === 'docs/tour.md');
       return tour === undefined ? ['docs/tour.md is missing'] : findBrokenWalks(tour, readFiles(isCode));
@@ -92,14 +92,14 @@ export const CHECKS = [
 ];
 
 /**
- * Runs the checks and prints what each found, with its cure.
+ * Runs the checks and prints what each found, with its hint.
  *
  * @param {readonly Check[]} [checks]
  * @returns {Promise<{ passed: number; failed: number; skipped: number }>}
  */
 export async function runChecks(checks = CHECKS) {
   const counts = { passed: 0, failed: 0, skipped: 0 };
-  for (const { name, cure, run } of checks) {
+  for (const { name, hint, run } of checks) {
     const startedMs = performance.now();
     const found = await run();
     const took = seconds(performance.now() - startedMs);
@@ -113,7 +113,7 @@ export async function runChecks(checks = CHECKS) {
       counts.failed++;
       console.log(`  FAILED   ${name} (${took})`);
       for (const line of found) console.log(`             ${line}`);
-      console.log(`           cure: ${cure}.`);
+      console.log(`           hint: ${hint}.`);
     }
   }
   return counts;

@@ -53,10 +53,10 @@ describe('tests that need more than npm gives', () => {
     kind: 'promtool',
     isThere: () => false,
     missing: 'promtool was not found',
-    cure: 'install prometheus',
+    hint: 'install prometheus',
   };
 
-  it('are skipped with one sentence and its cure', () => {
+  it('are skipped with one sentence and its hint', () => {
     expect(skippedTests(['a/x.promtool.test.ts', 'a/x.test.ts'], [promtool])).toEqual({
       skipped: ['a/x.promtool.test.ts'],
       sentences: ['skipped a/x.promtool.test.ts: promtool was not found: install prometheus.'],

@@ -16,7 +16,7 @@ export async function setUpNativeLibrary(report) {
     const build = variant === 'unknown' ? '' : ` (${variant})`;
     return `TensorFlow ${version ?? 'of unknown version'}${build} in ${directory}: ${reason}`;
   } catch (error) {
-    if (error instanceof NativeLibraryError) throw new StageError(error.message, error.cure);
+    if (error instanceof NativeLibraryError) throw new StageError(error.message, error.hint);
     throw error;
   }
 }
@@ -36,7 +36,7 @@ export async function runNativeLibraryStage(stages, without = '') {
     } catch (error) {
       if (!(error instanceof StageError)) throw error;
       isThere = false;
-      return `none: ${error.message}: ${error.cure}${without}`;
+      return `none: ${error.message}: ${error.hint}${without}`;
     }
   });
   return isThere;
@@ -57,7 +57,7 @@ export async function setUpPjrtPlugin(report, isForTests) {
     const { path, reason } = await installPlugin(isForTests ? { platform: 'cpu', onProgress } : { onProgress });
     return `${path}: ${reason}`;
   } catch (error) {
-    if (error instanceof Error && 'cure' in error) throw new StageError(error.message, String(error.cure));
+    if (error instanceof Error && 'hint' in error) throw new StageError(error.message, String(error.hint));
     throw error;
   }
 }

@@ -9,7 +9,7 @@ import { spawnSync } from 'node:child_process';
  * @property {boolean} [skipsItself] the tests decide by themselves what they can do without it
  * @property {() => boolean} isThere asked only when a test needs it
  * @property {string} missing a clause
- * @property {string} cure an imperative sentence without a final full stop
+ * @property {string} hint an imperative sentence without a final full stop
  */
 
 /** @param {string} program @param {readonly string[]} words */
@@ -21,32 +21,32 @@ export const REQUIREMENTS = [
     kind: 'promtool',
     isThere: () => works('promtool', ['--version']),
     missing: 'promtool was not found',
-    cure: 'install the Debian package prometheus',
+    hint: 'install the Debian package prometheus',
   },
   {
     kind: 'pjrt',
     isThere: () => works(process.execPath, ['scripts/pjrt-plugin.mjs', '--cpu']),
     missing: "there is no PJRT plugin for the tests' CPU",
-    cure: 'run `node scripts/pjrt-plugin.mjs --cpu`, which says why',
+    hint: 'run `node scripts/pjrt-plugin.mjs --cpu`, which says why',
   },
   {
     kind: 'python',
     skipsItself: true,
     isThere: () => works('python3', ['-c', 'import safetensors.numpy']),
     missing: 'Python with safetensors and numpy was not found',
-    cure: 'run `pip install safetensors numpy`',
+    hint: 'run `pip install safetensors numpy`',
   },
   {
     kind: 'redis',
     isThere: () => works('redis-server', ['--version']),
     missing: 'redis-server was not found',
-    cure: 'install the Debian package redis-server',
+    hint: 'install the Debian package redis-server',
   },
   {
     kind: 'browser',
     isThere: () => works('chromium', ['--version']),
     missing: 'chromium was not found',
-    cure: 'install the Debian package chromium',
+    hint: 'install the Debian package chromium',
   },
 ];
 
@@ -62,14 +62,14 @@ export function skippedTests(files, requirements = REQUIREMENTS) {
   const skipped = [];
   /** @type {string[]} */
   const sentences = [];
-  for (const { kind, folder, skipsItself, isThere, missing, cure } of requirements) {
+  for (const { kind, folder, skipsItself, isThere, missing, hint } of requirements) {
     const needing = files.filter(
       (file) => file.endsWith(`.${kind}.test.ts`) || (folder !== undefined && file.startsWith(`${folder}/`)),
     );
     if (needing.length === 0 || isThere()) continue;
     if (skipsItself !== true) skipped.push(...needing);
     const what = needing.length === 1 ? needing[0] : `${needing.length} files of ${kind} tests`;
-    sentences.push(`skipped ${what}: ${missing}: ${cure}.`);
+    sentences.push(`skipped ${what}: ${missing}: ${hint}.`);
   }
   return { skipped, sentences };
 }

@@ -10,11 +10,11 @@ import { ROOT } from './root.mjs';
 export class StageError extends Error {
   /**
    * @param {string} message
-   * @param {string} [cure] an imperative sentence without a final full stop
+   * @param {string} [hint] an imperative sentence without a final full stop
    */
-  constructor(message, cure) {
+  constructor(message, hint) {
     super(message);
-    this.cure = cure;
+    this.hint = hint;
   }
 }
 
@@ -170,7 +170,7 @@ export async function runScript(main) {
     process.exitCode = await main();
   } catch (error) {
     process.exitCode = 1;
-    if (error instanceof StageError) console.error(`error: ${error.message}${error.cure ? `: ${error.cure}.` : ''}`);
+    if (error instanceof StageError) console.error(`error: ${error.message}${error.hint ? `: ${error.hint}.` : ''}`);
     else console.error(error);
   }
 }

@@ -81,7 +81,7 @@ async function runTests(words, hasTensorFlow) {
       folder: 'e2e',
       isThere: () => hasTensorFlow,
       missing: 'there is no TensorFlow library',
-      cure: 'run `node scripts/native-library.mjs`, which says why',
+      hint: 'run `node scripts/native-library.mjs`, which says why',
     },
   ]);
   for (const sentence of sentences) console.log(sentence);

@@ -79,12 +79,12 @@ function parseLine(line: string): LogLine[] {
 function findError(lines: readonly LogLine[], logFile: string): WeftError {
   const error = lines.findLast((line) => 'error' in line)?.error;
   if (typeof error === 'object' && error !== null && 'message' in error) {
-    const cure = 'cure' in error && typeof error.cure === 'string' ? { cure: error.cure } : {};
-    return new WeftError('failed_precondition', String(error.message), cure);
+    const hint = 'hint' in error && typeof error.hint === 'string' ? { hint: error.hint } : {};
+    return new WeftError('failed_precondition', String(error.message), hint);
   }
   return new WeftError(
     'failed_precondition',
     `the background process ended without an error message, see ${shortPath(logFile)}`,
-    { cure: 'check that the machine has enough memory, then try again' },
+    { hint: 'check that the machine has enough memory, then try again' },
   );
 }

@@ -73,7 +73,7 @@ describe('weft', () => {
     const { exitCode, err } = await weft('status', 'x', '--json', '--home', '/nowhere');
     expect(exitCode).toBe(1);
     expect(JSON.parse(err)).toEqual({
-      error: { code: 'not_found', message: 'there is no run "x"', cure: 'see weft ls' },
+      error: { code: 'not_found', message: 'there is no run "x"', hint: 'see weft ls' },
     });
   });
 

@@ -15,9 +15,9 @@ export function reportError(
   const isUsage = thrown instanceof CommanderError || thrown instanceof UsageError;
   const error = thrown instanceof CommanderError ? fromCommander(thrown, options.help) : WeftError.from(thrown);
   if (options.json) {
-    const { code, message, cure } = error;
-    const cureAsTyped = cure === undefined ? undefined : asTyped(cure, terminal);
-    terminal.stderr.write(`${JSON.stringify({ error: { code, message, cure: cureAsTyped } })}\n`);
+    const { code, message, hint } = error;
+    const hintAsTyped = hint === undefined ? undefined : asTyped(hint, terminal);
+    terminal.stderr.write(`${JSON.stringify({ error: { code, message, hint: hintAsTyped } })}\n`);
   } else {
     terminal.stderr.write(`error: ${asTyped(error.sentence, terminal)}\n`);
   }
@@ -27,13 +27,13 @@ export function reportError(
   return isUsage ? EXIT.usage : EXIT.failed;
 }
 
-/** Commander writes "error: unknown option '--x'\n(Did you mean --y?)"; this makes one sentence with a cure of it. */
+/** Commander writes "error: unknown option '--x'\n(Did you mean --y?)"; this makes one sentence with a hint of it. */
 function fromCommander(error: CommanderError, help: string): WeftError {
   const [first = '', ...rest] = error.message.replace(/^error: /, '').split('\n');
   const sentence = first.replace(/\.$/, '').replace(/\. ([A-Z])/, (_, letter: string) => `, ${letter.toLowerCase()}`);
-  const hint = rest.join(' ').match(/\(Did you mean (?:one of )?(.*)\?\)/)?.[1];
-  const cure = hint === undefined ? `see ${help}` : `did you mean ${hint}`;
-  return new WeftError('invalid_argument', sentence, { cure });
+  const meant = rest.join(' ').match(/\(Did you mean (?:one of )?(.*)\?\)/)?.[1];
+  const hint = meant === undefined ? `see ${help}` : `did you mean ${meant}`;
+  return new WeftError('invalid_argument', sentence, { hint });
 }
 
 function stacks(thrown: unknown): string {

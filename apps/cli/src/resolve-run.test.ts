@@ -48,7 +48,7 @@ describe('a run', () => {
     await expect(resolveRun(base)).rejects.toMatchObject({
       code: 'not_found',
       message: `${base}:2: there is no recipe "debugTinny"`,
-      cure: expect.stringContaining('recipe: debugTiny'),
+      hint: expect.stringContaining('recipe: debugTiny'),
     });
   });
 

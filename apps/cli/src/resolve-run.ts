@@ -85,7 +85,7 @@ async function fileLayers(path: string): Promise<ConfigLayer[]> {
   const meant = didYouMean(name, Object.keys(recipes));
   if (meant === undefined) return [file];
   throw new WeftError('not_found', `${file.where?.(['recipe'])}: there is no recipe ${JSON.stringify(name)}`, {
-    cure: `write recipe: ${meant}, or a name that is not so close to one of a recipe`,
+    hint: `write recipe: ${meant}, or a name that is not so close to one of a recipe`,
   });
 }
 
@@ -117,7 +117,7 @@ async function findInitialCheckpoint(path: string): Promise<string> {
     if (checkpoint !== undefined) return checkpoint.directory;
     throw new WeftError('not_found', `--init-from: ${directory} is neither a checkpoint nor a run that has one`, {
       cause: thrown,
-      cure: 'name the folder of a run, or one of its checkpoints/step-… folders',
+      hint: 'name the folder of a run, or one of its checkpoints/step-… folders',
     });
   }
 }

@@ -161,7 +161,7 @@ describe('what a coordinator refuses', () => {
     expect(await old?.gone).toMatchObject({
       code: 'version_mismatch',
       message: `worker old on host is Weft 0.0.9, the coordinator is Weft ${WEFT_VERSION}`,
-      cure: 'install the same version of Weft on both sides',
+      hint: 'install the same version of Weft on both sides',
     });
     expect(opened.coordinator.runs.cluster().workers).toEqual([]);
   });
@@ -194,7 +194,7 @@ describe('what a coordinator refuses', () => {
     expect(opened.coordinator.runs.list().runs).toEqual([]);
     await expect(openCoordinator(home)).rejects.toMatchObject({
       code: 'failed_precondition',
-      cure: 'use that one, stop it, or give this one a --home of its own',
+      hint: 'use that one, stop it, or give this one a --home of its own',
     });
   });
 });
@@ -269,9 +269,9 @@ describe('a coordinator that comes back', () => {
     );
     const resume = (fromStep?: number) => coordinator.runs.resume({ runId, workers: 0, steps: 0, fromStep });
     await expect(resume()).rejects.toMatchObject({ code: 'failed_precondition', message: failed.reason });
-    await expect(resume(4)).rejects.toMatchObject({ code: 'not_found', cure: 'begin again with --from-start' });
+    await expect(resume(4)).rejects.toMatchObject({ code: 'not_found', hint: 'begin again with --from-start' });
     await rename(away, folder);
-    await expect(resume(3)).rejects.toMatchObject({ code: 'not_found', cure: 'choose one of the steps 4, 2' });
+    await expect(resume(3)).rejects.toMatchObject({ code: 'not_found', hint: 'choose one of the steps 4, 2' });
     expect((await resume()).step).toBe(4);
   });
 

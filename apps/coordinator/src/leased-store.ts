@@ -65,7 +65,7 @@ async function homeTaken(home: string, cause: WeftError): Promise<WeftError> {
   const other = await readCoordinatorFile(new Home(home));
   const address = other === undefined ? '' : ` at ${other.address}`;
   return new WeftError('failed_precondition', `another coordinator${address} keeps this home: ${cause.message}`, {
-    cure: 'use that one, stop it, or give this one a --home of its own',
+    hint: 'use that one, stop it, or give this one a --home of its own',
     cause,
   });
 }

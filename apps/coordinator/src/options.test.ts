@@ -43,7 +43,7 @@ describe('the options of weft coordinator', () => {
     expect(parseOptions([], { WEFT_REDIS_URL: '' })?.redisUrl).toBeUndefined();
   });
 
-  it('are refused with option, value and cure', () => {
+  it('are refused with option, value and hint', () => {
     const refusal = (...argv: string[]) => {
       try {
         parseOptions(argv, {});
@@ -55,7 +55,7 @@ describe('the options of weft coordinator', () => {
     expect(refusal('--port', '70000')).toMatchObject({ message: '--port must be a port from 0 to 65535, not "70000"' });
     expect(refusal('--recover', 'maybe')).toMatchObject({ message: '--recover must be auto or manual, not "maybe"' });
     expect(refusal('--heartbeat-timeout', 'x')).toMatchObject({ code: 'invalid_argument' });
-    expect(refusal('--prt', '1')).toMatchObject({ message: "unknown option '--prt'", cure: 'did you mean --port' });
+    expect(refusal('--prt', '1')).toMatchObject({ message: "unknown option '--prt'", hint: 'did you mean --port' });
     expect(refusal('extra')).toMatchObject({ code: 'invalid_argument' });
   });
 

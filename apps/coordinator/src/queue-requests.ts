@@ -111,7 +111,7 @@ export class QueueRequests {
     const job = this.#find(id);
     if (job.state !== 'active') return job;
     throw new WeftError('failed_precondition', `run ${id} is running and cannot be ${participle}`, {
-      cure: `end it with \`weft stop ${id}\``,
+      hint: `end it with \`weft stop ${id}\``,
     });
   }
 
@@ -122,9 +122,9 @@ export class QueueRequests {
     const state = runs.get(id)?.state;
     if (state !== undefined && hasEnded(state))
       throw new WeftError('failed_precondition', `run ${id} is not in the queue: it is ${state.status}`, {
-        cure: `queue it again with \`weft resume ${id}\``,
+        hint: `queue it again with \`weft resume ${id}\``,
       });
-    throw new WeftError('not_found', `${JSON.stringify(id)} is not in the queue`, { cure: 'see `weft queue`' });
+    throw new WeftError('not_found', `${JSON.stringify(id)} is not in the queue`, { hint: 'see `weft queue`' });
   }
 
   #toEntry(job: QueuedJob): QueueEntry | undefined {

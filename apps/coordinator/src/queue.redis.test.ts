@@ -35,7 +35,7 @@ describe('a coordinator on Redis', () => {
     expect(coordinator.runs.get(runId).reason).toContain(`${trouble}; it trains step 3 of 6`);
     await expect(coordinator.runs.launch(launchRequest())).rejects.toMatchObject({
       code: 'unavailable',
-      cure: 'try again when it is back',
+      hint: 'try again when it is back',
     });
     // Longer than the lease.
     await new Promise((resolve) => setTimeout(resolve, 2500));

@@ -5,7 +5,7 @@ export function refuseOtherVersion(version: string, sender: string): void {
   if (version === WEFT_VERSION) return;
   const other = version === '' ? 'of an unknown version' : `Weft ${version}`;
   throw new WeftError('version_mismatch', `${sender} is ${other}, the coordinator is Weft ${WEFT_VERSION}`, {
-    cure: 'install the same version of Weft on both sides',
+    hint: 'install the same version of Weft on both sides',
   });
 }
 
@@ -34,7 +34,7 @@ export function paginate<Item>(
 ): { page: readonly Item[]; nextPageToken: string | undefined } {
   const first = token === undefined ? 0 : items.findIndex((item) => nameOf(item) === token) + 1;
   if (token !== undefined && first === 0)
-    throw new WeftError('invalid_argument', 'the list has changed while it was read', { cure: 'read it again' });
+    throw new WeftError('invalid_argument', 'the list has changed while it was read', { hint: 'read it again' });
   const page = items.slice(first, first + PAGE_SIZE);
   const last = page.at(-1);
   const isLast = last === undefined || first + page.length === items.length;

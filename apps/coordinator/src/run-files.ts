@@ -85,7 +85,7 @@ export class RunFiles {
     if (directory === undefined) {
       const steps = all.map((each) => each.step).join(', ');
       throw new WeftError('not_found', `run ${this.#runId} has no checkpoint of step ${step} in ${this.directory}`, {
-        cure: steps === '' ? 'begin again with --from-start' : `choose one of the steps ${steps}`,
+        hint: steps === '' ? 'begin again with --from-start' : `choose one of the steps ${steps}`,
       });
     }
     const manifest = await verifyCheckpoint(directory);

@@ -87,7 +87,7 @@ export class RunRequests {
     if (view !== undefined)
       return runViewToProto({ ...this.#withStoreError(view), directory: filesOf(runId).directory });
     throw new WeftError('not_found', `there is no run ${JSON.stringify(runId)}`, {
-      cure: 'list the runs with `weft ls`',
+      hint: 'list the runs with `weft ls`',
     });
   }
 
@@ -150,7 +150,7 @@ export class RunRequests {
   /** Refuses requests that would wait for a store that does not answer. @throws WeftError `unavailable`. */
   requireStore(): void {
     const storeError = describeStoreError(this.#options.store);
-    if (storeError !== undefined) throw new WeftError('unavailable', storeError, { cure: 'try again when it is back' });
+    if (storeError !== undefined) throw new WeftError('unavailable', storeError, { hint: 'try again when it is back' });
   }
 
   /** Adds the reason why nothing goes on while the store does not answer. */

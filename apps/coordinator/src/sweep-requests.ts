@@ -87,7 +87,7 @@ export class SweepRequests {
   async get({ sweepId }: GetSweepRequest): Promise<SweepSummary> {
     const job = await this.#find(sweepId);
     if (job === undefined)
-      throw new WeftError('not_found', `there is no sweep ${JSON.stringify(sweepId)}`, { cure: 'see `weft queue`' });
+      throw new WeftError('not_found', `there is no sweep ${JSON.stringify(sweepId)}`, { hint: 'see `weft queue`' });
     const summary = this.#summary(job);
     const { runs } = this.#options.queue.state;
     const children = job.children.map(jobOwner).filter((runId) => runs.has(runId));
@@ -113,7 +113,7 @@ export class SweepRequests {
       throw new WeftError(
         'failed_precondition',
         `${childrenTotal - childrenEnded} of ${childrenTotal} runs of sweep ${sweepId} have not ended`,
-        { cure: 'wait for them, or end them with `weft stop`' },
+        { hint: 'wait for them, or end them with `weft stop`' },
       );
     await queue.submitWith(async () => {
       const id = sweepJobId(sweepId);
@@ -173,7 +173,7 @@ function parseChildren({ childrenConfigJson }: LaunchSweepRequest): readonly Run
 function checkSweepId(sweepId: string): string {
   if (isRunId(sweepId) && sweepId.length <= 80) return sweepId;
   throw new WeftError('invalid_argument', `${JSON.stringify(sweepId)} cannot be the id of a sweep`, {
-    cure: 'use up to 80 lower-case letters, digits and single dashes',
+    hint: 'use up to 80 lower-case letters, digits and single dashes',
   });
 }
 

@@ -56,8 +56,8 @@ function outcomeFromProto({ outcome, step, failure }: RunEnded): Outcome {
 }
 
 function failureFromProto(failure: Failure | undefined): RunFailure {
-  const { code = 'internal', message = 'the worker did not say why', cure = '' } = failure ?? {};
-  return { code: errorCode(code), message, cure: cure === '' ? null : cure };
+  const { code = 'internal', message = 'the worker did not say why', hint = '' } = failure ?? {};
+  return { code: errorCode(code), message, hint: hint === '' ? null : hint };
 }
 
 /** A worker's identity, from its first message. */
@@ -68,8 +68,8 @@ export function identityFromHello(hello: Hello): WorkerIdentity {
 }
 
 /** An error as it is recorded with a run. */
-export function failureFromError({ code, message, cure }: WeftError): RunFailure {
-  return { code, message, cure: cure ?? null };
+export function failureFromError({ code, message, hint }: WeftError): RunFailure {
+  return { code, message, hint: hint ?? null };
 }
 
 /** The answer to a worker's hello. */

@@ -17,7 +17,7 @@ export async function findCoordinator({
   const found = await readCoordinatorFile(new Home(home));
   if (found !== undefined) return found.address;
   throw new WeftError('unavailable', `no coordinator keeps ${home}`, {
-    cure: 'start one with `weft coordinator`, or name one with --coordinator host:port',
+    hint: 'start one with `weft coordinator`, or name one with --coordinator host:port',
   });
 }
 

@@ -25,6 +25,6 @@ export function failed(
   return { $case: 'runEnded', runEnded: { runId, generation, outcome, step, failure: failureOf(error) } };
 }
 
-function failureOf({ code, message, cure }: WeftError): Failure {
-  return { code, message, cure: cure ?? '' };
+function failureOf({ code, message, hint }: WeftError): Failure {
+  return { code, message, hint: hint ?? '' };
 }

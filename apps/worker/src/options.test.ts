@@ -42,7 +42,7 @@ describe('the options of weft worker', () => {
     expect(parseOptions(['--home', '/x'], { WEFT_COORDINATOR: 'b:2' })?.coordinator).toBeUndefined();
   });
 
-  it('are refused with option, value and cure', () => {
+  it('are refused with option, value and hint', () => {
     const refusal = (...argv: string[]) => {
       try {
         parseOptions(argv, {});
@@ -55,8 +55,8 @@ describe('the options of weft worker', () => {
       message: '--threads must be a whole number from 1 to 1024, not "0"',
     });
     expect(refusal('--coordinator', 'nowhere')).toMatchObject({ code: 'invalid_argument' });
-    expect(refusal('--gpus', '0,0')).toMatchObject({ cure: 'write --gpus 0,1,2, or --gpus none' });
-    expect(refusal('--thread', '1')).toMatchObject({ cure: 'did you mean --threads' });
+    expect(refusal('--gpus', '0,0')).toMatchObject({ hint: 'write --gpus 0,1,2, or --gpus none' });
+    expect(refusal('--thread', '1')).toMatchObject({ hint: 'did you mean --threads' });
   });
 
   it('are explained on request, every one of them', () => {
@@ -98,7 +98,7 @@ describe('the device of a worker', () => {
   it('is told in a few words', () => {
     expect(describeDevice(tensorflow, undefined, 1)).toBe('cpu, 1 thread, TensorFlow 2.21.0');
     expect(describeDevice(tensorflow, '3', undefined)).toBe('gpu 3, TensorFlow 2.21.0');
-    expect(describeDevice({ found: false, reason: 'none', cure: 'get one' }, undefined, 2)).toBe(
+    expect(describeDevice({ found: false, reason: 'none', hint: 'get one' }, undefined, 2)).toBe(
       'cpu, 2 threads, JavaScript',
     );
   });

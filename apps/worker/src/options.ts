@@ -97,6 +97,6 @@ function gpusOf(text: string): readonly string[] {
   if (gpus.every((gpu) => /^(\d+|GPU-[\w-]+|MIG-[\w/-]+)$/.test(gpu)) && new Set(gpus).size === gpus.length)
     return gpus;
   throw new WeftError('invalid_argument', `--gpus must be a list of different GPUs, not ${JSON.stringify(text)}`, {
-    cure: 'write --gpus 0,1,2, or --gpus none',
+    hint: 'write --gpus 0,1,2, or --gpus none',
   });
 }

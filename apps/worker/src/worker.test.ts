@@ -134,12 +134,12 @@ describe('a worker', () => {
       directory: '/step-4',
     });
     stage.sessions[0]!.manifestFailure = new WeftError('failed_precondition', 'the disk is full', {
-      cure: 'free some',
+      hint: 'free some',
     });
     desk.send({ $case: 'writeManifest', writeManifest: { ...place, step: 6, files: [] } });
     expect((await desk.receive('runEnded')).runEnded).toMatchObject({
       outcome: RunEnded_Outcome.OUTCOME_FAILED,
-      failure: { code: 'failed_precondition', message: 'the disk is full', cure: 'free some' },
+      failure: { code: 'failed_precondition', message: 'the disk is full', hint: 'free some' },
     });
   });
 
@@ -180,12 +180,12 @@ describe('what a worker tells when training ends badly', () => {
   });
 
   it('is the failure of the run, whole, for anything else', async () => {
-    const { broken, ended } = await endings(new WeftError('corrupt_data', 'x.tar is torn', { cure: 'fetch it again' }));
+    const { broken, ended } = await endings(new WeftError('corrupt_data', 'x.tar is torn', { hint: 'fetch it again' }));
     expect(broken).toBeUndefined();
     expect(ended).toMatchObject({
       step: 4,
       outcome: RunEnded_Outcome.OUTCOME_FAILED,
-      failure: { code: 'corrupt_data', message: 'x.tar is torn', cure: 'fetch it again' },
+      failure: { code: 'corrupt_data', message: 'x.tar is torn', hint: 'fetch it again' },
     });
   });
 

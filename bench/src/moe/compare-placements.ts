@@ -62,7 +62,7 @@ const DEMO_DATA = join(REPOSITORY, '.weft/data/demo');
 function requireDemoData(): void {
   if (existsSync(join(DEMO_DATA, 'index'))) return;
   throw new WeftError('not_found', `there is no indexed demo data in ${DEMO_DATA}`, {
-    cure: 'run `npx weft data fetch demo` and `npx weft data index moeTiny`, or leave this part out: --parts layer',
+    hint: 'run `npx weft data fetch demo` and `npx weft data index moeTiny`, or leave this part out: --parts layer',
   });
 }
 

@@ -3,11 +3,11 @@ import { findNativeLibrary } from '@weft/tensorflow-setup';
 
 /**
  * The folder of TensorFlow's shared libraries.
- * @throws WeftError `native_library` naming the cure when there is none.
+ * @throws WeftError `native_library` naming the hint when there is none.
  */
 export function nativeLibraryDirectory(): string {
   const found = find();
-  if (!found.found) throw new WeftError('native_library', found.reason, { cure: found.cure });
+  if (!found.found) throw new WeftError('native_library', found.reason, { hint: found.hint });
   return found.directory;
 }
 
@@ -25,8 +25,8 @@ function find(): ReturnType<typeof findNativeLibrary> {
   try {
     return findNativeLibrary();
   } catch (cause) {
-    const cure = cause instanceof Error && 'cure' in cause && typeof cause.cure === 'string' ? cause.cure : undefined;
+    const hint = cause instanceof Error && 'hint' in cause && typeof cause.hint === 'string' ? cause.hint : undefined;
     const message = cause instanceof Error ? cause.message : String(cause);
-    throw new WeftError('native_library', message, cure === undefined ? { cause } : { cause, cure });
+    throw new WeftError('native_library', message, hint === undefined ? { cause } : { cause, hint });
   }
 }

@@ -180,7 +180,7 @@ describe('what cannot be saved', () => {
     await expect(writeManifest(directory, { ...draft, files: [file, missing] })).rejects.toMatchObject({
       code: 'failed_precondition',
       message: expect.stringContaining('shard-00001-of-00002.safetensors: it does not exist'),
-      cure: expect.stringContaining('share'),
+      hint: expect.stringContaining('share'),
     });
     await expect(writeManifest(directory, { ...draft, files: [{ ...file, bytes: 7 }] })).rejects.toThrow(
       'its rank wrote 7',

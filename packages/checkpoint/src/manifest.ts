@@ -52,7 +52,7 @@ export function parseManifest(bytes: Uint8Array, where: string): Manifest {
   const formatVersion = fields.number('formatVersion');
   if (formatVersion !== FORMAT_VERSION)
     throw new WeftError('version_mismatch', `${where} has format ${formatVersion}, this Weft reads ${FORMAT_VERSION}`, {
-      cure: 'use the version of Weft that wrote the checkpoint, or a newer one',
+      hint: 'use the version of Weft that wrote the checkpoint, or a newer one',
     });
   const manifest: Manifest = {
     formatVersion: FORMAT_VERSION,

@@ -86,7 +86,7 @@ async function readManifestBytes(directory: string, store: BlobStore): Promise<U
     if (!WeftError.is(thrown, 'not_found')) throw thrown;
     throw new WeftError('not_found', `${directory} is not a checkpoint: it has no ${MANIFEST_NAME}`, {
       cause: thrown,
-      cure: 'name the folder of a checkpoint that was completed',
+      hint: 'name the folder of a checkpoint that was completed',
     });
   }
 }

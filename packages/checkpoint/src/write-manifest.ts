@@ -81,7 +81,7 @@ async function collectTensors(
 
 function missingShard(path: string, what: string): WeftError {
   return new WeftError('failed_precondition', `the checkpoint cannot be completed: ${path}: ${what}`, {
-    cure: 'keep the run directory on a file system that all hosts share',
+    hint: 'keep the run directory on a file system that all hosts share',
   });
 }
 

@@ -41,10 +41,10 @@ export async function requireCoordinator(context: ClusterLocation): Promise<Foun
   return found;
 }
 
-/** The error without a coordinator. @param localCure how to train on this machine */
-export function noCoordinator({ home }: ClusterLocation, localCure: string): WeftError {
+/** The error without a coordinator. @param localHint how to train on this machine */
+export function noCoordinator({ home }: ClusterLocation, localHint: string): WeftError {
   return new WeftError('unavailable', `no coordinator is running for ${shortPath(home)}`, {
-    cure: `${localCure} to train on this machine, start one with weft coordinator and workers with weft worker, or name one with --coordinator host:port`,
+    hint: `${localHint} to train on this machine, start one with weft coordinator and workers with weft worker, or name one with --coordinator host:port`,
   });
 }
 
@@ -54,7 +54,7 @@ async function connectTo(address: string): Promise<RunsClient> {
   } catch (cause) {
     const { code, message } = WeftError.from(cause);
     throw new WeftError(code, `no coordinator answers at ${address} (${message})`, {
-      cure: 'check the address, and that weft coordinator runs there',
+      hint: 'check the address, and that weft coordinator runs there',
       cause,
     });
   }

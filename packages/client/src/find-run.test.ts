@@ -18,8 +18,8 @@ describe('the run a person means', () => {
 
   it('is guessed when it is mistyped', () => {
     expect(() => chooseRun('mm1-3b-20261201-1200-aaab', runs)).toThrow(
-      expect.objectContaining({ code: 'not_found', cure: `did you mean ${runs[2]}; weft ls lists them all` }),
+      expect.objectContaining({ code: 'not_found', hint: `did you mean ${runs[2]}; weft ls lists them all` }),
     );
-    expect(() => chooseRun('zzz', runs)).toThrow(expect.objectContaining({ cure: 'see weft ls' }));
+    expect(() => chooseRun('zzz', runs)).toThrow(expect.objectContaining({ hint: 'see weft ls' }));
   });
 });

@@ -63,7 +63,7 @@ export function chooseRun(text: string, runIds: readonly string[]): string {
     const newest = runIds.at(-1);
     if (newest !== undefined) return newest;
     throw new WeftError('not_found', 'there is no run yet', {
-      cure: 'launch one with weft launch debugTiny --local 2',
+      hint: 'launch one with weft launch debugTiny --local 2',
     });
   }
   const fitting = runIds.filter((runId) => runId.startsWith(text) || runId.endsWith(text));
@@ -72,11 +72,11 @@ export function chooseRun(text: string, runIds: readonly string[]): string {
   if (only !== undefined) {
     const listed = fitting.slice(-LISTED).join(', ');
     throw new WeftError('invalid_argument', `${fitting.length} runs fit ${JSON.stringify(text)}`, {
-      cure: `write more of the id, or its last letters: ${listed}${fitting.length > LISTED ? ', …' : ''}`,
+      hint: `write more of the id, or its last letters: ${listed}${fitting.length > LISTED ? ', …' : ''}`,
     });
   }
   const meant = didYouMean(text, runIds);
   throw new WeftError('not_found', `there is no run ${JSON.stringify(text)}`, {
-    cure: meant === undefined ? 'see weft ls' : `did you mean ${meant}; weft ls lists them all`,
+    hint: meant === undefined ? 'see weft ls' : `did you mean ${meant}; weft ls lists them all`,
   });
 }

@@ -85,7 +85,7 @@ function coordinatorLost(cause: WeftError, address: string, runId: string): Weft
     'unavailable',
     `the coordinator at ${address} has been away for ${RECONNECT_TIMEOUT_MS / 1000} s`,
     {
-      cure: `when it is back, weft watch ${runId} shows the run again; if it does not come back, weft resume ${runId} goes on from the newest checkpoint`,
+      hint: `when it is back, weft watch ${runId} shows the run again; if it does not come back, weft resume ${runId} goes on from the newest checkpoint`,
       cause,
     },
   );

@@ -41,7 +41,7 @@ describe('the files of a run', () => {
       kind: 'failed',
       time: timeAt(3),
       step: 3,
-      failure: { code: 'corrupt_data', message: 'a shard is torn', cure: 'index the data again' },
+      failure: { code: 'corrupt_data', message: 'a shard is torn', hint: 'index the data again' },
     });
     await failed.write(home.path);
     await new RunLog('finished-run')
@@ -51,7 +51,7 @@ describe('the files of a run', () => {
     expect(await readRun(home.path, 'failed-run')).toMatchObject({
       status: 'failed',
       reason: 'a shard is torn',
-      failure: { code: 'corrupt_data', cure: 'index the data again' },
+      failure: { code: 'corrupt_data', hint: 'index the data again' },
     });
     expect(await readRun(home.path, 'finished-run')).toMatchObject({ status: 'finished', step: 60 });
   });

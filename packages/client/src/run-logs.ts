@@ -59,7 +59,7 @@ export function noSuchRun(home: string, runId: string): (thrown: unknown) => nev
   return (thrown) => {
     if (!WeftError.is(thrown, 'not_found')) throw thrown;
     throw new WeftError('not_found', `there is no run ${runId} in ${new Home(home).runsDirectory}`, {
-      cure: 'see weft ls',
+      hint: 'see weft ls',
     });
   };
 }

@@ -18,7 +18,7 @@ it.each(['', 'localhost', '7070', ':7070', 'host:0', 'host:65536', 'host:http', 
   },
 );
 
-it('a taken port is an error with a cure', async () => {
+it('a taken port is an error with a hint', async () => {
   const first = createServer();
   await new Promise<void>((resolve) => first.listen(0, '127.0.0.1', resolve));
   const address = first.address();
@@ -29,7 +29,7 @@ it('a taken port is an error with a cure', async () => {
   expect(listenError(cause, 'the coordinator', { host: '127.0.0.1', port }, '--port')).toMatchObject({
     code: 'port_in_use',
     message: `the coordinator cannot listen on 127.0.0.1:${port}, the port is taken`,
-    cure: 'stop the process that listens there, or choose another port with --port',
+    hint: 'stop the process that listens there, or choose another port with --port',
     cause,
   });
 });

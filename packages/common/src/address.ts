@@ -18,7 +18,7 @@ export function parseAddress(text: string): Address {
   const port = Number(digits);
   if (host === undefined || port < 1 || port > 65_535) {
     throw new WeftError('invalid_argument', `${JSON.stringify(text)} is not an address`, {
-      cure: 'write host:port, for instance 127.0.0.1:7070',
+      hint: 'write host:port, for instance 127.0.0.1:7070',
     });
   }
   return { host, port };
@@ -30,7 +30,7 @@ export function formatAddress({ host, port }: Address): string {
 }
 
 /**
- * Why a server could not listen, as an error with a cure: the port is taken, forbidden, or the host is not of this
+ * Why a server could not listen, as an error with a hint: the port is taken, forbidden, or the host is not of this
  * machine. `server` names it for people ("the coordinator"), `option` the setting that chooses another port.
  */
 export function listenError(cause: unknown, server: string, address: Address, option: string): WeftError {
@@ -38,25 +38,25 @@ export function listenError(cause: unknown, server: string, address: Address, op
   const reason = systemCode(cause);
   if (reason === 'EADDRINUSE') {
     return new WeftError('port_in_use', `${server} cannot listen on ${where}, the port is taken`, {
-      cure: `stop the process that listens there, or choose another port with ${option}`,
+      hint: `stop the process that listens there, or choose another port with ${option}`,
       cause,
     });
   }
   if (reason === 'EACCES') {
     return new WeftError('failed_precondition', `${server} may not listen on ${where}`, {
-      cure: `choose a port above 1023 with ${option}`,
+      hint: `choose a port above 1023 with ${option}`,
       cause,
     });
   }
   if (reason === 'EADDRNOTAVAIL' || reason === 'ENOTFOUND' || reason === 'EAI_AGAIN') {
     return new WeftError('invalid_argument', `${server} cannot listen on ${where}, this machine has no such address`, {
-      cure: 'choose 127.0.0.1, 0.0.0.0 or an address of this machine',
+      hint: 'choose 127.0.0.1, 0.0.0.0 or an address of this machine',
       cause,
     });
   }
   const message = cause instanceof Error ? cause.message : String(cause);
   return new WeftError('failed_precondition', `${server} cannot listen on ${where}: ${message}`, {
-    cure: 'choose another address to listen on',
+    hint: 'choose another address to listen on',
     cause,
   });
 }

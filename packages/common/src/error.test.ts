@@ -2,10 +2,10 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { assertNever, errorCode, refuse, WeftError } from './error.js';
 
-it('the sentence joins message and cure', () => {
+it('the sentence joins message and hint', () => {
   expect(new WeftError('not_found', 'recipe "x" is unknown').sentence).toBe('recipe "x" is unknown');
-  const cured = new WeftError('port_in_use', 'port 7070 is taken', { cure: 'choose another with --port' });
-  expect(cured.sentence).toBe('port 7070 is taken: choose another with --port.');
+  const withHint = new WeftError('port_in_use', 'port 7070 is taken', { hint: 'choose another with --port' });
+  expect(withHint.sentence).toBe('port 7070 is taken: choose another with --port.');
 });
 
 it('keeps the cause, and has none when none was given', () => {
@@ -37,14 +37,14 @@ it.each([
   ['ECONNRESET', 'unavailable', undefined],
   ['ETIMEDOUT', 'deadline_exceeded', undefined],
   ['E_OF_THE_FUTURE', 'internal', undefined],
-])('%s of the operating system is %s', (systemCode, code, cure) => {
+])('%s of the operating system is %s', (systemCode, code, hint) => {
   const thrown = Object.assign(new Error(`${systemCode}: write`), { code: systemCode });
-  expect(WeftError.from(thrown)).toMatchObject({ code, cure, message: `${systemCode}: write`, cause: thrown });
+  expect(WeftError.from(thrown)).toMatchObject({ code, hint, message: `${systemCode}: write`, cause: thrown });
 });
 
-it('is thrown in one line, with or without a cure', () => {
+it('is thrown in one line, with or without a hint', () => {
   expect(() => refuse('not_found', 'there is no run x', 'run weft ls')).toThrow(
-    new WeftError('not_found', 'there is no run x', { cure: 'run weft ls' }),
+    new WeftError('not_found', 'there is no run x', { hint: 'run weft ls' }),
   );
   expect(() => refuse('internal', 'lost')).toThrow('lost');
 });

@@ -25,39 +25,39 @@ export function errorCode(text: string): ErrorCode {
 
 export interface WeftErrorOptions {
   /** What the reader can do about it, one imperative sentence without a final full stop. */
-  readonly cure?: string;
+  readonly hint?: string;
   readonly cause?: unknown;
 }
 
-/** The one error class of Weft: a closed code, one clear sentence, and the cure. */
+/** The one error class of Weft: a closed code, one clear sentence, and the hint. */
 export class WeftError extends Error {
   override readonly name = 'WeftError';
   readonly code: ErrorCode;
-  readonly cure: string | undefined;
+  readonly hint: string | undefined;
 
   constructor(code: ErrorCode, message: string, options: WeftErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
-    this.cure = options.cure;
+    this.hint = options.hint;
   }
 
-  /** The sentence a person reads: the message, and the cure where there is one. */
+  /** The sentence a person reads: the message, and the hint where there is one. */
   get sentence(): string {
-    return this.cure === undefined ? this.message : `${this.message}: ${this.cure}.`;
+    return this.hint === undefined ? this.message : `${this.message}: ${this.hint}.`;
   }
 
   /**
    * The one funnel from whatever was thrown: a WeftError stays itself, Node's AbortError becomes `cancelled` and its
-   * TimeoutError `deadline_exceeded`. Errors of the operating system get the code and the cure of `SYSTEM_ERRORS`: a full
+   * TimeoutError `deadline_exceeded`. Errors of the operating system get the code and the hint of `SYSTEM_ERRORS`: a full
    * disk or a peer that is gone is no defect of Weft. All else becomes `code`.
    */
   static from(thrown: unknown, code: ErrorCode = 'internal'): WeftError {
     if (thrown instanceof WeftError) return thrown;
     if (!(thrown instanceof Error)) return new WeftError(code, String(thrown), { cause: thrown });
-    const [systemCode, cure] = SYSTEM_ERRORS[systemErrorCode(thrown) ?? ''] ?? [];
+    const [systemCode, hint] = SYSTEM_ERRORS[systemErrorCode(thrown) ?? ''] ?? [];
     return new WeftError(CODES_BY_NAME[thrown.name] ?? systemCode ?? code, thrown.message, {
       cause: thrown,
-      ...(cure === undefined ? {} : { cure }),
+      ...(hint === undefined ? {} : { hint }),
     });
   }
 
@@ -76,7 +76,7 @@ const PERMISSIONS = 'check the permissions of the file and who runs this process
 const FULL = 'free space on its disk';
 
 /** What errors of the operating system mean, by their code, and what to do where that is known. */
-const SYSTEM_ERRORS: Readonly<Record<string, readonly [code: ErrorCode, cure?: string]>> = {
+const SYSTEM_ERRORS: Readonly<Record<string, readonly [code: ErrorCode, hint?: string]>> = {
   ENOENT: ['not_found'],
   ENOTDIR: ['not_found'],
   EISDIR: ['invalid_argument'],
@@ -103,8 +103,8 @@ const SYSTEM_ERRORS: Readonly<Record<string, readonly [code: ErrorCode, cure?: s
 };
 
 /** Throws a WeftError: `refuse('invalid_argument', 'steps must be positive, not 0', 'set steps to 1 or more')`. */
-export function refuse(code: ErrorCode, message: string, cure?: string): never {
-  throw new WeftError(code, message, cure === undefined ? {} : { cure });
+export function refuse(code: ErrorCode, message: string, hint?: string): never {
+  throw new WeftError(code, message, hint === undefined ? {} : { hint });
 }
 
 /** The code of an error of the operating system, `ENOENT` and the like. */

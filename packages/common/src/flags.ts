@@ -11,7 +11,7 @@ type FlagValues<F extends Flags> = {
 
 /**
  * The options of a command as text; positional arguments are refused.
- * @param command what a person types, for the cure: `weft worker`
+ * @param command what a person types, for the hint: `weft worker`
  * @throws WeftError `invalid_argument` naming the option, with the nearest known one.
  */
 export function parseFlags<const F extends Flags>(argv: readonly string[], flags: F, command: string): FlagValues<F> {
@@ -24,8 +24,8 @@ export function parseFlags<const F extends Flags>(argv: readonly string[], flags
     // Node's own sentence ends with advice about "--" that does not help here.
     const [first = message] = message.split('. ');
     const sentence = first.replace(/\.$/, '').replace(/^Unknown/, 'unknown');
-    const cure = meant === undefined ? `see ${command} --help` : `did you mean --${meant}`;
-    throw new WeftError('invalid_argument', sentence, { cure, cause });
+    const hint = meant === undefined ? `see ${command} --help` : `did you mean --${meant}`;
+    throw new WeftError('invalid_argument', sentence, { hint, cause });
   }
 }
 

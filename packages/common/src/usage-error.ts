@@ -4,8 +4,8 @@ import { WeftError } from './error.js';
 export class UsageError extends WeftError {
   readonly exitCode = 2;
 
-  constructor(message: string, cure?: string, cause?: unknown) {
-    super('invalid_argument', message, { ...(cure === undefined ? {} : { cure }), cause });
+  constructor(message: string, hint?: string, cause?: unknown) {
+    super('invalid_argument', message, { ...(hint === undefined ? {} : { hint }), cause });
   }
 
   /** Reads a command line; whatever is wrong with it becomes a UsageError. */
@@ -13,8 +13,8 @@ export class UsageError extends WeftError {
     try {
       return read();
     } catch (thrown) {
-      const { message, cure } = WeftError.from(thrown);
-      throw new UsageError(message, cure, thrown);
+      const { message, hint } = WeftError.from(thrown);
+      throw new UsageError(message, hint, thrown);
     }
   }
 }

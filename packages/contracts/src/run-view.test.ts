@@ -16,7 +16,7 @@ const view: RunView = {
   directory: '/srv/weft/runs/debug-tiny-x',
   createdAtMs: 1,
   updatedAtMs: 2,
-  failure: { code: 'failed_precondition', message: 'the disk is full', cure: 'free space' },
+  failure: { code: 'failed_precondition', message: 'the disk is full', hint: 'free space' },
   loss: 4.5,
   priority: -3,
   queuePosition: 2,
@@ -40,7 +40,7 @@ describe('a run view', () => {
       parent: null,
     };
     expect(overTheWire({ ...view, ...sparse })).toEqual({ ...view, ...sparse });
-    const failure = { code: 'internal', message: 'broken', cure: null } as const;
+    const failure = { code: 'internal', message: 'broken', hint: null } as const;
     expect(overTheWire({ ...view, failure }).failure).toEqual(failure);
   });
 

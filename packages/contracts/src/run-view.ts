@@ -8,7 +8,7 @@ export type RunStatus = 'queued' | 'running' | 'stopping' | 'finished' | 'stoppe
 export interface RunFailure {
   readonly code: ErrorCode;
   readonly message: string;
-  readonly cure: string | null;
+  readonly hint: string | null;
 }
 
 /** A run as people see it, described by a coordinator or read from the run's files. */
@@ -70,7 +70,7 @@ export function runViewToProto({ failure, ...view }: RunView): RunSummary {
     status: STATUS_TO_PROTO[view.status],
     failureCode: failure?.code ?? '',
     failureMessage: failure?.message ?? '',
-    failureCure: failure?.cure ?? '',
+    failureHint: failure?.hint ?? '',
     queuePosition: view.queuePosition ?? 0,
     expectedStartMs: Math.round(view.expectedStartMs ?? 0),
     parent: view.parent ?? '',
@@ -79,12 +79,12 @@ export function runViewToProto({ failure, ...view }: RunView): RunSummary {
 }
 
 /** A status of a later version counts as `running`, because it is no known end. */
-export function runViewFromProto({ failureCode, failureMessage, failureCure, ...summary }: RunSummary): RunView {
+export function runViewFromProto({ failureCode, failureMessage, failureHint, ...summary }: RunSummary): RunView {
   const status = STATUSES.find((each) => STATUS_TO_PROTO[each] === summary.status) ?? 'running';
   const failure: RunFailure | null =
     failureCode === ''
       ? null
-      : { code: errorCode(failureCode), message: failureMessage, cure: failureCure === '' ? null : failureCure };
+      : { code: errorCode(failureCode), message: failureMessage, hint: failureHint === '' ? null : failureHint };
   return {
     ...summary,
     status,

@@ -14,7 +14,7 @@ export function partSaved(builder: DecisionBuilder, event: EventOf<'partSaved'>)
     return fail(builder, runId, {
       code: 'internal',
       message: `${describeMember(live, workerId)} saved step ${step}, but the last committed step is ${state.step}`,
-      cure: 'resume the run from its newest checkpoint, and report this',
+      hint: 'resume the run from its newest checkpoint, and report this',
     });
   if (live.manifests.has(step)) return `checkpoint ${step} of run ${runId} has all its parts already`;
   const members = memberIds(live);

@@ -199,8 +199,8 @@ describe('a run of a higher priority', () => {
 });
 
 describe('a run that fails', () => {
-  const broken = { code: 'internal', message: 'the engine choked', cure: null } as const;
-  const breakDown = (failure: { code: 'internal' | 'invalid_argument'; message: string; cure: null } = broken) => {
+  const broken = { code: 'internal', message: 'the engine choked', hint: null } as const;
+  const breakDown = (failure: { code: 'internal' | 'invalid_argument'; message: string; hint: null } = broken) => {
     const { generation, step } = harness.view();
     const outcome = { kind: 'failed', step, failure } as const;
     harness.handle({ kind: 'ended', workerId: 'a', runId: RUN, generation, outcome });
@@ -230,7 +230,7 @@ describe('a run that fails', () => {
 
   it('is not tried again when only a person can help', () => {
     harness.launch({ queue: { maxAttempts: 3 } });
-    breakDown({ code: 'invalid_argument', message: 'no such field', cure: null });
+    breakDown({ code: 'invalid_argument', message: 'no such field', hint: null });
     expect(harness.view().status).toBe('failed');
   });
 

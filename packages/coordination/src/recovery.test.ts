@@ -61,7 +61,7 @@ describe('a coordinator that comes back', () => {
 
   it('fails a run whose checkpoints cannot be looked up', () => {
     harness.restart('auto');
-    const failure = { code: 'internal', message: 'the disk is gone', cure: null } as const;
+    const failure = { code: 'internal', message: 'the disk is gone', hint: null } as const;
     harness.handle({ kind: 'runFailed', runId: RUN, failure });
     expect(harness.view()).toMatchObject({ status: 'failed', reason: 'the disk is gone' });
   });
@@ -94,7 +94,7 @@ describe('a run whose checkpoints are gone', () => {
       code: 'failed_precondition',
       message: `the log of run ${RUN} names the checkpoints step-2, step-4 in /, but none of them can be used (step-4: it is missing; step-2: it is missing)`,
     });
-    expect(harness.view().failure?.cure).toContain(`\`weft resume ${RUN} --from-start\``);
+    expect(harness.view().failure?.hint).toContain(`\`weft resume ${RUN} --from-start\``);
     harness.resume(found(4));
     expect(harness.view()).toMatchObject({ status: 'running', step: 4 });
   });

@@ -76,7 +76,7 @@ export function checkpointFound(builder: DecisionBuilder, runId: string, found: 
 export function explainMissingCheckpoints(
   state: RunState,
   found: FoundCheckpoint,
-): (RunFailure & { readonly cure: string }) | undefined {
+): (RunFailure & { readonly hint: string }) | undefined {
   const { runId, checkpoints } = state;
   const newest = checkpoints.at(-1);
   if (found.checkpoint !== undefined || newest === undefined) return undefined;
@@ -85,7 +85,7 @@ export function explainMissingCheckpoints(
   return {
     code: 'failed_precondition',
     message: `the log of run ${runId} names the checkpoints ${names} in ${dirname(newest.directory)}, but none of them can be used (${problems.join('; ')})`,
-    cure: `make that folder available again, for instance by mounting its storage, and resume with \`weft resume ${runId}\`; or give the training up and begin again with \`weft resume ${runId} --from-start\``,
+    hint: `make that folder available again, for instance by mounting its storage, and resume with \`weft resume ${runId}\`; or give the training up and begin again with \`weft resume ${runId} --from-start\``,
   };
 }
 
@@ -118,7 +118,7 @@ export function resumeFrom(
     return fail(builder, runId, {
       code: 'corrupt_data',
       message: `checkpoint ${checkpoint?.directory} holds step ${fromStep}, but the log of run ${runId} ends at step ${state.step}`,
-      cure: 'restore the events.jsonl that belongs to it, or move the checkpoint away',
+      hint: 'restore the events.jsonl that belongs to it, or move the checkpoint away',
     });
   const skipped = chosenStep === undefined ? skippedCheckpoints(state, found) : [];
   const startReason = chosenStep === undefined ? explainStart(checkpoint, skipped) : explainChoice(chosenStep);

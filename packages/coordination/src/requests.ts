@@ -12,7 +12,7 @@ import { stopNow } from './run-termination.js';
 export function launch(builder: DecisionBuilder, event: EventOf<'launch'>): string {
   const { runId, config, weftVersion, parent } = event;
   if (builder.findRun(runId) !== undefined)
-    throw new WeftError('already_exists', `there is already a run ${runId}`, { cure: 'launch again' });
+    throw new WeftError('already_exists', `there is already a run ${runId}`, { hint: 'launch again' });
   const ofSweep = parent === undefined ? {} : { parent };
   const state = builder.record(runId, { kind: 'launched', runId, config, weftVersion, ...ofSweep });
   builder.command({ kind: 'writeConfig', runId, config });
@@ -36,19 +36,19 @@ export function resume(builder: DecisionBuilder, event: EventOf<'resume'>): stri
   if (state.status === 'running' && !isChanged) return `run ${runId} is already running`;
   if (state.status === 'running' || state.status === 'stopping')
     throw new WeftError('failed_precondition', `run ${runId} is ${state.status}`, {
-      cure: `stop it with \`weft stop ${runId}\`, wait until it has stopped, and resume then`,
+      hint: `stop it with \`weft stop ${runId}\`, wait until it has stopped, and resume then`,
     });
   if (state.status === 'queued' && !isChanged) return `run ${runId} is already queued`;
   if (state.status === 'finished' && config.steps <= (fromStep ?? state.step))
     throw new WeftError('failed_precondition', `run ${runId} has finished all its ${state.step} steps`, {
-      cure: `give a larger total with \`weft resume ${runId} --steps N\``,
+      hint: `give a larger total with \`weft resume ${runId} --steps N\``,
     });
   const checkpointStep = found.checkpoint?.step ?? 0;
   if (config.steps < checkpointStep)
     throw new WeftError(
       'invalid_argument',
       `steps ${config.steps} lies before the newest checkpoint of run ${runId}, step ${checkpointStep}`,
-      { cure: `ask for at least ${checkpointStep + 1} steps` },
+      { hint: `ask for at least ${checkpointStep + 1} steps` },
     );
   if (fromStep !== undefined && fromStep > state.step)
     throw new WeftError(
@@ -56,7 +56,7 @@ export function resume(builder: DecisionBuilder, event: EventOf<'resume'>): stri
       `the log of run ${runId} ends at step ${state.step}, before step ${fromStep}`,
     );
   const failure = fromStep === undefined ? explainMissingCheckpoints(state, found) : undefined;
-  if (failure !== undefined) throw new WeftError(failure.code, failure.message, { cure: failure.cure });
+  if (failure !== undefined) throw new WeftError(failure.code, failure.message, { hint: failure.hint });
   if (config !== state.config) builder.command({ kind: 'writeConfig', runId, config });
   if (fromStep !== undefined) builder.command({ kind: 'setAsideCheckpoints', runId, afterStep: fromStep });
   return resumeFrom(builder, runId, found, config, fromStep);

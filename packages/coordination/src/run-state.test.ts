@@ -54,6 +54,15 @@ describe('a log that an earlier version wrote', () => {
     expect(Ledger.fold(ledgerRecords(written)).problems()).toEqual([]);
   });
 
+  it('keeps the hint of a failure, which it calls cure', () => {
+    const upToFailure = written.slice(0, written.findIndex(({ kind }) => kind === 'failed') + 1);
+    expect(replay(upToFailure).failure).toEqual({
+      code: 'invalid_argument',
+      message: 'rank 0: the data is gone',
+      hint: 'bring it back',
+    });
+  });
+
   it('describes the run at every point of its life', () => {
     const statusAfter = (kind: RunRecord['kind']) =>
       replay(written.slice(0, written.findIndex((record) => record.kind === kind) + 1)).status;

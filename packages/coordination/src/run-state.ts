@@ -5,7 +5,7 @@ import type { LedgerRecord } from '@weft/mixture';
 import type { Resumed, RunRecord } from './records.js';
 
 /** Grows when the fields of `RunState` change: a `RunState` that was cached with another number is void. */
-export const RUN_STATE_VERSION = 2;
+export const RUN_STATE_VERSION = 3;
 
 /** How many workers of each role. */
 export interface WorkerCounts {
@@ -218,10 +218,17 @@ const KINDS: Readonly<Record<RunRecord['kind'], true>> = {
  */
 export function parseRunRecord(value: unknown): RunRecord {
   const kind = typeof value === 'object' && value !== null && 'kind' in value ? value.kind : undefined;
-  if (typeof kind === 'string' && Object.hasOwn(KINDS, kind)) return value as RunRecord;
+  if (typeof kind === 'string' && Object.hasOwn(KINDS, kind)) return withHint(value as RunRecord);
   throw new WeftError('corrupt_data', `a line of a run's log has the unknown kind ${JSON.stringify(kind)}`, {
-    cure: 'use the version of Weft that wrote it, or a newer one',
+    hint: 'use the version of Weft that wrote it, or a newer one',
   });
+}
+
+/** Logs of version 0.1 call the hint of a failure `cure`. */
+function withHint(record: RunRecord): RunRecord {
+  if (!('failure' in record) || !('cure' in record.failure)) return record;
+  const { cure, ...failure } = record.failure;
+  return { ...record, failure: { ...failure, hint: typeof cure === 'string' ? cure : null } };
 }
 
 /** The records of a log from which `Ledger.fold` of `@weft/mixture` computes the consumed sequences. */

@@ -121,7 +121,7 @@ describe('the end of a run', () => {
 describe('a failure that a worker reports', () => {
   it('fails the run in the words of the worker and frees the others', () => {
     harness.train(1);
-    const failure = { code: 'corrupt_data', message: 'x.tar is truncated', cure: 'fetch it again' } as const;
+    const failure = { code: 'corrupt_data', message: 'x.tar is truncated', hint: 'fetch it again' } as const;
     const outcome = { kind: 'failed', step: 1, failure } as const;
     harness.handle({ kind: 'ended', workerId: 'b', runId: RUN, generation: 1, outcome });
     expect(harness.view()).toMatchObject({ status: 'failed', reason: 'rank 1: x.tar is truncated' });
@@ -134,7 +134,7 @@ describe('a failure that a worker reports', () => {
     const outcome = {
       kind: 'failed',
       step: 1,
-      failure: { code: 'internal', message: 'no', cure: null },
+      failure: { code: 'internal', message: 'no', hint: null },
     } as const;
     harness.handle({ kind: 'ended', workerId: 'c', runId: RUN, generation: 1, outcome });
     expect(harness.view().status).toBe('running');

@@ -94,8 +94,8 @@ export function memberEnded(builder: DecisionBuilder, event: EventOf<'ended'>): 
   const member = describeMember(live, workerId);
   if (outcome.kind === 'failed') {
     if (generation < live.firstGeneration) return `a failure of generation ${generation} is not about this state`;
-    const { code, message, cure } = outcome.failure;
-    return fail(builder, runId, { code, message: `${member}: ${message}`, cure });
+    const { code, message, hint } = outcome.failure;
+    return fail(builder, runId, { code, message: `${member}: ${message}`, hint });
   }
   if (live.state !== 'training' || live.generation !== generation)
     return `generation ${generation} of run ${runId} is already over`;
@@ -106,7 +106,7 @@ export function memberEnded(builder: DecisionBuilder, event: EventOf<'ended'>): 
   return fail(builder, runId, {
     code: 'internal',
     message: `${member} ended after step ${outcome.step}${hasSaved ? '' : ' without its part of the checkpoint'}, where step ${lastStep} was to be the last`,
-    cure: 'resume the run from its newest checkpoint, and report this',
+    hint: 'resume the run from its newest checkpoint, and report this',
   });
 }
 

@@ -73,7 +73,7 @@ function findDisagreement(votes: readonly StepVote[]): RunFailure | undefined {
     return {
       code: 'internal',
       message: `the ranks disagree on ${name} in step ${first.step}: ${first[name]} on rank 0, ${others.join(', ')}`,
-      cure: 'resume the run from its newest checkpoint, and report this: the ranks no longer hold the same model',
+      hint: 'resume the run from its newest checkpoint, and report this: the ranks no longer hold the same model',
     };
   }
   return undefined;
@@ -85,7 +85,7 @@ function describeWrongStep(state: RunState, live: Training, rank: number, vote: 
   return {
     code: 'internal',
     message: `rank ${rank} voted for step ${vote.step} out of order: the open step is ${state.step + 1}, ${detail}`,
-    cure: 'resume the run from its newest checkpoint, and report this',
+    hint: 'resume the run from its newest checkpoint, and report this',
   };
 }
 
@@ -93,6 +93,6 @@ function describeSkippedSteps({ step, skippedInARow }: RunState): RunFailure {
   return {
     code: 'failed_precondition',
     message: `the gradients were not finite in ${skippedInARow} steps in a row, ${step - skippedInARow + 1} to ${step}`,
-    cure: 'lower optimizer.learningRate and launch again, or see with `weft data ledger` what these steps consumed',
+    hint: 'lower optimizer.learningRate and launch again, or see with `weft data ledger` what these steps consumed',
   };
 }

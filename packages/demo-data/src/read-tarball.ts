@@ -34,7 +34,7 @@ export async function* readTarball(
   } catch (thrown) {
     if (WeftError.is(thrown)) throw thrown;
     throw new WeftError('corrupt_data', `the tarball ${path} cannot be unpacked: ${WeftError.from(thrown).message}`, {
-      cure: 'remove it, so that it is fetched again',
+      hint: 'remove it, so that it is fetched again',
       cause: thrown,
     });
   } finally {

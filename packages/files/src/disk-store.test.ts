@@ -88,7 +88,7 @@ describe('a blob on disk', () => {
     }
     await expect(diskStore.write(at('folder'), 'x')).rejects.toMatchObject({
       code: 'failed_precondition',
-      cure: 'check that the folder is writable',
+      hint: 'check that the folder is writable',
     });
   });
 
@@ -129,7 +129,7 @@ describe('appending', () => {
     await expect(appender.append('x')).rejects.toMatchObject({
       code: 'failed_precondition',
       message: '/dev/full cannot be written: the disk is full',
-      cure: 'free space, or keep fewer checkpoints with checkpoint.keepLast',
+      hint: 'free space, or keep fewer checkpoints with checkpoint.keepLast',
     });
     await appender.close();
   });

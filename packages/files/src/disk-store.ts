@@ -63,7 +63,7 @@ export const diskStore: AppendableStore = {
       if (systemErrorCode(thrown) === 'ENOENT') return;
       throw new WeftError('failed_precondition', `${path} cannot be removed: ${WeftError.from(thrown).message}`, {
         cause: thrown,
-        cure: 'check who owns the folder',
+        hint: 'check who owns the folder',
       });
     }
   },
@@ -134,7 +134,7 @@ function writeError(path: string, thrown: unknown): WeftError {
   const why = full ? 'the disk is full' : WeftError.from(thrown).message;
   return new WeftError('failed_precondition', `${path} cannot be written: ${why}`, {
     cause: thrown,
-    cure: full ? 'free space, or keep fewer checkpoints with checkpoint.keepLast' : 'check that the folder is writable',
+    hint: full ? 'free space, or keep fewer checkpoints with checkpoint.keepLast' : 'check that the folder is writable',
   });
 }
 
@@ -146,7 +146,7 @@ function readError(path: string, thrown: unknown): WeftError {
   if (code === 'EISDIR') return folderError(path);
   return new WeftError('failed_precondition', `${path} cannot be read: ${WeftError.from(thrown).message}`, {
     cause: thrown,
-    cure: 'check the permissions and the health of the disk',
+    hint: 'check the permissions and the health of the disk',
   });
 }
 

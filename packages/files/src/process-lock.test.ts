@@ -36,7 +36,7 @@ it('of a living process is honoured', async () => {
   await writeFile(path, JSON.stringify({ ...mine, processId: process.ppid, startTicks: ticks }));
   await expect(acquire()).rejects.toMatchObject({
     message: `the store is in use by process ${process.ppid}`,
-    cure: 'stop that process first',
+    hint: 'stop that process first',
   });
 });
 
@@ -55,11 +55,11 @@ it.each([
   await lock.release();
 });
 
-it('of a process on another host is honoured, and the cure says what to do', async () => {
+it('of a process on another host is honoured, and the hint says what to do', async () => {
   await writeFile(path, JSON.stringify({ processId: 1, startTicks: '1', hostName: 'node-7' }));
   await expect(acquire()).rejects.toMatchObject({
     message: 'the store is in use by process 1 on node-7',
-    cure: `stop that process, or remove ${path} if it is gone`,
+    hint: `stop that process, or remove ${path} if it is gone`,
   });
 });
 

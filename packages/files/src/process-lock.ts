@@ -74,7 +74,7 @@ async function claim(path: string): Promise<string | Holder> {
   } finally {
     await rm(own, { force: true });
   }
-  throw new WeftError('unavailable', `the lock ${path} changes hands all the time`, { cure: 'try again' });
+  throw new WeftError('unavailable', `the lock ${path} changes hands all the time`, { hint: 'try again' });
 }
 
 /** Renames our file over the claim of a dead process, unless somebody was faster. */
@@ -132,9 +132,9 @@ function parseHolder(text: string): Holder | undefined {
 function heldBy({ processId, hostName }: Holder, path: string, what: string): WeftError {
   if (hostName !== hostname()) {
     return new WeftError('failed_precondition', `${what} is in use by process ${processId} on ${hostName}`, {
-      cure: `stop that process, or remove ${path} if it is gone`,
+      hint: `stop that process, or remove ${path} if it is gone`,
     });
   }
   const who = processId === process.pid ? 'this very process' : `process ${processId}`;
-  return new WeftError('failed_precondition', `${what} is in use by ${who}`, { cure: 'stop that process first' });
+  return new WeftError('failed_precondition', `${what} is in use by ${who}`, { hint: 'stop that process first' });
 }

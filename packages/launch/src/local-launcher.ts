@@ -152,7 +152,7 @@ async function refuseSecondCoordinator(home: string): Promise<void> {
   if (client === undefined) return;
   client.close();
   throw new WeftError('already_exists', `a coordinator already serves ${shortPath(home)} at ${running.address}`, {
-    cure: 'leave out --local to use it, wait until its run has ended, or choose another --home',
+    hint: 'leave out --local to use it, wait until its run has ended, or choose another --home',
   });
 }
 
@@ -182,7 +182,7 @@ async function waitFor<T>(
     if (systemClock.monotonicMs() > endMs) {
       const last = processes.at(-1);
       throw new WeftError('deadline_exceeded', `${last?.name} was not ready after ${READY_TIMEOUT_MS / 1000} s`, {
-        cure: `see ${shortPath(last?.logFile ?? '')}`,
+        hint: `see ${shortPath(last?.logFile ?? '')}`,
       });
     }
     await systemClock.sleep(POLL_MS, signal);

@@ -62,12 +62,12 @@ function orderName(seed: number, source: SourceId, epoch: number): string {
 function checkSize(sourceSize: number, heldOut: number, source: SourceId): void {
   if (!(sourceSize >= 1))
     throw new WeftError('failed_precondition', `the source ${source} holds no sequence`, {
-      cure: `add ${source} shards and index them, or set data.weights.${source}=0`,
+      hint: `add ${source} shards and index them, or set data.weights.${source}=0`,
     });
   if (heldOut >= sourceSize)
     throw new WeftError(
       'failed_precondition',
       `${heldOut} ${source} sequences are to be held out, but there are ${sourceSize} in all`,
-      { cure: `set evaluation.sequencesPerSource to less, or add ${source} shards` },
+      { hint: `set evaluation.sequencesPerSource to less, or add ${source} shards` },
     );
 }

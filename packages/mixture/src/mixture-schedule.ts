@@ -44,7 +44,7 @@ export class MixtureSchedule {
     const divisor = all.reduce(greatestCommonDivisor, 0);
     if (divisor === 0)
       throw new WeftError('invalid_argument', 'the weights of all sources are 0', {
-        cure: 'give at least one source a positive weight',
+        hint: 'give at least one source a positive weight',
       });
     this.#perPeriod = all.map((weight) => weight / divisor);
     this.period = this.#perPeriod.reduce((sum, count) => sum + count, 0);
@@ -53,7 +53,7 @@ export class MixtureSchedule {
       throw new WeftError(
         'invalid_argument',
         `the weights ${all.join(':')} repeat only after ${this.period} sequences, more than ${longestPeriod}`,
-        { cure: 'write the same shares with smaller integers' },
+        { hint: 'write the same shares with smaller integers' },
       );
     this.#sourceAt = new Uint16Array(this.period);
     this.#countsBefore = new Uint32Array(this.period * all.length);

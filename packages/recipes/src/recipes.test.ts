@@ -24,13 +24,13 @@ it('an unknown recipe names the nearest and lists the others', () => {
   expect(() => recipe('debug-tinny')).toThrow(
     expect.objectContaining({
       message: 'there is no recipe "debug-tinny"',
-      cure: 'write debugTiny, or choose another of debugNano, moeTiny, mm1Tiny, mm1-3b, mm1-7b, mm1-30b, mm1-3b-moe-64e, mm1-7b-moe-32e',
+      hint: 'write debugTiny, or choose another of debugNano, moeTiny, mm1Tiny, mm1-3b, mm1-7b, mm1-30b, mm1-3b-moe-64e, mm1-7b-moe-32e',
     }),
   );
   expect(() => recipe('constructor')).toThrow(expect.objectContaining({ code: 'not_found' }));
   expect(() => recipe('constructor')).toThrow(
     expect.objectContaining({
-      cure: 'choose one of debugTiny, debugNano, moeTiny, mm1Tiny, mm1-3b, mm1-7b, mm1-30b, mm1-3b-moe-64e, mm1-7b-moe-32e',
+      hint: 'choose one of debugTiny, debugNano, moeTiny, mm1Tiny, mm1-3b, mm1-7b, mm1-30b, mm1-3b-moe-64e, mm1-7b-moe-32e',
     }),
   );
 });

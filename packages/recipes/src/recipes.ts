@@ -24,7 +24,7 @@ export const recipes: Readonly<Record<string, () => WholeConfig>> = {
 /**
  * A named run as its author wrote it: the lowest layer of a configuration.
  *
- * @throws WeftError `not_found` whose cure is the name probably meant and the others.
+ * @throws WeftError `not_found` whose hint is the name probably meant and the others.
  */
 export function recipeInput(name: string): WholeConfig {
   const write = Object.hasOwn(recipes, name) ? recipes[name] : undefined;
@@ -33,7 +33,7 @@ export function recipeInput(name: string): WholeConfig {
   const meant = didYouMean(name, names);
   const others = names.filter((other) => other !== meant).join(', ');
   throw new WeftError('not_found', `there is no recipe ${JSON.stringify(name)}`, {
-    cure: meant === undefined ? `choose one of ${others}` : `write ${meant}, or choose another of ${others}`,
+    hint: meant === undefined ? `choose one of ${others}` : `write ${meant}, or choose another of ${others}`,
   });
 }
 

@@ -113,15 +113,15 @@ describe.each([
   it("a server's error reaches the client whole, after what the server had sent", async () => {
     const { client, server } = await open();
     const error = new WeftError('version_mismatch', 'worker is 0.0.9 – coordinator 0.1.0 (100 % sure)', {
-      cure: 'instálese la misma versión',
+      hint: 'instálese la misma versión',
     });
     server.send(fromCoordinator('first'));
     server.close(error);
     const atClient = await everything(client);
     expect(atClient.messages).toEqual([fromCoordinator('first')]);
-    const { code, message, cure } = error;
+    const { code, message, hint } = error;
     expect(atClient.error).toBeInstanceOf(WeftError);
-    expect(atClient.error).toMatchObject({ code, message, cure });
+    expect(atClient.error).toMatchObject({ code, message, hint });
     expect(await client.closed).toBe(atClient.error);
     expect(await server.closed).toBe(error);
     expect((await everything(server)).error).toBe(error);

@@ -14,7 +14,7 @@ export interface MessageStream<In, Out> {
    */
   readonly messages: AsyncIterable<In>;
   /**
-   * Ends the conversation after everything sent. A server's error reaches the client whole (code, message, cure). A client's
+   * Ends the conversation after everything sent. A server's error reaches the client whole (code, message, hint). A client's
    * error is not sent: the server gets `unavailable`, as if the client had died. Closing again does nothing.
    */
   close(error?: WeftError): void;

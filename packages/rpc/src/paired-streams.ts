@@ -16,7 +16,7 @@ export function pairedStreams<FromClient, FromServer>(): PairedStreams<FromClien
   );
   const server: EndOfStream<FromClient, FromServer> = new EndOfStream((self) =>
     memory(self, () => client, {
-      seenByOther: (error) => error && new WeftError(error.code, error.message, error.cure ? { cure: error.cure } : {}),
+      seenByOther: (error) => error && new WeftError(error.code, error.message, error.hint ? { hint: error.hint } : {}),
     }),
   );
   return { client, server };

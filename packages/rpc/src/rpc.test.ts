@@ -100,15 +100,15 @@ describe('a unary call', () => {
 
   it.each(ERROR_CODES)('brings the error %s across whole', async (code) => {
     const thrown = new WeftError(code, 'läuft nicht: 100 % of “it” is gone\n(second line) \ud83e', {
-      cure: 'try ünïcode 🧵',
+      hint: 'try ünïcode 🧵',
     });
     const { client } = await served({ get: () => Promise.reject(thrown) });
     const error = await client.unary(RunsService.get, { runId: 'x' }).catch((e: unknown) => e);
     expect(error).toBeInstanceOf(WeftError);
-    expect(error).toMatchObject({ code, message: thrown.message, cure: thrown.cure });
+    expect(error).toMatchObject({ code, message: thrown.message, hint: thrown.hint });
   });
 
-  it('brings an error without a cure across without one, and any other error as internal', async () => {
+  it('brings an error without a hint across without one, and any other error as internal', async () => {
     const { client } = await served({
       get: () => {
         throw new TypeError('x is undefined');
@@ -120,7 +120,7 @@ describe('a unary call', () => {
       message: 'x is undefined',
     });
     const error = await client.unary(RunsService.list, {}).catch((e: unknown) => e);
-    expect(error).toMatchObject({ code: 'not_found', message: 'no runs', cure: undefined });
+    expect(error).toMatchObject({ code: 'not_found', message: 'no runs', hint: undefined });
   });
 
   it('shortens an error that would not fit into the trailers', async () => {
@@ -164,7 +164,7 @@ describe('a unary call', () => {
     await expect(client.unary(RunsService.list, {})).rejects.toMatchObject({
       code: 'unavailable',
       message: `no connection to 127.0.0.1:${port} (connect ECONNREFUSED 127.0.0.1:${port})`,
-      cure: 'check the address, that the process there runs, and that both sides use TLS or neither does',
+      hint: 'check the address, that the process there runs, and that both sides use TLS or neither does',
     });
   });
 
@@ -256,7 +256,7 @@ describe('a server stream', () => {
     const { client } = await served({
       async *watch() {
         yield update(1);
-        throw new WeftError('not_found', 'the run x is gone', { cure: 'list the runs' });
+        throw new WeftError('not_found', 'the run x is gone', { hint: 'list the runs' });
       },
     });
     const seen: RunUpdate[] = [];
@@ -266,7 +266,7 @@ describe('a server stream', () => {
     await expect(watching()).rejects.toMatchObject({
       code: 'not_found',
       message: 'the run x is gone',
-      cure: 'list the runs',
+      hint: 'list the runs',
     });
     expect(seen).toEqual([update(1)]);
   });
@@ -303,11 +303,11 @@ describe('a bidirectional stream', () => {
 
   it("closes when its handler is done, with the handler's error where it has one", async () => {
     const server = await attended(async (stream) => {
-      for await (const _ of stream.messages) throw new WeftError('version_mismatch', 'too old', { cure: 'update' });
+      for await (const _ of stream.messages) throw new WeftError('version_mismatch', 'too old', { hint: 'update' });
     });
     const stream = (await open(server.address)).bidi(WorkersService.connect);
     stream.send(hello);
-    expect(await stream.closed).toMatchObject({ code: 'version_mismatch', message: 'too old', cure: 'update' });
+    expect(await stream.closed).toMatchObject({ code: 'version_mismatch', message: 'too old', hint: 'update' });
   });
 
   it('nobody there shows as unavailable', async () => {
@@ -367,7 +367,7 @@ describe('a server', () => {
     await expect(second).rejects.toMatchObject({
       code: 'port_in_use',
       message: `the coordinator cannot listen on ${server.address}, the port is taken`,
-      cure: 'stop the process that listens there, or choose another port with --port',
+      hint: 'stop the process that listens there, or choose another port with --port',
     });
   });
 

@@ -147,4 +147,4 @@ function contextOf(call: AnyCall, closing?: AbortSignal): { context: CallContext
 }
 
 const shuttingDown = () =>
-  new WeftError('unavailable', 'the server is shutting down', { cure: 'try again when it is back' });
+  new WeftError('unavailable', 'the server is shutting down', { hint: 'try again when it is back' });

@@ -117,7 +117,7 @@ describe.skipIf(!openssl)('TLS', () => {
   ])('a client %s is refused', async (_, tls) => {
     await expect(ask(coordinator, tls())).rejects.toMatchObject({
       code: 'unavailable',
-      cure: expect.stringContaining('both sides use TLS or neither does'),
+      hint: expect.stringContaining('both sides use TLS or neither does'),
     });
   });
 

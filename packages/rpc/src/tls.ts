@@ -22,7 +22,7 @@ export async function serverCredentials(tls: TlsFiles | undefined): Promise<Serv
   const { authority, identity } = await readAll(tls);
   if (identity === undefined) {
     throw new WeftError('invalid_argument', 'a server with TLS needs its own certificate and private key', {
-      cure: 'name both PEM files',
+      hint: 'name both PEM files',
     });
   }
   const pair = { cert_chain: identity.certificate, private_key: identity.privateKey };

@@ -1,11 +1,11 @@
 import { Metadata, type ServiceError, status } from '@grpc/grpc-js';
 import { assertNever, type ErrorCode, errorCode, WeftError } from '@weft/common';
 
-/** The trailer that carries a WeftError: UTF-8 JSON of code, message and cure. */
+/** The trailer that carries a WeftError: UTF-8 JSON of code, message and hint. */
 const ERROR_TRAILER = 'weft-error-bin';
 /** In characters. Other gRPC clients accept 8 KiB of trailers, in which a character may take four bytes and more. */
 const LONGEST_MESSAGE = 1500;
-const LONGEST_CURE = 300;
+const LONGEST_HINT = 300;
 const LONGEST_DETAILS = 200;
 
 /** A gRPC status with the trailer that carries the WeftError. */
@@ -17,9 +17,9 @@ export interface StatusWithTrailers {
 
 /** The status that a server sends for an error of its handler. Other gRPC clients see the nearest status and the message. */
 export function toStatus(thrown: unknown): StatusWithTrailers {
-  const { code, message, cure } = WeftError.from(thrown);
+  const { code, message, hint } = WeftError.from(thrown);
   const metadata = new Metadata();
-  const whole = { code, message: shortened(message, LONGEST_MESSAGE), cure: shortened(cure ?? '', LONGEST_CURE) };
+  const whole = { code, message: shortened(message, LONGEST_MESSAGE), hint: shortened(hint ?? '', LONGEST_HINT) };
   metadata.set(ERROR_TRAILER, Buffer.from(JSON.stringify(whole)));
   // Through UTF-8 and back, because half a surrogate pair cannot be percent-encoded into a status.
   const details = Buffer.from(shortened(message, LONGEST_DETAILS)).toString();
@@ -46,9 +46,9 @@ function carriedError(error: ServiceError): WeftError | undefined {
   try {
     const carried: unknown = JSON.parse(trailer.toString());
     if (typeof carried !== 'object' || carried === null) return undefined;
-    const { code, message, cure } = carried as Record<string, unknown>;
-    if (typeof code !== 'string' || typeof message !== 'string' || typeof cure !== 'string') return undefined;
-    return new WeftError(errorCode(code), message, cure === '' ? {} : { cure });
+    const { code, message, hint } = carried as Record<string, unknown>;
+    if (typeof code !== 'string' || typeof message !== 'string' || typeof hint !== 'string') return undefined;
+    return new WeftError(errorCode(code), message, hint === '' ? {} : { hint });
   } catch {
     return undefined;
   }
@@ -59,7 +59,7 @@ function transportError(cause: ServiceError, { address, path, deadlineMs, signal
   switch (cause.code) {
     case status.UNAVAILABLE:
       return new WeftError('unavailable', `no connection to ${address} (${reasonIn(cause.details)})`, {
-        cure: 'check the address, that the process there runs, and that both sides use TLS or neither does',
+        hint: 'check the address, that the process there runs, and that both sides use TLS or neither does',
         cause,
       });
     case status.DEADLINE_EXCEEDED: {
@@ -72,7 +72,7 @@ function transportError(cause: ServiceError, { address, path, deadlineMs, signal
         : new WeftError('unavailable', `${address} dropped the call ${method}`, { cause });
     case status.UNIMPLEMENTED:
       return new WeftError('version_mismatch', `${address} does not know ${path}`, {
-        cure: 'run the same version of Weft on both sides',
+        hint: 'run the same version of Weft on both sides',
         cause,
       });
     case status.RESOURCE_EXHAUSTED:
@@ -90,7 +90,7 @@ function transportError(cause: ServiceError, { address, path, deadlineMs, signal
     default:
       // None of our servers answers with the remaining statuses: a proxy, or a server of another kind.
       return new WeftError('failed_precondition', `${method} at ${address} failed: ${cause.details}`, {
-        cure: 'check that a coordinator of this version of Weft listens at that address',
+        hint: 'check that a coordinator of this version of Weft listens at that address',
         cause,
       });
   }

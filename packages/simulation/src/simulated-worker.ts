@@ -124,7 +124,7 @@ export class SimulatedWorker {
     const training = this.#training;
     if (training === undefined || training.state !== 'computing') return;
     training.state = 'done';
-    const failure = { code: 'internal', message: 'the engine failed', cure: null } as const;
+    const failure = { code: 'internal', message: 'the engine failed', hint: null } as const;
     const outcome = { kind: 'failed', step: this.#model!.step, failure } as const;
     this.#send({ ...this.#from(training.assignment), kind: 'ended', outcome });
   }
@@ -139,7 +139,7 @@ export class SimulatedWorker {
     if (startFrom.kind === 'fresh') this.#model = SEED_MODEL;
     if (startFrom.kind === 'checkpoint') this.#model = this.#diskOf(runId).get(Number(startFrom.directory));
     if (startFrom.kind === 'checkpoint' && this.#model === undefined) {
-      const failure = { code: 'corrupt_data', message: 'a byte differs', cure: null } as const;
+      const failure = { code: 'corrupt_data', message: 'a byte differs', hint: null } as const;
       const outcome = { kind: 'failed', step: firstStep - 1, failure } as const;
       this.#send({ ...this.#from(assignment), kind: 'ended', outcome });
       return;

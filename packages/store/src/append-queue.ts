@@ -104,5 +104,5 @@ export class AppendQueue<T> {
 /** The error of an append that expected another last sequence. */
 export const wrongSequence = (name: string, last: number, expected: number) =>
   new WeftError('failed_precondition', `${name} stands at ${last}, but the writer expected ${expected}`, {
-    cure: 'read the log again before writing',
+    hint: 'read the log again before writing',
   });

@@ -74,7 +74,7 @@ it('a second process is refused while the first lives, and told which one it is'
   await expect(FileEventLog.open(path)).rejects.toMatchObject({
     code: 'failed_precondition',
     message: `the event log ${path} is in use by process ${first.child.pid}`,
-    cure: 'stop that process first',
+    hint: 'stop that process first',
   });
   await first.kill();
 });

@@ -118,10 +118,10 @@ export class FileEventLog implements EventLog {
     try {
       await this.#file.truncate(this.#bytes);
       await this.#file.sync();
-      return new WeftError('unavailable', message, { cure: 'free space on its disk, then try again', cause });
+      return new WeftError('unavailable', message, { hint: 'free space on its disk, then try again', cause });
     } catch {
-      const cure = 'see to its disk, then start the process again';
-      const error = new WeftError('unavailable', message, { cure, cause });
+      const hint = 'see to its disk, then start the process again';
+      const error = new WeftError('unavailable', message, { hint, cause });
       this.#appends.fail(error);
       return error;
     }

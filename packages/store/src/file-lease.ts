@@ -48,7 +48,7 @@ export class FileLease implements Lease {
   async check(token: number): Promise<void> {
     if (this.#holding?.token === token && (await this.#holding.lock.isHeld())) return;
     const error = new WeftError('failed_precondition', `the lease of the home ${this.#home} is not held any more`, {
-      cure: 'start the process again',
+      hint: 'start the process again',
     });
     if (this.#holding?.token === token) this.#holding.lose(error);
     throw error;

@@ -85,7 +85,7 @@ async function* logLines(path: string, offset = 0, first = 1): AsyncGenerator<Sc
 /** A log has one record per line, so the number of a line must be its sequence. */
 function damaged(path: string, line: number, reason: string): WeftError {
   return new WeftError('corrupt_data', `the event log ${path} is damaged at line ${line}: ${reason}`, {
-    cure: 'restore the file from a copy; what stands before that line is intact',
+    hint: 'restore the file from a copy; what stands before that line is intact',
   });
 }
 

@@ -43,7 +43,7 @@ export function take(state: QueueState, id: string, nowMs: number): QueueChange[
   if (standing !== 'waiting') throw wrongState(id, standing, 'started');
   if (state.paused) {
     throw new WeftError('failed_precondition', `job ${id} cannot be started, the queue is paused`, {
-      cure: 'resume the queue',
+      hint: 'resume the queue',
     });
   }
   return changeJob(id, { phase: 'active', startedAtMs: nowMs });
@@ -101,7 +101,7 @@ export function move(state: QueueState, id: string, to: Destination, nowMs: numb
   const beside = find(state, 'before' in to ? to.before : to.after);
   if (beside.phase !== 'queued' || moved.includes(beside)) {
     throw new WeftError('failed_precondition', `job ${id} cannot be moved beside job ${beside.id}`, {
-      cure: 'name another job that has not started',
+      hint: 'name another job that has not started',
     });
   }
   const others = queuedInOrder(state).filter((job) => job.priority === beside.priority && !moved.includes(job));
@@ -192,7 +192,7 @@ function newStoredJob(
 ): StoredJob {
   if (!/^[A-Za-z][A-Za-z0-9._-]*$/.test(id)) {
     throw new WeftError('invalid_argument', `${JSON.stringify(id)} cannot be the id of a job`, {
-      cure: 'use letters, digits, dots, dashes and underscores, a letter first',
+      hint: 'use letters, digits, dots, dashes and underscores, a letter first',
     });
   }
   checkPriority(id, priority);

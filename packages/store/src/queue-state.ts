@@ -21,7 +21,7 @@ const KINDS = { added: true, changed: true, forgotten: true, paused: true } sati
 export function asQueueChange(record: unknown): QueueChange {
   if (isQueueChange(record)) return record;
   throw new WeftError('version_mismatch', 'the queue was written by another version of Weft', {
-    cure: 'use that version, or the newest',
+    hint: 'use that version, or the newest',
   });
 }
 

@@ -59,7 +59,7 @@ export function refuseFailures(runs: readonly SweepRun[]): void {
     'failed_precondition',
     `${failed.length} of ${runs.length} runs failed, ${runId} because ${reason}`,
     {
-      cure: `cure the reason, then weft resume ${runId}, and run this command again`,
+      hint: `hint the reason, then weft resume ${runId}, and run this command again`,
     },
   );
 }
@@ -84,8 +84,8 @@ function sourceOf({ id, sweep, runs }: SweepOutline): string {
 
 function hintToRepeat(error: WeftError): WeftError {
   const again = 'run the command again: runs that have finished are not repeated';
-  // Several scales have a cure each, in the list that is the message.
-  if (error.cure === undefined)
+  // Several scales have a hint each, in the list that is the message.
+  if (error.hint === undefined)
     return new WeftError(error.code, `${error.message}\nChange the file, and ${again}.`, { cause: error });
-  return new WeftError(error.code, error.message, { cure: `${error.cure}, and ${again}`, cause: error });
+  return new WeftError(error.code, error.message, { hint: `${error.hint}, and ${again}`, cause: error });
 }

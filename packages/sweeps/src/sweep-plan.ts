@@ -116,7 +116,7 @@ function checkPlan(sweep: SweepConfig, runs: readonly PlannedRun[], where: strin
         'invalid_argument',
         `${where}: the scales ${other} and ${scale} are one: N is ${params} in both`,
         {
-          cure: 'give their decoders different sizes',
+          hint: 'give their decoders different sizes',
         },
       );
     sizes.set(params, scale);
@@ -124,9 +124,9 @@ function checkPlan(sweep: SweepConfig, runs: readonly PlannedRun[], where: strin
 }
 
 function refuseUnmeasured({ metric }: SweepConfig, { scale, config }: PlannedRun, where: string): void {
-  const refuse = (why: string, cure: string): never => {
+  const refuse = (why: string, hint: string): never => {
     throw new WeftError('invalid_argument', `${where}: metric is ${metric}, but ${why} in the scale ${scale}`, {
-      cure,
+      hint,
     });
   };
   const [group, field] = metric.split('.');

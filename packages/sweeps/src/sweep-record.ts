@@ -41,7 +41,7 @@ export function parseSweepRecord(sweepId: string, json: string): SweepRecord {
   if (isRecord(value)) return value;
   if (hasRuns(value))
     throw new WeftError('failed_precondition', `the sweep ${sweepId} was launched by an older version of Weft`, {
-      cure: `cancel it with \`weft queue cancel ${sweepId}\` and launch it again: runs that have finished are not repeated`,
+      hint: `cancel it with \`weft queue cancel ${sweepId}\` and launch it again: runs that have finished are not repeated`,
     });
   throw new WeftError('corrupt_data', `the sweep ${sweepId} was not launched by weft lr sweep`);
 }

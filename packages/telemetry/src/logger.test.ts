@@ -48,14 +48,14 @@ describe('a log line', () => {
     expect(logged(write, { level: 'silent' })).toHaveLength(0);
   });
 
-  it('tells an error with code, cure, causes and stack', () => {
+  it('tells an error with code, hint, causes and stack', () => {
     const cause = new Error('connection refused', { cause: new Error('no route') });
-    const error = new WeftError('unavailable', 'no connection', { cure: 'check the address', cause });
+    const error = new WeftError('unavailable', 'no connection', { hint: 'check the address', cause });
     const [line] = logged((logger) => logger.error({ error }, 'the ring broke'));
     expect(line?.error).toEqual({
       code: 'unavailable',
       message: 'no connection',
-      cure: 'check the address',
+      hint: 'check the address',
       causes: ['connection refused', 'no route'],
       stack: expect.stringContaining('logger.test.ts'),
     });

@@ -24,7 +24,7 @@ export interface LoggerOptions {
 /**
  * A logger of JSON lines: `time` (ISO 8601), `level`, `role`, `processId`, `hostName`, `version`, then the fields of the
  * event and `message`. Secrets are left out by name (token, password, …) and from addresses. An error logged as
- * `{ error }` shows its code, message, cure, causes and stack. Lines are written at once: a crash loses none.
+ * `{ error }` shows its code, message, hint, causes and stack. Lines are written at once: a crash loses none.
  */
 export function createLogger({ role, runId, rank, level = 'info', file, stream }: LoggerOptions): Logger {
   const base = {
@@ -52,12 +52,12 @@ export function createLogger({ role, runId, rank, level = 'info', file, stream }
 
 /** What a log line tells of an error. */
 function describeError(thrown: unknown): Record<string, unknown> {
-  const { code, message, cure } = WeftError.from(thrown);
+  const { code, message, hint } = WeftError.from(thrown);
   const { cause, stack } = thrown instanceof Error ? thrown : {};
   return {
     code,
     message,
-    ...(cure === undefined ? {} : { cure }),
+    ...(hint === undefined ? {} : { hint }),
     ...(cause === undefined ? {} : { causes: causesOf(cause) }),
     ...(stack === undefined ? {} : { stack }),
   };

@@ -70,6 +70,6 @@ it('says when its port is taken', async () => {
   await expect(served({ port, name: 'the metrics page of the coordinator' })).rejects.toMatchObject({
     code: 'port_in_use',
     message: `the metrics page of the coordinator cannot listen on 127.0.0.1:${port}, the port is taken`,
-    cure: 'stop the process that listens there, or choose another port with --metrics-port',
+    hint: 'stop the process that listens there, or choose another port with --metrics-port',
   });
 });

@@ -69,7 +69,7 @@ export class EagerExecutor implements Executor {
       throw new WeftError(
         'failed_precondition',
         `program ${this.#program.name}, phase ${phaseName} waits for ${late.join(', ')}, which ${this.description} cannot do`,
-        { cure: 'run it on the compiled TensorFlow engine' },
+        { hint: 'run it on the compiled TensorFlow engine' },
       );
     }
     return new CompletedPhaseRun(await this.run(phaseName, inputs));

@@ -75,8 +75,8 @@ export function recordPhase(inference: ShapeInference, program: Program, phaseNa
     const error = WeftError.from(thrown);
     const op = recorder.current === undefined ? '' : `, op ${recorder.current}`;
     const message = `program ${program.name}, phase ${phaseName}${op}: ${error.message}`;
-    const { cure } = error;
-    throw new WeftError(error.code, message, cure === undefined ? { cause: thrown } : { cause: thrown, cure });
+    const { hint } = error;
+    throw new WeftError(error.code, message, hint === undefined ? { cause: thrown } : { cause: thrown, hint });
   }
 }
 

@@ -1,17 +1,17 @@
-/** Set-up that cannot be done: one clear sentence and its cure. This package needs no dependency, so that it runs before any is installed. */
+/** Set-up that cannot be done: one clear sentence and its hint. This package needs no dependency, so that it runs before any is installed. */
 export class NativeLibraryError extends Error {
   /** @type {'native_library'} */
   code = 'native_library';
 
   /**
    * @param {string} message
-   * @param {string} cure an imperative sentence without a final full stop
+   * @param {string} hint an imperative sentence without a final full stop
    * @param {ErrorOptions} [options]
    */
-  constructor(message, cure, options) {
+  constructor(message, hint, options) {
     super(message, options);
     this.name = 'NativeLibraryError';
-    this.cure = cure;
+    this.hint = hint;
   }
 }
 

@@ -108,7 +108,7 @@ describe('Node without pip', () => {
     const fetching = fetchTensorflow(environment({ PIP_INDEX_URL: address }), quiet, wheel);
     await expect(fetching).rejects.toMatchObject({
       message: expect.stringMatching(/could not be fetched: .*127\.0\.0\.1.*lacks it/),
-      cure: expect.stringMatching(/^install pip, or set PIP_INDEX_URL to an index that has tensorflow-cpu,/),
+      hint: expect.stringMatching(/^install pip, or set PIP_INDEX_URL to an index that has tensorflow-cpu,/),
     });
     await expect(fetching).rejects.not.toThrow(/secret/);
   });
@@ -117,7 +117,7 @@ describe('Node without pip', () => {
     await expect(fetchTensorflow(environment(), quiet, smallWheel().wheel)).rejects.toMatchObject({
       name: 'NativeLibraryError',
       message: 'TensorFlow 2.21.0 (cpu) cannot be fetched: this host has no pip, and no package index is configured',
-      cure: expect.stringMatching(/^install pip, or set PIP_INDEX_URL/),
+      hint: expect.stringMatching(/^install pip, or set PIP_INDEX_URL/),
     });
   });
 });

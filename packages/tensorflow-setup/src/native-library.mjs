@@ -45,7 +45,7 @@ export function findNativeLibrary({ environment = process.env, host } = {}) {
     library ?? {
       found: false,
       reason: `no TensorFlow library was found: nothing in ${cacheDirectory(environment)}, and ${reason}`,
-      cure: `${INSTALL}, or set WEFT_TENSORFLOW_DIR to a folder that holds ${LIBRARIES[0]}`,
+      hint: `${INSTALL}, or set WEFT_TENSORFLOW_DIR to a folder that holds ${LIBRARIES[0]}`,
     }
   );
 }

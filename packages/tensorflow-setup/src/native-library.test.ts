@@ -50,13 +50,13 @@ describe('WEFT_TENSORFLOW_DIR', () => {
     });
   });
 
-  it('is an error with a cure when the folder lacks the library, even where the cache has one', async () => {
+  it('is an error with a hint when the folder lacks the library, even where the cache has one', async () => {
     placeInCache('cpu');
     const wrong = environment({ WEFT_TENSORFLOW_DIR: '/nowhere' });
     expect(() => findNativeLibrary({ environment: wrong })).toThrow(NativeLibraryError);
     await expect(installNativeLibrary({ environment: wrong })).rejects.toMatchObject({
       message: expect.stringMatching(/WEFT_TENSORFLOW_DIR is \/nowhere, a folder that does not hold libtensorflow_cc/),
-      cure: expect.stringMatching(/^set it to the folder/),
+      hint: expect.stringMatching(/^set it to the folder/),
     });
   });
 });
@@ -96,7 +96,7 @@ describe('absence', () => {
     expect(findNativeLibrary({ environment: environment(), host })).toEqual({
       found: false,
       reason: `no TensorFlow library was found: nothing in ${home}/cache, and no Python package tensorflow is installed`,
-      cure: 'run `node scripts/native-library.mjs`, or set WEFT_TENSORFLOW_DIR to a folder that holds libtensorflow_cc.so.2',
+      hint: 'run `node scripts/native-library.mjs`, or set WEFT_TENSORFLOW_DIR to a folder that holds libtensorflow_cc.so.2',
     });
   });
 

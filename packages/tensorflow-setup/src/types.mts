@@ -19,7 +19,7 @@ export interface NativeLibraryAbsence {
   readonly found: false;
   readonly reason: string;
   /** An imperative sentence without a final full stop. */
-  readonly cure: string;
+  readonly hint: string;
 }
 
 export type SetupProgress =

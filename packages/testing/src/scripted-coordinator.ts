@@ -54,7 +54,7 @@ export function summaryAt(step: number, changes: Partial<RunSummary> = {}): RunS
     createdAtMs: 1_000_000,
     updatedAtMs: 1_000_000,
     failureCode: '',
-    failureCure: '',
+    failureHint: '',
     failureMessage: '',
     queuePosition: 0,
     priority: 0,

@@ -82,7 +82,7 @@ export class RunEngine<P extends StatefulProgram> {
 function chooseEngine({ engine, precision, activationCheckpointing }: RunConfig): EngineKind {
   if (engine.backend === 'tensorflow' || (engine.backend === 'auto' && hasNativeLibrary())) return 'graph';
   const refuse = (message: string, setting: string) =>
-    new WeftError('native_library', message, { cure: `set ${setting}, or set up TensorFlow (weft doctor says how)` });
+    new WeftError('native_library', message, { hint: `set ${setting}, or set up TensorFlow (weft doctor says how)` });
   if (precision === 'bf16') {
     throw refuse('precision is bf16, which the JavaScript engine does not have', 'precision to fp32');
   }

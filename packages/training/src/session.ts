@@ -146,7 +146,7 @@ export class TrainingSession {
     throw new WeftError(
       'failed_precondition',
       `checkpoint ${directory} was trained on another data index than the one in ${this.#options.config.data.directory}, so that sequences would be repeated or left out`,
-      { cure: 'put back the shards it was trained on and run weft data index, or begin a new run' },
+      { hint: 'put back the shards it was trained on and run weft data index, or begin a new run' },
     );
   }
 }

@@ -121,7 +121,7 @@ export async function initialiseFrom(
 ): Promise<void> {
   const refuse = (difference: string) =>
     new WeftError('invalid_argument', `the run cannot begin from checkpoint ${directory}: ${difference}`, {
-      cure: 'name a checkpoint of a model with the same widths and layers',
+      hint: 'name a checkpoint of a model with the same widths and layers',
     });
   const manifest = await readManifest(directory);
   const available = new Set(manifest.tensors.map(({ name }) => name));
@@ -151,7 +151,7 @@ async function loadState(
   const assembly = new Assembly(
     (difference) =>
       new WeftError('invalid_argument', `checkpoint ${directory} is of another model: ${difference}`, {
-        cure: 'resume it with the model settings of the run that wrote it',
+        hint: 'resume it with the model settings of the run that wrote it',
       }),
   );
   for (const tensor of layout.tensors) assembly.add(tensor);

@@ -57,7 +57,7 @@ async function answerStep({ terminal, home, json }: CommandContext, run: RunLedg
   const entry = run.ledger.entryOf(step);
   if (entry === undefined)
     throw new WeftError('not_found', `step ${step} is not in the ledger of ${run.runId}`, {
-      cure: `ask for a step from 1 to ${run.ledger.lastStep}`,
+      hint: `ask for a step from 1 to ${run.ledger.lastStep}`,
     });
   // Without the data set the positions in each source are known, but not which packed sequences they were.
   const sizes = await readSourceSizes(run.config, home).catch(() => undefined);
@@ -99,7 +99,7 @@ async function answerSequence(context: CommandContext, run: RunLedger, sequence:
   const size = ofSource(sizes, source);
   if (index >= size)
     throw new WeftError('not_found', `there is no sequence ${source}:${index}`, {
-      cure: size === 0 ? 'choose another source' : `choose one from ${source}:0 to ${source}:${size - 1}`,
+      hint: size === 0 ? 'choose another source' : `choose one from ${source}:0 to ${source}:${size - 1}`,
     });
   const consumptions = findConsumptions(run.ledger, sequence, run.config.seed, sizes, heldOutPerSource(run.config));
   if (json) {

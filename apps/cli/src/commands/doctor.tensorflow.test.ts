@@ -9,7 +9,7 @@ async function doctor(...argv: string[]) {
   return { exitCode, ...terminal.written };
 }
 
-it('the doctor proves the engine by a computation and finds what is missing, each with its cure', async () => {
+it('the doctor proves the engine by a computation and finds what is missing, each with its hint', async () => {
   await using home = await temporaryDirectory();
   const { exitCode, out } = await doctor('--home', home.path, '--json');
   const { canTrain, checks } = JSON.parse(out);
@@ -17,9 +17,9 @@ it('the doctor proves the engine by a computation and finds what is missing, eac
   const check = (name: string) => checks.find((each: { name: string }) => each.name === name);
   expect(check('engine')).toMatchObject({ status: 'ok', finding: expect.stringMatching(/^TensorFlow \d/) });
   expect(check('fallback')).toMatchObject({ status: 'ok' });
-  expect(check('demo data')).toMatchObject({ status: 'missing', cure: 'run weft data fetch demo' });
-  expect(check('Redis')).toMatchObject({ status: 'missing', cure: expect.stringContaining('start it') });
-  for (const { status, cure } of checks) if (status === 'missing') expect(cure).toBeTruthy();
+  expect(check('demo data')).toMatchObject({ status: 'missing', hint: 'run weft data fetch demo' });
+  expect(check('Redis')).toMatchObject({ status: 'missing', hint: expect.stringContaining('start it') });
+  for (const { status, hint } of checks) if (status === 'missing') expect(hint).toBeTruthy();
 });
 
 it('the doctor says with its exit code that a machine cannot train', async () => {

@@ -25,7 +25,7 @@ export async function doctor(context: CommandContext): Promise<number> {
     await pythonCheck(),
   ];
   const checks = found.map((check) =>
-    check.cure === undefined ? check : { ...check, cure: asTyped(check.cure, terminal) },
+    check.hint === undefined ? check : { ...check, hint: asTyped(check.hint, terminal) },
   );
   const canTrain = checks.every(({ status }) => status !== 'fatal');
   if (json) printJson(terminal, { canTrain, checks });
@@ -39,7 +39,7 @@ async function runChecks(name: string, load: () => Promise<Check[]>): Promise<Ch
     return await load();
   } catch (thrown) {
     return [
-      { name, status: 'fatal', finding: WeftError.from(thrown).message, cure: 'run npm ci and npm run build again' },
+      { name, status: 'fatal', finding: WeftError.from(thrown).message, hint: 'run npm ci and npm run build again' },
     ];
   }
 }

@@ -2,7 +2,7 @@ import { RunLog, timeAt } from '@weft/testing';
 import { describe, expect, it } from 'vitest';
 import { buildTimeline } from './history.js';
 
-const failure = { code: 'internal', message: 'the engine choked', cure: null } as const;
+const failure = { code: 'internal', message: 'the engine choked', hint: null } as const;
 
 describe('the story of a run', () => {
   it('tells what happened in order, steps in a row as one chapter', () => {

@@ -100,7 +100,7 @@ describe('a run on this machine', () => {
     expect(await answer('data', 'ledger', String(runId), '--check')).toMatchObject({ exitCode: 0 });
   });
 
-  it('ends with a sentence and a cure when its last process dies', async () => {
+  it('ends with a sentence and a hint when its last process dies', async () => {
     const run = launch(1000);
     await run.line('step', isStep(2));
     const [coordinator, ...workers] = run.children;
@@ -108,7 +108,7 @@ describe('a run on this machine', () => {
     expect(await run.ended).toBe(1);
     expect(run.error).toMatchObject({
       message: expect.stringMatching(/^the run was interrupted at step \d+: worker \d was killed by SIGKILL/),
-      cure: expect.stringMatching(/weft resume .* goes on from /),
+      hint: expect.stringMatching(/weft resume .* goes on from /),
     });
     expect(lives(coordinator ?? 0)).toBe(false);
   });
@@ -132,6 +132,6 @@ describe('a run on this machine', () => {
   it('is refused before anything starts when its data are missing', async () => {
     const { exitCode, error } = await answer('launch', 'debugNano', '--local', '1');
     expect(exitCode).toBe(1);
-    expect(error).toMatchObject({ code: 'not_found', cure: expect.stringContaining('data fetch demo') });
+    expect(error).toMatchObject({ code: 'not_found', hint: expect.stringContaining('data fetch demo') });
   });
 });

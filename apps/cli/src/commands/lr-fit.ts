@@ -70,7 +70,7 @@ function fitText(text: string, file: string, name: string, options: LrFitOptions
   if (isGrid(points, { form })) {
     if (points.some((point) => 'weight' in point))
       throw new WeftError('invalid_argument', `${file}: the runs of a grid have no weights, its optima have`, {
-        cure: 'leave the column weight out; see --weights',
+        hint: 'leave the column weight out; see --weights',
       });
     const metric: Metric = { name: column ?? LOSS.name, better: higherIsBetter ? 'higher' : 'lower' };
     const source = `${points.length} runs of ${basename(file)}, by ${metric.name}`;
@@ -85,7 +85,7 @@ function fitText(text: string, file: string, name: string, options: LrFitOptions
       throw new UsageError(`${option} is about a grid, but no scale of ${file} has several rates with a score`);
   if (points.some((point) => 'score' in point && point.score === null))
     throw new WeftError('invalid_argument', `${file}: a scale has one run, and that has no ${LOSS.name}`, {
-      cure: 'leave its line out',
+      hint: 'leave its line out',
     });
   return reportOnPoints(points, { name, form, source: `${points.length} points of ${basename(file)}`, level });
 }
@@ -101,7 +101,7 @@ function predictionScales({ form, predict: sizes = [], tokens }: LrFitOptions): 
   if (!variables.includes('tokens')) return sizes.map((params) => ({ params }));
   if (sizes.length > 0 && tokens === undefined)
     throw new WeftError('invalid_argument', `a law of the form ${form} needs tokens to predict`, {
-      cure: 'add --tokens 400e9',
+      hint: 'add --tokens 400e9',
     });
   if (!variables.includes('params')) return tokens === undefined ? [] : [{ tokens }];
   return sizes.map((params) => ({ params, ...(tokens === undefined ? {} : { tokens }) }));

@@ -113,7 +113,7 @@ function refuseFinished({ runId, status, steps }: RunView, { steps: wanted = ste
   const fromStep = options.fromStart ? 0 : (options.fromStep ?? steps);
   if (status !== 'finished' || wanted > fromStep) return;
   throw new WeftError('failed_precondition', `run ${runId} is finished: all of its ${steps} steps are trained`, {
-    cure: `train it further with weft resume ${runId} --steps ${steps * 2}, the new total`,
+    hint: `train it further with weft resume ${runId} --steps ${steps * 2}, the new total`,
   });
 }
 

@@ -37,7 +37,7 @@ export function renderStatus(view: ProgressView, nowMs: number, weft: string, co
     ['status', span(run.status, statusStyle(run.status))],
   ];
   if (run.reason !== '') pairs.push(['because', run.reason]);
-  if (run.failure?.cure) pairs.push(['cure', asTyped(run.failure.cure, { commandName: weft })]);
+  if (run.failure?.hint) pairs.push(['hint', asTyped(run.failure.hint, { commandName: weft })]);
   if (run.status === 'queued') pairs.push(['position', positionText(run, nowMs)]);
   if (run.priority !== 0) pairs.push(['priority', `${run.priority}`]);
   if (run.maxAttempts > 1) pairs.push(['attempts', `${run.failedAttempts} of ${run.maxAttempts} failed`]);

@@ -21,11 +21,11 @@ export async function stop(context: CommandContext, text: string, options: { che
 }
 
 function notRunningError({ runId, status, step, steps }: RunView): WeftError {
-  const cure = status === 'finished' ? undefined : `weft resume ${runId} goes on with it`;
+  const hint = status === 'finished' ? undefined : `weft resume ${runId} goes on with it`;
   return new WeftError(
     'failed_precondition',
     `run ${runId} is not running: it is ${status} at step ${step} of ${steps}`,
-    cure === undefined ? {} : { cure },
+    hint === undefined ? {} : { hint },
   );
 }
 

@@ -48,7 +48,7 @@ function printEnd({ terminal, json }: CommandContext, progress: RunProgress): vo
   }
   printLines(terminal, renderSummary(outcome, terminal.commandName));
   if (run.reason !== '' && run.status !== 'finished') print(terminal, `\nIt is ${run.status} because: ${run.reason}.`);
-  if (run.failure?.cure !== undefined) print(terminal, asTyped(`Cure: ${run.failure.cure}.`, terminal));
+  if (run.failure?.hint !== undefined) print(terminal, asTyped(`Hint: ${run.failure.hint}.`, terminal));
 }
 
 const lifetimeSeconds = ({ createdAtMs, updatedAtMs }: RunView) => (updatedAtMs - createdAtMs) / 1000;

@@ -23,7 +23,7 @@ export async function checkData(run: RunData): Promise<void> {
   });
 }
 
-/** Adds the recipe to errors of `@weft/data`, and the cure when the demo data is missing. */
+/** Adds the recipe to errors of `@weft/data`, and the hint when the demo data is missing. */
 export async function withDataHints<T>({ config, recipe, settings, home }: RunData, use: () => Promise<T>): Promise<T> {
   const { directory } = config.data;
   const dataSettings = settings.filter((setting) => /^\s*(data|model)\./.test(setting));
@@ -35,11 +35,11 @@ export async function withDataHints<T>({ config, recipe, settings, home }: RunDa
     const isDemo = directory === join(home, 'data', 'demo') && !(await exists(join(directory, 'captioned')));
     if (isDemo)
       throw new WeftError('not_found', `the demo data are not in ${directory} yet`, {
-        cure: `run weft data fetch demo, then weft data index ${target}`,
+        hint: `run weft data fetch demo, then weft data index ${target}`,
         cause: error,
       });
-    const cure = error.cure?.replaceAll('<recipe>', target);
-    throw new WeftError(error.code, error.message, { cause: error, ...(cure === undefined ? {} : { cure }) });
+    const hint = error.hint?.replaceAll('<recipe>', target);
+    throw new WeftError(error.code, error.message, { cause: error, ...(hint === undefined ? {} : { hint }) });
   }
 }
 

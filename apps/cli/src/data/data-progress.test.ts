@@ -65,7 +65,7 @@ describe('missing data', () => {
     const config = withAbsolutePaths(await resolveRun('debugTiny'), home.path);
     await expect(checkData({ config, recipe: 'debugTiny', settings: [], home: home.path })).rejects.toMatchObject({
       code: 'not_found',
-      cure: 'run weft data fetch demo, then weft data index debugTiny',
+      hint: 'run weft data fetch demo, then weft data index debugTiny',
     });
   });
 
@@ -73,8 +73,8 @@ describe('missing data', () => {
     const settings = ['steps=5', 'data.directory=/data'];
     const config = await resolveRun('debugTiny', { set: settings });
     const failing = withDataHints({ config, recipe: 'debugTiny', settings, home: '/home' }, async () => {
-      throw new WeftError('not_found', 'there is no data index', { cure: 'run weft data index <recipe>' });
+      throw new WeftError('not_found', 'there is no data index', { hint: 'run weft data index <recipe>' });
     });
-    await expect(failing).rejects.toMatchObject({ cure: 'run weft data index debugTiny --set data.directory=/data' });
+    await expect(failing).rejects.toMatchObject({ hint: 'run weft data index debugTiny --set data.directory=/data' });
   });
 });

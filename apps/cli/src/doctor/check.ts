@@ -9,7 +9,7 @@ export interface Check {
   /** What was found, without a full stop. */
   readonly finding: string;
   /** What to do about it, an imperative sentence without a full stop. */
-  readonly cure?: string;
+  readonly hint?: string;
 }
 
 const MARKS: Readonly<Record<Check['status'], readonly [mark: string, style: Style]>> = {
@@ -19,13 +19,13 @@ const MARKS: Readonly<Record<Check['status'], readonly [mark: string, style: Sty
   fatal: ['✗', 'red'],
 };
 
-/** The report of `weft doctor`: a line per check, and its cure below. */
+/** The report of `weft doctor`: a line per check, and its hint below. */
 export function renderChecks(checks: readonly Check[]): Line[] {
   const width = Math.max(...checks.map(({ name }) => name.length));
-  return checks.flatMap(({ name, status, finding, cure }) => {
+  return checks.flatMap(({ name, status, finding, hint }) => {
     const [mark, style] = MARKS[status];
     const line: Line = [span(`${mark} `, style), span(`${name.padEnd(width)}  `, 'dim'), span(finding)];
-    return cure === undefined ? [line] : [line, [span(`${' '.repeat(width + 4)}→ ${cure}`, 'yellow')]];
+    return hint === undefined ? [line] : [line, [span(`${' '.repeat(width + 4)}→ ${hint}`, 'yellow')]];
   });
 }
 

@@ -16,18 +16,18 @@ it('the doctor reports a Redis that is fit for runs', async () => {
   expect(JSON.stringify(refused)).not.toContain('wrong@');
 });
 
-it('the doctor says what is wrong with one that forgets, and how to cure it', async () => {
+it('the doctor says what is wrong with one that forgets, and how to hint it', async () => {
   await using server = await redisServer({ words: ['--appendonly', 'no', '--maxmemory-policy', 'allkeys-lru'] });
   expect(await check(server.url)).toMatchObject({
     status: 'missing',
     finding: expect.stringContaining('maxmemory-policy is allkeys-lru'),
-    cure: expect.stringContaining('noeviction'),
+    hint: expect.stringContaining('noeviction'),
   });
 });
 
 it('the doctor tells one that is not there, or not asked for', async () => {
   const closed = await check(`redis://:secret@127.0.0.1:${await freePort()}`);
-  expect(closed).toMatchObject({ status: 'missing', cure: expect.any(String) });
+  expect(closed).toMatchObject({ status: 'missing', hint: expect.any(String) });
   expect(JSON.stringify(closed)).not.toContain('secret');
   expect((await check('localhost')).status).toBe('missing');
   expect((await check(undefined)).status).toBe('note');

@@ -22,12 +22,12 @@ export async function clusterChecks(context: CommandContext): Promise<Check[]> {
             name,
             status: 'missing',
             finding,
-            cure: `run version ${coordinatorVersion} here, or ${WEFT_VERSION} there`,
+            hint: `run version ${coordinatorVersion} here, or ${WEFT_VERSION} there`,
           },
         ];
   } catch (thrown) {
-    const { message, cure } = WeftError.from(thrown);
-    return [{ name, status: 'missing', finding: message, ...(cure === undefined ? {} : { cure }) }];
+    const { message, hint } = WeftError.from(thrown);
+    return [{ name, status: 'missing', finding: message, ...(hint === undefined ? {} : { hint }) }];
   }
 }
 
@@ -50,10 +50,10 @@ export async function redisCheck({
     await store.close();
     const [warning] = warnings;
     if (warning === undefined) return { name, status: 'ok', finding: description };
-    return { name, status: 'missing', finding: warning, cure: 'do so before you trust it with runs' };
+    return { name, status: 'missing', finding: warning, hint: 'do so before you trust it with runs' };
   } catch (thrown) {
-    const { message, cure } = WeftError.from(thrown);
+    const { message, hint } = WeftError.from(thrown);
     const finding = `WEFT_REDIS_URL is set, but: ${message}`;
-    return { name, status: 'missing', finding, cure: cure ?? 'correct WEFT_REDIS_URL, or unset it to use files' };
+    return { name, status: 'missing', finding, hint: hint ?? 'correct WEFT_REDIS_URL, or unset it to use files' };
   }
 }

@@ -17,7 +17,7 @@ export async function dataChecks(home: string): Promise<Check[]> {
     () => false,
   );
   if (!isThere)
-    return [{ name, status: 'missing', finding: `not in ${shortPath(directory)}`, cure: 'run weft data fetch demo' }];
+    return [{ name, status: 'missing', finding: `not in ${shortPath(directory)}`, hint: 'run weft data fetch demo' }];
   return [{ name, status: 'ok', finding: shortPath(directory) }, await indexCheck(config)];
 }
 
@@ -30,6 +30,6 @@ async function indexCheck(config: ReturnType<typeof recipe>): Promise<Check> {
     return { name, status: 'ok', finding: `sequences: ${sequences}` };
   } catch (thrown) {
     const { message } = WeftError.from(thrown);
-    return { name, status: 'missing', finding: message, cure: 'run weft data index debugTiny' };
+    return { name, status: 'missing', finding: message, hint: 'run weft data index debugTiny' };
   }
 }

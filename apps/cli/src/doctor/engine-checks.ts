@@ -27,7 +27,7 @@ async function nativeCheck(): Promise<Check[]> {
   const name = 'TensorFlow';
   try {
     const library = describeNativeLibrary();
-    if (!library.found) return [{ name, status: 'missing', finding: library.reason, cure: library.cure }];
+    if (!library.found) return [{ name, status: 'missing', finding: library.reason, hint: library.hint }];
     const { version, variant, directory, reason } = library;
     const described = `${version ?? 'of unknown version'}${variant === 'unknown' ? '' : `, ${variant} build`}`;
     return [
@@ -36,8 +36,8 @@ async function nativeCheck(): Promise<Check[]> {
       { name: 'engine', status: 'ok', finding: await runTrial('graph') },
     ];
   } catch (thrown) {
-    const { message, cure } = WeftError.from(thrown);
-    return [{ name, status: 'missing', finding: message, cure: cure ?? 'run npm run quickstart, which sets it up' }];
+    const { message, hint } = WeftError.from(thrown);
+    return [{ name, status: 'missing', finding: message, hint: hint ?? 'run npm run quickstart, which sets it up' }];
   }
 }
 
@@ -47,7 +47,7 @@ async function javascriptCheck(): Promise<Check> {
     return { name, status: 'ok', finding: `${await runTrial('javascript')}; enough for the recipe debugNano` };
   } catch (thrown) {
     const { message } = WeftError.from(thrown);
-    return { name, status: 'fatal', finding: `tfjs does not work: ${message}`, cure: 'run npm ci again' };
+    return { name, status: 'fatal', finding: `tfjs does not work: ${message}`, hint: 'run npm ci again' };
   }
 }
 

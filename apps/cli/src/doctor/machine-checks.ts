@@ -47,9 +47,9 @@ export async function deviceChecks(): Promise<Check[]> {
 /** Memory of the machine, in all and free. */
 export function memoryCheck(): Check {
   const finding = `${bytes(totalmem())}, ${bytes(freemem())} of it free`;
-  const cure = 'leave memory for the workers: each of a small run needs about a gigabyte';
+  const hint = 'leave memory for the workers: each of a small run needs about a gigabyte';
   return freemem() < LITTLE_MEMORY_BYTES
-    ? { name: 'memory', status: 'missing', finding, cure }
+    ? { name: 'memory', status: 'missing', finding, hint }
     : { name: 'memory', status: 'ok', finding };
 }
 
@@ -62,11 +62,11 @@ export async function homeCheck(home: string): Promise<Check> {
     const { bavail, bsize } = await statfs(existing);
     const finding = `${shortPath(home)}, ${bytes(bavail * bsize)} free`;
     return bavail * bsize < LITTLE_DISK_BYTES
-      ? { name: 'home', status: 'missing', finding, cure: 'free some disk, or choose a roomier --home' }
+      ? { name: 'home', status: 'missing', finding, hint: 'free some disk, or choose a roomier --home' }
       : { name: 'home', status: 'ok', finding };
   } catch {
-    const cure = 'choose another directory with --home or WEFT_HOME';
-    return { name: 'home', status: 'fatal', finding: `${shortPath(home)} cannot be written`, cure };
+    const hint = 'choose another directory with --home or WEFT_HOME';
+    return { name: 'home', status: 'fatal', finding: `${shortPath(home)} cannot be written`, hint };
   }
 }
 

@@ -45,7 +45,7 @@ export async function automaticRate(nameOrFile: string, home: string): Promise<A
   const law = await loadLaw(nameOrFile, home);
   if (law.target !== 'learningRate')
     throw new WeftError('invalid_argument', `${nameOrFile} is a law of the batch size, not of the learning rate`, {
-      cure: 'write auto, auto:step-law, or auto: and a file of weft lr fit',
+      hint: 'write auto, auto:step-law, or auto: and a file of weft lr fit',
     });
   return ({ model, steps, globalBatchSize }) => {
     const params = parameterCounts(model).backbone;
@@ -85,7 +85,7 @@ export async function writeOutput(path: string, text: string): Promise<void> {
       'failed_precondition',
       `${path} cannot be written, because ${WRITE_ERRORS[code] ?? `of ${code}`}`,
       {
-        cure: 'name another file',
+        hint: 'name another file',
         cause,
       },
     );

@@ -126,14 +126,14 @@ function printSummary({ terminal, json }: CommandContext, outcome: Outcome): voi
 
 /** The failure of a run becomes the error of the command that followed it. */
 function runFailure({ reason, failure }: RunView): WeftError {
-  const cure = failure?.cure ? { cure: failure.cure } : {};
-  return new WeftError(errorCode(failure?.code ?? 'internal'), `the run failed: ${reason}`, cure);
+  const hint = failure?.hint ? { hint: failure.hint } : {};
+  return new WeftError(errorCode(failure?.code ?? 'internal'), `the run failed: ${reason}`, hint);
 }
 
 function interruptedError(cause: WeftError, { runId, step, checkpointStep }: RunView): WeftError {
   const from = checkpointStep > 0 ? `step ${checkpointStep}` : 'the start';
   return new WeftError(cause.code, `the run was interrupted at step ${step}: ${cause.message}`, {
-    cure: `weft resume ${runId} goes on from ${from}`,
+    hint: `weft resume ${runId} goes on from ${from}`,
     cause,
   });
 }

@@ -120,7 +120,7 @@ export function queueSuite(name: string, makeStore: () => Promise<TestStore>): v
       expect(opened.coordinator.runs.get(a)).toMatchObject({ status: RunStatus.RUN_STATUS_STOPPED });
       await expect(queue.pause({ id: a })).rejects.toMatchObject({
         code: 'failed_precondition',
-        cure: expect.stringContaining('weft resume'),
+        hint: expect.stringContaining('weft resume'),
       });
       await expect(queue.move({ id: 'nope', to: { $case: 'priority', priority: 3 } })).rejects.toMatchObject({
         code: 'not_found',

@@ -151,7 +151,7 @@ describe('a plugin', () => {
   });
 
   test('must be one', () => {
-    const broken = { code: 'native_library', cure: expect.stringContaining('WEFT_PJRT_PLUGIN') };
+    const broken = { code: 'native_library', hint: expect.stringContaining('WEFT_PJRT_PLUGIN') };
     expect(() => loadPlugin('/nowhere/plugin.so')).toThrow(expect.objectContaining(broken));
     expect(() => loadPlugin(process.execPath)).toThrow(expect.objectContaining(broken));
     expect(() => loadPlugin('libm.so.6')).toThrow(/exports no GetPjrtApi/);

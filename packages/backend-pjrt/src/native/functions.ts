@@ -27,6 +27,7 @@ export const FUNCTIONS = {
   Plugin_Initialize: { index: 3, fields: {} },
   Plugin_Attributes: { index: 4, fields: { attributes: 'pointer', attributeCount: 'int64' } },
   Event_Destroy: { index: 5, fields: { event: 'pointer' } },
+  Event_IsReady: { index: 6, fields: { event: 'pointer', isReady: 'bool' } },
   Event_Await: { index: 8, fields: { event: 'pointer' } },
   Client_Create: {
     index: 10,

@@ -1,5 +1,6 @@
 import { type ErrorCode, WeftError } from '@weft/common';
 import koffi from 'koffi';
+import pLimit from 'p-limit';
 import { API, ERROR_CODE, FUNCTIONS, type FunctionName, STRUCTS, VALUE_TYPE } from './functions.js';
 import {
   copyFrom,
@@ -25,6 +26,9 @@ interface NativeFunction {
 
 /** What a plugin tells of itself, such as `stablehlo_current_version`. */
 export type PluginAttributes = Readonly<Record<string, string | number | boolean>>;
+
+/** Calls on other threads at a time: as many as libuv has threads by default. koffi refuses more than it has room for. */
+const THREADS = 4;
 
 // <dlfcn.h> of Linux.
 const [RTLD_NOW, RTLD_NODELETE] = [0x2, 0x1000];
@@ -53,6 +57,7 @@ export class Plugin {
   readonly apiVersion: string;
   readonly #table: readonly Pointer[];
   readonly #functions = new Map<FunctionName, NativeFunction>();
+  readonly #threads = pLimit(THREADS);
 
   /** Use `loadPlugin`. */
   constructor(path: string) {
@@ -75,6 +80,10 @@ export class Plugin {
 
   /** The same on a thread of libuv's pool; the event loop goes on meanwhile. */
   callAsync<N extends FunctionName>(name: N, inputs: Inputs<N>): Promise<Outputs<N>> {
+    return this.#threads(() => this.#callOnThread(name, inputs));
+  }
+
+  #callOnThread<N extends FunctionName>(name: N, inputs: Inputs<N>): Promise<Outputs<N>> {
     const struct = new Struct(FUNCTIONS[name].fields as (typeof FUNCTIONS)[N]['fields'], inputs);
     return new Promise((resolve, reject) => {
       this.#function(name).async(struct.bytes, (failure, error) => {
@@ -97,7 +106,9 @@ export class Plugin {
   async finished(event: Pointer): Promise<void> {
     if (event === 0n) return;
     try {
-      await this.callAsync('Event_Await', { event });
+      const isReady = this.call('Event_IsReady', { event }).isReady;
+      if (isReady) this.call('Event_Await', { event });
+      else await this.callAsync('Event_Await', { event });
     } finally {
       this.call('Event_Destroy', { event });
     }
@@ -126,7 +137,7 @@ export class Plugin {
     const address = this.#table[FUNCTIONS[name].index] ?? 0n;
     if (address === 0n) {
       throw new WeftError('native_library', `the plugin ${this.path} (API ${this.apiVersion}) has no PJRT_${name}`, {
-        cure: NEWER_PLUGIN,
+        hint: NEWER_PLUGIN,
       });
     }
     const native: NativeFunction = koffi.decode(address, functionPrototype());
@@ -167,7 +178,7 @@ const CODES: Readonly<Record<number, ErrorCode>> = {
 function pluginError(message: string, code: number): WeftError {
   const options =
     code === ERROR_CODE.resourceExhausted
-      ? { cure: 'make microbatchSize smaller, or set activationCheckpointing to full: the device is out of memory' }
+      ? { hint: 'make microbatchSize smaller, or set activationCheckpointing to full: the device is out of memory' }
       : {};
   return new WeftError(CODES[code] ?? 'internal', message, options);
 }
@@ -183,7 +194,7 @@ function readApi(path: string): { readonly version: string; readonly table: read
   const version = `${major}.${minor}`;
   if (major !== API.major || minor < API.oldestMinor) {
     throw new WeftError('native_library', `the plugin ${path} has API ${version}, which Weft does not speak`, {
-      cure: NEWER_PLUGIN,
+      hint: NEWER_PLUGIN,
     });
   }
   const tableBytes = Number(header.getBigUint64(0, true)) - API_HEADER_BYTES;
@@ -193,15 +204,15 @@ function readApi(path: string): { readonly version: string; readonly table: read
 /** @returns the address of the plugin's `PJRT_Api` */
 function openLibrary(path: string): Pointer {
   const program = koffi.load(null);
-  const cure = 'set WEFT_PJRT_PLUGIN to a PJRT plugin for this machine, or unset it';
+  const hint = 'set WEFT_PJRT_PLUGIN to a PJRT plugin for this machine, or unset it';
   if (!program.func('void* dlopen(const char*, int)')(path, RTLD_NOW | RTLD_NODELETE)) {
     const reason = String(program.func('const char* dlerror()')());
-    throw new WeftError('native_library', `the PJRT plugin could not be loaded: ${reason}`, { cure });
+    throw new WeftError('native_library', `the PJRT plugin could not be loaded: ${reason}`, { hint });
   }
   try {
     return koffi.load(path).func('void* GetPjrtApi()')();
   } catch (cause) {
-    throw new WeftError('native_library', `${path} is not a PJRT plugin: it exports no GetPjrtApi`, { cause, cure });
+    throw new WeftError('native_library', `${path} is not a PJRT plugin: it exports no GetPjrtApi`, { cause, hint });
   }
 }
 

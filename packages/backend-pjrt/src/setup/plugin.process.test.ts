@@ -48,7 +48,7 @@ test('then an importable Python package, which is not imported', () => {
 test('then the pinned wheel, whose hash is checked', async () => {
   expect(findPlugin({ environment: environment(), platform: 'cpu' })).toMatchObject({
     found: false,
-    cure: expect.stringContaining('scripts/pjrt-plugin.mjs'),
+    hint: expect.stringContaining('scripts/pjrt-plugin.mjs'),
   });
   const [wheel] = PINS.cpu.wheels;
   writeFileSync(join(home, wheel?.file ?? ''), 'not a wheel');

@@ -31,7 +31,7 @@ export interface FoundPlugin {
 export interface MissingPlugin {
   readonly found: false;
   readonly reason: string;
-  readonly cure: string;
+  readonly hint: string;
 }
 
 export interface PluginSearch {
@@ -52,7 +52,7 @@ export function findPlugin({ environment = process.env, platform }: PluginSearch
   const choice = platform === undefined ? chooseAccelerator(environment) : { platform, reason: 'it was asked for' };
   if (choice.platform === undefined) {
     const reason = `no PJRT plugin was found: ${choice.reason}, and no Python package jax_plugins is installed`;
-    return { found: false, reason, cure: `set WEFT_PJRT_PLUGIN to a plugin's file to use one all the same` };
+    return { found: false, reason, hint: `set WEFT_PJRT_PLUGIN to a plugin's file to use one all the same` };
   }
   const cached = fromCache(environment, PINS[choice.platform]);
   if (cached !== undefined) return cached;
@@ -61,7 +61,7 @@ export function findPlugin({ environment = process.env, platform }: PluginSearch
   return {
     found: false,
     reason,
-    cure: `run \`node scripts/pjrt-plugin.mjs\`, which fetches ${wheel}, or install JAX for it with pip`,
+    hint: `run \`node scripts/pjrt-plugin.mjs\`, which fetches ${wheel}, or install JAX for it with pip`,
   };
 }
 
@@ -74,14 +74,14 @@ export async function installPlugin(search: PluginSearch = {}): Promise<FoundPlu
   const known = findPlugin(search);
   if (known.found) return known;
   const platform = search.platform ?? chooseAccelerator(environment).platform;
-  if (platform === undefined) throw new WeftError('native_library', known.reason, { cure: known.cure });
+  if (platform === undefined) throw new WeftError('native_library', known.reason, { hint: known.hint });
   const pin = PINS[platform];
   try {
     await fetchWheels(buildOf(environment, pin), environment, onProgress);
   } catch (cause) {
     throw new WeftError('native_library', cause instanceof Error ? cause.message : String(cause), {
       cause,
-      ...(cause instanceof Error && 'cure' in cause ? { cure: String(cause.cure) } : {}),
+      ...(cause instanceof Error && 'hint' in cause ? { hint: String(cause.hint) } : {}),
     });
   }
   const fetched = fromCache(environment, pin);
@@ -94,7 +94,7 @@ function fromEnvironment({ WEFT_PJRT_PLUGIN: named }: NodeJS.ProcessEnv): FoundP
   const path = resolve(named);
   if (!isFile(path)) {
     throw new WeftError('native_library', `WEFT_PJRT_PLUGIN is ${named}, where there is no file`, {
-      cure: 'set it to the shared object of a PJRT plugin, or unset it',
+      hint: 'set it to the shared object of a PJRT plugin, or unset it',
     });
   }
   return { found: true, path, version: null, source: 'environment', reason: 'WEFT_PJRT_PLUGIN names it' };

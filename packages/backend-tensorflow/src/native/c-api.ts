@@ -137,7 +137,7 @@ export function loadCApi(directory: string): CApi {
   } catch (cause) {
     throw new WeftError('native_library', `TensorFlow's library in ${directory} could not be loaded`, {
       cause,
-      cure: `set WEFT_TENSORFLOW_DIR to a folder with libtensorflow_cc.so.2, or remove ${dirname(directory)} and set it up again`,
+      hint: `set WEFT_TENSORFLOW_DIR to a folder with libtensorflow_cc.so.2, or remove ${dirname(directory)} and set it up again`,
     });
   }
 }

@@ -196,6 +196,6 @@ function pastGeneration({ runId, generation }: GenerationId, newest: number): We
   return new WeftError(
     'failed_precondition',
     `generation ${generation} of run ${runId} is over: the called worker is in generation ${newest}`,
-    { cure: 'wait for the coordinator to assign a rank in the newest generation' },
+    { hint: 'wait for the coordinator to assign a rank in the newest generation' },
   );
 }

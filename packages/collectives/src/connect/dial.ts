@@ -8,7 +8,7 @@ const FIRST_RETRY_MS = 20;
 const LAST_RETRY_MS = 500;
 
 /** What every error about members that do not connect in time advises. */
-export const UNREACHABLE_CURE =
+export const UNREACHABLE_HINT =
   'check that every worker of the run is alive and its data plane address can be reached from the others';
 
 /** The peer of a `Dialer`. */
@@ -129,8 +129,8 @@ export class Dialer {
     // Whatever broke then broke because `cancel` closed it.
     if (this.#cancelled.signal.aborted)
       return new WeftError('cancelled', `connecting to ${where} was cancelled`, { cause: failure });
-    const cure = failure.cure === undefined ? {} : { cure: failure.cure };
-    return new WeftError(failure.code, `${where}: ${failure.message}`, { cause: failure, ...cure });
+    const hint = failure.hint === undefined ? {} : { hint: failure.hint };
+    return new WeftError(failure.code, `${where}: ${failure.message}`, { cause: failure, ...hint });
   }
 }
 

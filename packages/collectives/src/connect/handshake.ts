@@ -10,7 +10,7 @@ import type { RankId } from './rank-id.js';
  *     accepting side                      connecting side
  *        ── greeting { nonce } ───────────▶
  *        ◀── hello { caller, memory, nonce, proof } ──
- *        ── welcome { proof, usesMemory } ▶     or refusal { refused, message, cure }
+ *        ── welcome { proof, usesMemory } ▶     or refusal { refused, message, hint }
  *
  * A proof is an HMAC-SHA256, keyed by the token of the generation, of both nonces and all fields of the hello. Both sides
  * prove that they know the token, the token itself is never sent, and a recorded handshake cannot be replayed.
@@ -100,8 +100,8 @@ export function welcome(duplex: Duplex, hello: Hello, token: string, usesMemory:
 }
 
 /** The other second half: sends the reason why the caller is not admitted, and closes. */
-export function refuseCaller(duplex: Duplex, { code, message, cure }: WeftError): void {
-  send(duplex, { refused: code, message, ...(cure === undefined ? {} : { cure }) });
+export function refuseCaller(duplex: Duplex, { code, message, hint }: WeftError): void {
+  send(duplex, { refused: code, message, ...(hint === undefined ? {} : { hint }) });
   duplex.end();
 }
 
@@ -135,7 +135,7 @@ const REFUSAL_CODES: readonly ErrorCode[] = [
 
 function refusalFrom(body: FrameBody): WeftError {
   const code = REFUSAL_CODES.find((known) => known === body.refused) ?? 'failed_precondition';
-  return new WeftError(code, text(body, 'message'), typeof body.cure === 'string' ? { cure: body.cure } : {});
+  return new WeftError(code, text(body, 'message'), typeof body.hint === 'string' ? { hint: body.hint } : {});
 }
 
 function text(body: FrameBody, field: string): string {

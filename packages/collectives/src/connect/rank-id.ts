@@ -39,6 +39,6 @@ export function checkRankId({ runId, generation, rank, worldSize }: RankId): voi
  */
 export function rankGone(generation: GenerationId, rank: number, how: string): WeftError {
   return new WeftError('unavailable', `rank ${rank} of ${generationName(generation)} is gone: ${how}`, {
-    cure: `look at the log of rank ${rank} for the reason`,
+    hint: `look at the log of rank ${rank} for the reason`,
   });
 }

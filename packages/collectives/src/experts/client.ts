@@ -239,14 +239,14 @@ export class ExpertClient {
     const who = expertWorkerName(rankId, expertWorker);
     const what = describeRequest(key);
     return new WeftError('deadline_exceeded', `${who} did not answer ${what} within ${answerTimeoutMs / 1000} s`, {
-      cure: `look at the log of expert worker ${expertWorker}, and whether its host is overloaded`,
+      hint: `look at the log of expert worker ${expertWorker}, and whether its host is overloaded`,
     });
   }
 
   #named(error: WeftError): WeftError {
     const who = expertWorkerName(this.#options.rankId, this.#options.expertWorker);
-    const cure = error.cure === undefined ? {} : { cure: error.cure };
-    return new WeftError(error.code, `${who}: ${error.message}`, { cause: error, ...cure });
+    const hint = error.hint === undefined ? {} : { hint: error.hint };
+    return new WeftError(error.code, `${who}: ${error.message}`, { cause: error, ...hint });
   }
 }
 

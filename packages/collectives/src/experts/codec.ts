@@ -184,8 +184,8 @@ const FAULT_CODES: readonly ErrorCode[] = [
 ];
 const MAX_TEXT_LENGTH = 1000;
 
-function encodeFault({ code, message, cure }: WeftError): Buffer {
-  const short = { code, message: message.slice(0, MAX_TEXT_LENGTH), cure: cure?.slice(0, MAX_TEXT_LENGTH) };
+function encodeFault({ code, message, hint }: WeftError): Buffer {
+  const short = { code, message: message.slice(0, MAX_TEXT_LENGTH), hint: hint?.slice(0, MAX_TEXT_LENGTH) };
   return Buffer.from(JSON.stringify(short));
 }
 
@@ -195,6 +195,6 @@ export function decodeFault(payload: Buffer): WeftError {
   if (typeof body !== 'object' || body === null || !('message' in body) || typeof body.message !== 'string')
     return refuse('corrupt_data', 'invalid message: a fault without a message');
   const code = FAULT_CODES.find((known) => 'code' in body && body.code === known) ?? 'unavailable';
-  const cure = 'cure' in body && typeof body.cure === 'string' ? { cure: body.cure } : {};
-  return new WeftError(code, body.message, cure);
+  const hint = 'hint' in body && typeof body.hint === 'string' ? { hint: body.hint } : {};
+  return new WeftError(code, body.message, hint);
 }

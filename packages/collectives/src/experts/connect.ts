@@ -1,6 +1,6 @@
 import { parseAddress, refuse, WeftError, withTimeout } from '@weft/common';
 import type { ConnectionAcceptor } from '../connect/accept.js';
-import { Dialer, UNREACHABLE_CURE } from '../connect/dial.js';
+import { Dialer, UNREACHABLE_HINT } from '../connect/dial.js';
 import { type GenerationId, generationName, type RankId } from '../connect/rank-id.js';
 import type { Duplex } from '../transport/duplex.js';
 import type { ExchangeShape } from './exchange.js';
@@ -50,7 +50,7 @@ export async function dialExperts(options: CallExpertsOptions): Promise<readonly
   const onTimeout = () => {
     const missing = dialers.filter(({ hasAnswered }) => !hasAnswered).map(({ failureSummary }) => failureSummary);
     const message = `the experts of ${name} are not there after ${timeoutMs} ms: ${missing.join('; ')}`;
-    return new WeftError('deadline_exceeded', message, { cure: UNREACHABLE_CURE });
+    return new WeftError('deadline_exceeded', message, { hint: UNREACHABLE_HINT });
   };
   const connecting = Promise.all(
     dialers.map((dialer, expertWorker) => dialer.connect({ ...rankId, link: 'experts', expertWorker })),
@@ -100,7 +100,7 @@ export async function acceptRanks(
   const onTimeout = () => {
     const missing = accepting.missing.join(', rank ');
     const message = `${ranks} have not all called after ${timeoutMs} ms: rank ${missing} did not`;
-    return new WeftError('deadline_exceeded', message, { cure: UNREACHABLE_CURE });
+    return new WeftError('deadline_exceeded', message, { hint: UNREACHABLE_HINT });
   };
   try {
     const doing = `waiting for ${ranks}`;

@@ -230,13 +230,13 @@ describe.each(Object.entries(transports))('an exchange over %s', (_, connect) =>
   it('tells every rank why an expert worker gave up', async () => {
     const { ranks, hosts } = await form();
     const calls = ranks.map((exchange) => failureOf(exchange.squaredNorms(1)));
-    await hosts[1]!.fail(new WeftError('internal', 'no memory for a tensor', { cure: 'use more expert workers' }));
+    await hosts[1]!.fail(new WeftError('internal', 'no memory for a tensor', { hint: 'use more expert workers' }));
     // Perhaps by way of another rank and another expert worker.
     for (const call of calls)
       expect(await call).toMatchObject({
         code: 'internal',
         message: expect.stringContaining('expert worker 1 of run in-memory, generation 1: no memory for a tensor'),
-        cure: 'use more expert workers',
+        hint: 'use more expert workers',
       });
   });
 

@@ -70,6 +70,6 @@ export function expertWorkerName(generation: GenerationId, expertWorker: number)
  */
 export function expertWorkerGone(generation: GenerationId, expertWorker: number, how: string): WeftError {
   return new WeftError('unavailable', `${expertWorkerName(generation, expertWorker)} is gone: ${how}`, {
-    cure: `look at the log of expert worker ${expertWorker} for the reason`,
+    hint: `look at the log of expert worker ${expertWorker} for the reason`,
   });
 }

@@ -241,10 +241,10 @@ class ExpertServerConnection {
     return { ...request, isAnswer: true, precision: shape.precision, generation, ...shard };
   }
 
-  #named({ code, message, cure }: WeftError): WeftError {
+  #named({ code, message, hint }: WeftError): WeftError {
     const { rank } = this.#options;
     if (code === 'unavailable') return rankGone(this.#options, rank, message);
-    return new WeftError(code, `rank ${rank}: ${message}`, cure === undefined ? {} : { cure });
+    return new WeftError(code, `rank ${rank}: ${message}`, hint === undefined ? {} : { hint });
   }
 
   #fail(error: WeftError): void {

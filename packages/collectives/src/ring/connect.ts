@@ -1,7 +1,7 @@
 import { type Address, parseAddress, refuse, WeftError, withTimeout } from '@weft/common';
 import { ringNeighbours } from '@weft/topology';
 import type { Acceptor, ConnectionAcceptor } from '../connect/accept.js';
-import { Dialer, UNREACHABLE_CURE } from '../connect/dial.js';
+import { Dialer, UNREACHABLE_HINT } from '../connect/dial.js';
 import { generationName, type RankId } from '../connect/rank-id.js';
 import type { RingLinks } from './runner.js';
 
@@ -36,7 +36,7 @@ export async function connectRing(options: ConnectRingOptions): Promise<RingLink
   const onTimeout = () => {
     const missing = accepting.missing.length > 0 ? `rank ${next} did not call; ` : '';
     const message = `the ring of ${generationName(rankId)} is not closed after ${timeoutMs} ms: ${missing}${dialer.failureSummary}`;
-    return new WeftError('deadline_exceeded', message, { cure: UNREACHABLE_CURE });
+    return new WeftError('deadline_exceeded', message, { hint: UNREACHABLE_HINT });
   };
   const connecting = Promise.all([
     dialer.connectReceiver({ ...rankId, link: 'data', expertWorker: 0 }),

@@ -198,13 +198,13 @@ class FaultChannel {
     void this.#listen(onFault);
   }
 
-  send({ fromOperation, error: { code, message, cure } }: Fault): void {
+  send({ fromOperation, error: { code, message, hint } }: Fault): void {
     const frame = encodeFrame({
       // The name in version 2 of the protocol.
       fromPass: fromOperation,
       code,
       message: message.slice(0, MAX_MESSAGE_LENGTH),
-      ...(cure === undefined ? {} : { cure: cure.slice(0, MAX_MESSAGE_LENGTH) }),
+      ...(hint === undefined ? {} : { hint: hint.slice(0, MAX_MESSAGE_LENGTH) }),
     });
     this.#duplex.write(frame, () => {});
   }
@@ -227,11 +227,11 @@ class FaultChannel {
   }
 }
 
-function faultFrom({ fromPass, code, message, cure }: FrameBody): Fault {
+function faultFrom({ fromPass, code, message, hint }: FrameBody): Fault {
   if (typeof fromPass !== 'number' || !Number.isSafeInteger(fromPass) || typeof message !== 'string')
     return refuse('corrupt_data', 'a fault of the ring lacks its operation or message');
   const known = FAULT_CODES.find((candidate) => candidate === code) ?? 'unavailable';
-  return { fromOperation: fromPass, error: new WeftError(known, message, typeof cure === 'string' ? { cure } : {}) };
+  return { fromOperation: fromPass, error: new WeftError(known, message, typeof hint === 'string' ? { hint } : {}) };
 }
 
 /** Sent before the bytes of every operation: ranks that disagree fail instead of mixing their data. */

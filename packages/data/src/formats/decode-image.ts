@@ -44,7 +44,7 @@ export function undecodableImage(member: string, shardPath: string, cause: unkno
   if (WeftError.is(cause)) return cause;
   const reason = WeftError.from(cause).message.replace(/\s+/g, ' ').trim();
   return new WeftError('corrupt_data', `the image ${member} in ${shardPath} cannot be decoded: ${reason}`, {
-    cure: 'replace the shard with an intact copy, or rebuild it without this sample',
+    hint: 'replace the shard with an intact copy, or rebuild it without this sample',
     cause,
   });
 }

@@ -37,7 +37,7 @@ export async function jsonTokenizer(path: string): Promise<Tokenizer> {
   const endOfTextId = findEndOfText(vocabulary, config);
   if (endOfTextId === undefined)
     throw new WeftError('corrupt_data', `${path} has no token that ends a text`, {
-      cure: `put a tokenizer_config.json with "eos_token" beside it, or name a token ${END_OF_TEXT_NAMES[0]}`,
+      hint: `put a tokenizer_config.json with "eos_token" beside it, or name a token ${END_OF_TEXT_NAMES[0]}`,
     });
   const digest = createHash('sha256').update(content).update('\0').update(vocabularyRelevant(config)).digest('hex');
   return {
@@ -66,7 +66,7 @@ async function readTokenizerFile(path: string): Promise<string> {
   } catch (thrown) {
     if (!isMissing(thrown)) throw WeftError.from(thrown);
     throw new WeftError('not_found', `the tokenizer ${path} does not exist`, {
-      cure: 'set data.tokenizer to bytes, or to the path of a tokenizer.json',
+      hint: 'set data.tokenizer to bytes, or to the path of a tokenizer.json',
     });
   }
 }

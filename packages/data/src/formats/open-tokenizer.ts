@@ -30,7 +30,7 @@ export async function openRunTokenizer({
     throw new WeftError(
       'invalid_argument',
       `model.decoder.vocabularySize is ${modelSize}, but the tokenizer ${name} has ${vocabularySize} tokens`,
-      { cure: `set model.decoder.vocabularySize to ${vocabularySize} or more` },
+      { hint: `set model.decoder.vocabularySize to ${vocabularySize} or more` },
     );
   return tokenizer;
 }

@@ -20,7 +20,7 @@ export class ShardFile {
       if (!WeftError.is(cause, 'not_found')) throw cause;
       throw new WeftError('not_found', `the shard ${path} does not exist`, {
         cause,
-        cure: 'put it back, or run weft data index <recipe>',
+        hint: 'put it back, or run weft data index <recipe>',
       });
     }
   }

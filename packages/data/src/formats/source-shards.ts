@@ -40,7 +40,7 @@ export async function listShards(directory: string, source: SourceId, kind: Sour
   const compressed = visible.find((name) => COMPRESSED.test(name));
   if (compressed !== undefined)
     throw new WeftError('invalid_argument', `${join(folder, compressed)} is compressed`, {
-      cure: `unpack it: shards of ${source} are ${SHARD_EXTENSIONS[kind].join(' or ')} files, read by byte offset`,
+      hint: `unpack it: shards of ${source} are ${SHARD_EXTENSIONS[kind].join(' or ')} files, read by byte offset`,
     });
   return visible.filter((name) => SHARD_EXTENSIONS[kind].some((extension) => name.endsWith(extension))).sort();
 }

@@ -83,7 +83,7 @@ async function* lines(path: string, store: BlobStore): AsyncGenerator<Buffer, vo
     waitingBytes += rest.length;
     if (waitingBytes > LONGEST_LINE_BYTES)
       throw new WeftError('corrupt_data', `${path} has a line of more than ${LONGEST_LINE_BYTES} bytes`, {
-        cure: 'write one JSON object per line',
+        hint: 'write one JSON object per line',
       });
   }
   if (waitingBytes > 0) yield Buffer.concat(parts);

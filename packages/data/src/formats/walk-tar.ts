@@ -29,7 +29,7 @@ export async function* walkTar(cursor: ByteCursor, archive: string): AsyncGenera
     if (block.length < TAR_BLOCK_BYTES) throw truncated(archive, start);
     if (start === 0 && block[0] === 0x1f && block[1] === 0x8b)
       throw new WeftError('corrupt_data', `${archive} is compressed with gzip`, {
-        cure: 'unpack it with gunzip: shards are read by byte offset',
+        hint: 'unpack it with gunzip: shards are read by byte offset',
       });
     const parsed = parseTarHeader(block);
     if (parsed.kind === 'damaged') throw damaged(archive, start, parsed.reason);
@@ -129,15 +129,15 @@ function padded(bytes: number): number {
   return Math.ceil(bytes / TAR_BLOCK_BYTES) * TAR_BLOCK_BYTES;
 }
 
-const CURE = 'replace the file with an intact copy, or remove it';
+const HINT = 'replace the file with an intact copy, or remove it';
 
 function damaged(archive: string, start: number, reason: string): WeftError {
   return new WeftError('corrupt_data', `the tar archive ${archive} is damaged at byte ${start}: ${reason}`, {
-    cure: CURE,
+    hint: HINT,
   });
 }
 
 function truncated(archive: string, start: number, name?: string, bytes?: number): WeftError {
   const where = name === undefined ? `at byte ${start}` : `inside ${name}, which claims ${bytes} bytes`;
-  return new WeftError('corrupt_data', `the tar archive ${archive} is cut off ${where}`, { cure: CURE });
+  return new WeftError('corrupt_data', `the tar archive ${archive} is cut off ${where}`, { hint: HINT });
 }

@@ -36,7 +36,7 @@ export async function* webDatasetSamples(shard: ShardFile): AsyncGenerator<WebDa
     }
     if (members.has(extension))
       throw new WeftError('corrupt_data', `${shard.path} holds ${entry.name} twice in one sample`, {
-        cure: 'give every member of a shard its own name',
+        hint: 'give every member of a shard its own name',
       });
     members.set(extension, entry);
   }
@@ -80,24 +80,24 @@ async function readCaption(shard: ShardFile, sample: WebDatasetSample): Promise<
  * @throws WeftError `corrupt_data` naming shard, sample and index
  */
 export async function readInterleaved(shard: ShardFile, sample: WebDatasetSample): Promise<readonly SamplePart[]> {
-  const cure =
+  const hint =
     'give the sample a .json member with the lists "texts" and "images" of one length, one of both null at each index';
   const json = sample.members.get('json');
-  if (json === undefined) throw badSample(shard, sample, 'has no .json member', cure);
+  if (json === undefined) throw badSample(shard, sample, 'has no .json member', hint);
   const content = await readJson(shard, json);
   const texts: unknown = isJsonObject(content) ? content.texts : undefined;
   const images: unknown = isJsonObject(content) ? content.images : undefined;
   if (!Array.isArray(texts) || !Array.isArray(images) || texts.length !== images.length)
-    throw badSample(shard, sample, 'has no lists "texts" and "images" of one length', cure);
+    throw badSample(shard, sample, 'has no lists "texts" and "images" of one length', hint);
   return texts.map((text: unknown, index): SamplePart => {
     const image: unknown = images[index];
     if (typeof text === 'string' && image === null) return { text };
     if (text !== null || typeof image !== 'string')
-      throw badSample(shard, sample, `has at index ${index} neither a text alone nor an image alone`, cure);
+      throw badSample(shard, sample, `has at index ${index} neither a text alone nor an image alone`, hint);
     const extension = image.startsWith(`${sample.key}.`) ? image.slice(sample.key.length + 1) : image;
     const entry = sample.members.get(extension.toLowerCase());
     if (entry === undefined)
-      throw badSample(shard, sample, `names the image ${JSON.stringify(image)}, which it does not hold`, cure);
+      throw badSample(shard, sample, `names the image ${JSON.stringify(image)}, which it does not hold`, hint);
     return { image: entry };
   });
 }
@@ -123,6 +123,6 @@ async function readJson(shard: ShardFile, entry: TarEntry): Promise<unknown> {
   }
 }
 
-function badSample(shard: ShardFile, sample: WebDatasetSample, what: string, cure: string): WeftError {
-  return new WeftError('corrupt_data', `the sample ${sample.key} in ${shard.path} ${what}`, { cure });
+function badSample(shard: ShardFile, sample: WebDatasetSample, what: string, hint: string): WeftError {
+  return new WeftError('corrupt_data', `the sample ${sample.key} in ${shard.path} ${what}`, { hint });
 }

@@ -121,7 +121,7 @@ describe('a dataset made of real shards', () => {
     await expect(Dataset.open(other)).rejects.toMatchObject({
       code: 'not_found',
       message: `there is no data index ${join(folder.path, 'index', 'bytes-T64-K4-I3')} (there are indexes for other parameters: bytes-T48-K4-I3)`,
-      cure: 'run weft data index <recipe>',
+      hint: 'run weft data index <recipe>',
     });
     const small = { ...config, model: { ...config.model, decoder: { ...config.model.decoder, vocabularySize: 256 } } };
     await expect(Dataset.open(small)).rejects.toThrow(

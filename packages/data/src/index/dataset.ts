@@ -138,7 +138,7 @@ function checkParameters(
   throw new WeftError(
     'failed_precondition',
     `the data index ${directory} was made with ${field} ${indexed}, but this run has ${wanted}`,
-    { cure: REINDEX },
+    { hint: REINDEX },
   );
 }
 
@@ -149,13 +149,13 @@ async function checkShards(data: DataConfig, source: SourceId, manifest: IndexMa
     const bytes = await fileBytes(path);
     if (bytes === undefined)
       throw new WeftError('not_found', `the shard ${path} is in the data index, but the file is missing`, {
-        cure: `put it back, or ${REINDEX}`,
+        hint: `put it back, or ${REINDEX}`,
       });
     if (bytes !== indexedBytes)
       throw new WeftError(
         'failed_precondition',
         `the shard ${path} has ${bytes} bytes, but had ${indexedBytes} when it was indexed`,
-        { cure: REINDEX },
+        { hint: REINDEX },
       );
   }
   const indexed = new Set(shards.map(({ name }) => name));
@@ -167,7 +167,7 @@ async function checkShards(data: DataConfig, source: SourceId, manifest: IndexMa
       'failed_precondition',
       `the shard ${join(data.directory, source, unknown)} is not in the data index`,
       {
-        cure: `${REINDEX}, or move the file away`,
+        hint: `${REINDEX}, or move the file away`,
       },
     );
   const weight = ofSource(data.weights, source);
@@ -175,6 +175,6 @@ async function checkShards(data: DataConfig, source: SourceId, manifest: IndexMa
     throw new WeftError(
       'failed_precondition',
       `data.weights.${source} is ${weight}, but the data index holds no ${source} sequence`,
-      { cure: `add ${source} shards and ${REINDEX}, or set data.weights.${source}=0` },
+      { hint: `add ${source} shards and ${REINDEX}, or set data.weights.${source}=0` },
     );
 }

@@ -28,7 +28,7 @@ describe('indexDataset', () => {
     await expect(indexDataset(tinyConfig(folder.path))).rejects.toMatchObject({
       code: 'corrupt_data',
       message: expect.stringMatching(/^the image 2\.png in .*captioned\/x\.tar cannot be decoded: /),
-      cure: expect.stringContaining('replace the shard'),
+      hint: expect.stringContaining('replace the shard'),
     });
     expect(await readdir(join(folder.path, 'index'))).toEqual([]);
   });

@@ -95,7 +95,7 @@ async function hashShards(data: DataConfig, onProgress: OnProgress): Promise<Per
     names[source] = found;
     if (found.length === 0 && ofSource(data.weights, source) > 0)
       throw new WeftError('not_found', `there are no ${source} shards in ${join(data.directory, source)}`, {
-        cure: hasDefaultSources(data)
+        hint: hasDefaultSources(data)
           ? `run weft data fetch demo, put shards there, or set data.weights.${source}=0`
           : `put ${SHARD_EXTENSIONS[kind].join(' or ')} files there, or set data.weights.${source}=0`,
       });
@@ -139,6 +139,6 @@ async function currentIndex(
 function checkNotEmpty(data: DataConfig, source: SourceId, manifest: SourceManifest): void {
   if (manifest.sequences === 0 && ofSource(data.weights, source) > 0)
     throw new WeftError('not_found', `the ${source} shards in ${join(data.directory, source)} hold no document`, {
-      cure: `add documents, or set data.weights.${source}=0`,
+      hint: `add documents, or set data.weights.${source}=0`,
     });
 }

@@ -103,7 +103,7 @@ async function verifyHashes(dataset: Dataset, dataDirectory: string, onProgress:
         'corrupt_data',
         `${path} has changed: its SHA-256 is ${found}, the data index says ${sha256}`,
         {
-          cure: `restore the file, or ${REINDEX}`,
+          hint: `restore the file, or ${REINDEX}`,
         },
       );
   }

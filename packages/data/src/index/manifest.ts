@@ -121,7 +121,7 @@ export async function readManifest(
     throw new WeftError(
       'version_mismatch',
       `${path} has format version ${JSON.stringify(value.formatVersion)}, this weft reads version ${INDEX_FORMAT_VERSION}`,
-      { cure: REINDEX },
+      { hint: REINDEX },
     );
   const identity = createHash('sha256').update(content).digest('hex');
   return { manifest: parseManifest(value, path), identity };
@@ -130,7 +130,7 @@ export async function readManifest(
 async function noIndex(folder: string): Promise<WeftError> {
   const others = (await readdir(join(folder, '..')).catch(() => [])).filter((name) => !name.startsWith('.')).sort();
   const there = others.length === 0 ? '' : ` (there are indexes for other parameters: ${others.join(', ')})`;
-  return new WeftError('not_found', `there is no data index ${folder}${there}`, { cure: REINDEX });
+  return new WeftError('not_found', `there is no data index ${folder}${there}`, { hint: REINDEX });
 }
 
 function parseManifest(value: JsonObject, path: string): IndexManifest {
@@ -218,5 +218,5 @@ class FieldReader {
 }
 
 function damagedManifest(path: string, reason: string): WeftError {
-  return new WeftError('corrupt_data', `the data index ${path} is damaged: ${reason}`, { cure: REINDEX });
+  return new WeftError('corrupt_data', `the data index ${path} is damaged: ${reason}`, { hint: REINDEX });
 }

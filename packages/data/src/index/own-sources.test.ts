@@ -93,7 +93,7 @@ describe('a dataset with sources of its own', () => {
     );
     await expect(indexDataset(withSource('photos', 'text'))).rejects.toMatchObject({
       message: `there are no photos shards in ${join(folder.path, 'photos')}`,
-      cure: 'put .jsonl or .txt files there, or set data.weights.photos=0',
+      hint: 'put .jsonl or .txt files there, or set data.weights.photos=0',
     });
   });
 });

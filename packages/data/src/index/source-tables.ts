@@ -34,7 +34,7 @@ export class SourceTables {
         throw new WeftError(
           'corrupt_data',
           `the data index file ${path} ${bytes === undefined ? 'is missing' : `has ${bytes} bytes instead of ${wanted}`}`,
-          { cure: REINDEX },
+          { hint: REINDEX },
         );
     }
     const handle = (table: Table) => open(join(folder, tableFile(source, table)), 'r');
@@ -112,7 +112,7 @@ export class SourceTables {
     return new WeftError(
       'corrupt_data',
       `the data index ${this.#folder} contradicts itself about ${this.#source} sequence ${index}`,
-      { cure: REINDEX },
+      { hint: REINDEX },
     );
   }
 }

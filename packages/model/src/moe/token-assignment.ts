@@ -47,7 +47,7 @@ export function assignSlots(expert_2R: tf.Tensor, { shape, tokenMask_R }: TokenG
   const allSlots = experts * slots;
   if (Math.max(allSlots, 2 * tokens) >= LARGEST_EXACT) {
     throw new WeftError('invalid_argument', `${allSlots} slots of experts in one microbatch are too many to number`, {
-      cure: 'make microbatchSize or model.decoder.moe.capacityFactor smaller',
+      hint: 'make microbatchSize or model.decoder.moe.capacityFactor smaller',
     });
   }
 

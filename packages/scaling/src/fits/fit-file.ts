@@ -74,7 +74,7 @@ function parse(text: string, name: string): unknown {
   try {
     return JSON.parse(text);
   } catch (cause) {
-    throw new WeftError('corrupt_data', `${name} is not JSON`, { cure: 'name a file written by weft lr fit', cause });
+    throw new WeftError('corrupt_data', `${name} is not JSON`, { hint: 'name a file written by weft lr fit', cause });
   }
 }
 
@@ -116,6 +116,6 @@ class Reader {
   }
 
   refuse(what: string): never {
-    throw new WeftError('corrupt_data', `${this.#where} ${what}`, { cure: 'name a file written by weft lr fit' });
+    throw new WeftError('corrupt_data', `${this.#where} ${what}`, { hint: 'name a file written by weft lr fit' });
   }
 }

@@ -52,7 +52,7 @@ export function fitLaw(
     throw new WeftError(
       'failed_precondition',
       `${points.length} points leave no degree of freedom for a law of ${coefficients.length} coefficients`,
-      { cure: `add a point: at least ${coefficients.length + 1} are needed` },
+      { hint: `add a point: at least ${coefficients.length + 1} are needed` },
     );
   const law: PowerLaw = {
     name,
@@ -82,7 +82,7 @@ function refuseTooFewScales(points: readonly ScalePoint[], form: LawForm): void 
   throw new WeftError(
     'failed_precondition',
     `${found}, but a law needs at least ${FEWEST_SCALES} different ${form.variables.map((each) => SYMBOLS[each]).join(', ')}`,
-    { cure: 'measure models of other sizes; four or more, a factor of three apart, make a law worth trusting' },
+    { hint: 'measure models of other sizes; four or more, a factor of three apart, make a law worth trusting' },
   );
 }
 

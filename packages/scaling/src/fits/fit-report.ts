@@ -87,7 +87,7 @@ function inverseVariance({ standardError, at }: Optimum, form: LawForm): number 
     'failed_precondition',
     `${scaleName(at, form)}: three runs say nothing of their own uncertainty`,
     {
-      cure: 'add rates or seeds, or let all scales count alike',
+      hint: 'add rates or seeds, or let all scales count alike',
     },
   );
 }

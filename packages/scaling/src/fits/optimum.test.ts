@@ -57,9 +57,9 @@ describe('the optimum of a grid', () => {
   it.each([
     ['lowest', 1e-4, 'at its lowest rate 0.001, so that the optimum may lie beyond', 'add rates below 0.001'],
     ['highest', 1, 'at its highest rate 0.016, so that the optimum may lie beyond', 'add rates above 0.016'],
-  ])('is refused at the %s rate of the grid', (_, best, message, cure) => {
+  ])('is refused at the %s rate of the grid', (_, best, message, hint) => {
     expect(() => optimumOfScale(bowl(best), form)).toThrow(
-      expect.objectContaining({ code: 'failed_precondition', message: expect.stringContaining(message), cure }),
+      expect.objectContaining({ code: 'failed_precondition', message: expect.stringContaining(message), hint }),
     );
   });
 

@@ -105,7 +105,7 @@ export function optimumOfScale(
       'failed_precondition',
       `${where}: the ${describeBest(metric)} has no clear place within the grid`,
       {
-        cure: `train longer, with more seeds or more ${NOUNS[form.target]}s, so that they differ by more than their noise`,
+        hint: `train longer, with more seeds or more ${NOUNS[form.target]}s, so that they differ by more than their noise`,
       },
     );
 
@@ -153,7 +153,7 @@ function bestIndex(rates: readonly Rate[], where: string, { name }: Metric): num
   const best = rates.reduce((lowest, { cost }, i) => (cost < (rates[lowest]?.cost ?? 0) ? i : lowest), 0);
   if (rates.some(hasCost)) return best;
   throw new WeftError('failed_precondition', `${where}: nothing that was tried has a ${name}`, {
-    cure: 'try lower rates',
+    hint: 'try lower rates',
   });
 }
 
@@ -172,7 +172,7 @@ function refuseEdge(rates: readonly Rate[], best: number, where: string, metric:
   throw new WeftError(
     'failed_precondition',
     `${where}: the ${describeBest(metric)} lies on the edge of the grid, at its ${side} ${noun} ${value}, so that the optimum may lie beyond`,
-    { cure: `add ${noun}s ${best === 0 ? 'below' : 'above'} ${value}` },
+    { hint: `add ${noun}s ${best === 0 ? 'below' : 'above'} ${value}` },
   );
 }
 
@@ -182,6 +182,6 @@ function refuseTooFew(count: number, where: string, { name }: Metric, noun: Noun
   if (count >= FEWEST_RATES) return;
   const found = `${count} ${noun}${count === 1 ? ' with a' : 's with a'} ${name}`;
   throw new WeftError('failed_precondition', `${where}: ${found} cannot enclose an optimum`, {
-    cure: `try at least ${FEWEST_RATES} around the best one, better five`,
+    hint: `try at least ${FEWEST_RATES} around the best one, better five`,
   });
 }

@@ -73,7 +73,7 @@ export function checkPositive(points: readonly (ScalePoint | GridPoint)[], form:
     }
     if ('score' in point && point.score !== null && !Number.isFinite(point.score))
       throw new WeftError('invalid_argument', `point ${index + 1}: the score is ${point.score}, but must be a number`, {
-        cure: 'leave it out where a run diverged: it then counts as worse than every other',
+        hint: 'leave it out where a run diverged: it then counts as worse than every other',
       });
   }
 }

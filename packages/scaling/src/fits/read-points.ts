@@ -53,7 +53,7 @@ function refuseColumns(
     const meant = didYouMean(column, COLUMNS);
     if (isCompared && meant === undefined) continue;
     throw new WeftError('invalid_argument', `${where}: unknown column ${JSON.stringify(column)}`, {
-      cure:
+      hint:
         meant === undefined
           ? `the columns are ${COLUMNS.join(', ')}; name a score of your own by --metric`
           : `did you mean ${meant}`,
@@ -62,7 +62,7 @@ function refuseColumns(
   for (const column of [...needed, ...(metric === undefined ? [] : [metric.toLowerCase()])])
     if (!columns.includes(column))
       throw new WeftError('invalid_argument', `${where}: the column ${column} is missing`, {
-        cure: `begin the file with a line such as ${[...needed, metric ?? LOSS.name].join(',')}`,
+        hint: `begin the file with a line such as ${[...needed, metric ?? LOSS.name].join(',')}`,
       });
 }
 
@@ -111,12 +111,12 @@ function parseNumber(text: string): number {
 }
 
 function refusal(text: string, column: string, where: string, limit: string, otherwise?: string): WeftError {
-  const cure = /^[\d.]+,\d/.test(text) ? 'write decimals with a point' : otherwise;
+  const hint = /^[\d.]+,\d/.test(text) ? 'write decimals with a point' : otherwise;
   const found = text === '' ? 'empty' : text.slice(0, 40);
   return new WeftError(
     'invalid_argument',
     `${where}: ${column} is ${found}, but must be ${limit}`,
-    cure === undefined ? {} : { cure },
+    hint === undefined ? {} : { hint },
   );
 }
 
@@ -137,7 +137,7 @@ const SEPARATORS = [',', ';', '\t'] as const;
  */
 function readTable(text: string, name: string): TableRow[] {
   if (/[\0\uFFFD]/.test(text))
-    throw new WeftError('invalid_argument', `${name} is not a text in UTF-8`, { cure: 'save it as CSV in UTF-8' });
+    throw new WeftError('invalid_argument', `${name} is not a text in UTF-8`, { hint: 'save it as CSV in UTF-8' });
   const lines = text
     .replace(/^\uFEFF/, '')
     .split(/\r\n|\r|\n/)

@@ -71,6 +71,6 @@ it('an unknown law names the one probably meant', () => {
   try {
     publishedLaw('steplaw');
   } catch (thrown) {
-    expect(thrown).toMatchObject({ code: 'not_found', cure: expect.stringContaining('write step-law,') });
+    expect(thrown).toMatchObject({ code: 'not_found', hint: expect.stringContaining('write step-law,') });
   }
 });

@@ -49,7 +49,7 @@ export function predict(law: PowerLaw, at: LawInputs, level = DEFAULT_LEVEL): Pr
   const value = Math.exp(logValue);
   if (!Number.isFinite(value) || value === 0)
     throw new WeftError('failed_precondition', `${law.name} gives no finite number at ${scaleName(at, law)}`, {
-      cure: 'fit it to scales that lie farther apart',
+      hint: 'fit it to scales that lie farther apart',
     });
   return {
     law: law.name,

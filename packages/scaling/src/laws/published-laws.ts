@@ -43,6 +43,6 @@ export function publishedLaw(name: string): PowerLaw {
   const names = Object.keys(PUBLISHED_LAWS);
   const meant = didYouMean(name, names);
   throw new WeftError('not_found', `there is no published law ${JSON.stringify(name)}`, {
-    cure: `write ${meant ?? `one of ${names.join(', ')}`}, or the path of a fit written by weft lr fit`,
+    hint: `write ${meant ?? `one of ${names.join(', ')}`}, or the path of a fit written by weft lr fit`,
   });
 }

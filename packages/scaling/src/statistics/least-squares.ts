@@ -67,7 +67,7 @@ function triangularize(rows: readonly (readonly number[])[], width: number): num
     const norm = Math.hypot(...below);
     if (!(norm > DEPENDENCE_TOLERANCE * before))
       throw new WeftError('failed_precondition', 'the points do not determine the coefficients', {
-        cure: 'add points that differ in every variable of the law, and not in step with one another',
+        hint: 'add points that differ in every variable of the law, and not in step with one another',
       });
     const alpha = at(below, 0) > 0 ? -norm : norm;
     const mirror = [at(below, 0) - alpha, ...below.slice(1)];

@@ -28,12 +28,12 @@ describe('a Redis server', () => {
     [{ redis_mode: 'sentinel' }, 'is a sentinel', 'write redis+sentinel:// in front'],
     [{ redis_mode: 'cluster' }, 'is a node of a cluster', 'write redis+cluster:// in front'],
     [{ role: 'slave' }, 'is a replica and cannot be written', 'name the master'],
-  ])('with %j is refused with a cure', (facts, message, cure) => {
+  ])('with %j is refused with a hint', (facts, message, hint) => {
     expect(() => checkServerInfo(info(facts), 'cache:6379')).toThrow(
       expect.objectContaining({
         code: 'failed_precondition',
         message: expect.stringContaining(message),
-        cure: expect.stringContaining(cure),
+        hint: expect.stringContaining(hint),
       }),
     );
   });

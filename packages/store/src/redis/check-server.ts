@@ -17,7 +17,7 @@ export interface ServerFacts {
 /**
  * Checks whether this Redis can keep runs.
  *
- * @throws WeftError `failed_precondition` with the cure when it is too old, evicts keys, is a replica, is of another kind
+ * @throws WeftError `failed_precondition` with the hint when it is too old, evicts keys, is a replica, is of another kind
  * than its URL, or has no such database.
  */
 export async function checkServer(
@@ -43,8 +43,8 @@ export function checkServerInfo(info: string, place: string, kind: RedisTarget['
   const version = facts.get('redis_version') ?? '0';
   const valkey = facts.get('valkey_version');
   const name = valkey === undefined ? `Redis ${version}` : `Valkey ${valkey}`;
-  const refusal = (what: string, cure: string) =>
-    new WeftError('failed_precondition', `${name} at ${place} ${what}`, { cure });
+  const refusal = (what: string, hint: string) =>
+    new WeftError('failed_precondition', `${name} at ${place} ${what}`, { hint });
   const mode = facts.get('redis_mode');
   if (mode === 'sentinel')
     throw refusal('is a sentinel', 'write redis+sentinel:// in front, and the name of the master at the end');

@@ -41,11 +41,11 @@ describe('an error of Redis', () => {
       'correct user and password in its URL',
     ],
     [reply('ERR something connect else'), 'internal', undefined],
-  ])('%s is told at once', (error, code, cure) => {
+  ])('%s is told at once', (error, code, hint) => {
     expect(isTransient(error)).toBe(false);
     const told = redisError(error, 'cache:6379');
     expect(told).toMatchObject({ code, message: expect.stringContaining('cache:6379') });
-    if (cure !== undefined) expect(told.cure).toContain(cure);
+    if (hint !== undefined) expect(told.hint).toContain(hint);
   });
 
   it('leaves the arguments of the command behind', () => {

@@ -43,12 +43,12 @@ export function redisError(thrown: unknown, place: string): WeftError {
   if (isFenced(thrown)) return leaseLost();
   const refusal = findRefusal(text);
   if (refusal !== undefined) {
-    const { code, says, cure } = refusal;
-    return new WeftError(code, `Redis at ${place} ${says}`, { cure, cause });
+    const { code, says, hint } = refusal;
+    return new WeftError(code, `Redis at ${place} ${says}`, { hint, cause });
   }
   if (isTransient(thrown))
     return new WeftError('unavailable', `Redis at ${place} cannot be reached: ${text.replace(/\.$/, '')}`, {
-      cure: 'start it, or correct its URL (rediss:// with TLS, redis:// without)',
+      hint: 'start it, or correct its URL (rediss:// with TLS, redis:// without)',
       cause,
     });
   return new WeftError('internal', `Redis at ${place} answered: ${text}`, { cause });
@@ -57,18 +57,18 @@ export function redisError(thrown: unknown, place: string): WeftError {
 /** The error of a write whose lease another process has now. */
 export const leaseLost = (holder?: string) =>
   new WeftError('failed_precondition', `the lease has passed to ${holder ?? 'another'}`, {
-    cure: 'start the process again; it will wait until it is needed',
+    hint: 'start the process again; it will wait until it is needed',
   });
 
-/** Answers of Redis that do not change by themselves: what each means, and its cure. */
+/** Answers of Redis that do not change by themselves: what each means, and its hint. */
 export interface Refusal {
   readonly code: ErrorCode;
   /** Follows "Redis at …". */
   readonly says: string;
-  readonly cure: string;
+  readonly hint: string;
 }
 
-type Row = readonly [answer: RegExp, code: ErrorCode, cure: string, says?: string];
+type Row = readonly [answer: RegExp, code: ErrorCode, hint: string, says?: string];
 
 const REFUSED = 'failed_precondition';
 const LOGIN = 'correct user and password in its URL';
@@ -94,6 +94,6 @@ const ERROR_TABLE: readonly Row[] = [
 function findRefusal(text: string): Refusal | undefined {
   const row = ERROR_TABLE.find(([answer]) => answer.test(text));
   if (row === undefined) return undefined;
-  const [, code, cure, says = `refuses: ${text.replace(/\.$/, '')}`] = row;
-  return { code, says, cure };
+  const [, code, hint, says = `refuses: ${text.replace(/\.$/, '')}`] = row;
+  return { code, says, hint };
 }

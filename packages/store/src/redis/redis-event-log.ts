@@ -122,7 +122,7 @@ export class RedisLogReader implements LogReader {
       }
       if (next <= end) {
         throw new WeftError('corrupt_data', `record ${next} of the event log ${this.#name} is missing in Redis`, {
-          cure: 'restore Redis from a copy of its files',
+          hint: 'restore Redis from a copy of its files',
         });
       }
     }

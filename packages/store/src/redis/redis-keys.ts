@@ -24,7 +24,7 @@ export class RedisKeys {
   constructor(prefix: string) {
     if (!/^[A-Za-z0-9][A-Za-z0-9._:-]*$/.test(prefix)) {
       throw new WeftError('invalid_argument', `${JSON.stringify(prefix)} cannot be what the keys in Redis begin with`, {
-        cure: 'use letters, digits, dots, dashes, underscores and colons',
+        hint: 'use letters, digits, dots, dashes, underscores and colons',
       });
     }
     this.#tag = `{${prefix}}`;

@@ -112,12 +112,12 @@ export class RedisLease implements Lease {
 
 const inUse = (place: string, holder: string) =>
   new WeftError('failed_precondition', `Redis at ${place} is in use by ${holder}`, {
-    cure: 'stop that one, or choose another prefix for the keys',
+    hint: 'stop that one, or choose another prefix for the keys',
   });
 
 const forgotten = (place: string) =>
   new WeftError('corrupt_data', `Redis at ${place} has lost what was stored`, {
-    cure: 'restore its files, set `appendonly yes` in redis.conf, and start again',
+    hint: 'restore its files, set `appendonly yes` in redis.conf, and start again',
   });
 
 /** The holder of the lease, as stored in Redis. */

@@ -84,7 +84,7 @@ describe('a Redis', () => {
     expect(forgetful.warnings).toEqual([expect.stringContaining('append-only file')]);
   });
 
-  it('that evicts keys is refused, with the cure', async () => {
+  it('that evicts keys is refused, with the hint', async () => {
     const server = await started('--maxmemory-policy', 'allkeys-lru');
     expect((await refusal(server.url)).sentence).toMatch(
       /maxmemory-policy is allkeys-lru: set `maxmemory-policy noeviction`/,
@@ -99,9 +99,9 @@ describe('a Redis', () => {
     expect(store.warnings).toEqual([]);
   });
 
-  it('that is not there is said within the time, with the cure', async () => {
+  it('that is not there is said within the time, with the hint', async () => {
     const error = await refusal(`redis://:geheim@127.0.0.1:${await freePort()}`);
-    expect(error).toMatchObject({ code: 'unavailable', cure: expect.stringContaining('start it, or correct its URL') });
+    expect(error).toMatchObject({ code: 'unavailable', hint: expect.stringContaining('start it, or correct its URL') });
     expect(error.message).toContain('ECONNREFUSED');
   });
 
@@ -143,10 +143,10 @@ describe('a Redis', () => {
       // No slot of it is served.
       [`redis+cluster://${at(node)}`, 'not all of its slots are served', 'start it'],
     ];
-    for (const [url, message, cure] of cases) {
+    for (const [url, message, hint] of cases) {
       const error = await refusal(url);
       expect(error.message).toContain(message);
-      expect(error.cure).toContain(cure);
+      expect(error.hint).toContain(hint);
     }
   });
 
@@ -156,7 +156,7 @@ describe('a Redis', () => {
     for (const login of [':geheim@', 'ada:geheim@', '']) {
       expect(await refusal(`redis://${login}127.0.0.1:${server.port}`)).toMatchObject({
         code: 'failed_precondition',
-        cure: 'correct user and password in its URL',
+        hint: 'correct user and password in its URL',
       });
     }
   });

@@ -67,6 +67,6 @@ describe('a Redis URL', () => {
     }
     expect(error).toMatchObject({ code: 'invalid_argument', message: expect.stringContaining(message) });
     expect(WeftError.from(error).sentence).not.toContain('gehe');
-    expect(WeftError.from(error).cure).toBeDefined();
+    expect(WeftError.from(error).hint).toBeDefined();
   });
 });

@@ -101,5 +101,5 @@ function decoded(text: string | undefined): string {
   }
 }
 
-const invalid = (what: string, cure = 'write it like redis://127.0.0.1:6379') =>
-  new WeftError('invalid_argument', `the URL of Redis ${what}`, { cure });
+const invalid = (what: string, hint = 'write it like redis://127.0.0.1:6379') =>
+  new WeftError('invalid_argument', `the URL of Redis ${what}`, { hint });

@@ -158,7 +158,7 @@ async function untilChanged(
       new WeftError(
         'deadline_exceeded',
         `rank ${slow.rank} brought nothing of step ${step.step}, microbatch ${slow.microbatch} for ${rankTimeoutMs / 1000} s while others waited`,
-        { cure: `look at the log of rank ${slow.rank} for the reason` },
+        { hint: `look at the log of rank ${slow.rank} for the reason` },
       ),
   });
 }

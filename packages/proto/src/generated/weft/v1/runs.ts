@@ -154,7 +154,7 @@ export interface RunSummary {
   createdAtMs: number;
   updatedAtMs: number;
   failureCode: string;
-  failureCure: string;
+  failureHint: string;
   /** How many ranks train now; 0 while it does not train. */
   worldSize: number;
   /** Its position among the waiting jobs, from 1; 0 when it does not wait. */
@@ -889,7 +889,7 @@ function createBaseRunSummary(): RunSummary {
     createdAtMs: 0,
     updatedAtMs: 0,
     failureCode: "",
-    failureCure: "",
+    failureHint: "",
     worldSize: 0,
     queuePosition: 0,
     priority: 0,
@@ -943,8 +943,8 @@ export const RunSummary: MessageFns<RunSummary> = {
     if (message.failureCode !== "") {
       writer.uint32(106).string(message.failureCode);
     }
-    if (message.failureCure !== "") {
-      writer.uint32(114).string(message.failureCure);
+    if (message.failureHint !== "") {
+      writer.uint32(114).string(message.failureHint);
     }
     if (message.worldSize !== 0) {
       writer.uint32(120).uint32(message.worldSize);
@@ -1098,7 +1098,7 @@ export const RunSummary: MessageFns<RunSummary> = {
               break;
             }
 
-            message.failureCure = reader.string();
+            message.failureHint = reader.string();
             continue;
           }
           case 15: {
@@ -1220,10 +1220,10 @@ export const RunSummary: MessageFns<RunSummary> = {
         : isSet(object.failure_code)
         ? globalThis.String(object.failure_code)
         : "",
-      failureCure: isSet(object.failureCure)
-        ? globalThis.String(object.failureCure)
-        : isSet(object.failure_cure)
-        ? globalThis.String(object.failure_cure)
+      failureHint: isSet(object.failureHint)
+        ? globalThis.String(object.failureHint)
+        : isSet(object.failure_hint)
+        ? globalThis.String(object.failure_hint)
         : "",
       worldSize: isSet(object.worldSize)
         ? globalThis.Number(object.worldSize)
@@ -1302,8 +1302,8 @@ export const RunSummary: MessageFns<RunSummary> = {
     if (message.failureCode !== "") {
       obj.failureCode = message.failureCode;
     }
-    if (message.failureCure !== "") {
-      obj.failureCure = message.failureCure;
+    if (message.failureHint !== "") {
+      obj.failureHint = message.failureHint;
     }
     if (message.worldSize !== 0) {
       obj.worldSize = Math.round(message.worldSize);
@@ -1353,7 +1353,7 @@ export const RunSummary: MessageFns<RunSummary> = {
     message.createdAtMs = object.createdAtMs ?? 0;
     message.updatedAtMs = object.updatedAtMs ?? 0;
     message.failureCode = object.failureCode ?? "";
-    message.failureCure = object.failureCure ?? "";
+    message.failureHint = object.failureHint ?? "";
     message.worldSize = object.worldSize ?? 0;
     message.queuePosition = object.queuePosition ?? 0;
     message.priority = object.priority ?? 0;

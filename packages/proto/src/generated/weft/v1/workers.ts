@@ -353,7 +353,7 @@ export function runEnded_OutcomeToJSON(object: RunEnded_Outcome): string {
 export interface Failure {
   code: string;
   message: string;
-  cure: string;
+  hint: string;
 }
 
 function createBaseWorkerMessage(): WorkerMessage {
@@ -3749,7 +3749,7 @@ export const RunEnded: MessageFns<RunEnded> = {
 };
 
 function createBaseFailure(): Failure {
-  return { code: "", message: "", cure: "" };
+  return { code: "", message: "", hint: "" };
 }
 
 export const Failure: MessageFns<Failure> = {
@@ -3760,8 +3760,8 @@ export const Failure: MessageFns<Failure> = {
     if (message.message !== "") {
       writer.uint32(18).string(message.message);
     }
-    if (message.cure !== "") {
-      writer.uint32(26).string(message.cure);
+    if (message.hint !== "") {
+      writer.uint32(26).string(message.hint);
     }
     return writer;
   },
@@ -3800,7 +3800,7 @@ export const Failure: MessageFns<Failure> = {
               break;
             }
 
-            message.cure = reader.string();
+            message.hint = reader.string();
             continue;
           }
         }
@@ -3819,7 +3819,7 @@ export const Failure: MessageFns<Failure> = {
     return {
       code: isSet(object.code) ? globalThis.String(object.code) : "",
       message: isSet(object.message) ? globalThis.String(object.message) : "",
-      cure: isSet(object.cure) ? globalThis.String(object.cure) : "",
+      hint: isSet(object.hint) ? globalThis.String(object.hint) : "",
     };
   },
 
@@ -3831,8 +3831,8 @@ export const Failure: MessageFns<Failure> = {
     if (message.message !== "") {
       obj.message = message.message;
     }
-    if (message.cure !== "") {
-      obj.cure = message.cure;
+    if (message.hint !== "") {
+      obj.hint = message.hint;
     }
     return obj;
   },
@@ -3844,7 +3844,7 @@ export const Failure: MessageFns<Failure> = {
     const message = createBaseFailure();
     message.code = object.code ?? "";
     message.message = object.message ?? "";
-    message.cure = object.cure ?? "";
+    message.hint = object.hint ?? "";
     return message;
   },
 };

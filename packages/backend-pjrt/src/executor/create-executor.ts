@@ -1,0 +1,39 @@
+import { basename, join } from 'node:path';
+import { WeftError } from '@weft/common';
+import type { Executor, Program } from '@weft/tensor';
+import { cacheDirectory } from '@weft/tensorflow-setup';
+import { Client } from '../native/client.js';
+import { loadPlugin } from '../native/plugin.js';
+import { cudaDirectoryBeside, findPlugin } from '../setup/plugin.js';
+import { ExecutableCache } from './executable-cache.js';
+import { PjrtExecutor, type PjrtExecutorOptions } from './pjrt-executor.js';
+
+export interface PjrtOptions extends PjrtExecutorOptions {
+  /** The plugin's file; default: the one that `findPlugin` finds. */
+  readonly pluginPath?: string;
+  /** Where compiled programs are kept; default: a folder of Weft's cache. */
+  readonly executables?: string;
+}
+
+/**
+ * Prepares a program for running on this host's accelerator. The device is opened and phases compile when they are first
+ * needed.
+ * @throws WeftError `native_library` when there is no plugin, or it cannot be loaded
+ */
+export function createPjrtExecutor(program: Program, options: PjrtOptions): Executor {
+  const path = options.pluginPath ?? foundPath();
+  const plugin = loadPlugin(path);
+  const description = `XLA through ${basename(path)} (PJRT ${plugin.apiVersion}), ${options.precision}`;
+  return new PjrtExecutor(program, description, options, async () => {
+    const client = await Client.open(plugin);
+    const compileOptions = { cudaDirectory: client.platform === 'cpu' ? undefined : cudaDirectoryBeside(path) };
+    const directory = options.executables ?? join(cacheDirectory(), 'pjrt', 'executables');
+    return { client, cache: new ExecutableCache(client, compileOptions, directory) };
+  });
+}
+
+function foundPath(): string {
+  const found = findPlugin();
+  if (!found.found) throw new WeftError('native_library', found.reason, { cure: found.cure });
+  return found.path;
+}

@@ -1,0 +1,186 @@
+import { WeftError } from '@weft/common';
+import {
+  arrayOf,
+  checkInputs,
+  checkValue,
+  type Executor,
+  type HostTensor,
+  type PhaseInputs,
+  type PhaseRun,
+  type Precision,
+  type Program,
+  type Recompute,
+  type Recording,
+  recordPhase,
+  type TensorSpec,
+} from '@weft/tensor';
+import { rewriteForXla } from '../lowering/rewrite-for-xla.js';
+import { LoweringShapeInference } from '../lowering/shape-inference.js';
+import type { Client } from '../native/client.js';
+import { DeviceState } from './device-state.js';
+import type { ExecutableCache } from './executable-cache.js';
+import { HostArrays } from './host-arrays.js';
+import { type CompiledPhase, PjrtPhaseRun } from './phase-run.js';
+import { type Cuts, cutPhase } from './segments.js';
+
+/** How far compiling is; told when it begins, every few seconds, and at the end. */
+export interface CompileProgress {
+  readonly phase: string;
+  readonly seconds: number;
+  readonly isDone: boolean;
+}
+
+export interface PjrtExecutorOptions {
+  /** Arithmetic of matrix products. */
+  readonly precision: Precision;
+  /** What is computed twice instead of kept. */
+  readonly recompute: Recompute;
+  readonly onCompile?: ((progress: CompileProgress) => void) | undefined;
+}
+
+/** A device ready to compile and run. */
+export interface OpenDevice {
+  readonly client: Client;
+  readonly cache: ExecutableCache;
+}
+
+const PROGRESS_INTERVAL_MS = 5_000;
+
+/** Runs a program on one device through PJRT; its variables stay there between phases. */
+export class PjrtExecutor implements Executor {
+  readonly description: string;
+  readonly #program: Program;
+  readonly #options: PjrtExecutorOptions;
+  readonly #open: () => Promise<OpenDevice>;
+  #device: Promise<OpenDevice> | undefined;
+  readonly #state = new DeviceState();
+  readonly #hostArrays = new HostArrays();
+  readonly #recordings = new Map<string, Recording>();
+  /** By phase and cuts. */
+  readonly #compiled = new Map<string, Promise<CompiledPhase>>();
+
+  /** @param open is called on first use, once */
+  constructor(program: Program, description: string, options: PjrtExecutorOptions, open: () => Promise<OpenDevice>) {
+    this.description = description;
+    this.#program = program;
+    this.#options = options;
+    this.#open = open;
+  }
+
+  async run(phase: string, inputs: PhaseInputs): Promise<Record<string, HostTensor>> {
+    const { inputs: specs } = this.#phase(phase);
+    checkInputs(this.#where(phase), specs, inputs);
+    const run = await this.#begin(phase, { late: new Set(), atOutputs: false });
+    return run.advance(inputs, this.#outputsOf(phase));
+  }
+
+  async begin(phase: string, inputs: PhaseInputs): Promise<PhaseRun> {
+    const late = Object.keys(this.#phase(phase).inputs).filter((name) => !(name in inputs));
+    const run = await this.#begin(phase, { late: new Set(late), atOutputs: true });
+    await run.advance(inputs, []);
+    return run;
+  }
+
+  async readState(names: readonly string[] = Object.keys(this.#program.state)): Promise<Record<string, HostTensor>> {
+    // All copies begin between two changes of the state; the later one waits on the device for those that it concerns.
+    const copies = await this.#state.change(() =>
+      names.map(async (name) => {
+        const tensor = this.#hostArrays.take(this.#spec(name));
+        await this.#state.read(name).readInto(tensor.data);
+        return [name, tensor] as const;
+      }),
+    );
+    return Object.fromEntries(await Promise.all(copies));
+  }
+
+  async writeState(values: PhaseInputs): Promise<void> {
+    const { client } = await this.#opened();
+    await this.#state.change(async () => {
+      for (const [name, value] of Object.entries(values)) {
+        const spec = this.#spec(name);
+        checkValue(`state ${name} of program ${this.#program.name}`, spec, value);
+        this.#state.replace(name, await client.upload(arrayOf(value), spec.shape, spec.dtype));
+      }
+    });
+  }
+
+  async dispose(): Promise<void> {
+    const device = this.#device;
+    this.#device = undefined;
+    await Promise.allSettled(this.#compiled.values());
+    this.#compiled.clear();
+    const opened = await device?.catch(() => undefined);
+    await opened?.client.close();
+  }
+
+  async #begin(phase: string, cuts: Cuts): Promise<PjrtPhaseRun> {
+    const key = JSON.stringify([phase, [...cuts.late].sort(), cuts.atOutputs]);
+    const compiling = this.#compiled.get(key) ?? this.#compile(phase, cuts);
+    this.#compiled.set(key, compiling);
+    const compiled = await compiling;
+    const { client } = await this.#opened();
+    return new PjrtPhaseRun({
+      where: this.#where(phase),
+      inputs: this.#phase(phase).inputs,
+      compiled,
+      client,
+      state: this.#state,
+      hostArrays: this.#hostArrays,
+    });
+  }
+
+  /** Parts compile at the same time, where cores allow. */
+  async #compile(phase: string, cuts: Cuts): Promise<CompiledPhase> {
+    const { cache } = await this.#opened();
+    const segmented = cutPhase(this.#recorded(phase), cuts);
+    const startedMs = performance.now();
+    const tell = (isDone: boolean) =>
+      this.#options.onCompile?.({ phase, seconds: (performance.now() - startedMs) / 1000, isDone });
+    tell(false);
+    const timer = setInterval(tell, PROGRESS_INTERVAL_MS, false);
+    try {
+      const executables = await Promise.all(segmented.segments.map(({ text }) => cache.compile(text)));
+      return { ...segmented, executables };
+    } finally {
+      clearInterval(timer);
+      tell(true);
+    }
+  }
+
+  #opened(): Promise<OpenDevice> {
+    this.#device ??= this.#open();
+    return this.#device;
+  }
+
+  #recorded(phase: string): Recording {
+    const known = this.#recordings.get(phase);
+    if (known !== undefined) return known;
+    const recording = rewriteForXla(recordPhase(new LoweringShapeInference(), this.#program, phase), this.#options);
+    this.#recordings.set(phase, recording);
+    return recording;
+  }
+
+  #outputsOf(phase: string): string[] {
+    return Object.keys(this.#recorded(phase).outputs);
+  }
+
+  #phase(name: string): Program['phases'][string] {
+    const phase = this.#program.phases[name];
+    if (phase === undefined) {
+      throw new WeftError('invalid_argument', `program ${this.#program.name} has no phase ${name}`);
+    }
+    return phase;
+  }
+
+  #spec(name: string): TensorSpec {
+    const spec = this.#program.state[name];
+    if (spec === undefined) {
+      throw new WeftError('invalid_argument', `program ${this.#program.name} has no state ${name}`);
+    }
+    return spec;
+  }
+
+  #where(phase: string): string {
+    return `program ${this.#program.name}, phase ${phase}`;
+  }
+}

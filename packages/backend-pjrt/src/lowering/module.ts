@@ -1,0 +1,60 @@
+import { type RecordedOp, required, type ValueId, type ValueInfo } from '@weft/tensor';
+import { Builder } from './builder.js';
+import { lowerOp } from './lower-op.js';
+import { typeOf, type Value } from './value.js';
+
+/** A run of ops of a recording that becomes one program of the device. */
+export interface ModuleSpec {
+  /** For people: "trainer/gradients". */
+  readonly name: string;
+  /** In an order of execution. Placeholders must be arguments. */
+  readonly ops: readonly RecordedOp[];
+  readonly values: ReadonlyMap<ValueId, ValueInfo>;
+  readonly arguments: readonly ValueId[];
+  readonly results: readonly ValueId[];
+  /** By argument: the result that takes over its memory. The argument is gone after a run. */
+  readonly donations: ReadonlyMap<number, number>;
+}
+
+/** The module in StableHLO's text form, whose one function is `main`. */
+export function lowerModule({ name, ops, values, arguments: args, results, donations }: ModuleSpec): string {
+  const builder = new Builder();
+  const written = new Map<ValueId, Value>();
+  for (const [index, id] of args.entries()) written.set(id, { name: `%arg${index}`, ...required(values, id) });
+
+  for (const op of ops) {
+    if (op.type === 'Placeholder') continue;
+    for (const [index, value] of outputsOf(op).entries()) {
+      const id = op.outputs[index];
+      if (id !== undefined) written.set(id, value);
+    }
+  }
+  const returned = results.map((id) => required(written, id));
+  const parameters = args.map((id, index) => {
+    const donated = donations.get(index);
+    const attribute = donated === undefined ? '' : ` {tf.aliasing_output = ${donated} : i32}`;
+    return `%arg${index}: ${typeOf(required(values, id))}${attribute}`;
+  });
+  const types = returned.map(typeOf).join(', ');
+  return [
+    `module @"${name}" {`,
+    `func.func public @main(${parameters.join(', ')}) -> (${types}) {`,
+    ...builder.lines,
+    `return ${returned.map((value) => value.name).join(', ')}${returned.length === 0 ? '' : ` : ${types}`}`,
+    '}',
+    '}',
+    '',
+  ].join('\n');
+
+  function outputsOf(op: RecordedOp): readonly Value[] {
+    const { constantValue, inputs, after = [], outputs } = op;
+    if (constantValue !== undefined) {
+      const [id] = outputs as readonly [ValueId];
+      const info = required(values, id);
+      return [{ ...builder.constant(info, constantValue), constantValue }];
+    }
+    const valuesOf = (ids: readonly ValueId[]) => ids.map((id) => required(written, id));
+    // Only barriers are held back on purpose; `after` of other ops orders TensorFlow's kernels.
+    return lowerOp(builder, op, valuesOf(inputs), op.type === 'Identity' ? valuesOf(after) : []);
+  }
+}

@@ -1,0 +1,39 @@
+import { type HostArray, type PhaseInputs, type Program, type Recording, recordPhase, required } from '@weft/tensor';
+import { lowerModule } from '../lowering/module.js';
+import { LoweringShapeInference } from '../lowering/shape-inference.js';
+import type { Client } from '../native/client.js';
+
+/** Runs a phase without state on a device; outputs as they are there. */
+export async function runLowered(client: Client, recording: Recording, inputs: PhaseInputs): Promise<HostArray[]> {
+  const names = Object.keys(recording.inputs);
+  const text = lowerModule({
+    name: recording.phase,
+    ops: recording.ops,
+    values: recording.values,
+    arguments: Object.values(recording.inputs),
+    results: Object.values(recording.outputs),
+    donations: new Map(),
+  });
+  const executable = await client.compile(text);
+  const buffers = await Promise.all(
+    names.map((name) => {
+      const { shape, dtype } = required(recording.values, recording.inputs[name] ?? -1);
+      return client.upload(inputs[name] as HostArray, shape, dtype === 'float32' ? 'float32' : 'int32');
+    }),
+  );
+  const { outputs, done } = await executable.execute(buffers);
+  await done;
+  const results = await Promise.all(
+    outputs.map((output) => {
+      const count = output.shape.reduce((product, size) => product * size, 1);
+      return output.readInto(output.elementType === 'float32' ? new Float32Array(count) : new Int32Array(count));
+    }),
+  );
+  for (const handle of [executable, ...buffers, ...outputs]) handle.free();
+  return results;
+}
+
+/** Records a phase with the shapes that the lowering computes. */
+export function record(program: Program, phase: string): Recording {
+  return recordPhase(new LoweringShapeInference(), program, phase);
+}

@@ -1,5 +1,11 @@
 export { ADAM_UPDATE, adamInputs, adamUpdate } from './adam-update.js';
-export { attention, type ReadablePositions, readablePositions } from './attention.js';
+export {
+  attention,
+  attentionGradientInputs,
+  attentionInputs,
+  type ReadablePositions,
+  readablePositions,
+} from './attention.js';
 export { arrayOf, checkInputs, checkSomeInputs, checkValue } from './check-inputs.js';
 export { sparseSoftmaxCrossEntropy } from './cross-entropy.js';
 export { customGradient, preciseMatMul } from './custom-gradient.js';
@@ -14,7 +20,7 @@ export {
   type PhaseRun,
 } from './executor.js';
 export { KernelBackend } from './kernel-backend.js';
-export { type Attrs, type AttrValue, OP_FAMILIES } from './ops.js';
+export { type Attrs, type AttrValue, OP_FAMILIES, type OpType } from './ops.js';
 export { elementCount, type Phase, type PhaseContext, type Program, type TensorSpec } from './program.js';
 export { BLOCK_GRADIENT, recomputable } from './recomputable.js';
 export { recordPhase } from './record.js';

@@ -34,6 +34,6 @@ export function createPjrtExecutor(program: Program, options: PjrtOptions): Exec
 
 function foundPath(): string {
   const found = findPlugin();
-  if (!found.found) throw new WeftError('native_library', found.reason, { cure: found.cure });
+  if (!found.found) throw new WeftError('native_library', found.reason, { hint: found.hint });
   return found.path;
 }

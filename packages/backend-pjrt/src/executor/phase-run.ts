@@ -61,8 +61,8 @@ export class PjrtPhaseRun implements PhaseRun {
       return Object.fromEntries(read);
     } catch (thrown) {
       this.#drop();
-      const { code, message, cure } = WeftError.from(thrown);
-      const options = cure === undefined ? { cause: thrown } : { cause: thrown, cure };
+      const { code, message, hint } = WeftError.from(thrown);
+      const options = hint === undefined ? { cause: thrown } : { cause: thrown, hint };
       throw new WeftError(code, `${where}: ${message}`, options);
     }
   }

@@ -12,7 +12,7 @@ export type Comparison = 'EQ' | 'LT' | 'LE' | 'GE' | 'NE';
  */
 export class Builder {
   readonly lines: string[] = [];
-  readonly #constants = new Map<string, Value>();
+  #constants = new Map<string, Value>();
   #names = 0;
 
   /**
@@ -98,6 +98,11 @@ export class Builder {
     return this.write(`stablehlo.broadcast_in_dim ${x.name}, dims = [${axes}]`, [x], { shape, dtype: x.dtype });
   }
 
+  /** The same with the axes of x being the given ones of the new shape. */
+  broadcastAlong(x: Value, shape: readonly number[], axes: readonly number[]): Value {
+    return this.write(`stablehlo.broadcast_in_dim ${x.name}, dims = [${axes}]`, [x], { shape, dtype: x.dtype });
+  }
+
   transpose(x: Value, axes: readonly number[]): Value {
     const shape = axes.map((axis) => x.shape[axisOf(axis, x.shape.length)] as number);
     return this.write(`stablehlo.transpose ${x.name}, dims = [${axes}]`, [x], { shape, dtype: x.dtype });
@@ -107,6 +112,19 @@ export class Builder {
     if (sameShape(x.shape, shape)) return x;
     const parts = shape.map((size, axis) => `${begin[axis]}:${(begin[axis] ?? 0) + size}`);
     return this.write(`stablehlo.slice ${x.name} [${parts.join(', ')}]`, [x], { shape, dtype: x.dtype });
+  }
+
+  /** A part that begins where scalars of int32 say, one for each axis. */
+  dynamicSlice(x: Value, starts: readonly Value[], shape: readonly number[]): Value {
+    const operands = [x, ...starts];
+    const text = `stablehlo.dynamic_slice ${operands.map(({ name }) => name).join(', ')}, sizes = [${shape}]`;
+    return this.write(text, operands, { shape, dtype: x.dtype });
+  }
+
+  /** x with a part of it replaced. */
+  dynamicUpdateSlice(x: Value, part: Value, starts: readonly Value[]): Value {
+    const operands = [x, part, ...starts];
+    return this.write(`stablehlo.dynamic_update_slice ${operands.map(({ name }) => name).join(', ')}`, operands, x);
   }
 
   reverse(x: Value, axes: readonly number[]): Value {
@@ -145,6 +163,41 @@ export class Builder {
     const [names, operands] = [results, values].map((list) => list.map(({ name }) => name).join(', '));
     this.lines.push(`${names} = stablehlo.optimization_barrier ${operands} : ${values.map(typeOf).join(', ')}`);
     return results;
+  }
+
+  /**
+   * Runs a body for every index from `begin` up to, not including, `end`, scalars of int32. The body gets the index and the
+   * carried values, which keep their shapes, and returns their next ones. It may read what was written before the loop.
+   */
+  loop(
+    begin: Value,
+    end: Value,
+    carried: readonly Value[],
+    body: (index: Value, carried: readonly Value[]) => readonly Value[],
+  ): readonly Value[] {
+    const one = this.scalar(1, 'int32');
+    const initial = [begin, ...carried];
+    const types = initial.map(typeOf);
+    const region = (write: (values: readonly Value[]) => readonly Value[]) => {
+      const values = initial.map(({ shape, dtype }) => ({ name: `%${this.#names++}`, shape, dtype }));
+      const outside = this.#constants;
+      // What is written in a region is unknown outside of it.
+      this.#constants = new Map(outside);
+      this.lines.push(`^bb0(${values.map(({ name }, i) => `${name}: ${types[i]}`).join(', ')}):`);
+      const results = write(values);
+      this.lines.push(
+        `stablehlo.return ${results.map(({ name }) => name).join(', ')} : ${results.map(typeOf).join(', ')}`,
+      );
+      this.#constants = outside;
+    };
+    const results = initial.map(({ shape, dtype }) => ({ name: `%${this.#names++}`, shape, dtype }));
+    const [names, operands] = [results, initial].map((list) => list.map(({ name }) => name).join(', '));
+    this.lines.push(`${names} = "stablehlo.while"(${operands}) ({`);
+    region(([index]) => [this.compare('LT', index as Value, end)]);
+    this.lines.push('}, {');
+    region(([index, ...values]) => [this.binary('add', index as Value, one), ...body(index as Value, values)]);
+    this.lines.push(`}) : (${types.join(', ')}) -> (${types.join(', ')})`);
+    return results.slice(1);
   }
 
   /** A region that adds two scalars, for ops that take one. */

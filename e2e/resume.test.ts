@@ -26,7 +26,7 @@ async function killAndResume(...resumeArgs: string[]): Promise<string> {
 }
 
 describe('a run whose every process was killed with -9 at step 23', () => {
-  it('resumes to the losses of the uninterrupted run, bit for bit, and eats every sequence once', async () => {
+  it('resumes to the losses of the uninterrupted run, bit for bit, and consumes every sequence once', async () => {
     const id = await killAndResume();
     const metrics = home.metrics(id);
     expect(metrics.map(({ step }) => step)).toEqual(Array.from({ length: STEPS }, (_, i) => i + 1));

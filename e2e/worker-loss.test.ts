@@ -8,7 +8,7 @@ beforeAll(async () => {
 afterAll(() => home.remove());
 
 describe('a worker killed with -9 in the middle of a run', () => {
-  it('costs the others nothing but the step in hand: same losses, every sequence once', async () => {
+  it('costs the others nothing but the current step: same losses, every sequence once', async () => {
     const steps = 24;
     const reference = home.metrics(await home.train('debugTiny', 3, { steps }));
     const run = home.start('launch', 'debugTiny', '--local', '3', ...withSettings({ steps }));

@@ -20,7 +20,7 @@ describe('the number of workers', () => {
     expect(lossDifference(four, one)).toBeLessThan(1e-4);
   });
 
-  it('does not change which sequences a step eats, and every source stays within one sequence of its share', () => {
+  it('does not change which sequences a step consumes, and every source stays within one sequence of its share', () => {
     const weights = { captioned: 4, interleaved: 4, text: 1 } as const;
     const [one = [], two = [], four = []] = [1, 2, 4].map((workers) => byWorkers.get(workers));
     const eaten = { captioned: 0, interleaved: 0, text: 0 };

@@ -13,7 +13,7 @@ describe('the arguments of the bench', () => {
     });
   });
 
-  test('run fewer rounds with --quick, unless they are told how many', () => {
+  test('run less with --quick, except for numbers that are given', () => {
     expect(parseStepArguments([])).toMatchObject({ rounds: 5, steps: 3, warmup: 2 });
     expect(parseStepArguments(['--quick', '--steps', '4'])).toMatchObject({ rounds: 3, steps: 4, warmup: 1 });
   });

@@ -13,6 +13,6 @@ test('what is taken of the cores counts work, interrupts and what the host kept,
   expect(parseBusySeconds('intr 1\n')).toBeUndefined();
 });
 
-test.runIf(process.platform === 'linux')('this machine tells', () => {
+test.runIf(process.platform === 'linux')('the busy time of this machine can be read', () => {
   expect(busyCoreSeconds()).toBeGreaterThan(0);
 });

@@ -3,8 +3,8 @@ import type { BatchField } from '@weft/model';
 import type { HostArray } from '@weft/tensor';
 import type { BenchModel, ImageParts } from './models.js';
 
-/** Pieces of a packed sequence of the multimodal model. */
-const PIECES = 2;
+/** How many segments one packed sequence of the multimodal model has. */
+const SEGMENTS = 2;
 
 export type BenchBatch = Readonly<Partial<Record<BatchField, HostArray>>>;
 
@@ -17,7 +17,7 @@ export function syntheticBatch(model: BenchModel, rank: number): BenchBatch {
     Int32Array.from({ length: size }, (_, i) => value(i % sequenceLength, Math.floor(i / sequenceLength)));
   const tokens = () => perPosition(() => random.below(decoder.vocabularySize));
 
-  const segmentLength = images === null ? sequenceLength : sequenceLength / PIECES;
+  const segmentLength = images === null ? sequenceLength : sequenceLength / SEGMENTS;
   const text = {
     tokenIds_BT: tokens(),
     targetIds_BT: tokens(),
@@ -35,7 +35,7 @@ function imageFields(
   perPosition: (value: (position: number, sequence: number) => number) => Int32Array,
   random: Random,
 ) {
-  const imagePositions = (imagesPerSequence / PIECES) * connector.tokensPerImage;
+  const imagePositions = (imagesPerSequence / SEGMENTS) * connector.tokensPerImage;
   const isText = (inSegment: number) => inSegment >= imagePositions && inSegment < segmentLength;
   const pixels = batchSize * imagesPerSequence * vision.imageSize ** 2 * 3;
   return {

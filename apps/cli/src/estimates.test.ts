@@ -36,7 +36,7 @@ describe('what follows from a configuration', () => {
     expect(estimateRun({ ...config, workers: 1 }, parameters).ringBytesPerStep).toBe(0);
   });
 
-  it('tells what experts weigh and send, in the ranks or in processes of their own', () => {
+  it('shows the size and the traffic of experts, in the ranks or in processes of their own', () => {
     const sparse = { ...parameters, experts: 320, active: 760 };
     const local = { ...recipe('moeTiny'), steps: 10 };
     expect(estimateRun(local, sparse)).toMatchObject({

@@ -3,7 +3,7 @@ import { closeSync, openSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { sleep, WeftError } from '@weft/common';
+import { isJsonObject, type JsonObject, sleep, WeftError } from '@weft/common';
 import { Home, makeDirectory, shortPath } from '@weft/files';
 import { type Launcher, LocalLauncher } from '@weft/launch';
 import type { CommandContext } from './context.js';
@@ -65,18 +65,16 @@ function childEnvironment({ terminal, redisUrl }: CommandContext) {
   return { ...terminal.env, ...(redisUrl === undefined ? {} : { WEFT_REDIS_URL: redisUrl }) };
 }
 
-type LogLine = Readonly<Record<string, unknown>>;
-
-function parseLine(line: string): LogLine[] {
+function parseLine(line: string): JsonObject[] {
   try {
     const value: unknown = JSON.parse(line);
-    return typeof value === 'object' && value !== null ? [{ ...value }] : [];
+    return isJsonObject(value) ? [value] : [];
   } catch {
     return [];
   }
 }
 
-function findError(lines: readonly LogLine[], logFile: string): WeftError {
+function findError(lines: readonly JsonObject[], logFile: string): WeftError {
   const error = lines.findLast((line) => 'error' in line)?.error;
   if (typeof error === 'object' && error !== null && 'message' in error) {
     const hint = 'hint' in error && typeof error.hint === 'string' ? { hint: error.hint } : {};

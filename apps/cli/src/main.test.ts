@@ -69,7 +69,7 @@ describe('weft', () => {
     expect(err).toMatch(message);
   });
 
-  it('tells programs its errors as JSON', async () => {
+  it('prints its errors as JSON for programs', async () => {
     const { exitCode, err } = await weft('status', 'x', '--json', '--home', '/nowhere');
     expect(exitCode).toBe(1);
     expect(JSON.parse(err)).toEqual({

@@ -227,7 +227,7 @@ describe('a coordinator that comes back', () => {
     expect(c?.assignments[0]).toMatchObject({ firstStep: 5, generation: 2 });
   });
 
-  it('leaves them alone when told so, until somebody resumes them with other workers and steps', async () => {
+  it('with manual recovery leaves them alone until somebody resumes them with other workers and steps', async () => {
     const runId = await interrupted();
     await using opened = await openCoordinator(home, { recover: 'manual' });
     const { coordinator } = opened;
@@ -360,7 +360,7 @@ describe('watching a run', () => {
 });
 
 describe('stopping a run', () => {
-  it('saves a checkpoint after the step in hand, from which it resumes', async () => {
+  it('saves a checkpoint after the current step, from which it resumes', async () => {
     await using opened = await openCoordinator(home);
     const { coordinator } = opened;
     const { runId } = await coordinator.runs.launch(launchRequest());

@@ -26,7 +26,7 @@ const script = `
 `;
 
 describe('the heartbeat of a worker', () => {
-  it('beats on the stream, and beside it while the event loop is busy', async () => {
+  it('sends heartbeats on the stream, and beside it while the event loop is busy', async () => {
     expect(existsSync(fileURLToPath(built('heartbeat-thread.js'))), 'run npm run build first').toBe(true);
     const besideMs: number[] = [];
     let onStream = 0;

@@ -95,7 +95,7 @@ describe('the device of a worker', () => {
     reason: '',
   } as const;
 
-  it('is told in a few words', () => {
+  it('is described in a few words', () => {
     expect(describeDevice(tensorflow, undefined, 1)).toBe('cpu, 1 thread, TensorFlow 2.21.0');
     expect(describeDevice(tensorflow, '3', undefined)).toBe('gpu 3, TensorFlow 2.21.0');
     expect(describeDevice({ found: false, reason: 'none', hint: 'get one' }, undefined, 2)).toBe(

@@ -14,21 +14,22 @@ describe('the meter of steps', () => {
       },
     };
     const seconds = { dataSeconds: 1, computeSeconds: 2, communicationSeconds: 3, applySeconds: 4 };
-    const stepDone = (step: number) =>
-      meter.stepDone(tinyConfig, {
+    const stepDone = meter.stepsOf(tinyConfig);
+    const finishStep = (step: number) =>
+      stepDone({
         report: { step, learningRate: 1e-3, tokensPerSecond: 50, ...seconds, moe: undefined },
         vote: vote(step),
         applied: true,
       });
     meter.follow(ring);
     bytes += 100;
-    stepDone(1);
+    finishStep(1);
     bytes += 300;
-    stepDone(2);
+    finishStep(2);
     bytes = 7;
     meter.follow(ring);
     bytes += 10;
-    stepDone(3);
+    finishStep(3);
     const page = await metrics.registry.metrics();
     expect(page).toContain('weft_worker_ring_sent_bytes_total 410');
     expect(page).toContain('weft_worker_ring_received_bytes_total 205');

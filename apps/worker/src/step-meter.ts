@@ -28,9 +28,14 @@ export class StepMeter {
     this.#metrics.evaluated(loss);
   }
 
-  stepDone({ data, globalBatchSize }: RunConfig, { applied, report, vote }: StepResult): void {
+  /** The function to call after every step of a run with this configuration. */
+  stepsOf({ data, globalBatchSize }: RunConfig): (result: StepResult) => void {
+    const schedule = new MixtureSchedule(data.weights);
+    return (result) => this.#stepDone(stepRanges(schedule, globalBatchSize, result.report.step), result);
+  }
+
+  #stepDone(ranges: ReturnType<typeof stepRanges>, { applied, report, vote }: StepResult): void {
     const { bytesSent = this.#sent, bytesReceived = this.#received } = this.#group?.stats ?? {};
-    const ranges = stepRanges(new MixtureSchedule(data.weights), globalBatchSize, report.step);
     this.#metrics.stepDone({
       step: report.step,
       loss: vote.loss,

@@ -195,7 +195,7 @@ export class WorkerRun {
       runDirectory,
       localWorkers: this.#localOf([...ringAddresses, ...expertAddresses]),
       ...(threads === undefined ? {} : { threads }),
-      onStep: (result) => this.#meter.stepDone(config, result),
+      onStep: this.#meter.stepsOf(config),
       onHeldOut: (loss) => this.#meter.evaluated(loss),
     });
   }

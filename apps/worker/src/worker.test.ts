@@ -11,7 +11,7 @@ const release = (changes: { generation?: number; discardState?: boolean } = {}) 
   ({ $case: 'release', release: { ...place, discardState: false, reason: 'test', ...changes } }) as const;
 
 describe('a worker', () => {
-  it('says who it is and beats at the interval it is told', async () => {
+  it('sends its identity, then heartbeats at the interval that the coordinator sets', async () => {
     await using stage = await WorkerHarness.open();
     const desk = await stage.openStream();
     expect(desk.received[0]).toEqual({
@@ -29,7 +29,7 @@ describe('a worker', () => {
     await desk.receive('heartbeat', 2);
   });
 
-  it('trains its assignment: votes wait for decisions, reports and parts go through, the end is told', async () => {
+  it('trains its assignment: votes wait for decisions, reports and parts go through, the end is reported', async () => {
     await using stage = await WorkerHarness.open();
     const desk = await stage.openStream();
     desk.send(stage.assignment());
@@ -85,7 +85,7 @@ describe('a worker', () => {
     expect(desk.all('ringBroken')).toEqual([]);
   });
 
-  it('hears a decision that came right before the release', async () => {
+  it('applies a decision that came right before the release', async () => {
     await using stage = await WorkerHarness.open();
     const desk = await stage.openStream();
     desk.send(stage.assignment());
@@ -122,7 +122,7 @@ describe('a worker', () => {
     await waitFor('the stop', () => signals.stop.afterStep === 4);
   });
 
-  it('writes the manifest when told, while it trains', async () => {
+  it('writes the manifest when asked to, while it trains', async () => {
     await using stage = await WorkerHarness.open();
     const desk = await stage.openStream();
     desk.send(stage.assignment());
@@ -143,7 +143,7 @@ describe('a worker', () => {
     });
   });
 
-  it('forgets a run when told, and opens the next one only when the machine is free', async () => {
+  it('closes a run when asked to, and opens the next one only when the machine is free', async () => {
     await using stage = await WorkerHarness.open();
     const desk = await stage.openStream();
     desk.send(stage.assignment());
@@ -160,7 +160,7 @@ describe('a worker', () => {
   });
 });
 
-describe('what a worker tells when training ends badly', () => {
+describe('what a worker reports when training fails', () => {
   const endings = async (error: WeftError) => {
     await using stage = await WorkerHarness.open();
     const desk = await stage.openStream();
@@ -268,7 +268,7 @@ describe('a worker whose coordinator goes away', () => {
     },
   );
 
-  it('closes its stream and its session when it is told to leave', async () => {
+  it('closes its stream and its session when it is asked to leave', async () => {
     await using stage = await WorkerHarness.open();
     const desk = await stage.openStream();
     desk.send(stage.assignment());

@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { listRunIds, readMetrics, readRun, readRuns } from './run-files.js';
 
 describe('the files of a run', () => {
-  it('tell a run that was under way as interrupted, with what it had reached', async () => {
+  it('show a run that was under way as interrupted, with its last step', async () => {
     await using home = await temporaryDirectory();
     const log = new RunLog().assigned(1, 1, 'here').committed(1, 20).checkpoint(20).committed(21, 23);
     const directory = await log.write(home.path);
@@ -35,7 +35,7 @@ describe('the files of a run', () => {
     expect((await readMetrics(directory, { onlyTail: false })).map(({ step }) => step)).toHaveLength(23);
   });
 
-  it('tell a run that ended as it ended', async () => {
+  it('show how a run ended', async () => {
     await using home = await temporaryDirectory();
     const failed = new RunLog('failed-run').committed(1, 3).add({
       kind: 'failed',

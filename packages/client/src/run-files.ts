@@ -1,9 +1,9 @@
 import { open, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isRunId, systemErrorCode, WeftError } from '@weft/common';
+import { isRunId, WeftError } from '@weft/common';
 import { hasEnded, type MetricsRow, parseMetricsRow, type RunView } from '@weft/contracts';
 import { parseRunRecord, type RunState, replay } from '@weft/coordination';
-import { Home } from '@weft/files';
+import { Home, isMissing } from '@weft/files';
 import { readLogFile } from '@weft/store';
 import { eventsFile, noSuchRun, type ReadLog, readRunRecords } from './run-logs.js';
 import { readRunState } from './run-state-file.js';
@@ -111,12 +111,10 @@ export async function readMetrics(directory: string, { onlyTail }: { onlyTail: b
 
 const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
 
-const isAbsent = (thrown: unknown) => systemErrorCode(thrown) === 'ENOENT';
-
 /** For `catch`: returns `value` for a missing file and throws any other error. */
 function absent<T>(value: T): (thrown: unknown) => T {
   return (thrown) => {
-    if (isAbsent(thrown)) return value;
+    if (isMissing(thrown)) return value;
     throw thrown;
   };
 }

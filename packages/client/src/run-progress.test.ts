@@ -31,13 +31,13 @@ describe('the progress of a run', () => {
     expect(progress.view(timeMsOfStep(22) + paused).etaSeconds).toBe(38 * 2);
   });
 
-  it('knows whether it has seen every sequence of the run', () => {
+  it('reports whether it has counted every sequence of the run', () => {
     const late = new RunProgress(exampleRun({ step: 30 }));
     late.addStep(exampleStep(31));
     expect(late.view(0).sequencesAreWhole).toBe(false);
   });
 
-  it('tells a lost worker, the new ring, a saved checkpoint and a step that was refused', () => {
+  it('reports a lost worker, the new ring, a saved checkpoint and a step that was refused', () => {
     const progress = new RunProgress(exampleRun());
     const reason = 'the ring forms anew: worker 1 left';
     expect(progress.updateRun(exampleRun({ worldSize: 0, reason }))).toEqual([reason]);
@@ -73,7 +73,7 @@ describe('a line of metrics.jsonl', () => {
     expect(parseMetricsRow('[]')).toBeUndefined();
   });
 
-  it('tells of every evaluation, and keeps the last', () => {
+  it('reports every evaluation, and keeps the last', () => {
     const progress = new RunProgress(exampleRun());
     const heldOut = { loss: 2.5, sources: { captioned: 2, interleaved: 3, text: null }, seconds: 0.1 };
     expect(progress.view(0).heldOut).toBeUndefined();

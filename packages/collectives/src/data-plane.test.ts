@@ -39,7 +39,7 @@ async function sumOfOnes(groups: readonly ProcessGroup[]): Promise<number[]> {
 }
 
 describe('a data plane', () => {
-  it('listens on loopback unless told otherwise, and says where', async () => {
+  it('listens on loopback by default, and gives its address', async () => {
     const plane = await listen();
     expect(plane.address).toMatch(/^127\.0\.0\.1:\d+$/);
     const open = await DataPlane.listen({ host: '0.0.0.0', advertisedHost: 'gpu-7' });
@@ -250,7 +250,7 @@ describe('strangers', () => {
     return bytes;
   }
 
-  it('are told apart from a worker of another protocol version', async () => {
+  it('are reported differently from a worker of another protocol version', async () => {
     const plane = await listen();
     const addresses = [await strangerThatSends(Buffer.from('HTTP/1.1 400 Bad Request\r\n\r\n')), plane.address];
     await expect(plane.joinRing({ ...usual, addresses })).rejects.toMatchObject({

@@ -23,7 +23,7 @@ it('whatever was thrown becomes a WeftError once', () => {
   expect(WeftError.from('a string', 'unavailable')).toMatchObject({ code: 'unavailable', message: 'a string' });
 });
 
-it("knows what Node's aborted signals and timeouts throw", async () => {
+it("maps what Node's aborted signals and timeouts throw", async () => {
   const aborted = await wait(1000, undefined, { signal: AbortSignal.abort() }).catch((thrown: unknown) => thrown);
   expect(WeftError.from(aborted)).toMatchObject({ code: 'cancelled', cause: aborted });
   const late = await wait(1000, undefined, { signal: AbortSignal.timeout(1) }).catch((thrown: unknown) => thrown);

@@ -21,6 +21,7 @@ export {
 } from './error.js';
 export { parseFlags, portFlag, wholeNumberFlag } from './flags.js';
 export { age, bytes, count, decimal, duration, large, percent, plural, sourceCounts } from './format.js';
+export { isJsonObject, type JsonObject } from './json-object.js';
 export { hash32, mix32, Random } from './random.js';
 export { isRunId, newRunId } from './run-id.js';
 export { DEFAULT_SOURCES, mapSources, ofSource, type PerSource, perSource, type SourceId } from './source.js';

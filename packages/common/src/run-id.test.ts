@@ -5,7 +5,7 @@ import { isRunId, newRunId } from './run-id.js';
 
 const at = Date.UTC(2026, 10, 23, 5, 58, 41);
 
-it('a run id tells the recipe, the minute in UTC, and four characters that make it unique', () => {
+it('a run id holds the recipe, the minute in UTC, and four characters that make it unique', () => {
   expect(newRunId('debugTiny', at, Random.of(1))).toMatch(/^debug-tiny-20261123-0558-[2-9a-hjkmnp-z]{4}$/);
   expect(newRunId('mm1-3b', at, Random.of(1))).toMatch(/^mm1-3b-20261123-0558-/);
 });

@@ -1,5 +1,4 @@
-import { mapSources, ofSource } from '@weft/common';
-import { isGroup } from './layers.js';
+import { isJsonObject, mapSources, ofSource } from '@weft/common';
 import { BYTE_VOCABULARY_SIZE, type LearningRateSource, type RunConfig } from './run-config.js';
 import { AUTOMATIC_RATE, type ParsedConfig } from './schema.js';
 
@@ -17,8 +16,8 @@ export type AutomaticRate = (run: Omit<RunConfig, 'optimizer' | 'learningRateSou
 
 /** The law that `optimizer.learningRate` asks for in a merged, not yet checked configuration; undefined for a number. */
 export function automaticLaw(input: unknown): string | undefined {
-  const optimizer = isGroup(input) ? input.optimizer : undefined;
-  const match = AUTOMATIC_RATE.exec(String(isGroup(optimizer) ? optimizer.learningRate : undefined));
+  const optimizer = isJsonObject(input) ? input.optimizer : undefined;
+  const match = AUTOMATIC_RATE.exec(String(isJsonObject(optimizer) ? optimizer.learningRate : undefined));
   return match === null ? undefined : (match[1] ?? DEFAULT_LAW);
 }
 

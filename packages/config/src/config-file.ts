@@ -1,8 +1,8 @@
-import { WeftError } from '@weft/common';
+import { isJsonObject, WeftError } from '@weft/common';
 import { type BlobStore, diskStore, readText } from '@weft/files';
 import { type Document, isMap, isNode, isScalar, LineCounter, type Pair, parseDocument } from 'yaml';
 import type { FieldPath } from './fields.js';
-import { type ConfigLayer, isGroup } from './layers.js';
+import type { ConfigLayer } from './layers.js';
 
 /**
  * Reads a YAML or JSON file that holds any part of a `RunConfigInput`, as a layer for `resolveLayers` that knows the line
@@ -24,7 +24,7 @@ export function parseConfigText(text: string, name: string): ConfigLayer {
     throw new WeftError('invalid_argument', `${name}:${line}: not valid YAML: ${firstLine(error.message)}`);
   }
   const value: unknown = toJs(document, name);
-  if (!isGroup(value)) {
+  if (!isJsonObject(value)) {
     throw new WeftError('invalid_argument', `${name} must hold fields such as "steps: 60", but holds ${kindOf(value)}`);
   }
   return { value, where: (path) => `${name}:${lines.linePos(offsetOf(document, path)).line}` };

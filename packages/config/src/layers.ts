@@ -1,4 +1,4 @@
-import { DEFAULT_SOURCES, perSource } from '@weft/common';
+import { DEFAULT_SOURCES, isJsonObject, type JsonObject, perSource } from '@weft/common';
 import type { FieldPath } from './fields.js';
 
 /** One origin of settings: a recipe, a file, the command line. */
@@ -7,12 +7,6 @@ export interface ConfigLayer {
   readonly value: unknown;
   /** Where a field of this layer was written, for people: `run.yaml:12`, `--set`. */
   readonly where?: (path: FieldPath) => string;
-}
-
-export type Group = Readonly<Record<string, unknown>>;
-
-export function isGroup(value: unknown): value is Group {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /**
@@ -28,11 +22,11 @@ export function mergeLayers(layers: readonly ConfigLayer[]): unknown {
 
 /** Whether a layer names the sources of its data. */
 export function namesSources({ value }: ConfigLayer): boolean {
-  return isGroup(value) && isGroup(value.data) && isGroup(value.data.sources);
+  return isJsonObject(value) && isJsonObject(value.data) && isJsonObject(value.data.sources);
 }
 
 function withoutMixture(value: unknown): unknown {
-  if (!isGroup(value) || !isGroup(value.data)) return value;
+  if (!isJsonObject(value) || !isJsonObject(value.data)) return value;
   const { sources: _, weights: __, ...data } = value.data;
   return { ...value, data };
 }
@@ -40,19 +34,19 @@ function withoutMixture(value: unknown): unknown {
 /** Joins two values: groups field by field, of other values the one above. */
 export function merge(below: unknown, above: unknown): unknown {
   if (above === undefined) return below;
-  if (!isGroup(below) || !isGroup(above)) return above;
+  if (!isJsonObject(below) || !isJsonObject(above)) return above;
   const names = new Set([...Object.keys(below), ...Object.keys(above)]);
   return Object.fromEntries([...names].map((name) => [name, merge(own(below, name), own(above, name))]));
 }
 
-const own = (group: Group, name: string) => (Object.hasOwn(group, name) ? group[name] : undefined);
+const own = (group: JsonObject, name: string) => (Object.hasOwn(group, name) ? group[name] : undefined);
 
 const RATIO = /^\d+(:\d+)*$/;
 
 /** `weights: 4:4:1` is short for one field for each source, in the order of the sources. */
 function expandRatio(value: unknown): unknown {
-  if (!isGroup(value) || !isGroup(value.data) || typeof value.data.weights !== 'string') return value;
-  const names = isGroup(value.data.sources) ? Object.keys(value.data.sources) : DEFAULT_SOURCES;
+  if (!isJsonObject(value) || !isJsonObject(value.data) || typeof value.data.weights !== 'string') return value;
+  const names = isJsonObject(value.data.sources) ? Object.keys(value.data.sources) : DEFAULT_SOURCES;
   const parts = RATIO.test(value.data.weights) ? value.data.weights.split(':').map(Number) : [];
   if (parts.length !== names.length) return value;
   return { ...value, data: { ...value.data, weights: perSource(names, (_, index) => parts[index]) } };

@@ -1,5 +1,4 @@
-import { DEFAULT_SOURCES, didYouMean } from '@weft/common';
-import { type Group, isGroup } from './layers.js';
+import { DEFAULT_SOURCES, didYouMean, isJsonObject, type JsonObject } from '@weft/common';
 import type { Problem } from './problems.js';
 
 /** JavaScript moves keys that look like integers to the front, so that a name has to begin with a letter. */
@@ -12,15 +11,15 @@ const INDEX_FOLDER = /^index$/i;
  * weight, and every weight a source. Looks at what was written, before its shape is checked.
  */
 export function mixtureProblems(input: unknown): Problem[] {
-  if (!isGroup(input) || !isGroup(input.data)) return [];
+  if (!isJsonObject(input) || !isJsonObject(input.data)) return [];
   const { sources, weights } = input.data;
-  const names = isGroup(sources) ? Object.keys(sources) : DEFAULT_SOURCES;
+  const names = isJsonObject(sources) ? Object.keys(sources) : DEFAULT_SOURCES;
   const ofNames = names.flatMap(nameProblems);
   if (ofNames.length > 0) return ofNames;
   if (names.length === 0) return [problem('sources', '', 'data.sources is {}, but must name at least one source')];
-  if (isGroup(weights)) return weightProblems(weights, names);
+  if (isJsonObject(weights)) return weightProblems(weights, names);
   const example = `(${names.join(', ')}), such as ${names.length === 1 ? `{${names[0]}: 1}` : names.map(() => 1).join(':')}`;
-  if (weights === undefined && isGroup(sources))
+  if (weights === undefined && isJsonObject(sources))
     return [problem('sources', '', `data.weights is missing: it must give every source a weight ${example}`)];
   if (typeof weights === 'string' && /^\d+(:\d+)*$/.test(weights))
     return [
@@ -39,7 +38,7 @@ function nameProblems(name: string): Problem[] {
 }
 
 /** A weight without a source, a source without a weight; a name that was mistyped is both, and one sentence is enough. */
-function weightProblems(weights: Group, names: readonly string[]): Problem[] {
+function weightProblems(weights: JsonObject, names: readonly string[]): Problem[] {
   const unknown = Object.keys(weights).filter((name) => !names.includes(name));
   const missing = names.filter((name) => !Object.hasOwn(weights, name));
   const meant = new Map(unknown.map((name) => [name, didYouMean(name, names)]));

@@ -1,7 +1,7 @@
-import { WeftError } from '@weft/common';
+import { isJsonObject, WeftError } from '@weft/common';
 import type { z } from 'zod';
 import { dotted, type FieldPath, unknownField } from './fields.js';
-import { type ConfigLayer, isGroup } from './layers.js';
+import type { ConfigLayer } from './layers.js';
 
 /** One thing wrong with a configuration. */
 export interface Problem {
@@ -47,7 +47,7 @@ function depthOf(value: unknown, path: FieldPath): number {
   let depth = 0;
   for (let inner = value; depth < path.length; depth++) {
     const name = path[depth] ?? '';
-    if (!isGroup(inner) || !Object.hasOwn(inner, name)) break;
+    if (!isJsonObject(inner) || !Object.hasOwn(inner, name)) break;
     inner = inner[name];
   }
   return depth;
@@ -94,7 +94,7 @@ function valueAt(input: unknown, path: FieldPath): unknown {
 
 function inside(value: unknown, name: string): unknown {
   if (Array.isArray(value)) return value[Number(name)];
-  return isGroup(value) && Object.hasOwn(value, name) ? value[name] : undefined;
+  return isJsonObject(value) && Object.hasOwn(value, name) ? value[name] : undefined;
 }
 
 function outermostMissing(input: unknown, path: FieldPath): FieldPath {

@@ -1,4 +1,4 @@
-import { mapSources, type PerSource } from '@weft/common';
+import { isJsonObject, type JsonObject, mapSources, type PerSource } from '@weft/common';
 import type { HeldOutLoss } from './held-out-loss.js';
 import { expertImbalance, type MoeLayerStats, type MoeReport } from './moe-report.js';
 
@@ -52,8 +52,8 @@ export function parseMetricsRow(line: string): MetricsRow | undefined {
       communication: numberOrNull(seconds.communication),
       apply: numberOrNull(seconds.apply),
     },
-    ...(isObject(raw.heldOut) ? { heldOut: parseHeldOut(raw.heldOut) } : {}),
-    ...(isObject(moe) ? { moe: parseMoe(moe) } : {}),
+    ...(isJsonObject(raw.heldOut) ? { heldOut: parseHeldOut(raw.heldOut) } : {}),
+    ...(isJsonObject(moe) ? { moe: parseMoe(moe) } : {}),
     generation: numberOrNull(raw.generation) ?? 1,
     time: typeof raw.time === 'string' ? raw.time : '',
   };
@@ -62,7 +62,7 @@ export function parseMetricsRow(line: string): MetricsRow | undefined {
 /** When the step was committed, milliseconds since the Unix epoch; 0 when the row has no time. */
 export const committedAtMs = ({ time }: Pick<MetricsRow, 'time'>): number => Date.parse(time) || 0;
 
-function parseHeldOut(raw: RawObject): NonNullable<MetricsRow['heldOut']> {
+function parseHeldOut(raw: JsonObject): NonNullable<MetricsRow['heldOut']> {
   const sources = asObject(raw.sources);
   return {
     loss: numberOrNull(raw.loss),
@@ -71,7 +71,7 @@ function parseHeldOut(raw: RawObject): NonNullable<MetricsRow['heldOut']> {
   };
 }
 
-function parseMoe(raw: RawObject): MoeReport {
+function parseMoe(raw: JsonObject): MoeReport {
   return {
     layers: asList(raw.layers).map((layer) => parseMoeLayer(asObject(layer))),
     bytesSent: number(raw.bytesSent),
@@ -80,7 +80,7 @@ function parseMoe(raw: RawObject): MoeReport {
   };
 }
 
-function parseMoeLayer(raw: RawObject): MoeLayerStats {
+function parseMoeLayer(raw: JsonObject): MoeLayerStats {
   const routed = asList(raw.routed).map(number);
   return {
     layer: number(raw.layer),
@@ -95,22 +95,16 @@ function parseMoeLayer(raw: RawObject): MoeLayerStats {
   };
 }
 
-type RawObject = Readonly<Record<string, unknown>>;
-
-function parseObject(line: string): RawObject | undefined {
+function parseObject(line: string): JsonObject | undefined {
   try {
     const value: unknown = JSON.parse(line);
-    return isObject(value) ? value : undefined;
+    return isJsonObject(value) ? value : undefined;
   } catch {
     return undefined;
   }
 }
 
-function isObject(value: unknown): value is RawObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-const asObject = (value: unknown): RawObject => (isObject(value) ? value : {});
+const asObject = (value: unknown): JsonObject => (isJsonObject(value) ? value : {});
 const asList = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : []);
 const numberOrNull = (value: unknown): number | null => (typeof value === 'number' ? value : null);
 const number = (value: unknown): number => numberOrNull(value) ?? 0;

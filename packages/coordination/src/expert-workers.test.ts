@@ -78,7 +78,7 @@ describe('with all of them training', () => {
     expect([workerId, ...files.map(({ name }) => name)]).toEqual(['a', 'a-2', 'b-2', 'x-2', 'y-2']);
   });
 
-  it('a lost rank costs the step in hand only, and the experts stay where they are', () => {
+  it('a lost rank costs the current step only, and the experts stay where they are', () => {
     harness.train(2);
     harness.disconnect('b');
     harness.advance(500, 'a', 'x', 'y');
@@ -136,7 +136,7 @@ describe('with all of them training', () => {
     expect(harness.lastCommand('assign')?.experts).toEqual([]);
   });
 
-  it('tells what the experts did in the metrics', () => {
+  it('writes the load of the experts to the metrics', () => {
     harness.train(1);
     const seconds = { dataSeconds: 1, computeSeconds: 2, communicationSeconds: 3, applySeconds: 4 };
     const layer = {

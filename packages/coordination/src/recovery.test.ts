@@ -14,7 +14,7 @@ beforeEach(() => {
 });
 
 describe('a coordinator that comes back', () => {
-  it('lets its runs go on from their newest checkpoints when told so', () => {
+  it('resumes its runs from their newest checkpoints when recovery is automatic', () => {
     harness.restart('auto');
     expect(harness.view().status).toBe('queued');
     expect(harness.view().reason).toBe(

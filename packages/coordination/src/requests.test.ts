@@ -11,7 +11,7 @@ beforeEach(() => {
 const at = (step: number) => ({ checkpoint: { step, directory: `/step-${step}` }, skipped: [] });
 
 describe('stop', () => {
-  it('lets the step in hand finish on every rank and ends with its checkpoint', () => {
+  it('lets the current step finish on every rank and ends with its checkpoint', () => {
     harness.train(2);
     harness.vote('a');
     harness.stop();

@@ -19,7 +19,7 @@ describe('forming the first ring', () => {
     expect(harness.view().reason).toBe('it trains step 1 of 6 on 3 workers');
   });
 
-  it('tells every member its ring, its first step and to begin afresh', () => {
+  it('sends every member its ring, its first step and the order to begin afresh', () => {
     const harness = new DecideHarness();
     harness.connect('a', 'b');
     harness.launch();

@@ -11,7 +11,7 @@ beforeEach(() => {
 });
 
 describe('the vote on a step', () => {
-  it('commits when every rank has voted, not before, and tells all', () => {
+  it('commits when every rank has voted, not before, and sends the decision to all', () => {
     harness.vote('b');
     expect(harness.view().step).toBe(0);
     expect(harness.commandsOf('decideStep')).toEqual([]);

@@ -9,7 +9,7 @@ beforeEach(() => {
 });
 
 describe('a worker that is lost', () => {
-  it('costs the step in hand only: the others go on from memory in a new generation', () => {
+  it('costs the current step only: the others go on from memory in a new generation', () => {
     harness.train(2);
     harness.vote('a');
     harness.disconnect('b');

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { systemErrorCode } from '@weft/common';
 import type { BlobContent } from './blob-store.js';
+import { isMissing } from './read-bytes.js';
 
 /** Linux reads and writes at most 2 GiB at a time. */
 export const MAX_TRANSFER_BYTES = 2 ** 30;
@@ -106,7 +106,7 @@ async function renameIfThere(from: string, to: string): Promise<boolean> {
     await rename(from, to);
     return true;
   } catch (thrown) {
-    if (systemErrorCode(thrown) === 'ENOENT') return false;
+    if (isMissing(thrown)) return false;
     throw thrown;
   }
 }

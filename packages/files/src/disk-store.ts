@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import { systemErrorCode, WeftError } from '@weft/common';
 import { MAX_TRANSFER_BYTES, makeDirectory, syncDirectory, writeFileAtomically } from './atomic-file.js';
 import type { AppendableStore, Blob, BlobAppender } from './blob-store.js';
+import { isMissing } from './read-bytes.js';
 
 /** Blobs as files of this machine, or of a file system that all hosts share. */
 export const diskStore: AppendableStore = {
@@ -48,9 +49,9 @@ export const diskStore: AppendableStore = {
     try {
       return (await readdir(folder)).sort();
     } catch (thrown) {
-      if (systemErrorCode(thrown) === 'ENOENT') return [];
       if (systemErrorCode(thrown) === 'ENOTDIR')
         throw new WeftError('failed_precondition', `${folder} is a file, not a folder`, { cause: thrown });
+      if (isMissing(thrown)) return [];
       throw readError(folder, thrown);
     }
   },
@@ -60,7 +61,7 @@ export const diskStore: AppendableStore = {
       await rm(path, { recursive: true, force: true });
       await syncDirectory(dirname(path));
     } catch (thrown) {
-      if (systemErrorCode(thrown) === 'ENOENT') return;
+      if (isMissing(thrown)) return;
       throw new WeftError('failed_precondition', `${path} cannot be removed: ${WeftError.from(thrown).message}`, {
         cause: thrown,
         hint: 'check who owns the folder',
@@ -140,10 +141,8 @@ function writeError(path: string, thrown: unknown): WeftError {
 
 function readError(path: string, thrown: unknown): WeftError {
   if (thrown instanceof WeftError) return thrown;
-  const code = systemErrorCode(thrown);
-  if (code === 'ENOENT' || code === 'ENOTDIR')
-    return new WeftError('not_found', `${path} does not exist`, { cause: thrown });
-  if (code === 'EISDIR') return folderError(path);
+  if (isMissing(thrown)) return new WeftError('not_found', `${path} does not exist`, { cause: thrown });
+  if (systemErrorCode(thrown) === 'EISDIR') return folderError(path);
   return new WeftError('failed_precondition', `${path} cannot be read: ${WeftError.from(thrown).message}`, {
     cause: thrown,
     hint: 'check the permissions and the health of the disk',

@@ -22,7 +22,7 @@ export {
 } from './coordinator-file.js';
 export { diskStore } from './disk-store.js';
 export { Home, shortPath } from './home.js';
-export { isJsonObject, type JsonObject, readJsonFile, writeJsonFile } from './json-file.js';
+export { readJsonFile, writeJsonFile } from './json-file.js';
 export { isProcessAlive, startTicks } from './process-identity.js';
 export { ProcessLock } from './process-lock.js';
 export { fileBytes, isMissing, readExactly, sha256OfFile } from './read-bytes.js';

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import { isJsonObject } from '@weft/common';
 import { shortPath } from '@weft/files';
 
 /** How a process ended. */
@@ -111,9 +112,9 @@ function fromJson(line: string): string | undefined {
   if (!line.startsWith('{')) return undefined;
   try {
     const entry: unknown = JSON.parse(line);
-    if (!isGroup(entry) || (entry.level !== 'error' && entry.level !== 'fatal')) return undefined;
+    if (!isJsonObject(entry) || (entry.level !== 'error' && entry.level !== 'fatal')) return undefined;
     const message = textOf(entry.message);
-    const detail = isGroup(entry.error) ? textOf(entry.error.message) : undefined;
+    const detail = isJsonObject(entry.error) ? textOf(entry.error.message) : undefined;
     if (message === undefined || detail === undefined || message.includes(detail)) return message ?? detail;
     return `${message}: ${detail}`;
   } catch {
@@ -121,5 +122,4 @@ function fromJson(line: string): string | undefined {
   }
 }
 
-const isGroup = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null;
 const textOf = (value: unknown) => (typeof value === 'string' ? value : undefined);

@@ -356,7 +356,7 @@ describe('a bidirectional stream', () => {
 });
 
 describe('a server', () => {
-  it('listens on the loopback interface only, unless told otherwise', async () => {
+  it('listens on the loopback interface only by default', async () => {
     const { server } = await served();
     expect(server.address).toBe(`127.0.0.1:${server.port}`);
   });
@@ -382,7 +382,7 @@ describe('a server', () => {
     expect(await isServing(client)).toBe(false);
   });
 
-  it('shuts down gracefully: calls under way finish, streams are told, new calls are refused', async () => {
+  it('shuts down gracefully: calls under way finish, new calls are refused', async () => {
     let answer: (() => void) | undefined;
     const { client, server } = await served({
       get: async ({ runId }) => {
@@ -411,7 +411,7 @@ describe('a server', () => {
     expect(performance.now() - started).toBeLessThan(1000);
   });
 
-  it('tells attending workers that it shuts down', async () => {
+  it('ends the streams of connected workers with the reason when it shuts down', async () => {
     const server = await attended((stream) => stream.closed.then(() => {}));
     const stream = (await open(server.address)).bidi(WorkersService.connect);
     stream.send(WorkerMessage.fromPartial({ body: { $case: 'heartbeat', heartbeat: {} } }));

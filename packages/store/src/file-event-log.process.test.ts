@@ -68,7 +68,7 @@ it('kill -9 in the middle of writing loses nothing that was acknowledged, and th
   }
 });
 
-it('a second process is refused while the first lives, and told which one it is', async () => {
+it('a second process is refused while the first lives, with an error that names the first', async () => {
   const first = startWriter();
   await first.written(2);
   await expect(FileEventLog.open(path)).rejects.toMatchObject({

@@ -15,7 +15,7 @@ afterEach(() => directory.remove());
 describe('in files', () => {
   describeCrashes(() => ({ home: directory.path }));
 
-  it('a second process is refused while the first lives, even stopped, and told which one it is', async () => {
+  it('a second process is refused while the first lives, even stopped, with an error that names the first', async () => {
     const first = new StoreProcess({ home: directory.path }, "say('ready'); setInterval(() => {}, 1000);");
     await first.waitForLine(/ready/);
     first.signal('SIGSTOP');

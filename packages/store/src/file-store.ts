@@ -1,6 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { systemErrorCode, WeftError } from '@weft/common';
+import { WeftError } from '@weft/common';
+import { isMissing } from '@weft/files';
 import { checkLogName, type EventLog, type LogReader } from './event-log.js';
 import { FileEventLog } from './file-event-log.js';
 import { FileJobQueue } from './file-job-queue.js';
@@ -45,7 +46,7 @@ export class FileStore implements Store {
       const entries = await readdir(join(this.#home, 'runs'), { withFileTypes: true });
       return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
     } catch (thrown) {
-      if (systemErrorCode(thrown) === 'ENOENT') return [];
+      if (isMissing(thrown)) return [];
       throw WeftError.from(thrown);
     }
   }

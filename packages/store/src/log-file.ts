@@ -1,7 +1,8 @@
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { crc32 } from 'node:zlib';
-import { systemClock, systemErrorCode, WeftError } from '@weft/common';
+import { systemClock, WeftError } from '@weft/common';
+import { isMissing } from '@weft/files';
 import { toJson } from './as-json.js';
 import type { LogEntry } from './event-log.js';
 
@@ -75,7 +76,7 @@ async function* logLines(path: string, offset = 0, first = 1): AsyncGenerator<Sc
       yield { ...line, torn: false, end };
     }
   } catch (cause) {
-    if (systemErrorCode(cause) === 'ENOENT') {
+    if (isMissing(cause)) {
       throw new WeftError('not_found', `there is no event log ${path}`, { cause });
     }
     throw WeftError.from(cause);

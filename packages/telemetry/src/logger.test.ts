@@ -48,7 +48,7 @@ describe('a log line', () => {
     expect(logged(write, { level: 'silent' })).toHaveLength(0);
   });
 
-  it('tells an error with code, hint, causes and stack', () => {
+  it('writes an error with code, hint, causes and stack', () => {
     const cause = new Error('connection refused', { cause: new Error('no route') });
     const error = new WeftError('unavailable', 'no connection', { hint: 'check the address', cause });
     const [line] = logged((logger) => logger.error({ error }, 'the ring broke'));

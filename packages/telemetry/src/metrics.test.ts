@@ -41,7 +41,7 @@ describe('the metrics of a worker', () => {
     expect(found.get(`weft_worker_info{version="0.1.0",node_version="${process.version}"}`)).toBe(1);
   });
 
-  it('tell what the experts do, by layer, and assignments by expert', async () => {
+  it('show the load of the experts by layer, and assignments by expert', async () => {
     const metrics = new WorkerMetrics();
     const losses = { routerEntropy: 1.5, loadBalanceLoss: 1.1, routerZLoss: 3 };
     const layers = [

@@ -83,7 +83,7 @@ describe('Node without pip', () => {
     expect(files.requests[0]?.headers.authorization).toBeUndefined();
   });
 
-  it('takes the wheel from a folder that pip is told of', async () => {
+  it('takes the wheel from a folder in the settings of pip', async () => {
     const { bytes, wheel } = smallWheel();
     writeFileSync(join(home, wheel.file), bytes);
     await fetchTensorflow(environment({ PIP_FIND_LINKS: home }), quiet, wheel);

@@ -41,7 +41,7 @@ describe('an archive', () => {
     expect(statSync(join(folder, 'out')).mode & 0o111).not.toBe(0);
   });
 
-  it('tells how far unpacking is', async () => {
+  it('reports the progress of unpacking', async () => {
     const [entry] = await read([{ name: 'file', content: 'x'.repeat(1000) }]);
     let bytes = 0;
     await unpackEntry(archive, entry!, join(folder, 'out'), (more) => {

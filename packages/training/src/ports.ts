@@ -49,7 +49,7 @@ export interface GenerationPlan {
 
 /** How a generation is interrupted from outside. */
 export interface TrainSignals {
-  /** Aborts when the generation is over: the step in hand is dropped, unless it was already decided. */
+  /** Aborts when the generation is over: the current step is dropped, unless it was already decided. */
   readonly released: AbortSignal;
   /** Once this step is decided, save its checkpoint and end; undefined: go on to the end of the run. */
   readonly stop: { readonly afterStep: number | undefined };

@@ -69,7 +69,7 @@ test('asked to stop after a step, saves that step and ends', async () => {
   expect(loop.events).toEqual(['applied 1', 'applied 2', 'save 2', 'settled']);
 });
 
-test('a release drops the step in hand while it is not decided', async () => {
+test('a release drops the current step while it is not decided', async () => {
   const loop = await openLoop();
   const released = new WeftError('cancelled', 'released');
   const asked = deferred();

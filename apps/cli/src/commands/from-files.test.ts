@@ -55,7 +55,7 @@ describe('without a coordinator', () => {
     expect(status).toMatchObject({ status: 'interrupted', step: 23, tokensPerSecond: 512, etaSeconds: null });
   });
 
-  it('watch tells how a run ended, with the exit code that fits', async () => {
+  it('watch prints how a run ended, with the exit code that fits', async () => {
     await using home = await temporaryDirectory();
     await interrupted().write(home.path);
     await finished().write(home.path);

@@ -5,7 +5,7 @@ import { buildTimeline } from './history.js';
 const failure = { code: 'internal', message: 'the engine choked', hint: null } as const;
 
 describe('the story of a run', () => {
-  it('tells what happened in order, steps in a row as one chapter', () => {
+  it('lists what happened in order, steps in a row as one line', () => {
     const log = new RunLog().assigned(1, 1, 'west').committed(1, 20).checkpoint(20).committed(21, 23);
     log.add(
       {

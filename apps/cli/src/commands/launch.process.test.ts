@@ -27,7 +27,7 @@ async function answer(...args: string[]) {
 }
 
 describe('a run on this machine', () => {
-  it('trains to its end, tells every step, and leaves no process behind', async () => {
+  it('trains to its end, prints every step, and leaves no process behind', async () => {
     const run = launch(6);
     const { runId } = await run.line('launched');
     const { children } = run;

@@ -18,7 +18,7 @@ function statusOf(moe: object): readonly string[] {
   return renderStatus(progress.view(0), 0, 'weft').map((line) => textOf(line).trim());
 }
 
-it('status tells what the experts of every layer do, and the exchange with expert workers', () => {
+it('status shows the load of the experts of every layer, and the exchange with expert workers', () => {
   const lines = statusOf({ ...experts, waitingSeconds: 0.25 });
   const first = lines.findIndex((line) => line.startsWith('experts'));
   expect(lines.slice(first, first + 3)).toEqual([

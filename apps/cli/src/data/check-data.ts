@@ -1,8 +1,9 @@
 import { access } from 'node:fs/promises';
 import { join } from 'node:path';
-import { WeftError } from '@weft/common';
-import type { RunConfig } from '@weft/config';
+import { ofSource, WeftError } from '@weft/common';
+import { hasDefaultSources, type RunConfig } from '@weft/config';
 import { Dataset } from '@weft/data';
+import { shortPath } from '@weft/files';
 
 /** The data of a run, and the command that named it. */
 export interface RunData {
@@ -23,28 +24,42 @@ export async function checkData(run: RunData): Promise<void> {
   });
 }
 
-/** Adds the recipe to errors of `@weft/data`, and the hint when the demo data is missing. */
+/** Adds to errors of `@weft/data` the recipe, and what to do first when the folders of its sources are missing. */
 export async function withDataHints<T>({ config, recipe, settings, home }: RunData, use: () => Promise<T>): Promise<T> {
-  const { directory } = config.data;
   const dataSettings = settings.filter((setting) => /^\s*(data|model)\./.test(setting));
   const target = [recipe, ...(dataSettings.length === 0 ? [] : ['--set', ...dataSettings])].join(' ');
   try {
     return await use();
   } catch (thrown) {
     const error = WeftError.from(thrown);
-    const isDemo = directory === join(home, 'data', 'demo') && !(await exists(join(directory, 'captioned')));
-    if (isDemo)
+    const { directory, sources, weights } = config.data;
+    const needed = Object.keys(sources).filter((source) => ofSource(weights, source) > 0);
+    const missing = await missingOf(needed.map((source) => join(directory, source)));
+    const isDemo = directory === join(home, 'data', 'demo') && hasDefaultSources(config.data);
+    if (isDemo && missing.length === needed.length)
       throw new WeftError('not_found', `the demo data are not in ${directory} yet`, {
         hint: `run weft data fetch demo, then weft data index ${target}`,
         cause: error,
       });
+    const asksForIndex = error.hint?.includes('<recipe>') === true;
+    const first =
+      asksForIndex && missing.length > 0 ? `put shards into ${missing.map(shortPath).join(', ')}, then ` : '';
     const hint = error.hint?.replaceAll('<recipe>', target);
-    throw new WeftError(error.code, error.message, { cause: error, ...(hint === undefined ? {} : { hint }) });
+    throw new WeftError(error.code, error.message, {
+      cause: error,
+      ...(hint === undefined ? {} : { hint: `${first}${hint}` }),
+    });
   }
 }
 
-const exists = (path: string) =>
-  access(path).then(
-    () => true,
-    () => false,
+async function missingOf(paths: readonly string[]): Promise<string[]> {
+  const found = await Promise.all(
+    paths.map((path) =>
+      access(path).then(
+        () => [],
+        () => [path],
+      ),
+    ),
   );
+  return found.flat();
+}

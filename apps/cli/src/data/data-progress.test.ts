@@ -1,5 +1,8 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { WeftError } from '@weft/common';
 import type { DataProgress } from '@weft/data';
+import { shortPath } from '@weft/files';
 import { FakeClock, temporaryDirectory } from '@weft/testing';
 import { describe, expect, it } from 'vitest';
 import { createContext } from '../context.js';
@@ -69,12 +72,28 @@ describe('missing data', () => {
     });
   });
 
+  it('of own sources are to be put into their folders, not fetched', async () => {
+    await using home = await temporaryDirectory();
+    const set = ['data.sources.essays=text', 'data.weights.essays=1'];
+    const config = withAbsolutePaths(await resolveRun('debugTiny', { set }), home.path);
+    const folder = join(home.path, 'data', 'demo', 'essays');
+    const run = { config, recipe: 'mine.yaml', settings: [], home: home.path };
+    await expect(checkData(run)).rejects.toMatchObject({
+      code: 'not_found',
+      hint: `put shards into ${shortPath(folder)}, then run weft data index mine.yaml`,
+    });
+    await mkdir(folder, { recursive: true });
+    await expect(checkData(run)).rejects.toMatchObject({ hint: 'run weft data index mine.yaml' });
+  });
+
   it('are to be indexed by a command that can be copied, with the settings that matter', async () => {
     const settings = ['steps=5', 'data.directory=/data'];
     const config = await resolveRun('debugTiny', { set: settings });
     const failing = withDataHints({ config, recipe: 'debugTiny', settings, home: '/home' }, async () => {
       throw new WeftError('not_found', 'there is no data index', { hint: 'run weft data index <recipe>' });
     });
-    await expect(failing).rejects.toMatchObject({ hint: 'run weft data index debugTiny --set data.directory=/data' });
+    await expect(failing).rejects.toMatchObject({
+      hint: 'put shards into /data/captioned, /data/interleaved, /data/text, then run weft data index debugTiny --set data.directory=/data',
+    });
   });
 });

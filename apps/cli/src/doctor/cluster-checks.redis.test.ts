@@ -16,7 +16,7 @@ it('the doctor reports a Redis that is fit for runs', async () => {
   expect(JSON.stringify(refused)).not.toContain('wrong@');
 });
 
-it('the doctor says what is wrong with one that forgets, and how to hint it', async () => {
+it('the doctor reports what is wrong with one that loses writes, and how to fix it', async () => {
   await using server = await redisServer({ words: ['--appendonly', 'no', '--maxmemory-policy', 'allkeys-lru'] });
   expect(await check(server.url)).toMatchObject({
     status: 'missing',
@@ -25,7 +25,7 @@ it('the doctor says what is wrong with one that forgets, and how to hint it', as
   });
 });
 
-it('the doctor tells one that is not there, or not asked for', async () => {
+it('the doctor distinguishes one that is not there from one that was not asked for', async () => {
   const closed = await check(`redis://:secret@127.0.0.1:${await freePort()}`);
   expect(closed).toMatchObject({ status: 'missing', hint: expect.any(String) });
   expect(JSON.stringify(closed)).not.toContain('secret');

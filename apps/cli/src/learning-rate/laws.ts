@@ -1,7 +1,7 @@
 import { readFile, stat, writeFile } from 'node:fs/promises';
 import { bytes, systemErrorCode, WeftError } from '@weft/common';
 import type { AutomaticRate } from '@weft/config';
-import { Home } from '@weft/files';
+import { Home, isMissing } from '@weft/files';
 import { formula, type PowerLaw, parameterCounts, predict, publishedLaw, readFitFile } from '@weft/scaling';
 
 /**
@@ -26,9 +26,9 @@ export async function readText(path: string, what: string): Promise<string> {
     return await readFile(path, 'utf8');
   } catch (cause) {
     if (cause instanceof WeftError) throw cause;
+    if (isMissing(cause)) throw new WeftError('not_found', `there is no ${what} ${path}`, { cause });
     const code = systemErrorCode(cause) ?? 'unknown reason';
     if (code === 'EISDIR') throw new WeftError('invalid_argument', `the ${what} ${path} is a folder`, { cause });
-    if (code === 'ENOENT') throw new WeftError('not_found', `there is no ${what} ${path}`, { cause });
     throw new WeftError('invalid_argument', `the ${what} ${path} cannot be read (${code})`, { cause });
   }
 }

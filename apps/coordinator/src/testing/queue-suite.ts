@@ -98,7 +98,7 @@ export function queueSuite(name: string, makeStore: () => Promise<TestStore>): v
       await untilEnd(opened.coordinator, second.runId);
     });
 
-    it('is moved, paused, resumed and cancelled by people, who are told what cannot be', async () => {
+    it('is moved, paused, resumed and cancelled by people; what cannot be done is refused with the reason', async () => {
       const { queue } = opened.coordinator;
       const [a, b, c] = [await launch(), await launch(), await launch()].map(({ runId }) => runId) as [
         string,

@@ -1,5 +1,5 @@
 import { refuse } from '@weft/common';
-import type { Attrs, OP_FAMILIES, OpType } from '@weft/tensor';
+import type { Attrs, OP_FAMILIES, RecordedOp } from '@weft/tensor';
 import type { Builder } from './builder.js';
 import type { Value } from './value.js';
 
@@ -18,7 +18,7 @@ export type Lowering = (builder: Builder, inputs: readonly Value[], op: LoweredO
  * serve TensorFlow's kernels.
  */
 type NotLowered = keyof (typeof OP_FAMILIES)['sources'] | Exclude<keyof (typeof OP_FAMILIES)['rewritten'], 'Identity'>;
-export type LoweredType = Exclude<OpType, NotLowered>;
+export type LoweredType = Exclude<RecordedOp['type'], NotLowered>;
 
 /** A boolean attribute; one that was not given is false. */
 export function flag({ attrs }: LoweredOp, name: string): boolean {

@@ -1,7 +1,7 @@
 import { type ErrorCode, WeftError } from '@weft/common';
-import koffi from 'koffi';
 import pLimit from 'p-limit';
 import { API, ERROR_CODE, FUNCTIONS, type FunctionName, STRUCTS, VALUE_TYPE } from './functions.js';
+import { koffi } from './koffi.js';
 import {
   copyFrom,
   int64sFrom,
@@ -116,7 +116,7 @@ export class Plugin {
 
   /** Calls a function that the plugin gave us: `void (*)(void*)`. */
   callBack(callback: Pointer, argument: Pointer): void {
-    koffi.call(callback, deleterPrototype(), argument);
+    koffi().call(callback, deleterPrototype(), argument);
   }
 
   attributes(): PluginAttributes {
@@ -140,7 +140,7 @@ export class Plugin {
         hint: NEWER_PLUGIN,
       });
     }
-    const native: NativeFunction = koffi.decode(address, functionPrototype());
+    const native: NativeFunction = koffi().decode(address, functionPrototype());
     this.#functions.set(name, native);
     return native;
   }
@@ -203,14 +203,14 @@ function readApi(path: string): { readonly version: string; readonly table: read
 
 /** @returns the address of the plugin's `PJRT_Api` */
 function openLibrary(path: string): Pointer {
-  const program = koffi.load(null);
+  const program = koffi().load(null);
   const hint = 'set WEFT_PJRT_PLUGIN to a PJRT plugin for this machine, or unset it';
   if (!program.func('void* dlopen(const char*, int)')(path, RTLD_NOW | RTLD_NODELETE)) {
     const reason = String(program.func('const char* dlerror()')());
     throw new WeftError('native_library', `the PJRT plugin could not be loaded: ${reason}`, { hint });
   }
   try {
-    return koffi.load(path).func('void* GetPjrtApi()')();
+    return koffi().load(path).func('void* GetPjrtApi()')();
   } catch (cause) {
     throw new WeftError('native_library', `${path} is not a PJRT plugin: it exports no GetPjrtApi`, { cause, hint });
   }
@@ -233,10 +233,10 @@ function namedValue(
   }
 }
 
-const prototypes = new Map<string, ReturnType<typeof koffi.proto>>();
+const prototypes = new Map<string, ReturnType<ReturnType<typeof koffi>['proto']>>();
 
 function prototype(definition: string) {
-  const known = prototypes.get(definition) ?? koffi.proto(definition);
+  const known = prototypes.get(definition) ?? koffi().proto(definition);
   prototypes.set(definition, known);
   return known;
 }

@@ -1,6 +1,6 @@
 import { WeftError } from '@weft/common';
-import koffi from 'koffi';
 import type { Fields, FieldType } from './functions.js';
+import { koffi } from './koffi.js';
 
 /** An address in native memory; 0n is C's null. */
 export type Pointer = bigint;
@@ -123,12 +123,12 @@ function readField(view: DataView, offset: number, type: FieldType): bigint | nu
  * takes it out of there for good.
  */
 export function addressOf({ buffer, byteOffset }: ArrayBufferView): Pointer {
-  return koffi.address(buffer) + BigInt(byteOffset);
+  return koffi().address(buffer) + BigInt(byteOffset);
 }
 
 /** A copy of native memory. */
 export function copyFrom(address: Pointer, byteCount: number): Uint8Array<ArrayBuffer> {
-  return byteCount === 0 ? new Uint8Array(0) : new Uint8Array(koffi.view(address, byteCount).slice(0));
+  return byteCount === 0 ? new Uint8Array(0) : new Uint8Array(koffi().view(address, byteCount).slice(0));
 }
 
 /** Native memory as text. */

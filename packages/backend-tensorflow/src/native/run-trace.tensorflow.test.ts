@@ -13,7 +13,7 @@ const program: Program = {
   },
 };
 
-test('a traced executor tells the time of every op of a phase', async () => {
+test('a traced executor measures the time of every op of a phase', async () => {
   const traced: { phase: string; ops: readonly OpTiming[] }[] = [];
   const onTrace = (phase: string, ops: readonly OpTiming[]) => void traced.push({ phase, ops });
   const executor = createExecutor(program, { kind: 'graph', precision: 'fp32', threads: 1, onTrace });

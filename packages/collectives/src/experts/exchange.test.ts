@@ -130,7 +130,7 @@ describe.each(Object.entries(transports))('an exchange over %s', (_, connect) =>
     await Promise.all(serving);
   });
 
-  it('rounds rows to bf16 on their way when told so', async () => {
+  it('rounds rows to bf16 on their way when asked to', async () => {
     const { ranks, hosts } = await form({ shape: { ...twoWorkers, precision: 'bf16' } });
     for (const host of hosts) serveQuietly(host);
     const call = rows([4, 4, 3, 2, 1]);

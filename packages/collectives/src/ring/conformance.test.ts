@@ -233,7 +233,7 @@ describe.each(Object.entries(transports))('a ring over %s', (_, connect) => {
     },
   );
 
-  it('tells ranks that wait elsewhere of a crash between operations', async () => {
+  it('a crash between operations fails the ranks that wait elsewhere', async () => {
     const { groups, crash } = await form(4);
     await Promise.all(groups.map((group) => group.allReduceSum(new Float32Array(10))));
     crash(2);

@@ -1,4 +1,4 @@
-import { deferred, refuse, WeftError } from '@weft/common';
+import { deferred, isJsonObject, refuse, WeftError } from '@weft/common';
 import type { ByteSink, Receiver } from './duplex.js';
 
 /** Raised when the bytes between two data planes change their meaning. */
@@ -104,7 +104,7 @@ function bodyLength(header: Buffer): number {
 
 function parseBody(bytes: Buffer): FrameBody {
   const body = parseJson(bytes.toString('utf8'));
-  if (typeof body === 'object' && body !== null && !Array.isArray(body)) return { ...body };
+  if (isJsonObject(body)) return { ...body };
   return refuse('corrupt_data', 'a message of the data plane is not a JSON object');
 }
 

@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers';
-import { WeftError } from '@weft/common';
-import { isJsonObject, isMissing, type JsonObject } from '@weft/files';
+import { isJsonObject, type JsonObject, WeftError } from '@weft/common';
+import { isMissing } from '@weft/files';
 import type { Tokenizer } from './tokenizer.js';
 
 /** Names of the end-of-text token in common tokenizers, most specific first. */

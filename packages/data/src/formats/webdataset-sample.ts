@@ -1,5 +1,4 @@
-import { WeftError } from '@weft/common';
-import { isJsonObject } from '@weft/files';
+import { isJsonObject, WeftError } from '@weft/common';
 import type { ShardFile } from './shard-file.js';
 import type { TarEntry } from './walk-tar.js';
 

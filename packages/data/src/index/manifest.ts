@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { mapSources, type PerSource, WeftError } from '@weft/common';
+import { isJsonObject, type JsonObject, mapSources, type PerSource, WeftError } from '@weft/common';
 import { type DataConfig, hasDefaultSources, type ModelConfig } from '@weft/config';
-import { isJsonObject, isMissing, type JsonObject, writeJsonFile } from '@weft/files';
+import { isMissing, writeJsonFile } from '@weft/files';
 import type { Tokenizer } from '../formats/tokenizer.js';
 import type { PackingLimits } from './packed-sequence.js';
 import type { EntryBytes, Table } from './records.js';

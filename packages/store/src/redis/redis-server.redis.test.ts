@@ -150,7 +150,7 @@ describe('a Redis', () => {
     }
   });
 
-  it('with a password lets in who knows it, and tells the others without telling theirs', async () => {
+  it('with a password accepts the right one, and refuses others without printing them', async () => {
     const server = await started('--requirepass', 'recht');
     await works(await opened(`redis://:recht@127.0.0.1:${server.port}`));
     for (const login of [':geheim@', 'ada:geheim@', '']) {
@@ -161,7 +161,7 @@ describe('a Redis', () => {
     }
   });
 
-  it('that has lost everything is told from one that has not', async () => {
+  it('that has lost everything is distinguished from one that has not', async () => {
     const server = await started('--appendonly', 'no');
     const store = await opened(server.url);
     const held = await store.lease.acquire('this test');

@@ -187,7 +187,7 @@ export class WorkerRun {
   }
 
   async #openNow({ configJson, runDirectory, ringAddresses, expertAddresses }: Assignment): Promise<Session> {
-    const { openSession, threads } = this.#options;
+    const { log, openSession, threads } = this.#options;
     const config = configOf(configJson);
     return openSession({
       runId: this.runId,
@@ -197,6 +197,8 @@ export class WorkerRun {
       ...(threads === undefined ? {} : { threads }),
       onStep: this.#meter.stepsOf(config),
       onHeldOut: (loss) => this.#meter.evaluated(loss),
+      onCompile: ({ phase, seconds, isDone }) =>
+        log.info(`${isDone ? 'compiled' : 'compiling'} phase ${phase}, ${seconds.toFixed(0)} s`),
     });
   }
 

@@ -76,7 +76,7 @@ export function hasDefaultSources({ sources }: Pick<DataConfig, 'sources'>): boo
 export const CONNECTOR_KINDS = ['averagePool', 'cAbstractor'] as const;
 export type ConnectorKind = (typeof CONNECTOR_KINDS)[number];
 
-export const BACKENDS = ['auto', 'tensorflow', 'javascript'] as const;
+export const BACKENDS = ['auto', 'pjrt', 'tensorflow', 'javascript'] as const;
 export type Backend = (typeof BACKENDS)[number];
 
 /** The most images one packed sequence may hold, as in MM1's pre-training. */
@@ -211,7 +211,7 @@ export interface CheckpointConfig {
 }
 
 export interface EngineConfig {
-  /** `auto`: TensorFlow where its library can be had, otherwise pure JavaScript. */
+  /** `auto`: XLA by PJRT where a GPU is, else TensorFlow where its library can be had, else pure JavaScript. */
   readonly backend: Backend;
   /** Threads of the tensor library per worker; 0 shares the cores of a host among its workers. */
   readonly threadsPerWorker: number;

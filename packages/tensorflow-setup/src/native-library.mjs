@@ -24,7 +24,7 @@ import { atLeast, chooseVariant, LIBRARIES, OLDEST_VERSION } from './wheels.mjs'
  * @typedef {import('./types.mjs').Wheel} Wheel
  */
 
-export { askPython, cacheDirectory, describeHost, fetchWheels, NativeLibraryError };
+export { askPython, cacheDirectory, describeHost, fetchWheels, hasDriverFiles, NativeLibraryError };
 
 const INSTALL = 'run `node scripts/native-library.mjs`';
 

@@ -1,5 +1,6 @@
 import { cpus } from 'node:os';
-import { createExecutor, type EngineKind, hasNativeLibrary } from '@weft/backend-tensorflow';
+import { acceleratorPlugin, type CompileProgress, createPjrtExecutor } from '@weft/backend-pjrt';
+import { createExecutor, hasNativeLibrary } from '@weft/backend-tensorflow';
 import type { Manifest } from '@weft/checkpoint';
 import { WeftError } from '@weft/common';
 import type { RunConfig } from '@weft/config';
@@ -17,6 +18,8 @@ export interface ProcessOptions {
   readonly localWorkers?: number;
   /** Threads inside one op; 0: this process's share of the cores. Default: the run's setting, where 0 means the same. */
   readonly threads?: number;
+  /** Told how far compiling is, where an engine takes its time; default: nothing. */
+  readonly onCompile?: (progress: CompileProgress) => void;
 }
 
 /** The program that a process runs, and its part in checkpoints. */
@@ -38,12 +41,11 @@ export class RunEngine<P extends StatefulProgram> {
   readonly saver: CheckpointSaver;
   readonly state: TrainState;
 
-  /** @throws WeftError `native_library` when the settings need TensorFlow and it cannot be loaded. */
+  /** @throws WeftError `native_library` when the settings need TensorFlow or a PJRT plugin that cannot be loaded. */
   constructor(options: RunEngineOptions<P>) {
     const { config, program, runDirectory, share, check } = options;
-    const { precision, activationCheckpointing: recompute, seed, initFrom } = config;
-    const kind = chooseEngine(config);
-    const executor = createExecutor(program, { kind, precision, recompute, threads: localThreads(options) });
+    const { seed, initFrom } = config;
+    const executor = openExecutor(options);
     this.program = program;
     this.executor = executor;
     this.saver = new CheckpointSaver({ executor, layout: program.layout, runDirectory, share });
@@ -75,12 +77,28 @@ export class RunEngine<P extends StatefulProgram> {
   }
 }
 
+function openExecutor(options: RunEngineOptions<StatefulProgram>): Executor {
+  const { config, program, onCompile } = options;
+  const { precision, activationCheckpointing: recompute } = config;
+  const backend = chooseBackend(config);
+  if (backend === 'pjrt') return createPjrtExecutor(program, { precision, recompute, onCompile });
+  const kind = backend === 'tensorflow' ? 'graph' : 'javascript';
+  return createExecutor(program, { kind, precision, recompute, threads: localThreads(options) });
+}
+
 /**
- * The engine a run's settings ask for; `auto` takes TensorFlow where its library is.
+ * The backend a run's settings ask for; `auto` takes PJRT where an accelerator and its plugin are, else TensorFlow where
+ * its library is.
  * @throws WeftError `native_library` when bf16 or activation checkpointing is asked of the JavaScript engine.
  */
-function chooseEngine({ engine, precision, activationCheckpointing }: RunConfig): EngineKind {
-  if (engine.backend === 'tensorflow' || (engine.backend === 'auto' && hasNativeLibrary())) return 'graph';
+function chooseBackend({
+  engine,
+  precision,
+  activationCheckpointing,
+}: RunConfig): Exclude<RunConfig['engine']['backend'], 'auto'> {
+  if (engine.backend === 'pjrt' || engine.backend === 'tensorflow') return engine.backend;
+  if (engine.backend === 'auto' && acceleratorPlugin() !== undefined) return 'pjrt';
+  if (engine.backend === 'auto' && hasNativeLibrary()) return 'tensorflow';
   const refuse = (message: string, setting: string) =>
     new WeftError('native_library', message, { hint: `set ${setting}, or set up TensorFlow (weft doctor says how)` });
   if (precision === 'bf16') {

@@ -1,7 +1,8 @@
+import { createPjrtExecutor, describeDevices, findPlugin } from '@weft/backend-pjrt';
 import { createExecutor, describeNativeLibrary } from '@weft/backend-tensorflow';
-import { WeftError } from '@weft/common';
+import { bytes, plural, WeftError } from '@weft/common';
 import { shortPath } from '@weft/files';
-import { type Program, tf } from '@weft/tensor';
+import { type Executor, type Program, tf } from '@weft/tensor';
 import type { Check } from './check.js';
 
 /** A product of two matrices through the whole engine: record, compile, run. */
@@ -16,11 +17,41 @@ const trial: Program = {
   },
 };
 
+const ONE_THREAD = { precision: 'fp32', threads: 1 } as const;
+
 /** The engine, proven by a small computation rather than by the presence of files. */
 export async function engineChecks(): Promise<Check[]> {
   const native = await nativeCheck();
+  const accelerator = await acceleratorCheck();
   const javascript = await javascriptCheck();
-  return [...native, javascript];
+  return [...native, ...accelerator, javascript];
+}
+
+/** What XLA can compute on. A host without an accelerator lacks nothing. */
+async function acceleratorCheck(): Promise<Check[]> {
+  const name = 'accelerator';
+  try {
+    const plugin = findPlugin();
+    if (!plugin.found) {
+      if (plugin.hasAccelerator) return [{ name, status: 'missing', finding: plugin.reason, hint: plugin.hint }];
+      return [{ name, status: 'note', finding: 'none; training runs on the CPU' }];
+    }
+    const { apiVersion, platform, kinds, memoryBytes } = await describeDevices(plugin.path);
+    const memory = memoryBytes === undefined ? '' : ` of ${bytes(memoryBytes)}`;
+    const engine = createPjrtExecutor(trial, { precision: 'fp32', recompute: 'none', pluginPath: plugin.path });
+    return [
+      { name, status: 'ok', finding: `${plural(kinds.length, 'device')}${memory}: ${[...new Set(kinds)].join(', ')}` },
+      {
+        name: 'PJRT plugin',
+        status: 'ok',
+        finding: `${plugin.version ?? platform}, PJRT ${apiVersion}, ${shortPath(plugin.path)} (${plugin.reason})`,
+      },
+      { name: 'XLA', status: 'ok', finding: await runTrial(engine) },
+    ];
+  } catch (thrown) {
+    const { message, hint } = WeftError.from(thrown);
+    return [{ name, status: 'missing', finding: message, hint: hint ?? 'unset WEFT_PJRT_PLUGIN to train without it' }];
+  }
 }
 
 async function nativeCheck(): Promise<Check[]> {
@@ -33,7 +64,11 @@ async function nativeCheck(): Promise<Check[]> {
     return [
       { name, status: 'ok', finding: described },
       { name: 'library', status: 'ok', finding: `${shortPath(directory)} (${reason.replace(/\.$/, '')})` },
-      { name: 'engine', status: 'ok', finding: await runTrial('graph') },
+      {
+        name: 'engine',
+        status: 'ok',
+        finding: await runTrial(createExecutor(trial, { kind: 'graph', ...ONE_THREAD })),
+      },
     ];
   } catch (thrown) {
     const { message, hint } = WeftError.from(thrown);
@@ -44,7 +79,11 @@ async function nativeCheck(): Promise<Check[]> {
 async function javascriptCheck(): Promise<Check> {
   const name = 'fallback';
   try {
-    return { name, status: 'ok', finding: `${await runTrial('javascript')}; enough for the recipe debugNano` };
+    return {
+      name,
+      status: 'ok',
+      finding: `${await runTrial(createExecutor(trial, { kind: 'javascript', ...ONE_THREAD }))}; enough for the recipe debugNano`,
+    };
   } catch (thrown) {
     const { message } = WeftError.from(thrown);
     return { name, status: 'fatal', finding: `tfjs does not work: ${message}`, hint: 'run npm ci again' };
@@ -52,8 +91,7 @@ async function javascriptCheck(): Promise<Check> {
 }
 
 /** @returns what ran. @throws when it fails or computes something wrong. */
-async function runTrial(kind: 'graph' | 'javascript'): Promise<string> {
-  const executor = createExecutor(trial, { kind, precision: 'fp32', threads: 1 });
+async function runTrial(executor: Executor): Promise<string> {
   try {
     const { square_NN } = await executor.run('multiply', { a_NN: Float32Array.of(1, 2, 3, 4) });
     const result = square_NN === undefined ? [] : Array.from(square_NN.data);

@@ -14,7 +14,7 @@ import {
   recordPhase,
   type TensorSpec,
 } from '@weft/tensor';
-import { rewriteForXla } from '../lowering/rewrite-for-xla.js';
+import { rewriteForXla } from '../lowering/module.js';
 import { LoweringShapeInference } from '../lowering/shape-inference.js';
 import type { Client } from '../native/client.js';
 import { DeviceState } from './device-state.js';

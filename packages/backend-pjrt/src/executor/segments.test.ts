@@ -1,6 +1,6 @@
 import { type Program, tf } from '@weft/tensor';
 import { expect, test } from 'vitest';
-import { rewriteForXla } from '../lowering/rewrite-for-xla.js';
+import { rewriteForXla } from '../lowering/module.js';
 import { record } from '../testing/run-lowered.js';
 import { type Cuts, cutPhase } from './segments.js';
 

@@ -15,7 +15,7 @@ import type { Client } from '../native/client.js';
 import { cpuClient } from '../testing/cpu-client.js';
 import { record, runLowered } from '../testing/run-lowered.js';
 import { LOWERINGS } from './lower-op.js';
-import { rewriteForXla } from './rewrite-for-xla.js';
+import { rewriteForXla } from './module.js';
 
 let client: Client;
 beforeAll(async () => {

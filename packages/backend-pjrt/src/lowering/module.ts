@@ -1,4 +1,14 @@
-import { type RecordedOp, required, type ValueId, type ValueInfo } from '@weft/tensor';
+import {
+  type Pass,
+  type Precision,
+  passes,
+  type Recompute,
+  type RecordedOp,
+  type Recording,
+  required,
+  type ValueId,
+  type ValueInfo,
+} from '@weft/tensor';
 import { Builder } from './builder.js';
 import { lowerOp } from './lower-op.js';
 import { typeOf, type Value } from './value.js';
@@ -57,4 +67,26 @@ export function lowerModule({ name, ops, values, arguments: args, results, donat
     // Only barriers are held back on purpose; `after` of other ops orders TensorFlow's kernels.
     return lowerOp(builder, op, valuesOf(inputs), op.type === 'Identity' ? valuesOf(after) : []);
   }
+}
+
+/** What a program is rewritten to before it is lowered. */
+interface PjrtRewriting {
+  readonly precision: Precision;
+  readonly recompute: Recompute;
+}
+
+/**
+ * The passes that XLA does not do itself. Those that choose among TensorFlow's kernels, and those that fuse, are left out.
+ * `scheduleOutputsEarly` only orders the ops, so that a phase can be cut where its outputs are done.
+ */
+export function rewriteForXla(recording: Recording, { precision, recompute }: PjrtRewriting): Recording {
+  const inOrder: readonly Pass[] = [
+    passes.dropNoOpCasts,
+    passes.mergeEqualOps,
+    passes.dropDeadOps,
+    ...(precision === 'bf16' ? [passes.bf16Matmuls, passes.bf16Softmax, passes.sinkCasts] : []),
+    ...(recompute === 'none' ? [] : [passes.recompute(recompute)]),
+    passes.scheduleOutputsEarly,
+  ];
+  return inOrder.reduce((rewritten, pass) => pass(rewritten), recording);
 }

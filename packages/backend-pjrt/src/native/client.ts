@@ -4,7 +4,7 @@ import { DeviceBuffer, type HostData } from './device-buffer.js';
 import { Executable } from './executable.js';
 import { ELEMENT_TYPE, type ElementType, STRUCTS, UNCHANGED_UNTIL_TRANSFERRED, VALUE_TYPE } from './functions.js';
 import { Handle, Scope } from './handle.js';
-import type { Plugin } from './plugin.js';
+import { loadPlugin, type Plugin } from './plugin.js';
 import { type Pointer, pointersFrom, Struct, textBytes, textFrom } from './struct.js';
 
 /** Settings of a plugin's client by the plugin's own names, such as `cpu_device_count` and `memory_fraction`. */
@@ -137,6 +137,28 @@ export class Client extends Handle {
 
   protected destroy(client: Pointer): void {
     this.plugin.call('Client_Destroy', { client });
+  }
+}
+
+/** What a plugin drives on this host, for people. */
+export interface DeviceSummary {
+  /** Of PJRT: "0.115". */
+  readonly apiVersion: string;
+  readonly platform: string;
+  readonly kinds: readonly string[];
+  /** Bytes of memory of the first device; undefined where the plugin does not tell. */
+  readonly memoryBytes: number | undefined;
+}
+
+/** Opens the devices of a plugin for a moment. @throws WeftError what the plugin says when it finds none */
+export async function describeDevices(path: string): Promise<DeviceSummary> {
+  const client = await Client.open(loadPlugin(path));
+  try {
+    const { platform, plugin, devices, firstDevice } = client;
+    const memoryBytes = client.memoryOf(firstDevice)?.limit;
+    return { apiVersion: plugin.apiVersion, platform, kinds: devices.map(({ kind }) => kind), memoryBytes };
+  } finally {
+    await client.close();
   }
 }
 

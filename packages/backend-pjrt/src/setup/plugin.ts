@@ -2,7 +2,7 @@
 // Python package of JAX, Weft's cache, the pinned wheel.
 
 import { spawnSync } from 'node:child_process';
-import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { WeftError } from '@weft/common';
 import {
@@ -11,6 +11,7 @@ import {
   describeHost,
   fetchWheels,
   type Host,
+  hasDriverFiles,
   type SetupProgress,
 } from '@weft/tensorflow-setup';
 import { acceleratorOf, PINS, type Platform, type PluginPin } from './wheels.js';
@@ -30,6 +31,8 @@ export interface FoundPlugin {
 /** No plugin: what was looked at, and what to do about it. */
 export interface MissingPlugin {
   readonly found: false;
+  /** Whether this host has an accelerator that goes unused. */
+  readonly hasAccelerator: boolean;
   readonly reason: string;
   readonly hint: string;
 }
@@ -52,7 +55,12 @@ export function findPlugin({ environment = process.env, platform }: PluginSearch
   const choice = platform === undefined ? chooseAccelerator(environment) : { platform, reason: 'it was asked for' };
   if (choice.platform === undefined) {
     const reason = `no PJRT plugin was found: ${choice.reason}, and no Python package jax_plugins is installed`;
-    return { found: false, reason, hint: `set WEFT_PJRT_PLUGIN to a plugin's file to use one all the same` };
+    return {
+      found: false,
+      hasAccelerator: false,
+      reason,
+      hint: `set WEFT_PJRT_PLUGIN to a plugin's file to use one all the same`,
+    };
   }
   const cached = fromCache(environment, PINS[choice.platform]);
   if (cached !== undefined) return cached;
@@ -60,6 +68,7 @@ export function findPlugin({ environment = process.env, platform }: PluginSearch
   const reason = `${choice.reason}, but there is no PJRT plugin: nothing in ${cacheDirectory(environment)}, and no Python package jax_plugins`;
   return {
     found: false,
+    hasAccelerator: true,
     reason,
     hint: `run \`node scripts/pjrt-plugin.mjs\`, which fetches ${wheel}, or install JAX for it with pip`,
   };
@@ -87,6 +96,17 @@ export async function installPlugin(search: PluginSearch = {}): Promise<FoundPlu
   const fetched = fromCache(environment, pin);
   if (fetched === undefined) throw new WeftError('native_library', `the cache lost ${pin.plugin}`);
   return fetched;
+}
+
+/**
+ * The plugin of an accelerator, for settings that leave the choice of an engine open. Costs microseconds where no driver is.
+ * @throws WeftError `native_library` when `WEFT_PJRT_PLUGIN` names no file
+ */
+export function acceleratorPlugin(): FoundPlugin | undefined {
+  // What NVIDIA's and AMD's drivers make.
+  if (!hasDriverFiles() && !existsSync('/dev/kfd')) return undefined;
+  const found = findPlugin();
+  return found.found ? found : undefined;
 }
 
 function fromEnvironment({ WEFT_PJRT_PLUGIN: named }: NodeJS.ProcessEnv): FoundPlugin | undefined {

@@ -1,0 +1,120 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createPjrtExecutor, installPlugin } from '@weft/backend-pjrt';
+import { createExecutor } from '@weft/backend-tensorflow';
+import { recipe } from '@weft/recipes';
+import { taskOf } from '@weft/tasks';
+import {
+  type Executor,
+  elementCount,
+  type HostTensor,
+  type PhaseInputs,
+  type Precision,
+  type Recompute,
+} from '@weft/tensor';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { syntheticBatch } from './testing/synthetic-batch.js';
+import { trainProgram } from './train-program.js';
+
+type Name = 'debugTiny' | 'mm1Tiny' | 'moeTiny';
+type Arithmetic = { readonly precision: Precision; readonly recompute: Recompute };
+const FP32: Arithmetic = { precision: 'fp32', recompute: 'none' };
+
+let folder: string;
+let pluginPath: string;
+const open: Executor[] = [];
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'weft-executables-'));
+  pluginPath = (await installPlugin({ platform: 'cpu' })).path;
+});
+afterAll(async () => {
+  for (const executor of open) await executor.dispose();
+  rmSync(folder, { recursive: true });
+});
+
+/** The program of a recipe on both backends, from the same initial state. */
+async function onBoth(name: Name, arithmetic: Arithmetic = FP32) {
+  const config = recipe(name);
+  const program = trainProgram(taskOf(config), config);
+  const pjrt = createPjrtExecutor(program, { ...arithmetic, pluginPath, executables: folder });
+  const tensorflow = createExecutor(program, { kind: 'graph', ...arithmetic, threads: 1 });
+  open.push(pjrt, tensorflow);
+  const initial = new Map(program.parameters.map(({ name: parameter, initialValue }) => [parameter, initialValue]));
+  const state = Object.fromEntries(
+    Object.entries(program.state).map(([variable, { shape }]) => [
+      variable,
+      initial.get(variable)?.(config.seed) ?? new Float32Array(elementCount(shape)),
+    ]),
+  );
+  await pjrt.writeState(state);
+  await tensorflow.writeState(state);
+  return { config, program, pjrt, tensorflow };
+}
+
+/** One step of one worker. */
+async function step(executor: Executor, batch: PhaseInputs, number: number) {
+  const buckets = await executor.run('gradients', batch);
+  const measured = await executor.run('measure', buckets);
+  const { loss = 0, gradNorm = 0 } = Object.fromEntries(
+    Object.entries(measured).map(([name, { data }]) => [name, data[0] ?? Number.NaN]),
+  );
+  const given = { gradNorm: Float32Array.of(gradNorm), step: Float32Array.of(number) };
+  const applied = await executor.run('apply', { ...buckets, ...given });
+  for (const tensor of [buckets, measured, applied].flatMap((tensors) => Object.values(tensors))) tensor.dispose();
+  return { loss, gradNorm };
+}
+
+const floats = (tensors: Readonly<Record<string, HostTensor>>, name: string) =>
+  Float32Array.from(tensors[name]?.data ?? []);
+
+function norm(values: Iterable<number>): number {
+  let squares = 0;
+  for (const x of values) squares += x * x;
+  return Math.sqrt(squares);
+}
+
+function expectNear(actual: Float32Array, expected: Float32Array, tolerance: number, what: string): void {
+  expect(actual.length, what).toBe(expected.length);
+  const apart = norm(actual.map((x, i) => x - (expected[i] as number)));
+  expect.soft(apart, what).toBeLessThanOrEqual(tolerance * norm(expected));
+}
+
+describe.each(['debugTiny', 'mm1Tiny', 'moeTiny'] as const)('%s through PJRT', (name) => {
+  it("gives TensorFlow's losses and every gradient in all phases, to 1e-5", async () => {
+    const { config, program, pjrt, tensorflow } = await onBoth(name);
+    const [first, second] = [syntheticBatch(config, 1), syntheticBatch(config, 2)];
+    const run = async (executor: Executor) => {
+      const once = await executor.run('gradients', first);
+      const both = await executor.run('accumulate', { ...second, ...once });
+      return { once, both, measured: await executor.run('measure', both), held: await executor.run('evaluate', first) };
+    };
+    const [actual, expected] = [await run(pjrt), await run(tensorflow)];
+    for (const { name: bucket, entries, gradientLength } of program.buckets) {
+      for (const phase of ['once', 'both'] as const) {
+        const [ours, theirs] = [floats(actual[phase], bucket), floats(expected[phase], bucket)];
+        for (const [i, { name: parameter, offset }] of entries.entries()) {
+          const end = entries[i + 1]?.offset ?? gradientLength;
+          expectNear(ours.subarray(offset, end), theirs.subarray(offset, end), 1e-5, `gradient of ${parameter}`);
+        }
+        expectNear(ours.subarray(gradientLength), theirs.subarray(gradientLength), 1e-5, 'totals');
+      }
+    }
+    for (const phase of ['measured', 'held'] as const)
+      for (const output of Object.keys(expected[phase]))
+        expectNear(floats(actual[phase], output), floats(expected[phase], output), 1e-5, output);
+  });
+
+  it("has TensorFlow's losses over 20 steps, to 1e-4", async () => {
+    const { config, program, pjrt, tensorflow } = await onBoth(name);
+    for (let number = 1; number <= 20; number++) {
+      const batch = syntheticBatch(config, number);
+      const [actual, expected] = [await step(pjrt, batch, number), await step(tensorflow, batch, number)];
+      expect.soft(Math.abs(actual.loss / expected.loss - 1), `loss of step ${number}`).toBeLessThan(1e-4);
+      expect.soft(Math.abs(actual.gradNorm / expected.gradNorm - 1), `norm of step ${number}`).toBeLessThan(1e-2);
+    }
+    const [ours, theirs] = [await pjrt.readState(), await tensorflow.readState()];
+    for (const variable of Object.keys(program.state))
+      expectNear(floats(ours, variable), floats(theirs, variable), 1e-1, variable);
+  });
+});

@@ -20,7 +20,7 @@ export {
   type PhaseRun,
 } from './executor.js';
 export { KernelBackend } from './kernel-backend.js';
-export { type Attrs, type AttrValue, OP_FAMILIES, type OpType } from './ops.js';
+export { type Attrs, type AttrValue, OP_FAMILIES } from './ops.js';
 export { elementCount, type Phase, type PhaseContext, type Program, type TensorSpec } from './program.js';
 export { BLOCK_GRADIENT, recomputable } from './recomputable.js';
 export { recordPhase } from './record.js';

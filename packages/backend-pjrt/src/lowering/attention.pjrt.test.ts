@@ -8,7 +8,7 @@ import { record, runLowered } from '../testing/run-lowered.js';
 import { blockwiseAttention, blockwiseAttentionGradient } from './attention-blockwise.js';
 import { Builder } from './builder.js';
 import type { LoweredOp } from './lowering.js';
-import { rewriteForXla } from './rewrite-for-xla.js';
+import { rewriteForXla } from './module.js';
 import { typeOf, type Value } from './value.js';
 
 let client: Client;

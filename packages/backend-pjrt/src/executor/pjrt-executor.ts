@@ -14,6 +14,7 @@ import {
   recordPhase,
   type TensorSpec,
 } from '@weft/tensor';
+import type { AttentionLowering } from '../lowering/builder.js';
 import { rewriteForXla } from '../lowering/module.js';
 import { LoweringShapeInference } from '../lowering/shape-inference.js';
 import type { Client } from '../native/client.js';
@@ -28,6 +29,8 @@ export interface CompileProgress {
   readonly phase: string;
   readonly seconds: number;
   readonly isDone: boolean;
+  /** How the phase computes attention, once it is compiled; undefined for one that has none. */
+  readonly attention: AttentionLowering | undefined;
 }
 
 export interface PjrtExecutorOptions {
@@ -131,16 +134,32 @@ export class PjrtExecutor implements Executor {
 
   /** Parts compile at the same time, where cores allow. */
   async #compile(phase: string, cuts: Cuts): Promise<CompiledPhase> {
-    const { cache } = await this.#opened();
-    const segmented = cutPhase(this.#recorded(phase), cuts);
+    const { client, cache } = await this.#opened();
+    const recording = this.#recorded(phase);
+    const hasAttention = recording.ops.some(({ type }) => type === 'Attention');
+    let attention: AttentionLowering = hasAttention && client.platform === 'cuda' ? 'fused' : 'blockwise';
     const startedMs = performance.now();
     const tell = (isDone: boolean) =>
-      this.#options.onCompile?.({ phase, seconds: (performance.now() - startedMs) / 1000, isDone });
+      this.#options.onCompile?.({
+        phase,
+        seconds: (performance.now() - startedMs) / 1000,
+        isDone,
+        attention: hasAttention && isDone ? attention : undefined,
+      });
+    const compiled = async () => {
+      const segmented = cutPhase(recording, cuts, attention);
+      const executables = await Promise.all(segmented.segments.map(({ text }) => cache.compile(text)));
+      return { ...segmented, executables };
+    };
     tell(false);
     const timer = setInterval(tell, PROGRESS_INTERVAL_MS, false);
     try {
-      const executables = await Promise.all(segmented.segments.map(({ text }) => cache.compile(text)));
-      return { ...segmented, executables };
+      return await compiled().catch((error: unknown) => {
+        if (attention === 'blockwise') throw error;
+        // cuDNN refuses what this card or its version cannot do; anything else that is wrong shows again.
+        attention = 'blockwise';
+        return compiled();
+      });
     } finally {
       clearInterval(timer);
       tell(true);

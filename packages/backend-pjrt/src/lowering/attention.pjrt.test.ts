@@ -1,11 +1,13 @@
 import { Random } from '@weft/common';
-import { attention, javascriptExecutor, type Program, readablePositions, tf, type ValueInfo } from '@weft/tensor';
+import { attention, type HostArray, javascriptExecutor, type Program, readablePositions, tf } from '@weft/tensor';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Client } from '../native/client.js';
 import { cpuClient } from '../testing/cpu-client.js';
-import { record, runLowered } from '../testing/run-lowered.js';
+import { record, runLowered, runText } from '../testing/run-lowered.js';
+import { ATTENTION } from './attention.js';
 import { blockwiseAttention, blockwiseAttentionGradient } from './attention-blockwise.js';
+import { packingOf } from './attention-fused.js';
 import { Builder } from './builder.js';
 import type { LoweredOp } from './lowering.js';
 import { rewriteForXla } from './module.js';
@@ -76,45 +78,44 @@ function expectClose(actual: ArrayLike<number>, expected: ArrayLike<number>, tol
   expect(apart, label).toBeLessThanOrEqual(tolerance * largest);
 }
 
-/** The two lowerings by themselves, with blocks as small as wanted. */
-async function runBlockwise(shape: Shape, largestBlock: number, data: ReturnType<typeof inputsOf>) {
-  const { B, T, J, G, C } = shape;
-  const op: LoweredOp = {
-    attrs: { causal: { kind: 'bool', value: shape.causal }, scale: { kind: 'float', value: 1 / Math.sqrt(C) } },
-    after: [],
-  };
+/** Runs what is written over the given inputs. */
+async function runBuilt(
+  inputs: readonly { readonly data: HostArray; readonly shape: readonly number[] }[],
+  write: (builder: Builder, values: readonly Value[]) => readonly Value[],
+): Promise<HostArray[]> {
   const builder = new Builder();
-  const named = (index: number, info: ValueInfo): Value => ({ name: `%arg${index}`, ...info });
-  const heads = (index: number, count: number) => named(index, { shape: [B, T, count, C], dtype: 'float32' });
-  const [q, k, v, weights] = [heads(0, J * G), heads(1, J), heads(2, J), heads(3, J * G)] as const;
-  const ids = shape.hasSegments ? [named(4, { shape: [B, T], dtype: 'int32' })] : [];
-  const segments = ids.map((value) => builder.convert(value, 'float32'));
-  const [read, logSumExp] = blockwiseAttention(builder, [q, k, v, ...segments], op, largestBlock) as [Value, Value];
-  const again = [q, k, v, read, logSumExp, weights, ...segments];
-  const results = [read, ...blockwiseAttentionGradient(builder, again, op, largestBlock)];
-  const list = (values: readonly Value[], each: (value: Value) => string) => values.map(each).join(', ');
+  const values = inputs.map(({ data, shape }, i): Value => {
+    return { name: `%arg${i}`, shape, dtype: data instanceof Float32Array ? 'float32' : 'int32' };
+  });
+  const results = write(builder, values);
+  const list = (listed: readonly Value[], each: (value: Value) => string) => listed.map(each).join(', ');
   const text = [
     'module @attention {',
-    `func.func public @main(${list([q, k, v, weights, ...ids], (value) => `${value.name}: ${typeOf(value)}`)}) -> (${list(results, typeOf)}) {`,
+    `func.func public @main(${list(values, (value) => `${value.name}: ${typeOf(value)}`)}) -> (${list(results, typeOf)}) {`,
     ...builder.lines,
     `return ${list(results, ({ name }) => name)} : ${list(results, typeOf)}`,
     '}}',
   ].join('\n');
-  const executable = await client.compile(text);
-  const inputs = [data.q, data.k, data.v, data.weights, ...('segmentIds' in data ? [data.segmentIds] : [])];
-  const buffers = await Promise.all(
-    inputs.map((array, i) => {
-      const { shape: sizes, dtype } = [q, k, v, weights, ...ids][i] as Value;
-      return client.upload(array, sizes, dtype === 'float32' ? 'float32' : 'int32');
-    }),
-  );
-  const { outputs, done } = await executable.execute(buffers);
-  await done;
-  const read_ = await Promise.all(
-    outputs.map((output) => output.readInto(new Float32Array(output.shape.reduce((a, b) => a * b, 1)))),
-  );
-  for (const handle of [executable, ...buffers, ...outputs]) handle.free();
-  return read_;
+  return runText(client, text, inputs);
+}
+
+/** The two lowerings by themselves, with blocks as small as wanted. */
+function runBlockwise(shape: Shape, largestBlock: number, data: ReturnType<typeof inputsOf>) {
+  const { B, T, J, G, C, causal } = shape;
+  const op: LoweredOp = {
+    attrs: { causal: { kind: 'bool', value: causal }, scale: { kind: 'float', value: 1 / Math.sqrt(C) } },
+    after: [],
+  };
+  const heads = (array: HostArray, count: number) => ({ data: array, shape: [B, T, count, C] });
+  const inputs = [heads(data.q, J * G), heads(data.k, J), heads(data.v, J), heads(data.weights, J * G)];
+  const segmentIds = 'segmentIds' in data ? [{ data: data.segmentIds, shape: [B, T] }] : [];
+  return runBuilt([...inputs, ...segmentIds], (builder, [q, k, v, weights, ...ids]) => {
+    const qkv = [q, k, v] as Value[];
+    const segments = ids.map((value) => builder.convert(value, 'float32'));
+    const read = blockwiseAttention(builder, [...qkv, ...segments], op, largestBlock);
+    const again = [...qkv, ...read, weights as Value, ...segments];
+    return [read[0] as Value, ...blockwiseAttentionGradient(builder, again, op, largestBlock)];
+  });
 }
 
 async function expected(shape: Shape, data: ReturnType<typeof inputsOf>) {
@@ -163,5 +164,67 @@ describe('attention block by block is plain attention, gradients included', () =
       for (const [i, { data: numbers }] of wanted.entries())
         expectClose(results[i]!, numbers, tolerance, `${precision} ${i}`);
     }
+  });
+});
+
+describe('the segments of a batch as cuDNN’s kernel is told of them', () => {
+  const [H, J, C] = [4, 2, 8];
+
+  /** Lengths and beginnings; log-sum-exps there and back; whether there are few enough segments. */
+  async function packed(segments: readonly (readonly number[])[]) {
+    const [B, T] = [segments.length, segments[0]!.length];
+    const statistics = Float32Array.from({ length: B * H * T }, (_, i) => i);
+    const inputs = [
+      { data: Float32Array.from(segments.flat()), shape: [B, T] },
+      { data: statistics, shape: [B, H, T] },
+    ];
+    const results = await runBuilt(inputs, (builder, [segments_BT, statistics_BHT]) => {
+      const heads = (count: number): Value => ({ name: '', shape: [B, T, count, C], dtype: 'bfloat16' });
+      const packing = packingOf(builder, segments_BT as Value, heads(H), heads(J));
+      const [lengths, , queries, keys] = packing.operands as [Value, Value, Value, Value];
+      const back = packing.unpack(packing.pack(statistics_BHT as Value));
+      const fits = packing.fits === undefined ? [] : [builder.convert(packing.fits, 'int32')];
+      return [lengths, queries, keys, back, ...fits];
+    });
+    const [lengths, queries, keys, back, fits] = results.map((each) => [...each]);
+    return { lengths, queries, keys, isSame: back!.join() === statistics.join(), fits: fits?.[0] };
+  }
+
+  test('as lengths and first elements, sequence after sequence, and nothing behind the last', async () => {
+    const told = await packed([
+      [1, 1, 2, 0],
+      [1, 1, 1, 1],
+    ]);
+    expect(told.lengths).toEqual([2, 1, 1, 4, 0, 0, 0, 0]);
+    const positions = [0, 2, 3, 4, 8, 8, 8, 8, 8, 8];
+    expect(told.queries).toEqual(positions.map((position) => position * H * C));
+    expect(told.keys).toEqual(positions.map((position) => position * J * C));
+    expect(told.isSame).toBe(true);
+    expect(told.fits).toBeUndefined();
+  });
+
+  test('unless there are more than 64 a sequence', async () => {
+    const sequence = (segments: number) => Array.from({ length: 100 }, (_, t) => 1 + Math.floor((t * segments) / 100));
+    const [few, many] = [await packed([sequence(80), sequence(48)]), await packed([sequence(80), sequence(49)])];
+    expect([few.fits, few.isSame]).toEqual([1, true]);
+    expect(many.fits).toBe(0);
+  });
+
+  test('which the program finds out by itself', () => {
+    const builder = new Builder({ attention: 'fused' });
+    const heads = (count: number): Value => ({ name: `%h${count}`, shape: [1, 128, count, C], dtype: 'bfloat16' });
+    const segments: Value = { name: '%segments', shape: [1, 128], dtype: 'float32' };
+    const op: LoweredOp = {
+      attrs: { causal: { kind: 'bool', value: true }, scale: { kind: 'float', value: 0.5 } },
+      after: [],
+    };
+    const [read, logSumExp] = ATTENTION.Attention(builder, [heads(H), heads(J), heads(J), segments], op) as Value[];
+    expect([read?.shape, logSumExp?.shape]).toEqual([
+      [1, 128, H, C],
+      [1, H, 128],
+    ]);
+    const text = builder.lines.join('\n');
+    expect(text).toMatch(/__cudnn\$fmhaSoftmax.*max_seg_per_batch\\22:64/);
+    expect(text.match(/stablehlo\.(if|while)/g)).toEqual(['stablehlo.if', 'stablehlo.while', 'stablehlo.while']);
   });
 });

@@ -9,7 +9,7 @@ import {
   type ValueId,
   type ValueInfo,
 } from '@weft/tensor';
-import { Builder } from './builder.js';
+import { type AttentionLowering, Builder } from './builder.js';
 import { lowerOp } from './lower-op.js';
 import { typeOf, type Value } from './value.js';
 
@@ -24,11 +24,14 @@ export interface ModuleSpec {
   readonly results: readonly ValueId[];
   /** By argument: the result that takes over its memory. The argument is gone after a run. */
   readonly donations: ReadonlyMap<number, number>;
+  /** How attention is written; default: block by block. */
+  readonly attention?: AttentionLowering | undefined;
 }
 
 /** The module in StableHLO's text form, whose one function is `main`. */
-export function lowerModule({ name, ops, values, arguments: args, results, donations }: ModuleSpec): string {
-  const builder = new Builder();
+export function lowerModule(spec: ModuleSpec): string {
+  const { name, ops, values, arguments: args, results, donations, attention } = spec;
+  const builder = new Builder({ attention });
   const written = new Map<ValueId, Value>();
   for (const [index, id] of args.entries()) written.set(id, { name: `%arg${index}`, ...required(values, id) });
 

@@ -9,7 +9,7 @@ import { importsOf } from './imports.mjs';
 /** From the lowest up. Packages of one layer do not import each other. */
 export const LAYERS = [
   ['common', 'proto', 'tensorflow-setup'],
-  ['contracts', 'topology', 'files', 'tensor'],
+  ['command-line', 'contracts', 'topology', 'files', 'tensor'],
   ['mixture', 'rpc', 'store', 'telemetry', 'backend-tensorflow', 'backend-pjrt'],
   ['config'],
   ['model', 'scaling', 'recipes', 'collectives', 'coordination', 'checkpoint', 'data'],
@@ -26,6 +26,7 @@ const TESTS_ONLY = 'testing';
 const OWNERS = Object.entries({
   '@tensorflow/': ['tensor'],
   koffi: ['backend-tensorflow', 'backend-pjrt', 'collectives'],
+  commander: ['command-line', 'cli'],
   pino: ['telemetry'],
   'prom-client': ['telemetry'],
   zod: ['config'],

@@ -1,8 +1,8 @@
 #!/usr/bin/env node
-// The `weft` command: sends `worker`, `expert-worker` and `coordinator` to their doors and everything else to the CLI.
+// The `weft` command: sends `worker`, `expert-worker` and `coordinator` to their apps and everything else to the CLI.
 // Plain JavaScript without dependencies, so that it can explain itself on a checkout that is not built; and without
 // syntax that a Node of 2018 cannot read, so that it can say which Node it needs.
-const doors = { worker: '@weft/worker', 'expert-worker': '@weft/worker', coordinator: '@weft/coordinator' };
+const apps = { worker: '@weft/worker', 'expert-worker': '@weft/worker', coordinator: '@weft/coordinator' };
 
 const [major, minor] = process.versions.node.split('.').map(Number);
 if (major < 20 || (major === 20 && minor < 19)) {
@@ -21,13 +21,13 @@ if (major < 20 || (major === 20 && minor < 19)) {
 
 /** `weft help worker` is `weft worker --help`. */
 function argumentsOf(given) {
-  return given[0] === 'help' && Object.hasOwn(doors, String(given[1])) ? [given[1], '--help'] : given;
+  return given[0] === 'help' && Object.hasOwn(apps, String(given[1])) ? [given[1], '--help'] : given;
 }
 
 async function run(args) {
-  const isDoor = Object.hasOwn(doors, String(args[0]));
-  const { main } = await import(isDoor ? doors[args[0]] : '@weft/cli');
-  return isDoor ? main(args.slice(1), args[0]) : main(args);
+  const isOtherApp = Object.hasOwn(apps, String(args[0]));
+  const { main } = await import(isOtherApp ? apps[args[0]] : '@weft/cli');
+  return isOtherApp ? main(args.slice(1), args[0]) : main(args);
 }
 
 function sentenceOf(error) {

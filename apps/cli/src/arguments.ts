@@ -1,36 +1,17 @@
-import { type SourceId, UsageError } from '@weft/common';
-import { type Command, InvalidArgumentError } from 'commander';
+import { mustBe, UsageError, wholeNumber } from '@weft/command-line';
+import type { SourceId } from '@weft/common';
+import type { Command } from 'commander';
 
-// Parsers of single arguments. commander prints their sentences with the name of the option.
+// Parsers of single arguments that only the CLI has.
 
 /** A whole number of at least one. */
-export function positiveInteger(text: string): number {
-  const value = Number(text);
-  if (!/^\d+$/.test(text) || !Number.isSafeInteger(value) || value < 1)
-    throw new InvalidArgumentError('It must be a whole number of at least 1.');
-  return value;
-}
-
-/** A whole number, 0 too. */
-export function wholeNumber(text: string): number {
-  const value = Number(text);
-  if (!/^\d+$/.test(text) || !Number.isSafeInteger(value))
-    throw new InvalidArgumentError('It must be a whole number of at least 0.');
-  return value;
-}
+export const positiveInteger = wholeNumber(1);
 
 /** A whole number, negative ones too. */
 export function integer(text: string): number {
   const value = Number(text);
-  if (!/^-?\d+$/.test(text) || !Number.isSafeInteger(value)) throw new InvalidArgumentError('It must be an integer.');
+  if (!/^-?\d+$/.test(text) || !Number.isSafeInteger(value)) throw mustBe('an integer');
   return value;
-}
-
-/** `host:port`; IPv6 hosts in brackets. */
-export function address(text: string): string {
-  const port = Number(text.match(/^(?:\[[^\]]+\]|[^:\s]+):(\d+)$/)?.[1]);
-  if (!(port >= 1 && port <= 65_535)) throw new InvalidArgumentError('It must be host:port, such as 127.0.0.1:7070.');
-  return text;
 }
 
 /** One sequence of a source: `captioned:17`. */
@@ -43,7 +24,7 @@ export interface SequenceName {
 export function sequenceName(text: string): SequenceName {
   const [, source, index] = text.match(/^([\w-]+):(\d+)$/) ?? [];
   if (source === undefined || index === undefined)
-    throw new InvalidArgumentError('It must be the name of a source, a colon and a number, such as captioned:0.');
+    throw mustBe('the name of a source, a colon and a number, such as captioned:0');
   return { source, index: Number(index) };
 }
 
@@ -59,7 +40,7 @@ export function quantity(text: string): number {
   const [, digits = '', unit = ''] = text.match(/^([\d.]+(?:e[+-]?\d+)?)\s*([kMBT]?)$/) ?? [];
   const value = Number(digits) * (QUANTITY_UNITS[unit] ?? Number.NaN);
   if (digits === '' || !(Number.isFinite(value) && value > 0))
-    throw new InvalidArgumentError('It must be a number above 0, such as 30e9, 30B or 302M.');
+    throw mustBe('a number above 0, such as 30e9, 30B or 302M');
   return value;
 }
 
@@ -71,7 +52,7 @@ export function quantities(text: string, earlier: readonly number[] | undefined)
 /** A probability such as 0.95. */
 export function level(text: string): number {
   const value = Number(text);
-  if (text === '' || !(value > 0 && value < 1)) throw new InvalidArgumentError('It must lie between 0 and 1.');
+  if (text === '' || !(value > 0 && value < 1)) throw mustBe('a number between 0 and 1');
   return value;
 }
 
@@ -81,7 +62,7 @@ const TIME_UNITS_MS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h:
 function time(text: string): string {
   const [, amount, unit = ''] = text.match(/^\+(\d+(?:\.\d+)?)([smhd])$/) ?? [];
   const timeMs = amount === undefined ? Date.parse(text) : Date.now() + Number(amount) * (TIME_UNITS_MS[unit] ?? 0);
-  if (Number.isNaN(timeMs)) throw new InvalidArgumentError('It must be a time, such as +90m or 2026-11-24T01:00:00Z.');
+  if (Number.isNaN(timeMs)) throw mustBe('a time, such as +90m or 2026-11-24T01:00:00Z');
   return new Date(timeMs).toISOString();
 }
 

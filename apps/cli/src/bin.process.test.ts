@@ -12,10 +12,10 @@ describe('the weft command', () => {
   it.each([
     [['queue', 'move'], "missing required argument 'run'"],
     [['worker', '--colour'], "unknown option '--colour'"],
-    [['worker', '--coordinator', 'nowhere'], '"nowhere" is not an address'],
+    [['worker', '--coordinator', 'nowhere'], '--coordinator must be host:port, such as 127.0.0.1:7070, not "nowhere"'],
     [['expert-worker', '--gpus', 'x'], '--gpus must be a list of different GPUs'],
     [['coordinator', '--port', 'x'], '--port must be a port'],
-  ])('%j is a wrong command line: one sentence and exit code 2, whichever door it is', (words, sentence) => {
+  ])('%j is a wrong command line: one sentence and exit code 2, in every app', (words, sentence) => {
     const { status, stderr } = weft(...words);
     expect(stderr).toMatch(/^error: [^\n]*$/);
     expect(stderr).toContain(sentence);

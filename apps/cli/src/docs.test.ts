@@ -6,8 +6,8 @@ import { recordedTerminal } from './testing/fixtures.js';
 
 const page = readFileSync(new URL('../../../docs/cli.md', import.meta.url), 'utf8');
 const tree = commandTree(recordedTerminal(), async () => {});
-/** Their options are those of their own doors. */
-const DOORS = ['coordinator', 'worker'];
+/** Other apps, which read their own options. */
+const APPS = ['coordinator', 'worker'];
 /** Groups that do something by themselves. */
 const ACTING_GROUPS = ['queue'];
 
@@ -25,7 +25,7 @@ const leaves = (command: Command): Command[] =>
 
 it.each(examples.map((words) => [words.join(' '), words] as const))('the example `weft %s` parses', (_, words) => {
   const { command, rest } = find(tree, words);
-  if (DOORS.includes(command.name())) return;
+  if (APPS.includes(command.name())) return;
   const isGroup = command.commands.length > 0 && !ACTING_GROUPS.includes(command.name());
   expect(isGroup && !rest[0]?.startsWith('-'), `${rest[0]} is no command`).toBe(false);
   const known = [...command.options.flatMap(({ long, short }) => [long, short]), '--help'];

@@ -30,8 +30,9 @@ function staticImports(source: string): string[] {
 const packagesOf = (file: string) =>
   [...loadedWith(resolve(repository, file))].filter((each) => !each.startsWith('/') && !each.startsWith('node:'));
 
-it('help and version load the parser of arguments, colours, and the packages common and files, nothing else', () => {
+it('help and version load the parser of arguments, colours, and the packages command-line, common and files, nothing else', () => {
   expect(packagesOf('apps/cli/src/main.ts').toSorted()).toEqual([
+    '@weft/command-line',
     '@weft/common',
     '@weft/files',
     'commander',

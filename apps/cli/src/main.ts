@@ -1,14 +1,7 @@
+import { createProgram, hostAndPort, text, wholeNumber } from '@weft/command-line';
 import { WEFT_VERSION } from '@weft/common';
-import { Command, Option } from 'commander';
-import {
-  addQueueOptions,
-  address,
-  collect,
-  positiveInteger,
-  type SequenceName,
-  sequenceName,
-  wholeNumber,
-} from './arguments.js';
+import { type Command, Option } from 'commander';
+import { addQueueOptions, collect, positiveInteger, type SequenceName, sequenceName } from './arguments.js';
 import type { DataLedgerOptions } from './commands/data-ledger.js';
 import type { LaunchOptions } from './commands/launch.js';
 import { addLearningRateCommands } from './commands/lr-commands.js';
@@ -34,14 +27,14 @@ export async function main(argv: readonly string[], terminal: Terminal = systemT
     return reportError(thrown, terminal, {
       json: argv.includes('--json'),
       debug: argv.includes('--debug'),
-      help: [terminal.commandName, ...leadingCommands(program, argv), '--help'].join(' '),
+      command: innermostCommand(program, argv),
     });
   }
 }
 
 /** Every command, its arguments and its options. */
 export function commandTree(terminal: Terminal, run: RunCommand): Command {
-  const program = createProgram(terminal);
+  const program = createWeft(terminal);
 
   program.commandsGroup('Runs:');
 
@@ -49,11 +42,11 @@ export function commandTree(terminal: Terminal, run: RunCommand): Command {
     .command('launch')
     .description('train a recipe, or a run file of your own')
     .argument('<recipe|file>', 'a name from `weft recipes`, or a YAML or JSON file')
-    .option('--local [N]', 'start a coordinator and N workers on this machine for this run', localWorkers)
+    .option('--local [N]', 'start a coordinator and N workers on this machine for this run', positiveInteger)
     .option('--set <field=value...>', 'change fields, such as optimizer.learningRate=3e-4', collect)
     .option('--steps <N>', 'short for --set steps=N', positiveInteger)
     .option('--workers <N>', 'short for --set workers=N', positiveInteger)
-    .option('--expert-workers <E>', 'run the experts of MoE layers in E processes of their own', wholeNumber)
+    .option('--expert-workers <E>', 'run the experts of MoE layers in E processes of their own', wholeNumber(0))
     .option('--init-from <checkpoint>', 'start from these weights; a dense feed-forward is copied into every expert')
     .option('--dry-run', 'show the resolved configuration and what follows from it; start nothing')
     .option('--redis <url>', 'with --local: keep logs and queue in Redis')
@@ -68,7 +61,11 @@ export function commandTree(terminal: Terminal, run: RunCommand): Command {
     .description('continue a run from its newest checkpoint')
     .argument('<run>', 'the id of the run, or the beginning of it')
     .option('--workers <N>', 'train on another number of workers', positiveInteger)
-    .option('--expert-workers <E>', 'run the experts in another number of processes; 0: in every worker', wholeNumber)
+    .option(
+      '--expert-workers <E>',
+      'run the experts in another number of processes; 0: in every worker',
+      wholeNumber(0),
+    )
     .option('--steps <N>', 'train up to this step, counted from the beginning of the run', positiveInteger)
     .option(
       '--from-step <N>',
@@ -76,7 +73,7 @@ export function commandTree(terminal: Terminal, run: RunCommand): Command {
       positiveInteger,
     )
     .option('--from-start', 'start again from step 0; checkpoints are renamed')
-    .option('--local [N]', 'start a coordinator and N workers on this machine for this run', localWorkers)
+    .option('--local [N]', 'start a coordinator and N workers on this machine for this run', positiveInteger)
     .option('--redis <url>', 'with --local: the Redis that keeps its log')
     .option('--detach', 'return as soon as the run is accepted')
     .action((runId: string, options: CommonOptions & ResumeOptions) =>
@@ -189,14 +186,11 @@ export function commandTree(terminal: Terminal, run: RunCommand): Command {
   return program;
 }
 
-function createProgram({ stdout, commandName }: Terminal): Command {
+function createWeft({ stdout, commandName }: Terminal): Command {
   return (
-    new Command('weft')
+    createProgram('weft', stdout)
       .description('Weft trains MM1-style multimodal language models on many machines.')
       .version(WEFT_VERSION, '-V, --version', 'print the version')
-      .helpOption('-h, --help', 'print this help')
-      .configureOutput({ writeOut: (text) => stdout.write(text), writeErr: () => {} })
-      .configureHelp({ helpWidth: Math.min(100, stdout.columns), sortSubcommands: false, showGlobalOptions: false })
       .addHelpText(
         'after',
         `
@@ -209,7 +203,6 @@ Examples:
       )
       // An option belongs to the command it follows: `weft queue` has a --home, and so has `weft queue move`.
       .enablePositionalOptions()
-      .exitOverride()
   );
 }
 
@@ -224,19 +217,16 @@ const GROUP_COMMANDS = ['data', 'lr', 'coordinator', 'worker', 'expert-worker'];
 /** The options that every command has. */
 function addCommonOptions(command: Command): void {
   if (GROUP_COMMANDS.includes(command.name())) return;
-  command.option('--json', 'print JSON for programs').option('--home <dir>', 'where runs are kept (default: .weft)');
+  command
+    .option('--json', 'print JSON for programs')
+    .option('--home <dir>', 'where runs are kept (default: .weft)', text);
   if (CLUSTER_COMMANDS.includes(command.name()))
-    command.option('--coordinator <host:port>', 'the coordinator to ask', address);
+    command.option('--coordinator <host:port>', 'the coordinator to ask', hostAndPort);
   command.addOption(new Option('--debug', 'print the stack of an error').hideHelp());
 }
 
-/** `--local` alone starts as many workers as the run asks for. */
-function localWorkers(text: string): number {
-  return positiveInteger(text);
-}
-
-/** The commands that the arguments begin with, for the help that fits an error: `data`, `fetch`. */
-function leadingCommands(program: Command, argv: readonly string[]): string[] {
-  const command = program.commands.find((each) => each.name() === argv[0]);
-  return command === undefined ? [] : [command.name(), ...leadingCommands(command, argv.slice(1))];
+/** The command that the arguments begin with, for the help that fits an error: `data fetch`. */
+function innermostCommand(command: Command, argv: readonly string[]): Command {
+  const next = command.commands.find((each) => each.name() === argv[0]);
+  return next === undefined ? command : innermostCommand(next, argv.slice(1));
 }

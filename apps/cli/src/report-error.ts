@@ -1,19 +1,26 @@
-import { UsageError, WeftError } from '@weft/common';
-import { CommanderError } from 'commander';
+import { UsageError } from '@weft/command-line';
+import { WeftError } from '@weft/common';
+import { type Command, CommanderError } from 'commander';
 import { asTyped, type Terminal } from './terminal.js';
 
 /** The exit codes. 130 is the usual one of a command interrupted by Ctrl-C. */
 export const EXIT = { done: 0, failed: 1, usage: 2, stopped: 130 } as const;
 
-/** The one place where an error becomes text and an exit code. */
+/**
+ * The one place where an error becomes text and an exit code.
+ *
+ * @param options.command the command that was read
+ */
 export function reportError(
   thrown: unknown,
   terminal: Terminal,
-  options: { readonly json: boolean; readonly debug: boolean; readonly help: string },
+  options: { readonly json: boolean; readonly debug: boolean; readonly command: Command },
 ): number {
   if (thrown instanceof CommanderError && thrown.exitCode === 0) return EXIT.done;
-  const isUsage = thrown instanceof CommanderError || thrown instanceof UsageError;
-  const error = thrown instanceof CommanderError ? fromCommander(thrown, options.help) : WeftError.from(thrown);
+  const error =
+    thrown instanceof CommanderError
+      ? UsageError.fromCommander(thrown, options.command, typedName(options.command, terminal))
+      : WeftError.from(thrown);
   if (options.json) {
     const { code, message, hint } = error;
     const hintAsTyped = hint === undefined ? undefined : asTyped(hint, terminal);
@@ -24,16 +31,12 @@ export function reportError(
   if (options.debug) terminal.stderr.write(`${stacks(thrown)}\n`);
   else if (error.code === 'internal' && !options.json)
     terminal.stderr.write('This is a defect of weft: run the command again with --debug to see where.\n');
-  return isUsage ? EXIT.usage : EXIT.failed;
+  return error instanceof UsageError ? EXIT.usage : EXIT.failed;
 }
 
-/** Commander writes "error: unknown option '--x'\n(Did you mean --y?)"; this makes one sentence with a hint of it. */
-function fromCommander(error: CommanderError, help: string): WeftError {
-  const [first = '', ...rest] = error.message.replace(/^error: /, '').split('\n');
-  const sentence = first.replace(/\.$/, '').replace(/\. ([A-Z])/, (_, letter: string) => `, ${letter.toLowerCase()}`);
-  const meant = rest.join(' ').match(/\(Did you mean (?:one of )?(.*)\?\)/)?.[1];
-  const hint = meant === undefined ? `see ${help}` : `did you mean ${meant}`;
-  return new WeftError('invalid_argument', sentence, { hint });
+/** `npx weft data fetch`. */
+function typedName(command: Command, { commandName }: Pick<Terminal, 'commandName'>): string {
+  return command.parent === null ? commandName : `${typedName(command.parent, { commandName })} ${command.name()}`;
 }
 
 function stacks(thrown: unknown): string {

@@ -1,8 +1,7 @@
-import { UsageError, WeftError } from '@weft/common';
-import { createLogger } from '@weft/telemetry';
+import { WeftError } from '@weft/common';
 import closeWithGrace from 'close-with-grace';
-import { HELP, parseOptions } from './options.js';
-import { type RunningCoordinator, startCoordinator } from './start.js';
+import { parseOptions } from './options.js';
+import type { RunningCoordinator } from './start.js';
 
 /** How long closing may take before the process is ended. */
 const CLOSE_TIMEOUT_MS = 4000;
@@ -14,11 +13,10 @@ const CLOSE_TIMEOUT_MS = 4000;
  * @throws WeftError when it cannot start; a UsageError for a wrong command line.
  */
 export async function main(argv: readonly string[]): Promise<number> {
-  const options = UsageError.reading(() => parseOptions(argv, process.env));
-  if (options === undefined) {
-    process.stdout.write(HELP);
-    return 0;
-  }
+  const options = parseOptions(argv, process.env);
+  if (options === undefined) return 0;
+  // Only now, so that help and refusals appear at once.
+  const [{ createLogger }, { startCoordinator }] = await Promise.all([import('@weft/telemetry'), import('./start.js')]);
   const log = createLogger({ role: 'coordinator' });
   // A standby may wait for hours. Until it is active, closing only ends the wait.
   const waiting = new AbortController();

@@ -1,8 +1,6 @@
-import { parseFlags, portFlag, WeftError } from '@weft/common';
+import { createProgram, type HelpOutput, mustBe, oneOf, port, readOptions, text } from '@weft/command-line';
 import { defaultTimeouts, type RecoveryPolicy } from '@weft/coordination';
 import { Home } from '@weft/files';
-
-const DEFAULT_PORT = 7070;
 
 /** The command line of `weft coordinator`, resolved. */
 export interface CoordinatorProcessOptions {
@@ -24,74 +22,81 @@ export interface CoordinatorProcessOptions {
   readonly heartbeatTimeoutMs: number;
 }
 
-/** The text of `weft coordinator --help`. */
-export const HELP = `Usage: weft coordinator [options]
+/** What the program below reads. */
+interface GivenOptions {
+  readonly home?: string;
+  readonly redis?: string;
+  readonly redisPrefix?: string;
+  readonly standby: boolean;
+  readonly host: string;
+  readonly port: number;
+  readonly metricsPort: number;
+  readonly recover: RecoveryPolicy;
+  /** Seconds. */
+  readonly heartbeatTimeout: number;
+  readonly exitWithStdin?: true;
+}
 
-Runs the cluster: queues runs, forms rings of workers and commits their steps.
-
-Options:
-  --home <directory>         where runs, logs and coordinator.json are kept (default: $WEFT_HOME, or .weft)
-  --redis <url>              keep logs and queue in Redis, where several coordinators may stand by for one another:
-                             redis://, rediss://, redis+sentinel://, redis+cluster://
-                             (default: $WEFT_REDIS_URL, or files in the home)
-  --redis-prefix <text>      what the names of its keys begin with (default: $WEFT_REDIS_PREFIX, or weft)
-  --no-standby               end, instead of waiting, when another coordinator uses this Redis
-  --host <address>           the address to listen on; 0.0.0.0 for workers on other hosts (default: 127.0.0.1)
-  --port <port>              the port for workers and commands; 0 for any free one (default: ${DEFAULT_PORT})
-  --metrics-port <port>      the port of /metrics and /healthz; 0 for any free one (default: 0)
-  --recover <auto|manual>    runs that were interrupted when the last coordinator went away: go on with them,
-                             or leave them to \`weft resume\` (default: auto)
-  --heartbeat-timeout <s>    seconds without a heartbeat after which a worker is lost (default: ${defaultTimeouts.heartbeatTimeoutMs / 1000})
-  --exit-with-stdin          end when standard input ends
-  -h, --help                 show this text
-`;
-
-const FLAGS = {
-  home: { type: 'string' },
-  redis: { type: 'string' },
-  'redis-prefix': { type: 'string' },
-  'no-standby': { type: 'boolean' },
-  host: { type: 'string' },
-  port: { type: 'string' },
-  'metrics-port': { type: 'string' },
-  recover: { type: 'string' },
-  'heartbeat-timeout': { type: 'string' },
-  'exit-with-stdin': { type: 'boolean' },
-  help: { type: 'boolean', short: 'h' },
-} as const;
-
-/** @returns undefined when help was asked for. @throws `invalid_argument` naming option and value. */
+/**
+ * @param output where help is written
+ * @returns undefined when help was asked for
+ * @throws UsageError naming option and value
+ */
 export function parseOptions(
   argv: readonly string[],
   env: Readonly<Record<string, string | undefined>>,
+  output: HelpOutput = process.stdout,
 ): CoordinatorProcessOptions | undefined {
-  const values = parseFlags(argv, FLAGS, 'weft coordinator');
-  if (values.help === true) return undefined;
+  const program = createProgram('weft coordinator', output)
+    .description('Runs the cluster: queues runs, forms rings of workers and commits their steps.')
+    .option('--home <directory>', 'keep runs, logs and coordinator.json here (default: $WEFT_HOME, or .weft)', text)
+    .option(
+      '--redis <url>',
+      'keep logs and queue in Redis, where several coordinators may stand by for one another: redis://, rediss://, ' +
+        'redis+sentinel:// or redis+cluster:// (default: $WEFT_REDIS_URL, or files in the home)',
+      text,
+    )
+    .option(
+      '--redis-prefix <text>',
+      'what the names of its keys begin with (default: $WEFT_REDIS_PREFIX, or weft)',
+      text,
+    )
+    .option('--no-standby', 'end, instead of waiting, when another coordinator uses this Redis')
+    .option('--host <address>', 'the address to listen on; 0.0.0.0 for workers on other hosts', text, '127.0.0.1')
+    .option('--port <port>', 'the port for workers and commands; 0 for any free one', port, 7070)
+    .option('--metrics-port <port>', 'the port of /metrics and /healthz; 0 for any free one', port, 0)
+    .option(
+      '--recover <auto|manual>',
+      'runs that were interrupted when the last coordinator went away: go on with them, or leave them to `weft resume`',
+      oneOf('auto', 'manual'),
+      'auto',
+    )
+    .option(
+      '--heartbeat-timeout <s>',
+      'seconds without a heartbeat after which a worker is lost',
+      heartbeatTimeout,
+      defaultTimeouts.heartbeatTimeoutMs / 1000,
+    )
+    .option('--exit-with-stdin', 'end when standard input ends');
+  const given = readOptions<GivenOptions>(program, argv);
+  if (given === undefined) return undefined;
   return {
-    home: new Home(values.home, env),
-    redisUrl: values.redis ?? (env.WEFT_REDIS_URL || undefined),
-    keyPrefix: values['redis-prefix'] ?? (env.WEFT_REDIS_PREFIX || undefined),
-    standsBy: values['no-standby'] !== true,
-    host: values.host ?? '127.0.0.1',
-    port: portFlag('port', values.port) ?? DEFAULT_PORT,
-    metricsPort: portFlag('metrics-port', values['metrics-port']) ?? 0,
-    recover: parseRecoveryPolicy(values.recover ?? 'auto'),
-    exitWithStdin: values['exit-with-stdin'] === true,
-    heartbeatTimeoutMs: parseTimeoutMs(values['heartbeat-timeout']) ?? defaultTimeouts.heartbeatTimeoutMs,
+    home: new Home(given.home, env),
+    redisUrl: given.redis ?? (env.WEFT_REDIS_URL || undefined),
+    keyPrefix: given.redisPrefix ?? (env.WEFT_REDIS_PREFIX || undefined),
+    standsBy: given.standby,
+    host: given.host,
+    port: given.port,
+    metricsPort: given.metricsPort,
+    recover: given.recover,
+    exitWithStdin: given.exitWithStdin === true,
+    heartbeatTimeoutMs: given.heartbeatTimeout * 1000,
   };
 }
 
-function parseTimeoutMs(text: string | undefined): number | undefined {
-  if (text === undefined) return undefined;
-  const seconds = Number(text);
-  if (text.trim() !== '' && seconds >= 1 && seconds <= 3600) return seconds * 1000;
-  throw new WeftError(
-    'invalid_argument',
-    `--heartbeat-timeout must be a number of seconds from 1 to 3600, not ${JSON.stringify(text)}`,
-  );
-}
-
-function parseRecoveryPolicy(text: string): RecoveryPolicy {
-  if (text === 'auto' || text === 'manual') return text;
-  throw new WeftError('invalid_argument', `--recover must be auto or manual, not ${JSON.stringify(text)}`);
+/** Seconds. */
+function heartbeatTimeout(value: string): number {
+  const seconds = Number(value);
+  if (value.trim() !== '' && seconds >= 1 && seconds <= 3600) return seconds;
+  throw mustBe('a number of seconds from 1 to 3600');
 }

@@ -1,2 +1,1 @@
 export { main } from './main.js';
-export { Worker, type WorkerOptions } from './worker.js';

@@ -1,9 +1,8 @@
-import { UsageError, WeftError } from '@weft/common';
-import { createLogger, type Logger } from '@weft/telemetry';
+import { WeftError } from '@weft/common';
+import type { Logger } from '@weft/telemetry';
 import closeWithGrace from 'close-with-grace';
 import { GpuWorkers } from './gpu-workers.js';
-import { help, parseOptions, type WorkerCommand, type WorkerProcessOptions } from './options.js';
-import { startWorker } from './start.js';
+import { parseOptions, type WorkerCommand, type WorkerProcessOptions } from './options.js';
 
 /** How long a step that cannot be interrupted may delay the end of the process. */
 const CLOSE_TIMEOUT_MS = 4000;
@@ -15,15 +14,15 @@ const CLOSE_TIMEOUT_MS = 4000;
  * @throws WeftError when it cannot start, or when the coordinator refuses it for good; a UsageError for a wrong command line.
  */
 export async function main(argv: readonly string[], role: WorkerCommand = 'worker'): Promise<number> {
-  const options = UsageError.reading(() => parseOptions(argv, process.env, role));
-  if (options === undefined) {
-    process.stdout.write(help(role));
-    return 0;
-  }
+  const options = parseOptions(argv, process.env, role);
+  if (options === undefined) return 0;
+  // Only now, so that help and refusals appear at once.
+  const { createLogger } = await import('@weft/telemetry');
   const log = createLogger({ role: 'worker' });
   if (options.gpus !== undefined && options.gpus.length > 1) return startWorkerPerGpu(options, options.gpus, argv, log);
   // Before anything loads CUDA.
   if (options.gpus !== undefined) process.env.CUDA_VISIBLE_DEVICES = options.gpus[0] ?? '';
+  const { startWorker } = await import('./start.js');
   const running = await startWorker(options, log);
   const { dataPlaneAddress, metricsAddress, workerId } = running;
   log.info(

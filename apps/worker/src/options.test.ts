@@ -1,7 +1,7 @@
 import { hostname } from 'node:os';
 import { describe, expect, it } from 'vitest';
 import { ownArguments } from './gpu-workers.js';
-import { help, parseOptions } from './options.js';
+import { parseOptions } from './options.js';
 import { describeDevice } from './start.js';
 
 describe('the options of weft worker', () => {
@@ -43,24 +43,35 @@ describe('the options of weft worker', () => {
   });
 
   it('are refused with option, value and hint', () => {
-    const refusal = (...argv: string[]) => {
+    const refusal = (argv: string[], env = {}) => {
       try {
-        parseOptions(argv, {});
+        parseOptions(argv, env);
       } catch (error) {
         return error;
       }
       return undefined;
     };
-    expect(refusal('--threads', '0')).toMatchObject({
+    expect(refusal(['--threads', '0'])).toMatchObject({
       message: '--threads must be a whole number from 1 to 1024, not "0"',
     });
-    expect(refusal('--coordinator', 'nowhere')).toMatchObject({ code: 'invalid_argument' });
-    expect(refusal('--gpus', '0,0')).toMatchObject({ hint: 'write --gpus 0,1,2, or --gpus none' });
-    expect(refusal('--thread', '1')).toMatchObject({ hint: 'did you mean --threads' });
+    expect(refusal(['--coordinator', 'nowhere'])).toMatchObject({
+      code: 'invalid_argument',
+      message: '--coordinator must be host:port, such as 127.0.0.1:7070, not "nowhere"',
+    });
+    expect(refusal([], { WEFT_COORDINATOR: 'nowhere' })).toMatchObject({
+      exitCode: 2,
+      message: 'WEFT_COORDINATOR: "nowhere" is not an address',
+    });
+    expect(refusal(['--gpus', '0,0'])).toMatchObject({
+      message: '--gpus must be a list of different GPUs such as 0,1,2, or none, not "0,0"',
+    });
+    expect(refusal(['--thread', '1'])).toMatchObject({ hint: 'did you mean --threads' });
   });
 
   it('are explained on request, every one of them', () => {
-    expect(parseOptions(['-h'], {})).toBeUndefined();
+    const written: string[] = [];
+    const output = { write: (text: string) => written.push(text) };
+    expect(parseOptions(['-h'], {}, 'worker', output)).toBeUndefined();
     const names = [
       'coordinator',
       'home',
@@ -72,7 +83,7 @@ describe('the options of weft worker', () => {
       'name',
       'exit-with-stdin',
     ];
-    for (const name of names) expect(help('worker')).toContain(`--${name}`);
+    for (const name of names) expect(written.join('')).toContain(`--${name}`);
   });
 });
 

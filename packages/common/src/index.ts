@@ -19,12 +19,10 @@ export {
   systemErrorCode,
   WeftError,
 } from './error.js';
-export { parseFlags, portFlag, wholeNumberFlag } from './flags.js';
 export { age, bytes, count, decimal, duration, large, percent, plural, sourceCounts } from './format.js';
 export { isJsonObject, type JsonObject } from './json-object.js';
 export { hash32, mix32, Random } from './random.js';
 export { isRunId, newRunId } from './run-id.js';
 export { DEFAULT_SOURCES, mapSources, ofSource, type PerSource, perSource, type SourceId } from './source.js';
 export { median } from './statistics.js';
-export { UsageError } from './usage-error.js';
 export { WEFT_VERSION } from './version.js';

@@ -1,4 +1,4 @@
-import { UsageError } from '@weft/common';
+import { UsageError } from '@weft/command-line';
 import type { RunConfig } from '@weft/config';
 import { type QueueOptions, queueSettings, rejectConflicting } from '../arguments.js';
 import type { CommandContext } from '../context.js';

@@ -1,5 +1,6 @@
 import { basename } from 'node:path';
-import { UsageError, WeftError } from '@weft/common';
+import { UsageError } from '@weft/command-line';
+import { WeftError } from '@weft/common';
 import { shortPath } from '@weft/files';
 import {
   type FitReport,

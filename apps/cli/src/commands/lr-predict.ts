@@ -1,4 +1,4 @@
-import { UsageError } from '@weft/common';
+import { UsageError } from '@weft/command-line';
 import { shortPath } from '@weft/files';
 import {
   formula,

@@ -6,7 +6,8 @@ import {
   type QueueView,
   requireCoordinator,
 } from '@weft/client';
-import { plural, UsageError, WeftError } from '@weft/common';
+import { UsageError } from '@weft/command-line';
+import { plural, WeftError } from '@weft/common';
 import type { CommandContext } from '../context.js';
 import { EXIT } from '../report-error.js';
 import { expectedStart } from '../runs/describe-run.js';

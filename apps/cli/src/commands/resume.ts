@@ -1,6 +1,7 @@
 import { hostname } from 'node:os';
 import { chooseRun, findCoordinator, listRunIds, noCoordinator, readRun, readRunRecords, withLogs } from '@weft/client';
-import { UsageError, WeftError } from '@weft/common';
+import { UsageError } from '@weft/command-line';
+import { WeftError } from '@weft/common';
 import { type RunConfig, resolveRunConfig } from '@weft/config';
 import type { RunView } from '@weft/contracts';
 import { type RunRecord, replay } from '@weft/coordination';

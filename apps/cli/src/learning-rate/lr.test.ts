@@ -66,7 +66,7 @@ describe('weft lr predict', () => {
 
   it.each([
     [['lr', 'predict'], 2, 'nothing says how large the model is: add --params 30e9'],
-    [['lr', 'predict', '--params', '-3'], 2, 'it must be a number above 0, such as 30e9, 30B or 302M'],
+    [['lr', 'predict', '--params', '-3'], 2, '--params must be a number above 0, such as 30e9, 30B or 302M, not "-3"'],
     [['lr', 'predict', '--params', '1B', '--fit', 'step-law'], 1, 'step-law depends on tokens (D), which is not given'],
     [['lr', 'predict', '--params', '1B', '--fit', 'mm2'], 1, 'there is no published law "mm2": write mm1,'],
     [['lr', 'predict', '--params', '1B', '--fit', 'no.json'], 1, 'there is no fit file'],

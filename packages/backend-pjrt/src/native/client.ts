@@ -1,14 +1,15 @@
 import { WeftError } from '@weft/common';
-import { type CompileOptions, encodeCompileOptions } from './compile-options.js';
+import { type CompileOptions, compileArguments } from './compile-options.js';
 import { DeviceBuffer, type HostData } from './device-buffer.js';
 import { Executable } from './executable.js';
-import { ELEMENT_TYPE, type ElementType, STRUCTS, UNCHANGED_UNTIL_TRANSFERRED, VALUE_TYPE } from './functions.js';
+import { ELEMENT_TYPE, type ElementType, UNCHANGED_UNTIL_TRANSFERRED } from './functions.js';
 import { Handle, Scope } from './handle.js';
+import { type NamedValues, namedValueStructs } from './named-values.js';
 import { loadPlugin, type Plugin } from './plugin.js';
-import { type Pointer, pointersFrom, Struct, textBytes, textFrom } from './struct.js';
+import { type Pointer, pointersFrom, textFrom } from './struct.js';
 
-/** Settings of a plugin's client by the plugin's own names, such as `cpu_device_count` and `memory_fraction`. */
-export type ClientOptions = Readonly<Record<string, string | number | boolean>>;
+/** Settings of a plugin's client, such as `cpu_device_count` and `memory_fraction`. */
+export type ClientOptions = NamedValues;
 
 /** A device of this process. It lives as long as its client. */
 export interface Device {
@@ -40,7 +41,7 @@ export class Client extends Handle {
    * @throws WeftError when the plugin finds none or does not know an option
    */
   static async open(plugin: Plugin, options: ClientOptions = {}): Promise<Client> {
-    const named = Object.entries(options).map(([name, value]) => namedValue(name, value));
+    const named = namedValueStructs(options);
     const { client } = await plugin.callAsync('Client_Create', { options: named, optionCount: named.length });
     return new Client(plugin, client);
   }
@@ -84,14 +85,10 @@ export class Client extends Handle {
    * @throws WeftError with the compiler's words when it is not well formed
    */
   async compile(stablehlo: string, options?: CompileOptions): Promise<Executable> {
-    const [code, format, encoded] = [textBytes(stablehlo), textBytes('mlir'), encodeCompileOptions(options)];
-    const program = new Struct(STRUCTS.Program, { code, codeSize: code.length, format, formatSize: format.length });
     return this.#scope.during([this], async () => {
       const { executable } = await this.plugin.callAsync('Client_Compile', {
         client: this.pointer,
-        program,
-        options: encoded,
-        optionsSize: encoded.length,
+        ...compileArguments(stablehlo, options),
       });
       return new Executable(executable, this.#scope);
     });
@@ -167,20 +164,4 @@ function describeDevice(plugin: Plugin, device: Pointer): Device {
   const kind = plugin.call('DeviceDescription_Kind', { description });
   const { id } = plugin.call('DeviceDescription_Id', { description });
   return { id, kind: textFrom(kind.text, kind.textSize), pointer: device };
-}
-
-function namedValue(option: string, value: string | number | boolean): Struct {
-  const name = textBytes(option);
-  return new Struct(STRUCTS.NamedValue, { name, nameSize: name.length, valueSize: 1, ...typedValue(value) });
-}
-
-/** The union of a named value: a whole number is an `int64_t`, another one a `float`. */
-function typedValue(value: string | number | boolean) {
-  if (typeof value === 'boolean') return { type: VALUE_TYPE.bool, value: value ? 1n : 0n };
-  if (typeof value === 'string') {
-    const text = textBytes(value);
-    return { type: VALUE_TYPE.text, value: text, valueSize: text.length };
-  }
-  if (Number.isInteger(value)) return { type: VALUE_TYPE.int64, value: BigInt(value) };
-  return { type: VALUE_TYPE.float, value: BigInt(new Uint32Array(Float32Array.of(value).buffer)[0] ?? 0) };
 }

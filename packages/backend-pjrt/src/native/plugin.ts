@@ -1,14 +1,12 @@
 import { type ErrorCode, WeftError } from '@weft/common';
 import pLimit from 'p-limit';
-import { API, ERROR_CODE, FUNCTIONS, type FunctionName, STRUCTS, VALUE_TYPE } from './functions.js';
+import { API, ERROR_CODE, FUNCTIONS, type FunctionName } from './functions.js';
 import { koffi } from './koffi.js';
+import { type NamedValues, readNamedValues } from './named-values.js';
 import {
   copyFrom,
-  int64sFrom,
-  layoutOf,
   type Pointer,
   pointersFrom,
-  readStruct,
   Struct,
   type StructInputs,
   type StructValues,
@@ -23,9 +21,6 @@ interface NativeFunction {
   (args: Uint8Array): Pointer | null;
   async(args: Uint8Array, done: (failure: unknown, error: Pointer | null) => void): void;
 }
-
-/** What a plugin tells of itself, such as `stablehlo_current_version`. */
-export type PluginAttributes = Readonly<Record<string, string | number | boolean>>;
 
 /** Calls on other threads at a time: as many as libuv has threads by default. koffi refuses more than it has room for. */
 const THREADS = 4;
@@ -119,16 +114,10 @@ export class Plugin {
     koffi().call(callback, deleterPrototype(), argument);
   }
 
-  attributes(): PluginAttributes {
+  /** What it tells of itself, such as `stablehlo_current_version`. */
+  attributes(): NamedValues {
     const { attributes, attributeCount } = this.call('Plugin_Attributes', {});
-    const { stride } = layoutOf(STRUCTS.NamedValue);
-    const { buffer } = copyFrom(attributes, stride * attributeCount);
-    return Object.fromEntries(
-      Array.from({ length: attributeCount }, (_, i) => {
-        const { name, nameSize, ...value } = readStruct(STRUCTS.NamedValue, new DataView(buffer, i * stride, stride));
-        return [textFrom(name, nameSize), namedValue(value)];
-      }),
-    );
+    return readNamedValues(attributes, attributeCount);
   }
 
   #function(name: FunctionName): NativeFunction {
@@ -213,23 +202,6 @@ function openLibrary(path: string): Pointer {
     return koffi().load(path).func('void* GetPjrtApi()')();
   } catch (cause) {
     throw new WeftError('native_library', `${path} is not a PJRT plugin: it exports no GetPjrtApi`, { cause, hint });
-  }
-}
-
-function namedValue(
-  value: Omit<StructValues<typeof STRUCTS.NamedValue>, 'name' | 'nameSize'>,
-): string | number | boolean {
-  switch (value.type) {
-    case VALUE_TYPE.text:
-      return textFrom(value.value, value.valueSize);
-    case VALUE_TYPE.int64List:
-      return int64sFrom(value.value, value.valueSize).join('.');
-    case VALUE_TYPE.float:
-      return new Float32Array(BigUint64Array.of(value.value).buffer)[0] ?? 0;
-    case VALUE_TYPE.bool:
-      return (value.value & 1n) === 1n;
-    default:
-      return Number(BigInt.asIntN(64, value.value));
   }
 }
 

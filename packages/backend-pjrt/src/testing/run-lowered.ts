@@ -32,9 +32,7 @@ export async function runText(
 ): Promise<HostArray[]> {
   const executable = await client.compile(text);
   const buffers = await Promise.all(
-    inputs.map(({ data, shape }) =>
-      client.upload(data, shape, data instanceof Float32Array ? 'float32' : 'int32'),
-    ),
+    inputs.map(({ data, shape }) => client.upload(data, shape, data instanceof Float32Array ? 'float32' : 'int32')),
   );
   const { outputs, done } = await executable.execute(buffers);
   await done;

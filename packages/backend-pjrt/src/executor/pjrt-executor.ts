@@ -29,8 +29,8 @@ export interface CompileProgress {
   readonly phase: string;
   readonly seconds: number;
   readonly isDone: boolean;
-  /** How the phase computes attention, once it is compiled; undefined for one that has none. */
-  readonly attention: AttentionLowering | undefined;
+  /** How the phase computes attention, once it is compiled; absent in one that has none. */
+  readonly attention?: AttentionLowering | undefined;
 }
 
 export interface PjrtExecutorOptions {

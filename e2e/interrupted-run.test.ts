@@ -25,7 +25,7 @@ describe('a run whose coordinator was killed with -9', () => {
     await cluster.worker();
     await cluster.ready(1);
     const runId = await cluster.launch(...settings(1));
-    await cluster.home.untilStep(runId, 25);
+    await cluster.home.untilCheckpoint(runId, 20);
     await first.kill();
     const folder = join(cluster.home.runDirectory(runId), 'checkpoints');
     await rename(folder, `${folder}-away`);

@@ -102,6 +102,13 @@ export class Home {
     while ((this.metrics(runId).at(-1)?.step ?? 0) < step) await sleep(POLL_MS);
   }
 
+  /** Resolves when the log of the run names the checkpoint of `step`. It is written while the next steps are trained. */
+  async untilCheckpoint(runId: string, step: number): Promise<void> {
+    const path = join(this.runDirectory(runId), 'events.jsonl');
+    const written = new RegExp(`^(?=.*"kind":"checkpointWritten").*"step":${step}\\b`, 'm');
+    while (!existsSync(path) || !written.test(readFileSync(path, 'utf8'))) await sleep(POLL_MS);
+  }
+
   async remove(): Promise<void> {
     await rm(this.path, { recursive: true, force: true });
   }

@@ -1,6 +1,6 @@
 import { createExecutor } from '@weft/backend-tensorflow';
 import { DataPlane, inMemoryRing, type ProcessGroup } from '@weft/collectives';
-import type { RunConfig } from '@weft/config';
+import { ONE_DEVICE, type RunConfig } from '@weft/config';
 import { recipe } from '@weft/recipes';
 import { type RankBatch, taskOf } from '@weft/tasks';
 import { trainProgram, trainStep } from '@weft/training';
@@ -54,7 +54,7 @@ function runConfig({ model, optimizer, precision, threads, worldSize }: Candidat
     workers: worldSize,
     microbatchSize: model.batchSize,
     globalBatchSize: model.batchSize * worldSize,
-    engine: { backend: 'tensorflow', threadsPerWorker: threads },
+    engine: { backend: 'tensorflow', threadsPerWorker: threads, mesh: ONE_DEVICE },
   };
 }
 

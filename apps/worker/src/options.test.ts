@@ -107,10 +107,13 @@ describe('the device of a worker', () => {
   } as const;
 
   it('is described in a few words', () => {
-    expect(describeDevice(tensorflow, undefined, 1)).toBe('cpu, 1 thread, TensorFlow 2.21.0');
-    expect(describeDevice(tensorflow, '3', undefined)).toBe('gpu 3, TensorFlow 2.21.0');
-    expect(describeDevice({ found: false, reason: 'none', hint: 'get one' }, undefined, 2)).toBe(
-      'cpu, 2 threads, JavaScript',
-    );
+    const host = { accelerator: undefined, library: tensorflow, visibleGpus: undefined, threads: 1 };
+    expect(describeDevice(host)).toBe('cpu, 1 thread, TensorFlow 2.21.0');
+    expect(describeDevice({ ...host, visibleGpus: '3', threads: undefined })).toBe('gpu 3, TensorFlow 2.21.0');
+    const none = { found: false, reason: 'none', hint: 'get one' } as const;
+    expect(describeDevice({ ...host, library: none, threads: 2 })).toBe('cpu, 2 threads, JavaScript');
+    const accelerator = { found: true, path: '/p.so', version: '0.11.2', source: 'cache', reason: '' } as const;
+    expect(describeDevice({ ...host, accelerator })).toBe('gpu, PJRT 0.11.2');
+    expect(describeDevice({ ...host, accelerator, visibleGpus: '3' })).toBe('gpu 3, PJRT 0.11.2');
   });
 });

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { availableParallelism, hostname } from 'node:os';
+import type { acceleratorPlugin } from '@weft/backend-pjrt';
 import type { describeNativeLibrary } from '@weft/backend-tensorflow';
 import { DataPlane } from '@weft/collectives';
 import { Role, WorkersService } from '@weft/proto';
@@ -45,11 +46,17 @@ export async function startWorker(options: WorkerProcessOptions, log: Logger): P
     throw thrown;
   });
   // Imported late, because they load TensorFlow's bindings; and before connecting, to be ready for the first step.
-  const [{ describeNativeLibrary }, { ExpertSession, TrainingSession }] = await Promise.all([
+  const [{ acceleratorPlugin }, { describeNativeLibrary }, { ExpertSession, TrainingSession }] = await Promise.all([
+    import('@weft/backend-pjrt'),
     import('@weft/backend-tensorflow'),
     import('@weft/training'),
   ]);
-  const device = describeDevice(describeNativeLibrary(), process.env.CUDA_VISIBLE_DEVICES, options.threads);
+  const device = describeDevice({
+    accelerator: acceleratorPlugin(),
+    library: describeNativeLibrary(),
+    visibleGpus: process.env.CUDA_VISIBLE_DEVICES,
+    threads: options.threads,
+  });
   const worker = new Worker({
     hello: { workerId, hostName: hostname(), processId: process.pid, device, role: roleOf(options) },
     connect: () => connect(options, log),
@@ -98,16 +105,24 @@ async function connect(options: WorkerProcessOptions, log: Logger): Promise<Conn
   };
 }
 
-/** What the engine will run on, for people: `cpu, 2 cores, TensorFlow 2.21.0`. */
-export function describeDevice(
-  library: ReturnType<typeof describeNativeLibrary>,
-  visibleGpus: string | undefined,
-  threads: number | undefined,
-): string {
+/** What a worker finds on its host. */
+interface DeviceParts {
+  readonly accelerator: ReturnType<typeof acceleratorPlugin>;
+  readonly library: ReturnType<typeof describeNativeLibrary>;
+  /** `CUDA_VISIBLE_DEVICES`. */
+  readonly visibleGpus: string | undefined;
+  readonly threads: number | undefined;
+}
+
+/** What a run will compute on that leaves the choice open, for people: `cpu, 2 cores, TensorFlow 2.21.0`. */
+export function describeDevice({ accelerator, library, visibleGpus, threads }: DeviceParts): string {
   const cores = threads ?? availableParallelism();
   const cpu = `cpu, ${cores} ${threads === undefined ? 'core' : 'thread'}${cores === 1 ? '' : 's'}`;
+  const isLimited = visibleGpus !== undefined && visibleGpus !== '' && visibleGpus !== '-1';
+  if (accelerator !== undefined) {
+    return `gpu${isLimited ? ` ${visibleGpus}` : ''}, PJRT${accelerator.version === null ? '' : ` ${accelerator.version}`}`;
+  }
   if (!library.found) return `${cpu}, JavaScript`;
   const engine = library.version === null ? 'TensorFlow' : `TensorFlow ${library.version}`;
-  const isOnGpu = visibleGpus !== undefined && visibleGpus !== '' && visibleGpus !== '-1';
-  return `${isOnGpu ? `gpu ${visibleGpus}` : cpu}, ${engine}`;
+  return `${isLimited ? `gpu ${visibleGpus}` : cpu}, ${engine}`;
 }

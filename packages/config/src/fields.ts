@@ -35,7 +35,9 @@ function schemaOf(path: FieldPath): unknown {
   return schema;
 }
 
+/** The group itself, where it may be left out or be one word instead. */
 function unwrap(schema: unknown): unknown {
+  if (schema instanceof z.ZodUnion) return schema.options.find((option) => option instanceof z.ZodObject);
   const isWrapped =
     schema instanceof z.ZodDefault ||
     schema instanceof z.ZodPrefault ||

@@ -2,7 +2,9 @@ export { type AutomaticRate, automaticLaw } from './complete.js';
 export { fileLayer, parseConfigText } from './config-file.js';
 export { type ConfigLayer, mergeLayers } from './layers.js';
 export { resolveLayers, resolveRunConfig } from './resolve.js';
+export { allowsMesh } from './rules.js';
 export {
+  AUTOMATIC_MESH,
   BYTE_VOCABULARY_SIZE,
   type ConnectorConfig,
   type DataConfig,
@@ -10,10 +12,13 @@ export {
   DEFAULT_SOURCE_KINDS,
   type DecoderConfig,
   DROPLESS,
+  type EngineConfig,
   hasDefaultSources,
   type LearningRateSource,
   type ModelConfig,
   type MoeConfig,
+  meshSize,
+  ONE_DEVICE,
   type OptimizerConfig,
   PRECISIONS,
   type Precision,

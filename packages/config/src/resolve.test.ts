@@ -70,7 +70,7 @@ describe('resolving', () => {
         finalLearningRateRatio: 0.1,
       },
       checkpoint: { everySteps: 1000, keepLast: 3 },
-      engine: { backend: 'auto', threadsPerWorker: 0 },
+      engine: { backend: 'auto', threadsPerWorker: 0, mesh: { fsdp: 1, tensor: 1, expert: 1 } },
       queue: { priority: 0, maxAttempts: 1, backoffSeconds: 30, notBefore: null },
       evaluation: { everySteps: 0, sequencesPerSource: 0 },
       minWorkers: null,

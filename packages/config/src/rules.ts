@@ -1,6 +1,6 @@
 import type { FieldPath } from './fields.js';
 import type { Problem } from './problems.js';
-import { BYTE_VOCABULARY_SIZE, type RunConfig } from './run-config.js';
+import { AUTOMATIC_MESH, BYTE_VOCABULARY_SIZE, type MeshConfig, meshSize, type RunConfig } from './run-config.js';
 
 /** What must hold between fields, each rule with the sentence that refuses its breach. */
 export function brokenRules(config: RunConfig): Problem[] {
@@ -12,6 +12,7 @@ export function brokenRules(config: RunConfig): Problem[] {
     ...decoderRules(config),
     ...moeRules(config),
     ...expertWorkerRules(config),
+    ...meshRules(config),
   ];
 }
 
@@ -138,6 +139,50 @@ function* expertWorkerRules({ expertWorkers, engine, model: { decoder } }: RunCo
   if (engine.backend === 'javascript') {
     const sentence = 'expertWorkers is above 0, but engine.backend javascript cannot wait for experts in mid-layer';
     yield problem(['expertWorkers', 'engine.backend'], sentence);
+  }
+}
+
+/** Whether the rules let a worker of this run cut its model over such a mesh. */
+export function allowsMesh(config: RunConfig, mesh: MeshConfig): boolean {
+  return [...meshRules({ ...config, engine: { ...config.engine, mesh } })].length === 0;
+}
+
+/** That the product is the number of devices is checked by the worker that has them. */
+function* meshRules({ engine, expertWorkers, microbatchSize, model: { vision, decoder } }: RunConfig) {
+  const { mesh, backend } = engine;
+  if (mesh === AUTOMATIC_MESH || meshSize(mesh) === 1) return;
+  if (backend === 'tensorflow' || backend === 'javascript') {
+    yield problem(
+      ['engine.mesh', 'engine.backend'],
+      `engine.mesh has ${meshSize(mesh)} devices, but engine.backend ${backend} computes on one: leave engine.mesh out, or set engine.backend to auto`,
+    );
+  }
+  for (const [field, value] of Object.entries({
+    'model.vision.heads': vision.heads,
+    'model.vision.feedForwardWidth': vision.feedForwardWidth,
+    'model.decoder.heads': decoder.heads,
+    'model.decoder.keyValueHeads': decoder.keyValueHeads,
+    'model.decoder.feedForwardWidth': decoder.feedForwardWidth,
+    'model.decoder.vocabularySize': decoder.vocabularySize,
+  })) {
+    yield* divides('engine.mesh.tensor', mesh.tensor, field, value);
+  }
+  if (mesh.expert > 1 && decoder.moe === null) {
+    const sentence = `engine.mesh.expert is ${mesh.expert}, but model.decoder.moe is null: set it to 1, there are no experts to cut`;
+    yield problem(['engine.mesh.expert', 'model.decoder.moe'], sentence);
+  } else if (mesh.expert > 1 && decoder.moe !== null) {
+    yield* divides('engine.mesh.expert', mesh.expert, 'model.decoder.moe.experts', decoder.moe.experts);
+  }
+  if (expertWorkers > 0) {
+    const sentence = `expertWorkers is ${expertWorkers}, but a worker with engine.mesh holds the experts itself: set expertWorkers to 0`;
+    yield problem(['expertWorkers', 'engine.mesh'], sentence);
+  }
+  const batchDevices = mesh.fsdp * mesh.expert;
+  if (microbatchSize % batchDevices !== 0) {
+    yield problem(
+      ['microbatchSize', 'engine.mesh'],
+      `microbatchSize is ${microbatchSize}, but must be a multiple of ${batchDevices}, the devices that engine.mesh cuts the batch over (fsdp × expert)`,
+    );
   }
 }
 

@@ -215,6 +215,28 @@ export interface EngineConfig {
   readonly backend: Backend;
   /** Threads of the tensor library per worker; 0 shares the cores of a host among its workers. */
   readonly threadsPerWorker: number;
+  /** How a worker cuts state and computation over its devices; `auto` is the least cutting that fits into their memory. */
+  readonly mesh: MeshConfig | typeof AUTOMATIC_MESH;
+}
+
+export const AUTOMATIC_MESH = 'auto';
+
+/** The sizes of a mesh's axes. Their product is the number of the worker's devices. Changes speed and memory only. */
+export interface MeshConfig {
+  /** Parameters, gradients and moments are cut over it (fully sharded data parallelism), and the batch. */
+  readonly fsdp: number;
+  /** Attention heads, feed-forward features and the vocabulary are cut over it. */
+  readonly tensor: number;
+  /** Experts are cut over it, and the batch. */
+  readonly expert: number;
+}
+
+/** The mesh of a worker that uses one device. */
+export const ONE_DEVICE: MeshConfig = { fsdp: 1, tensor: 1, expert: 1 };
+
+/** The devices of a mesh. */
+export function meshSize({ fsdp, tensor, expert }: MeshConfig): number {
+  return fsdp * tensor * expert;
 }
 
 /** How a run waits for its workers. It changes when a run trains, never what. */

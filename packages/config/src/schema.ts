@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import {
   ACTIVATION_CHECKPOINTING,
+  AUTOMATIC_MESH,
   BACKENDS,
   CONNECTOR_KINDS,
   DEFAULT_EVALUATION,
@@ -169,9 +170,16 @@ const checkpoint = group({
   keepLast: wholeNumber(1).default(3),
 });
 
+const axis = () => wholeNumber(1, 65_536).default(1);
+const meshError = 'auto, or sizes of at least 1 for fsdp, tensor and expert';
+const mesh = z.union([group({ fsdp: axis(), tensor: axis(), expert: axis() }), z.literal(AUTOMATIC_MESH)], {
+  error: meshError,
+});
+
 const engine = group({
   backend: oneOf(BACKENDS).default('auto'),
   threadsPerWorker: wholeNumber(0, 1024).default(0),
+  mesh: mesh.prefault({}),
 });
 
 const evaluation = group({

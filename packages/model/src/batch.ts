@@ -29,21 +29,29 @@ export type BatchField = (typeof BATCH_FIELDS)[number];
 /** The tensors of one microbatch. */
 export type Batch = Readonly<Record<BatchField, tf.Tensor>>;
 
-/** Shape and dtype of every array of a microbatch. */
+/** Shape, dtype and axes of every array of a microbatch. */
 export function batchSpecs(
   model: ModelConfig,
   microbatchSize: number,
   imagesPerSequence: number,
 ): Readonly<Record<BatchField, TensorSpec>> {
-  const perPosition = [microbatchSize, model.sequenceLength];
+  const perPosition = (dtype: TensorSpec['dtype']): TensorSpec => ({
+    shape: [microbatchSize, model.sequenceLength],
+    dtype,
+    axes: ['batch', null],
+  });
   const { imageSize } = model.vision;
   return {
-    tokenIds_BT: { shape: perPosition, dtype: 'int32' },
-    targetIds_BT: { shape: perPosition, dtype: 'int32' },
-    lossMask_BT: { shape: perPosition, dtype: 'float32' },
-    segmentIds_BT: { shape: perPosition, dtype: 'int32' },
-    positions_BT: { shape: perPosition, dtype: 'int32' },
-    imageTokenIndex_BT: { shape: perPosition, dtype: 'int32' },
-    images_NHWC: { shape: [microbatchSize * imagesPerSequence, imageSize, imageSize, 3], dtype: 'float32' },
+    tokenIds_BT: perPosition('int32'),
+    targetIds_BT: perPosition('int32'),
+    lossMask_BT: perPosition('float32'),
+    segmentIds_BT: perPosition('int32'),
+    positions_BT: perPosition('int32'),
+    imageTokenIndex_BT: perPosition('int32'),
+    images_NHWC: {
+      shape: [microbatchSize * imagesPerSequence, imageSize, imageSize, 3],
+      dtype: 'float32',
+      axes: ['batch', null, null, null],
+    },
   };
 }

@@ -38,7 +38,7 @@ export function connect(features_RW: tf.Tensor, p: Parameters, { vision, connect
 
 /** The parameters of `averagePool`. */
 export function averagePoolParameters(visionWidth: number, decoderWidth: number): readonly ParameterSpec[] {
-  return prefix('projection', linearParameters(visionWidth, decoderWidth));
+  return prefix('projection', linearParameters(visionWidth, decoderWidth, ['embed', null]));
 }
 
 /**
@@ -63,8 +63,8 @@ export function cAbstractorParameters(
     positionTable('positions', [patchCount, visionWidth]),
     ...prefix('before', regStageParameters(visionWidth, hiddenWidth, depth)),
     ...prefix('after', regStageParameters(hiddenWidth, hiddenWidth, depth)),
-    ...prefix('projection/enter', linearParameters(hiddenWidth, decoderWidth)),
-    ...prefix('projection/leave', linearParameters(decoderWidth, decoderWidth)),
+    ...prefix('projection/enter', linearParameters(hiddenWidth, decoderWidth, ['embed', null])),
+    ...prefix('projection/leave', linearParameters(decoderWidth, decoderWidth, ['embed', null])),
   ];
 }
 

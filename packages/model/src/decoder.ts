@@ -33,10 +33,10 @@ interface BlockContext {
 export function decoderParameters(decoder: DecoderConfig): readonly ParameterSpec[] {
   const { vocabularySize, width, depth } = decoder;
   return [
-    weight('embedding', [vocabularySize, width]),
+    weight('embedding', [vocabularySize, width], ['vocabulary', 'embed']),
     ...prefixLayers(depth, (layer) => blockParameters(decoder, layer)),
     normScale('norm', width),
-    weight('head', [width, vocabularySize]),
+    weight('head', [width, vocabularySize], ['embed', 'vocabulary']),
   ];
 }
 
@@ -122,11 +122,11 @@ function block(x_RD: tf.Tensor, p: Parameters, config: DecoderConfig, context: B
 function attentionParameters({ width, heads, keyValueHeads, depth, qkNorm }: DecoderConfig): readonly ParameterSpec[] {
   const headWidth = width / heads;
   return [
-    weight('query', [width, width]),
-    weight('key', [width, keyValueHeads * headWidth]),
-    weight('value', [width, keyValueHeads * headWidth]),
+    weight('query', [width, width], ['embed', 'heads']),
+    weight('key', [width, keyValueHeads * headWidth], ['embed', 'heads']),
+    weight('value', [width, keyValueHeads * headWidth], ['embed', 'heads']),
     ...(qkNorm ? [normScale('queryNorm', headWidth), normScale('keyNorm', headWidth)] : []),
-    weight('output', [width, width], residualStddev(depth)),
+    weight('output', [width, width], ['heads', 'embed'], residualStddev(depth)),
   ];
 }
 

@@ -68,7 +68,7 @@ describe.each([
   test('describes its batch', () => {
     const described = batchSpecs(model, 1, 1);
     for (const field of BATCH_FIELDS) {
-      expect({ shape: batch[field].shape, dtype: batch[field].dtype }, field).toEqual(described[field]);
+      expect(described[field], field).toMatchObject({ shape: batch[field].shape, dtype: batch[field].dtype });
     }
   });
 });

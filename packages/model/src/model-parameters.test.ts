@@ -158,6 +158,24 @@ describe('countParameters', () => {
   });
 });
 
+describe('the axes of parameters', () => {
+  const all = [tinyModel, tinyModelWithCAbstractor, tinyMoeModel].flatMap(modelParameters);
+
+  test('have a meaning each, and none twice in an array', () => {
+    for (const { name, shape, axes } of all) {
+      const named = axes.filter((axis) => axis !== null);
+      expect(axes, name).toHaveLength(shape.length);
+      expect(new Set(named).size, name).toBe(named.length);
+    }
+  });
+
+  test('let a mesh cut every matrix of the decoder twice', () => {
+    const matrices = all.filter(({ name, shape }) => name.startsWith('decoder/') && shape.length > 1);
+    for (const { name, axes } of matrices)
+      if (!name.endsWith('moe/router')) expect(axes.filter((axis) => axis !== null).length, name).toBeGreaterThan(1);
+  });
+});
+
 describe('an expert', () => {
   test('starts the same whichever worker holds it', () => {
     const [gate] = expertParameters(tinyMoeModel);

@@ -1,12 +1,22 @@
 // Legend: R rows (every leading dimension in one), I input width, O output width, D width, F feed-forward width,
 // M rows of a table, N images, P cells of a grid (G a side), K pooled cells (S a side), C channels.
 import { WeftError } from '@weft/common';
-import { customGradient, tf } from '@weft/tensor';
+import { customGradient, type LogicalAxis, tf } from '@weft/tensor';
 import { bias, type ParameterSpec, type Parameters, weight } from './parameters.js';
 
-/** The parameters of `linear`: `kernel` [I, O] and `bias` [O]. */
-export function linearParameters(input: number, output: number, stddev?: number): readonly ParameterSpec[] {
-  return [weight('kernel', [input, output], stddev), bias('bias', output)];
+/**
+ * The parameters of `linear`: `kernel` [I, O] and `bias` [O].
+ * @param axes of the kernel
+ */
+export function linearParameters(
+  input: number,
+  output: number,
+  axes: readonly [LogicalAxis | null, LogicalAxis | null],
+  stddev?: number,
+): readonly ParameterSpec[] {
+  // Along the residual stream biases stay whole, as norms do: gathering one costs more than its memory.
+  const biasAxis = axes[1] === 'embed' ? null : axes[1];
+  return [weight('kernel', [input, output], axes, stddev), bias('bias', output, biasAxis)];
 }
 
 /** x·kernel + bias, on rows: [R, I] → [R, O]. */
@@ -21,9 +31,9 @@ export function swigluParameters(
   downStddev: number,
 ): readonly ParameterSpec[] {
   return [
-    weight('gate', [width, feedForwardWidth]),
-    weight('up', [width, feedForwardWidth]),
-    weight('down', [feedForwardWidth, width], downStddev),
+    weight('gate', [width, feedForwardWidth], ['embed', 'mlp']),
+    weight('up', [width, feedForwardWidth], ['embed', 'mlp']),
+    weight('down', [feedForwardWidth, width], ['mlp', 'embed'], downStddev),
   ];
 }
 

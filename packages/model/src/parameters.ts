@@ -1,15 +1,17 @@
-import { recomputable, type tf } from '@weft/tensor';
+import { type LogicalAxes, type LogicalAxis, recomputable, type tf } from '@weft/tensor';
 
 /** How a parameter starts: seeded normal numbers with mean 0, or one value everywhere. */
 type Initial =
   | { readonly kind: 'normal'; readonly stddev: number }
   | { readonly kind: 'constant'; readonly value: number };
 
-/** One trainable array: its name, its shape, how it starts, and whether weight decay applies. */
+/** One trainable array: its name, its shape, what its axes mean, how it starts, and whether weight decay applies. */
 export interface ParameterSpec {
   /** A path such as `decoder/layers/0/attention/query`; unique within the model, and the name in checkpoints. */
   readonly name: string;
   readonly shape: readonly number[];
+  /** What each axis counts: a mesh of devices cuts the array by it. */
+  readonly axes: LogicalAxes;
   readonly init: Initial;
   /** False for norms, biases and learned positions. */
   readonly weightDecay: boolean;
@@ -32,23 +34,28 @@ export function residualStddev(depth: number): number {
 }
 
 /** Declares a matrix or convolution kernel, with weight decay. */
-export function weight(name: string, shape: readonly number[], stddev = INITIAL_STDDEV): ParameterSpec {
-  return { name, shape, init: { kind: 'normal', stddev }, weightDecay: true };
+export function weight(
+  name: string,
+  shape: readonly number[],
+  axes: LogicalAxes,
+  stddev = INITIAL_STDDEV,
+): ParameterSpec {
+  return { name, shape, axes, init: { kind: 'normal', stddev }, weightDecay: true };
 }
 
-/** Declares a table of learned positions: starts like a matrix, has no weight decay. */
-export function positionTable(name: string, shape: readonly number[]): ParameterSpec {
-  return { name, shape, init: { kind: 'normal', stddev: INITIAL_STDDEV }, weightDecay: false };
+/** Declares a table of learned positions, [positions, width]: starts like a matrix, has no weight decay. */
+export function positionTable(name: string, shape: readonly [number, number]): ParameterSpec {
+  return { name, shape, axes: [null, 'embed'], init: { kind: 'normal', stddev: INITIAL_STDDEV }, weightDecay: false };
 }
 
 /** Declares the scale of a norm, one factor per channel; starts at 1. */
 export function normScale(name: string, width: number): ParameterSpec {
-  return { name, shape: [width], init: { kind: 'constant', value: 1 }, weightDecay: false };
+  return { name, shape: [width], axes: [null], init: { kind: 'constant', value: 1 }, weightDecay: false };
 }
 
 /** Declares a bias; starts at 0. */
-export function bias(name: string, width: number): ParameterSpec {
-  return { name, shape: [width], init: { kind: 'constant', value: 0 }, weightDecay: false };
+export function bias(name: string, width: number, axis: LogicalAxis | null = null): ParameterSpec {
+  return { name, shape: [width], axes: [axis], init: { kind: 'constant', value: 0 }, weightDecay: false };
 }
 
 /** Declares a block's parameters below a path; `scope` is how the block then reads them. */

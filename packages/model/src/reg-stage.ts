@@ -30,7 +30,7 @@ function blockParameters(input: number, output: number): readonly ParameterSpec[
   const squeezed = Math.max(1, Math.round(input * SQUEEZE_RATIO));
   return [
     ...prefix('enter', pointwiseParameters(input, output)),
-    weight('depthwise/kernel', [3, 3, output, 1]),
+    weight('depthwise/kernel', [3, 3, output, 1], [null, null, null, null]),
     ...prefix('depthwise/norm', layerNormParameters(output)),
     ...prefix('gate', squeezeExcitationParameters(output, squeezed)),
     ...prefix('leave', pointwiseParameters(output, output)),
@@ -51,7 +51,7 @@ function block(x_NPI: tf.Tensor, p: Parameters, output: number): tf.Tensor {
 }
 
 function pointwiseParameters(input: number, output: number): readonly ParameterSpec[] {
-  return [weight('kernel', [input, output]), ...prefix('norm', layerNormParameters(output))];
+  return [weight('kernel', [input, output], ['embed', null]), ...prefix('norm', layerNormParameters(output))];
 }
 
 /** A 1×1 convolution, which is a linear map of the channels; then LayerNorm over them. */
@@ -74,8 +74,8 @@ function depthwise(x_NPO: tf.Tensor, p: Parameters): tf.Tensor {
 /** The parameters of `squeezeExcitation`. */
 export function squeezeExcitationParameters(channels: number, squeezed: number): readonly ParameterSpec[] {
   return [
-    ...prefix('squeeze', linearParameters(channels, squeezed)),
-    ...prefix('excite', linearParameters(squeezed, channels)),
+    ...prefix('squeeze', linearParameters(channels, squeezed, ['embed', null])),
+    ...prefix('excite', linearParameters(squeezed, channels, [null, 'embed'])),
   ];
 }
 

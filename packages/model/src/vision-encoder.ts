@@ -26,7 +26,7 @@ const NORM_EPSILON = 1e-5;
 export function visionEncoderParameters(vision: VisionConfig): readonly ParameterSpec[] {
   const { width, depth, patchSize } = vision;
   return [
-    ...prefix('patch', linearParameters(patchSize * patchSize * COLOURS, width)),
+    ...prefix('patch', linearParameters(patchSize * patchSize * COLOURS, width, [null, 'embed'])),
     positionTable('positions', [patchGrid(vision) ** 2, width]),
     ...prefixLayers(depth, () => blockParameters(vision)),
     ...prefix('norm', layerNormParameters(width)),
@@ -72,13 +72,13 @@ export function patches(images_NSSC: tf.Tensor, patchSize: number): tf.Tensor {
 function blockParameters({ width, depth, feedForwardWidth }: VisionConfig): readonly ParameterSpec[] {
   return [
     ...prefix('attentionNorm', layerNormParameters(width)),
-    ...prefix('attention/query', linearParameters(width, width)),
-    weight('attention/key', [width, width]),
-    ...prefix('attention/value', linearParameters(width, width)),
-    ...prefix('attention/output', linearParameters(width, width, residualStddev(depth))),
+    ...prefix('attention/query', linearParameters(width, width, ['embed', 'heads'])),
+    weight('attention/key', [width, width], ['embed', 'heads']),
+    ...prefix('attention/value', linearParameters(width, width, ['embed', 'heads'])),
+    ...prefix('attention/output', linearParameters(width, width, ['heads', 'embed'], residualStddev(depth))),
     ...prefix('feedForwardNorm', layerNormParameters(width)),
-    ...prefix('feedForward/up', linearParameters(width, feedForwardWidth)),
-    ...prefix('feedForward/down', linearParameters(feedForwardWidth, width, residualStddev(depth))),
+    ...prefix('feedForward/up', linearParameters(width, feedForwardWidth, ['embed', 'mlp'])),
+    ...prefix('feedForward/down', linearParameters(feedForwardWidth, width, ['mlp', 'embed'], residualStddev(depth))),
   ];
 }
 

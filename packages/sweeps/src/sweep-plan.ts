@@ -1,8 +1,10 @@
 import { createHash } from 'node:crypto';
 import { WeftError } from '@weft/common';
 import {
+  AUTOMATIC_MESH,
   type ConfigLayer,
   hasDefaultSources,
+  meshSize,
   type RunConfig,
   type RunConfigInput,
   resolveLayers,
@@ -89,12 +91,15 @@ function sizeOf({ model, steps, globalBatchSize }: RunConfig) {
 
 /**
  * Without the settings that change when a run trains, but not its losses: the queue and `minWorkers`. Without the default
- * sources too, because configurations of older versions do not name them; the order of other sources counts.
+ * sources and a mesh of one device too, because configurations of older versions do not name them; the order of other
+ * sources counts.
  */
 function keyOf({ queue: _, minWorkers: __, ...config }: RunConfig): string {
   const { sources, ...data } = config.data;
+  const { mesh, ...engine } = config.engine;
   const named = hasDefaultSources(config.data) ? data : { ...data, sources: Object.entries(sources) };
-  return hash(JSON.stringify({ ...config, data: named }, (_name, value: unknown) => sorted(value)));
+  const meshed = mesh !== AUTOMATIC_MESH && meshSize(mesh) === 1 ? engine : { ...engine, mesh };
+  return hash(JSON.stringify({ ...config, data: named, engine: meshed }, (_name, value: unknown) => sorted(value)));
 }
 
 /** The same value with its fields in alphabetical order. */

@@ -6,12 +6,15 @@ import {
   type StoredTensor,
   storedTensors,
 } from '@weft/model';
+import type { LogicalAxes } from '@weft/tensor';
 
 /** One trainable array of a task. */
 export interface TaskParameter {
   /** Unique within the task. */
   readonly name: string;
   readonly shape: readonly number[];
+  /** What each axis counts, for a mesh of devices. Default: no axis is ever cut. */
+  readonly axes?: LogicalAxes | undefined;
   /** Whether weight decay pulls it towards 0. */
   readonly weightDecay: boolean;
   /** How it lies in a checkpoint: as itself, or in parts that other processes may hold on resume. */
@@ -33,11 +36,11 @@ export interface StoredPart extends StoredTensor {
  * as a copy of the feed-forward of a dense model, while a router, which no dense model has, begins from the seed.
  */
 export function taskParameter(spec: ParameterSpec): TaskParameter {
-  const { name, shape, weightDecay, firstExpert } = spec;
+  const { name, shape, axes, weightDecay, firstExpert } = spec;
   const maySeed = isRouter(name);
   const stored = storedTensors(name, shape, firstExpert).map((part) => {
     const dense = denseParameterName(part.name);
     return { ...part, initialSources: dense === undefined ? [part.name] : [part.name, dense], maySeed };
   });
-  return { name, shape, weightDecay, stored, initialValue: (seed) => initialValue(spec, seed) };
+  return { name, shape, axes, weightDecay, stored, initialValue: (seed) => initialValue(spec, seed) };
 }

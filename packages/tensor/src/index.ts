@@ -21,7 +21,15 @@ export {
 } from './executor.js';
 export { KernelBackend } from './kernel-backend.js';
 export { type Attrs, type AttrValue, OP_FAMILIES } from './ops.js';
-export { elementCount, type Phase, type PhaseContext, type Program, type TensorSpec } from './program.js';
+export {
+  elementCount,
+  type LogicalAxes,
+  type LogicalAxis,
+  type Phase,
+  type PhaseContext,
+  type Program,
+  type TensorSpec,
+} from './program.js';
 export { BLOCK_GRADIENT, recomputable } from './recomputable.js';
 export { recordPhase } from './record.js';
 export {

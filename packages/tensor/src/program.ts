@@ -1,9 +1,20 @@
 import type { tf } from './tf.js';
 
+/**
+ * What an axis of an array counts, for a mesh of devices that cuts arrays by it. `embed` is the axis of a weight along
+ * the residual stream.
+ */
+export type LogicalAxis = 'batch' | 'embed' | 'heads' | 'mlp' | 'vocabulary' | 'expert';
+
+/** The meaning of every axis of an array, in order; null for one that is never cut. */
+export type LogicalAxes = readonly (LogicalAxis | null)[];
+
 /** Shape and element type of a tensor that crosses the border of a phase. */
 export interface TensorSpec {
   readonly shape: readonly number[];
   readonly dtype: 'float32' | 'int32';
+  /** Default: no axis is ever cut. */
+  readonly axes?: LogicalAxes | undefined;
 }
 
 /** What a phase sees while it runs, recorded or eagerly. */

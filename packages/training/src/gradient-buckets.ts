@@ -1,8 +1,10 @@
 import type { ProcessGroup } from '@weft/collectives';
+import type { TaskParameter } from '@weft/tasks';
 import {
   elementCount,
   type HostTensor,
   itemAt,
+  type LogicalAxes,
   type PhaseContext,
   type PhaseRun,
   required,
@@ -20,7 +22,18 @@ export interface GradientBucket {
   readonly gradientLength: number;
   /** Bucket 0 is longer than its gradients: it ends in the totals of the step. */
   readonly length: number;
+  /** Whether it is one gradient in the shape of its parameter; otherwise it is flat. */
+  readonly isSeparate: boolean;
+  readonly shape: readonly number[];
+  /** Of a separate one those of its parameter, so that a mesh cuts both in the same way. */
+  readonly axes: LogicalAxes | undefined;
 }
+
+/**
+ * How gradients lie in buckets: `joined` fills flat buckets, for a ring that likes large messages; `separate` gives every
+ * gradient a bucket in its own shape, which a mesh can cut, and the totals one of their own in front.
+ */
+export type BucketLayout = 'joined' | 'separate';
 
 /** A parameter whose gradient lies in a bucket. */
 export interface BucketEntry {
@@ -50,7 +63,7 @@ const DEFAULT_BUCKET_BYTES = 16 * 2 ** 20;
  * @param statsLength elements of the task's statistics
  */
 export function gradientBuckets(
-  parameters: readonly { readonly name: string; readonly shape: readonly number[] }[],
+  parameters: readonly Pick<TaskParameter, 'name' | 'shape'>[],
   statsLength = 0,
   bucketBytes = DEFAULT_BUCKET_BYTES,
 ): readonly GradientBucket[] {
@@ -69,13 +82,45 @@ export function gradientBuckets(
     const last = entries.at(-1);
     const gradientLength = last === undefined ? 0 : last.offset + elementCount(last.shape);
     const totals = index === 0 ? SCALAR_TOTALS + statsLength : 0;
-    return { name: `bucket/${index}`, entries, gradientLength, length: gradientLength + totals };
+    const length = gradientLength + totals;
+    return {
+      name: `bucket/${index}`,
+      entries,
+      gradientLength,
+      length,
+      shape: [length],
+      axes: undefined,
+      isSeparate: false,
+    };
   });
+}
+
+/** Every gradient by itself, in the same order, and the totals in front. */
+export function separateBuckets(
+  parameters: readonly Pick<TaskParameter, 'name' | 'shape' | 'axes'>[],
+  statsLength = 0,
+): readonly GradientBucket[] {
+  const length = SCALAR_TOTALS + statsLength;
+  const totals = {
+    name: 'bucket/0',
+    entries: [],
+    gradientLength: 0,
+    length,
+    shape: [length],
+    axes: undefined,
+    isSeparate: false,
+  };
+  const gradients = parameters.toReversed().map(({ name, shape, axes }, index): GradientBucket => {
+    const length = elementCount(shape);
+    const entries = [{ name, shape, offset: 0 }];
+    return { name: `bucket/${index + 1}`, entries, gradientLength: length, length, shape, axes, isSeparate: true };
+  });
+  return [totals, ...gradients];
 }
 
 /** The buckets as inputs of a phase. */
 export function bucketInputs(buckets: readonly GradientBucket[]): Readonly<Record<string, TensorSpec>> {
-  return Object.fromEntries(buckets.map(({ name, length }) => [name, { shape: [length], dtype: 'float32' }]));
+  return Object.fromEntries(buckets.map(({ name, shape, axes }) => [name, { shape, dtype: 'float32', axes }]));
 }
 
 /** Lays gradients and totals into buckets, as outputs of a phase. */
@@ -85,11 +130,13 @@ export function packBuckets(
   { lossSum, lossTokens, stats }: BucketTotals,
 ): Record<string, tf.Tensor> {
   const totals = stats === undefined ? [lossSum, lossTokens] : [lossSum, lossTokens, stats];
-  const flat = buckets.map(({ name, entries }, index) => {
-    const gradients = entries.map((entry) => tf.reshape(gradient(entry.name), [-1]));
-    return [name, tf.concat([...gradients, ...(index === 0 ? totals : [])])] as const;
+  const packed = buckets.map((bucket, index) => {
+    const [first] = bucket.entries;
+    if (first !== undefined && bucket.isSeparate) return [bucket.name, gradient(first.name)] as const;
+    const gradients = bucket.entries.map((entry) => tf.reshape(gradient(entry.name), [-1]));
+    return [bucket.name, tf.concat([...gradients, ...(index === 0 ? totals : [])])] as const;
   });
-  return Object.fromEntries(flat);
+  return Object.fromEntries(packed);
 }
 
 /** Reads the totals of a step from the buckets that are a phase's inputs. */
@@ -102,8 +149,9 @@ export function unpackTotals(context: PhaseContext, buckets: readonly GradientBu
   return { lossSum: at(0), lossTokens: at(1), stats };
 }
 
-/** The gradients of a bucket that is a phase's input, as one flat tensor. */
-export function flatGradients(context: PhaseContext, bucket: GradientBucket): tf.Tensor {
+/** The gradients of a bucket that is a phase's input, as one tensor. */
+export function joinedGradients(context: PhaseContext, bucket: GradientBucket): tf.Tensor {
+  if (bucket.isSeparate) return context.input(bucket.name);
   return tf.slice(context.input(bucket.name), [0], [bucket.gradientLength]);
 }
 
@@ -113,11 +161,12 @@ export function unpackGradients(
   buckets: readonly GradientBucket[],
 ): (parameter: string) => tf.Tensor {
   const locations = new Map(
-    buckets.flatMap(({ name, entries }) => entries.map((entry) => [entry.name, { bucket: name, entry }] as const)),
+    buckets.flatMap((bucket) => bucket.entries.map((entry) => [entry.name, { bucket, entry }] as const)),
   );
   return (parameter) => {
     const { bucket, entry } = required(locations, parameter);
-    const flat = tf.slice(context.input(bucket), [entry.offset], [elementCount(entry.shape)]);
+    if (bucket.isSeparate) return context.input(bucket.name);
+    const flat = tf.slice(context.input(bucket.name), [entry.offset], [elementCount(entry.shape)]);
     return tf.reshape(flat, [...entry.shape]);
   };
 }

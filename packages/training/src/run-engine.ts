@@ -1,9 +1,15 @@
 import { cpus } from 'node:os';
-import { acceleratorPlugin, type CompileProgress, createPjrtExecutor } from '@weft/backend-pjrt';
+import {
+  type AutomaticMesh,
+  acceleratorPlugin,
+  type CompileProgress,
+  createPjrtExecutor,
+  type Mesh,
+} from '@weft/backend-pjrt';
 import { createExecutor, hasNativeLibrary } from '@weft/backend-tensorflow';
 import type { Manifest } from '@weft/checkpoint';
 import { WeftError } from '@weft/common';
-import type { RunConfig } from '@weft/config';
+import { AUTOMATIC_MESH, allowsMesh, meshSize, type RunConfig } from '@weft/config';
 import type { Executor } from '@weft/tensor';
 import { CheckpointSaver, type CheckpointSaverOptions } from './checkpoint-saver.js';
 import type { GenerationPlan, TrainOutcome, TrainSignals } from './ports.js';
@@ -81,9 +87,20 @@ function openExecutor(options: RunEngineOptions<StatefulProgram>): Executor {
   const { config, program, onCompile } = options;
   const { precision, activationCheckpointing: recompute } = config;
   const backend = chooseBackend(config);
-  if (backend === 'pjrt') return createPjrtExecutor(program, { precision, recompute, onCompile });
+  if (backend === 'pjrt') return createPjrtExecutor(program, { precision, recompute, onCompile, mesh: meshOf(config) });
   const kind = backend === 'tensorflow' ? 'graph' : 'javascript';
   return createExecutor(program, { kind, precision, recompute, threads: localThreads(options) });
+}
+
+function meshOf(config: RunConfig): Mesh | AutomaticMesh {
+  const { mesh } = config.engine;
+  return mesh === AUTOMATIC_MESH ? { allows: (each) => allowsMesh(config, each) } : mesh;
+}
+
+/** Whether a run's arrays may be cut over several devices in this process. */
+export function isMeshed(config: RunConfig): boolean {
+  const { mesh } = config.engine;
+  return (mesh === AUTOMATIC_MESH || meshSize(mesh) > 1) && chooseBackend(config) === 'pjrt';
 }
 
 /**
@@ -98,6 +115,15 @@ function chooseBackend({
 }: RunConfig): Exclude<RunConfig['engine']['backend'], 'auto'> {
   if (engine.backend === 'pjrt' || engine.backend === 'tensorflow') return engine.backend;
   if (engine.backend === 'auto' && acceleratorPlugin() !== undefined) return 'pjrt';
+  if (engine.mesh !== AUTOMATIC_MESH && meshSize(engine.mesh) > 1) {
+    throw new WeftError(
+      'native_library',
+      `engine.mesh has ${meshSize(engine.mesh)} devices, but there is no accelerator`,
+      {
+        hint: 'leave engine.mesh out, or set up the PJRT plugin (weft doctor says how)',
+      },
+    );
+  }
   if (engine.backend === 'auto' && hasNativeLibrary()) return 'tensorflow';
   const refuse = (message: string, setting: string) =>
     new WeftError('native_library', message, { hint: `set ${setting}, or set up TensorFlow (weft doctor says how)` });

@@ -9,7 +9,7 @@ import { rankShare } from './checkpoint-saver.js';
 import { disposeAll, scalarOf } from './host-tensors.js';
 import { evaluateRemotely, openRemoteExperts, type RemoteExperts } from './moe/remote-moe-pipeline.js';
 import type { CoordinatorPort, GenerationPlan, TrainOutcome, TrainSignals } from './ports.js';
-import { type ProcessOptions, RunEngine } from './run-engine.js';
+import { isMeshed, type ProcessOptions, RunEngine } from './run-engine.js';
 import { trainLoop } from './train-loop.js';
 import { type TrainExecutor, type TrainProgram, trainProgram } from './train-program.js';
 import type { StepResult } from './train-step.js';
@@ -50,7 +50,7 @@ export class TrainingSession {
     this.#data = data;
     this.#engine = new RunEngine({
       ...options,
-      program: trainProgram(task, options.config),
+      program: trainProgram(task, options.config, isMeshed(options.config) ? 'separate' : 'joined'),
       share: rankShare,
       check: (manifest, directory) => this.#checkData(manifest, directory),
     });

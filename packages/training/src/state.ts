@@ -30,17 +30,19 @@ export function trainedState(
   parameters: readonly TaskParameter[],
   isRemote: CheckpointLayout['isRemote'],
 ): Pick<StatefulProgram, 'state' | 'layout'> {
-  const weights = parameters.map(({ name, shape, stored }) => ({ name, shape, parts: stored }));
-  const moments = parameters.flatMap(({ name, shape, stored }) => {
+  const weights = parameters.map(({ name, shape, axes, stored }) => ({ name, shape, axes, parts: stored }));
+  const moments = parameters.flatMap(({ name, shape, axes, stored }) => {
     const [first, second] = momentNames(name);
     const partsOf = (moment: 0 | 1) => stored.map((part) => ({ ...part, name: momentNames(part.name)[moment] }));
     return [
-      { name: first, shape, parts: partsOf(0) },
-      { name: second, shape, parts: partsOf(1) },
+      { name: first, shape, axes, parts: partsOf(0) },
+      { name: second, shape, axes, parts: partsOf(1) },
     ];
   });
   const tensors = [...weights, ...moments];
-  const state = tensors.map(({ name, shape }) => [name, { shape, dtype: 'float32' } as TensorSpec] as const);
+  const state = tensors.map(
+    ({ name, shape, axes }) => [name, { shape, dtype: 'float32', axes } as TensorSpec] as const,
+  );
   return { state: Object.fromEntries(state), layout: { tensors, isRemote } };
 }
 

@@ -118,3 +118,25 @@ describe.each(['debugTiny', 'mm1Tiny', 'moeTiny'] as const)('%s through PJRT', (
       expectNear(floats(ours, variable), floats(theirs, variable), 1e-1, variable);
   });
 });
+
+describe('debugTiny through PJRT', () => {
+  it("has TensorFlow's losses in bf16, to bf16's rounding", async () => {
+    const { config, pjrt, tensorflow } = await onBoth('debugTiny', { precision: 'bf16', recompute: 'none' });
+    const exact = await onBoth('debugTiny');
+    for (let number = 1; number <= 5; number++) {
+      const batch = syntheticBatch(config, number);
+      const [actual, expected] = [await step(pjrt, batch, number), await step(tensorflow, batch, number)];
+      expect.soft(Math.abs(actual.loss / expected.loss - 1), `loss of step ${number}`).toBeLessThan(2e-3);
+      expect.soft(actual.loss).not.toBe((await step(exact.pjrt, batch, number)).loss);
+    }
+  });
+
+  it('has the same gradients when it computes its blocks twice', async () => {
+    const { config, program, pjrt } = await onBoth('debugTiny', { precision: 'fp32', recompute: 'full' });
+    const kept = await onBoth('debugTiny');
+    const batch = syntheticBatch(config, 1);
+    const [twice, once] = [await pjrt.run('gradients', batch), await kept.pjrt.run('gradients', batch)];
+    for (const { name: bucket } of program.buckets)
+      expectNear(floats(twice, bucket), floats(once, bucket), 1e-6, bucket);
+  });
+});

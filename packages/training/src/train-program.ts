@@ -13,11 +13,13 @@ import {
   tf,
 } from '@weft/tensor';
 import {
+  type BucketLayout,
   bucketInputs,
-  flatGradients,
   type GradientBucket,
   gradientBuckets,
+  joinedGradients,
   packBuckets,
+  separateBuckets,
   unpackGradients,
   unpackTotals,
 } from './gradient-buckets.js';
@@ -56,11 +58,13 @@ const SCALAR: TensorSpec = { shape: [], dtype: 'float32' };
  * - `apply`: reduced buckets → clipped AdamW update under the schedule, and the `learningRate` it used;
  * - `evaluate`: one microbatch → `lossSum` and `lossTokens`, without gradients.
  *
+ * On a mesh of devices gradients stay separate, in the shapes of their parameters.
+ *
  * With remote experts, the passes also give out rows and wait for answers at every MoE layer, see `exchangeNames`.
  */
-export function trainProgram(task: TrainTask, update: UpdateConfig): TrainProgram {
+export function trainProgram(task: TrainTask, update: UpdateConfig, layout: BucketLayout = 'joined'): TrainProgram {
   const { parameters, remoteExperts } = task;
-  const buckets = gradientBuckets(parameters, task.statsLength);
+  const buckets = (layout === 'joined' ? gradientBuckets : separateBuckets)(parameters, task.statsLength);
   const reduced = bucketInputs(buckets);
   const trainInputs = { ...task.batch, ...remoteExperts?.trainInputs };
   const phases: Record<TrainPhase, Phase> = {
@@ -131,7 +135,9 @@ function microbatchGradients(
 /** The norm is not finite when any gradient is not, which is how ranks learn that a step must not be applied. */
 function measure(buckets: readonly GradientBucket[], context: PhaseContext): Record<string, tf.Tensor> {
   const { lossSum, lossTokens, stats } = unpackTotals(context, buckets);
-  const norm = globalNorm(buckets.map((bucket) => flatGradients(context, bucket)));
+  const norm = globalNorm(
+    buckets.filter(({ gradientLength }) => gradientLength > 0).map((bucket) => joinedGradients(context, bucket)),
+  );
   const means = { loss: tf.div(lossSum, lossTokens), gradNorm: tf.div(norm, lossTokens) };
   return { ...means, lossTokens, ...(stats === undefined ? {} : { stats }) };
 }

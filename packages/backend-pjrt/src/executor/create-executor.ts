@@ -1,8 +1,9 @@
 import { basename, join } from 'node:path';
 import { WeftError } from '@weft/common';
-import type { Executor, Program } from '@weft/tensor';
+import type { Program } from '@weft/tensor';
 import { cacheDirectory } from '@weft/tensorflow-setup';
-import { Client } from '../native/client.js';
+import { checkMesh, deviceCount } from '../mesh/mesh.js';
+import { Client, type ClientOptions } from '../native/client.js';
 import { loadPlugin } from '../native/plugin.js';
 import { cudaDirectoryBeside, findPlugin } from '../setup/plugin.js';
 import { ExecutableCache } from './executable-cache.js';
@@ -13,6 +14,8 @@ export interface PjrtOptions extends PjrtExecutorOptions {
   readonly pluginPath?: string;
   /** Where compiled programs are kept; default: a folder of Weft's cache. */
   readonly executables?: string;
+  /** Settings of the plugin's client, by its own names. */
+  readonly clientOptions?: ClientOptions;
 }
 
 /**
@@ -20,15 +23,20 @@ export interface PjrtOptions extends PjrtExecutorOptions {
  * needed.
  * @throws WeftError `native_library` when there is no plugin, or it cannot be loaded
  */
-export function createPjrtExecutor(program: Program, options: PjrtOptions): Executor {
+export function createPjrtExecutor(program: Program, options: PjrtOptions): PjrtExecutor {
   const path = options.pluginPath ?? foundPath();
   const plugin = loadPlugin(path);
   const description = `XLA through ${basename(path)} (PJRT ${plugin.apiVersion}), ${options.precision}`;
-  return new PjrtExecutor(program, description, options, async () => {
-    const client = await Client.open(plugin);
-    const compileOptions = { cudaDirectory: client.platform === 'cpu' ? undefined : cudaDirectoryBeside(path) };
+  return new PjrtExecutor(program, description, options, async (meshFor) => {
+    const client = await Client.open(plugin, options.clientOptions);
+    const mesh = meshFor(client);
+    checkMesh(mesh, client.devices.length);
+    const compileOptions = {
+      cudaDirectory: client.platform === 'cpu' ? undefined : cudaDirectoryBeside(path),
+      partitions: deviceCount(mesh),
+    };
     const directory = options.executables ?? join(cacheDirectory(), 'pjrt', 'executables');
-    return { client, cache: new ExecutableCache(client, compileOptions, directory) };
+    return { client, mesh, cache: new ExecutableCache(client, compileOptions, directory) };
   });
 }
 

@@ -3,14 +3,17 @@ import {
   arrayOf,
   checkSomeInputs,
   type HostTensor,
+  itemAt,
   type PhaseInputs,
   type PhaseRun,
   required,
   type TensorSpec,
   type ValueId,
 } from '@weft/tensor';
+import type { PhaseLayout } from '../lowering/sharding.js';
+import { DeviceArray } from '../mesh/device-array.js';
+import { deviceCount, UNCUT } from '../mesh/mesh.js';
 import type { Client } from '../native/client.js';
-import type { DeviceBuffer } from '../native/device-buffer.js';
 import type { Executable } from '../native/executable.js';
 import type { DeviceState } from './device-state.js';
 import type { HostArrays } from './host-arrays.js';
@@ -27,15 +30,16 @@ export interface PhaseRunOptions {
   readonly inputs: Readonly<Record<string, TensorSpec>>;
   readonly compiled: CompiledPhase;
   readonly client: Client;
+  readonly layout: PhaseLayout;
   readonly state: DeviceState;
   readonly hostArrays: HostArrays;
 }
 
-/** A phase under way on a device: every part starts as soon as the inputs that it waits for are there. */
+/** A phase under way on the devices: every part starts as soon as the inputs that it waits for are there. */
 export class PjrtPhaseRun implements PhaseRun {
   readonly #options: PhaseRunOptions;
   /** What was uploaded and computed, until nobody needs it. */
-  readonly #buffers = new Map<ValueId, DeviceBuffer>();
+  readonly #arrays = new Map<ValueId, DeviceArray>();
   readonly #missing: Set<string>;
   readonly #left: Set<string>;
   #started = 0;
@@ -83,10 +87,11 @@ export class PjrtPhaseRun implements PhaseRun {
   }
 
   async #upload(inputs: PhaseInputs): Promise<void> {
-    const { compiled, inputs: specs, client } = this.#options;
+    const { compiled, inputs: specs, client, layout } = this.#options;
     const uploads = Object.entries(inputs).map(async ([name, value]) => {
-      const { shape, dtype } = specs[name] ?? refuse('internal', `input ${name} has no spec`);
-      this.#buffers.set(required(compiled.inputs, name), await client.upload(arrayOf(value), shape, dtype));
+      const spec = specs[name] ?? refuse('internal', `input ${name} has no spec`);
+      const array = await DeviceArray.upload(client, layout.mesh, spec, layout.input(name), arrayOf(value));
+      this.#arrays.set(required(compiled.inputs, name), array);
     });
     await Promise.all(uploads);
   }
@@ -101,45 +106,51 @@ export class PjrtPhaseRun implements PhaseRun {
   }
 
   async #execute(part: Segment, executable: Executable): Promise<void> {
-    const { compiled, state } = this.#options;
+    const { compiled, state, layout } = this.#options;
     await state.change(async () => {
       const inputs = part.arguments.map((id) => {
         const variable = compiled.variables.get(id);
-        return variable === undefined ? required(this.#buffers, id) : state.read(variable);
+        return variable === undefined ? required(this.#arrays, id) : state.read(variable);
       });
-      const { outputs } = await executable.execute(inputs);
-      const computed = outputs.length - part.assigned.length;
-      for (const [i, output] of outputs.entries()) {
+      const devices = Array.from({ length: deviceCount(layout.mesh) }, (_, device) => device);
+      const { outputs } = await executable.executeOnDevices(
+        devices.map((device) => inputs.map(({ shards }) => itemAt(shards, device))),
+      );
+      const computed = part.results.length - part.assigned.length;
+      for (const [i, id] of part.results.entries()) {
+        const { shape, dtype } = required(compiled.values, id);
+        const spec = { shape, dtype: dtype === 'float32' ? dtype : 'int32' } as const;
+        const shards = outputs.map((own) => itemAt(own, i));
+        const array = new DeviceArray(spec, part.resultShardings[i] ?? UNCUT, layout.mesh, shards);
         const variable = part.assigned[i - computed];
-        if (variable === undefined) this.#buffers.set(part.results[i] ?? -1, output);
-        else state.replace(variable, output);
+        if (variable === undefined) this.#arrays.set(id, array);
+        else state.replace(variable, array);
       }
     });
     for (const id of part.lastUses) this.#free(id);
   }
 
-  /** Copies an output to the host, once it is computed. Its buffer stays: another output may be the same value. */
+  /** Copies an output to the host, once it is computed. Its array stays: another output may be the same value. */
   async #read(name: string): Promise<HostTensor> {
-    const buffer = this.#buffers.get(required(this.#options.compiled.outputs, name));
-    if (buffer === undefined) {
+    const array = this.#arrays.get(required(this.#options.compiled.outputs, name));
+    if (array === undefined) {
       const missing = [...this.#missing].join(', ');
       throw new WeftError('internal', `output ${name} still waits for the inputs ${missing}`);
     }
-    const dtype = buffer.elementType === 'float32' ? 'float32' : 'int32';
-    const tensor = this.#options.hostArrays.take({ shape: buffer.shape, dtype });
-    await buffer.readInto(tensor.data);
+    const tensor = this.#options.hostArrays.take(array.spec);
+    await array.readInto(tensor.data);
     return tensor;
   }
 
   #free(id: ValueId): void {
-    this.#buffers.get(id)?.free();
-    this.#buffers.delete(id);
+    this.#arrays.get(id)?.free();
+    this.#arrays.delete(id);
   }
 
   #drop(): void {
     this.#missing.clear();
     this.#left.clear();
     this.#started = this.#options.compiled.segments.length;
-    for (const id of [...this.#buffers.keys()]) this.#free(id);
+    for (const id of [...this.#arrays.keys()]) this.#free(id);
   }
 }

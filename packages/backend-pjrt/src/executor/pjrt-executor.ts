@@ -17,6 +17,10 @@ import {
 import type { AttentionLowering } from '../lowering/builder.js';
 import { rewriteForXla } from '../lowering/module.js';
 import { LoweringShapeInference } from '../lowering/shape-inference.js';
+import { phaseLayout } from '../lowering/sharding.js';
+import { chooseMesh, type MeshNeeds, temporaryBytes } from '../mesh/choose-mesh.js';
+import { DeviceArray } from '../mesh/device-array.js';
+import { deviceCount, type Mesh, SINGLE, shardingOf } from '../mesh/mesh.js';
 import type { Client } from '../native/client.js';
 import { DeviceState } from './device-state.js';
 import type { ExecutableCache } from './executable-cache.js';
@@ -38,24 +42,33 @@ export interface PjrtExecutorOptions {
   readonly precision: Precision;
   /** What is computed twice instead of kept. */
   readonly recompute: Recompute;
+  /** How the program is cut over the devices; default: it runs on the first one. */
+  readonly mesh?: Mesh | AutomaticMesh | undefined;
   readonly onCompile?: ((progress: CompileProgress) => void) | undefined;
 }
 
-/** A device ready to compile and run. */
-export interface OpenDevice {
+/** A mesh of all devices, chosen by what the program needs: see `chooseMesh`. */
+export type AutomaticMesh = Pick<MeshNeeds, 'allows'>;
+
+/** Devices ready to compile and run. */
+export interface OpenDevices {
   readonly client: Client;
   readonly cache: ExecutableCache;
+  readonly mesh: Mesh;
 }
+
+/** Opens the devices; `meshFor` says how the program is cut over them. */
+type Open = (meshFor: (client: Client) => Mesh) => Promise<OpenDevices>;
 
 const PROGRESS_INTERVAL_MS = 5_000;
 
-/** Runs a program on one device through PJRT; its variables stay there between phases. */
+/** Runs a program on the devices of a mesh through PJRT; its variables stay there between phases. */
 export class PjrtExecutor implements Executor {
   readonly description: string;
   readonly #program: Program;
   readonly #options: PjrtExecutorOptions;
-  readonly #open: () => Promise<OpenDevice>;
-  #device: Promise<OpenDevice> | undefined;
+  readonly #open: Open;
+  #device: Promise<OpenDevices> | undefined;
   readonly #state = new DeviceState();
   readonly #hostArrays = new HostArrays();
   readonly #recordings = new Map<string, Recording>();
@@ -63,7 +76,7 @@ export class PjrtExecutor implements Executor {
   readonly #compiled = new Map<string, Promise<CompiledPhase>>();
 
   /** @param open is called on first use, once */
-  constructor(program: Program, description: string, options: PjrtExecutorOptions, open: () => Promise<OpenDevice>) {
+  constructor(program: Program, description: string, options: PjrtExecutorOptions, open: Open) {
     this.description = description;
     this.#program = program;
     this.#options = options;
@@ -97,14 +110,22 @@ export class PjrtExecutor implements Executor {
   }
 
   async writeState(values: PhaseInputs): Promise<void> {
-    const { client } = await this.#opened();
+    const { client, mesh } = await this.#opened();
     await this.#state.change(async () => {
       for (const [name, value] of Object.entries(values)) {
         const spec = this.#spec(name);
         checkValue(`state ${name} of program ${this.#program.name}`, spec, value);
-        this.#state.replace(name, await client.upload(arrayOf(value), spec.shape, spec.dtype));
+        const array = await DeviceArray.upload(client, mesh, spec, shardingOf(spec, mesh), arrayOf(value));
+        this.#state.replace(name, array);
       }
     });
+  }
+
+  /** Bytes that the variables take on each device, as the plugin counts them. */
+  stateBytes(): readonly number[] {
+    const arrays = Object.keys(this.#program.state).map((name) => this.#state.read(name).shards);
+    const [first = []] = arrays;
+    return first.map((_, device) => arrays.reduce((sum, shards) => sum + (shards[device]?.deviceBytes ?? 0), 0));
   }
 
   async dispose(): Promise<void> {
@@ -121,12 +142,13 @@ export class PjrtExecutor implements Executor {
     const compiling = this.#compiled.get(key) ?? this.#compile(phase, cuts);
     this.#compiled.set(key, compiling);
     const compiled = await compiling;
-    const { client } = await this.#opened();
+    const { client, mesh } = await this.#opened();
     return new PjrtPhaseRun({
       where: this.#where(phase),
       inputs: this.#phase(phase).inputs,
       compiled,
       client,
+      layout: phaseLayout(this.#program, phase, mesh),
       state: this.#state,
       hostArrays: this.#hostArrays,
     });
@@ -134,10 +156,15 @@ export class PjrtExecutor implements Executor {
 
   /** Parts compile at the same time, where cores allow. */
   async #compile(phase: string, cuts: Cuts): Promise<CompiledPhase> {
-    const { client, cache } = await this.#opened();
+    const { client, cache, mesh } = await this.#opened();
+    const isSingle = deviceCount(mesh) === 1;
+    // What lies between parts would lie whole on every device.
+    const atOutputs = cuts.atOutputs && isSingle;
     const recording = this.#recorded(phase);
     const hasAttention = recording.ops.some(({ type }) => type === 'Attention');
-    let attention: AttentionLowering = hasAttention && client.platform === 'cuda' ? 'fused' : 'blockwise';
+    // XLA's partitioner does not know how to cut cuDNN's kernel.
+    const mayFuse = hasAttention && isSingle && client.platform === 'cuda';
+    let attention: AttentionLowering = mayFuse ? 'fused' : 'blockwise';
     const startedMs = performance.now();
     const tell = (isDone: boolean) =>
       this.#options.onCompile?.({
@@ -147,7 +174,8 @@ export class PjrtExecutor implements Executor {
         attention: hasAttention && isDone ? attention : undefined,
       });
     const compiled = async () => {
-      const segmented = cutPhase(recording, cuts, attention);
+      const layout = phaseLayout(this.#program, phase, mesh);
+      const segmented = cutPhase(recording, { ...cuts, atOutputs }, layout, attention);
       const executables = await Promise.all(segmented.segments.map(({ text }) => cache.compile(text)));
       return { ...segmented, executables };
     };
@@ -166,8 +194,24 @@ export class PjrtExecutor implements Executor {
     }
   }
 
-  #opened(): Promise<OpenDevice> {
-    this.#device ??= this.#open();
+  #meshFor(client: Client): Mesh {
+    const { mesh = SINGLE } = this.#options;
+    const devices = client.devices.length;
+    if (!('allows' in mesh)) return mesh;
+    if (devices === 1) return SINGLE;
+    return chooseMesh({
+      devices,
+      memoryBytes: client.memoryOf(client.firstDevice)?.limit,
+      state: Object.values(this.#program.state),
+      temporaryBytes: Math.max(
+        ...Object.keys(this.#program.phases).map((phase) => temporaryBytes(this.#recorded(phase))),
+      ),
+      allows: mesh.allows,
+    });
+  }
+
+  #opened(): Promise<OpenDevices> {
+    this.#device ??= this.#open((client) => this.#meshFor(client));
     return this.#device;
   }
 

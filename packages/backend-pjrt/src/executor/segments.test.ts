@@ -1,6 +1,8 @@
 import { type Program, tf } from '@weft/tensor';
 import { expect, test } from 'vitest';
 import { rewriteForXla } from '../lowering/module.js';
+import { phaseLayout } from '../lowering/sharding.js';
+import { SINGLE } from '../mesh/mesh.js';
 import { record } from '../testing/run-lowered.js';
 import { type Cuts, cutPhase } from './segments.js';
 
@@ -25,7 +27,8 @@ const program: Program = {
 
 function cut(cuts: Partial<Cuts>) {
   const recording = rewriteForXla(record(program, 'call'), { precision: 'fp32', recompute: 'none' });
-  return cutPhase(recording, { late: new Set(), atOutputs: false, ...cuts }).segments;
+  return cutPhase(recording, { late: new Set(), atOutputs: false, ...cuts }, phaseLayout(program, 'call', SINGLE))
+    .segments;
 }
 
 test('a phase whose inputs are all there is one part, which donates what it assigns', () => {

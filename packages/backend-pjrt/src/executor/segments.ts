@@ -1,6 +1,8 @@
 import type { RecordedOp, Recording, ValueId } from '@weft/tensor';
 import type { AttentionLowering } from '../lowering/builder.js';
 import { lowerModule } from '../lowering/module.js';
+import type { PhaseLayout } from '../lowering/sharding.js';
+import { deviceCount, type Sharding, UNCUT } from '../mesh/mesh.js';
 
 /** A part of a phase that becomes one executable. What lies between parts stays on the device. */
 export interface Segment {
@@ -13,6 +15,8 @@ export interface Segment {
   readonly assigned: readonly string[];
   /** Inputs of the phase that it, and no earlier one, waits for. */
   readonly awaits: readonly string[];
+  /** How its results lie on the mesh. */
+  readonly resultShardings: readonly Sharding[];
   /** Values that nobody needs after it. */
   readonly lastUses: readonly ValueId[];
 }
@@ -24,6 +28,7 @@ export interface SegmentedPhase {
   readonly outputs: ReadonlyMap<string, ValueId>;
   /** By value: the variable that it is the value of when the phase begins. */
   readonly variables: ReadonlyMap<ValueId, string>;
+  readonly values: Recording['values'];
 }
 
 /** What a phase is cut for. */
@@ -42,7 +47,12 @@ const SHORTEST_PART = 1 / 8;
  * execution, in which a late input stands behind the outputs that it is the answer to.
  * @param attention how attention is written; default: block by block
  */
-export function cutPhase(recording: Recording, cuts: Cuts, attention?: AttentionLowering): SegmentedPhase {
+export function cutPhase(
+  recording: Recording,
+  cuts: Cuts,
+  layout: PhaseLayout,
+  attention?: AttentionLowering,
+): SegmentedPhase {
   const { ops } = recording;
   const inputs = new Map(Object.entries(recording.inputs));
   const outputs = new Map(Object.entries(recording.outputs));
@@ -58,6 +68,13 @@ export function cutPhase(recording: Recording, cuts: Cuts, attention?: Attention
   const outputValues = new Set(outputs.values());
   const assigned = Object.keys(recording.assignments);
   const newValues = Object.values(recording.assignments);
+  const outputNames = new Map([...outputs].map(([name, id]) => [id, name]));
+  const shardingOf = (id: ValueId): Sharding => {
+    const [variable, input, output] = [variables.get(id), inputNames.get(id), outputNames.get(id)];
+    if (variable !== undefined) return layout.variable(variable);
+    if (input !== undefined) return layout.input(input);
+    return (output === undefined ? undefined : layout.output(output)) ?? UNCUT;
+  };
 
   const parts = cutOps(recording, cuts).map((part) => ({
     ops: part,
@@ -74,6 +91,7 @@ export function cutPhase(recording: Recording, cuts: Cuts, attention?: Attention
     const results = isLast ? [...computed, ...newValues] : computed;
     const needed = [...new Set([...reads, ...results])].filter((id) => !makes.has(id));
     const args = needed.filter((id) => !constants.has(id));
+    const resultShardings = [...computed.map(shardingOf), ...(isLast ? assigned.map(layout.variable) : [])];
     return {
       text: lowerModule({
         name: `${recording.program}/${recording.phase}${parts.length === 1 ? '' : `/${index}`}`,
@@ -83,15 +101,20 @@ export function cutPhase(recording: Recording, cuts: Cuts, attention?: Attention
         results,
         attention,
         donations: isLast ? donationsOf(args, variables, assigned, computed.length) : new Map(),
+        layout:
+          deviceCount(layout.mesh) === 1
+            ? undefined
+            : { mesh: layout.mesh, arguments: args.map(shardingOf), results: resultShardings },
       }),
       arguments: args,
       results,
+      resultShardings,
       assigned: isLast ? assigned : [],
       awaits: args.flatMap((id) => (earlier.has(id) ? [] : (inputNames.get(id) ?? []))),
       lastUses: args.filter((id) => !later.has(id) && !variables.has(id) && !outputValues.has(id)),
     };
   });
-  return { segments, inputs, outputs, variables };
+  return { segments, inputs, outputs, variables, values: recording.values };
 }
 
 /** The ops that compute, in parts. What only variables need comes last, beside the memory that it takes over. */

@@ -9,8 +9,10 @@ import {
   type ValueId,
   type ValueInfo,
 } from '@weft/tensor';
+import type { Sharding } from '../mesh/mesh.js';
 import { type AttentionLowering, Builder } from './builder.js';
 import { lowerOp } from './lower-op.js';
+import { type ModuleLayout, meshText, shardingAttribute } from './sharding.js';
 import { typeOf, type Value } from './value.js';
 
 /** A run of ops of a recording that becomes one program of the device. */
@@ -24,13 +26,15 @@ export interface ModuleSpec {
   readonly results: readonly ValueId[];
   /** By argument: the result that takes over its memory. The argument is gone after a run. */
   readonly donations: ReadonlyMap<number, number>;
+  /** How arguments and results lie on a mesh; undefined: all are on one device. */
+  readonly layout?: ModuleLayout | undefined;
   /** How attention is written; default: block by block. */
   readonly attention?: AttentionLowering | undefined;
 }
 
 /** The module in StableHLO's text form, whose one function is `main`. */
 export function lowerModule(spec: ModuleSpec): string {
-  const { name, ops, values, arguments: args, results, donations, attention } = spec;
+  const { name, ops, values, arguments: args, results, donations, layout, attention } = spec;
   const builder = new Builder({ attention });
   const written = new Map<ValueId, Value>();
   for (const [index, id] of args.entries()) written.set(id, { name: `%arg${index}`, ...required(values, id) });
@@ -45,19 +49,26 @@ export function lowerModule(spec: ModuleSpec): string {
   const returned = results.map((id) => required(written, id));
   const parameters = args.map((id, index) => {
     const donated = donations.get(index);
-    const attribute = donated === undefined ? '' : ` {tf.aliasing_output = ${donated} : i32}`;
-    return `%arg${index}: ${typeOf(required(values, id))}${attribute}`;
+    const aliasing = donated === undefined ? [] : [`tf.aliasing_output = ${donated} : i32`];
+    return `%arg${index}: ${typeOf(required(values, id))}${attributes(aliasing, required(values, id), layout?.arguments[index])}`;
   });
   const types = returned.map(typeOf).join(', ');
+  const returns = returned.map((value, index) => `${typeOf(value)}${attributes([], value, layout?.results[index])}`);
   return [
     `module @"${name}" {`,
-    `func.func public @main(${parameters.join(', ')}) -> (${types}) {`,
+    ...(layout === undefined ? [] : [meshText(layout.mesh)]),
+    `func.func public @main(${parameters.join(', ')}) -> (${returns.join(', ')}) {`,
     ...builder.lines,
     `return ${returned.map((value) => value.name).join(', ')}${returned.length === 0 ? '' : ` : ${types}`}`,
     '}',
     '}',
     '',
   ].join('\n');
+
+  function attributes(own: readonly string[], { shape }: ValueInfo, sharding: Sharding | undefined): string {
+    const all = sharding === undefined ? own : [...own, shardingAttribute(shape.length, sharding)];
+    return all.length === 0 ? '' : ` {${all.join(', ')}}`;
+  }
 
   function outputsOf(op: RecordedOp): readonly Value[] {
     const { constantValue, inputs, after = [], outputs } = op;
@@ -78,12 +89,16 @@ interface PjrtRewriting {
   readonly recompute: Recompute;
 }
 
+/** Up to so many positions, attention is written as products and a softmax: as blocks it would take as much memory. */
+const LONGEST_PLAIN = 128;
+
 /**
  * The passes that XLA does not do itself. Those that choose among TensorFlow's kernels, and those that fuse, are left out.
  * `scheduleOutputsEarly` only orders the ops, so that a phase can be cut where its outputs are done.
  */
 export function rewriteForXla(recording: Recording, { precision, recompute }: PjrtRewriting): Recording {
   const inOrder: readonly Pass[] = [
+    passes.expandAttention(LONGEST_PLAIN),
     passes.dropNoOpCasts,
     passes.mergeEqualOps,
     passes.dropDeadOps,

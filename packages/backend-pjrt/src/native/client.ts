@@ -109,8 +109,16 @@ export class Client extends Handle {
     });
   }
 
-  /** Copies an array to a device. It must not change until the promise resolves. */
-  async upload(data: HostData, shape: readonly number[], elementType: ElementType): Promise<DeviceBuffer> {
+  /**
+   * Copies an array to a device. It must not change until the promise resolves.
+   * @param device default: the first one
+   */
+  async upload(
+    data: HostData,
+    shape: readonly number[],
+    elementType: ElementType,
+    device = this.firstDevice,
+  ): Promise<DeviceBuffer> {
     return this.#scope.during([this], async () => {
       const { buffer, doneWithHostBuffer } = this.plugin.call('Client_BufferFromHostBuffer', {
         client: this.pointer,
@@ -119,7 +127,7 @@ export class Client extends Handle {
         dimensions: BigInt64Array.from(shape, BigInt),
         rank: shape.length,
         semantics: UNCHANGED_UNTIL_TRANSFERRED,
-        device: this.firstDevice.pointer,
+        device: device.pointer,
       });
       const made = new DeviceBuffer(buffer, this.#scope);
       await this.plugin.finished(doneWithHostBuffer);

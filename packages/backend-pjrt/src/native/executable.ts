@@ -14,14 +14,14 @@ export interface ExecutableMemory {
 }
 
 /** Results of an execution: the buffers are there at once, and filled when `done` resolves. */
-export interface Execution {
+export interface Execution<Outputs = readonly DeviceBuffer[]> {
   /** The caller frees them. */
-  readonly outputs: readonly DeviceBuffer[];
+  readonly outputs: Outputs;
   /** @throws WeftError what went wrong while it ran */
   readonly done: Promise<void>;
 }
 
-/** A compiled program on one device. */
+/** A compiled program. */
 export class Executable extends Handle {
   readonly outputCount: number;
   readonly #scope: Scope;
@@ -55,29 +55,39 @@ export class Executable extends Handle {
     });
   }
 
+  /** The same on the one device that it was compiled for. */
+  async execute(inputs: readonly DeviceBuffer[]): Promise<Execution> {
+    const { outputs, done } = await this.executeOnDevices([inputs]);
+    return { outputs: outputs[0] ?? [], done };
+  }
+
   /**
    * Starts a run, off the main thread, and resolves when it is on its way. Arguments that the program donates are
    * deleted on the device; the caller still frees their handles.
+   * @param inputs for every device that it was compiled for, in their order; of an array that is cut, its shard
+   * @returns outputs by device in the same way
    * @throws WeftError when number, shapes or types of the arguments are wrong, or one was donated before
    */
-  async execute(inputs: readonly DeviceBuffer[]): Promise<Execution> {
+  async executeOnDevices(
+    inputs: readonly (readonly DeviceBuffer[])[],
+  ): Promise<Execution<readonly (readonly DeviceBuffer[])[]>> {
     const { plugin } = this.#scope;
-    return this.#scope.during([this, ...inputs], async () => {
-      const argumentList = BigUint64Array.from(inputs, ({ pointer }) => pointer);
-      const outputList = new BigUint64Array(this.outputCount);
-      const doneEvents = new BigUint64Array(1);
+    return this.#scope.during([this, ...inputs.flat()], async () => {
+      const outputLists = inputs.map(() => new BigUint64Array(this.outputCount));
+      const doneEvents = new BigUint64Array(inputs.length);
       await plugin.callAsync('LoadedExecutable_Execute', {
         executable: this.pointer,
         options: new Struct(STRUCTS.ExecuteOptions, {}),
-        // One device: lists of lists have one element.
-        argumentLists: [argumentList],
-        deviceCount: 1,
-        argumentCount: inputs.length,
-        outputLists: [outputList],
+        argumentLists: inputs.map((list) => BigUint64Array.from(list, ({ pointer }) => pointer)),
+        deviceCount: inputs.length,
+        argumentCount: inputs[0]?.length ?? 0,
+        outputLists,
         doneEvents,
       });
-      const outputs = [...outputList].map((pointer) => new DeviceBuffer(pointer, this.#scope));
-      const done = this.#scope.during([], () => plugin.finished(doneEvents[0] ?? 0n));
+      const outputs = outputLists.map((list) => [...list].map((pointer) => new DeviceBuffer(pointer, this.#scope)));
+      const done = this.#scope.during([], async () => {
+        await Promise.all([...doneEvents].map((event) => plugin.finished(event)));
+      });
       // Whoever reads the outputs meets the failure there too.
       done.catch(() => {});
       return { outputs, done };

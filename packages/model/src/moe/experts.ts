@@ -147,8 +147,13 @@ export function expertStacks(decoder: DecoderConfig, { first, end }: ExpertRange
   const { width, feedForwardWidth, depth } = decoder;
   const count = end - first;
   return [
-    weight(expertStackInLayer('gate'), [count, width, feedForwardWidth]),
-    weight(expertStackInLayer('up'), [count, width, feedForwardWidth]),
-    weight(expertStackInLayer('down'), [count, feedForwardWidth, width], residualStddev(depth)),
+    weight(expertStackInLayer('gate'), [count, width, feedForwardWidth], ['expert', 'embed', 'mlp']),
+    weight(expertStackInLayer('up'), [count, width, feedForwardWidth], ['expert', 'embed', 'mlp']),
+    weight(
+      expertStackInLayer('down'),
+      [count, feedForwardWidth, width],
+      ['expert', 'mlp', 'embed'],
+      residualStddev(depth),
+    ),
   ].map((spec) => ({ ...spec, firstExpert: first }));
 }

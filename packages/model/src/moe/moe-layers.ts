@@ -13,7 +13,7 @@ import { jitterNoise, type Routing, route, tokenKeys } from './router.js';
 
 /** The router of one layer, [D, E]; its experts are declared by `expertStacks`. */
 export function routerParameters(width: number, { experts }: MoeConfig): readonly ParameterSpec[] {
-  return [weight(ROUTER, [width, experts])];
+  return [weight(ROUTER, [width, experts], ['embed', null])];
 }
 
 /**

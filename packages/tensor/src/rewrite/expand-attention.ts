@@ -11,7 +11,7 @@ import {
   segmentMask,
 } from '../plain-attention.js';
 import { elementCount } from '../program.js';
-import { outputOf, type RecordedOp, type ValueId } from '../recording.js';
+import { inputOf, outputOf, type RecordedOp, type ValueId } from '../recording.js';
 import { itemAt } from '../required.js';
 import { FLOAT, typeAttr } from './casts.js';
 import { type Editor, editOps, type Pass } from './edit.js';
@@ -19,41 +19,49 @@ import { type Editor, editOps, type Pass } from './edit.js';
 /**
  * Attention and its gradient become products, a softmax and what lies between, the very ops that tfjs runs where nothing
  * is recorded. A mask is written once, where its segments are first known. For backends without a kernel of their own.
+ * @param longest positions of a sequence whose attention is expanded, at most; default: of any
  */
-export const expandAttention: Pass = (recording) => {
-  const readers = new Map(
-    recording.ops.flatMap((op) => (op.type === ATTENTION ? [[segmentsOf(op), op] as const] : [])),
-  );
-  const masks = new Map<ValueId, ValueId>();
-  /** What the gradient needs again, by the log-sum-exp of the forward pass, which nothing else reads. */
-  const savedOf = new Map<ValueId, SavedAttention<ValueId>>();
-  return editOps(recording, (op, editor) => {
-    const ops = opsOf(editor);
-    if (op.type === ATTENTION) {
-      const { q_BTHC, k_BTJC, v_BTJC, segments_BT } = attentionInputs(op.inputs);
-      const causalOnly = () => (isCausal(op) ? causalMask(ops, itemAt(editor.infoOf(q_BTHC).shape, 1)) : undefined);
-      const mask = segments_BT === undefined ? causalOnly() : masks.get(segments_BT);
-      const { read_BTHC, saved } = plainAttention(ops, q_BTHC, k_BTJC, v_BTJC, scaleOf(op), mask);
-      savedOf.set(outputOf(op, 1), saved);
-      editor.replace(outputOf(op), read_BTHC);
-    } else if (op.type === ATTENTION_GRADIENT) {
-      const { dRead_BTHC, logSumExp_BHT } = attentionGradientInputs(op.inputs);
-      const saved = savedOf.get(logSumExp_BHT) ?? refuse('internal', 'a gradient of attention has no forward pass');
-      const gradients = plainAttentionGradient(ops, dRead_BTHC, saved, scaleOf(op));
-      for (const [index, gradient] of gradients.entries()) editor.replace(outputOf(op, index), gradient);
-    } else {
-      editor.keep(op);
-      for (const output of op.outputs) {
-        const reader = readers.get(output);
-        if (reader !== undefined) masks.set(output, segmentMask(ops, output, isCausal(reader)));
+export function expandAttention(longest = Number.POSITIVE_INFINITY): Pass {
+  return (recording) => {
+    const maskOf = (segments_BT: ValueId, isCausal: boolean) => `${segments_BT} ${isCausal}`;
+    const wanted = new Set(
+      recording.ops.flatMap((op) => {
+        const { segments_BT } = attentionInputs(op.type === ATTENTION ? op.inputs : [0, 0, 0]);
+        return segments_BT === undefined ? [] : [maskOf(segments_BT, isCausal(op))];
+      }),
+    );
+    const masks = new Map<string, ValueId>();
+    /** What the gradient needs again, by the log-sum-exp of the forward pass, which nothing else reads. */
+    const savedOf = new Map<ValueId, SavedAttention<ValueId>>();
+    return editOps(recording, (op, editor) => {
+      const ops = opsOf(editor);
+      const length = ATTENTION_OPS.has(op.type) ? itemAt(editor.infoOf(inputOf(op)).shape, 1) : 0;
+      if (length === 0 || length > longest) {
+        editor.keep(op);
+        for (const output of op.outputs) {
+          for (const causal of [true, false]) {
+            const name = maskOf(output, causal);
+            if (wanted.has(name)) masks.set(name, segmentMask(ops, output, causal));
+          }
+        }
+      } else if (op.type === ATTENTION) {
+        const { q_BTHC, k_BTJC, v_BTJC, segments_BT } = attentionInputs(op.inputs);
+        const causalOnly = isCausal(op) && segments_BT === undefined ? causalMask(ops, length) : undefined;
+        const mask = segments_BT === undefined ? causalOnly : masks.get(maskOf(segments_BT, isCausal(op)));
+        const { read_BTHC, saved } = plainAttention(ops, q_BTHC, k_BTJC, v_BTJC, scaleOf(op), mask);
+        savedOf.set(outputOf(op, 1), saved);
+        editor.replace(outputOf(op), read_BTHC);
+      } else {
+        const { dRead_BTHC, logSumExp_BHT } = attentionGradientInputs(op.inputs);
+        const saved = savedOf.get(logSumExp_BHT) ?? refuse('internal', 'a gradient of attention has no forward pass');
+        const gradients = plainAttentionGradient(ops, dRead_BTHC, saved, scaleOf(op));
+        for (const [index, gradient] of gradients.entries()) editor.replace(outputOf(op, index), gradient);
       }
-    }
-  });
-};
-
-function segmentsOf({ inputs }: RecordedOp): ValueId | undefined {
-  return attentionInputs(inputs).segments_BT;
+    });
+  };
 }
+
+const ATTENTION_OPS: ReadonlySet<OpType> = new Set<OpType>([ATTENTION, ATTENTION_GRADIENT]);
 
 function isCausal({ attrs: { causal } }: RecordedOp): boolean {
   return causal?.value === true;

@@ -25,7 +25,7 @@ export interface RewriteOptions {
 /** All passes in their order: what removes comes first, so that the later ones see less; what orders comes last. */
 export function rewrite(recording: Recording, { precision, recompute: mode, hasLoops }: RewriteOptions): Recording {
   const inOrder: readonly Pass[] = [
-    expandAttention,
+    expandAttention(),
     dropNoOpCasts,
     fuseSigmoidMul,
     concatToRoll,

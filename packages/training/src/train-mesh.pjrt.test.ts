@@ -1,0 +1,144 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createPjrtExecutor, installPlugin, type Mesh } from '@weft/backend-pjrt';
+import { type RunConfig, resolveRunConfig } from '@weft/config';
+import { recipe } from '@weft/recipes';
+import { taskOf } from '@weft/tasks';
+import { type Executor, elementCount, type HostTensor, type LogicalAxis, type PhaseInputs } from '@weft/tensor';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { syntheticBatch } from './testing/synthetic-batch.js';
+import { trainProgram } from './train-program.js';
+
+const STEPS = 20;
+const ONE: Mesh = { fsdp: 1, tensor: 1, expert: 1 };
+const nano = recipe('debugNano');
+const dense: RunConfig = { ...nano, workers: 1, globalBatchSize: 4, microbatchSize: 4 };
+const groupSize = dense.model.sequenceLength;
+const decoder = { ...dense.model.decoder, moe: { experts: 4, everyLayers: 2, groupSize } };
+const withExperts = resolveRunConfig({ ...dense, model: { ...dense.model, decoder } });
+
+let folder: string;
+let pluginPath: string;
+const open: Executor[] = [];
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'weft-executables-'));
+  pluginPath = (await installPlugin({ platform: 'cpu' })).path;
+});
+afterAll(async () => {
+  for (const executor of open) await executor.dispose();
+  rmSync(folder, { recursive: true });
+});
+
+const programOf = (config: RunConfig) => trainProgram(taskOf(config), config, 'separate');
+
+/** An executor over as many virtual devices as the mesh has, with a state from the seed. */
+async function executorOn(config: RunConfig, mesh: Mesh) {
+  const program = programOf(config);
+  const executor = createPjrtExecutor(program, {
+    precision: 'fp32',
+    recompute: 'none',
+    pluginPath,
+    executables: folder,
+    mesh,
+    clientOptions: { cpu_device_count: mesh.fsdp * mesh.tensor * mesh.expert },
+  });
+  open.push(executor);
+  const initial = new Map(program.parameters.map(({ name, initialValue }) => [name, initialValue]));
+  const state = Object.entries(program.state).map(([name, { shape }]) => [
+    name,
+    initial.get(name)?.(config.seed) ?? new Float32Array(elementCount(shape)),
+  ]);
+  await executor.writeState(Object.fromEntries(state));
+  return executor;
+}
+
+/** Steps of one worker: their losses, and the gradients of the first one by parameter. */
+async function train(executor: Executor, config: RunConfig, from: number, to: number) {
+  const { buckets: layout } = programOf(config);
+  const losses: number[] = [];
+  const gradients = new Map<string, Float32Array>();
+  for (let number = from; number <= to; number++) {
+    const buckets = await executor.run('gradients', syntheticBatch(config, number));
+    if (number === from)
+      for (const { name, entries } of layout)
+        gradients.set(entries[0]?.name ?? 'totals', Float32Array.from(buckets[name]?.data ?? []));
+    losses.push(await update(executor, buckets, number));
+  }
+  return { losses, gradients };
+}
+
+async function update(executor: Executor, buckets: Record<string, HostTensor>, number: number): Promise<number> {
+  const measured = await executor.run('measure', buckets);
+  const { loss, gradNorm } = measured;
+  const given: PhaseInputs = { gradNorm: gradNorm as HostTensor, step: Float32Array.of(number) };
+  const applied = await executor.run('apply', { ...buckets, ...given });
+  const result = loss?.data[0] ?? Number.NaN;
+  for (const tensor of [buckets, measured, applied].flatMap((tensors) => Object.values(tensors))) tensor.dispose();
+  return result;
+}
+
+const onOneDevice = new Map<RunConfig, ReturnType<typeof train>>();
+function expectedOf(config: RunConfig): ReturnType<typeof train> {
+  const known = onOneDevice.get(config) ?? executorOn(config, ONE).then((one) => train(one, config, 1, STEPS));
+  onOneDevice.set(config, known);
+  return known;
+}
+
+/** Bytes of the state on a device when every array is cut over the axes of the mesh that it has a name for. */
+function shareOf(config: RunConfig, { fsdp, tensor, expert }: Mesh): number {
+  const parts: Partial<Record<LogicalAxis, number>> = {
+    embed: fsdp,
+    heads: tensor,
+    mlp: tensor,
+    vocabulary: tensor,
+    expert,
+  };
+  return Object.values(programOf(config).state).reduce((sum, { shape, axes }) => {
+    const cut = (axes ?? []).reduce((product, axis) => product * (axis === null ? 1 : (parts[axis] ?? 1)), 1);
+    return sum + (4 * elementCount(shape)) / cut;
+  }, 0);
+}
+
+function expectLosses(actual: readonly number[], expected: readonly number[]): void {
+  expect(actual).toHaveLength(expected.length);
+  for (const [i, loss] of actual.entries())
+    expect.soft(Math.abs(loss / (expected[i] ?? 0) - 1), `loss ${i + 1}`).toBeLessThan(1e-4);
+}
+
+const norm = (values: Float32Array) => Math.hypot(...values);
+
+describe.each([
+  ['fsdp 2', dense, { ...ONE, fsdp: 2 }],
+  ['fsdp 4', dense, { ...ONE, fsdp: 4 }],
+  ['tensor 2', dense, { ...ONE, tensor: 2 }],
+  ['fsdp 2 × tensor 2', dense, { ...ONE, fsdp: 2, tensor: 2 }],
+  ['expert 2', withExperts, { ...ONE, expert: 2 }],
+  ['expert 4', withExperts, { ...ONE, expert: 4 }],
+])('training on a mesh of %s', (_, config, mesh) => {
+  it('has the gradients of one device to 1e-5, its losses over 20 steps to 1e-4, and its share of the state', async () => {
+    const expected = await expectedOf(config);
+    const executor = await executorOn(config, mesh);
+    const { losses, gradients } = await train(executor, config, 1, STEPS);
+    expectLosses(losses, expected.losses);
+    for (const [name, gradient] of expected.gradients) {
+      const ours = gradients.get(name) ?? new Float32Array(0);
+      const apart = norm(gradient.map((x, i) => x - (ours[i] ?? Number.NaN)));
+      expect.soft(apart, name).toBeLessThanOrEqual(1e-5 * norm(gradient));
+    }
+    for (const bytes of executor.stateBytes()) expect.soft(bytes).toBe(shareOf(config, mesh));
+  });
+});
+
+it('state that was read from one mesh goes on in another', async () => {
+  const expected = await expectedOf(dense);
+  const wide = await executorOn(dense, { ...ONE, fsdp: 2, tensor: 2 });
+  await train(wide, dense, 1, STEPS / 2);
+  const state = await wide.readState();
+  for (const mesh of [{ ...ONE, tensor: 2 }, ONE]) {
+    const next = await executorOn(dense, mesh);
+    await next.writeState(state);
+    const { losses } = await train(next, dense, STEPS / 2 + 1, STEPS);
+    expectLosses(losses, expected.losses.slice(STEPS / 2));
+  }
+});

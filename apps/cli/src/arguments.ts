@@ -14,6 +14,20 @@ export function integer(text: string): number {
   return value;
 }
 
+/** GPUs of one kind: `8xh100`. */
+export interface DevicesName {
+  readonly count: number;
+  readonly chip: string;
+}
+
+/** `<number>x<chip>`, such as `8xh100`. */
+export function devicesName(text: string): DevicesName {
+  const [, digits, chip] = text.match(/^(\d+)x([\w-]+)$/i) ?? [];
+  if (digits === undefined || chip === undefined || Number(digits) < 1)
+    throw mustBe('a number of at least 1, an x and a chip, such as 8xh100');
+  return { count: Number(digits), chip: chip.toLowerCase() };
+}
+
 /** One sequence of a source: `captioned:17`. */
 export interface SequenceName {
   readonly source: SourceId;

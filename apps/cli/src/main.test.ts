@@ -18,7 +18,7 @@ describe('weft', () => {
   it('lists every command in its help, the processes included', async () => {
     const { exitCode, out } = await weft('--help');
     expect(exitCode).toBe(0);
-    for (const command of 'launch resume stop watch status ls queue history recipes data lr coordinator worker doctor'.split(
+    for (const command of 'launch resume stop compile watch status ls queue history recipes data lr coordinator worker doctor'.split(
       ' ',
     ))
       expect(out).toMatch(new RegExp(`^  ${command}\\b`, 'm'));

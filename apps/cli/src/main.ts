@@ -1,7 +1,15 @@
 import { createProgram, hostAndPort, text, wholeNumber } from '@weft/command-line';
 import { WEFT_VERSION } from '@weft/common';
 import { type Command, Option } from 'commander';
-import { addQueueOptions, collect, positiveInteger, type SequenceName, sequenceName } from './arguments.js';
+import {
+  addQueueOptions,
+  collect,
+  devicesName,
+  positiveInteger,
+  type SequenceName,
+  sequenceName,
+} from './arguments.js';
+import type { CompileOptions } from './commands/compile.js';
 import type { DataLedgerOptions } from './commands/data-ledger.js';
 import type { LaunchOptions } from './commands/launch.js';
 import { addLearningRateCommands } from './commands/lr-commands.js';
@@ -110,6 +118,17 @@ export function commandTree(terminal: Terminal, run: RunCommand): Command {
     .description('list the runs')
     .action((options: CommonOptions) =>
       run(options, async (context) => (await import('./commands/ls.js')).ls(context)),
+    );
+
+  program
+    .command('compile')
+    .description('compile a recipe for GPUs that need not be there: does it fit, what does it send?')
+    .argument('<recipe|file>', 'a name from `weft recipes`, or a YAML or JSON file')
+    .requiredOption('--devices <NxCHIP>', 'the GPUs of one host, such as 8xh100', devicesName)
+    .option('--hosts <N>', 'hosts of so many GPUs, which one worker uses together', positiveInteger, 1)
+    .option('--set <field=value...>', 'change fields, such as activationCheckpointing=full', collect)
+    .action((recipe: string, options: CommonOptions & CompileOptions) =>
+      run(options, async (context) => (await import('./commands/compile.js')).compile(context, recipe, options)),
     );
 
   const queue = addQueueCommands(program, run);

@@ -46,7 +46,7 @@ export function commandName(env: Terminal['env'], script: string): string {
   return env.npm_command !== undefined || typedAsPath ? 'npx weft' : 'weft';
 }
 
-const COMMANDS = 'launch|resume|stop|watch|status|ls|queue|history|recipes|lr|data|doctor|coordinator|worker';
+const COMMANDS = 'launch|compile|resume|stop|watch|status|ls|queue|history|recipes|lr|data|doctor|coordinator|worker';
 const MENTION = new RegExp(`(?<![\\w/.@-])(?<!npx )weft (?=(?:${COMMANDS})\\b)`, 'g');
 
 /** Writes the commands that a sentence mentions as this person types them: `weft ls` becomes `npx weft ls`. */

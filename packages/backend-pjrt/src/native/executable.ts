@@ -1,6 +1,7 @@
 import { DeviceBuffer } from './device-buffer.js';
 import { STRUCTS } from './functions.js';
 import { Handle, type Scope } from './handle.js';
+import type { Plugin } from './plugin.js';
 import { copyFrom, type Pointer, Struct } from './struct.js';
 
 /** What an executable takes of a device's memory, in bytes. */
@@ -35,11 +36,7 @@ export class Executable extends Handle {
   }
 
   get memory(): ExecutableMemory {
-    return this.#described((executable) => {
-      const stats = this.#scope.plugin.call('Executable_GetCompiledMemoryStats', { executable });
-      const { code, arguments: inputs, outputs, aliases, temporaries } = stats;
-      return { code, arguments: inputs, outputs, aliases, temporaries };
-    });
+    return this.#described((executable) => readExecutableMemory(this.#scope.plugin, executable));
   }
 
   /** Its compiled form, which `Client.load` of the same plugin and kind of device takes. */
@@ -108,4 +105,10 @@ export class Executable extends Handle {
   protected destroy(executable: Pointer): void {
     this.#scope.plugin.call('LoadedExecutable_Destroy', { executable });
   }
+}
+
+export function readExecutableMemory(plugin: Plugin, executable: Pointer): ExecutableMemory {
+  const stats = plugin.call('Executable_GetCompiledMemoryStats', { executable });
+  const { code, arguments: inputs, outputs, aliases, temporaries } = stats;
+  return { code, arguments: inputs, outputs, aliases, temporaries };
 }

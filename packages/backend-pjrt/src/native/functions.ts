@@ -110,6 +110,11 @@ export const FUNCTIONS = {
   },
   Executable_Destroy: { index: 40, fields: { executable: 'pointer' } },
   Executable_NumOutputs: { index: 44, fields: { executable: 'pointer', outputCount: 'int64' } },
+  Executable_GetCostAnalysis: {
+    index: 46,
+    fields: { executable: 'pointer', propertyCount: 'int64', properties: 'pointer' },
+  },
+  Executable_OptimizedProgram: { index: 48, fields: { executable: 'pointer', program: 'pointer' } },
   Executable_Serialize: {
     index: 49,
     fields: {
@@ -154,6 +159,26 @@ export const FUNCTIONS = {
   Buffer_ToHostBuffer: {
     index: 70,
     fields: { buffer: 'pointer', layout: 'pointer', target: 'pointer', targetSize: 'int64', done: 'pointer' },
+  },
+  TopologyDescription_Create: {
+    index: 82,
+    fields: { name: 'pointer', nameSize: 'int64', options: 'pointer', optionCount: 'int64', topology: 'pointer' },
+  },
+  TopologyDescription_Destroy: { index: 83, fields: { topology: 'pointer' } },
+  TopologyDescription_GetDeviceDescriptions: {
+    index: 86,
+    fields: { topology: 'pointer', descriptions: 'pointer', descriptionCount: 'int64' },
+  },
+  Compile: {
+    index: 89,
+    fields: {
+      topology: 'pointer',
+      program: 'pointer',
+      options: 'pointer',
+      optionsSize: 'int64',
+      client: 'pointer',
+      executable: 'pointer',
+    },
   },
   Executable_GetCompiledMemoryStats: {
     index: 96,

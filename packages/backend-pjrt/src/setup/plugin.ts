@@ -50,7 +50,8 @@ export interface PluginSearch {
  * @throws WeftError `native_library` when `WEFT_PJRT_PLUGIN` names no file
  */
 export function findPlugin({ environment = process.env, platform }: PluginSearch = {}): FoundPlugin | MissingPlugin {
-  const known = fromEnvironment(environment) ?? (platform === 'cpu' ? undefined : fromPython(environment));
+  // What compiles for absent GPUs needs files beside the plugin, which only our own cache is sure to have.
+  const known = platform === 'compiler' ? undefined : pluginOfPerson(environment, platform);
   if (known !== undefined) return known;
   const choice = platform === undefined ? chooseAccelerator(environment) : { platform, reason: 'it was asked for' };
   if (choice.platform === undefined) {
@@ -107,6 +108,11 @@ export function acceleratorPlugin(): FoundPlugin | undefined {
   if (!hasDriverFiles() && !existsSync('/dev/kfd')) return undefined;
   const found = findPlugin();
   return found.found ? found : undefined;
+}
+
+/** One that a person named or installed. */
+function pluginOfPerson(environment: NodeJS.ProcessEnv, platform: Platform | undefined): FoundPlugin | undefined {
+  return fromEnvironment(environment) ?? (platform === 'cpu' ? undefined : fromPython(environment));
 }
 
 function fromEnvironment({ WEFT_PJRT_PLUGIN: named }: NodeJS.ProcessEnv): FoundPlugin | undefined {

@@ -1,8 +1,11 @@
 import { basename } from 'node:path';
 import type { Host, Wheel } from '@weft/tensorflow-setup';
 
-/** Which accelerators a plugin drives. `cpu` serves tests only: TensorFlow is faster there. */
-export type Platform = 'cuda' | 'rocm' | 'cpu';
+/**
+ * Which accelerators a plugin drives. `cpu` serves tests only: TensorFlow is faster there. `compiler` drives none: it is
+ * what of `cuda` compiles for GPUs that are not there.
+ */
+export type Platform = 'cuda' | 'rocm' | 'cpu' | 'compiler';
 
 /** The pinned wheels of a plugin, and what of them is needed. */
 export interface PluginPin {
@@ -42,10 +45,18 @@ const CPU = `
 lammps_jax_pjrt_cpu-0.11.2-py3-none-manylinux_2_27_x86_64.whl 62711338 193 1319390d948b39f69f7dade496b7c385149d9ca6097a6b62114da113216d9ad1
 `;
 
+/** The wheels of `CUDA` that were seen to be opened while programs compile, fused attention included. */
+const COMPILER = CUDA.split('\n')
+  .filter((row) => /^(jax_cuda13_pjrt|nvidia_nvvm|nvidia_cuda_nvcc)-/.test(row))
+  .join('\n');
+
 export const PINS: Readonly<Record<Platform, PluginPin>> = {
   // The plugin's RPATH says $ORIGIN/../../nvidia/<part>/lib, so the folders of the wheels are kept.
   cuda: pin('cuda', CUDA, 'jax_plugins/xla_cuda13/xla_cuda_plugin.so', (name) =>
     /^nvidia\/.*\/(lib|bin|nvvm)\/.*[^/]$/.test(name),
+  ),
+  compiler: pin('compiler', COMPILER, 'jax_plugins/xla_cuda13/xla_cuda_plugin.so', (name) =>
+    /^nvidia\/cu13\/(nvvm\/libdevice\/.*|bin\/ptxas)$/.test(name),
   ),
   rocm: pin('rocm', ROCM, 'jax_plugins/xla_rocm7/xla_rocm_plugin.so'),
   cpu: pin('cpu', CPU, 'lammps_jax_pjrt_cpu/pjrt_c_api_cpu_plugin.so'),

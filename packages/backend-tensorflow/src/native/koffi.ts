@@ -7,6 +7,19 @@ let loaded: typeof koffiModule | undefined;
 export function koffi(): typeof koffiModule {
   if (loaded !== undefined) return loaded;
   const module: typeof koffiModule = createRequire(import.meta.url)('koffi');
+  makeStacksDeep(module);
   loaded = module;
   return module;
+}
+
+/**
+ * koffi takes settings only before it loads the first library, and XLA, which may come later into the same process, needs
+ * deep stacks on other threads: see `requireDeepStack` of backend-pjrt.
+ */
+function makeStacksDeep(module: typeof koffiModule): void {
+  try {
+    module.config({ async_stack_size: 16 * 2 ** 20 });
+  } catch {
+    // A library was loaded before.
+  }
 }

@@ -56,6 +56,7 @@ function attentionText(length: number, attention: AttentionLowering): string {
 
 test.for(['blockwise', 'fused'] as const)(
   'memory of %s attention grows with the sequence, not its square',
+  { timeout: 120_000 },
   async (attention, context) => {
     if (topology === undefined || compiler === undefined) return context.skip();
     const temporaries: number[] = [];
@@ -74,5 +75,4 @@ test.for(['blockwise', 'fused'] as const)(
     expect(later / earlier).toBeLessThan(1.6);
     expect(long).toBeLessThan(400e6);
   },
-  120_000,
 );

@@ -1,7 +1,7 @@
 export { type Chip, chipNames, readChip } from './ahead/chips.js';
 export type { Collectives } from './ahead/collectives.js';
 export { type AheadPhase, type AheadProgram, compileAhead } from './ahead/compile-ahead.js';
-export { createPjrtExecutor } from './executor/create-executor.js';
+export { createPjrtExecutor, type PjrtOptions } from './executor/create-executor.js';
 export type { AutomaticMesh, CompileProgress } from './executor/pjrt-executor.js';
 export { describeMesh } from './mesh/choose-mesh.js';
 export type { Mesh } from './mesh/mesh.js';

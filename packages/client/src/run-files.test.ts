@@ -4,6 +4,13 @@ import { exampleStep, RunLog, temporaryDirectory, timeAt, timeMsOfStep } from '@
 import { describe, expect, it } from 'vitest';
 import { listRunIds, readMetrics, readRun, readRuns } from './run-files.js';
 
+it('a file in the place of the folder of runs is an error, not a home without runs', async () => {
+  await using home = await temporaryDirectory();
+  expect(await listRunIds(home.path)).toEqual([]);
+  await writeFile(join(home.path, 'runs'), 'a file');
+  await expect(listRunIds(home.path)).rejects.toThrow(/runs/);
+});
+
 describe('the files of a run', () => {
   it('show a run that was under way as interrupted, with its last step', async () => {
     await using home = await temporaryDirectory();

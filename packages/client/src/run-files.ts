@@ -1,6 +1,7 @@
+import type { Dirent } from 'node:fs';
 import { open, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isRunId, WeftError } from '@weft/common';
+import { isRunId, systemErrorCode, WeftError } from '@weft/common';
 import { hasEnded, type MetricsRow, parseMetricsRow, type RunView } from '@weft/contracts';
 import { parseRunRecord, type RunState, replay } from '@weft/coordination';
 import { Home, isMissing } from '@weft/files';
@@ -19,12 +20,22 @@ export interface UnreadableRun {
 
 /** The ids of all runs of a home, in the order they were launched. */
 export async function listRunIds(home: string): Promise<string[]> {
-  const entries = await readdir(new Home(home).runsDirectory, { withFileTypes: true }).catch(absent([]));
+  const entries = await runFolders(home);
   const runIds = entries.filter((entry) => entry.isDirectory() && isRunId(entry.name)).map(({ name }) => name);
   const launched = await Promise.all(
     runIds.map(async (runId) => ({ runId, time: await launchTime(home, runId).catch(() => '') })),
   );
   return launched.toSorted((a, b) => compare(a.time, b.time) || compare(a.runId, b.runId)).map(({ runId }) => runId);
+}
+
+async function runFolders(home: string): Promise<Dirent[]> {
+  try {
+    return await readdir(new Home(home).runsDirectory, { withFileTypes: true });
+  } catch (thrown) {
+    // Not `isMissing`: a file in the place of the folder is an error.
+    if (systemErrorCode(thrown) === 'ENOENT') return [];
+    throw thrown;
+  }
 }
 
 /** The time of the first line of its log; when the log is in Redis, the age of its directory. */
@@ -95,7 +106,10 @@ export async function readRuns(
 
 /** The metrics of every step, or with `onlyTail` of the last ones. */
 export async function readMetrics(directory: string, { onlyTail }: { onlyTail: boolean }): Promise<MetricsRow[]> {
-  const file = await open(join(directory, 'metrics.jsonl')).catch(absent(undefined));
+  const file = await open(join(directory, 'metrics.jsonl')).catch((thrown: unknown) => {
+    if (isMissing(thrown)) return undefined;
+    throw thrown;
+  });
   if (file === undefined) return [];
   try {
     const { size } = await file.stat();
@@ -110,11 +124,3 @@ export async function readMetrics(directory: string, { onlyTail }: { onlyTail: b
 }
 
 const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
-
-/** For `catch`: returns `value` for a missing file and throws any other error. */
-function absent<T>(value: T): (thrown: unknown) => T {
-  return (thrown) => {
-    if (isMissing(thrown)) return value;
-    throw thrown;
-  };
-}

@@ -1,5 +1,7 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { type TemporaryDirectory, temporaryDirectory } from '@weft/testing';
-import { describe } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { openStore } from './open-store.js';
 import type { Store } from './store.js';
 import { describeLease } from './testing/lease-conformance.js';
@@ -22,6 +24,15 @@ async function makePlace(): Promise<StoreFixture> {
     },
   };
 }
+
+it('a file in the place of the folder of runs is an error, not a home without runs', async () => {
+  await using home = await temporaryDirectory();
+  const store = await openStore({ home: home.path });
+  expect(await store.logNames()).toEqual([]);
+  await writeFile(join(home.path, 'runs'), 'a file');
+  await expect(store.logNames()).rejects.toThrow(/runs/);
+  await store.close();
+});
 
 describe('in files', () => {
   describeEventLog(makePlace);

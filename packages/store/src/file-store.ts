@@ -1,7 +1,6 @@
 import { readdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { WeftError } from '@weft/common';
-import { isMissing } from '@weft/files';
+import { systemErrorCode, WeftError } from '@weft/common';
 import { checkLogName, type EventLog, type LogReader } from './event-log.js';
 import { FileEventLog } from './file-event-log.js';
 import { FileJobQueue } from './file-job-queue.js';
@@ -46,7 +45,8 @@ export class FileStore implements Store {
       const entries = await readdir(join(this.#home, 'runs'), { withFileTypes: true });
       return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
     } catch (thrown) {
-      if (isMissing(thrown)) return [];
+      // Not `isMissing`: a file in the place of the folder is an error.
+      if (systemErrorCode(thrown) === 'ENOENT') return [];
       throw WeftError.from(thrown);
     }
   }

@@ -35,7 +35,11 @@ afterAll(async () => {
 
 /** The program of a recipe on both backends, from the same initial state. */
 async function onBoth(name: Name, arithmetic: Arithmetic = FP32) {
-  const config = recipe(name);
+  const { optimizer, ...rest } = recipe(name);
+  // At its own rate of 3e-3 moeTiny's gradients explode on noise in step 17: there TensorFlow itself is 1e-3 off after
+  // 20 steps when every initial weight is changed by 1e-7 of itself.
+  const learningRate = name === 'moeTiny' ? 3e-4 : optimizer.learningRate;
+  const config = { ...rest, optimizer: { ...optimizer, learningRate } };
   const program = trainProgram(taskOf(config), config);
   const pjrt = createPjrtExecutor(program, { ...arithmetic, pluginPath, executables: folder });
   const tensorflow = createExecutor(program, { kind: 'graph', ...arithmetic, threads: 1 });

@@ -79,7 +79,7 @@ export async function compileAhead(program: Program, options: AheadOptions): Pro
     // One after another: a compilation of a large model takes gigabytes and several threads of its own.
     for (const recording of recordings) {
       const { segments } = cutPhase(
-        rewriteForXla(recording, options),
+        rewriteForXla(recording, { ...options, mesh }),
         { late: new Set(), atOutputs: false },
         phaseLayout(program, recording.phase, mesh),
         // XLA's partitioner does not know how to cut cuDNN's kernel.
@@ -98,13 +98,15 @@ export async function compileAhead(program: Program, options: AheadOptions): Pro
 }
 
 function meshFor(program: Program, recordings: readonly Recording[], options: AheadOptions): Mesh {
-  const { mesh, hosts, gpusPerHost, chip } = options;
+  const { mesh, hosts, gpusPerHost, chip, precision, recompute } = options;
   if (!('allows' in mesh)) return mesh;
   return chooseMesh({
     devices: hosts * gpusPerHost,
     memoryBytes: chip.memoryBytes,
     state: Object.values(program.state),
-    temporaryBytes: Math.max(...recordings.map((recording) => temporaryBytes(rewriteForXla(recording, options)))),
+    temporaryBytes: Math.max(
+      ...recordings.map((recording) => temporaryBytes(rewriteForXla(recording, { precision, recompute }))),
+    ),
     allows: mesh.allows,
   });
 }

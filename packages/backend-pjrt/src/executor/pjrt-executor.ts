@@ -160,7 +160,7 @@ export class PjrtExecutor implements Executor {
     const isSingle = deviceCount(mesh) === 1;
     // What lies between parts would lie whole on every device.
     const atOutputs = cuts.atOutputs && isSingle;
-    const recording = this.#recorded(phase);
+    const recording = this.#rewritten(phase, mesh);
     const hasAttention = recording.ops.some(({ type }) => type === 'Attention');
     // XLA's partitioner does not know how to cut cuDNN's kernel.
     const mayFuse = hasAttention && isSingle && client.platform === 'cuda';
@@ -204,7 +204,7 @@ export class PjrtExecutor implements Executor {
       memoryBytes: client.memoryOf(client.firstDevice)?.limit,
       state: Object.values(this.#program.state),
       temporaryBytes: Math.max(
-        ...Object.keys(this.#program.phases).map((phase) => temporaryBytes(this.#recorded(phase))),
+        ...Object.keys(this.#program.phases).map((phase) => temporaryBytes(this.#rewritten(phase, SINGLE))),
       ),
       allows: mesh.allows,
     });
@@ -218,9 +218,14 @@ export class PjrtExecutor implements Executor {
   #recorded(phase: string): Recording {
     const known = this.#recordings.get(phase);
     if (known !== undefined) return known;
-    const recording = rewriteForXla(recordPhase(new LoweringShapeInference(), this.#program, phase), this.#options);
+    const recording = recordPhase(new LoweringShapeInference(), this.#program, phase);
     this.#recordings.set(phase, recording);
     return recording;
+  }
+
+  #rewritten(phase: string, mesh: Mesh): Recording {
+    const { precision, recompute } = this.#options;
+    return rewriteForXla(this.#recorded(phase), { precision, recompute, mesh });
   }
 
   #outputsOf(phase: string): string[] {

@@ -9,7 +9,7 @@ import {
   type ValueId,
   type ValueInfo,
 } from '@weft/tensor';
-import type { Sharding } from '../mesh/mesh.js';
+import { type Mesh, type Sharding, SINGLE } from '../mesh/mesh.js';
 import { type AttentionLowering, Builder } from './builder.js';
 import { lowerOp } from './lower-op.js';
 import { type ModuleLayout, meshText, shardingAttribute } from './sharding.js';
@@ -87,6 +87,8 @@ export function lowerModule(spec: ModuleSpec): string {
 interface PjrtRewriting {
   readonly precision: Precision;
   readonly recompute: Recompute;
+  /** How it is cut; default: not at all. */
+  readonly mesh?: Mesh | undefined;
 }
 
 /** Up to so many positions, attention is written as products and a softmax: as blocks it would take as much memory. */
@@ -96,14 +98,14 @@ const LONGEST_PLAIN = 128;
  * The passes that XLA does not do itself. Those that choose among TensorFlow's kernels, and those that fuse, are left out.
  * `scheduleOutputsEarly` only orders the ops, so that a phase can be cut where its outputs are done.
  */
-export function rewriteForXla(recording: Recording, { precision, recompute }: PjrtRewriting): Recording {
+export function rewriteForXla(recording: Recording, { precision, recompute, mesh = SINGLE }: PjrtRewriting): Recording {
   const inOrder: readonly Pass[] = [
     passes.expandAttention(LONGEST_PLAIN),
     passes.dropNoOpCasts,
     passes.mergeEqualOps,
     passes.dropDeadOps,
     ...(precision === 'bf16' ? [passes.bf16Matmuls, passes.bf16Softmax, passes.sinkCasts] : []),
-    ...(recompute === 'none' ? [] : [passes.recompute(recompute)]),
+    ...(recompute === 'none' ? [] : [passes.recompute(recompute, { readsVariablesAgain: mesh.fsdp > 1 })]),
     passes.scheduleOutputsEarly,
   ];
   return inOrder.reduce((rewritten, pass) => pass(rewritten), recording);

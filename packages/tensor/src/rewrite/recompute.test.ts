@@ -113,3 +113,14 @@ describe('recomputation', () => {
     expect(ops.filter(({ type, inputs: [input = -1] }) => type === 'Identity' && resident.has(input))).toEqual([]);
   });
 });
+
+it('of a variable that is cut over devices reads it again behind the barrier, for the second pass and for gradients', () => {
+  const kept = dropDeadOps(recompute('full')(recording));
+  const again = dropDeadOps(recompute('full', { readsVariablesAgain: true })(recording));
+  expect(expression(kept, 11)).not.toContain('Identity(w)');
+  // The gradient of x, by way of w, and the product that is repeated.
+  expect(expression(again, 11)).toMatch(/^MatMul\(.*, Identity\(w\)\)$/);
+  expect(expression(again, 11)).toContain('MatMul(Rsqrt(Identity(Neg(x))), Identity(w))');
+  expect(again.ops.filter(({ type }) => type === 'Identity')).toHaveLength(2);
+  expect(expression(again, 6)).toBe(expression(kept, 6));
+});

@@ -14,6 +14,15 @@ import { type Editor, editOps, type Pass } from './edit.js';
  */
 export type Recompute = 'none' | 'selective' | 'full';
 
+export interface RecomputeOptions {
+  /**
+   * Whether the second pass and the gradients of a block read its variables through the barrier too: of a variable that
+   * is cut over devices, what was gathered for the first pass is then dropped and gathered again, instead of kept for all
+   * blocks at once.
+   */
+  readonly readsVariablesAgain?: boolean;
+}
+
 /** The second pass over a block. */
 interface SecondPass {
   /** The barriers run after the op of this value. */
@@ -28,9 +37,10 @@ interface SecondPass {
  * input, so that nothing is repeated early, and TensorFlow's own optimizer cannot merge it with the first pass. Runs after
  * `bf16Matmuls`.
  */
-export function recompute(mode: Recompute): Pass {
+export function recompute(mode: Recompute, { readsVariablesAgain = false }: RecomputeOptions = {}): Pass {
   return (recording) => {
     const { isRepeated, isResident } = recomputationRules(recording, mode);
+    const readers = readsVariablesAgain ? blocksByVariable(recording) : new Map<ValueId, number>();
     const producer = new Map<ValueId, RecordedOp>();
     const passes = new Map<number, SecondPass>();
     return editOps(recording, (op, editor) => {
@@ -41,10 +51,24 @@ export function recompute(mode: Recompute): Pass {
         return editor.replace(outputOf(op), gradient);
       }
 
+      /** A value that is there anyway: it, or of a variable that a block reads the one behind the barrier. */
+      const residentAgain = (pass: SecondPass, value: ValueId): ValueId => {
+        const known = pass.stands.get(value);
+        const source = producer.get(value);
+        if (known !== undefined || source === undefined) return known ?? value;
+        if (!readers.has(value)) return value;
+        const { type, attrs } = source;
+        const [again] = SAME_NUMBERS.has(type)
+          ? editor.addLike([value], { type, attrs, inputs: source.inputs.map((input) => residentAgain(pass, input)) })
+          : editor.addLike([value], { type: 'Identity', attrs: {}, inputs: [value], after: [pass.after] });
+        pass.stands.set(value, again ?? value);
+        return again ?? value;
+      };
       const again = (block: number, { after, stands }: SecondPass, value: ValueId): ValueId => {
         const known = stands.get(value);
         const source = producer.get(value);
-        if (known !== undefined || source === undefined || isResident(value)) return known ?? value;
+        if (known !== undefined || source === undefined) return known ?? value;
+        if (isResident(value)) return residentAgain({ after, stands }, value);
         if (source.block === block && isRepeated(source)) {
           const inputs = source.inputs.map((input) => again(block, { after, stands }, input));
           const outputs = editor.addLike(source.outputs, { type: source.type, attrs: source.attrs, inputs });
@@ -57,6 +81,8 @@ export function recompute(mode: Recompute): Pass {
       };
       const seenLate = (value: ValueId): ValueId => {
         const source = producer.get(value);
+        const reading = passes.get(readers.get(value) ?? -1);
+        if (reading !== undefined) return residentAgain(reading, value);
         const pass = source?.block === undefined ? undefined : passes.get(source.block);
         if (source?.block === undefined || pass === undefined || !isRepeated(source)) return value;
         return again(source.block, pass, value);
@@ -64,6 +90,22 @@ export function recompute(mode: Recompute): Pass {
       editor.keep(op.block === undefined ? { ...op, inputs: op.inputs.map(seenLate) } : op);
     });
   };
+}
+
+/** By variable that a block reads, and by what it is in another shape or precision: the block, the last one of several. */
+function blocksByVariable({ ops }: Recording): ReadonlyMap<ValueId, number> {
+  const variables = new Set(ops.flatMap(({ variable, outputs }) => (variable === undefined ? [] : outputs)));
+  const producer = new Map(ops.flatMap((op) => op.outputs.map((output) => [output, op] as const)));
+  const blocks = new Map<ValueId, number>();
+  const note = (value: ValueId, block: number): boolean => {
+    const source = producer.get(value);
+    const isVariable =
+      variables.has(value) || (source !== undefined && SAME_NUMBERS.has(source.type) && note(inputOf(source), block));
+    if (isVariable) blocks.set(value, block);
+    return isVariable;
+  };
+  for (const { block, inputs } of ops) if (block !== undefined) for (const input of inputs) note(input, block);
+  return blocks;
 }
 
 function blockNumber({ attrs: { block } }: RecordedOp): number {

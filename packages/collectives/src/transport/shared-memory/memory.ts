@@ -116,6 +116,7 @@ function memoryCalls(): MemoryCalls {
   if (calls !== undefined) return calls;
   // Loaded here and not on top: a run that shares no memory needs no native code.
   const koffi: typeof koffiModule = createRequire(import.meta.url)('koffi');
+  makeStacksDeep(koffi);
   const library = koffi.load(null);
   calls = {
     memfd_create: library.func('int memfd_create(const char*, uint)'),
@@ -126,6 +127,18 @@ function memoryCalls(): MemoryCalls {
     view: koffi.view,
   };
   return calls;
+}
+
+/**
+ * koffi takes settings only before it loads the first library, and XLA, which may come later into the same process, needs
+ * deep stacks on other threads: see `requireDeepStack` of backend-pjrt.
+ */
+function makeStacksDeep(koffi: typeof koffiModule): void {
+  try {
+    koffi.config({ async_stack_size: 16 * 2 ** 20 });
+  } catch {
+    // A library was loaded before.
+  }
 }
 
 /**

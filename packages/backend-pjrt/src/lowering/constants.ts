@@ -8,7 +8,7 @@ export function denseLiteral(info: ValueInfo, bytes: Uint8Array): string {
   const count = elementCount(info.shape);
   if (count === 0) return 'dense<>';
   const width = bytes.length / count;
-  const isSplat = range(bytes.length).every((i) => bytes[i] === bytes[i % width]);
+  const isSplat = bytes.every((byte, i) => byte === bytes[i % width]);
   if (isSplat) return `dense<${elementLiteral(info, bytes.subarray(0, width))}>`;
   // One hexadecimal text is all elements in the order of memory; single bits would be packed.
   if (info.dtype === 'bool') return `dense<${nested(info.shape, [...bytes].map(boolLiteral))}>`;

@@ -39,11 +39,19 @@ export function lowerModule(spec: ModuleSpec): string {
   const written = new Map<ValueId, Value>();
   for (const [index, id] of args.entries()) written.set(id, { name: `%arg${index}`, ...required(values, id) });
 
+  const wanted = new Set(results);
+  const unguarded = new Set<ValueId>();
   for (const op of ops) {
     if (op.type === 'Placeholder') continue;
+    if (op.type === 'Identity' && (op.after?.length ?? 0) > 0) {
+      guard(op);
+      continue;
+    }
     for (const [index, value] of outputsOf(op).entries()) {
       const id = op.outputs[index];
-      if (id !== undefined) written.set(id, value);
+      if (id === undefined) continue;
+      written.set(id, value);
+      if (wanted.has(id)) unguarded.add(id);
     }
   }
   const returned = results.map((id) => required(written, id));
@@ -68,6 +76,18 @@ export function lowerModule(spec: ModuleSpec): string {
   function attributes(own: readonly string[], { shape }: ValueInfo, sharding: Sharding | undefined): string {
     const all = sharding === undefined ? own : [...own, shardingAttribute(shape.length, sharding)];
     return all.length === 0 ? '' : ` {${all.join(', ')}}`;
+  }
+
+  /**
+   * Holds a block that is computed twice back until everything before it is there, results included: XLA's scheduler would
+   * else put weights' gradients off to the end, and keep what they are computed from of every block.
+   */
+  function guard({ inputs, after = [], outputs }: RecordedOp): void {
+    const before = [...unguarded];
+    unguarded.clear();
+    const held = builder.barrier([...inputs, ...after, ...before].map((id) => required(written, id)));
+    for (const [index, id] of outputs.entries()) written.set(id, held[index] as Value);
+    for (const [index, id] of before.entries()) written.set(id, held[inputs.length + after.length + index] as Value);
   }
 
   function outputsOf(op: RecordedOp): readonly Value[] {

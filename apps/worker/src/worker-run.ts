@@ -197,8 +197,10 @@ export class WorkerRun {
       ...(threads === undefined ? {} : { threads }),
       onStep: this.#meter.stepsOf(config),
       onHeldOut: (loss) => this.#meter.evaluated(loss),
-      onCompile: ({ phase, seconds, isDone }) =>
-        log.info(`${isDone ? 'compiled' : 'compiling'} phase ${phase}, ${seconds.toFixed(0)} s`),
+      onCompile: ({ phase, seconds, isDone, attention }) => {
+        const words = attention === undefined ? '' : `, attention ${attention}`;
+        log.info(`${isDone ? 'compiled' : 'compiling'} phase ${phase}, ${seconds.toFixed(0)} s${words}`);
+      },
     });
   }
 

@@ -1,9 +1,8 @@
-import { tf } from '@weft/tensor';
+import { attention, readablePositions, tf } from '@weft/tensor';
 import { describe, expect, test } from 'vitest';
 import { expectGradients } from '../test-support/expect-gradients.js';
 import { distance, numbers, randomTensor } from '../test-support/tensors.js';
-import { attention, rotaryTables, rotate, splitHeads } from './attention.js';
-import { causalSegmentMask } from './decoder.js';
+import { joinHeads, rotaryTables, rotate, splitHeads } from './attention.js';
 
 const [BATCH, LENGTH, HEADS, KEY_VALUE_HEADS, WIDTH] = [2, 3, 4, 2, 5];
 const q = randomTensor('q', [BATCH, LENGTH, HEADS, WIDTH]);
@@ -35,13 +34,14 @@ function reference(mask?: tf.Tensor): number[] {
 
 describe('attention', () => {
   test('is the definition, query head h reading key-value head ⌊h/G⌋', () => {
-    const read = attention(q, k, v);
+    const read = joinHeads(attention(q, k, v));
     expect(read.shape).toEqual([BATCH * LENGTH, HEADS * WIDTH]);
     expect(distance(numbers(read), reference())).toBeLessThan(1e-5);
   });
 
   test('adds the mask to the scores of every head', () => {
-    const mask = causalSegmentMask(
+    const readable = readablePositions(
+      true,
       tf.tensor2d(
         [
           [1, 1, 2],
@@ -51,11 +51,12 @@ describe('attention', () => {
         'int32',
       ),
     );
-    expect(distance(numbers(attention(q, k, v, mask)), reference(mask))).toBeLessThan(1e-5);
+    expect(distance(numbers(attention(q, k, v, readable)), reference(readable.mask_B1TT))).toBeLessThan(1e-5);
   });
 
   test('has the gradient of its definition', () => {
-    const mask = causalSegmentMask(
+    const readable = readablePositions(
+      true,
       tf.tensor2d(
         [
           [1, 1, 2],
@@ -65,7 +66,7 @@ describe('attention', () => {
         'int32',
       ),
     );
-    expectGradients((a, b, c) => attention(a as tf.Tensor, b as tf.Tensor, c as tf.Tensor, mask), { q, k, v });
+    expectGradients((a, b, c) => attention(a as tf.Tensor, b as tf.Tensor, c as tf.Tensor, readable), { q, k, v });
   });
 
   test('splitHeads keeps the channels of one head together', () => {

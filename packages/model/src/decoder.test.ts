@@ -2,7 +2,7 @@ import { tf } from '@weft/tensor';
 import { describe, expect, test } from 'vitest';
 import { expectGradients } from '../test-support/expect-gradients.js';
 import { numbers, randomTensor } from '../test-support/tensors.js';
-import { causalSegmentMask, decoderInput } from './decoder.js';
+import { decoderInput } from './decoder.js';
 
 describe('the decoder input', () => {
   const imageTokens = tf.tensor2d([
@@ -62,25 +62,5 @@ describe('the decoder input', () => {
       tf.tensor2d([[0]], undefined, 'int32'),
     );
     expect(numbers(taken)).toEqual(numbers(table).slice(-2));
-  });
-});
-
-describe('the causal mask', () => {
-  test('lets a position read itself and earlier ones of its segment, padding apart', () => {
-    const mask = causalSegmentMask(tf.tensor2d([[1, 1, 2, 2, 0, 0]], undefined, 'int32'));
-    const allowed = tf.equal(mask, 0).arraySync();
-    expect(allowed).toEqual([
-      [
-        [
-          [1, 0, 0, 0, 0, 0],
-          [1, 1, 0, 0, 0, 0],
-          [0, 0, 1, 0, 0, 0],
-          [0, 0, 1, 1, 0, 0],
-          [0, 0, 0, 0, 1, 0],
-          [0, 0, 0, 0, 1, 1],
-        ],
-      ],
-    ]);
-    expect(new Set(numbers(mask))).toEqual(new Set([0, -1e9]));
   });
 });

@@ -1,8 +1,8 @@
 // Legend: B batch, T positions, R = B·T rows, M image tokens of the batch, D width, H query heads, J key-value heads,
 // C width of one head, V vocabulary.
 import type { DecoderConfig } from '@weft/config';
-import { tf } from '@weft/tensor';
-import { attention, type RotaryTables, rotaryTables, rotate, splitHeads } from './attention.js';
+import { attention, type ReadablePositions, readablePositions, tf } from '@weft/tensor';
+import { joinHeads, type RotaryTables, rotaryTables, rotate, splitHeads } from './attention.js';
 import { ROUTER } from './moe/expert-checkpoint-names.js';
 import { expertStacks } from './moe/experts.js';
 import { type MoeLayers, routerParameters } from './moe/moe-layers.js';
@@ -24,7 +24,7 @@ import {
 /** What all blocks share: how rows are arranged, which of them may read each other, and the MoE layers. */
 interface BlockContext {
   readonly batch: number;
-  readonly mask_B1TT: tf.Tensor;
+  readonly readable: ReadablePositions;
   readonly rotary: RotaryTables;
   readonly moe: MoeLayers | undefined;
 }
@@ -83,7 +83,7 @@ export function decoder(
   // Mask and rotations are the same in all layers and heads, so they are computed once.
   const context: BlockContext = {
     batch,
-    mask_B1TT: causalSegmentMask(segmentIds_BT),
+    readable: readablePositions(true, segmentIds_BT),
     rotary: rotaryTables(positions_BT, config.width / config.heads, config.ropeTheta),
     moe,
   };
@@ -140,30 +140,6 @@ function selfAttention(x_RD: tf.Tensor, p: Parameters, config: DecoderConfig, co
   const position = (x: tf.Tensor, norm: string) =>
     rotate(qkNorm ? rmsNorm(x, p(norm), normEpsilon) : x, context.rotary);
   // Values carry no position: what is read does not depend on where it stood.
-  const read_RD = attention(position(q_BTHC, 'queryNorm'), position(k_BTJC, 'keyNorm'), v_BTJC, context.mask_B1TT);
-  return tf.matMul(read_RD, p('output'));
-}
-
-/** Far below any score and far above −∞, so that a row with nothing to read is finite instead of NaN. */
-const MASKED_SCORE = -1e9;
-
-/**
- * The mask that is added to attention scores: position t reads position s only when s ≤ t and both belong to the same
- * segment of the packed sequence. Padding, segment 0, counts as a segment of its own, which no token reads and whose
- * scores stay finite.
- * @param segmentIds_BT the segment every position belongs to, int32
- * @returns [B, 1, T, T], 0 or −10⁹, the same for every head
- */
-export function causalSegmentMask(segmentIds_BT: tf.Tensor): tf.Tensor {
-  const [batch, length] = sizes(segmentIds_BT, 2);
-  // TensorFlow compares int32 on the host even when there is a GPU; float32 stays on the device.
-  const segments_BT = tf.cast(segmentIds_BT, 'float32');
-  const isSameSegment_BTT = tf.equal(
-    tf.reshape(segments_BT, [batch, length, 1]),
-    tf.reshape(segments_BT, [batch, 1, length]),
-  );
-  const positions_T = tf.tensor1d(Float32Array.from({ length }, (_, position) => position));
-  const isNotLater_TT = tf.lessEqual(tf.reshape(positions_T, [1, length]), tf.reshape(positions_T, [length, 1]));
-  const isAllowed_BTT = tf.cast(tf.logicalAnd(isSameSegment_BTT, isNotLater_TT), 'float32');
-  return tf.reshape(tf.mul(tf.sub(isAllowed_BTT, 1), -MASKED_SCORE), [batch, 1, length, length]);
+  const read_BTHC = attention(position(q_BTHC, 'queryNorm'), position(k_BTJC, 'keyNorm'), v_BTJC, context.readable);
+  return tf.matMul(joinHeads(read_BTHC), p('output'));
 }

@@ -1,8 +1,8 @@
 // Legend: N images, S pixels a side, C colours, P patches of one image (G a side), Q pixels of a patch's side,
 // R = N·P rows, W width.
 import type { VisionConfig } from '@weft/config';
-import { tf } from '@weft/tensor';
-import { attention, splitHeads } from './attention.js';
+import { attention, tf } from '@weft/tensor';
+import { joinHeads, splitHeads } from './attention.js';
 import { layerNorm, layerNormParameters } from './norms.js';
 import { linear, linearParameters, sizes } from './ops.js';
 import {
@@ -93,12 +93,12 @@ function block(x_RW: tf.Tensor, p: Parameters, { heads }: VisionConfig, count: n
   const k_RW = tf.matMul(attentionInput_RW, p('attention/key'));
   const v_RW = linear(attentionInput_RW, scope(p, 'attention/value'));
   // Without a mask: every patch of an image reads every other.
-  const read_RW = attention(
+  const read_NPHC = attention(
     splitHeads(q_RW, count, heads),
     splitHeads(k_RW, count, heads),
     splitHeads(v_RW, count, heads),
   );
-  const afterAttention_RW = tf.add(x_RW, linear(read_RW, scope(p, 'attention/output')));
+  const afterAttention_RW = tf.add(x_RW, linear(joinHeads(read_NPHC), scope(p, 'attention/output')));
 
   const feedForwardInput_RW = layerNorm(afterAttention_RW, scope(p, 'feedForwardNorm'), NORM_EPSILON);
   const hidden = quickGelu(linear(feedForwardInput_RW, scope(p, 'feedForward/up')));

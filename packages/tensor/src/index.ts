@@ -1,4 +1,11 @@
 export { ADAM_UPDATE, adamInputs, adamUpdate } from './adam-update.js';
+export {
+  attention,
+  attentionGradientInputs,
+  attentionInputs,
+  type ReadablePositions,
+  readablePositions,
+} from './attention.js';
 export { arrayOf, checkInputs, checkSomeInputs, checkValue } from './check-inputs.js';
 export { sparseSoftmaxCrossEntropy } from './cross-entropy.js';
 export { customGradient, preciseMatMul } from './custom-gradient.js';

@@ -11,7 +11,11 @@ const PACKAGE = '@tensorflow/tfjs-node-gpu';
 const NAME = 'tensorflow';
 
 /** An attribute of a raw op, in the words of TensorFlow's op definitions. */
-export type RawAttr = { readonly type: DType } | { readonly int: number } | { readonly bool: boolean };
+export type RawAttr =
+  | { readonly type: DType }
+  | { readonly int: number }
+  | { readonly float: number }
+  | { readonly bool: boolean };
 
 /** tfjs's TensorFlow kernels over a binding of ours, as a tfjs backend that exists while `run` runs. */
 export class KernelBackend {
@@ -101,6 +105,7 @@ export function useBackend(name: string): void {
 function rawAttrValue(attr: RawAttr): AttrValue {
   if ('type' in attr) return { kind: 'type', value: attr.type };
   if ('int' in attr) return { kind: 'int', value: attr.int };
+  if ('float' in attr) return { kind: 'float', value: attr.float };
   return { kind: 'bool', value: attr.bool };
 }
 

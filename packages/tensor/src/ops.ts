@@ -129,8 +129,15 @@ const MOVES = {
   UnsortedSegmentSum: { ...T, Tindices: 'type', Tnumsegments: 'type' },
 } as const satisfies Record<string, AttrKinds>;
 
-/** Weft's own; every result has the shape of the input in its position. */
+/** Weft's own; every result has the shape of the input in its position, but for attention's second. */
 const CUSTOM = {
+  /**
+   * q [B, T, H, C], k, v [B, T, J, C], segments [B, T] or none → what is read [B, T, H, C], and for the gradient the
+   * logarithm of Σ exp(score) of every query [B, H, T], float32; see `attention`.
+   */
+  Attention: { ...T, causal: 'bool', scale: 'float' },
+  /** q, k, v, both results, dRead, segments or none → dq, dk, dv. */
+  AttentionGrad: { ...T, causal: 'bool', scale: 'float' },
   /** See `adamUpdate` and `adamInputs`. */
   AdamUpdate: T,
   /** dy → dy; see `recomputable`. */

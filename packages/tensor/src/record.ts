@@ -1,8 +1,9 @@
 import { WeftError } from '@weft/common';
+import { ATTENTION } from './attention.js';
 import { checkAssignment, known } from './check-inputs.js';
 import { dtypeOfTensorflow, TENSORFLOW_DTYPES } from './dtype.js';
 import { KernelBackend } from './kernel-backend.js';
-import { isCustomOp, recordedOpType } from './ops.js';
+import { isCustomOp, type OpType, recordedOpType } from './ops.js';
 import type { PhaseContext, Program, TensorSpec } from './program.js';
 import { infoAttrs, type RecordedOp, type Recording, type ValueId, type ValueInfo } from './recording.js';
 import { itemAt, required } from './required.js';
@@ -153,10 +154,11 @@ class Recorder implements TfjsBinding {
 
   #addCustom(op: Omit<RecordedOp, 'outputs'>, outputs: number): TfjsTensorMetadata[] {
     const ids = this.#newIds(outputs);
+    const inputs = op.inputs.map((input) => required(this.#values, input));
     const metadata = ids.map((id, index) => {
-      const input = itemAt(op.inputs, index);
-      this.#inference.alias(id, input);
-      return this.#describe(id, required(this.#values, input));
+      const info = customOutput(op.type, inputs, index);
+      this.#inference.outputsOf({ type: 'Placeholder', attrs: infoAttrs(info), inputs: [], outputs: [id] });
+      return this.#describe(id, info);
     });
     this.#note(op, ids);
     this.current = undefined;
@@ -187,6 +189,14 @@ class Recorder implements TfjsBinding {
     const block = this.#block === undefined ? {} : { block: this.#block };
     this.#ops.push({ ...op, ...block, outputs });
   }
+}
+
+/** What no backend knows: the outputs of Weft's own ops. Shape inference takes them for placeholders. */
+function customOutput(type: OpType, inputs: readonly ValueInfo[], index: number): ValueInfo {
+  const { shape, dtype } = itemAt(inputs, index);
+  if (type !== ATTENTION || index === 0) return { shape, dtype };
+  const [batch, length, heads] = itemAt(inputs, 0).shape as readonly [number, number, number];
+  return { shape: [batch, heads, length], dtype: 'float32' };
 }
 
 function specAttrs({ shape, dtype }: TensorSpec): RecordedOp['attrs'] {

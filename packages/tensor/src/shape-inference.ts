@@ -1,4 +1,4 @@
-import type { RecordedOp, ValueId, ValueInfo } from './recording.js';
+import type { RecordedOp, ValueInfo } from './recording.js';
 
 /**
  * Tells the shapes and element types of what recorded ops compute, without computing anything. A backend implements it;
@@ -6,13 +6,12 @@ import type { RecordedOp, ValueId, ValueInfo } from './recording.js';
  */
 export interface ShapeInference {
   /**
-   * The outputs of the next op, whose inputs are outputs of earlier ones.
+   * The outputs of the next op, whose inputs are outputs of earlier ones. The results of Weft's own ops come as
+   * `Placeholder`s.
    *
    * @param constant shape and type of a `Const`, whose bytes are its `constantValue`
    * @throws WeftError `internal` when the op is unknown, its inputs do not fit, or an output has no static shape.
    */
   outputsOf(op: RecordedOp, constant?: ValueInfo): readonly ValueInfo[];
-  /** A value that stands for another one of the same shape and type: the result of an op that only Weft knows. */
-  alias(output: ValueId, input: ValueId): void;
   dispose(): void;
 }

@@ -103,7 +103,6 @@ function shapeInference() {
       values.set(op.outputs[0], info);
       return [info];
     },
-    alias: (output, input) => values.set(output, values.get(input)),
     dispose: () => {},
   };
 

@@ -14,6 +14,7 @@ import {
   recordPhase,
   type TensorSpec,
 } from '@weft/tensor';
+import type { AttentionLowering } from '../lowering/builder.js';
 import { rewriteForXla } from '../lowering/module.js';
 import { LoweringShapeInference } from '../lowering/shape-inference.js';
 import { phaseLayout } from '../lowering/sharding.js';
@@ -32,6 +33,8 @@ export interface CompileProgress {
   readonly phase: string;
   readonly seconds: number;
   readonly isDone: boolean;
+  /** How the phase computes attention, once it is compiled; absent in one that has none. */
+  readonly attention?: AttentionLowering | undefined;
 }
 
 export interface PjrtExecutorOptions {
@@ -153,22 +156,38 @@ export class PjrtExecutor implements Executor {
 
   /** Parts compile at the same time, where cores allow. */
   async #compile(phase: string, cuts: Cuts): Promise<CompiledPhase> {
-    const { cache, mesh } = await this.#opened();
+    const { client, cache, mesh } = await this.#opened();
+    const isSingle = deviceCount(mesh) === 1;
     // What lies between parts would lie whole on every device.
-    const atOutputs = cuts.atOutputs && deviceCount(mesh) === 1;
-    const segmented = cutPhase(
-      this.#rewritten(phase, mesh),
-      { ...cuts, atOutputs },
-      phaseLayout(this.#program, phase, mesh),
-    );
+    const atOutputs = cuts.atOutputs && isSingle;
+    const recording = this.#rewritten(phase, mesh);
+    const hasAttention = recording.ops.some(({ type }) => type === 'Attention');
+    // XLA's partitioner does not know how to cut cuDNN's kernel.
+    const mayFuse = hasAttention && isSingle && client.platform === 'cuda';
+    let attention: AttentionLowering = mayFuse ? 'fused' : 'blockwise';
     const startedMs = performance.now();
     const tell = (isDone: boolean) =>
-      this.#options.onCompile?.({ phase, seconds: (performance.now() - startedMs) / 1000, isDone });
+      this.#options.onCompile?.({
+        phase,
+        seconds: (performance.now() - startedMs) / 1000,
+        isDone,
+        attention: hasAttention && isDone ? attention : undefined,
+      });
+    const compiled = async () => {
+      const layout = phaseLayout(this.#program, phase, mesh);
+      const segmented = cutPhase(recording, { ...cuts, atOutputs }, layout, attention);
+      const executables = await Promise.all(segmented.segments.map(({ text }) => cache.compile(text)));
+      return { ...segmented, executables };
+    };
     tell(false);
     const timer = setInterval(tell, PROGRESS_INTERVAL_MS, false);
     try {
-      const executables = await Promise.all(segmented.segments.map(({ text }) => cache.compile(text)));
-      return { ...segmented, executables };
+      return await compiled().catch((error: unknown) => {
+        if (attention === 'blockwise') throw error;
+        // cuDNN refuses what this card or its version cannot do; anything else that is wrong shows again.
+        attention = 'blockwise';
+        return compiled();
+      });
     } finally {
       clearInterval(timer);
       tell(true);

@@ -1,4 +1,5 @@
 import type { RecordedOp, Recording, ValueId } from '@weft/tensor';
+import type { AttentionLowering } from '../lowering/builder.js';
 import { lowerModule } from '../lowering/module.js';
 import type { PhaseLayout } from '../lowering/sharding.js';
 import { deviceCount, type Sharding, UNCUT } from '../mesh/mesh.js';
@@ -44,8 +45,14 @@ const SHORTEST_PART = 1 / 8;
 /**
  * Cuts a phase where late inputs come in and, if asked, where outputs are done. The order of the recording is an order of
  * execution, in which a late input stands behind the outputs that it is the answer to.
+ * @param attention how attention is written; default: block by block
  */
-export function cutPhase(recording: Recording, cuts: Cuts, layout: PhaseLayout): SegmentedPhase {
+export function cutPhase(
+  recording: Recording,
+  cuts: Cuts,
+  layout: PhaseLayout,
+  attention?: AttentionLowering,
+): SegmentedPhase {
   const { ops } = recording;
   const inputs = new Map(Object.entries(recording.inputs));
   const outputs = new Map(Object.entries(recording.outputs));
@@ -92,6 +99,7 @@ export function cutPhase(recording: Recording, cuts: Cuts, layout: PhaseLayout):
         values: recording.values,
         arguments: args,
         results,
+        attention,
         donations: isLast ? donationsOf(args, variables, assigned, computed.length) : new Map(),
         layout:
           deviceCount(layout.mesh) === 1

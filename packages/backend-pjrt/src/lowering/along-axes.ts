@@ -13,7 +13,11 @@ export const ALONG_AXES: Record<keyof (typeof OP_FAMILIES)['alongAxes'], Lowerin
     return builder.binary('divide', sum, builder.scalar(elementCount(x.shape) / elementCount(sum.shape), x.dtype));
   },
   Softmax: (builder, inputs) => softmax(builder, input(inputs, 0)),
-  Cumsum: (builder, inputs, op) => runningSum(builder, inputs, op),
+  Cumsum: (builder, inputs, op) => {
+    const [x, axis] = pair(inputs);
+    const [exclusive, reverse] = [flag(op, 'exclusive'), flag(op, 'reverse')];
+    return runningSum(builder, x, axisOf(constantInt(axis, 'the axis'), x.shape.length), { exclusive, reverse });
+  },
   TopKV2: (builder, inputs) => {
     const [x, count] = pair(inputs);
     const k = constantInt(count, 'the number of greatest elements');
@@ -51,13 +55,16 @@ function softmax(builder: Builder, x: Value): Value {
   return builder.convert(builder.binary('divide', exponentials, sum), x.dtype);
 }
 
-/** A window as long as the axis, over an axis that is padded on the side where sums begin. */
-function runningSum(builder: Builder, inputs: readonly Value[], op: LoweredOp): Value {
-  const [x, axisInput] = pair(inputs);
-  const along = axisOf(constantInt(axisInput, 'the axis'), x.shape.length);
+/** Sums of what lies before, itself included: a window as long as the axis, over an axis that is padded on the side where sums begin. */
+export function runningSum(
+  builder: Builder,
+  x: Value,
+  along: number,
+  { exclusive = false, reverse = false } = {},
+): Value {
   const size = x.shape[along] ?? 1;
-  const [before, after] = flag(op, 'exclusive') ? [size, -1] : [size - 1, 0];
-  const padding = flag(op, 'reverse') ? [after, before] : [before, after];
+  const [before, after] = exclusive ? [size, -1] : [size - 1, 0];
+  const padding = reverse ? [after, before] : [before, after];
   const pads = range(x.shape.length).map((axis) => (axis === along ? `[${padding}]` : '[0, 0]'));
   const window = range(x.shape.length).map((axis) => (axis === along ? size : 1));
   const zero = builder.scalar(0, x.dtype);

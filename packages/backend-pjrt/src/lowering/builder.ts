@@ -6,14 +6,23 @@ import { axisOf, broadcastShape, isReal, range, sameShape, typeOf, type Value } 
 /** How two values are compared. */
 export type Comparison = 'EQ' | 'LT' | 'LE' | 'GE' | 'NE';
 
+/** Fused: in kernels of cuDNN where they fit, which only NVIDIA's GPUs have. */
+export type AttentionLowering = 'fused' | 'blockwise';
+
 /**
  * Writes the body of a StableHLO function, one op a line, and knows the shape of everything that it wrote. Its methods are
  * ops of StableHLO; what they are made of is in https://openxla.org/stablehlo/spec.
  */
 export class Builder {
   readonly lines: string[] = [];
-  readonly #constants = new Map<string, Value>();
+  /** How attention is written where there is a choice. */
+  readonly attention: AttentionLowering;
+  #constants = new Map<string, Value>();
   #names = 0;
+
+  constructor({ attention = 'blockwise' }: { readonly attention?: AttentionLowering | undefined } = {}) {
+    this.attention = attention;
+  }
 
   /**
    * Writes one op with one result.
@@ -98,6 +107,11 @@ export class Builder {
     return this.write(`stablehlo.broadcast_in_dim ${x.name}, dims = [${axes}]`, [x], { shape, dtype: x.dtype });
   }
 
+  /** The same with the axes of x being the given ones of the new shape. */
+  broadcastAlong(x: Value, shape: readonly number[], axes: readonly number[]): Value {
+    return this.write(`stablehlo.broadcast_in_dim ${x.name}, dims = [${axes}]`, [x], { shape, dtype: x.dtype });
+  }
+
   transpose(x: Value, axes: readonly number[]): Value {
     const shape = axes.map((axis) => x.shape[axisOf(axis, x.shape.length)] as number);
     return this.write(`stablehlo.transpose ${x.name}, dims = [${axes}]`, [x], { shape, dtype: x.dtype });
@@ -107,6 +121,19 @@ export class Builder {
     if (sameShape(x.shape, shape)) return x;
     const parts = shape.map((size, axis) => `${begin[axis]}:${(begin[axis] ?? 0) + size}`);
     return this.write(`stablehlo.slice ${x.name} [${parts.join(', ')}]`, [x], { shape, dtype: x.dtype });
+  }
+
+  /** A part that begins where scalars of int32 say, one for each axis. */
+  dynamicSlice(x: Value, starts: readonly Value[], shape: readonly number[]): Value {
+    const operands = [x, ...starts];
+    const text = `stablehlo.dynamic_slice ${operands.map(({ name }) => name).join(', ')}, sizes = [${shape}]`;
+    return this.write(text, operands, { shape, dtype: x.dtype });
+  }
+
+  /** x with a part of it replaced. */
+  dynamicUpdateSlice(x: Value, part: Value, starts: readonly Value[]): Value {
+    const operands = [x, part, ...starts];
+    return this.write(`stablehlo.dynamic_update_slice ${operands.map(({ name }) => name).join(', ')}`, operands, x);
   }
 
   reverse(x: Value, axes: readonly number[]): Value {
@@ -147,10 +174,66 @@ export class Builder {
     return results;
   }
 
+  /**
+   * Runs a body for every index from `begin` up to, not including, `end`, scalars of int32. The body gets the index and the
+   * carried values, which keep their shapes, and returns their next ones. It may read what was written before the loop.
+   */
+  loop(
+    begin: Value,
+    end: Value,
+    carried: readonly Value[],
+    body: (index: Value, carried: readonly Value[]) => readonly Value[],
+  ): readonly Value[] {
+    const one = this.scalar(1, 'int32');
+    const initial = [begin, ...carried];
+    const types = initial.map(typeOf);
+    const results = initial.map(({ shape, dtype }) => ({ name: `%${this.#names++}`, shape, dtype }));
+    const [names, operands] = [results, initial].map((list) => list.map(({ name }) => name).join(', '));
+    this.lines.push(`${names} = "stablehlo.while"(${operands}) ({`);
+    this.#region(initial, ([index]) => [this.compare('LT', index as Value, end)]);
+    this.lines.push('}, {');
+    this.#region(initial, ([index, ...values]) => [
+      this.binary('add', index as Value, one),
+      ...body(index as Value, values),
+    ]);
+    this.lines.push(`}) : (${types.join(', ')}) -> (${types.join(', ')})`);
+    return results.slice(1);
+  }
+
+  /** One of two parts, whose results have the same types. They may read what was written before. */
+  conditional(condition: Value, yes: () => readonly Value[], no: () => readonly Value[]): readonly Value[] {
+    const before = this.lines.length;
+    let results: readonly Value[] = [];
+    this.#region([], () => {
+      results = yes();
+      return results;
+    });
+    const first = this.lines.splice(before);
+    this.#region([], no);
+    const second = this.lines.splice(before);
+    const infos = results.map(({ shape, dtype }) => ({ name: `%${this.#names++}`, shape, dtype }));
+    this.lines.push(`${infos.map(({ name }) => name).join(', ')} = "stablehlo.if"(${condition.name}) ({`);
+    this.lines.push(...first, '}, {', ...second, `}) : (tensor<i1>) -> (${infos.map(typeOf).join(', ')})`);
+    return infos;
+  }
+
   /** A region that adds two scalars, for ops that take one. */
   addRegion(dtype: DType): string {
     const type = typeOf({ shape: [], dtype });
     return `({ ^bb0(%a: ${type}, %b: ${type}): %s = stablehlo.add %a, %b : ${type} stablehlo.return %s : ${type} })`;
+  }
+
+  /** A region with arguments like the given values. What is written in it is unknown outside. */
+  #region(like: readonly Value[], write: (values: readonly Value[]) => readonly Value[]): void {
+    const values = like.map(({ shape, dtype }) => ({ name: `%${this.#names++}`, shape, dtype }));
+    const outside = this.#constants;
+    this.#constants = new Map(outside);
+    if (values.length > 0)
+      this.lines.push(`^bb0(${values.map((value) => `${value.name}: ${typeOf(value)}`).join(', ')}):`);
+    const results = write(values);
+    const types = results.map(typeOf).join(', ');
+    this.lines.push(`stablehlo.return ${results.map(({ name }) => name).join(', ')} : ${types}`);
+    this.#constants = outside;
   }
 
   #aligned(x: Value, y: Value): readonly [Value, Value] {

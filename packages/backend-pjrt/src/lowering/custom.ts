@@ -1,10 +1,14 @@
 import { adamInputs, type OP_FAMILIES } from '@weft/tensor';
+import type { ATTENTION } from './attention.js';
 import type { Builder } from './builder.js';
 import { input, type Lowering } from './lowering.js';
 import type { Value } from './value.js';
 
 /** Weft's own ops, and the barrier of blocks that are computed twice. */
-export const CUSTOM: Record<keyof (typeof OP_FAMILIES)['custom'] | 'Identity', Lowering> = {
+export const CUSTOM: Record<
+  Exclude<keyof (typeof OP_FAMILIES)['custom'], keyof typeof ATTENTION> | 'Identity',
+  Lowering
+> = {
   AdamUpdate: (builder, inputs) => adamUpdate(builder, inputs),
   BlockGradient: (_builder, inputs) => input(inputs, 0),
   // Without the barrier XLA would merge the second pass over a block with the first.

@@ -43,7 +43,7 @@ function oneHot(builder: Builder, indices: Value, depth: number, on: Value, off:
 }
 
 /** The slices of x at indices along one axis, in the place of that axis. */
-function gatherAlong(builder: Builder, x: Value, indices: Value, axis: number): Value {
+export function gatherAlong(builder: Builder, x: Value, indices: Value, axis: number): Value {
   const places = builder.reshape(indices, [...indices.shape, 1]);
   const before = range(axis);
   const after = range(x.shape.length - axis - 1, axis + indices.shape.length);
@@ -55,7 +55,7 @@ function gatherAlong(builder: Builder, x: Value, indices: Value, axis: number): 
 }
 
 /** The elements or slices of x at places, which address its first axes. */
-function gatherPlaces(builder: Builder, x: Value, places: Value): Value {
+export function gatherPlaces(builder: Builder, x: Value, places: Value): Value {
   const depth = places.shape.at(-1) ?? 1;
   const outer = places.shape.length - 1;
   const rest = x.shape.slice(depth);

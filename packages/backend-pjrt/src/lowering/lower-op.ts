@@ -1,6 +1,7 @@
 import { refuse, WeftError } from '@weft/common';
 import type { RecordedOp } from '@weft/tensor';
 import { ALONG_AXES } from './along-axes.js';
+import { ATTENTION } from './attention.js';
 import type { Builder } from './builder.js';
 import { CUSTOM } from './custom.js';
 import { ELEMENTWISE } from './elementwise.js';
@@ -16,6 +17,7 @@ export const LOWERINGS: Readonly<Record<LoweredType, Lowering>> = {
   ...PRODUCTS,
   ...MOVES,
   ...CUSTOM,
+  ...ATTENTION,
 };
 
 /**

@@ -25,6 +25,12 @@ export function flag({ attrs }: LoweredOp, name: string): boolean {
   return attrs[name]?.value === true;
 }
 
+/** An attribute that is a real number. @throws WeftError `internal` when it is not given. */
+export function number({ attrs }: LoweredOp, name: string): number {
+  const attr = attrs[name];
+  return attr?.kind === 'float' ? attr.value : refuse('internal', `attribute ${name} is not given`);
+}
+
 /** The first inputs of an op, as many as its lowering reads. @throws WeftError `internal` when it has fewer. */
 export function input(inputs: readonly Value[], index: number): Value {
   return inputs[index] ?? refuse('internal', `there is no input ${index}`);

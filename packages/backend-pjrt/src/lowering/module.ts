@@ -10,7 +10,7 @@ import {
   type ValueInfo,
 } from '@weft/tensor';
 import { type Mesh, type Sharding, SINGLE } from '../mesh/mesh.js';
-import { Builder } from './builder.js';
+import { type AttentionLowering, Builder } from './builder.js';
 import { lowerOp } from './lower-op.js';
 import { type ModuleLayout, meshText, shardingAttribute } from './sharding.js';
 import { typeOf, type Value } from './value.js';
@@ -28,11 +28,14 @@ export interface ModuleSpec {
   readonly donations: ReadonlyMap<number, number>;
   /** How arguments and results lie on a mesh; undefined: all are on one device. */
   readonly layout?: ModuleLayout | undefined;
+  /** How attention is written; default: block by block. */
+  readonly attention?: AttentionLowering | undefined;
 }
 
 /** The module in StableHLO's text form, whose one function is `main`. */
-export function lowerModule({ name, ops, values, arguments: args, results, donations, layout }: ModuleSpec): string {
-  const builder = new Builder();
+export function lowerModule(spec: ModuleSpec): string {
+  const { name, ops, values, arguments: args, results, donations, layout, attention } = spec;
+  const builder = new Builder({ attention });
   const written = new Map<ValueId, Value>();
   for (const [index, id] of args.entries()) written.set(id, { name: `%arg${index}`, ...required(values, id) });
 
@@ -108,12 +111,16 @@ interface PjrtRewriting {
   readonly mesh?: Mesh | undefined;
 }
 
+/** Up to so many positions, attention is written as products and a softmax: as blocks it would take as much memory. */
+const LONGEST_PLAIN = 128;
+
 /**
  * The passes that XLA does not do itself. Those that choose among TensorFlow's kernels, and those that fuse, are left out.
  * `scheduleOutputsEarly` only orders the ops, so that a phase can be cut where its outputs are done.
  */
 export function rewriteForXla(recording: Recording, { precision, recompute, mesh = SINGLE }: PjrtRewriting): Recording {
   const inOrder: readonly Pass[] = [
+    passes.expandAttention(LONGEST_PLAIN),
     passes.dropNoOpCasts,
     passes.mergeEqualOps,
     passes.dropDeadOps,

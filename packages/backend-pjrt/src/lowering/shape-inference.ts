@@ -16,10 +16,6 @@ export class LoweringShapeInference implements ShapeInference {
     return values.map(({ shape, dtype }) => ({ shape, dtype }));
   }
 
-  alias(output: ValueId, input: ValueId): void {
-    this.#values.set(output, required(this.#values, input));
-  }
-
   dispose(): void {
     this.#values.clear();
   }

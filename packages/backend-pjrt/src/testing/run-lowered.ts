@@ -14,12 +14,25 @@ export async function runLowered(client: Client, recording: Recording, inputs: P
     results: Object.values(recording.outputs),
     donations: new Map(),
   });
+  return runText(
+    client,
+    text,
+    names.map((name) => ({
+      data: inputs[name] as HostArray,
+      shape: required(recording.values, recording.inputs[name] ?? -1).shape,
+    })),
+  );
+}
+
+/** Runs a program in StableHLO. */
+export async function runText(
+  client: Client,
+  text: string,
+  inputs: readonly { readonly data: HostArray; readonly shape: readonly number[] }[],
+): Promise<HostArray[]> {
   const executable = await client.compile(text);
   const buffers = await Promise.all(
-    names.map((name) => {
-      const { shape, dtype } = required(recording.values, recording.inputs[name] ?? -1);
-      return client.upload(inputs[name] as HostArray, shape, dtype === 'float32' ? 'float32' : 'int32');
-    }),
+    inputs.map(({ data, shape }) => client.upload(data, shape, data instanceof Float32Array ? 'float32' : 'int32')),
   );
   const { outputs, done } = await executable.execute(buffers);
   await done;

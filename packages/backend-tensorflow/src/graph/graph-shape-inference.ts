@@ -26,10 +26,6 @@ export class GraphShapeInference implements ShapeInference {
     });
   }
 
-  alias(output: ValueId, input: ValueId): void {
-    this.#pointers.set(output, this.#pointerOf(input));
-  }
-
   dispose(): void {
     this.#writer.dispose();
     this.#graph.dispose();

@@ -1,30 +1,45 @@
+import { ATTENTION, ATTENTION_GRADIENT } from '../attention.js';
 import type { Attrs, OpType } from '../ops.js';
 import { inputOf, outputOf, type RecordedOp, type ValueId, type ValueInfo } from '../recording.js';
+import { itemAt } from '../required.js';
 import { castValue, isFloat, isNarrowing, isWidening, typeAttr } from './casts.js';
 import { isVectorProduct } from './cheaper-sums.js';
 import { countUses, type Editor, editOps, type Pass } from './edit.js';
 
 const MATMULS: ReadonlySet<OpType> = new Set<OpType>(['MatMul', 'BatchMatMulV2']);
 
+/** Inputs of attention and of its gradient that stay float32: segments and log-sum-exp. */
+const KEPT: Readonly<Partial<Record<OpType, readonly number[]>>> = { [ATTENTION]: [3], [ATTENTION_GRADIENT]: [4, 6] };
+
 /**
- * Matrix products read their operands in bfloat16; everything else, the weights, the sums of the gradients
+ * Matrix products and attention read their operands in bfloat16; everything else, the weights, the sums of the gradients
  * and products with a single vector, which are sums, stay float32. A value that several products read is cast once.
  */
 export const bf16Matmuls: Pass = (recording) => {
   const halves = new Map<ValueId, ValueId>();
   return editOps(recording, (op, editor) => {
     const product = outputOf(op);
+    const kept = KEPT[op.type];
     const isProduct = MATMULS.has(op.type) && isFloat(op.attrs) && !isVectorProduct(editor.infoOf(product).shape);
-    if (!isProduct) return editor.keep(op);
-    const operands = op.inputs.map((input) => {
+    if (!isProduct && kept === undefined) return editor.keep(op);
+    const operands = op.inputs.map((input, index) => {
+      if (kept?.includes(index)) return input;
       const half = halves.get(input) ?? castValue(editor, input, 'float32', 'bfloat16');
       halves.set(input, half);
       return half;
     });
     const attrs: Attrs = { ...op.attrs, T: typeAttr('bfloat16') };
-    const info: ValueInfo = { ...editor.infoOf(product), dtype: 'bfloat16' };
-    const half = editor.add(op.type, attrs, operands, info);
-    editor.replace(product, castValue(editor, half, 'bfloat16', 'float32'));
+    const isWhole = (index: number) => op.type === ATTENTION && index === 1;
+    const infos = op.outputs.map((output, index): ValueInfo => {
+      return isWhole(index) ? editor.infoOf(output) : { ...editor.infoOf(output), dtype: 'bfloat16' };
+    });
+    const results = editor.addMany(op.type, attrs, operands, infos);
+    for (const [index, output] of op.outputs.entries()) {
+      const half = itemAt(results, index);
+      const whole = isWhole(index) ? half : castValue(editor, half, 'bfloat16', 'float32');
+      if (kept !== undefined && !isWhole(index)) halves.set(whole, half);
+      editor.replace(output, whole);
+    }
   });
 };
 

@@ -8,7 +8,7 @@ import {
   type ValueInfo,
   withOps,
 } from '../recording.js';
-import { required } from '../required.js';
+import { itemAt, required } from '../required.js';
 
 /** A rewriting pass: the same results from another list of ops. */
 export type Pass = (recording: Recording) => Recording;
@@ -24,6 +24,8 @@ export interface Editor {
   keep(op: RecordedOp): void;
   /** Adds a new op with one output before the next visited one, in the block of the visited one. */
   add(type: OpType, attrs: Attrs, inputs: readonly ValueId[], output: ValueInfo): ValueId;
+  /** The same with several outputs. */
+  addMany(type: OpType, attrs: Attrs, inputs: readonly ValueId[], outputs: readonly ValueInfo[]): readonly ValueId[];
   /** Adds an op before the next visited one, outside of all blocks, that yields values like the given ones. */
   addLike(values: readonly ValueId[], op: Omit<RecordedOp, 'outputs'>): readonly ValueId[];
   /** Adds a constant before the next visited op. */
@@ -44,12 +46,15 @@ export function editOps(recording: Recording, visit: (op: RecordedOp, editor: Ed
     for (const output of op.outputs) producers.set(output, op);
   };
   let block: { readonly block?: number } = {};
-  const added = (op: Omit<RecordedOp, 'outputs'>, output: ValueInfo) => {
-    const id = nextId++;
-    values.set(id, output);
-    push({ ...block, ...op, outputs: [id] });
-    return id;
+  const addedMany = (op: Omit<RecordedOp, 'outputs'>, infos: readonly ValueInfo[]) => {
+    const outputs = infos.map((info) => {
+      values.set(nextId, info);
+      return nextId++;
+    });
+    push({ ...block, ...op, outputs });
+    return outputs;
   };
+  const added = (op: Omit<RecordedOp, 'outputs'>, output: ValueInfo) => itemAt(addedMany(op, [output]), 0);
   const editor: Editor = {
     infoOf: (value) => required(values, value),
     producerOf: (value) => producers.get(value),
@@ -60,6 +65,7 @@ export function editOps(recording: Recording, visit: (op: RecordedOp, editor: Ed
     },
     keep: push,
     add: (type, attrs, inputs, output) => added({ type, attrs, inputs }, output),
+    addMany: (type, attrs, inputs, outputs) => addedMany({ type, attrs, inputs }, outputs),
     constant(array, shape) {
       const dtype = array instanceof Float32Array ? 'float32' : 'int32';
       const constantValue = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);

@@ -1,3 +1,4 @@
+import { ATTENTION } from '../attention.js';
 import type { DType } from '../dtype.js';
 import type { OpType } from '../ops.js';
 import { BLOCK_GRADIENT } from '../recomputable.js';
@@ -7,7 +8,7 @@ import { isRealType, isWidening, typeAttr } from './casts.js';
 import { type Editor, editOps, type Pass } from './edit.js';
 /**
  * What is computed a second time in the backward pass instead of kept for it, of the blocks marked as `recomputable`:
- * `selective`, all but products with a weight; `full`, everything, so that of a block its input alone is kept (Chen et
+ * `selective`, all but products with a weight, and attention where it is one op; `full`, everything, so that of a block its input alone is kept (Chen et
  * al., 2016; Korthikanti et al., 2022); `none`, only what saves much and costs about a hundredth of a step: what a
  * bfloat16 product gave is widened to float32 again, and x·sigmoid(x) is taken of x again.
  */
@@ -144,7 +145,8 @@ function recomputationRules({ ops, values }: Recording, mode: Recompute): Recomp
     return RESIDENT.has(op.type) || (SAME_NUMBERS.has(op.type) && isResident(inputOf(op)));
   };
   const isCheap = (op: RecordedOp) => isWidening(op) || op.outputs.some((output) => silus.has(output));
-  const isWeighing = ({ type, inputs }: RecordedOp) => type.includes('MatMul') && inputs.some(isResident);
+  const isWeighing = ({ type, inputs }: RecordedOp) =>
+    type === ATTENTION || (type.includes('MatMul') && inputs.some(isResident));
   return {
     isResident,
     isRepeated: (op) => {

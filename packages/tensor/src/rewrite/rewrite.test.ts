@@ -92,6 +92,33 @@ describe('rewriting passes', () => {
     expect(rewritten.values.get(product)?.dtype).toBe('float32');
   });
 
+  it('feed attention and its gradient with bfloat16 operands, segments and log-sum-exp apart', () => {
+    const attention: RecordedOp = {
+      type: 'Attention',
+      attrs: { T: type('float32') },
+      inputs: [0, 0, 0, 1],
+      outputs: [2, 3],
+    };
+    const gradient: RecordedOp = {
+      ...attention,
+      type: 'AttentionGrad',
+      inputs: [0, 0, 0, 2, 3, 0, 1],
+      outputs: [4, 5, 6],
+    };
+    const ops = [op('Placeholder', [], 0), op('Placeholder', [], 1), attention, gradient, op('AddN', [4, 5, 6], 7)];
+    const rewritten = bf16Matmuls(recordingOf(ops, 7));
+    const cast = 'Cast';
+    const after = ['AttentionGrad', cast, cast, cast, 'AddN'];
+    expect(types(rewritten)).toEqual(['Placeholder', 'Placeholder', cast, 'Attention', cast, ...after]);
+    const [forward, backward] = rewritten.ops.filter((one) => one.type.startsWith('Attention'));
+    const typesOf = (values: readonly number[] = []) => values.map((value) => rewritten.values.get(value)?.dtype);
+    const [half, whole] = ['bfloat16', 'float32'];
+    expect(typesOf(forward?.inputs)).toEqual([half, half, half, whole]);
+    expect(typesOf(forward?.outputs)).toEqual([half, whole]);
+    expect(typesOf(backward?.inputs)).toEqual([half, half, half, half, whole, half, whole]);
+    expect(backward?.inputs[3]).toBe(forward?.outputs[0]);
+  });
+
   it('take a softmax in bfloat16 where a product reads it, and leave any other alone', () => {
     const T = { T: type('float32') };
     const ops = [op('Placeholder', [], 0), op('Softmax', [0], 1, T), op('MatMul', [1, 0], 2, T)];

@@ -2,6 +2,7 @@ import type { Recording } from '../recording.js';
 import { bf16Matmuls, bf16Softmax, sinkCasts } from './bf16.js';
 import { sumsOfSquares, sumToMatmul, vectorProducts } from './cheaper-sums.js';
 import type { Pass } from './edit.js';
+import { expandAttention } from './expand-attention.js';
 import { fuseAdam } from './fuse-adam.js';
 import { fuseElementwise } from './fuse-elementwise.js';
 import { concatToRoll, fuseSigmoidMul } from './fuse-pairs.js';
@@ -24,6 +25,7 @@ export interface RewriteOptions {
 /** All passes in their order: what removes comes first, so that the later ones see less; what orders comes last. */
 export function rewrite(recording: Recording, { precision, recompute: mode, hasLoops }: RewriteOptions): Recording {
   const inOrder: readonly Pass[] = [
+    expandAttention(),
     dropNoOpCasts,
     fuseSigmoidMul,
     concatToRoll,
@@ -42,6 +44,7 @@ export function rewrite(recording: Recording, { precision, recompute: mode, hasL
 
 /** The passes one by one, with which a backend tests that each leaves the results as they are. */
 export const passes = {
+  expandAttention,
   dropNoOpCasts,
   fuseSigmoidMul,
   concatToRoll,

@@ -9,7 +9,7 @@ import { importsOf } from './imports.mjs';
 /** From the lowest up. Packages of one layer do not import each other. */
 export const LAYERS = [
   ['common', 'proto', 'tensorflow-setup'],
-  ['command-line', 'contracts', 'topology', 'files', 'tensor'],
+  ['command-line', 'contracts', 'topology', 'files', 'native', 'tensor'],
   ['mixture', 'rpc', 'store', 'telemetry', 'backend-tensorflow', 'backend-pjrt'],
   ['config'],
   ['model', 'scaling', 'recipes', 'collectives', 'coordination', 'checkpoint', 'data'],
@@ -25,7 +25,7 @@ const TESTS_ONLY = 'testing';
 /** Which of our packages alone may import one of the registry; a prefix ending in `/` stands for a scope. */
 const OWNERS = Object.entries({
   '@tensorflow/': ['tensor'],
-  koffi: ['backend-tensorflow', 'backend-pjrt', 'collectives'],
+  koffi: ['native'],
   commander: ['command-line', 'cli'],
   pino: ['telemetry'],
   'prom-client': ['telemetry'],

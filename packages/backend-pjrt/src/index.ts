@@ -1,4 +1,4 @@
-export { type Chip, chipNames, readChip } from './ahead/chips.js';
+export { type Chip, readChip } from './ahead/chips.js';
 export type { Collectives } from './ahead/collectives.js';
 export { type AheadPhase, type AheadProgram, compileAhead } from './ahead/compile-ahead.js';
 export { createPjrtExecutor, type PjrtOptions } from './executor/create-executor.js';

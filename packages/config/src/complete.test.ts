@@ -1,18 +1,8 @@
 import { expect, it } from 'vitest';
 import { automaticLaw, type LearningRateSource, resolveLayers, resolveRunConfig } from './index.js';
+import { smallestRun } from './testing/smallest-run.js';
 
-const smallest = {
-  steps: 60,
-  globalBatchSize: 8,
-  model: {
-    sequenceLength: 128,
-    vision: { imageSize: 32, patchSize: 8, width: 96, depth: 2, heads: 4, feedForwardWidth: 384 },
-    connector: { tokensPerImage: 4 },
-    decoder: { width: 128, depth: 4, heads: 4, feedForwardWidth: 384 },
-  },
-  data: { directory: 'data' },
-  optimizer: { learningRate: 'auto' },
-};
+const smallest = { ...smallestRun, optimizer: { learningRate: 'auto' } };
 
 const source: LearningRateSource = {
   value: 2e-3,

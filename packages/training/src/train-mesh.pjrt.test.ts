@@ -7,6 +7,7 @@ import { recipe } from '@weft/recipes';
 import { taskOf } from '@weft/tasks';
 import { type Executor, elementCount, type HostTensor, type LogicalAxis, type PhaseInputs } from '@weft/tensor';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { initialiseState } from './state.js';
 import { syntheticBatch } from './testing/synthetic-batch.js';
 import { trainProgram } from './train-program.js';
 
@@ -45,12 +46,7 @@ async function executorOn(config: RunConfig, mesh: Mesh, options: Partial<PjrtOp
     ...options,
   });
   open.push(executor);
-  const initial = new Map(program.parameters.map(({ name, initialValue }) => [name, initialValue]));
-  const state = Object.entries(program.state).map(([name, { shape }]) => [
-    name,
-    initial.get(name)?.(config.seed) ?? new Float32Array(elementCount(shape)),
-  ]);
-  await executor.writeState(Object.fromEntries(state));
+  await initialiseState(executor, program, config.seed);
   return executor;
 }
 

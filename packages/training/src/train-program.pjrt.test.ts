@@ -5,15 +5,9 @@ import { createPjrtExecutor, installPlugin } from '@weft/backend-pjrt';
 import { createExecutor } from '@weft/backend-tensorflow';
 import { recipe } from '@weft/recipes';
 import { taskOf } from '@weft/tasks';
-import {
-  type Executor,
-  elementCount,
-  type HostTensor,
-  type PhaseInputs,
-  type Precision,
-  type Recompute,
-} from '@weft/tensor';
+import type { Executor, HostTensor, PhaseInputs, Precision, Recompute } from '@weft/tensor';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { initialiseState } from './state.js';
 import { syntheticBatch } from './testing/synthetic-batch.js';
 import { trainProgram } from './train-program.js';
 
@@ -44,15 +38,7 @@ async function onBoth(name: Name, arithmetic: Arithmetic = FP32) {
   const pjrt = createPjrtExecutor(program, { ...arithmetic, pluginPath, executables: folder });
   const tensorflow = createExecutor(program, { kind: 'graph', ...arithmetic, threads: 1 });
   open.push(pjrt, tensorflow);
-  const initial = new Map(program.parameters.map(({ name: parameter, initialValue }) => [parameter, initialValue]));
-  const state = Object.fromEntries(
-    Object.entries(program.state).map(([variable, { shape }]) => [
-      variable,
-      initial.get(variable)?.(config.seed) ?? new Float32Array(elementCount(shape)),
-    ]),
-  );
-  await pjrt.writeState(state);
-  await tensorflow.writeState(state);
+  for (const executor of [pjrt, tensorflow]) await initialiseState(executor, program, config.seed);
   return { config, program, pjrt, tensorflow };
 }
 

@@ -1,5 +1,5 @@
+import { requireDeepStack } from '@weft/native';
 import { STRUCTS } from './functions.js';
-import { requireDeepStack } from './koffi.js';
 import { Struct, textBytes } from './struct.js';
 
 /** How a program is compiled. */

@@ -1,7 +1,7 @@
 import { type ErrorCode, WeftError } from '@weft/common';
+import { koffi } from '@weft/native';
 import pLimit from 'p-limit';
 import { API, ERROR_CODE, FUNCTIONS, type FunctionName } from './functions.js';
-import { koffi } from './koffi.js';
 import { type NamedValues, readNamedValues } from './named-values.js';
 import {
   copyFrom,

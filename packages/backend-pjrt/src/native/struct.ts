@@ -1,6 +1,6 @@
 import { WeftError } from '@weft/common';
+import { koffi } from '@weft/native';
 import type { Fields, FieldType } from './functions.js';
-import { koffi } from './koffi.js';
 
 /** An address in native memory; 0n is C's null. */
 export type Pointer = bigint;

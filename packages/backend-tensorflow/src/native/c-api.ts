@@ -1,7 +1,6 @@
 import { dirname } from 'node:path';
 import { WeftError } from '@weft/common';
-import type { LibraryHandle } from 'koffi';
-import { koffi } from './koffi.js';
+import { koffi, type LibraryHandle } from '@weft/native';
 import { loadLibraries } from './load-libraries.js';
 
 /** An address that TensorFlow gave us; only `handles.ts` knows what lies behind it. */

@@ -1,6 +1,5 @@
 import { join } from 'node:path';
-import type { LibraryHandle } from 'koffi';
-import { koffi } from './koffi.js';
+import { koffi, type LibraryHandle } from '@weft/native';
 
 /** The libraries in the order they need each other. */
 const LIBRARIES = ['libtensorflow_framework.so.2', 'libtensorflow_cc.so.2'] as const;

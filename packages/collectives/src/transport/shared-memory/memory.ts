@@ -1,8 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { refuse, WeftError } from '@weft/common';
-import type koffiModule from 'koffi';
+import { koffi } from '@weft/native';
 
 /** Random bytes at the start of the memory, by which it is recognised. */
 const IDENTITY_BYTES = 16;
@@ -115,30 +114,16 @@ let calls: MemoryCalls | undefined;
 function memoryCalls(): MemoryCalls {
   if (calls !== undefined) return calls;
   // Loaded here and not on top: a run that shares no memory needs no native code.
-  const koffi: typeof koffiModule = createRequire(import.meta.url)('koffi');
-  makeStacksDeep(koffi);
-  const library = koffi.load(null);
+  const library = koffi().load(null);
   calls = {
     memfd_create: library.func('int memfd_create(const char*, uint)'),
     posix_fallocate: library.func('int posix_fallocate(int, int64_t, int64_t)'),
     fcntl: library.func('int fcntl(int, int, int)'),
     mmap: library.func('void* mmap(void*, size_t, int, int, int, int64_t)'),
     munmap: library.func('int munmap(void*, size_t)'),
-    view: koffi.view,
+    view: koffi().view,
   };
   return calls;
-}
-
-/**
- * koffi takes settings only before it loads the first library, and XLA, which may come later into the same process, needs
- * deep stacks on other threads: see `requireDeepStack` of backend-pjrt.
- */
-function makeStacksDeep(koffi: typeof koffiModule): void {
-  try {
-    koffi.config({ async_stack_size: 16 * 2 ** 20 });
-  } catch {
-    // A library was loaded before.
-  }
 }
 
 /**

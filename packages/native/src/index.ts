@@ -1,0 +1,2 @@
+export type { LibraryHandle } from 'koffi';
+export { koffi, requireDeepStack } from './koffi.js';

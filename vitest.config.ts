@@ -1,4 +1,5 @@
 import { existsSync, readdirSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
@@ -15,6 +16,20 @@ const demanding = ['**/*.{tensorflow,pjrt,process,redis,browser,promtool,python}
 /** Whole runs, on the demo data. */
 const wholeRuns = ['e2e/**/*.test.ts'];
 
+/**
+ * Of both, the files whose time is spent in waiting: for a heartbeat that stays out, a lease that lapses, a Redis that is
+ * away. Two of them run at a time.
+ */
+const waiting = {
+  demanding: ['packages/store/src/**/*.{process,redis}.test.ts', 'apps/coordinator/src/*.redis.test.ts'],
+  wholeRuns: ['e2e/{goodput,interrupted-run,queue.redis}.test.ts'],
+};
+const twoAtATime = { maxWorkers: 2, sequence: { groupOrder: 1 } };
+const oneAtATime = { fileParallelism: false };
+
+/** Timings would let bits depend on what else the machine did at a test's first start. The processes of a test inherit it. */
+const env = { WEFT_PRODUCT_FORMS: 'fixed' };
+
 /** `npm test` names here what cannot run on this host, having said so. */
 const skipped = process.env.WEFT_SKIPPED_TESTS?.split(',') ?? [];
 
@@ -26,42 +41,48 @@ export default defineConfig({
         test: {
           name: 'fast',
           pool: 'forks',
+          env,
           // Loading the packages takes longer than testing them: the files of a process share what is loaded.
           isolate: false,
+          maxWorkers: Math.max(2, availableParallelism() - 1),
           testTimeout: 20_000,
           include: [
             '{packages,apps}/*/src/**/*.test.ts',
-            'packages/tensorflow-setup/src/**/*.test.ts',
+            'packages/native-setup/src/**/*.test.ts',
             '{scripts,bench/src}/**/*.test.ts',
           ],
           exclude: [...demanding, ...wholeRuns, ...skipped],
         },
       },
-      {
+      ...[
+        { name: 'full', ...oneAtATime, include: demanding, exclude: [...wholeRuns, ...waiting.demanding] },
+        { name: 'full-waiting', ...twoAtATime, include: waiting.demanding, exclude: [] },
+      ].map(({ exclude, ...own }) => ({
         resolve: { alias },
         test: {
-          name: 'full',
-          pool: 'forks',
+          ...own,
+          pool: 'forks' as const,
+          env,
           testTimeout: 300_000,
           hookTimeout: 120_000,
-          fileParallelism: false,
-          include: demanding,
-          exclude: ['**/node_modules/**', '**/dist/**', ...wholeRuns, ...skipped],
+          exclude: ['**/node_modules/**', '**/dist/**', ...exclude, ...skipped],
         },
-      },
-      {
+      })),
+      ...[
+        { name: 'e2e', ...oneAtATime, include: wholeRuns, exclude: waiting.wholeRuns },
+        { name: 'e2e-waiting', ...twoAtATime, include: waiting.wholeRuns, exclude: [] },
+      ].map(({ exclude, ...own }) => ({
         resolve: { alias },
         test: {
-          name: 'e2e',
-          pool: 'forks',
+          ...own,
+          pool: 'forks' as const,
+          env,
           testTimeout: 300_000,
           hookTimeout: 300_000,
-          fileParallelism: false,
           globalSetup: 'e2e/prepare-data.ts',
-          include: wholeRuns,
-          exclude: ['**/node_modules/**', '**/dist/**', ...skipped],
+          exclude: ['**/node_modules/**', '**/dist/**', ...exclude, ...skipped],
         },
-      },
+      })),
     ],
   },
 });

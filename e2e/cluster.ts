@@ -1,15 +1,21 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { WEFT_VERSION } from '@weft/common';
+import { QueueClient, RunsClient } from '@weft/client';
 import type { RunConfig } from '@weft/config';
-import { RunsService } from '@weft/proto';
-import { type Channel, channel } from '@weft/rpc';
-import { command, Home, type Output, repository } from './weft.js';
-
-const POLL_MS = 20;
-const WAIT_LIMIT_MS = 90_000;
+import type { RunView } from '@weft/contracts';
+import { expect } from 'vitest';
+import {
+  command,
+  endedRuns,
+  Home,
+  type Output,
+  processorMs,
+  type RunningCommand,
+  repository,
+  stepsUpTo,
+  until,
+} from './weft.js';
 
 /** A long-lived process: a coordinator or a worker. */
 export class Daemon {
@@ -50,11 +56,12 @@ export class Daemon {
   }
 }
 
-interface Run {
-  readonly runId: string;
-  readonly status: string;
-  readonly step: number;
-  readonly reason: string;
+const LAUNCHES_AT_ONCE = 20;
+
+/** A command that launched runs, and those of them that are paused. */
+interface PausedCommand {
+  readonly command: RunningCommand;
+  readonly ids: readonly string[];
 }
 
 /** A coordinator and workers as processes of their own, on one home. */
@@ -63,14 +70,17 @@ export class Cluster implements AsyncDisposable {
   readonly #env: Readonly<Record<string, string>>;
   readonly #daemons: Daemon[] = [];
 
-  /** @param redisUrl where logs and queue are kept; files of the home without it. */
-  static async make(redisUrl = ''): Promise<Cluster> {
-    return new Cluster(await Home.make(), redisUrl);
+  /**
+   * @param redisUrl where logs and queue are kept; files of the home without it
+   * @param env variables of all its processes
+   */
+  static async make(redisUrl = '', env: Readonly<Record<string, string>> = {}): Promise<Cluster> {
+    return new Cluster(await Home.make(), { ...env, WEFT_REDIS_URL: redisUrl });
   }
 
-  private constructor(home: Home, redisUrl: string) {
+  private constructor(home: Home, env: Readonly<Record<string, string>>) {
     this.home = home;
-    this.#env = { WEFT_REDIS_URL: redisUrl };
+    this.#env = env;
   }
 
   coordinator(...words: string[]): Daemon {
@@ -78,12 +88,12 @@ export class Cluster implements AsyncDisposable {
   }
 
   /** It finds the coordinator through the home, and after its death the next one. */
-  async worker(): Promise<Daemon> {
+  async worker(app: 'worker' | 'expert-worker' = 'worker'): Promise<Daemon> {
     await until(
       () => 'a coordinator',
       () => existsSync(join(this.home.path, 'coordinator.json')),
     );
-    return this.#start('worker');
+    return this.#start(app);
   }
 
   /** Waits until a coordinator serves the home, with so many workers. */
@@ -92,8 +102,9 @@ export class Cluster implements AsyncDisposable {
     await until(
       () => `a coordinator with its workers: ${logs()}`,
       async () => {
-        const { code, stdout } = await this.weft('queue', '--json');
-        return code === 0 && (JSON.parse(stdout) as { workersConnected: number }).workersConnected >= workers;
+        const connected = this.#withQueue(async (queue) => (await queue.show()).workersConnected);
+        // It may not be there yet.
+        return (await connected.catch(() => -1)) >= workers;
       },
     );
   }
@@ -109,36 +120,83 @@ export class Cluster implements AsyncDisposable {
     return (JSON.parse(stdout) as { runId: string }).runId;
   }
 
-  /** Over one connection: a process for each launch would take minutes. */
+  /**
+   * Over one connection, some at a time: a process for each launch would take minutes.
+   *
+   * @param count a multiple of 20
+   */
   async launchMany(count: number, config: RunConfig): Promise<void> {
-    const open = await this.#connect();
-    const request = { configJson: JSON.stringify(config), clientVersion: WEFT_VERSION };
-    for (let i = 0; i < count; i++) await open.unary(RunsService.launch, request);
-    open.close();
+    await this.#withRuns(async (runs) => {
+      for (let launched = 0; launched < count; launched += LAUNCHES_AT_ONCE)
+        await Promise.all(Array.from({ length: LAUNCHES_AT_ONCE }, () => runs.launch(config)));
+    });
   }
 
-  /** How long `weft queue` takes at best, as a person runs it, and how many runs it shows. */
-  async timeQueue(): Promise<{ tookMs: number; rows: number }> {
-    let tookMs = Number.POSITIVE_INFINITY;
+  /**
+   * Starts a command that launches runs, and pauses the last of them before there is a worker: so it is not done, however
+   * fast the machine is, until they are resumed.
+   *
+   * @param runs how many it launches
+   * @param paused how many of them are paused; their ids come back
+   */
+  async startPaused(words: readonly string[], runs: number, paused: number): Promise<PausedCommand> {
+    const started = this.home.start(...words);
+    const waiting = () =>
+      this.#withQueue(async (queue) =>
+        (await queue.show()).jobs.flatMap(({ id, position }) => (position === null ? [] : id)),
+      );
+    await started.until(
+      () => `${runs} queued runs`,
+      async () => (await waiting()).length === runs,
+    );
+    const ids = (await waiting()).slice(-paused);
+    await this.#withQueue(async (queue) => {
+      for (const id of ids) await queue.pause(id);
+    });
+    return { command: started, ids };
+  }
+
+  /** Lets the runs start that were paused. */
+  async resumePaused(ids: readonly string[]): Promise<void> {
+    await this.#withQueue(async (queue) => {
+      for (const id of ids) await queue.resume(id);
+    });
+  }
+
+  /**
+   * The processor time that `weft queue` and its coordinator take for it at best, and how many runs it shows. Unlike time on the
+   * clock it does not depend on what else the machine does.
+   */
+  async queueWork(): Promise<{ processorMs: number; rows: number }> {
+    const [coordinator] = this.#daemons;
+    const spentMs = () => processorMs('self', 'children') + processorMs(coordinator?.process.pid ?? 0, 'own');
+    let least = Number.POSITIVE_INFINITY;
     let rows = 0;
-    // The fastest of a few: other processes may want the machine too.
     for (let attempt = 0; attempt < 5; attempt++) {
-      const beganMs = performance.now();
+      const beganMs = spentMs();
       const { stdout } = await this.weft('queue');
-      tookMs = Math.min(tookMs, performance.now() - beganMs);
+      least = Math.min(least, spentMs() - beganMs);
       rows = stdout.split('\n').filter((line) => line.includes('debugNano')).length;
     }
-    return { tookMs, rows };
+    return { processorMs: least, rows };
   }
 
-  async #connect(): Promise<Channel> {
-    return channel((await this.home.coordinator()).address);
+  /** A run as the coordinator has it, asked over a connection: a process for each question would slow the run down. */
+  run(runId: string): Promise<RunView> {
+    return this.#withRuns((runs) => runs.get(runId));
   }
 
-  async run(runId: string): Promise<Run> {
-    const { stdout, stderr } = await this.weft('status', runId, '--json');
-    if (stdout === '') throw new Error(stderr);
-    return JSON.parse(stdout) as Run;
+  async #withRuns<T>(use: (runs: RunsClient) => Promise<T>): Promise<T> {
+    const runs = await RunsClient.connect((await this.home.coordinator()).address);
+    return use(runs).finally(() => runs.close());
+  }
+
+  async #withQueue<T>(use: (queue: QueueClient) => Promise<T>): Promise<T> {
+    const { address } = await this.home.coordinator();
+    // One that was killed leaves its address behind, where its successor is not.
+    (await RunsClient.connect(address)).close();
+    const queue = await QueueClient.connect(address);
+    return use(queue).finally(() => queue.close());
   }
 
   async untilStatus(runId: string, status: string): Promise<void> {
@@ -146,6 +204,27 @@ export class Cluster implements AsyncDisposable {
       () => `${runId} to be ${status}`,
       async () => (await this.run(runId)).status === status,
     );
+  }
+
+  /** Saves a checkpoint of a run under way. */
+  async saveCheckpoint(runId: string): Promise<void> {
+    const { step } = await this.#withRuns((runs) => runs.saveCheckpoint(runId));
+    await this.home.untilCheckpoint(runId, step);
+  }
+
+  /** Ends a run after its current step, with a checkpoint. */
+  async stop(runId: string): Promise<void> {
+    const { code, stderr } = await this.weft('stop', runId);
+    if (code !== 0) throw new Error(`weft stop ended with ${code}: ${stderr}`);
+    await this.untilStatus(runId, 'stopped');
+  }
+
+  /** Throws unless the run has decided every step once, and consumed every sequence once. */
+  async expectWhole(runId: string): Promise<void> {
+    const steps = this.home.metrics(runId).map(({ step }) => step);
+    expect(steps).toEqual(stepsUpTo(steps.length));
+    const check = await this.weft('data', 'ledger', runId, '--check');
+    expect(check.code, check.stdout + check.stderr).toBe(0);
   }
 
   /** The runs that wait, in their order. */
@@ -165,8 +244,26 @@ export class Cluster implements AsyncDisposable {
     return file.processId;
   }
 
+  /** kill -9 of every coordinator and worker. */
+  async killAll(): Promise<void> {
+    await Promise.all(this.#daemons.map((daemon) => daemon.kill()));
+  }
+
+  /** Two workers come. Once so many runs of a command have ended, it dies with the cluster. Resolves with those that had ended. */
+  async killAfterRuns(command: RunningCommand, count: number): Promise<string[]> {
+    await this.worker();
+    await this.worker();
+    await command.until(
+      () => `the end of ${count} runs`,
+      () => endedRuns(command.stdout).length >= count,
+    );
+    await this.killAll();
+    await command.killAll();
+    return endedRuns(command.stdout).map(({ runId }) => runId);
+  }
+
   async remove(): Promise<void> {
-    for (const daemon of this.#daemons) await daemon.kill();
+    await this.killAll();
     await this.home.remove();
   }
 
@@ -178,13 +275,5 @@ export class Cluster implements AsyncDisposable {
     const daemon = new Daemon([...words, '--home', this.home.path], this.#env);
     this.#daemons.push(daemon);
     return daemon;
-  }
-}
-
-export async function until(what: () => string, isSo: () => boolean | Promise<boolean>): Promise<void> {
-  const endMs = performance.now() + WAIT_LIMIT_MS;
-  while (!(await isSo())) {
-    if (performance.now() > endMs) throw new Error(`waited ${WAIT_LIMIT_MS / 1000} s for ${what()}`);
-    await sleep(POLL_MS);
   }
 }

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DEFAULT_SOURCES } from '@weft/common';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { MemoryCluster, tinyConfig } from './memory-cluster.js';
+import { MemoryCluster, nanoConfig } from './memory-cluster.js';
 
 const STEPS = 9;
 let home: string;
@@ -17,7 +17,7 @@ afterAll(async () => {
 });
 
 async function trained(name: string, worldSize: number, ...settings: string[]): Promise<MemoryCluster> {
-  const config = tinyConfig(`steps=${STEPS}`, `workers=${worldSize}`, 'evaluation.sequencesPerSource=7', ...settings);
+  const config = nanoConfig(`steps=${STEPS}`, `workers=${worldSize}`, 'evaluation.sequencesPerSource=7', ...settings);
   const cluster = await MemoryCluster.open(worldSize, config, join(home, name));
   clusters.push(cluster);
   for (const outcome of await cluster.train(1, 1, { kind: 'fresh' })) expect(outcome.status).toBe('fulfilled');

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { newestCheckpoint } from '@weft/checkpoint';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { MemoryCluster, tinyConfig } from './memory-cluster.js';
+import { MemoryCluster, nanoConfig } from './memory-cluster.js';
 
 const STEPS = 12;
 let home: string;
@@ -17,7 +17,8 @@ afterAll(async () => {
 });
 
 async function cluster(name: string, worldSize: number, ...settings: string[]): Promise<MemoryCluster> {
-  const config = tinyConfig(`steps=${STEPS}`, `workers=${worldSize}`, 'checkpoint.everySteps=6', ...settings);
+  const own = [`steps=${STEPS}`, `workers=${worldSize}`, 'microbatchSize=1', 'checkpoint.everySteps=6'];
+  const config = nanoConfig(...own, ...settings);
   const made = await MemoryCluster.open(worldSize, config, join(home, name));
   clusters.push(made);
   return made;

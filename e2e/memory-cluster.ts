@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { checkpointDirectory } from '@weft/checkpoint';
 import { inMemoryRing } from '@weft/collectives';
 import { applySettings, type RunConfig, resolveRunConfig } from '@weft/config';
-import type { CheckpointFile, HeldOutLoss } from '@weft/contracts';
+import type { CheckpointFile, HeldOutLoss, TaskScores } from '@weft/contracts';
 import { recipe } from '@weft/recipes';
 import {
   type CoordinatorPort,
@@ -16,8 +16,17 @@ import { repository } from './weft.js';
 
 /** `debugTiny` on the demo data, one thread a rank, with settings. */
 export function tinyConfig(...settings: string[]): RunConfig {
+  return demoConfig('debugTiny', ...settings);
+}
+
+/** `debugNano`, for what does not depend on the size of a model: its steps take milliseconds, and its sessions open soonest. */
+export function nanoConfig(...settings: string[]): RunConfig {
+  return demoConfig('debugNano', ...settings);
+}
+
+function demoConfig(name: 'debugTiny' | 'debugNano', ...settings: string[]): RunConfig {
   const always = [`data.directory=${join(repository, '.weft/data/demo')}`, 'engine.threadsPerWorker=1'];
-  return resolveRunConfig(applySettings(recipe('debugTiny'), [...always, ...settings]));
+  return resolveRunConfig(applySettings(recipe(name), [...always, ...settings]));
 }
 
 /** Every rank of a run in this process: real engines, data and checkpoints, rings and votes in memory. */
@@ -25,6 +34,8 @@ export class MemoryCluster {
   readonly losses = new Map<number, number>();
   /** Of the steps that were evaluated. */
   readonly heldOut = new Map<number, HeldOutLoss>();
+  /** Of the steps after which tasks were scored. */
+  readonly taskScores = new Map<number, TaskScores>();
   readonly #sessions: readonly TrainingSession[];
   readonly #runDirectory: string;
 
@@ -62,7 +73,10 @@ export class MemoryCluster {
         const plan: GenerationPlan = { generation, rank, worldSize, expertWorkers: 0, firstStep, state };
         const link: CoordinatorPort = {
           vote: (vote) => votes.vote(vote),
-          report: ({ step, heldOut }) => void (heldOut && this.heldOut.set(step, heldOut)),
+          report: ({ step, heldOut, taskScores }) => {
+            if (heldOut !== undefined) this.heldOut.set(step, heldOut);
+            if (taskScores !== undefined) this.taskScores.set(step, taskScores);
+          },
           checkpointPart: ({ step, files }) => void parts.set(step, [...(parts.get(step) ?? []), ...files]),
         };
         return session.train(plan, group, link, { released: release.signal, stop: { afterStep: undefined } });

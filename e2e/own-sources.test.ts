@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { indexDataset } from '@weft/data';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { MemoryCluster, tinyConfig } from './memory-cluster.js';
+import { MemoryCluster, nanoConfig } from './memory-cluster.js';
 import { Home, repository } from './weft.js';
 
 const SOURCES = ['photos', 'art', 'essays'];
@@ -32,7 +32,7 @@ describe('a mixture of two captioned sources and one of text', () => {
   it('is indexed, read and trained in one process, with the same losses on one rank and on two', async () => {
     const losses: number[][] = [];
     for (const workers of [1, 2]) {
-      const config = tinyConfig(
+      const config = nanoConfig(
         ...[
           'steps=2',
           'optimizer.warmupSteps=0',
@@ -62,7 +62,7 @@ describe('a mixture of two captioned sources and one of text', () => {
   it('goes by its names through every command', async () => {
     const file = join(folder, 'own.yaml');
     const data = `{ directory: ${folder}, sources: { photos: captioned, art: captioned, essays: text }, weights: "3:3:2" }`;
-    await writeFile(file, `recipe: debugTiny\nsteps: 2\nengine: { threadsPerWorker: 1 }\ndata: ${data}\n`);
+    await writeFile(file, `recipe: debugNano\nsteps: 4\nengine: { threadsPerWorker: 1 }\ndata: ${data}\n`);
     expect((await home.weft('data', 'index', file)).stdout).toMatch(/: photos [\d,]+, art [\d,]+, essays [\d,]+\./);
     expect((await home.weft('data', 'inspect', file, '--sequence', 'art:0')).stdout).toMatch(/^art sequence 0: /);
     const launched = await home.weft('launch', file, '--local', '2');

@@ -7,7 +7,8 @@ const byWorkers = new Map<number, Metrics[]>();
 beforeAll(async () => {
   home = await Home.make();
   for (const workers of [1, 2, 4]) {
-    byWorkers.set(workers, home.metrics(await home.train('debugTiny', workers, { steps: STEPS })));
+    const settings = { steps: STEPS, microbatchSize: 1, 'optimizer.learningRate': 3e-3 };
+    byWorkers.set(workers, home.metrics(await home.train('debugNano', workers, settings)));
   }
 });
 afterAll(() => home.remove());
@@ -18,6 +19,21 @@ describe('the number of workers', () => {
     expect(one).toHaveLength(STEPS);
     expect(lossDifference(two, one)).toBeLessThan(1e-4);
     expect(lossDifference(four, one)).toBeLessThan(1e-4);
+  });
+
+  it('does not change the loss of each source, between the least and the largest of which that of the step lies', () => {
+    const [one = [], two = [], four = []] = [1, 2, 4].map((workers) => byWorkers.get(workers));
+    for (const [i, { loss, sourceLoss, sequences }] of one.entries()) {
+      const losses = Object.values(sourceLoss);
+      expect(Object.keys(sourceLoss)).toEqual(
+        Object.keys(sequences).filter((source) => sequences[source as 'text'] > 0),
+      );
+      expect(Math.min(...losses)).toBeLessThanOrEqual(loss * (1 + 1e-6));
+      expect(Math.max(...losses)).toBeGreaterThanOrEqual(loss * (1 - 1e-6));
+      for (const [source, each] of Object.entries(sourceLoss))
+        for (const other of [two, four])
+          expect(Math.abs((other[i]?.sourceLoss[source] ?? 0) / each - 1)).toBeLessThan(1e-4);
+    }
   });
 
   it('does not change which sequences a step consumes, and every source stays within one sequence of its share', () => {

@@ -4,7 +4,7 @@ import { requireNode } from './lib/require-node.mjs';
 requireNode();
 void Promise.all([import('./lib/stage.mjs'), import('./lib/native.mjs')]).then(([{ runScript, Stages }, native]) =>
   runScript(async () => {
-    await new Stages(1).run('TensorFlow library', native.setUpNativeLibrary);
+    await new Stages(1).run('TensorFlow library', native.setUpTensorFlow);
     return 0;
   }),
 );

@@ -1,7 +1,6 @@
 // `node scripts/precision-curves.mjs`: the plots and numbers of docs/precision.md. Trains debugTiny on the demo data
 // for 300 steps in fp32 and in bf16, with several seeds each, and draws the losses. Ends with 1 when the precisions
 // differ by more than noise. What has been trained before in this home ($WEFT_HOME, or .weft) is not trained again.
-import { spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { linePlot } from '@weft/scaling';
@@ -14,13 +13,13 @@ import {
   WINDOW_STEPS,
 } from './lib/precision-curves.mjs';
 import { ROOT } from './lib/root.mjs';
+import { weft as runWeft } from './lib/weft.mjs';
 
 const STEPS = 300;
 const SEEDS = [17, 18, 19, 20, 21, 22];
 const PRECISIONS = /** @type {const} */ (['fp32', 'bf16']);
 const COLORS = { fp32: '#1f5fbf', bf16: '#c2410c', seeds: '#9aa5b5' };
 const HOME = process.env.WEFT_HOME ?? join(ROOT, '.weft');
-const WEFT = join(ROOT, 'apps/cli/bin/weft.js');
 const picture = (/** @type {string} */ name) => join(ROOT, 'docs/examples', name);
 
 /**
@@ -71,18 +70,8 @@ function finished(name) {
   return undefined;
 }
 
-/**
- * @param {readonly string[]} args
- * @returns {Promise<void>}
- */
-function weft(args) {
-  console.log(`weft ${args.join(' ')}`);
-  return new Promise((resolve, reject) => {
-    const env = { ...process.env, WEFT_HOME: HOME };
-    const child = spawn(process.execPath, [WEFT, ...args], { cwd: ROOT, env, stdio: ['ignore', 'ignore', 'inherit'] });
-    child.once('close', (code) => (code === 0 ? resolve() : reject(new Error(`weft ${args[0]} ended with ${code}`))));
-  });
-}
+/** @param {readonly string[]} args */
+const weft = (args) => runWeft(args, HOME);
 
 await weft(['data', 'fetch', 'demo']);
 await weft(['data', 'index', 'debugTiny']);

@@ -6,6 +6,8 @@ and answers with their durations; see bench/src/candidate-spec.ts for the messag
 
 import array
 import json
+import math
+import os
 import re
 import resource
 import struct
@@ -31,14 +33,33 @@ def read_tensors(path):
 
 def load(wrap, rank):
     """The weights by name, and the rank's batch by field, each made a tensor with `wrap(shape, values)`."""
-    weights, batch = {}, {}
+    weights, batch, noise = {}, {}, None
     mine = f"batch/{rank}/"
     for name, shape, values in read_tensors(SPEC["fixture"]):
         if name.startswith(mine):
             batch[name[len(mine) :]] = wrap(shape, values)
+        elif name == "noise":
+            noise = values
         elif not name.startswith("batch/"):
             weights[name] = wrap(shape, values)
+    if noise is not None:
+        weights.update(patterned_weights(wrap, noise))
     return weights, batch
+
+
+def patterned_weights(wrap, noise):
+    """The weights that the fixture describes as cuts of its noise; see bench/src/fixture.ts."""
+    with open(SPEC["fixture"] + ".patterns.json", encoding="ascii") as file:
+        patterns = json.load(file)
+    for pattern in patterns:
+        shape = pattern["shape"]
+        count = math.prod(shape)
+        if "value" in pattern:
+            yield pattern["name"], wrap(shape, array.array("f", [pattern["value"]]) * count)
+            continue
+        turned = noise[pattern["offset"] :] + noise[: pattern["offset"]]
+        repeats = -(-count // len(noise))
+        yield pattern["name"], wrap(shape, (turned * repeats)[:count]) * pattern["scale"]
 
 
 def decays(name):
@@ -46,13 +67,18 @@ def decays(name):
     return re.search(r"(norm|Norm|gain|bias|positions)$", name) is None
 
 
-def serve(engine, step):
-    """Takes the first step, then answers the bench until it says goodbye. `step()` returns the loss."""
+def serve(engine, step, compile_seconds=lambda first_step_seconds: {}, device_memory=lambda: {}):
+    """Takes the first step, then answers the bench until it says goodbye. `step()` returns the loss.
+
+    The two functions give, if they can, `compileSeconds` and `peakDeviceBytes` of the messages.
+    """
+    start = time.perf_counter()
     first_loss = step()
+    compiled = compile_seconds(time.perf_counter() - start)
     seconds = time.time() - SPEC["startedAtMs"] / 1000
-    send({"engine": engine, "firstLoss": first_loss, "secondsToFirstStep": seconds})
+    send({"engine": engine, "firstLoss": first_loss, "secondsToFirstStep": seconds, **compiled})
     answer_rounds(step)
-    send({"peakBytes": peak_bytes()})
+    send({"peakBytes": peak_bytes(), **device_memory()})
 
 
 def answer_rounds(step):

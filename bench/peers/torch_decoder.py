@@ -5,7 +5,12 @@ Legend: B sequences, T positions, D width, H heads, C width of one head.
 
 import torch
 import torch.nn.functional as F
+from candidate import SPEC
 from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+if SPEC.get("mode") == "flex":
+    from torch.nn.attention.flex_attention import flex_attention
 
 
 def matrix(*kernels):
@@ -24,6 +29,20 @@ class Rotary(nn.Module):
     def forward(self, positions):
         angles = positions[:, None, :, None].float() * self.frequencies
         return angles.cos(), angles.sin()
+
+
+def through(blocks, x, recompute, *inputs):
+    """x through all blocks; with `full` recomputation only the input of each is kept for the backward pass."""
+    for block in blocks:
+        x = checkpoint(block, x, *inputs, use_reentrant=False) if recompute == "full" else block(x, *inputs)
+    return x
+
+
+def attention(q, k, v, mask):
+    """Causal attention; `mask` is None, or says who reads whom: a boolean tensor, or a mask of blocks for flex_attention."""
+    if mask is None or isinstance(mask, torch.Tensor):
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
+    return flex_attention(q, k, v, block_mask=mask)
 
 
 def rotate(x, cos, sin):
@@ -58,7 +77,7 @@ class Block(nn.Module):
         if self.qk_norm:
             q, k = self.norm(q, self.query_norm), self.norm(k, self.key_norm)
         q, k = rotate(q, cos, sin).to(v.dtype), rotate(k, cos, sin).to(v.dtype)
-        read = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
+        read = attention(q, k, v, mask)
         x_BTD = x_BTD + F.linear(read.transpose(1, 2).reshape(B, T, D), self.output)
         gate, up = F.linear(self.norm(x_BTD, self.feed_forward_norm), self.gate_up).chunk(2, -1)
         return x_BTD + F.linear(F.silu(gate) * up, self.down)
@@ -67,9 +86,9 @@ class Block(nn.Module):
 class Decoder(nn.Module):
     """Blocks and head over embedded rows; `forward` gives the logits [B·T, V]."""
 
-    def __init__(self, weights, prefix, config):
+    def __init__(self, weights, prefix, config, recompute):
         super().__init__()
-        self.epsilon = config["normEpsilon"]
+        self.epsilon, self.recompute = config["normEpsilon"], recompute
         self.embedding = nn.Parameter(weights[prefix + "embedding"])
         self.rotary = Rotary(config["width"] // config["heads"], config["ropeTheta"])
         self.blocks = nn.ModuleList(
@@ -79,8 +98,7 @@ class Decoder(nn.Module):
         self.head = matrix(weights[prefix + "head"])
 
     def forward(self, x_BTD, cos, sin, mask):
-        for block in self.blocks:
-            x_BTD = block(x_BTD, cos, sin, mask)
+        x_BTD = through(self.blocks, x_BTD, self.recompute, cos, sin, mask)
         x_BTD = F.rms_norm(x_BTD, self.norm.shape, self.norm, self.epsilon)
         return F.linear(x_BTD, self.head).flatten(0, 1)
 
@@ -90,7 +108,7 @@ class DecoderOnly(nn.Module):
 
     def __init__(self, weights, model):
         super().__init__()
-        self.decoder = Decoder(weights, "", model["decoder"])
+        self.decoder = Decoder(weights, "", model["decoder"], model["recompute"])
         cos, sin = self.decoder.rotary(torch.arange(model["sequenceLength"])[None])
         self.register_buffer("cos", cos)
         self.register_buffer("sin", sin)

@@ -6,7 +6,11 @@ Legend: N images, G grid side, P = G² patches, W vision width, H hidden width, 
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch_decoder import Decoder, matrix
+from candidate import SPEC
+from torch_decoder import Decoder, matrix, through
+
+if SPEC.get("mode") == "flex":
+    from torch.nn.attention.flex_attention import create_block_mask
 
 
 class Linear(nn.Module):
@@ -56,9 +60,9 @@ class VisionBlock(nn.Module):
 
 
 class VisionEncoder(nn.Module):
-    def __init__(self, weights, config):
+    def __init__(self, weights, config, recompute):
         super().__init__()
-        self.patch_size = config["patchSize"]
+        self.patch_size, self.recompute = config["patchSize"], recompute
         self.patch = Linear(weights, "vision/patch/")
         self.positions = nn.Parameter(weights["vision/positions"])
         self.blocks = nn.ModuleList(
@@ -71,16 +75,14 @@ class VisionEncoder(nn.Module):
         side, grid = self.patch_size, size // self.patch_size
         cut = images_NHWC.view(N, grid, side, grid, side, colours).transpose(2, 3)
         x_NPW = self.patch(cut.reshape(N, grid * grid, side * side * colours)) + self.positions
-        for block in self.blocks:
-            x_NPW = block(x_NPW)
-        return self.norm(x_NPW)
+        return self.norm(through(self.blocks, x_NPW, self.recompute))
 
 
 class Pointwise(nn.Module):
     def __init__(self, weights, prefix):
         super().__init__()
         self.kernel = matrix(weights[prefix + "kernel"])
-        self.norm = LayerNorm(weights, prefix + "norm/", 1e-6)
+        self.norm = LayerNorm(weights, prefix + "norm/", 1e-5)
 
     def forward(self, x):
         return self.norm(F.linear(x, self.kernel))
@@ -144,9 +146,9 @@ class Connector(nn.Module):
 class Multimodal(nn.Module):
     def __init__(self, weights, model):
         super().__init__()
-        self.vision = VisionEncoder(weights, model["images"]["vision"])
+        self.vision = VisionEncoder(weights, model["images"]["vision"], model["recompute"])
         self.connector = Connector(weights, model["images"]["connector"])
-        self.decoder = Decoder(weights, "decoder/", model["decoder"])
+        self.decoder = Decoder(weights, "decoder/", model["decoder"], model["recompute"])
 
     def forward(self, batch):
         image_tokens = self.connector(self.vision(batch["images_NHWC"]))
@@ -155,8 +157,17 @@ class Multimodal(nn.Module):
         image = F.embedding((rows_BT - 1).clamp(min=0), image_tokens)
         x_BTD = torch.where((rows_BT > 0)[..., None], image, text)
 
-        places = torch.arange(rows_BT.shape[1])
-        same_piece = segments_BT[:, :, None] == segments_BT[:, None, :]
-        mask_B1TT = (same_piece & (places[None] <= places[:, None]))[:, None]
         cos, sin = self.decoder.rotary(batch["positions_BT"])
-        return F.cross_entropy(self.decoder(x_BTD, cos, sin, mask_B1TT), batch["targetIds_BT"].flatten())
+        logits = self.decoder(x_BTD, cos, sin, segments_mask(segments_BT))
+        return F.cross_entropy(logits, batch["targetIds_BT"].flatten())
+
+
+def segments_mask(segments_BT):
+    """Who reads whom: earlier positions of the same segment. In the mode `flex` as blocks, else as [B, 1, T, T]."""
+    B, T = segments_BT.shape
+    if SPEC["mode"] == "flex":
+        readable = lambda b, h, q, k: (segments_BT[b, q] == segments_BT[b, k]) & (k <= q)
+        return create_block_mask(readable, B, None, T, T, device=segments_BT.device)
+    places = torch.arange(T, device=segments_BT.device)
+    same_segment = segments_BT[:, :, None] == segments_BT[:, None, :]
+    return (same_segment & (places[None] <= places[:, None]))[:, None]

@@ -4,7 +4,8 @@ import { median } from '@weft/common';
 import { freePort } from '@weft/testing';
 import type { AllReduceBenchOptions } from './arguments.js';
 import { CandidateProcesses } from './candidate-processes.js';
-import { findPeers, pythonOf } from './candidates.js';
+import { findPeers } from './candidates.js';
+import { pythonOf } from './programs.js';
 import { formatTable } from './render.js';
 
 /** Bytes of the vector over the median time of one all-reduce, in GB/s. */

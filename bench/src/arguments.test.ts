@@ -1,5 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import { parseAllReduceArguments, parseMoeArguments, parseStepArguments } from './arguments.js';
+import {
+  parseAllReduceArguments,
+  parseGenerationArguments,
+  parseMoeArguments,
+  parseStepArguments,
+} from './arguments.js';
 
 describe('the arguments of the bench', () => {
   test('measure every model on one and two threads by default, without peers', () => {
@@ -11,6 +16,13 @@ describe('the arguments of the bench', () => {
       peers: [],
       chipTflops: undefined,
     });
+  });
+
+  test('measure by default what the processor does not emulate, and what is named all the same', () => {
+    for (const parse of [parseStepArguments, parseMoeArguments]) {
+      expect(parse([], ['fp32']).precisions).toEqual(['fp32']);
+      expect(parse(['--precisions', 'fp32,bf16'], ['fp32']).precisions).toEqual(['fp32', 'bf16']);
+    }
   });
 
   test('run less with --quick, except for numbers that are given', () => {
@@ -56,6 +68,16 @@ test('the arguments of bench all-reduce name processes and sizes', () => {
   const words = '--processes 3 --mib 0.5,8 --peers'.split(' ');
   expect(parseAllReduceArguments(words)).toMatchObject({ processes: [3], mib: [0.5, 8], peers: true });
   expect(() => parseAllReduceArguments(['--mib', 'all'])).toThrow('--mib is "all"');
+});
+
+test('the arguments of bench generation name models, batches and lengths', () => {
+  expect(parseGenerationArguments([])).toMatchObject({
+    models: ['decoder-34m', 'mm1-tiny', 'moe-tiny'],
+    batches: [1, 8],
+  });
+  const words = '--models moe-tiny --batches 1,32 --prompt 100 --tokens 20 --backend pjrt'.split(' ');
+  expect(parseGenerationArguments(words)).toMatchObject({ batches: [1, 32], promptTokens: 100, backend: 'pjrt' });
+  expect(() => parseGenerationArguments(['--backend', 'cuda'])).toThrow('none of tensorflow, pjrt, javascript');
 });
 
 describe('the arguments of bench moe', () => {

@@ -7,10 +7,12 @@ import { median, refuse, WeftError } from '@weft/common';
 import { measureAllReduce, renderAllReduce } from './all-reduce.js';
 import { ALL_REDUCE_DEFAULTS, type StepBenchOptions } from './arguments.js';
 import { findPeers, measuredProcessOf } from './candidates.js';
+import { readChosenForms } from './chosen-forms.js';
 import { compareSteps } from './compare-steps.js';
 import { writeFixture } from './fixture.js';
-import { benchModel, OPTIMIZER } from './models.js';
-import { type BenchCase, candidatesOf, type Peer, planCases } from './plan.js';
+import { machineSentence } from './machine.js';
+import { type BenchModel, benchModel, OPTIMIZER } from './models.js';
+import { type BenchCase, type CandidateName, candidatesOf, type Peer, planCases } from './plan.js';
 import { describeCase, renderProfile, renderResults } from './render.js';
 import { emptyReport, isSameCase, type Report, readResults, writeReport } from './report.js';
 import { type CaseResult, type Measurement, summarise } from './summary.js';
@@ -42,9 +44,12 @@ export async function benchSteps(options: StepBenchOptions): Promise<number> {
       try {
         if (kept === undefined) {
           const onProgress = (what: string) => console.error(`${minutes(Date.now() - startedMs)} ${position}: ${what}`);
-          const { measurements, failures } = await measure(benchCase, peers, options, directory, onProgress);
+          const { measurements, failures, forms } = await measure(benchCase, peers, options, directory, onProgress);
           if (options.profile) printProfile(benchCase, measurements);
-          else report = withResult(report, summarise(benchCase, measurements, failures, options.chipTflops));
+          else {
+            const result = summarise(benchCase, measurements, failures, options.chipTflops);
+            report = withResult(report, { ...result, forms });
+          }
         } else report = withResult(report, kept);
       } catch (thrown) {
         const reason = `${describeCase(benchCase)}: ${WeftError.from(thrown).message}`;
@@ -73,7 +78,7 @@ function print({ options, machine, results, allReduce, ...others }: Report): voi
     console.log(JSON.stringify({ ...others, machine, options, results, allReduce }, null, 2));
     return;
   }
-  console.log(`${machine.processor}, ${machine.cores} cores, Node ${machine.node}`);
+  console.log(machineSentence(machine));
   console.log(renderResults(results));
   if (allReduce !== undefined) console.log(`\n${renderAllReduce(allReduce)}`);
 }
@@ -97,15 +102,32 @@ async function measure(
 ) {
   const model = benchModel(benchCase.model);
   const where = join(directory, `${benchCase.model}-${benchCase.processes}`);
-  const fixture = await writeFixture(where, model, benchCase.processes);
-  return compareSteps(benchCase, {
+  // Each case times the forms of its products anew, as the first start on a machine does.
+  const productForms = join(where, `forms-${benchCase.precision}-${benchCase.threads}`);
+  const candidates: readonly CandidateName[] = options.profile
+    ? ['weft']
+    : candidatesOf(benchCase, peers, { hasBefore: options.before !== undefined, hasFixed: options.fixedForms });
+  const sharedOf = async (each: BenchModel, folder: string) => ({
+    model: each,
+    optimizer: OPTIMIZER,
+    fixture: await writeFixture(folder, each, benchCase.processes),
+    trace: options.profile,
+    productForms,
+  });
+  const shared = await sharedOf(model, where);
+  const decoder = candidates.includes('weft-decoder')
+    ? await sharedOf({ ...model, images: null }, join(where, 'decoder'))
+    : shared;
+  const compared = await compareSteps(benchCase, {
     ...options,
-    candidates: options.profile ? ['weft'] : candidatesOf(benchCase, peers, options.before !== undefined),
-    shared: { model, optimizer: OPTIMIZER, fixture, trace: options.profile },
+    candidates,
+    shared,
+    decoder,
     before: options.before,
     cacheDirectory: join(directory, 'cache'),
     onProgress,
   });
+  return { ...compared, forms: await readChosenForms(productForms, benchCase) };
 }
 
 function printProfile(benchCase: BenchCase, measurements: readonly Measurement[]): void {

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { appendFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 
 /** How to start one process. */
@@ -7,6 +8,8 @@ export interface Command {
   readonly program: string;
   readonly args: readonly string[];
   readonly environment: Readonly<Record<string, string>>;
+  /** A file that its stderr is added to. */
+  readonly log?: string;
 }
 
 /** Of stderr, so much is kept for the error message. */
@@ -47,7 +50,7 @@ class CandidateProcess {
   readonly #exit: Promise<unknown>;
   #stderr = '';
 
-  constructor({ program, args, environment }: Command) {
+  constructor({ program, args, environment, log }: Command) {
     const child = spawn(program, [...args], {
       stdio: ['pipe', 'pipe', 'pipe'],
       env: { ...process.env, ...environment },
@@ -62,6 +65,7 @@ class CandidateProcess {
     this.#lines = createInterface(child.stdout)[Symbol.asyncIterator]();
     child.stderr.on('data', (data) => {
       this.#stderr = (this.#stderr + String(data)).slice(-STDERR_TAIL_CHARACTERS);
+      if (log !== undefined) appendFileSync(log, data);
     });
     // A process that has exited reads nothing; its exit is noticed when a message is awaited.
     child.stdin.on('error', () => {});
@@ -75,7 +79,9 @@ class CandidateProcess {
     const line = await this.#lines.next();
     if (line.done === true) {
       await this.#exit;
-      throw new Error(errorLine(this.#stderr) ?? `it exited with status ${this.#process.exitCode}`);
+      const { exitCode, signalCode } = this.#process;
+      const ended = signalCode === null ? `it exited with status ${exitCode}` : `it was ended by ${signalCode}`;
+      throw new Error(errorLine(this.#stderr) ?? ended);
     }
     const message: Message = JSON.parse(line.value);
     return message;
@@ -93,5 +99,6 @@ class CandidateProcess {
 /** The line of a stack trace that names the error, of Node's or of Python's; else the last line. */
 function errorLine(stderr: string): string | undefined {
   const lines = stderr.trim().split('\n');
-  return lines.findLast((line) => /^\w*Error\b.*:/.test(line)) ?? (lines.at(-1) || undefined);
+  const named = lines.findLast((line) => /^[\w.]*Error\b.*:/.test(line));
+  return named?.replace(/^Error: /, '') ?? (lines.at(-1) || undefined);
 }

@@ -5,6 +5,9 @@ import type { BenchModel } from './models.js';
 export interface CandidateSpec {
   /** `gemm` measures nothing but large matrix products. */
   readonly work: 'train' | 'gemm';
+  /** Where it computes. Ours runs through TensorFlow on `cpu`, through PJRT where `pjrt` is given. */
+  readonly device: 'cpu' | 'gpu';
+  readonly pjrt?: PjrtSpec;
   readonly model: BenchModel;
   readonly optimizer: OptimizerConfig;
   readonly precision: Precision;
@@ -21,6 +24,16 @@ export interface CandidateSpec {
   readonly mode: string;
   /** Time every op (ours only). */
   readonly trace: boolean;
+  /** The folder of the forms of products (TensorFlow only); absent: all have their usual one. */
+  readonly productForms?: string;
+}
+
+/** How ours reaches its device. */
+export interface PjrtSpec {
+  readonly pluginPath: string;
+  readonly clientOptions: Readonly<Record<string, string | number | boolean>>;
+  /** Where compiled programs are kept. */
+  readonly executables: string;
 }
 
 // The messages between the bench and a measured process, one JSON object a line, in this order.
@@ -41,6 +54,8 @@ export interface Ready {
   readonly engine: string;
   readonly firstLoss: number;
   readonly secondsToFirstStep: number;
+  /** Compiling alone, where the candidate can tell it. */
+  readonly compileSeconds?: number;
 }
 
 /** To the process: run that many steps. */
@@ -59,6 +74,8 @@ export interface RoundResult {
 /** From the process when it receives `{ "end": true }`; then it exits. */
 export interface FinalReport {
   readonly peakBytes: number;
+  /** Of the device, as the framework's allocator counts it. */
+  readonly peakDeviceBytes?: number;
   readonly profile?: readonly OpProfile[];
 }
 

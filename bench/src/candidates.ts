@@ -1,14 +1,11 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { freePort } from '@weft/testing';
 import type { Command } from './candidate-processes.js';
 import type { CandidateSpec } from './candidate-spec.js';
 import { onOwnCores } from './machine.js';
 import { type BenchCase, type CandidateName, isGemm, type Peer } from './plan.js';
-
-const MEASURED_PROCESS = fileURLToPath(new URL('./measured-process.js', import.meta.url));
-const peerScript = (name: string) => fileURLToPath(new URL(`../peers/${name}`, import.meta.url));
+import { MEASURED_PROCESS, MODULE, peerScript, pythonOf } from './programs.js';
 
 const SCRIPT: Readonly<Record<Peer | 'torch-gemm', string>> = {
   'torch-eager': 'torch_step.py',
@@ -19,10 +16,12 @@ const SCRIPT: Readonly<Record<Peer | 'torch-gemm', string>> = {
 };
 
 /** What all processes of a candidate have in common. */
-export type SharedSpec = Pick<CandidateSpec, 'model' | 'optimizer' | 'fixture' | 'trace'>;
+export type SharedSpec = Pick<CandidateSpec, 'model' | 'optimizer' | 'fixture' | 'trace' | 'productForms'>;
 
 export interface CommandOptions {
   readonly shared: SharedSpec;
+  /** The model's decoder alone, for `weft-decoder`. */
+  readonly decoder: SharedSpec;
   /** The folder of the checkout that `weft-before` runs from. */
   readonly before: string | undefined;
   /** For what compilers keep between rounds. */
@@ -39,19 +38,21 @@ export function resourcesOf(candidate: CandidateName, { processes, threads }: Be
 export async function commandsOf(
   candidate: CandidateName,
   benchCase: BenchCase,
-  { shared, before, cacheDirectory }: CommandOptions,
+  { shared, decoder, before, cacheDirectory }: CommandOptions,
 ): Promise<Command[]> {
   const { processes, threads } = resourcesOf(candidate, benchCase);
   const port = candidate === 'torch-ddp' ? await freePort() : 0;
   return Array.from({ length: processes }, (_, rank) => {
     const spec: CandidateSpec = {
-      ...shared,
+      ...(candidate === 'weft-decoder' ? decoder : candidate === 'weft-fixed' ? fixedForms(shared) : shared),
+      device: 'cpu',
       work: isGemm(candidate) ? 'gemm' : 'train',
       precision: benchCase.precision,
       threads,
       rank,
       worldSize: candidate === 'weft-apart' ? 1 : processes,
-      isDataParallel: benchCase.processes > 1,
+      // The decoder takes the train step that the whole model takes.
+      isDataParallel: benchCase.processes > 1 || candidate === 'weft-decoder',
       startedAtMs: Date.now(),
       mode: candidate === 'torch-compile' ? 'compile' : 'eager',
     };
@@ -73,6 +74,8 @@ export async function commandsOf(
       case 'weft':
       case 'weft-alone':
       case 'weft-apart':
+      case 'weft-decoder':
+      case 'weft-fixed':
       case 'gemm':
         return { ...bound(process.execPath, [MEASURED_PROCESS, JSON.stringify(spec)], spec), environment: {} };
       default: {
@@ -84,6 +87,10 @@ export async function commandsOf(
   });
 }
 
+function fixedForms({ productForms, ...shared }: SharedSpec): SharedSpec {
+  return shared;
+}
+
 /** The program of another checkout that runs its step. It reads the same arguments and messages as ours. */
 export function measuredProcessOf(checkout: string): string {
   return join(checkout, 'bench/dist/measured-process.js');
@@ -91,20 +98,6 @@ export function measuredProcessOf(checkout: string): string {
 
 function bound(program: string, args: readonly string[], { rank, threads }: CandidateSpec) {
   return onOwnCores({ program, args }, rank, threads);
-}
-
-/** What a peer needs of Python. */
-const MODULE: Readonly<Record<Peer, 'torch' | 'jax'>> = {
-  'torch-eager': 'torch',
-  'torch-compile': 'torch',
-  'torch-ddp': 'torch',
-  jax: 'jax',
-};
-
-/** The Python that runs a peer. */
-export function pythonOf(peer: Peer): string {
-  const own = process.env.WEFT_BENCH_PYTHON ?? 'python3';
-  return MODULE[peer] === 'jax' ? (process.env.WEFT_BENCH_JAX_PYTHON ?? own) : own;
 }
 
 /** Which of the wished peers can run here, and a sentence for each module that is missing. */

@@ -1,5 +1,47 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { availableParallelism, cpus } from 'node:os';
+import { bf16Instructions, type VectorInstructions, vectorInstructions } from '@weft/common';
+import type { Precision } from '@weft/config';
+
+/** The machine that a table was measured on. */
+export interface Machine {
+  readonly processor: string;
+  readonly cores: number;
+  readonly node: string;
+  /** Unknown, and so none, outside Linux on x86. */
+  readonly instructions: readonly VectorInstructions[];
+  /** What oneDNN, the library of TensorFlow's products, may use at most; absent: all. */
+  readonly onednnLimit?: string;
+}
+
+export function describeMachine(): Machine {
+  const onednnLimit = process.env.ONEDNN_MAX_CPU_ISA;
+  const cpuinfo = process.platform === 'linux' ? readFileSync('/proc/cpuinfo', 'utf8') : '';
+  return {
+    processor: cpus()[0]?.model ?? 'unknown',
+    cores: availableParallelism(),
+    node: process.version,
+    instructions: vectorInstructions(cpuinfo),
+    ...(onednnLimit === undefined ? {} : { onednnLimit }),
+  };
+}
+
+/** The head of a table. */
+export function machineSentence({ processor, cores, node, instructions, onednnLimit }: Machine): string {
+  const vectors = instructions.length === 0 ? 'vector instructions unknown' : instructions.join(', ');
+  const limit = onednnLimit === undefined ? '' : `, oneDNN limited to ${onednnLimit}`;
+  return `${processor}, ${vectors}${limit}, ${cores} cores, Node ${node}`;
+}
+
+/** The precisions that a processor does not emulate. */
+export function nativePrecisions({
+  instructions,
+  onednnLimit = 'DEFAULT',
+}: Pick<Machine, 'instructions' | 'onednnLimit'>): readonly Precision[] {
+  const mayUse = /BF16|FP16|AMX|ALL|DEFAULT/.test(onednnLimit.toUpperCase());
+  return mayUse && bf16Instructions(instructions).length > 0 ? ['fp32', 'bf16'] : ['fp32'];
+}
 
 /** A program with its arguments. */
 interface Call {

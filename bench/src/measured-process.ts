@@ -3,10 +3,10 @@ import { readFileSync } from 'node:fs';
 import type { Candidate, CandidateParts } from './candidate.js';
 import { receive, runRounds, send } from './candidate-loop.js';
 import type { Addresses, CandidateSpec, FinalReport, Hello, Ready } from './candidate-spec.js';
-import { openDecoder } from './decoder-candidate.js';
 import { openGemm } from './gemm-candidate.js';
+import { openOnePhase } from './one-phase-candidate.js';
 import { Profile } from './profile.js';
-import { openTraining } from './training-candidate.js';
+import { benchTask, openTraining } from './training-candidate.js';
 
 const spec: CandidateSpec = JSON.parse(process.argv[2] ?? '{}');
 const profile = spec.trace ? new Profile() : undefined;
@@ -21,17 +21,23 @@ const candidate = await open({
 });
 const firstLoss = await candidate.step();
 const secondsToFirstStep = (Date.now() - spec.startedAtMs) / 1000;
-send<Ready>({ engine: candidate.engine, firstLoss, secondsToFirstStep });
+send<Ready>({ ...candidate.engine.ready(), firstLoss, secondsToFirstStep });
 
 await runRounds(() => candidate.step(), { onRound: () => profile?.reset(), onStep: () => profile?.endStep() });
-send<FinalReport>({ peakBytes: peakBytes(), ...(profile === undefined ? {} : { profile: profile.perStep() }) });
+send<FinalReport>({
+  peakBytes: peakBytes(),
+  ...(await candidate.engine.memory()),
+  ...(profile === undefined ? {} : { profile: profile.perStep() }),
+});
 await candidate.close();
 process.stdin.destroy();
 
 function open(parts: CandidateParts): Promise<Candidate> {
   if (parts.spec.work === 'gemm') return openGemm(parts);
-  const { model, isDataParallel } = parts.spec;
-  return model.images === null && !isDataParallel ? openDecoder(parts) : openTraining(parts);
+  const { model, isDataParallel, pjrt } = parts.spec;
+  if (isDataParallel) return openTraining(parts);
+  // On processors the trainer's own step costs next to nothing more than one phase.
+  return model.images === null || pjrt !== undefined ? openOnePhase(parts, benchTask(parts.spec)) : openTraining(parts);
 }
 
 /** The most memory this process ever had, itself only: Linux's maxRSS would include the parent it was forked from. */

@@ -1,5 +1,5 @@
 // Legend: B sequences, T positions, D width, C channels, N images, P patches and K tokens of one image.
-import { type BenchModel, parametersOf } from './models.js';
+import { type BenchModel, type ImageParts, parametersOf } from './models.js';
 
 /** A backward pass costs two products for each one of the forward pass. */
 const FORWARD_AND_BACKWARD = 3;
@@ -19,12 +19,12 @@ export function modelFlops(model: BenchModel): number {
 
 /** How many rows of activations a parameter is multiplied with. Vectors and tables are multiplied with none. */
 function rowsThrough(name: string, shape: readonly number[], model: BenchModel): number {
-  if (shape.length === 1 || /(^|\/)(embedding|positions)$/.test(name)) return 0;
+  if (shape.length === 1 || /(^|\/)(embedding|positions|queries)$/.test(name)) return 0;
   const { images, batchSize, sequenceLength } = model;
   if (images === null || name.startsWith('decoder/')) return batchSize * sequenceLength;
-  const imageCount = batchSize * images.imagesPerSequence;
+  const imageCount = imageCountOf(images, batchSize);
   if (name.includes('/gate/')) return imageCount;
-  const isBeforePooling = name.startsWith('vision/') || name.startsWith('connector/before/');
+  const isBeforePooling = /^(vision|connector\/(before|key|value))\//.test(name);
   return imageCount * (isBeforePooling ? patches(images.vision) : images.connector.tokensPerImage);
 }
 
@@ -32,8 +32,13 @@ function rowsThrough(name: string, shape: readonly number[], model: BenchModel):
 function attentionFlops({ batchSize, sequenceLength, decoder, images }: BenchModel): number {
   const text = 4 * batchSize * sequenceLength ** 2 * decoder.width * decoder.depth;
   if (images === null) return text;
-  const { vision, imagesPerSequence } = images;
-  return text + 4 * batchSize * imagesPerSequence * patches(vision) ** 2 * vision.width * vision.depth;
+  const { vision } = images;
+  return text + 4 * imageCountOf(images, batchSize) * patches(vision) ** 2 * vision.width * vision.depth;
+}
+
+/** Images that a batch has: computing more of them is no model's work. */
+function imageCountOf({ imagesPerSequence, present }: ImageParts, batchSize: number): number {
+  return present?.images ?? batchSize * imagesPerSequence;
 }
 
 function patches({ imageSize, patchSize }: { readonly imageSize: number; readonly patchSize: number }): number {

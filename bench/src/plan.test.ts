@@ -30,8 +30,13 @@ describe('the plan', () => {
     const decoder = { model: 'decoder-5m', precision: 'fp32', threads: 1, processes: 1 } as const;
     expect(candidatesOf(decoder, PEERS)).toEqual(['weft', 'torch-eager', 'torch-compile', 'jax', 'gemm', 'torch-gemm']);
     expect(candidatesOf(decoder, [])).toEqual(['weft', 'gemm']);
-    expect(candidatesOf(decoder, [], true)).toEqual(['weft', 'weft-before', 'gemm']);
-    expect(candidatesOf({ ...decoder, model: 'mm1-tiny' }, ['jax', 'torch-eager'])).not.toContain('jax');
+    const others = { hasBefore: true, hasFixed: true };
+    expect(candidatesOf(decoder, [], others)).toEqual(['weft', 'weft-before', 'weft-fixed', 'gemm']);
+    expect(candidatesOf({ ...decoder, processes: 2 }, [], { hasBefore: true })).toEqual([
+      'weft',
+      'weft-before',
+      'gemm',
+    ]);
     expect(candidatesOf({ ...decoder, model: 'mm1-tiny', processes: 2 }, PEERS)).toEqual([
       'weft',
       'weft-alone',

@@ -13,12 +13,14 @@ export interface BenchCase {
 
 /**
  * Who takes part: ours; beside data-parallel cases ours in one process, and ours in as many processes that know nothing
- * of each other, which is the most that the machine allows; ours of another checkout; the peers; and the matrix products that set the scale, our
+ * of each other, which is the most that the machine allows; ours with every product in its usual form; ours of another checkout; beside text alone the decoder without the
+ * rest of the model; the peers; and the matrix products that set the scale, our
  * engine's and PyTorch's.
  */
 export const PEERS = ['torch-eager', 'torch-compile', 'torch-ddp', 'jax'] as const;
 export type Peer = (typeof PEERS)[number];
-export type CandidateName = 'weft' | 'weft-before' | 'weft-alone' | 'weft-apart' | Peer | 'gemm' | 'torch-gemm';
+const OURS = ['weft', 'weft-alone', 'weft-apart', 'weft-decoder', 'weft-fixed'] as const;
+export type CandidateName = (typeof OURS)[number] | 'weft-before' | Peer | 'gemm' | 'torch-gemm';
 
 export interface PlanOptions {
   readonly models: readonly ModelName[];
@@ -40,19 +42,28 @@ export function planCases({ models, precisions, threads, processes }: PlanOption
     .filter(({ processes, threads }) => processes === 1 || processes * threads <= cores);
 }
 
-/** Who runs in a case, ours first. JAX knows the decoder alone. */
+/** Others of ours that a person asks for. */
+export interface OtherOurs {
+  /** Another checkout. How well processes scale is then left out, which takes as long again. */
+  readonly hasBefore?: boolean;
+  /** Every product in its usual form. */
+  readonly hasFixed?: boolean;
+}
+
+/** Who runs in a case, ours first. */
 export function candidatesOf(
   { model, processes }: BenchCase,
   peers: readonly Peer[],
-  hasBefore = false,
+  { hasBefore = false, hasFixed = false }: OtherOurs = {},
 ): CandidateName[] {
-  const fitting: readonly Peer[] =
-    processes > 1 ? ['torch-ddp'] : ['torch-eager', 'torch-compile', ...(model === 'mm1-tiny' ? [] : ['jax' as const])];
+  const fitting: readonly Peer[] = processes > 1 ? ['torch-ddp'] : ['torch-eager', 'torch-compile', 'jax'];
   const invited = fitting.filter((peer) => peers.includes(peer));
   return [
     'weft',
     ...(hasBefore ? ['weft-before' as const] : []),
-    ...(processes > 1 ? (['weft-alone', 'weft-apart'] as const) : []),
+    ...(hasFixed ? ['weft-fixed' as const] : []),
+    ...(processes > 1 && !hasBefore ? (['weft-alone', 'weft-apart'] as const) : []),
+    ...(processes === 1 && model === 'mm1-tiny-text' ? (['weft-decoder'] as const) : []),
     ...invited,
     'gemm',
     ...(invited.some((peer) => peer !== 'jax') ? ['torch-gemm' as const] : []),
@@ -61,7 +72,7 @@ export function candidatesOf(
 
 /** Whether a candidate trains through our engine. */
 export function isOurs(candidate: CandidateName): boolean {
-  return candidate === 'weft' || candidate === 'weft-alone' || candidate === 'weft-apart';
+  return OURS.some((each) => each === candidate);
 }
 
 /** Whether a candidate only multiplies matrices. */

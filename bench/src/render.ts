@@ -13,12 +13,27 @@ const QUIET = 0.9;
 /** So much of a core may others have, such as the system's own chores. */
 const CHORES = 0.1;
 
-/** One table over all cases. The columns MFU and "weft ×" are there when there is something to put into them. */
+/** One table over all cases. The columns MFU, "products ×" and "weft ×" are there when there is something to put into them. */
 export function renderResults(results: readonly CaseResult[]): string {
   const rows = results.flatMap((result) => result.rows.map((row) => ({ result, row })));
   const columns = COLUMNS.filter(({ isWanted }) => isWanted === undefined || rows.some(({ row }) => isWanted(row)));
   const cells = rows.map(({ result, row }) => columns.map(({ cell }) => cell(row, result)));
-  return [formatTable(columns, cells), ...results.flatMap(remarks)].join('\n');
+  const table = formatTable(columns, cells);
+  return [table, ...results.flatMap(remarks), ...leasts(results)].join('\n');
+}
+
+/** In which case ours is the slowest, beside ours of another checkout and ours with the usual forms. */
+function leasts(results: readonly CaseResult[]): string[] {
+  return (['weft-before', 'weft-fixed'] as const).flatMap((candidate) => {
+    const ratios = results.flatMap((result) =>
+      result.rows
+        .filter((row) => row.candidate === candidate)
+        .map(({ weftSpeedup }) => ({ name: describeCase(result.case), ratio: weftSpeedup?.median ?? Number.NaN })),
+    );
+    const [least] = ratios.toSorted((a, b) => a.ratio - b.ratio);
+    if (least === undefined) return [];
+    return [`least ratio to ${candidate} in ${ratios.length} cases: ${least.ratio.toFixed(3)} (${least.name})`];
+  });
 }
 
 interface ResultColumn extends Column {
@@ -47,6 +62,10 @@ const COLUMNS: readonly ResultColumn[] = [
   right('s to step 1', (row) => row.secondsToFirstStep.toFixed(1)),
   right('busy cores', (row) => row.busyCores.toFixed(2)),
   {
+    ...right('products ×', (row) => row.productsSpeedup?.toFixed(2) ?? ''),
+    isWanted: ({ productsSpeedup }) => productsSpeedup !== undefined,
+  },
+  {
     ...right('weft ×', (row) => row.weftSpeedup?.median.toFixed(2) ?? ''),
     isWanted: ({ weftSpeedup }) => weftSpeedup !== undefined,
   },
@@ -65,9 +84,18 @@ function remarks(result: CaseResult): string[] {
   return [
     `${name}: GEMM peak ${(peak / 1e9).toFixed(0)} GFLOP/s${ofTorch}`,
     ...noise(result).map((what) => `${name}: THE MACHINE WAS BUSY, ${what}`),
+    ...forms(result).map((what) => `${name}: ${what}`),
     ...agreements,
     ...failures,
   ];
+}
+
+/** Which products have another form than the usual one. */
+function forms({ forms: chosen }: CaseResult): string[] {
+  if (chosen === undefined || chosen.timed === 0) return [];
+  const others = chosen.others.map(({ product, form, speedup }) => `${product} ${form} ${speedup.toFixed(2)} ×`);
+  const each = others.length === 0 ? '' : `: ${others.join(', ')}`;
+  return [`${others.length} of ${chosen.timed} timed products in another form than usual${each}`];
 }
 
 /** What others did to the measurement, if they did. */

@@ -1,16 +1,16 @@
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
-import { availableParallelism, cpus } from 'node:os';
 import { dirname } from 'node:path';
 import { WEFT_VERSION, WeftError } from '@weft/common';
 import type { AllReduceResult } from './all-reduce.js';
 import type { StepBenchOptions } from './arguments.js';
+import { describeMachine, type Machine } from './machine.js';
 import type { BenchCase } from './plan.js';
 import type { CaseResult } from './summary.js';
 
 /** What `npm run bench` writes as JSON. */
 export interface Report {
   readonly weft: string;
-  readonly machine: { readonly processor: string; readonly cores: number; readonly node: string };
+  readonly machine: Machine;
   readonly options: StepBenchOptions;
   readonly results: readonly CaseResult[];
   /** Cases that could not be measured, and why. */
@@ -19,8 +19,7 @@ export interface Report {
 }
 
 export function emptyReport(options: StepBenchOptions): Report {
-  const machine = { processor: cpus()[0]?.model ?? 'unknown', cores: availableParallelism(), node: process.version };
-  return { weft: WEFT_VERSION, machine, options, results: [], broken: [] };
+  return { weft: WEFT_VERSION, machine: describeMachine(), options, results: [], broken: [] };
 }
 
 /** Replaces the file as a whole, so that an interrupted run keeps what was measured before. */
@@ -31,7 +30,7 @@ export async function writeReport(path: string, report: Report): Promise<void> {
 }
 
 /** What decides how a case is measured; results of other settings do not belong into one table. */
-const SETTINGS = ['rounds', 'steps', 'warmup', 'peers', 'before'] as const;
+const SETTINGS = ['rounds', 'steps', 'warmup', 'peers', 'before', 'fixedForms'] as const;
 
 /**
  * The results of an interrupted run, to go on with. None where there is no file.

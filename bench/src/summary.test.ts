@@ -63,14 +63,38 @@ describe('the printed results', () => {
 
   test('have ratios only beside peers, and MFU only for a given chip', () => {
     const alone = renderResults([summarise(decoder, [measured('weft'), gemm], [], undefined)]);
-    expect(alone).not.toMatch(/weft ×|MFU/);
+    expect(alone).not.toMatch(/ ×|MFU/);
     const torchGemm = { ...gemm, candidate: 'torch-gemm', flopsPerStep: 5e8 } as const;
     const compared = renderResults([summarise(decoder, [measured('weft'), slow, gemm, torchGemm], [broken], 1)]);
-    expect(compared.split('\n')[0]).toMatch(/MFU.*weft ×$/);
-    expect(compared.split('\n')[2]).toMatch(/torch-eager.* 1\.75$/);
+    expect(compared.split('\n')[0]).toMatch(/MFU.*products × +weft ×$/);
+    expect(compared.split('\n')[2]).toMatch(/torch-eager.* 2\.00 +1\.75$/);
     expect(compared).toContain('first loss of torch-eager differs by 0.0e+0, loss of step 2 by 0.0e+0');
     expect(compared).toContain('GEMM peak 100 GFLOP/s, of PyTorch 50');
     expect(compared).toContain('jax broke down: no memory');
+  });
+
+  test('name the case in which ours is the slowest beside an earlier version', () => {
+    const before = (seconds: number) => measured('weft-before', { rounds: [[seconds], [seconds]] });
+    const result = (threads: number, seconds: number) =>
+      summarise(
+        { ...decoder, threads },
+        [measured('weft', { rounds: [[0.1], [0.1]] }), before(seconds), gemm],
+        [],
+        undefined,
+      );
+    expect(renderResults([result(1, 0.1), result(2, 0.096)])).toContain(
+      'least ratio to weft-before in 2 cases: 0.960 (decoder-5m fp32, 2 threads)',
+    );
+    expect(renderResults([result(1, 0.1)])).not.toContain('weft-fixed');
+  });
+
+  test('say which products took another form', () => {
+    const result = summarise(decoder, [measured('weft'), gemm], [], undefined);
+    const others = [{ product: 'float32 (8x2)T 8x4', form: 'matrix', speedup: 1.08 }];
+    expect(renderResults([{ ...result, forms: { timed: 12, others } }])).toContain(
+      'decoder-5m fp32, 1 thread: 1 of 12 timed products in another form than usual: float32 (8x2)T 8x4 matrix 1.08 ×',
+    );
+    expect(renderResults([result])).not.toContain('form');
   });
 
   test('warn when others used the machine', () => {

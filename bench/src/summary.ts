@@ -1,5 +1,6 @@
 import { median } from '@weft/common';
 import type { OpProfile } from './candidate-spec.js';
+import type { ChosenForms } from './chosen-forms.js';
 import { type BenchCase, type CandidateName, isGemm, isOurs } from './plan.js';
 import { pairedSpeedup } from './statistics.js';
 
@@ -39,6 +40,8 @@ export interface Row {
   readonly secondsToFirstStep: number;
   readonly busyCores: number;
   readonly firstLoss: number;
+  /** How much faster a bare product of ours is than of the library below this peer; undefined for all but PyTorch. */
+  readonly productsSpeedup: number | undefined;
   /** How much higher our tokens/s are; undefined for ours. */
   readonly weftSpeedup: ReturnType<typeof pairedSpeedup> | undefined;
 }
@@ -55,6 +58,8 @@ export interface CaseResult {
   readonly backgroundCores: { readonly mean: number; readonly worst: number } | undefined;
   readonly rows: readonly Row[];
   readonly agreement: readonly Agreement[];
+  /** The forms of the products of ours; absent where nothing was timed. */
+  readonly forms?: ChosenForms;
   /** Candidates that broke down, and how. */
   readonly failures: readonly { readonly candidate: CandidateName; readonly reason: string }[];
 }
@@ -83,13 +88,18 @@ export function summarise(
   const gemmFlopsPerSecond = gemmPeak(gemm);
   const torchGemm = measurements.find(({ candidate }) => candidate === 'torch-gemm');
   const trained = measurements.filter(({ candidate }) => !isGemm(candidate));
+  const torchGemmFlopsPerSecond = torchGemm && gemmPeak(torchGemm);
   return {
     case: benchCase,
     gemmFlopsPerSecond,
-    torchGemmFlopsPerSecond: torchGemm && gemmPeak(torchGemm),
+    torchGemmFlopsPerSecond,
     gemmBusyCores: gemm.busyCores,
     backgroundCores: backgroundCores(measurements),
-    rows: trained.map((each) => toRow(each, ours, benchCase, gemmFlopsPerSecond, chipTflops)),
+    rows: trained.map((each) => {
+      const row = toRow(each, ours, benchCase, gemmFlopsPerSecond, chipTflops);
+      const isTorch = each.candidate.startsWith('torch-') && torchGemmFlopsPerSecond !== undefined;
+      return { ...row, productsSpeedup: isTorch ? gemmFlopsPerSecond / torchGemmFlopsPerSecond : undefined };
+    }),
     agreement: trained.filter(({ candidate }) => !isOurs(candidate)).map((theirs) => compareLosses(ours, theirs)),
     failures,
   };
@@ -112,7 +122,7 @@ function toRow(
   { processes }: BenchCase,
   gemmFlopsPerSecond: number,
   chipTflops: number | undefined,
-): Row {
+): Omit<Row, 'productsSpeedup'> {
   const { candidate, engine, tokensPerStep, flopsPerStep, peakBytes, secondsToFirstStep, busyCores } = measurement;
   const stepSeconds = median(measurement.rounds.flat());
   const modelFlopsPerSecond = flopsPerStep / stepSeconds;

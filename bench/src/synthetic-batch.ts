@@ -27,24 +27,34 @@ export function syntheticBatch(model: BenchModel, rank: number): BenchBatch {
   return images === null ? text : { ...text, ...imageFields(images, batchSize, segmentLength, perPosition, random) };
 }
 
-/** Every segment begins with its share of the sequence's images and goes on with text. */
+/** Every segment begins with its share of the batch's images and goes on with text. Unused slots hold noise as well. */
 function imageFields(
-  { vision, connector, imagesPerSequence }: ImageParts,
+  { vision, connector, imagesPerSequence, present }: ImageParts,
   batchSize: number,
   segmentLength: number,
   perPosition: (value: (position: number, sequence: number) => number) => Int32Array,
   random: Random,
 ) {
-  const imagePositions = (imagesPerSequence / SEGMENTS) * connector.tokensPerImage;
-  const isText = (inSegment: number) => inSegment >= imagePositions && inSegment < segmentLength;
-  const pixels = batchSize * imagesPerSequence * vision.imageSize ** 2 * 3;
+  const slots = batchSize * imagesPerSequence;
+  const imageCount = present?.images ?? slots;
+  /** The images of all segments before a segment of the batch. */
+  const imagesBefore = (segment: number) => Math.floor((segment * imageCount) / (batchSize * SEGMENTS));
+  const segmentAt = (position: number, sequence: number) => sequence * SEGMENTS + Math.floor(position / segmentLength);
+  const imagePositions = (segment: number) =>
+    (imagesBefore(segment + 1) - imagesBefore(segment)) * connector.tokensPerImage;
+  const isText = (segment: number, inSegment: number) =>
+    inSegment >= imagePositions(segment) && inSegment < segmentLength;
   return {
     imageTokenIndex_BT: perPosition((position, sequence) => {
-      const [segment, inSegment] = [Math.floor(position / segmentLength), position % segmentLength];
-      const firstRow = sequence * imagesPerSequence * connector.tokensPerImage + segment * imagePositions;
-      return isText(inSegment) ? 0 : 1 + firstRow + inSegment;
+      const [segment, inSegment] = [segmentAt(position, sequence), position % segmentLength];
+      const firstSlot = sequence * imagesPerSequence + imagesBefore(segment) - imagesBefore(sequence * SEGMENTS);
+      return isText(segment, inSegment) ? 0 : 1 + firstSlot * connector.tokensPerImage + inSegment;
     }),
-    lossMask_BT: Float32Array.from(perPosition((position) => (isText((position % segmentLength) + 1) ? 1 : 0))),
-    images_NHWC: Float32Array.from({ length: pixels }, () => 2 * random.uniform() - 1),
+    lossMask_BT: Float32Array.from(
+      perPosition((position, sequence) =>
+        isText(segmentAt(position, sequence), (position % segmentLength) + 1) ? 1 : 0,
+      ),
+    ),
+    images_NHWC: Float32Array.from({ length: slots * vision.imageSize ** 2 * 3 }, () => 2 * random.uniform() - 1),
   };
 }

@@ -38,7 +38,7 @@ export function findCrumbs(sources) {
 }
 
 /** @param {string} path */
-const isEntry = (path) => /\/(index|main)\.ts$|\.d\.ts$/.test(path);
+const isEntry = (path) => /\/(index|main)\.tsx?$|\.d\.ts$/.test(path);
 /** @param {string} text */
 const lineCount = (text) => text.split('\n').length - (text.endsWith('\n') ? 1 : 0);
 

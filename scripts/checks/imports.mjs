@@ -19,11 +19,13 @@ export function importersOf(code) {
   /** Where a name that a package exports is declared: `@weft/common deferred` → `packages/common/src/async.ts`. */
   /** @type {Map<string, string>} */
   const declaredIn = new Map();
+  const tsx = new Set(code.flatMap(({ path }) => (path.endsWith('.tsx') ? path : [])));
   for (const { path, text } of code) {
     const isIndex = path.endsWith('/src/index.ts');
     for (const { names, from } of statementsOf(text)) {
       if (!from.startsWith('.')) continue;
-      const target = normalize(join(dirname(path), from)).replace(/\.js$/, '.ts');
+      const base = normalize(join(dirname(path), from)).replace(/\.js$/, '');
+      const target = tsx.has(`${base}.tsx`) ? `${base}.tsx` : `${base}.ts`;
       if (!isIndex) add(target, path);
       else for (const name of names) declaredIn.set(`@weft/${path.split('/')[1]} ${name}`, target);
     }

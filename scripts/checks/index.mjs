@@ -120,7 +120,7 @@ export async function runChecks(checks = CHECKS) {
 }
 
 /** @param {string} path */
-const isCode = (path) => /^(packages|apps)\/.*\.ts$/.test(path) && !path.includes('/generated/');
+const isCode = (path) => /^(packages|apps)\/.*\.tsx?$/.test(path) && !path.includes('/generated/');
 
 /**
  * Code, protos and documents; not what is generated, nor the list of the retired words and its test.

@@ -8,15 +8,15 @@ import { importsOf } from './imports.mjs';
 
 /** From the lowest up. Packages of one layer do not import each other. */
 export const LAYERS = [
-  ['common', 'proto', 'tensorflow-setup'],
+  ['common', 'proto', 'native-setup'],
   ['command-line', 'contracts', 'topology', 'files', 'native', 'tensor'],
   ['mixture', 'rpc', 'store', 'telemetry', 'backend-tensorflow', 'backend-pjrt'],
-  ['config'],
+  ['config', 'monitoring'],
   ['model', 'scaling', 'recipes', 'collectives', 'coordination', 'checkpoint', 'data'],
-  ['tasks', 'client', 'sweeps', 'demo-data'],
+  ['tasks', 'weights', 'client', 'sweeps', 'demo-data', 'generation', 'planning'],
   ['evaluation', 'launch', 'simulation'],
   ['training'],
-  ['coordinator', 'worker', 'cli'],
+  ['coordinator', 'worker', 'cli', 'dashboard'],
 ];
 
 /** Beside the layers; only tests import it. */
@@ -30,7 +30,8 @@ const OWNERS = Object.entries({
   pino: ['telemetry'],
   'prom-client': ['telemetry'],
   zod: ['config'],
-  yaml: ['config'],
+  yaml: ['config', 'monitoring'],
+  '@grafana/': ['monitoring'],
   '@grpc/grpc-js': ['rpc', 'proto'],
   'grpc-health-check': ['rpc', 'testing'],
   bullmq: ['store'],
@@ -38,6 +39,11 @@ const OWNERS = Object.entries({
   sharp: ['data', 'demo-data'],
   '@huggingface/': ['data'],
   hyparquet: ['data'],
+  'hyparquet-compressors': ['data'],
+  fzstd: ['data'],
+  preact: ['dashboard'],
+  '@preact/': ['dashboard'],
+  uplot: ['dashboard'],
 });
 
 /**

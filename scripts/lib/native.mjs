@@ -1,4 +1,4 @@
-import { installNativeLibrary, NativeLibraryError } from '../../packages/tensorflow-setup/src/native-library.mjs';
+import { installTensorFlow, NativeLibraryError } from '../../packages/native-setup/src/index.mjs';
 import { StageError } from './stage.mjs';
 
 /**
@@ -8,9 +8,9 @@ import { StageError } from './stage.mjs';
  * @returns {Promise<string>} the result, for the line of the stage
  * @throws {StageError} when there is none
  */
-export async function setUpNativeLibrary(report) {
+export async function setUpTensorFlow(report) {
   try {
-    const { directory, version, variant, reason } = await installNativeLibrary({
+    const { directory, version, variant, reason } = await installTensorFlow({
       onProgress: showProgress(report),
     });
     const build = variant === 'unknown' ? '' : ` (${variant})`;
@@ -28,11 +28,11 @@ export async function setUpNativeLibrary(report) {
  * @param {string} [without] what the script does then
  * @returns {Promise<boolean>} whether there is a library
  */
-export async function runNativeLibraryStage(stages, without = '') {
+export async function runTensorFlowStage(stages, without = '') {
   let isThere = true;
   await stages.run('TensorFlow library', async (report) => {
     try {
-      return await setUpNativeLibrary(report);
+      return await setUpTensorFlow(report);
     } catch (error) {
       if (!(error instanceof StageError)) throw error;
       isThere = false;
@@ -64,7 +64,7 @@ export async function setUpPjrtPlugin(report, isForTests) {
 
 /**
  * @param {import('./stage.mjs').Report} report
- * @returns {(progress: import('../../packages/tensorflow-setup/src/native-library.mjs').SetupProgress) => void}
+ * @returns {(progress: import('../../packages/native-setup/src/index.mjs').SetupProgress) => void}
  */
 function showProgress(report) {
   return (progress) => {

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { build } from './build.mjs';
 import { installDependencies } from './dependencies.mjs';
-import { runNativeLibraryStage } from './native.mjs';
+import { runTensorFlowStage } from './native.mjs';
 import { ROOT } from './root.mjs';
 import { inherit, StageError, Stages } from './stage.mjs';
 
@@ -27,7 +27,7 @@ export async function quickstart(words) {
   const stages = new Stages(5);
   await stages.run('dependencies', installDependencies);
   await stages.run('build', build);
-  const hasTensorFlow = await runNativeLibraryStage(
+  const hasTensorFlow = await runTensorFlowStage(
     stages,
     '. Going on in pure JavaScript, with the smaller recipe debugNano',
   );

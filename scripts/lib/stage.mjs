@@ -111,15 +111,16 @@ export const seconds = (durationMs) => `${(durationMs / 1000).toFixed(1)} s`;
  *
  * @param {string} program
  * @param {readonly string[]} words
- * @param {{ report?: Report; environment?: NodeJS.ProcessEnv; directory?: string }} [options]
+ * @param {{ report?: Report; environment?: NodeJS.ProcessEnv; directory?: string; onText?: (text: string) => void }} [options]
  * @returns {Promise<{ exitCode: number; output: string }>}
  */
-export async function capture(program, words, { report, environment = process.env, directory = ROOT } = {}) {
+export async function capture(program, words, { report, environment = process.env, directory = ROOT, onText } = {}) {
   const child = spawn(program, words, { cwd: directory, env: environment, stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding('utf8').on('data', (/** @type {string} */ text) => {
       output += text;
+      onText?.(text);
       const last = output.trimEnd().split('\n').at(-1)?.trim();
       if (last) report?.update(last);
     });

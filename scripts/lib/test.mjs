@@ -4,7 +4,7 @@ import { listFiles } from '../checks/files.mjs';
 import { runChecks } from '../checks/index.mjs';
 import { binary, build } from './build.mjs';
 import { installDependencies } from './dependencies.mjs';
-import { runNativeLibraryStage } from './native.mjs';
+import { runTensorFlowStage } from './native.mjs';
 import { REQUIREMENTS, skippedTests } from './requirements.mjs';
 import { ROOT } from './root.mjs';
 import { capture, inherit, StageError, Stages } from './stage.mjs';
@@ -24,7 +24,7 @@ export async function test(words) {
   await stages.run('dependencies', installDependencies);
   await stages.run('build', build);
   const types = await countStage(stages, 'types of tests and scripts', checkTypes);
-  const hasTensorFlow = await runNativeLibraryStage(stages);
+  const hasTensorFlow = await runTensorFlowStage(stages);
 
   console.log('\nchecks');
   const checks = await runChecks();

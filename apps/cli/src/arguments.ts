@@ -28,6 +28,41 @@ export function devicesName(text: string): DevicesName {
   return { count: Number(digits), chip: chip.toLowerCase() };
 }
 
+/** Devices of one host by their memory or by their chip: `8x80GiB`, `8xh100`; `1xcpu` is a worker on this machine. */
+export interface PlannedDevices {
+  readonly count: number;
+  readonly memoryBytes?: number;
+  readonly chip?: string;
+}
+
+/** What a dry run is planned for. */
+export interface PlanOptions {
+  readonly devices?: PlannedDevices;
+  readonly hosts?: number;
+  readonly chip?: string;
+  /** Gbit/s of one host. */
+  readonly network?: number;
+  /** Of one device for an hour. */
+  readonly price?: number;
+  /** `false`: formulas alone, although the chip's compiler is there. */
+  readonly compile?: boolean;
+}
+
+/** More are not in one host. */
+const MOST_DEVICES = 1024;
+
+/** `<number>x<memory>` or `<number>x<chip>`. */
+export function plannedDevices(text: string): PlannedDevices {
+  const [, digits, what = ''] = text.match(/^(\d+)x(.+)$/i) ?? [];
+  const count = Number(digits);
+  const [, amount, unit] = what.match(/^(\d+(?:\.\d+)?)(GiB|GB)$/i) ?? [];
+  const memoryBytes = Number(amount) * (unit?.toLowerCase() === 'gib' ? 2 ** 30 : 1e9);
+  const isChip = /^[a-z][\w-]*$/i.test(what);
+  if (!(count >= 1 && count <= MOST_DEVICES && (memoryBytes > 0 || isChip)))
+    throw mustBe(`a number from 1 to ${MOST_DEVICES}, an x and a memory or a chip, such as 8x80GiB or 8xh100`);
+  return { count, ...(isChip ? { chip: what.toLowerCase() } : { memoryBytes }) };
+}
+
 /** One sequence of a source: `captioned:17`. */
 export interface SequenceName {
   readonly source: SourceId;
@@ -45,6 +80,49 @@ export function sequenceName(text: string): SequenceName {
 /** Appends: `--set a=1 --set b=2` and `--set a=1 b=2` mean the same. */
 export function collect(text: string, earlier: readonly string[] | undefined): string[] {
   return [...(earlier ?? []), text];
+}
+
+/** Appends names between commas too: `--tasks a,b` and `--tasks a b` mean the same. */
+export function collectList(text: string, earlier: readonly string[] | undefined): string[] {
+  return [...(earlier ?? []), ...text.split(',').filter((each) => each !== '')];
+}
+
+/** Whole numbers between commas: `0,4,8`. */
+export function wholeNumbers(text: string): number[] {
+  if (!/^\d+(,\d+)*$/.test(text)) throw mustBe('whole numbers between commas, such as 0,4,8');
+  return text.split(',').map(Number);
+}
+
+/** A value of an option that may come often, and when it came among all such values of the command line. */
+export interface WrittenArgument {
+  readonly order: number;
+  readonly text: string;
+}
+
+let written = 0;
+
+/** Appends, and remembers the order across options: `--image a.png --prompt x --image b.png`. */
+export function collectInOrder(text: string, earlier: readonly WrittenArgument[] | undefined): WrittenArgument[] {
+  return [...(earlier ?? []), { order: written++, text }];
+}
+
+/** Appends a step: `--step 20 40`. */
+export function collectSteps(text: string, earlier: readonly number[] | undefined): number[] {
+  return [...(earlier ?? []), wholeNumber(0)(text)];
+}
+
+/** A number of at least 0, such as a temperature. */
+export function atLeastZero(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !(value >= 0 && Number.isFinite(value))) throw mustBe('a number of at least 0');
+  return value;
+}
+
+/** A probability above 0, at most 1. */
+export function share(text: string): number {
+  const value = Number(text);
+  if (!(value > 0 && value <= 1)) throw mustBe('a number above 0 and at most 1');
+  return value;
 }
 
 const QUANTITY_UNITS: Readonly<Record<string, number>> = { '': 1, k: 1e3, M: 1e6, B: 1e9, T: 1e12 };

@@ -2,17 +2,13 @@ import { recipe, recipes } from '@weft/recipes';
 import { describe, expect, it } from 'vitest';
 import { estimateRun } from './estimates.js';
 
-const parameters = {
-  total: 1000,
-  embedding: 0,
-  nonEmbedding: 0,
-  vision: 200,
-  connector: 100,
-  decoder: 700,
-  decoderNonEmbedding: 500,
-  experts: 0,
-  active: 1000,
-};
+const parameters = [
+  { name: 'vision/patch/kernel', shape: [10, 20] },
+  { name: 'connector/projection/kernel', shape: [10, 10] },
+  { name: 'decoder/embedding', shape: [10, 20] },
+  { name: 'decoder/layers/0/attention/query', shape: [20, 20] },
+  { name: 'decoder/norm/scale', shape: [100] },
+];
 
 describe('what follows from a configuration', () => {
   it('counts tokens, sequences, microbatches and memory', () => {
@@ -37,7 +33,9 @@ describe('what follows from a configuration', () => {
   });
 
   it('shows the size and the traffic of experts, in the ranks or in processes of their own', () => {
-    const sparse = { ...parameters, experts: 320, active: 760 };
+    const rest = parameters.filter(({ shape }) => shape[1] !== 20 || shape[0] !== 20);
+    const stack = { name: 'decoder/layers/1/experts/up', shape: [8, 4, 10] };
+    const sparse = [...rest, { name: 'decoder/layers/0/attention/query', shape: [4, 20] }, stack];
     const local = { ...recipe('moeTiny'), steps: 10 };
     expect(estimateRun(local, sparse)).toMatchObject({
       weightsBytes: 4000,
@@ -53,6 +51,21 @@ describe('what follows from a configuration', () => {
       residentBytes: 320 * (3 / 8) * 16,
       rowsPerStep: 2 * 8 * 128 * 2,
       bytesPerStep: 2 * 8 * 128 * 2 * 4 * 128 * 4,
+    });
+  });
+
+  it('counts what AdaFactor keeps, and only weights of what is frozen', () => {
+    const debugTiny = recipe('debugTiny');
+    const withOptimizer = (change: object) => ({ ...debugTiny, optimizer: { ...debugTiny.optimizer, ...change } });
+    // Rows and columns of four matrices, and a vector.
+    expect(estimateRun(withOptimizer({ kind: 'adafactor' }), parameters)).toMatchObject({
+      gradientsBytes: 4000,
+      optimizerBytes: 4 * (30 + 20 + 30 + 40 + 100),
+      checkpointBytes: 4000 + 4 * 220,
+    });
+    expect(estimateRun(withOptimizer({ learningRateFactors: { vision: 0 } }), parameters)).toMatchObject({
+      ...{ weightsBytes: 4000, gradientsBytes: 3200, optimizerBytes: 6400 },
+      checkpointBytes: 10_400,
     });
   });
 

@@ -1,7 +1,14 @@
 import { mapSources, type PerSource } from '@weft/common';
-import type { RunConfig } from '@weft/config';
-import { MixtureSchedule } from '@weft/mixture';
-import { moeLayerIndices, moeShape, type ParameterCounts } from '@weft/model';
+import { axesOfArray, isEncoderTask, learningRateFactor, optimizerArrays, type RunConfig } from '@weft/config';
+import { scheduleOf } from '@weft/mixture';
+import {
+  countParameters,
+  isExpertStack,
+  moeLayerIndices,
+  moeShape,
+  type ParameterCounts,
+  type ParameterSpec,
+} from '@weft/model';
 
 /** What can be computed from a configuration before anything runs: `weft launch --dry-run`. */
 export interface RunEstimates {
@@ -20,8 +27,8 @@ export interface RunEstimates {
   /** `null` for a dense model. */
   readonly experts: ExpertEstimates | null;
   /**
-   * Resident on every worker, without activations: fp32 weights, gradients, and the two moments of AdamW. Experts are
-   * among them unless expert workers hold them.
+   * Resident on every worker, without activations: fp32 weights, gradients, and what the optimizer keeps. Experts are
+   * among them unless expert workers hold them; what is frozen has weights alone.
    */
   readonly weightsBytes: number;
   readonly gradientsBytes: number;
@@ -29,7 +36,7 @@ export interface RunEstimates {
   readonly residentBytes: number;
   /** Inputs of all blocks of decoder and vision encoder for one microbatch: what full activation checkpointing keeps. */
   readonly blockInputBytes: number;
-  /** Weights and moments, spread over the shards of all ranks. */
+  /** Weights and what the optimizer keeps, spread over the shards of all ranks. */
   readonly checkpointBytes: number;
   /** What one rank sends per step in the ring all-reduce. */
   readonly ringBytesPerStep: number;
@@ -39,16 +46,26 @@ export interface RunEstimates {
 
 const FP32_BYTES = 4;
 
-/** Arithmetic only; `parameters` come from `countParameters` of `@weft/model`. */
-export function estimateRun(config: RunConfig, parameters: ParameterCounts): RunEstimates {
-  const { globalBatchSize, microbatchSize, workers, steps, data, model } = config;
-  const schedule = new MixtureSchedule(data.weights);
+type Parameter = Pick<ParameterSpec, 'name' | 'shape'>;
+
+/**
+ * Arithmetic only.
+ * @param specs of all parameters of the task, those of experts too
+ */
+export function estimateRun(config: RunConfig, specs: readonly Parameter[]): RunEstimates {
+  const { globalBatchSize, microbatchSize, workers, steps, data, model, task } = config;
+  const parameters = countParameters(model, specs);
+  const schedule = scheduleOf(data);
   const totalWeight = Object.values(data.weights).reduce((sum, weight) => sum + weight, 0);
-  const tokensPerStep = globalBatchSize * model.sequenceLength;
+  const tokensPerStep = globalBatchSize * (task.kind === 'reconstructive' ? patchesOf(model) : model.sequenceLength);
   const sequencesPerRank = Math.ceil(globalBatchSize / workers);
   const isRemote = config.expertWorkers > 0;
-  const weightsBytes = (parameters.total - (isRemote ? parameters.experts : 0)) * FP32_BYTES;
   const idle = parameters.total - parameters.active;
+  const own = stateBytes(
+    config,
+    specs.filter(({ name }) => !isRemote || !isExpertStack(name)),
+  );
+  const all = stateBytes(config, specs);
   return {
     parameters,
     tokensPerStep,
@@ -57,23 +74,47 @@ export function estimateRun(config: RunConfig, parameters: ParameterCounts): Run
     sequencesPerStep: mapSources(data.weights, (weight) => (globalBatchSize * weight) / totalWeight),
     sequencesPerRank,
     microbatchesPerRank: Math.ceil(sequencesPerRank / microbatchSize),
-    mostImagesPerMicrobatch: microbatchSize * data.imagesPerSequence,
-    experts: estimateExperts(config, parameters.experts),
-    weightsBytes,
-    gradientsBytes: weightsBytes,
-    optimizerBytes: 2 * weightsBytes,
-    residentBytes: 4 * weightsBytes,
+    mostImagesPerMicrobatch: microbatchSize * imagesPerSequence(config),
+    experts: estimateExperts(config, specs),
+    weightsBytes: own.weights,
+    gradientsBytes: own.gradients,
+    optimizerBytes: own.optimizer,
+    residentBytes: own.weights + own.gradients + own.optimizer,
     blockInputBytes: blockInputBytes(config),
-    checkpointBytes: 3 * parameters.total * FP32_BYTES,
-    ringBytesPerStep: workers === 1 ? 0 : Math.round((2 * (workers - 1) * weightsBytes) / workers),
+    checkpointBytes: all.weights + all.optimizer,
+    ringBytesPerStep: workers === 1 ? 0 : Math.round((2 * (workers - 1) * own.gradients) / workers),
     decoderFlops: 6 * (parameters.decoderNonEmbedding - idle) * tokensPerStep * steps,
   };
 }
 
-function blockInputBytes({ microbatchSize, data, model: { sequenceLength, vision, decoder } }: RunConfig): number {
-  const patches = data.imagesPerSequence * (vision.imageSize / vision.patchSize) ** 2;
-  const perSequence = sequenceLength * decoder.width * decoder.depth + patches * vision.width * vision.depth;
-  return FP32_BYTES * microbatchSize * perSequence;
+/** Bytes of some parameters, and of what training keeps beside those that are not frozen. */
+function stateBytes({ optimizer }: RunConfig, specs: readonly Parameter[]) {
+  const trained = specs.filter(({ name }) => learningRateFactor(optimizer.learningRateFactors, name) !== 0);
+  const kept = trained.flatMap(({ shape }) =>
+    optimizerArrays(optimizer.kind, shape.length).map((array) => ({ shape: axesOfArray(array, shape) })),
+  );
+  return { weights: bytesOf(specs), gradients: bytesOf(trained), optimizer: bytesOf(kept) };
+}
+
+function bytesOf(arrays: readonly Pick<ParameterSpec, 'shape'>[]): number {
+  return arrays.reduce((sum, { shape }) => sum + FP32_BYTES * shape.reduce((product, size) => product * size, 1), 0);
+}
+
+/** A pair has one image. */
+function imagesPerSequence({ data, task }: RunConfig): number {
+  return isEncoderTask(task) ? 1 : data.imagesPerSequence;
+}
+
+function patchesOf({ vision }: RunConfig['model']): number {
+  return (vision.imageSize / vision.patchSize) ** 2;
+}
+
+function blockInputBytes(config: RunConfig): number {
+  const { microbatchSize, task, model } = config;
+  const { sequenceLength, vision, decoder } = model;
+  const ofImages = imagesPerSequence(config) * patchesOf(model) * vision.width * vision.depth;
+  const text = isEncoderTask(task) ? (task.kind === 'contrastive' ? task.text : { width: 0, depth: 0 }) : decoder;
+  return FP32_BYTES * microbatchSize * (sequenceLength * text.width * text.depth + ofImages);
 }
 
 /** Estimates for the experts of a configuration. */
@@ -91,7 +132,7 @@ export interface ExpertEstimates {
 export interface ExpertWorkerEstimates {
   /** Experts of every layer on the expert worker that has the most of them. */
   readonly mostExperts: number;
-  /** Of that one: weights, gradients and the two moments of AdamW, fp32. */
+  /** Of that one: weights, gradients and what the optimizer keeps, fp32. */
   readonly residentBytes: number;
   /** Rows that all ranks together send to experts in a step when nothing is dropped: two a token and MoE layer. */
   readonly rowsPerStep: number;
@@ -100,15 +141,12 @@ export interface ExpertWorkerEstimates {
 }
 
 const BYTES = { fp32: 4, bf16: 2 } as const;
-/** Weights, gradients and two moments. */
-const RESIDENT_COPIES = 4;
 /** Every token goes to two experts. */
 const TOP_K = 2;
 /** To the experts and back, in the forward and the backward pass. */
 const TRANSFERS = 4;
 
-/** @param parameters those of all experts of all layers */
-function estimateExperts(config: RunConfig, parameters: number): ExpertEstimates | null {
+function estimateExperts(config: RunConfig, specs: readonly Parameter[]): ExpertEstimates | null {
   const { model, microbatchSize, globalBatchSize, expertWorkers } = config;
   const { decoder, sequenceLength } = model;
   if (decoder.moe === null) return null;
@@ -118,9 +156,13 @@ function estimateExperts(config: RunConfig, parameters: number): ExpertEstimates
   if (expertWorkers === 0) return { ...own, hosts: null };
   const mostExperts = Math.ceil(experts / expertWorkers);
   const rowsPerStep = TOP_K * globalBatchSize * sequenceLength * layers;
+  const { weights, gradients, optimizer } = stateBytes(
+    config,
+    specs.filter(({ name }) => isExpertStack(name)),
+  );
   const hosts = {
     mostExperts,
-    residentBytes: RESIDENT_COPIES * BYTES.fp32 * parameters * (mostExperts / experts),
+    residentBytes: (weights + gradients + optimizer) * (mostExperts / experts),
     rowsPerStep,
     bytesPerStep: TRANSFERS * rowsPerStep * decoder.width * BYTES[exchangePrecision],
   };

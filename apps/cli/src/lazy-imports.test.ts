@@ -40,6 +40,17 @@ it('help and version load the parser of arguments, colours, and the packages com
   ]);
 });
 
+it('help of the coordinator and of workers loads as little', () => {
+  for (const app of ['coordinator', 'worker'])
+    expect(packagesOf(`apps/${app}/src/main.ts`).toSorted(), app).toEqual([
+      '@weft/command-line',
+      '@weft/common',
+      '@weft/files',
+      'close-with-grace',
+      'commander',
+    ]);
+});
+
 it('commands that only read files or ask a coordinator never load TensorFlow or an image decoder', () => {
   for (const command of ['ls', 'status', 'watch', 'stop', 'resume', 'recipes', 'launch', 'doctor'])
     for (const heavy of [
@@ -57,4 +68,10 @@ it('commands that only read files or ask a coordinator never load TensorFlow or 
 it('the search finds what it is meant to find', () => {
   expect(packagesOf('apps/cli/src/commands/dry-run.ts')).toContain('@tensorflow/tfjs');
   expect(packagesOf('apps/cli/src/commands/data.ts')).toContain('sharp');
+});
+
+it('commands that ask a coordinator do not load the configuration and its schemas', () => {
+  for (const command of ['ls', 'status', 'stop', 'queue'])
+    for (const heavy of ['@weft/config', '@weft/coordination', 'zod', 'yaml'])
+      expect(packagesOf(`apps/cli/src/commands/${command}.ts`), command).not.toContain(heavy);
 });

@@ -6,10 +6,10 @@ import { temporaryDirectory } from '@weft/testing';
 import { describe, expect, it } from 'vitest';
 import { WEFT_SCRIPT } from './local-processes.js';
 
-const start = (home: string, workers: number, progress: string[] = [], signal = new AbortController().signal) =>
+const start = (home: string, workers: number, onProgress = (_: string) => {}, signal = new AbortController().signal) =>
   new LocalLauncher({ home, script: WEFT_SCRIPT, env: process.env }).start({
     workers,
-    onProgress: (sentence) => progress.push(sentence),
+    onProgress,
     signal,
   });
 
@@ -17,7 +17,7 @@ describe('a local cluster', () => {
   it('is ready when every worker has registered, and gone when it is closed', async () => {
     await using home = await temporaryDirectory();
     const said: string[] = [];
-    const cluster = await start(home.path, 2, said);
+    const cluster = await start(home.path, 2, (sentence) => said.push(sentence));
     expect((await cluster.client.cluster()).workers).toHaveLength(2);
     expect(said).toEqual([
       expect.stringMatching(/^The coordinator listens on 127\.0\.0\.1:\d+; logs in .*\.$/),
@@ -32,8 +32,8 @@ describe('a local cluster', () => {
   it('that is given up while it starts leaves nothing behind', async () => {
     await using home = await temporaryDirectory();
     const givingUp = new AbortController();
-    const starting = start(home.path, 2, [], givingUp.signal);
-    setTimeout(() => givingUp.abort(), 100);
+    // The coordinator is there, and no worker.
+    const starting = start(home.path, 2, () => givingUp.abort(), givingUp.signal);
     await expect(starting).rejects.toMatchObject({ code: 'cancelled' });
     expect(await readCoordinatorFile(new Home(home.path))).toBeUndefined();
   });

@@ -85,7 +85,7 @@ describe('weft', () => {
 
   it('lists the recipes', async () => {
     const { out } = await weft('recipes');
-    expect(out).toMatch(/^debugTiny +4 × 128/m);
+    expect(out).toMatch(/^debugTiny +languageModel +4 × 128/m);
     const { recipes } = JSON.parse((await weft('recipes', '--json')).out);
     expect(recipes[0]).toMatchObject({ recipe: 'debugTiny', steps: 60 });
   });

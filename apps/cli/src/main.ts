@@ -1,20 +1,38 @@
-import { createProgram, hostAndPort, text, wholeNumber } from '@weft/command-line';
+import { createProgram, hostAndPort, oneOf, port, text, wholeNumber } from '@weft/command-line';
 import { WEFT_VERSION } from '@weft/common';
 import { type Command, Option } from 'commander';
 import {
   addQueueOptions,
+  atLeastZero,
   collect,
+  collectInOrder,
+  collectList,
+  collectSteps,
   devicesName,
+  plannedDevices,
   positiveInteger,
+  quantity,
+  rejectConflicting,
   type SequenceName,
   sequenceName,
+  share,
+  wholeNumbers,
 } from './arguments.js';
+import type { AblateOptions } from './commands/ablate.js';
 import type { CompileOptions } from './commands/compile.js';
 import type { DataLedgerOptions } from './commands/data-ledger.js';
+import type { DiagnoseOptions } from './commands/diagnose.js';
+import type { EvaluateOptions } from './commands/evaluate.js';
+import type { ExportOptions } from './commands/export.js';
+import type { GenerateCommandOptions } from './commands/generate.js';
 import type { LaunchOptions } from './commands/launch.js';
+import type { LogsOptions } from './commands/logs.js';
 import { addLearningRateCommands } from './commands/lr-commands.js';
+import type { MonitorOptions } from './commands/monitor.js';
+import type { ProfileOptions } from './commands/profile.js';
 import { addQueueCommands } from './commands/queue-commands.js';
 import type { ResumeOptions } from './commands/resume.js';
+import { addWeightsCommands } from './commands/weights-commands.js';
 import { type CommonOptions, createContext, type RunCommand } from './context.js';
 import { EXIT, reportError } from './report-error.js';
 import { systemTerminal, type Terminal } from './terminal.js';
@@ -55,14 +73,32 @@ export function commandTree(terminal: Terminal, run: RunCommand): Command {
     .option('--steps <N>', 'short for --set steps=N', positiveInteger)
     .option('--workers <N>', 'short for --set workers=N', positiveInteger)
     .option('--expert-workers <E>', 'run the experts of MoE layers in E processes of their own', wholeNumber(0))
-    .option('--init-from <checkpoint>', 'start from these weights; a dense feed-forward is copied into every expert')
+    .option(
+      '--init-from <checkpoint...>',
+      'start from these weights, or part=checkpoint for each part; a dense feed-forward is copied into every expert',
+      collect,
+    )
     .option('--dry-run', 'show the resolved configuration and what follows from it; start nothing')
+    .option(
+      '--devices <NxM>',
+      'with --dry-run: plan for such GPUs a host, 8x80GiB or 8xh100, or workers here, 2xcpu',
+      plannedDevices,
+    )
+    .option('--hosts <N>', 'with --devices: so many hosts, a worker on each; default: 1', positiveInteger)
+    .option('--chip <name>', 'with --devices: what the GPUs are, to estimate time: a100, h100, h200')
+    .option('--network <Gbit/s>', 'with --devices: the network of one host; default: 400', quantity)
+    .option('--price <amount>', 'with --devices: of one GPU for an hour, to estimate the cost', atLeastZero)
+    .option('--no-compile', 'with --devices: formulas alone, although the compiler for the chip is here')
     .option('--redis <url>', 'with --local: keep logs and queue in Redis')
     .option('--detach', 'return as soon as the run is accepted')
     .action((recipe: string, options: CommonOptions & LaunchOptions) =>
       run(options, async (context) => (await import('./commands/launch.js')).launch(context, recipe, options)),
     );
-  addQueueOptions(launch);
+  addQueueOptions(launch).option(
+    '--after <run...>',
+    'start when these runs have finished, such as that of an encoder',
+    collectList,
+  );
 
   program
     .command('resume')
@@ -81,6 +117,11 @@ export function commandTree(terminal: Terminal, run: RunCommand): Command {
       positiveInteger,
     )
     .option('--from-start', 'start again from step 0; checkpoints are renamed')
+    .option(
+      '--set <field=value...>',
+      'change fields of engine, checkpoint and divergence, such as engine.mesh.fsdp=4 or divergence.policy=rollback',
+      collect,
+    )
     .option('--local [N]', 'start a coordinator and N workers on this machine for this run', positiveInteger)
     .option('--redis <url>', 'with --local: the Redis that keeps its log')
     .option('--detach', 'return as soon as the run is accepted')
@@ -95,6 +136,14 @@ export function commandTree(terminal: Terminal, run: RunCommand): Command {
     .option('--no-checkpoint', 'end it at once; steps after the newest checkpoint are lost')
     .action((runId: string, options: CommonOptions & { checkpoint: boolean }) =>
       run(options, async (context) => (await import('./commands/stop.js')).stop(context, runId, options)),
+    );
+
+  program
+    .command('checkpoint')
+    .description('save a checkpoint after the current step; the run goes on')
+    .argument('<run>', 'the id of the run, or the beginning of it')
+    .action((runId: string, options: CommonOptions) =>
+      run(options, async (context) => (await import('./commands/stop.js')).saveCheckpoint(context, runId)),
     );
 
   program
@@ -114,10 +163,52 @@ export function commandTree(terminal: Terminal, run: RunCommand): Command {
     );
 
   program
+    .command('logs')
+    .description('print what the processes of this home wrote about a run')
+    .argument('<run>', 'the id of the run, or the beginning of it')
+    .option('--rank <R>', 'of one rank alone', wholeNumber(0))
+    .option('--follow', 'go on until the run ends; Ctrl-C leaves it running')
+    .option(
+      '--level <level>',
+      'debug, info, warn or error: what is as bad, or worse',
+      oneOf('debug', 'info', 'warn', 'error'),
+    )
+    .action((runId: string, options: CommonOptions & LogsOptions) =>
+      run(options, async (context) => (await import('./commands/logs.js')).logs(context, runId, options)),
+    );
+
+  program
+    .command('export')
+    .description('write all curves of a run for other tools')
+    .argument('<run>', 'the id of the run, or the beginning of it')
+    .requiredOption('--format <format>', 'csv, tensorboard or wandb', oneOf('csv', 'tensorboard', 'wandb'))
+    .option('--output <path>', 'the file or folder to write; default: named for the run, here')
+    .action((runId: string, options: CommonOptions & ExportOptions) =>
+      run(options, async (context) => (await import('./commands/export.js')).exportRun(context, runId, options)),
+    );
+
+  program
+    .command('profile')
+    .description('record what all processes of a run do in its next steps, for ui.perfetto.dev')
+    .argument('<run>', 'the id of the run, or the beginning of it')
+    .option('--steps <N>', 'so many steps, at most 100', wholeNumber(1, 100), 5)
+    .option('--output <file>', 'the file to write; default: named for the run, here')
+    .action((runId: string, options: CommonOptions & ProfileOptions) =>
+      run(options, async (context) => (await import('./commands/profile.js')).profile(context, runId, options)),
+    );
+
+  program
     .command('ls')
     .description('list the runs')
     .action((options: CommonOptions) =>
       run(options, async (context) => (await import('./commands/ls.js')).ls(context)),
+    );
+
+  program
+    .command('page')
+    .description('print the address of the web page that the coordinator of this home serves')
+    .action((options: CommonOptions) =>
+      run(options, async (context) => (await import('./commands/page.js')).page(context)),
     );
 
   program
@@ -129,6 +220,16 @@ export function commandTree(terminal: Terminal, run: RunCommand): Command {
     .option('--set <field=value...>', 'change fields, such as activationCheckpointing=full', collect)
     .action((recipe: string, options: CommonOptions & CompileOptions) =>
       run(options, async (context) => (await import('./commands/compile.js')).compile(context, recipe, options)),
+    );
+
+  program
+    .command('diagnose')
+    .description('train a step again on this machine, and say whether its spike comes from data or hardware')
+    .argument('<run>', 'the id of the run, or the beginning of it')
+    .requiredOption('--step <S>', 'the step, as `weft status` or `weft history` name it', positiveInteger)
+    .option('--set <engine.field=value...>', 'how it is computed here, such as engine.backend=javascript', collect)
+    .action((runId: string, options: CommonOptions & DiagnoseOptions) =>
+      run(options, async (context) => (await import('./commands/diagnose.js')).diagnose(context, runId, options)),
     );
 
   const queue = addQueueCommands(program, run);
@@ -166,9 +267,10 @@ export function commandTree(terminal: Terminal, run: RunCommand): Command {
     .description('show what is in the index, or one packed sequence')
     .argument('<recipe|file>', 'whose data to look at')
     .option('--sequence <source:i>', 'show this sequence, such as captioned:0', sequenceName)
+    .option('--sheet <file.png>', 'draw the images of that sequence, as the model sees them')
     .option('--verify', 'compare the hashes of all shards with those that were indexed')
     .option('--set <field=value...>', 'change fields, such as data.directory=/data', collect)
-    .action((recipe: string, options: CommonOptions & { sequence?: SequenceName; verify?: boolean }) =>
+    .action((recipe: string, options: CommonOptions & { sequence?: SequenceName; verify?: boolean; sheet?: string }) =>
       run(options, async (context) => (await import('./commands/data.js')).dataInspect(context, recipe, options)),
     );
 
@@ -183,6 +285,70 @@ export function commandTree(terminal: Terminal, run: RunCommand): Command {
       run(options, async (context) => (await import('./commands/data-ledger.js')).dataLedger(context, runId, options)),
     );
 
+  program.commandsGroup('Models:');
+
+  program
+    .command('generate')
+    .description('let a checkpoint continue texts and images')
+    .argument('<run|checkpoint>', 'the id of a run, or the folder of a run or of a checkpoint')
+    .option('--prompt <text>', 'continue this; with --image in any order, or with marks <image>', collectInOrder)
+    .option('--image <file>', 'an image of the prompt', collectInOrder)
+    .option('--step <N...>', 'the checkpoint of this step; several: one after the other', collectSteps)
+    .option('--max-tokens <N>', 'end after so many tokens', positiveInteger, 128)
+    .option('--temperature <T>', '0 takes the likeliest token; higher is bolder', atLeastZero, 0)
+    .option('--top-p <P>', 'draw from the likeliest tokens that have this probability together', share, 1)
+    .option('--seed <N>', 'the same seed draws the same', wholeNumber(0), 0)
+    .option('--stop <text...>', 'end where this text comes, and leave it out', collect)
+    .option('--cut', 'cut off the beginning of a prompt that is too long')
+    .option('--raw', 'take the prompt as it is, also where the run was trained on conversations')
+    .option('--input <file.jsonl>', 'continue every prompt of a file: {"prompt": "<image>…", "images": ["a.png"]}')
+    .option('--output <file.jsonl>', 'where the answers go, one a line, in the order of the prompts')
+    .option('--resume', 'go on behind the last line of the output')
+    .option('--batch <N>', 'with --input: continue so many prompts at a time', positiveInteger, 8)
+    .option('--set <field=value...>', 'change fields, such as engine.backend=javascript', collect)
+    .action((model: string, options: CommonOptions & GenerateCommandOptions) =>
+      run(options, async (context) => (await import('./commands/generate.js')).generate(context, model, options)),
+    );
+
+  program
+    .command('eval')
+    .description('score a checkpoint by captions, questions and text tasks')
+    .argument('<run|checkpoint>', 'the id of a run, or the folder of a run or of a checkpoint')
+    .option('--tasks <tasks...>', 'names of tasks of the run, files of tasks, or demo', collectList)
+    .option('--shots <N,N,...>', 'solved examples before the one that is asked, such as 0,4,8', wholeNumbers)
+    .option('--step <N...>', 'the checkpoint of this step; several: one after the other', collectSteps)
+    .option('--limit <N>', 'the first so many examples of every task', positiveInteger)
+    .option('--seed <N>', 'the same seed draws the same shots', wholeNumber(0))
+    .option('--output <dir>', "where the results go; default: the run's evaluations/step-…")
+    .option('--batch <N>', 'answer so many prompts at a time', positiveInteger, 8)
+    .option('--set <field=value...>', 'change fields, such as engine.backend=javascript', collect)
+    .action((model: string, options: CommonOptions & EvaluateOptions) =>
+      run(options, async (context) => (await import('./commands/evaluate.js')).evaluate(context, model, options)),
+    );
+
+  program
+    .command('ablate')
+    .description("train and score the runs of one of the paper's figures, or of a grid of your own")
+    .argument('<figure|grid.yaml>', 'encoder, resolution, connector, data, encoder-loss, or the file of a grid')
+    .option('--recipe <recipe|file>', 'what every run begins with; default: debugTiny')
+    .option('--steps <N>', 'short for --set steps=N', positiveInteger)
+    .option('--workers <N>', 'workers of every run', positiveInteger)
+    .option('--seeds <N>', 'train every cell with so many seeds', positiveInteger)
+    .option('--shots <N,N,...>', 'solved examples before the one that is asked, such as 0,4,8', wholeNumbers)
+    .option('--tasks <tasks...>', 'files of tasks, or demo', collectList)
+    .option('--only <axis=value...>', 'only these values of an axis, such as tokens=4', collect)
+    .option('--set <field=value...>', 'change fields of every run, or first.<name>.<field> of one before them', collect)
+    .option('--local [N]', 'start a coordinator and N workers on this machine for this grid', positiveInteger)
+    .option('--redis <url>', 'with --local: keep logs and queue in Redis')
+    .option('--dry-run', 'show the runs there would be; start nothing')
+    .action((name: string, options: CommonOptions & AblateOptions) =>
+      run(options, async (context) => {
+        rejectConflicting(options);
+        return (await import('./commands/ablate.js')).ablate(context, name, options);
+      }),
+    );
+  const weights = addWeightsCommands(program, run);
+
   program.commandsGroup('Learning rates:');
   const lr = addLearningRateCommands(program, run);
 
@@ -193,13 +359,24 @@ export function commandTree(terminal: Terminal, run: RunCommand): Command {
   program.command('expert-worker').description('start a worker for MoE experts by hand').helpOption(false);
 
   program
+    .command('monitor')
+    .description('run Prometheus, and Grafana where it is installed, for this home; Ctrl-C ends them')
+    .option('--metrics <host:port>', 'of a coordinator elsewhere; default: the one of this home', hostAndPort)
+    .option('--port <port>', 'of Prometheus', port, 9090)
+    .option('--grafana-port <port>', 'of Grafana', port, 3000)
+    .option('--time-scale <factor>', 'all times of alerts so many times as long: 0.01 rehearses them', quantity, 1)
+    .action((options: CommonOptions & MonitorOptions) =>
+      run(options, async (context) => (await import('./commands/monitor.js')).monitor(context, options)),
+    );
+
+  program
     .command('doctor')
     .description('check this machine: what works, what is missing, how to fix it')
     .action((options: CommonOptions) =>
       run(options, async (context) => (await import('./commands/doctor.js')).doctor(context)),
     );
 
-  for (const command of [...program.commands, ...data.commands, ...lr.commands, ...queue.commands])
+  for (const command of [...program.commands, ...data.commands, ...weights.commands, ...lr.commands, ...queue.commands])
     addCommonOptions(command);
   program.helpCommand(true);
   return program;
@@ -227,11 +404,11 @@ Examples:
 
 /** Commands that may talk to a coordinator. */
 const CLUSTER_COMMANDS = [
-  ...['launch', 'resume', 'stop', 'watch', 'status', 'ls', 'doctor', 'sweep', 'ledger'],
-  ...['queue', 'move', 'pause', 'cancel', 'history'],
+  ...['launch', 'resume', 'stop', 'checkpoint', 'watch', 'status', 'ls', 'doctor', 'sweep', 'ablate', 'ledger'],
+  ...['queue', 'move', 'pause', 'cancel', 'history', 'diagnose', 'logs', 'export', 'profile'],
 ];
 /** Commands without the common options: groups of commands, and programs that parse their own. */
-const GROUP_COMMANDS = ['data', 'lr', 'coordinator', 'worker', 'expert-worker'];
+const GROUP_COMMANDS = ['data', 'weights', 'lr', 'coordinator', 'worker', 'expert-worker'];
 
 /** The options that every command has. */
 function addCommonOptions(command: Command): void {

@@ -64,3 +64,26 @@ describe('a run', () => {
     if (own !== undefined) expect(withAbsolutePaths(own, '/srv/weft').data.directory).toBe('/data');
   });
 });
+
+it.each(['s3://bucket/data', 'https://x.org/data', 'gs://b', 'hf://datasets/x', 'file:///data'])(
+  'refuses the URL %s as a data directory, and says that it is one',
+  async (url) => {
+    const config = await resolveRun('debugTiny', { set: [`data.directory=${url}`] });
+    expect(() => withAbsolutePaths(config, '/srv/weft')).toThrow(`data.directory is ${url}, a URL`);
+  },
+);
+
+describe('--init-from', () => {
+  it('takes one checkpoint, or one for each part', async () => {
+    await using directory = await temporaryDirectory();
+    const missing = { initFrom: ['vision=nowhere'] };
+    await expect(resolveRun('debugTiny', missing)).rejects.toThrow('nowhere is neither a checkpoint nor a run');
+    await expect(resolveRun('debugTiny', { initFrom: ['a', 'vision=b'] })).rejects.toThrow(
+      '--init-from takes one checkpoint, or part=checkpoint for each part',
+    );
+    const config = await resolveRun('debugTiny', { set: [`initFrom.vision=${directory.path}`] });
+    expect(config.initFrom).toEqual({ vision: directory.path, connector: null, decoder: null });
+    const relative = await resolveRun('debugTiny', { set: ['initFrom.vision=.weft/a'] });
+    expect(withAbsolutePaths(relative, '/srv/weft').initFrom).toMatchObject({ vision: '/srv/weft/a', decoder: null });
+  });
+});

@@ -1,9 +1,14 @@
 import { resolve } from 'node:path';
-import { didYouMean, WeftError } from '@weft/common';
+import { didYouMean, mapSources, refuse, WeftError } from '@weft/common';
 import {
   automaticLaw,
   type ConfigLayer,
   fileLayer,
+  type InitialWeights,
+  initialCheckpoint,
+  MODEL_PARTS,
+  type ModelPart,
+  mapTaskPaths,
   mergeLayers,
   type RunConfig,
   resolveLayers,
@@ -20,8 +25,8 @@ export interface RunChoices {
   readonly steps?: number;
   readonly workers?: number;
   readonly expertWorkers?: number;
-  /** `--init-from`: a checkpoint, or a run that has one. */
-  readonly initFrom?: string;
+  /** `--init-from`: a checkpoint, or a run that has one; for a part of the model with its name and `=` in front. */
+  readonly initFrom?: readonly string[];
   /** The home that `.weft/…` means, for the file of a fit; default: `$WEFT_HOME`, or `.weft`. */
   readonly home?: string;
 }
@@ -47,10 +52,24 @@ export async function resolveRun(nameOrFile: string, choices: RunChoices = {}): 
   return resolveLayers(layers, await automaticRate(law, new Home(choices.home, process.env).directory));
 }
 
-async function initLayer(path: string | undefined): Promise<ConfigLayer[]> {
-  if (path === undefined) return [];
-  return [{ value: { initFrom: await findInitialCheckpoint(path) }, where: () => '--init-from' }];
+/** A path is for the whole model, `vision=path` for a part of it. */
+async function initLayer(given: readonly string[] = []): Promise<ConfigLayer[]> {
+  if (given.length === 0) return [];
+  const where = () => '--init-from';
+  const parts = given.map((text) => PART_OF_MODEL.exec(text));
+  const whole = given.filter((_, i) => parts[i] === null);
+  if (whole.length > 0 && given.length > 1)
+    throw new WeftError('invalid_argument', `--init-from takes one checkpoint, or part=checkpoint for each part`, {
+      hint: `the parts are ${MODEL_PARTS.join(', ')}`,
+    });
+  if (whole[0] !== undefined) return [{ value: { initFrom: await findInitialCheckpoint(whole[0]) }, where }];
+  const found = await Promise.all(
+    parts.map(async (match) => [match?.[1], await findInitialCheckpoint(match?.[2] ?? '')] as const),
+  );
+  return [{ value: { initFrom: Object.fromEntries(found) }, where }];
 }
+
+const PART_OF_MODEL = new RegExp(`^(${MODEL_PARTS.join('|')})=(.+)$`);
 
 /** The layers of a recipe's name, or of a run file and the recipe it starts from. */
 export async function baseLayers(nameOrFile: string): Promise<ConfigLayer[]> {
@@ -59,16 +78,40 @@ export async function baseLayers(nameOrFile: string): Promise<ConfigLayer[]> {
 
 /** Makes the paths of a configuration independent of the directory they were written in. */
 export function withAbsolutePaths(config: RunConfig, home: string): RunConfig {
-  const { directory, tokenizer } = config.data;
+  const { directory, tokenizer, datasets, index } = config.data;
+  refuseUrl('data.directory', directory, 'copy the data to a folder and name that');
+  refuseUrl('data.tokenizer', tokenizer, 'fetch the tokenizer.json and name the file');
+  if (index !== null) refuseUrl('data.index', index, 'name a folder');
+  for (const [name, dataset] of Object.entries(datasets))
+    if (dataset.directory !== null)
+      refuseUrl(`data.datasets.${name}.directory`, dataset.directory, 'copy the data to a folder and name that');
+  const absolute = (path: string | null) => (path === null ? null : new Home(home).resolvePath(path));
   return {
     ...config,
-    initFrom: config.initFrom === null ? null : new Home(home).resolvePath(config.initFrom),
+    evaluation: { ...config.evaluation, tasks: mapTaskPaths(config.evaluation.tasks, absolute) },
+    initFrom: absoluteInitFrom(config.initFrom, home),
     data: {
       ...config.data,
       directory: new Home(home).resolvePath(directory),
       tokenizer: tokenizer === 'bytes' ? tokenizer : new Home(home).resolvePath(tokenizer),
+      index: absolute(index),
+      datasets: mapSources(datasets, (dataset) => ({ ...dataset, directory: absolute(dataset.directory) })),
     },
   };
+}
+
+function refuseUrl(field: string, path: string, hint: string): void {
+  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(path)) refuse('invalid_argument', `${field} is ${path}, a URL`, hint);
+}
+
+function absoluteInitFrom(initFrom: InitialWeights | null, home: string): InitialWeights | null {
+  const absolute = (path: string) => new Home(home).resolvePath(path);
+  if (initFrom === null || typeof initFrom === 'string') return initFrom === null ? null : absolute(initFrom);
+  const partOf = (part: ModelPart) => {
+    const path = initialCheckpoint(initFrom, part);
+    return path === null ? null : absolute(path);
+  };
+  return { vision: partOf('vision'), connector: partOf('connector'), decoder: partOf('decoder') };
 }
 
 const isFileName = (text: string) => /\.(ya?ml|json)$/i.test(text) || text.includes('/');

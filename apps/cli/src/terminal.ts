@@ -6,6 +6,8 @@ export interface Writer {
   readonly isTTY: boolean;
   /** Width in characters; 80 where the width is unknown. */
   readonly columns: number;
+  /** Height in lines; 24 where the height is unknown. */
+  readonly rows: number;
 }
 
 /** What a command sees of the outside world besides files and sockets. */
@@ -46,7 +48,8 @@ export function commandName(env: Terminal['env'], script: string): string {
   return env.npm_command !== undefined || typedAsPath ? 'npx weft' : 'weft';
 }
 
-const COMMANDS = 'launch|compile|resume|stop|watch|status|ls|queue|history|recipes|lr|data|doctor|coordinator|worker';
+const COMMANDS =
+  'launch|compile|resume|stop|watch|status|logs|export|profile|ls|queue|history|generate|eval|recipes|lr|data|doctor|monitor|coordinator|worker';
 const MENTION = new RegExp(`(?<![\\w/.@-])(?<!npx )weft (?=(?:${COMMANDS})\\b)`, 'g');
 
 /** Writes the commands that a sentence mentions as this person types them: `weft ls` becomes `npx weft ls`. */
@@ -70,7 +73,8 @@ const BROKEN_PIPE = 141;
 function createWriter(stream: NodeJS.WriteStream): Writer {
   stream.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(BROKEN_PIPE);
-    throw error;
+    // The terminal is gone. SIGHUP tells the command, which then ends with a checkpoint and not in mid-step.
+    if (error.code !== 'EIO') throw error;
   });
   return {
     write: (text) => void stream.write(text),
@@ -80,6 +84,9 @@ function createWriter(stream: NodeJS.WriteStream): Writer {
     get columns() {
       // Some pseudo-terminals say 0.
       return stream.columns || 80;
+    },
+    get rows() {
+      return stream.rows || 24;
     },
   };
 }

@@ -20,7 +20,7 @@ export class CoordinatorObserver {
     for (const { runId, record } of records) this.#count(runId, record);
     for (const command of commands) this.#measureCheckpoint(command);
     // At every step only counters change.
-    if (!isRoutine(event, records)) this.#updateGauges(state);
+    if (!isRoutine(event, records)) this.#countRuns(state);
     this.#logReason(decision, event);
   }
 
@@ -29,7 +29,8 @@ export class CoordinatorObserver {
     const fields = { event: event.kind, ...('runId' in event ? { runId: event.runId } : {}) };
     const kinds = new Set(records.map(({ record }) => record.kind));
     if (kinds.has('failed')) this.#log.error(fields, reason);
-    else if (kinds.has('workerLost') || kinds.has('ringBroke') || hasSkipped(records)) this.#log.warn(fields, reason);
+    else if (kinds.has('workerLost') || kinds.has('ringBroke') || hasSkipped(records) || hasSpike(records))
+      this.#log.warn(fields, reason);
     else if (isRoutine(event, records)) this.#log.debug(fields, reason);
     else this.#log.info(fields, reason);
   }
@@ -64,9 +65,8 @@ export class CoordinatorObserver {
     this.#checkpointBytes.delete(runId);
   }
 
-  #updateGauges({ workers, runs }: ClusterState): void {
-    const busy = [...workers.values()].filter(({ runId }) => runId !== undefined).length;
-    this.#metrics.setWorkers({ connected: workers.size, busy });
+  #countRuns({ workers, runs }: ClusterState): void {
+    this.#metrics.setWorkers([...workers.values()].map(({ role, runId }) => ({ role, isBusy: runId !== undefined })));
     const statuses: Partial<Record<RunStatus, number>> = {};
     for (const { state: durable } of runs.values()) statuses[durable.status] = (statuses[durable.status] ?? 0) + 1;
     this.#metrics.setRuns(statuses);
@@ -77,8 +77,12 @@ function hasSkipped(records: Decision['records']): boolean {
   return records.some(({ record }) => record.kind === 'resumed' && record.skippedCheckpoints.length > 0);
 }
 
+function hasSpike(records: Decision['records']): boolean {
+  return records.some(({ record }) => record.kind === 'committed' && record.spike !== undefined);
+}
+
 /** Events of every step, ticks, and messages that came too late: logged only for debugging. */
-function isRoutine(event: ClusterEvent, records: Decision['records']): boolean {
+export function isRoutine(event: ClusterEvent, records: Decision['records']): boolean {
   if (records.length > 0) return records.every(({ record }) => record.kind === 'committed');
   return 'generation' in event || event.kind === 'heartbeat' || event.kind === 'tick';
 }

@@ -116,7 +116,11 @@ describe('a coordinator', () => {
     await using opened = await openCoordinator(home, { clock, timeouts: { heartbeatTimeoutMs: 1000 } });
     const [silent] = workers(opened.coordinator, ['silent']);
     await waitFor('the worker', () => opened.coordinator.runs.cluster().workers.length === 1);
-    expect(opened.coordinator.oldestHeartbeatAge()).toBe(0);
+    await opened.coordinator.updateMetrics();
+    expect(await opened.metrics.registry.metrics()).toContain('\nweft_coordinator_oldest_heartbeat_age_seconds 0\n');
+    expect(opened.coordinator.scrapeTargets()).toEqual([
+      { targets: ['silent:2'], labels: { run: '', rank: '', host: 'host', role: 'rank' } },
+    ]);
     const passing = waitFor('time', async () => {
       await clock.advance(200);
       return opened.coordinator.runs.cluster().workers.length === 0;
@@ -132,14 +136,30 @@ describe('a coordinator', () => {
     const clock = new FakeClock();
     await using opened = await openCoordinator(home, { clock, timeouts: { heartbeatTimeoutMs: 1000 } });
     const { coordinator } = opened;
-    workers(coordinator, ['busy']);
-    await waitFor('the worker', () => coordinator.runs.cluster().workers.length === 1);
+    const [busy] = workers(coordinator, ['busy']);
+    const token = await waitFor('the welcome', () => busy?.heartbeatToken);
     for (let i = 0; i < 10; i++) {
       await clock.advance(400);
-      coordinator.workers.heartbeat('busy');
+      coordinator.workers.heartbeat('busy', token);
     }
     expect(coordinator.runs.cluster().workers).toHaveLength(1);
-    expect(() => coordinator.workers.heartbeat('nobody')).toThrow('worker nobody is not connected');
+    expect(() => coordinator.workers.heartbeat('nobody', token)).toThrow('worker nobody is not connected');
+  });
+
+  it("takes no stranger's heartbeat for that of a worker that is silent", async () => {
+    const clock = new FakeClock();
+    await using opened = await openCoordinator(home, { clock, timeouts: { heartbeatTimeoutMs: 1000 } });
+    const { coordinator } = opened;
+    const [frozen] = workers(coordinator, ['frozen']);
+    const token = await waitFor('the welcome', () => frozen?.heartbeatToken);
+    await waitFor('its loss', async () => {
+      await clock.advance(200);
+      if (coordinator.runs.cluster().workers.length === 0) return true;
+      for (const guess of ['', `${token}0`])
+        expect(() => coordinator.workers.heartbeat('frozen', guess)).toThrow('is not connected by the stream');
+      return false;
+    });
+    expect(() => coordinator.workers.heartbeat('frozen', token)).toThrow('is not connected');
   });
 
   it('replaces the stream of a worker that connects again', async () => {
@@ -175,6 +195,9 @@ describe('what a coordinator refuses', () => {
     await expect(coordinator.runs.launch(launchRequest({ workers: 10 }))).rejects.toThrow(
       'workers is 10, but must be at most globalBatchSize (9)',
     );
+    await expect(coordinator.runs.launch(launchRequest({ queue: { after: ['nobody'] } }))).rejects.toThrow(
+      'queue.after names the run "nobody", which does not exist',
+    );
     await expect(coordinator.runs.launch({ ...launchRequest(), configJson: '{' })).rejects.toThrow('is not JSON');
     expect(coordinator.runs.list().runs).toEqual([]);
   });
@@ -184,7 +207,9 @@ describe('what a coordinator refuses', () => {
     const missing = { code: 'not_found', message: 'there is no run "nope"' };
     const { coordinator } = opened;
     await expect(coordinator.runs.stop({ runId: 'nope', saveCheckpoint: true })).rejects.toMatchObject(missing);
-    await expect(coordinator.runs.resume({ runId: 'nope', workers: 0, steps: 0 })).rejects.toMatchObject(missing);
+    await expect(coordinator.runs.resume({ runId: 'nope', workers: 0, steps: 0, settings: [] })).rejects.toMatchObject(
+      missing,
+    );
     await expect(coordinator.runs.watch({ runId: 'nope' }).next()).rejects.toMatchObject(missing);
     expect(() => coordinator.runs.get('nope')).toThrow(WeftError);
   });
@@ -233,7 +258,7 @@ describe('a coordinator that comes back', () => {
     const { coordinator } = opened;
     expect(coordinator.runs.get(runId)).toMatchObject({ status: RunStatus.RUN_STATUS_STOPPED, step: 5 });
     expect(coordinator.runs.get(runId).reason).toContain(`weft resume ${runId}`);
-    await coordinator.runs.resume({ runId, workers: 1, steps: 8 });
+    await coordinator.runs.resume({ runId, workers: 1, steps: 8, settings: [] });
     workers(coordinator, ['c']);
     const run = await untilEnd(coordinator, runId);
     expect(run).toMatchObject({ status: RunStatus.RUN_STATUS_FINISHED, step: 8, steps: 8, workers: 1 });
@@ -267,7 +292,8 @@ describe('a coordinator that comes back', () => {
     expect(failed.reason).toBe(
       `the log of run ${runId} names the checkpoints step-00000002, step-00000004 in ${folder}, but none of them can be used (step-00000004: it is missing; step-00000002: it is missing)`,
     );
-    const resume = (fromStep?: number) => coordinator.runs.resume({ runId, workers: 0, steps: 0, fromStep });
+    const resume = (fromStep?: number) =>
+      coordinator.runs.resume({ runId, workers: 0, steps: 0, settings: [], fromStep });
     await expect(resume()).rejects.toMatchObject({ code: 'failed_precondition', message: failed.reason });
     await expect(resume(4)).rejects.toMatchObject({ code: 'not_found', hint: 'begin again with --from-start' });
     await rename(away, folder);
@@ -280,9 +306,9 @@ describe('a coordinator that comes back', () => {
     await using opened = await openCoordinator(home, { recover: 'manual' });
     const { coordinator } = opened;
     const checkpoints = () => readdir(join(home, 'runs', runId, 'checkpoints'));
-    expect((await coordinator.runs.resume({ runId, workers: 0, steps: 0, fromStep: 2 })).step).toBe(2);
+    expect((await coordinator.runs.resume({ runId, workers: 0, steps: 0, settings: [], fromStep: 2 })).step).toBe(2);
     expect(await checkpoints()).toEqual(['step-00000002', expect.stringMatching(/^step-00000004\.rolled-back-/)]);
-    expect((await coordinator.runs.resume({ runId, workers: 1, steps: 0, fromStep: 0 })).step).toBe(0);
+    expect((await coordinator.runs.resume({ runId, workers: 1, steps: 0, settings: [], fromStep: 0 })).step).toBe(0);
     const [c] = workers(coordinator, ['c']);
     await expectWhole(await untilEnd(coordinator, runId));
     expect(c?.assignments[0]).toMatchObject({ firstStep: 1, state: { $case: 'fresh' } });
@@ -373,8 +399,42 @@ describe('stopping a run', () => {
     workers(coordinator, ['a', 'b'], { beforeStep });
     const stopped = await untilEnd(coordinator, runId);
     expect(stopped).toMatchObject({ status: RunStatus.RUN_STATUS_STOPPED, step: 3, checkpointStep: 3 });
-    await coordinator.runs.resume({ runId, workers: 0, steps: 0 });
+    await coordinator.runs.resume({ runId, workers: 0, steps: 0, settings: [] });
     await expectWhole(await untilEnd(coordinator, runId));
+  });
+});
+
+describe('a coordinator whose workers are too small', () => {
+  const kibibytes = (count: number) => ({ hostBytes: count * 2 ** 10, devices: 0, deviceBytes: 0 });
+
+  it('refuses a launch before it takes a worker, and keeps nothing of it', async () => {
+    await using opened = await openCoordinator(home);
+    const { coordinator } = opened;
+    const ends = workers(coordinator, ['a', 'b'], { memory: kibibytes(4) });
+    await waitFor('both', () => coordinator.runs.cluster().workers.length === 2);
+    await expect(coordinator.runs.launch(launchRequest())).rejects.toMatchObject({
+      code: 'failed_precondition',
+      message: expect.stringMatching(
+        /^the run does not fit: worker a on host has 4.KiB of memory, and needs at least /,
+      ),
+      hint: expect.stringContaining('--dry-run --devices'),
+    });
+    expect(coordinator.runs.list().runs).toEqual([]);
+    expect(ends.flatMap(({ assignments }) => assignments)).toEqual([]);
+  });
+
+  it('queues what they cannot hold until larger ones come, also after a restart', async () => {
+    const first = await openCoordinator(home);
+    const { runId } = await first.coordinator.runs.launch(launchRequest());
+    await first.close();
+    await using opened = await openCoordinator(home);
+    const { coordinator } = opened;
+    workers(coordinator, ['a', 'b'], { memory: kibibytes(4) });
+    const waiting = () =>
+      /waits for workers with more memory: worker a on host/.test(coordinator.runs.get(runId).reason);
+    await waitFor('the reason', waiting);
+    workers(coordinator, ['c', 'd'], { memory: kibibytes(2 ** 20) });
+    expect((await untilEnd(coordinator, runId)).status).toBe(RunStatus.RUN_STATUS_FINISHED);
   });
 });
 

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
+import { statfs } from 'node:fs/promises';
 import { type Clock, Random, systemClock, WeftError } from '@weft/common';
-import { hasEnded } from '@weft/contracts';
+import { hasEnded, type RunGoodput, type RunRanks } from '@weft/contracts';
 import {
   type ClusterEvent,
   type ClusterState,
@@ -12,21 +13,26 @@ import {
 } from '@weft/coordination';
 import type { Home } from '@weft/files';
 import type { SweepSummary } from '@weft/proto';
-import type { JobQueue, StoreHealth } from '@weft/store';
+import type { JobQueue, Store, StoreHealth } from '@weft/store';
 import type { CoordinatorMetrics, Logger } from '@weft/telemetry';
-import { CoordinatorObserver } from './coordinator-observer.js';
+import { CoordinatorObserver, isRoutine } from './coordinator-observer.js';
 import { DecisionQueue } from './decision-queue.js';
 import { Effects } from './effects.js';
 import { describeStoreHealth, type LeasedStore } from './leased-store.js';
+import { Profiles } from './profiles.js';
 import { queueListing, recoveredQueue } from './queue-jobs.js';
 import { QueueRequests } from './queue-requests.js';
+import { RankTimes } from './rank-times.js';
 import { recoverSweeps } from './recover-sweeps.js';
 import { RunFiles, replayRuns } from './run-files.js';
+import { RunMonitor } from './run-monitor.js';
 import { RunRequests } from './run-requests.js';
+import { scrapeTargets, TargetsFile } from './scrape-targets.js';
 import { SweepDrivers } from './sweep-drivers.js';
 import { SweepRequests } from './sweep-requests.js';
+import { Utilization } from './utilization.js';
 import { Watchers } from './watchers.js';
-import { WorkerRegistry, WorkerStreams } from './worker-registry.js';
+import { WorkerRegistry, type WorkerRegistryOptions, WorkerStreams } from './worker-registry.js';
 
 /** How often the coordinator submits a `tick`. */
 const TICK_MS = 200;
@@ -44,6 +50,8 @@ export interface CoordinatorOptions {
   readonly timeouts?: Partial<Timeouts>;
   readonly log: Logger;
   readonly metrics: CoordinatorMetrics;
+  /** What an hour of a worker costs; default: not known. */
+  readonly pricePerWorkerHour?: number;
   readonly clock?: Clock;
 }
 
@@ -57,6 +65,7 @@ export class Coordinator {
   readonly queue: QueueRequests;
   readonly sweeps: SweepRequests;
   readonly workers: WorkerRegistry;
+  readonly profiles: Profiles;
   /** Resolves when it cannot go on, because its log cannot be written or its lease is lost. End the process then. */
   readonly failed: Promise<WeftError>;
   readonly #options: CoordinatorOptions;
@@ -64,7 +73,11 @@ export class Coordinator {
   readonly #jobs: JobQueue;
   readonly #decisions: DecisionQueue;
   readonly #effects: Effects;
+  readonly #utilization = new Utilization();
   readonly #observer: CoordinatorObserver;
+  readonly #monitor: RunMonitor;
+  readonly #rankTimes = new RankTimes();
+  readonly #targets: TargetsFile;
   readonly #streams = new WorkerStreams();
   readonly #watchers = new Watchers();
   readonly #files = new Map<string, RunFiles>();
@@ -77,10 +90,12 @@ export class Coordinator {
     const { leasedStore, log, recover = 'auto' } = options;
     const { store, lease } = leasedStore;
     const timeouts = { ...defaultTimeouts, ...options.timeouts };
-    const state = initialCluster(timeouts, await replayRuns(store, log));
+    const runs = await replayRuns(store, options.home, log);
+    const state = initialCluster(timeouts, runs);
     const queue = await store.openQueue(lease);
     const coordinator = new Coordinator(options, queue, state);
     const jobs = await queue.list();
+    await coordinator.#monitor.restore(runs);
     await coordinator.#decisions.submit({ ...recoveredQueue(jobs, await queue.isPaused()), policy: recover });
     await recoverSweeps(coordinator.#decisions, jobs, log);
     await coordinator.#drivers.startAll();
@@ -104,14 +119,19 @@ export class Coordinator {
       state,
       append: (records) => this.#append(records),
       execute: (decision, event) => this.#execute(decision, event),
+      onDecided: (seconds) => metrics.decided({ seconds }),
     });
     this.#decisions = queue;
     this.#observer = new CoordinatorObserver(log, metrics);
+    this.#targets = new TargetsFile(options.home, log);
     const filesOf = (runId: string) => this.#filesOf(runId);
+    const { pricePerWorkerHour } = options;
+    this.#monitor = new RunMonitor({ metrics: metrics.runs, clock, filesOf, pricePerWorkerHour });
     const dispatch = (event: ClusterEvent) => this.#dispatch(event);
     const streams = this.#streams;
     const watchers = this.#watchers;
     this.#effects = new Effects({ streams, watchers, jobs, filesOf, dispatch, log });
+    this.profiles = new Profiles({ stateOf: () => queue.state, send: (...to) => streams.send(...to) });
     const random = Random.of('run ids', randomUUID());
     const runs = new RunRequests({ queue, watchers, filesOf, clock, random, store, closing: this.#closing.signal });
     const requireStore = () => runs.requireStore();
@@ -123,13 +143,64 @@ export class Coordinator {
     const closing = this.#closing.signal;
     this.#drivers = new SweepDrivers({ sweeps: this.sweeps, queue, home: options.home, summaryOf, log, closing });
     const heartbeatIntervalMs = Math.ceil(state.timeouts.heartbeatTimeoutMs / HEARTBEATS_PER_TIMEOUT);
-    this.workers = new WorkerRegistry({ queue, streams, dispatch, clock, heartbeatIntervalMs });
+    const reportTime: WorkerRegistryOptions['reportTime'] = (...report) => this.#monitor.reportTime(...report);
+    const { profiles } = this;
+    this.workers = new WorkerRegistry({ queue, streams, dispatch, reportTime, profiles, clock, heartbeatIntervalMs });
     const endWatch = store.watchHealth((health) => this.#storeChanged(health));
     this.#closing.signal.addEventListener('abort', endWatch, { once: true });
   }
 
+  /** Brings the metrics to now. Call it just before a scrape. */
+  async updateMetrics(): Promise<void> {
+    const { home, leasedStore, metrics } = this.#options;
+    const { state } = this.#decisions;
+    metrics.setOldestHeartbeatAge(this.#oldestHeartbeatAge());
+    this.#monitor.updateMetrics(state);
+    const jobs = state.queue.jobs.map((job) => job.state);
+    const oldestWaitSeconds = this.#monitor.oldestWaitSeconds();
+    metrics.setQueue({ jobs, isPaused: state.queue.isPaused, oldestWaitSeconds });
+    metrics.setStoreUp(leasedStore.store.health.isAvailable);
+    const disk = await statfs(home.directory).catch(() => undefined);
+    if (disk !== undefined) metrics.setDisk({ free: disk.bavail * disk.bsize, size: disk.blocks * disk.bsize });
+  }
+
+  /** Where the workers' metrics are, for service discovery over HTTP. */
+  scrapeTargets(): ReturnType<typeof scrapeTargets> {
+    return scrapeTargets(this.#decisions.state);
+  }
+
+  /** Where the time of a run went; undefined for a run that this was never measured of. */
+  goodputOf(runId: string): Promise<RunGoodput | undefined> {
+    return this.#monitor.goodputOf(runId);
+  }
+
+  /** Brings the columns of a run's curves up to its last row, in the background. Does nothing for a run that is not known. */
+  saveCurves(runId: string): void {
+    if (this.#decisions.state.runs.has(runId)) void this.#filesOf(runId).saveCurves();
+  }
+
+  /** Who trains a run now, and what the ranks spent their last steps on. */
+  ranksOf(runId: string): RunRanks {
+    return this.#rankTimes.of(this.#decisions.state, runId, this.#clock.nowMs());
+  }
+
+  /** As of the last decision. */
+  get state(): ClusterState {
+    return this.#decisions.state;
+  }
+
+  /** Has the logs of the runs. */
+  get store(): Store {
+    return this.#options.leasedStore.store;
+  }
+
+  /** Milliseconds since the Unix epoch, by the clock of all decisions. */
+  nowMs(): number {
+    return this.#clock.nowMs();
+  }
+
   /** Seconds since the last heartbeat of the worker that has been silent the longest; 0 without workers. */
-  oldestHeartbeatAge(): number {
+  #oldestHeartbeatAge(): number {
     const lastHeartbeatMs = [...this.#decisions.state.workers.values()].map((worker) => worker.lastHeartbeatMs);
     return lastHeartbeatMs.length === 0 ? 0 : Math.max(0, (this.#clock.nowMs() - Math.min(...lastHeartbeatMs)) / 1000);
   }
@@ -144,6 +215,8 @@ export class Coordinator {
     if (!this.#options.leasedStore.store.health.isAvailable) return;
     await this.#decisions.runExclusive(async () => {
       for (const files of this.#files.values()) await files.close();
+      await this.#monitor.save();
+      await this.#targets.close();
     });
   }
 
@@ -183,8 +256,14 @@ export class Coordinator {
     }
   }
 
-  async #execute(decision: Decision, event: ClusterEvent): Promise<void> {
+  async #execute(decided: Decision, event: ClusterEvent): Promise<void> {
+    const decision = await this.#utilization.addTo(decided);
     this.#observer.observe(decision, event);
+    this.#rankTimes.observe(decision, event);
+    this.profiles.observe(decision, event);
+    const routine = isRoutine(event, decision.records);
+    await this.#monitor.observe(decision, event, routine);
+    if (!routine || event.kind === 'tick') this.#targets.update(decision.state);
     for (const command of decision.commands) await this.#effects.execute(command);
     this.#updateWatchers();
     for (const runId of new Set(decision.records.map((record) => record.runId))) {

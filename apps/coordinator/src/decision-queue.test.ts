@@ -14,6 +14,7 @@ const worker: WorkerIdentity = {
   dataPlaneAddress: 'a:1',
   device: '',
   role: 'rank',
+  bf16Backends: [],
 };
 
 /** A queue that notes what it is made to do, in order. */

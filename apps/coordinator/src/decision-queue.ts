@@ -1,5 +1,6 @@
 import { type Clock, SerialQueue } from '@weft/common';
 import { type ClusterEvent, type ClusterState, type Decision, decide } from '@weft/coordination';
+import { MemoryCheck } from './memory-check.js';
 
 interface DecisionQueueOptions {
   readonly clock: Clock;
@@ -8,6 +9,8 @@ interface DecisionQueueOptions {
   readonly append: (records: Decision['records']) => Promise<void>;
   /** Executes the commands of a decision whose records are durable. */
   readonly execute: (decision: Decision, event: ClusterEvent) => Promise<void>;
+  /** Called with the seconds that a decision took to compute; default: nothing. */
+  readonly onDecided?: (seconds: number) => void;
 }
 
 /**
@@ -17,6 +20,7 @@ interface DecisionQueueOptions {
 export class DecisionQueue {
   readonly #options: DecisionQueueOptions;
   readonly #serial = new SerialQueue();
+  readonly #memory = new MemoryCheck();
   #state: ClusterState;
 
   constructor(options: DecisionQueueOptions) {
@@ -41,9 +45,12 @@ export class DecisionQueue {
   /** Like `submit`, for an event that is created when its turn comes: nothing is decided in between. */
   submitWith(make: () => Promise<ClusterEvent>): Promise<Decision> {
     return this.runExclusive(async () => {
-      const { clock, append, execute } = this.#options;
+      const { clock, append, execute, onDecided } = this.#options;
       const event = await make();
-      const decision = decide(clock.nowMs(), this.#state, event);
+      await this.#memory.prepareFor(event);
+      const beganMs = performance.now();
+      const decision = decide(clock.nowMs(), this.#state, event, this.#memory.shortageOf);
+      onDecided?.((performance.now() - beganMs) / 1000);
       await append(decision.records);
       this.#state = decision.state;
       await execute(decision, event);

@@ -1,13 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { assertNever, WeftError } from '@weft/common';
 import type { MetricsRow } from '@weft/contracts';
-import type { Assign, ClusterEvent, Command } from '@weft/coordination';
+import type { Assign, ClusterEvent, Command, FindCheckpoint } from '@weft/coordination';
 import type { JobQueue } from '@weft/store';
 import type { Logger } from '@weft/telemetry';
 import { executeInQueue } from './queue-jobs.js';
 import type { RunFiles } from './run-files.js';
 import type { Watchers } from './watchers.js';
-import { assignmentMessage, commandMessage, failureFromError } from './wire.js';
+import { assignmentMessage, commandMessage, failureFromError, prepareMessage } from './wire.js';
 import type { WorkerStreams } from './worker-registry.js';
 
 interface EffectsOptions {
@@ -45,7 +45,15 @@ export class Effects {
     switch (command.kind) {
       case 'assign':
         return this.#assign(command);
+      case 'prepare':
+        return streams.send(command.workerId, prepareMessage(command, filesOf(command.runId).directory));
+      case 'probe': {
+        const addresses = [...command.addresses];
+        return streams.send(command.workerId, { body: { $case: 'probe', probe: { addresses } } });
+      }
       case 'decideStep':
+      case 'endGeneration':
+      case 'continueGeneration':
       case 'stopRun':
       case 'release': {
         const message = commandMessage(command);
@@ -59,13 +67,15 @@ export class Effects {
       case 'writeConfig':
         return filesOf(command.runId).writeConfig(command.config);
       case 'findCheckpoint':
-        return this.#findCheckpoint(command.runId, command.notAfterStep);
+        return this.#findCheckpoint(command);
       case 'setAsideCheckpoints':
         return filesOf(command.runId).setAsideCheckpoints(command.afterStep);
       case 'repairMetrics':
         return filesOf(command.runId).repairMetrics();
       case 'appendMetrics':
         return this.#appendMetrics(command.runId, command.row);
+      case 'notify':
+        return this.#options.watchers.push(command.runId, { body: { $case: 'notice', notice: command.sentence } });
       case 'enqueue':
       case 'takeJob':
       case 'requeueJob':
@@ -90,10 +100,11 @@ export class Effects {
   }
 
   /** Runs in the background, because it reads every byte of a checkpoint. */
-  #findCheckpoint(runId: string, notAfterStep: number): void {
+  #findCheckpoint(command: FindCheckpoint): void {
+    const { runId } = command;
     const { dispatch, filesOf } = this.#options;
     filesOf(runId)
-      .findCheckpoint(notAfterStep)
+      .findCheckpoint(command)
       .then(
         (found) => dispatch({ kind: 'checkpointFound', runId, found }),
         (thrown: unknown) => dispatch({ kind: 'runFailed', runId, failure: failureFromError(WeftError.from(thrown)) }),
@@ -104,7 +115,7 @@ export class Effects {
   async #appendMetrics(runId: string, row: MetricsRow): Promise<void> {
     const { filesOf, log, watchers } = this.#options;
     await filesOf(runId)
-      .metrics.append(row)
+      .appendMetrics(row)
       .catch((thrown: unknown) => {
         const { sentence } = WeftError.from(thrown);
         log.warn({ runId, step: row.step }, `the metrics of step ${row.step} of run ${runId} are lost: ${sentence}`);

@@ -34,8 +34,9 @@ export async function main(argv: readonly string[]): Promise<number> {
     if (waiting.signal.aborted && WeftError.is(thrown, 'cancelled')) return 0;
     throw thrown;
   }
-  const { address, metricsAddress } = running;
+  const { address, metricsAddress, pageAddress } = running;
   log.info({ address, metricsAddress, home: options.home.directory }, `the coordinator listens on ${address}`);
+  if (pageAddress !== undefined) log.info({ pageAddress }, `the web page is at http://${pageAddress}`);
   const error = await running.failed;
   log.error({ error }, error.sentence);
   await running.close();

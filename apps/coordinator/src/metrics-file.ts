@@ -1,6 +1,7 @@
+import { createReadStream } from 'node:fs';
 import { WeftError } from '@weft/common';
 import { type MetricsRow, parseMetricsRow } from '@weft/contracts';
-import { type AppendableStore, type BlobAppender, diskStore, readText } from '@weft/files';
+import { type AppendableStore, type BlobAppender, diskStore, fileBytes, readText } from '@weft/files';
 
 /**
  * `metrics.jsonl` of a run: one row per step, in the order of the steps.
@@ -40,6 +41,14 @@ export class MetricsFile {
   /** The rows, without an incomplete last line and without lines that are not rows. */
   async read(): Promise<readonly MetricsRow[]> {
     return (await this.#text()).split('\n').flatMap((line) => parseMetricsRow(line) ?? []);
+  }
+
+  /** Cuts off what comes after so many bytes, as atomically as `replace`. */
+  async keepFirst(bytes: number): Promise<void> {
+    await this.close();
+    if ((await fileBytes(this.path)) === bytes) return;
+    const kept = bytes === 0 ? '' : createReadStream(this.path, { end: bytes - 1 });
+    await this.#store.write(this.path, kept);
   }
 
   /** Replaces all rows atomically: readers see the old rows or the new ones, also after a loss of power. */

@@ -15,12 +15,13 @@ describe('the options of weft coordinator', () => {
       recover: 'auto',
       exitWithStdin: false,
       heartbeatTimeoutMs: 10_000,
+      pricePerWorkerHour: undefined,
     });
   });
 
   it('can all be given', () => {
     const argv =
-      '--home /x --host 0.0.0.0 --port 0 --metrics-port 9 --recover manual --exit-with-stdin --heartbeat-timeout 2.5 --redis redis://r --redis-prefix mine --no-standby';
+      '--home /x --host 0.0.0.0 --port 0 --metrics-port 9 --recover manual --exit-with-stdin --heartbeat-timeout 2.5 --redis redis://r --redis-prefix mine --no-standby --price-per-worker-hour 2.5';
     expect(parseOptions(argv.split(' '), { WEFT_REDIS_URL: 'redis://other' })).toEqual({
       home: new Home('/x'),
       redisUrl: 'redis://r',
@@ -32,6 +33,7 @@ describe('the options of weft coordinator', () => {
       recover: 'manual',
       exitWithStdin: true,
       heartbeatTimeoutMs: 2500,
+      pricePerWorkerHour: 2.5,
     });
   });
 

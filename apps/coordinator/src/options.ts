@@ -1,5 +1,6 @@
-import { createProgram, type HelpOutput, mustBe, oneOf, port, readOptions, text } from '@weft/command-line';
-import { defaultTimeouts, type RecoveryPolicy } from '@weft/coordination';
+import { createProgram, type HelpOutput, mustBe, oneOf, port, readOptions, text, UsageError } from '@weft/command-line';
+import { type Address, HEARTBEAT_TIMEOUT_MS, parseAddress } from '@weft/common';
+import type { RecoveryPolicy } from '@weft/coordination';
 import { Home } from '@weft/files';
 
 /** The command line of `weft coordinator`, resolved. */
@@ -14,12 +15,16 @@ export interface CoordinatorProcessOptions {
   readonly port: number;
   /** 0: any free port. */
   readonly metricsPort: number;
+  /** Where the web page listens; undefined: on loopback, on its own port or any free one. */
+  readonly page: Address | 'off' | undefined;
   /** Whether to wait for the lease of another coordinator, or to give up after a moment. */
   readonly standsBy: boolean;
   readonly recover: RecoveryPolicy;
   /** End when stdin ends, because the parent process has died. */
   readonly exitWithStdin: boolean;
   readonly heartbeatTimeoutMs: number;
+  /** What an hour of a worker costs; undefined: not known. */
+  readonly pricePerWorkerHour: number | undefined;
 }
 
 /** What the program below reads. */
@@ -31,9 +36,11 @@ interface GivenOptions {
   readonly host: string;
   readonly port: number;
   readonly metricsPort: number;
+  readonly page?: Address | 'off';
   readonly recover: RecoveryPolicy;
   /** Seconds. */
   readonly heartbeatTimeout: number;
+  readonly pricePerWorkerHour?: number;
   readonly exitWithStdin?: true;
 }
 
@@ -66,6 +73,11 @@ export function parseOptions(
     .option('--port <port>', 'the port for workers and commands; 0 for any free one', port, 7070)
     .option('--metrics-port <port>', 'the port of /metrics and /healthz; 0 for any free one', port, 0)
     .option(
+      '--page <host:port|off>',
+      'where the web page listens; beyond loopback it asks for a token (default: 127.0.0.1:7071, or a free port)',
+      pageAddress,
+    )
+    .option(
       '--recover <auto|manual>',
       'runs that were interrupted when the last coordinator went away: go on with them, or leave them to `weft resume`',
       oneOf('auto', 'manual'),
@@ -75,7 +87,12 @@ export function parseOptions(
       '--heartbeat-timeout <s>',
       'seconds without a heartbeat after which a worker is lost',
       heartbeatTimeout,
-      defaultTimeouts.heartbeatTimeoutMs / 1000,
+      HEARTBEAT_TIMEOUT_MS / 1000,
+    )
+    .option(
+      '--price-per-worker-hour <amount>',
+      'what an hour of a worker costs, so that runs show what they cost (default: $WEFT_PRICE_PER_WORKER_HOUR, or nothing)',
+      price,
     )
     .option('--exit-with-stdin', 'end when standard input ends');
   const given = readOptions<GivenOptions>(program, argv);
@@ -88,10 +105,36 @@ export function parseOptions(
     host: given.host,
     port: given.port,
     metricsPort: given.metricsPort,
+    page: given.page,
     recover: given.recover,
     exitWithStdin: given.exitWithStdin === true,
     heartbeatTimeoutMs: given.heartbeatTimeout * 1000,
+    pricePerWorkerHour: given.pricePerWorkerHour ?? priceOf(env),
   };
+}
+
+function priceOf(env: Readonly<Record<string, string | undefined>>): number | undefined {
+  const value = env.WEFT_PRICE_PER_WORKER_HOUR || undefined;
+  try {
+    return value === undefined ? undefined : price(value);
+  } catch (cause) {
+    throw new UsageError('WEFT_PRICE_PER_WORKER_HOUR must be a number from 0', 'write it as 2.5', cause);
+  }
+}
+
+function price(value: string): number {
+  const amount = Number(value);
+  if (value.trim() !== '' && amount >= 0 && Number.isFinite(amount)) return amount;
+  throw mustBe('a number from 0, such as 2.5');
+}
+
+function pageAddress(value: string): Address | 'off' {
+  if (value === 'off') return value;
+  try {
+    return parseAddress(value);
+  } catch {
+    throw mustBe('an address such as 127.0.0.1:7071, or off');
+  }
 }
 
 /** Seconds. */

@@ -9,13 +9,29 @@ export function refuseOtherVersion(version: string, sender: string): void {
   });
 }
 
-/** @throws WeftError `invalid_argument` naming what is not JSON. */
+/** Far deeper than any configuration. What walks a value calls itself for every level. */
+const DEEPEST = 100;
+
+/** @throws WeftError `invalid_argument` naming what is not JSON, or is nested too deeply. */
 export function parseJson(text: string, name: string): unknown {
+  if (depthOf(text) > DEEPEST)
+    throw new WeftError('invalid_argument', `${name} is nested more than ${DEEPEST} levels deep`);
   try {
     return JSON.parse(text);
   } catch (cause) {
     throw new WeftError('invalid_argument', `${name} is not JSON`, { cause });
   }
+}
+
+/** How deep brackets are nested in JSON, outside of its texts. */
+function depthOf(json: string): number {
+  let depth = 0;
+  let deepest = 0;
+  for (const [token] of json.matchAll(/"(?:[^"\\]+|\\.)*"|[[\]{}]/gs)) {
+    if (token === '[' || token === '{') deepest = Math.max(deepest, ++depth);
+    else if (token === ']' || token === '}') depth--;
+  }
+  return deepest;
 }
 
 /** Entries of a few hundred bytes: this many stay far below the size limit of a message. */

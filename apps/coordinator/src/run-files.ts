@@ -1,21 +1,32 @@
-import { rename } from 'node:fs/promises';
-import { checkpointsFolder, newestCheckpoint, stepDirectories, verifyCheckpoint } from '@weft/checkpoint';
-import { isRunId, WeftError } from '@weft/common';
-import type { RunConfig } from '@weft/config';
-import type { MetricsRow } from '@weft/contracts';
+import { readFile, rename } from 'node:fs/promises';
 import {
+  checkManifest,
+  checkpointsFolder,
+  newestCheckpoint,
+  stepDirectories,
+  verifyCheckpoint,
+} from '@weft/checkpoint';
+import { MetricsColumns, readRunState } from '@weft/client';
+import { isRunId, SerialQueue, WeftError } from '@weft/common';
+import type { RunConfig } from '@weft/config';
+import { type MetricsRow, parseRunGoodput, type RunGoodput } from '@weft/contracts';
+import {
+  type FindCheckpoint,
   type FoundCheckpoint,
+  type KnownCheckpoint,
   parseRunRecord,
   type RunRecord,
   type RunState,
   repairMetrics,
-  replay,
 } from '@weft/coordination';
 import { type Home, makeDirectory, writeJsonFile } from '@weft/files';
 import type { EventLog, Store } from '@weft/store';
 import type { Logger } from '@weft/telemetry';
 import type { LeasedStore } from './leased-store.js';
 import { MetricsFile } from './metrics-file.js';
+
+/** How many rows come before the columns of the curves are brought up to date. */
+const ROWS_PER_SAVE = 512;
 
 /**
  * What the coordinator writes for a run: its log in the store, and the files of its directory. Log and metrics are open only
@@ -28,6 +39,8 @@ export class RunFiles {
   readonly #home: Home;
   readonly #leasedStore: Pick<LeasedStore, 'store' | 'lease'>;
   #log: EventLog | undefined;
+  readonly #saving = new SerialQueue();
+  #rowsSinceSave = 0;
 
   constructor(home: Home, leasedStore: Pick<LeasedStore, 'store' | 'lease'>, runId: string) {
     this.#home = home;
@@ -58,28 +71,66 @@ export class RunFiles {
 
   /** Rewrites `metrics.jsonl` to fit the log, after the run was rolled back. */
   async repairMetrics(): Promise<void> {
-    const rows = await this.metrics.read();
-    await this.metrics.replace(repairMetrics(rows, await readRunLog(this.#leasedStore.store, this.#runId)));
+    const { store } = this.#leasedStore;
+    const { step } = await readRunState(this.#home, this.#runId, store.log(this.#runId));
+    const columns = await MetricsColumns.open(this.directory);
+    const bytes = await columns.bytesOf(step);
+    // Where no row is missing, the others are cut off; else rows are made of the log.
+    if (bytes !== undefined) await this.metrics.keepFirst(bytes);
+    else await this.metrics.replace(repairMetrics(await this.metrics.read(), await readRunLog(store, this.#runId)));
   }
 
   /** The rows of the steps after `step`. */
   async rowsAfter(step: number): Promise<readonly MetricsRow[]> {
-    return (await this.metrics.read()).filter((row) => row.step > step);
+    const columns = await MetricsColumns.open(this.directory);
+    return columns.rowsBetween(step + 1, columns.lastStep);
+  }
+
+  /** Appends a row. Now and then the columns of the curves follow, in the background. */
+  async appendMetrics(row: MetricsRow): Promise<void> {
+    await this.metrics.append(row);
+    if (++this.#rowsSinceSave < ROWS_PER_SAVE) return;
+    this.#rowsSinceSave = 0;
+    void this.#saveCaches();
+  }
+
+  /** The columns of the curves, and the state that the next coordinator begins with. */
+  async #saveCaches(): Promise<void> {
+    await this.saveCurves();
+    const log = this.#leasedStore.store.log(this.#runId);
+    await readRunState(this.#home, this.#runId, log).catch(() => {});
+  }
+
+  /** Brings the columns of the curves up to the last row. They are a cache: that it cannot be written is no failure. */
+  async saveCurves(): Promise<void> {
+    await this.#saving.run(async () => (await MetricsColumns.open(this.directory)).save()).catch(() => {});
+  }
+
+  /** Where the time of the run went, as it was last written; undefined when it never was, or cannot be read. */
+  async readGoodput(): Promise<RunGoodput | undefined> {
+    const text = await readFile(this.#home.goodputFile(this.#runId), 'utf8').catch(() => '');
+    return parseRunGoodput(parseJsonOrUndefined(text));
+  }
+
+  /** Where there is no room for it, the next one may be written. */
+  async writeGoodput(goodput: RunGoodput): Promise<void> {
+    await writeJsonFile(this.#home.goodputFile(this.#runId), goodput).catch(() => {});
   }
 
   /** Closes log and metrics; the next append opens them again. */
   async close(): Promise<void> {
     const log = this.#log;
     this.#log = undefined;
-    await Promise.all([log?.close(), this.metrics.close()]);
+    await Promise.all([log?.close(), this.metrics.close(), this.saveCurves()]);
   }
 
   /**
    * The checkpoint of one step.
    *
-   * @throws WeftError `not_found` naming the steps that have a checkpoint, `corrupt_data` when it does not verify.
+   * @throws WeftError `not_found` naming the steps that have a checkpoint, `corrupt_data` when it does not verify, or is not the
+   *   one of the log.
    */
-  async findCheckpointOf(step: number): Promise<FoundCheckpoint> {
+  async findCheckpointOf(step: number, known: readonly KnownCheckpoint[]): Promise<FoundCheckpoint> {
     const all = await stepDirectories(checkpointsFolder(this.directory));
     const directory = all.find((each) => each.step === step)?.directory;
     if (directory === undefined) {
@@ -91,6 +142,7 @@ export class RunFiles {
     const manifest = await verifyCheckpoint(directory);
     if (manifest.step !== step)
       throw new WeftError('corrupt_data', `${directory} holds a checkpoint of step ${manifest.step}`);
+    await checkManifest(directory, hashesOf(known).get(step));
     return { checkpoint: { step, directory }, skipped: [] };
   }
 
@@ -101,20 +153,46 @@ export class RunFiles {
   }
 
   /**
-   * The newest checkpoint that verifies and holds no later step than `notAfterStep`. Later ones belong to steps that were
-   * rolled back, and their folders are renamed.
+   * The newest checkpoint that verifies, is the one of the log, is healthy and holds no later step than `notAfterStep`. Later
+   * ones belong to steps that were rolled back, and their folders are renamed.
    */
-  async findCheckpoint(notAfterStep: number): Promise<FoundCheckpoint> {
-    const rolledBack: { directory: string; reason: string }[] = [];
+  async findCheckpoint({
+    notAfterStep,
+    unhealthy,
+    known,
+  }: Pick<FindCheckpoint, 'notAfterStep' | 'unhealthy' | 'known'>): Promise<FoundCheckpoint> {
+    const rolledBack: FoundCheckpoint['skipped'][number][] = [];
     for (;;) {
-      const { checkpoint, skipped } = await newestCheckpoint(this.directory);
+      const { checkpoint, skipped } = await newestCheckpoint(this.directory, undefined, {
+        unhealthy,
+        written: hashesOf(known),
+      });
       const allSkipped = [...rolledBack, ...skipped];
       if (checkpoint === undefined) return { checkpoint: undefined, skipped: allSkipped };
       const { directory, manifest } = checkpoint;
       if (manifest.step <= notAfterStep) return { checkpoint: { step: manifest.step, directory }, skipped: allSkipped };
       await setAside(directory);
-      rolledBack.push({ directory, reason: `it holds step ${manifest.step}, which was rolled back` });
+      rolledBack.push({
+        directory,
+        reason: `it holds step ${manifest.step}, which was rolled back`,
+        isUnhealthy: false,
+      });
     }
+  }
+}
+
+/** SHA-256 of manifests by step, as far as the log has them. */
+function hashesOf(known: readonly KnownCheckpoint[]): ReadonlyMap<number, string> {
+  return new Map(
+    known.flatMap(({ step, manifestSha256: hash }) => (hash === undefined ? [] : [[step, hash] as const])),
+  );
+}
+
+function parseJsonOrUndefined(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
   }
 }
 
@@ -133,19 +211,19 @@ export async function readRunLog(store: Store, runId: string): Promise<readonly 
   return records;
 }
 
-/** The runs of a store, from their logs. Unreadable runs are logged and skipped. */
-export async function replayRuns(store: Store, log: Logger): Promise<readonly RunState[]> {
+/** The runs of a store, from their logs, and what long ones came to when they were last read. Unreadable runs are logged and skipped. */
+export async function replayRuns(store: Store, home: Home, log: Logger): Promise<readonly RunState[]> {
   const runs: RunState[] = [];
   for (const runId of (await store.logNames()).filter(isRunId)) {
     try {
-      const records = await readRunLog(store, runId);
-      // A log without a record: the coordinator died before it could answer the launch.
-      if (records.length > 0) runs.push(replay(records));
+      runs.push(await readRunState(home, runId, store.log(runId)));
     } catch (thrown) {
       const error = WeftError.from(thrown);
       if (error.code === 'unavailable' || error.code === 'cancelled') throw error;
       // A folder without a log is not a run.
       if (error.code === 'not_found') continue;
+      // A log without a record: the coordinator died before it could answer the launch.
+      if (error.code === 'corrupt_data' && error.message === 'the log of a run is empty') continue;
       log.error({ error, runId }, `run ${runId} is left out: ${error.sentence}`);
     }
   }

@@ -1,9 +1,10 @@
 import { type Clock, newRunId, type Random, WEFT_VERSION, WeftError } from '@weft/common';
-import { resolveRunConfig } from '@weft/config';
+import { type RunConfig, resolveRunConfig } from '@weft/config';
 import { hasEnded, runViewToProto } from '@weft/contracts';
-import { describeRun, type FoundCheckpoint, type RunDescription } from '@weft/coordination';
+import { describeRun, type FoundCheckpoint, lookForCheckpoint, type RunDescription } from '@weft/coordination';
 import type {
   ClusterSummary,
+  GetRequest,
   LaunchRequest,
   ListRequest,
   ListResponse,
@@ -34,6 +35,11 @@ interface RunRequestsOptions {
   readonly closing: AbortSignal;
 }
 
+/** Whether a configuration can be wrong in what only the parameters of its model tell. */
+function needsModel({ initFrom, optimizer }: RunConfig): boolean {
+  return initFrom !== null || Object.keys(optimizer.learningRateFactors).length > 0;
+}
+
 /** The requests about runs and the cluster. */
 export class RunRequests {
   readonly #options: RunRequestsOptions;
@@ -42,13 +48,24 @@ export class RunRequests {
     this.#options = options;
   }
 
-  /** @throws WeftError `invalid_argument` for a wrong configuration, `version_mismatch` for a client of another version. */
+  /**
+   * @throws WeftError `invalid_argument` for a wrong configuration, or checkpoints that its model cannot begin from;
+   *         `not_found` where it is to begin after a run that does not exist;
+   *         `version_mismatch` for a client of another version
+   */
   async launch({ configJson, clientVersion }: LaunchRequest): Promise<RunSummary> {
     refuseOtherVersion(clientVersion, 'the client');
     this.requireStore();
     const { clock, queue, random } = this.#options;
     const name = 'the launched configuration';
     const config = resolveRunConfig(parseJson(configJson, name), name);
+    const missing = config.queue.after.find((runId) => !queue.state.runs.has(runId));
+    if (missing !== undefined)
+      throw new WeftError('not_found', `queue.after names the run ${JSON.stringify(missing)}, which does not exist`, {
+        hint: 'list the runs with `weft ls`',
+      });
+    // Loaded when it is needed: it knows the model, which a coordinator needs for nothing else.
+    if (needsModel(config)) await (await import('@weft/tasks')).checkRun(config);
     for (;;) {
       const runId = newRunId(config.recipe, clock.nowMs(), random);
       try {
@@ -67,9 +84,18 @@ export class RunRequests {
     const { runId } = request;
     const workers = request.workers === 0 ? undefined : request.workers;
     const steps = request.steps === 0 ? undefined : request.steps;
-    const { expertWorkers, fromStep } = request;
+    const { expertWorkers, fromStep, settings } = request;
     const found = await this.#findCheckpoint(runId, fromStep);
-    await this.#options.queue.submit({ kind: 'resume', runId, workers, steps, expertWorkers, fromStep, found });
+    await this.#options.queue.submit({
+      kind: 'resume',
+      runId,
+      workers,
+      steps,
+      expertWorkers,
+      settings,
+      fromStep,
+      found,
+    });
     return this.get(runId);
   }
 
@@ -77,6 +103,13 @@ export class RunRequests {
   async stop({ runId, saveCheckpoint }: StopRequest): Promise<RunSummary> {
     this.requireStore();
     await this.#options.queue.submit({ kind: 'stop', runId, saveCheckpoint });
+    return this.get(runId);
+  }
+
+  /** Saves a checkpoint after the current step. @throws `not_found`, or `failed_precondition` when it does not train. */
+  async saveCheckpoint({ runId }: GetRequest): Promise<RunSummary> {
+    this.requireStore();
+    await this.#options.queue.submit({ kind: 'saveCheckpoint', runId });
     return this.get(runId);
   }
 
@@ -167,7 +200,7 @@ export class RunRequests {
     if (state === undefined || state.status === 'running' || state.status === 'stopping' || fromStep === 0)
       return { checkpoint: undefined, skipped: [] };
     return fromStep === undefined
-      ? filesOf(runId).findCheckpoint(state.step)
-      : filesOf(runId).findCheckpointOf(fromStep);
+      ? filesOf(runId).findCheckpoint(lookForCheckpoint(state))
+      : filesOf(runId).findCheckpointOf(fromStep, state.checkpoints);
   }
 }

@@ -3,17 +3,29 @@ import { type Service, service } from '@weft/rpc';
 import type { Coordinator } from './coordinator.js';
 
 /** A coordinator as gRPC services. */
-export function coordinatorServices({ queue, runs, sweeps, workers }: Coordinator): readonly Service[] {
+export function coordinatorServices(coordinator: Coordinator): readonly Service[] {
+  const { profiles, queue, runs, sweeps, workers } = coordinator;
   return [
     service(RunsService, {
       launch: (request) => runs.launch(request),
       resume: (request) => runs.resume(request),
       stop: (request) => runs.stop(request),
+      saveCheckpoint: (request) => runs.saveCheckpoint(request),
       get: ({ runId }) => runs.get(runId),
       list: (request) => runs.list(request),
       watch: (request, { signal }) => runs.watch(request, signal),
       cluster: () => runs.cluster(),
       readLog: (request) => runs.readLog(request),
+      goodput: async ({ runId }) => {
+        runs.get(runId);
+        const goodput = await coordinator.goodputOf(runId);
+        return { goodputJson: goodput === undefined ? '' : JSON.stringify(goodput) };
+      },
+      ranks: ({ runId }) => {
+        runs.get(runId);
+        return { ranksJson: JSON.stringify(coordinator.ranksOf(runId)) };
+      },
+      profile: (request, { signal }) => profiles.record(request, signal),
     }),
     service(QueueService, {
       show: (request) => queue.show(request),
@@ -30,8 +42,8 @@ export function coordinatorServices({ queue, runs, sweeps, workers }: Coordinato
     }),
     service(WorkersService, {
       connect: (stream) => workers.connect(stream),
-      sendHeartbeat: ({ workerId }) => {
-        workers.heartbeat(workerId);
+      sendHeartbeat: ({ workerId, token }) => {
+        workers.heartbeat(workerId, token);
         return {};
       },
     }),

@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs';
+import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { Home, readJsonFile } from '@weft/files';
-import { RunsService, WorkersService } from '@weft/proto';
+import { Hello, RunsService, WorkersService } from '@weft/proto';
 import { channel } from '@weft/rpc';
 import { createLogger } from '@weft/telemetry';
 import { isServing, temporaryDirectory } from '@weft/testing';
@@ -19,8 +20,10 @@ const options = (directory: string) =>
     host: '127.0.0.1',
     port: 0,
     metricsPort: 0,
+    page: 'off',
     recover: 'auto',
     heartbeatTimeoutMs: 10_000,
+    pricePerWorkerHour: undefined,
   }) as const;
 
 describe('a coordinator on its sockets', () => {
@@ -41,7 +44,7 @@ describe('a coordinator on its sockets', () => {
       expect(run.reason).toContain('it waits for 2 more workers');
       const { runs } = await open.unary(RunsService.list, {});
       expect(runs.map(({ runId }) => runId)).toEqual([run.runId]);
-      await expect(open.unary(WorkersService.sendHeartbeat, { workerId: 'x' })).rejects.toMatchObject({
+      await expect(open.unary(WorkersService.sendHeartbeat, { workerId: 'x', token: 't' })).rejects.toMatchObject({
         code: 'not_found',
       });
       const page = await (await fetch(`http://${running.metricsAddress}/metrics`)).text();
@@ -52,6 +55,46 @@ describe('a coordinator on its sockets', () => {
     }
     expect(existsSync(file)).toBe(false);
     expect(existsSync(join(home.path, 'coordinator.lock'))).toBe(false);
+  });
+
+  it.each([
+    ['a host name of three million characters', { hostName: 'x'.repeat(3_000_000) }, 'hostName'],
+    ['a device on two lines', { device: 'cpu\n{"level":"error"}' }, 'device'],
+    ['a thousand backends', { bf16Backends: Array.from({ length: 1000 }, () => 'tensorflow') }, 'bf16Backends'],
+    ['a run of a million characters', { held: { runId: 'x'.repeat(1_000_000) } }, 'held.runId'],
+  ])('accepts no worker with %s', async (_, field, name) => {
+    await using home = await temporaryDirectory();
+    const running = await startCoordinator(options(home.path), log);
+    const open = await channel(running.address);
+    try {
+      const stream = open.bidi(WorkersService.connect);
+      const hello = Hello.fromPartial({ workerId: 'w', hostName: 'here', version: '0.1.0', ...field });
+      stream.send({ body: { $case: 'hello', hello } });
+      await expect(stream.messages[Symbol.asyncIterator]().next()).rejects.toMatchObject({
+        code: 'invalid_argument',
+        message: expect.stringContaining(`the field ${name} of a worker's hello must be one line`),
+      });
+      expect((await open.unary(RunsService.cluster, {})).workers).toEqual([]);
+    } finally {
+      open.close();
+      await running.close();
+    }
+  });
+
+  it('on all addresses names one that other hosts may reach', async () => {
+    await using home = await temporaryDirectory();
+    const running = await startCoordinator({ ...options(home.path), host: '0.0.0.0' }, log);
+    try {
+      const [host = ''] = running.address.split(':');
+      const own = Object.values(networkInterfaces()).flatMap((each) => each ?? []);
+      const isAlone = own.every((each) => each.family !== 'IPv4' || each.internal);
+      expect(own.find(({ address }) => address === host)?.internal).toBe(isAlone);
+      const open = await channel(running.address);
+      expect(await isServing(open)).toBe(true);
+      open.close();
+    } finally {
+      await running.close();
+    }
   });
 
   it('says so when its port is taken, and lets go of its home', async () => {

@@ -1,4 +1,5 @@
-import { formatAddress, WEFT_VERSION, type WeftError } from '@weft/common';
+import { networkInterfaces } from 'node:os';
+import { formatAddress, parseAddress, WEFT_VERSION, type WeftError } from '@weft/common';
 import {
   type CoordinatorFile,
   type Home,
@@ -11,6 +12,7 @@ import { CoordinatorMetrics, type Logger, serveMetrics } from '@weft/telemetry';
 import { Coordinator } from './coordinator.js';
 import { acquireStore } from './leased-store.js';
 import type { CoordinatorProcessOptions } from './options.js';
+import { servePage } from './page/page-server.js';
 import { coordinatorServices } from './services.js';
 
 /** How long calls may still take when the process ends. */
@@ -22,9 +24,11 @@ type StartOptions = Omit<CoordinatorProcessOptions, 'exitWithStdin'>;
 
 /** A coordinator that listens. */
 export interface RunningCoordinator {
-  /** `host:port` at which this machine reaches it. */
+  /** `host:port` at which this machine reaches it, and others where it listens for them. */
   readonly address: string;
   readonly metricsAddress: string;
+  /** `host:port` of the web page; undefined where it is off. */
+  readonly pageAddress: string | undefined;
   /** Resolves when it cannot go on. */
   readonly failed: Promise<WeftError>;
   close(): Promise<void>;
@@ -42,7 +46,7 @@ export async function startCoordinator(
   log: Logger,
   signal?: AbortSignal,
 ): Promise<RunningCoordinator> {
-  const { home, host, port, metricsPort, recover, heartbeatTimeoutMs } = options;
+  const { home, host, port, metricsPort, page, recover, heartbeatTimeoutMs, pricePerWorkerHour } = options;
   const leasedStore = await acquireStore({
     ...storeOptions(options),
     log,
@@ -50,7 +54,8 @@ export async function startCoordinator(
   });
   const metrics = new CoordinatorMetrics();
   const timeouts = { heartbeatTimeoutMs };
-  const coordinator = await Coordinator.open({ home, leasedStore, recover, timeouts, log, metrics }).catch(
+  const price = pricePerWorkerHour === undefined ? {} : { pricePerWorkerHour };
+  const coordinator = await Coordinator.open({ home, leasedStore, recover, timeouts, log, metrics, ...price }).catch(
     async (thrown: unknown) => {
       await leasedStore.close();
       throw thrown;
@@ -71,16 +76,26 @@ export async function startCoordinator(
       host,
       port: metricsPort,
       name: 'the metrics of the coordinator',
-      onScrape: () => metrics.setOldestHeartbeatAge(coordinator.oldestHeartbeatAge()),
+      onScrape: () => coordinator.updateMetrics(),
+      json: { '/sd/workers': () => coordinator.scrapeTargets() },
     });
     closers.push(() => metricsServer.close());
+    const pageServer = page === 'off' ? undefined : await servePage({ coordinator, home, address: page, log });
+    if (pageServer !== undefined) closers.push(() => pageServer.close());
     const here = reachableHost(host);
     const address = formatAddress({ host: here, port: server.port });
     const metricsAddress = formatAddress({ host: here, port: metricsServer.port });
-    const file = { address, metricsAddress, processId: process.pid, version: WEFT_VERSION };
+    const pageAddress = pageServer && reachableAddress(pageServer.address);
+    const file = {
+      address,
+      metricsAddress,
+      ...(pageAddress === undefined ? {} : { pageAddress }),
+      processId: process.pid,
+      version: WEFT_VERSION,
+    };
     await writeCoordinatorFile(home, file);
     closers.push(() => removeOwnFile(home, file));
-    return { address, metricsAddress, failed: coordinator.failed, close };
+    return { address, metricsAddress, pageAddress, failed: coordinator.failed, close };
   } catch (thrown) {
     await close();
     throw thrown;
@@ -102,8 +117,21 @@ async function removeOwnFile(home: Home, own: CoordinatorFile): Promise<void> {
   if (now?.address === own.address && now.processId === own.processId) await removeCoordinatorFile(home);
 }
 
-/** The address by which this machine reaches a socket that listens on all addresses. */
-function reachableHost(host: string): string {
-  if (host === '0.0.0.0') return '127.0.0.1';
-  return host === '::' ? '::1' : host;
+function reachableAddress(address: string): string {
+  const { host, port } = parseAddress(address);
+  return formatAddress({ host: reachableHost(host), port });
 }
+
+/**
+ * For a socket that listens on all addresses: the first that other hosts may reach, because they may share the home; loopback
+ * where this machine has no other.
+ */
+function reachableHost(host: string): string {
+  if (host !== '0.0.0.0' && host !== '::') return host;
+  const [family, loopback] = host === '::' ? ['IPv6', '::1'] : ['IPv4', '127.0.0.1'];
+  const addresses = Object.values(networkInterfaces()).flatMap((each) => each ?? []);
+  const others = addresses.filter((each) => each.family === family && !each.internal && !isLinkLocal(each.address));
+  return others[0]?.address ?? loopback;
+}
+
+const isLinkLocal = (address: string) => address.startsWith('fe80:') || address.startsWith('169.254.');

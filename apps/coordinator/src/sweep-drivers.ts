@@ -2,7 +2,15 @@ import { WeftError } from '@weft/common';
 import { type RunView, runViewFromProto } from '@weft/contracts';
 import type { Home } from '@weft/files';
 import { type RunSummary, SweepState, type SweepSummary } from '@weft/proto';
-import { driveSweep, parseSweepRecord, type SweepPort, type SweepRecord } from '@weft/sweeps';
+import {
+  type AnyRecord,
+  drivenGrid,
+  drivenSweep,
+  driveRuns,
+  isGridRecord,
+  parseSweepRecord,
+  type SweepPort,
+} from '@weft/sweeps';
 import type { Logger } from '@weft/telemetry';
 import type { DecisionQueue } from './decision-queue.js';
 import { MetricsFile } from './metrics-file.js';
@@ -39,7 +47,11 @@ export class SweepDrivers {
     const record = isOpen && !this.#driven.has(sweepId) ? this.#recordOf(sweepId, sweepJson) : undefined;
     if (record === undefined) return;
     this.#driven.add(sweepId);
-    driveSweep(record, home, this.#portOf(record), closing)
+    const port = this.#portOf(record);
+    const driving = isGridRecord(record)
+      ? driveRuns(drivenGrid(record, home), port, closing)
+      : driveRuns(drivenSweep(record, home), port, closing);
+    driving
       .catch((thrown: unknown) => {
         if (closing.aborted) return;
         const error = WeftError.from(thrown);
@@ -48,7 +60,7 @@ export class SweepDrivers {
       .finally(() => this.#driven.delete(sweepId));
   }
 
-  #recordOf(sweepId: string, sweepJson: string): SweepRecord | undefined {
+  #recordOf(sweepId: string, sweepJson: string): AnyRecord | undefined {
     try {
       return parseSweepRecord(sweepId, sweepJson);
     } catch (thrown) {
@@ -58,7 +70,7 @@ export class SweepDrivers {
     }
   }
 
-  #portOf({ id: sweepId, runs: points }: SweepRecord): SweepPort {
+  #portOf({ id: sweepId, runs: points }: AnyRecord): SweepPort {
     const { sweeps, queue, home, summaryOf, log } = this.#options;
     return {
       runs: async () => {

@@ -12,6 +12,7 @@ import {
   type SweepSummary,
 } from '@weft/proto';
 import type { Job, JobQueue, NewJob } from '@weft/store';
+import { childRunId } from '@weft/sweeps';
 import type { DecisionQueue } from './decision-queue.js';
 import { newRunJob, queueListing } from './queue-jobs.js';
 import { parseJson, refuseOtherVersion } from './request-parsing.js';
@@ -68,7 +69,7 @@ export class SweepRequests {
       kind: 'sweep',
       data: { sweep: parseJson(request.sweepJson, 'the sweep') },
     };
-    const children = configs.map((config, index) => ({ runId: childId(sweepId, index, configs.length), config }));
+    const children = configs.map((config, index) => ({ runId: childRunId(sweepId, index, configs.length), config }));
     const childJobs = children.map(({ runId, config }) =>
       newRunJob(createRunJob({ runId, config, resubmissions: 0 }), { config, weftVersion: WEFT_VERSION }),
     );
@@ -175,8 +176,4 @@ function checkSweepId(sweepId: string): string {
   throw new WeftError('invalid_argument', `${JSON.stringify(sweepId)} cannot be the id of a sweep`, {
     hint: 'use up to 80 lower-case letters, digits and single dashes',
   });
-}
-
-function childId(sweepId: string, index: number, count: number): string {
-  return `${sweepId}-${`${index + 1}`.padStart(`${count}`.length, '0')}`;
 }

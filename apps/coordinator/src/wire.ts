@@ -1,6 +1,7 @@
 import { assertNever, errorCode, WEFT_VERSION, type WeftError } from '@weft/common';
+import { BACKENDS } from '@weft/config';
 import { type RunFailure, stepReportFromProto } from '@weft/contracts';
-import type { Assign, ClusterEvent, Command, Outcome, WorkerIdentity } from '@weft/coordination';
+import type { Assign, ClusterEvent, Command, HeldRun, Outcome, WorkerIdentity } from '@weft/coordination';
 import {
   type Assignment,
   type CoordinatorMessage,
@@ -26,21 +27,33 @@ export function eventFromMessage(workerId: string, { body }: WorkerMessage): Clu
       return { kind: 'reported', workerId, runId, generation, report: stepReportFromProto(body.stepReport) };
     }
     case 'checkpointPart': {
-      const { runId, generation, step, files } = body.checkpointPart;
-      return { kind: 'partSaved', workerId, runId, generation, step, files };
+      const { runId, generation, step, files, stallSeconds } = body.checkpointPart;
+      return { kind: 'partSaved', workerId, runId, generation, step, files, stallSeconds };
     }
     case 'checkpointWritten': {
-      const { runId, generation, step, directory } = body.checkpointWritten;
-      return { kind: 'manifestWritten', workerId, runId, generation, step, directory };
+      const { runId, generation, step, directory, manifestSha256 } = body.checkpointWritten;
+      return { kind: 'manifestWritten', workerId, runId, generation, step, directory, manifestSha256 };
     }
     case 'ringBroken': {
-      const { runId, generation, step, reason } = body.ringBroken;
-      return { kind: 'ringBroken', workerId, runId, generation, step, reason };
+      const { runId, generation, step, reason, unreachable } = body.ringBroken;
+      return { kind: 'ringBroken', workerId, runId, generation, step, reason, unreachable };
     }
     case 'runEnded': {
       const { runId, generation } = body.runEnded;
       return { kind: 'ended', workerId, runId, generation, outcome: outcomeFromProto(body.runEnded) };
     }
+    case 'runPrepared': {
+      const { runId, failure } = body.runPrepared;
+      return { kind: 'prepared', workerId, runId, failure: failure && failureFromProto(failure) };
+    }
+    case 'leaving':
+      return { kind: 'leaving', workerId };
+    case 'reachability':
+      return { kind: 'probed', workerId, reached: body.reachability.reached };
+    // Times of workers and what they record change no decision; `WorkerRegistry` passes them on.
+    case 'profilePart':
+    case 'clockReply':
+    case 'timeReport':
     case 'hello':
     case undefined:
       return undefined;
@@ -62,9 +75,17 @@ function failureFromProto(failure: Failure | undefined): RunFailure {
 
 /** A worker's identity, from its first message. */
 export function identityFromHello(hello: Hello): WorkerIdentity {
-  const { workerId, hostName, processId, dataPlaneAddress, device } = hello;
+  const { workerId, hostName, processId, dataPlaneAddress, metricsAddress, device, memory, peak } = hello;
   const role = hello.role === Role.ROLE_EXPERT_WORKER ? 'expertWorker' : 'rank';
-  return { workerId, hostName, processId, dataPlaneAddress, device, role };
+  const bf16Backends = BACKENDS.filter((backend) => hello.bf16Backends.includes(backend));
+  return { workerId, hostName, processId, dataPlaneAddress, metricsAddress, device, role, bf16Backends, memory, peak };
+}
+
+/** The run that a worker has kept, from its first message. */
+export function heldFromHello({ held }: Hello): HeldRun | undefined {
+  if (held === undefined) return undefined;
+  const { runId, generation, step, loss, hasVoted, votedLoss, isTraining } = held;
+  return { runId, generation, step, loss, votedLoss: hasVoted ? votedLoss : undefined, isTraining };
 }
 
 /** An error as it is recorded with a run. */
@@ -73,8 +94,9 @@ export function failureFromError({ code, message, hint }: WeftError): RunFailure
 }
 
 /** The answer to a worker's hello. */
-export function welcomeMessage(heartbeatIntervalMs: number): CoordinatorMessage {
-  return { body: { $case: 'welcome', welcome: { coordinatorVersion: WEFT_VERSION, heartbeatIntervalMs } } };
+export function welcomeMessage(heartbeatIntervalMs: number, heartbeatToken: string): CoordinatorMessage {
+  const welcome = { coordinatorVersion: WEFT_VERSION, heartbeatIntervalMs, heartbeatToken };
+  return { body: { $case: 'welcome', welcome } };
 }
 
 /** The assignment of one rank, or of one expert worker by its number. */
@@ -85,7 +107,9 @@ export function assignmentMessage(
   ringToken: string,
   runDirectory: string,
 ): CoordinatorMessage {
-  const { runId, generation, config, firstStep, ring, experts, startFrom } = command;
+  const { runId, generation, config, firstStep, trainedToStep, ring, experts, startFrom, newcomers } = command;
+  const arriving = [...ring.keys()].filter((each) => newcomers.includes(ring[each]!.workerId));
+  const isArriving = role === 'rank' && arriving.includes(rank);
   const assignment: Assignment = {
     runId,
     generation,
@@ -95,11 +119,26 @@ export function assignmentMessage(
     configJson: JSON.stringify(config),
     runDirectory,
     firstStep,
-    state: startFromToProto(startFrom),
+    trainedToStep,
+    state: isArriving ? { $case: 'peers', peers: true } : startFromToProto(startFrom),
+    newcomers: arriving,
     role: role === 'rank' ? Role.ROLE_RANK : Role.ROLE_EXPERT_WORKER,
     expertAddresses: experts.map(({ address }) => address),
   };
   return { body: { $case: 'assignment', assignment } };
+}
+
+/** The order to get ready for a run under way. */
+export function prepareMessage(
+  command: Extract<Command, { kind: 'prepare' }>,
+  runDirectory: string,
+): CoordinatorMessage {
+  const { runId, generation, config, step, ring, experts } = command;
+  const configJson = JSON.stringify(config);
+  const addresses = { ringAddresses: [...ring], expertAddresses: [...experts] };
+  return {
+    body: { $case: 'prepareRun', prepareRun: { runId, generation, configJson, runDirectory, step, ...addresses } },
+  };
 }
 
 function startFromToProto(startFrom: Assign['startFrom']): Assignment['state'] {
@@ -116,25 +155,35 @@ function startFromToProto(startFrom: Assign['startFrom']): Assignment['state'] {
 }
 
 /** Commands that are the same message for every receiver. */
-type BroadcastCommand = Extract<Command, { kind: 'decideStep' | 'writeManifest' | 'stopRun' | 'release' }>;
+type BroadcastCommand = Extract<
+  Command,
+  { kind: 'decideStep' | 'writeManifest' | 'stopRun' | 'endGeneration' | 'continueGeneration' | 'release' }
+>;
 
 /** The message of a command, the same for all its receivers. */
 export function commandMessage(command: BroadcastCommand): CoordinatorMessage {
   const { runId, generation } = command;
   switch (command.kind) {
     case 'decideStep': {
-      const { step, apply, gradNorm, lossTokens } = command;
-      const stepDecision = { runId, generation, step, apply, gradNorm, lossTokens };
+      const { step, apply, gradNorm, lossTokens, leastCommunicationSeconds, save = false } = command;
+      const stepDecision = { runId, generation, step, apply, gradNorm, lossTokens, leastCommunicationSeconds, save };
       return { body: { $case: 'stepDecision', stepDecision } };
     }
     case 'writeManifest': {
-      const { step, files } = command;
-      return { body: { $case: 'writeManifest', writeManifest: { runId, generation, step, files: [...files] } } };
+      const { step, files, unhealthy } = command;
+      const writeManifest = { runId, generation, step, files: [...files], unhealthy };
+      return { body: { $case: 'writeManifest', writeManifest } };
     }
     case 'stopRun': {
       const { afterStep, reason } = command;
       return { body: { $case: 'stopRun', stopRun: { runId, generation, afterStep, reason } } };
     }
+    case 'endGeneration': {
+      const { afterStep } = command;
+      return { body: { $case: 'endGeneration', endGeneration: { runId, generation, afterStep } } };
+    }
+    case 'continueGeneration':
+      return { body: { $case: 'continueGeneration', continueGeneration: { runId, generation } } };
     case 'release': {
       const { discardState, reason } = command;
       return { body: { $case: 'release', release: { runId, generation, discardState, reason } } };

@@ -1,19 +1,27 @@
+import { randomBytes } from 'node:crypto';
+import { hostname } from 'node:os';
 import { type Clock, WeftError } from '@weft/common';
+import { type TimeBucket, timeBucketOf, type WorkTime, workTimeFromProto } from '@weft/contracts';
 import type { ClusterEvent } from '@weft/coordination';
+import { watchMemory } from '@weft/files';
 import type { CoordinatorMessage, Hello, WorkerMessage } from '@weft/proto';
 import type { MessageStream } from '@weft/rpc';
 import type { DecisionQueue } from './decision-queue.js';
+import type { Profiles } from './profiles.js';
 import { refuseOtherVersion } from './request-parsing.js';
-import { eventFromMessage, identityFromHello, welcomeMessage } from './wire.js';
+import { eventFromMessage, heldFromHello, identityFromHello, welcomeMessage } from './wire.js';
 
 const HELLO_TIMEOUT_MS = 10_000;
 
 type WorkerStream = MessageStream<WorkerMessage, CoordinatorMessage>;
 
-interface WorkerRegistryOptions {
+export interface WorkerRegistryOptions {
   readonly queue: DecisionQueue;
   readonly streams: WorkerStreams;
   readonly dispatch: (event: ClusterEvent) => void;
+  /** Takes a worker's account of its time since it was assigned to a run. */
+  readonly reportTime: (runId: string, workerId: string, spent: WorkTime, bucket: TimeBucket) => void;
+  readonly profiles: Pick<Profiles, 'received' | 'clockReplied' | 'left'>;
   readonly clock: Clock;
   /** The interval of heartbeats that workers get with the welcome. */
   readonly heartbeatIntervalMs: number;
@@ -31,33 +39,51 @@ export class WorkerRegistry {
    * Serves one worker, from its hello until its stream ends.
    *
    * @throws WeftError `version_mismatch` for a worker of another version, `invalid_argument` when its first message is not
-   *   a hello, `deadline_exceeded` when none comes.
+   *   a hello or has a field that is too long, `deadline_exceeded` when none comes.
    */
   async connect(stream: WorkerStream): Promise<void> {
-    const { clock, dispatch, heartbeatIntervalMs, streams } = this.#options;
+    const { clock, dispatch, heartbeatIntervalMs, profiles, streams } = this.#options;
     const messages = stream.messages[Symbol.asyncIterator]();
     const hello = await receiveHello(messages, clock);
+    checkBounds(hello);
     const { workerId } = hello;
     refuseOtherVersion(hello.version, `worker ${workerId} on ${hello.hostName}`);
-    streams.add(workerId, stream);
-    stream.send(welcomeMessage(heartbeatIntervalMs));
-    dispatch({ kind: 'workerConnected', worker: identityFromHello(hello) });
+    const token = streams.add(workerId, stream);
+    stream.send(welcomeMessage(heartbeatIntervalMs, token));
+    dispatch({ kind: 'workerConnected', worker: identityFromHello(hello), held: heldFromHello(hello) });
+    // Of a worker of this machine it can be known what killed it.
+    const memory = hello.hostName === hostname() ? watchMemory(hello.processId) : undefined;
     let reason = 'it left';
     try {
       for (let next = await messages.next(); next.done !== true; next = await messages.next()) {
+        const { body } = next.value;
+        if (body?.$case === 'timeReport') {
+          const { runId, buckets, bucket } = body.timeReport;
+          this.#options.reportTime(runId, workerId, workTimeFromProto(buckets), timeBucketOf(bucket));
+        }
+        if (body?.$case === 'profilePart') profiles.received(workerId, body.profilePart);
+        if (body?.$case === 'clockReply') profiles.clockReplied(workerId, body.clockReply);
         const event = eventFromMessage(workerId, next.value);
         if (event !== undefined && streams.isCurrent(workerId, stream)) dispatch(event);
       }
     } catch (thrown) {
-      reason = WeftError.from(thrown).message;
+      const wasKilled = (await (await memory)?.wasKilled()) === true;
+      reason = wasKilled ? 'its process was killed for want of memory' : WeftError.from(thrown).message;
     }
+    profiles.left(workerId);
     if (streams.remove(workerId, stream)) dispatch({ kind: 'workerDisconnected', workerId, reason });
   }
 
-  /** A heartbeat that did not come on the worker's stream. @throws WeftError `not_found` when the worker is not connected. */
-  heartbeat(workerId: string): void {
-    const { dispatch, queue } = this.#options;
-    if (!queue.state.workers.has(workerId)) throw new WeftError('not_found', `worker ${workerId} is not connected`);
+  /**
+   * A heartbeat that did not come on the worker's stream. Without the token of that stream it counts for nothing: a stranger's
+   * would keep a worker that hangs.
+   *
+   * @throws WeftError `not_found` when no worker is connected by a stream with this token.
+   */
+  heartbeat(workerId: string, token: string): void {
+    const { dispatch, streams } = this.#options;
+    if (!streams.hasToken(workerId, token))
+      throw new WeftError('not_found', `worker ${workerId} is not connected by the stream of this heartbeat`);
     dispatch({ kind: 'heartbeat', workerId });
   }
 }
@@ -79,14 +105,45 @@ async function receiveHello(messages: AsyncIterator<WorkerMessage>, clock: Clock
   }
 }
 
+/** No name of a host, a device or an address is longer. */
+const LONGEST_TEXT = 256;
+const MOST_ENTRIES = 16;
+
+/** What a worker says of itself is kept, logged and shown: it has to be short, and one line. */
+function checkBounds(hello: Hello): void {
+  const { held, ...plain } = hello;
+  for (const [field, value] of Object.entries({ ...plain, 'held.runId': held?.runId })) {
+    const texts: readonly unknown[] = Array.isArray(value) ? value : [value];
+    const isBounded = (text: unknown) =>
+      typeof text !== 'string' || (text.length <= LONGEST_TEXT && !/\p{Cc}/u.test(text));
+    if (texts.length <= MOST_ENTRIES && texts.every(isBounded)) continue;
+    throw new WeftError(
+      'invalid_argument',
+      `the field ${field} of a worker's hello must be one line of at most ${LONGEST_TEXT} characters`,
+      { hint: 'start the worker with `weft worker`, of the version of this coordinator' },
+    );
+  }
+}
+
 /** The open streams, by worker. */
 export class WorkerStreams {
   readonly #streams = new Map<string, WorkerStream>();
+  /** What only the worker of the current stream knows. */
+  readonly #tokens = new WeakMap<WorkerStream, string>();
 
-  /** Makes a stream the worker's current one; an older one of the same worker is closed. */
-  add(workerId: string, stream: WorkerStream): void {
+  /** Makes a stream the worker's current one; an older one of the same worker is closed. Returns the stream's new token. */
+  add(workerId: string, stream: WorkerStream): string {
     this.#streams.get(workerId)?.close();
     this.#streams.set(workerId, stream);
+    const token = randomBytes(16).toString('hex');
+    this.#tokens.set(stream, token);
+    return token;
+  }
+
+  /** Whether the worker's current stream has this token. */
+  hasToken(workerId: string, token: string): boolean {
+    const stream = this.#streams.get(workerId);
+    return stream !== undefined && this.#tokens.get(stream) === token;
   }
 
   /** Whether it was the worker's current stream, and not an older one. */

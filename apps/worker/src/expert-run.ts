@@ -1,7 +1,7 @@
 import type { DataPlane, ExpertHost } from '@weft/collectives';
 import { type RunConfig, resolveRunConfig } from '@weft/config';
 import type { Assignment } from '@weft/proto';
-import type { WorkerMetrics } from '@weft/telemetry';
+import type { SpanRecorder, WorkClock, WorkerMetrics } from '@weft/telemetry';
 import {
   type ExpertSession,
   type ExpertSessionOptions,
@@ -22,7 +22,11 @@ export interface ExpertRunOptions {
   readonly threads: number | undefined;
   /** How long to wait for the ranks. */
   readonly joinTimeoutMs: number;
+  /** Told at the start of a generation how tokens travel, where they might between GPUs. */
+  readonly onExchange: (description: string) => void;
   readonly metrics: Pick<WorkerMetrics, 'servesRun' | 'stepServed'>;
+  readonly timer: WorkClock;
+  readonly spans: SpanRecorder;
 }
 
 /** A run on an expert worker. Its session is kept from generation to generation while the worker holds the same experts. */
@@ -73,7 +77,7 @@ export class ExpertRun {
   }
 
   async #hold(assignment: Assignment, config: RunConfig, localWorkers: number): Promise<ExpertServing> {
-    const { openExperts, metrics, threads } = this.#options;
+    const { timer, spans, openExperts, metrics, onExchange, threads } = this.#options;
     const { rank, expertAddresses, runDirectory } = assignment;
     const experts = exchangeShape(config, expertAddresses.length).placement[rank]!;
     const isSame = this.#held?.experts.first === experts.first && this.#held.experts.end === experts.end;
@@ -81,7 +85,17 @@ export class ExpertRun {
     await this.close();
     const ownThreads = threads === undefined ? {} : { threads };
     const onStep = (result: ExpertStepResult) => metrics.stepServed(result);
-    this.#held = await openExperts({ config, experts, runDirectory, localWorkers, onStep, ...ownThreads });
+    this.#held = await openExperts({
+      config,
+      experts,
+      runDirectory,
+      localWorkers,
+      onStep,
+      onExchange,
+      timer,
+      spans,
+      ...ownThreads,
+    });
     return this.#held;
   }
 }

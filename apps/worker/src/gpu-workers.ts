@@ -1,17 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import type { Logger } from '@weft/telemetry';
-import type { WorkerCommand } from './options.js';
-
-/** Options of `GpuWorkers`. */
-export interface GpuWorkersOptions {
-  readonly role: WorkerCommand;
-  readonly gpus: readonly string[];
-  /** The arguments of `weft worker`, as given. */
-  readonly argv: readonly string[];
-  readonly dataPort: number;
-  readonly metricsPort: number;
-  readonly log: Logger;
-}
+import { argumentsOf, type WorkerProcessOptions } from './options.js';
 
 /** One worker process per GPU; they end with this process. */
 export class GpuWorkers {
@@ -19,10 +8,11 @@ export class GpuWorkers {
   /** Resolves when all have ended, to the highest of their exit codes. */
   readonly ended: Promise<number>;
 
-  constructor({ role, gpus, argv, dataPort, metricsPort, log }: GpuWorkersOptions) {
-    this.#children = gpus.map((gpu, index) => {
-      const own = ownArguments(argv, gpu, portOf(dataPort, index), portOf(metricsPort, index));
-      return spawn(process.execPath, [process.argv[1]!, role, ...own], { stdio: ['pipe', 'inherit', 'inherit'] });
+  /** @param options of `weft worker`: those of each child, apart from its GPU and ports */
+  constructor(options: WorkerProcessOptions, gpus: readonly string[], log: Logger) {
+    this.#children = gpus.map((_, index) => {
+      const own = [options.role, ...argumentsOf(childOptions(options, gpus, index))];
+      return spawn(process.execPath, [process.argv[1]!, ...own], { stdio: ['pipe', 'inherit', 'inherit'] });
     });
     const endings = this.#children.map(
       (child, index) =>
@@ -46,25 +36,20 @@ export class GpuWorkers {
   }
 }
 
-/** The arguments of one child: its own GPU and ports, and the flag by which it ends with its parent. */
-export function ownArguments(argv: readonly string[], gpu: string, dataPort: number, metricsPort: number): string[] {
-  const replaced = ['--gpus', '--data-port', '--metrics-port'];
-  const kept: string[] = [];
-  for (let i = 0; i < argv.length; i++) {
-    const text = argv[i]!;
-    if (replaced.includes(text)) i++;
-    else if (text !== '--exit-with-stdin' && !replaced.some((flag) => text.startsWith(`${flag}=`))) kept.push(text);
-  }
-  return [
-    ...kept,
-    '--gpus',
-    gpu,
-    '--data-port',
-    `${dataPort}`,
-    '--metrics-port',
-    `${metricsPort}`,
-    '--exit-with-stdin',
-  ];
+/** Its own GPU and ports, and the flag by which it ends with its parent. */
+export function childOptions(
+  options: WorkerProcessOptions,
+  gpus: readonly string[],
+  index: number,
+): WorkerProcessOptions {
+  const { dataPort, metricsPort } = options;
+  return {
+    ...options,
+    gpus: gpus.slice(index, index + 1),
+    dataPort: portOf(dataPort, index),
+    metricsPort: portOf(metricsPort, index),
+    exitWithStdin: true,
+  };
 }
 
 function portOf(first: number, index: number): number {

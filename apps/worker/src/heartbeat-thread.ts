@@ -8,7 +8,7 @@ import type { HeartbeatThreadData } from './heartbeat.js';
 const LONGEST_STANDSTILL_MS = 15 * 60_000;
 const DEADLINE_MS = 5000;
 
-const { address, workerId, intervalMs, eventLoopTicks } = workerData as HeartbeatThreadData;
+const { address, workerId, token, intervalMs, eventLoopTicks } = workerData as HeartbeatThreadData;
 let lastTick = -1;
 let movedAtMs = performance.now();
 let channel: Promise<Channel> | undefined;
@@ -26,7 +26,7 @@ async function sendHeartbeat(): Promise<void> {
   try {
     channel ??= open();
     const { WorkersService } = await import('@weft/proto');
-    await (await channel).unary(WorkersService.sendHeartbeat, { workerId }, { deadlineMs: DEADLINE_MS });
+    await (await channel).unary(WorkersService.sendHeartbeat, { workerId, token }, { deadlineMs: DEADLINE_MS });
   } catch {
     (await channel?.catch(() => undefined))?.close();
     channel = undefined;

@@ -9,6 +9,8 @@ export interface Heartbeat {
 /** Whose heartbeats, how often, and how they are sent. */
 export interface HeartbeatOptions {
   readonly workerId: string;
+  /** Of the worker's stream, for heartbeats beside it. */
+  readonly token: string;
   readonly intervalMs: number;
   /** Sends a heartbeat on the worker's stream. */
   readonly sendHeartbeat: () => void;
@@ -27,6 +29,7 @@ export const timerHeartbeat: StartHeartbeat = ({ intervalMs, sendHeartbeat }) =>
 export interface HeartbeatThreadData {
   readonly address: string;
   readonly workerId: string;
+  readonly token: string;
   readonly intervalMs: number;
   /** One counter, which the event loop increases with each of its heartbeats. */
   readonly eventLoopTicks: Int32Array;
@@ -40,7 +43,7 @@ export interface HeartbeatThreadData {
  */
 export function heartbeatThread(address: string, log: Logger, thread: URL): StartHeartbeat {
   return (options) => {
-    const { workerId, intervalMs, sendHeartbeat } = options;
+    const { workerId, token, intervalMs, sendHeartbeat } = options;
     const eventLoopTicks = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
     const timer = timerHeartbeat({
       ...options,
@@ -49,7 +52,7 @@ export function heartbeatThread(address: string, log: Logger, thread: URL): Star
         sendHeartbeat();
       },
     });
-    const workerData: HeartbeatThreadData = { address, workerId, intervalMs, eventLoopTicks };
+    const workerData: HeartbeatThreadData = { address, workerId, token, intervalMs, eventLoopTicks };
     return joined(timer, startThread(thread, workerData, log));
   };
 }

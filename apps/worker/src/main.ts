@@ -4,8 +4,8 @@ import closeWithGrace from 'close-with-grace';
 import { GpuWorkers } from './gpu-workers.js';
 import { parseOptions, type WorkerCommand, type WorkerProcessOptions } from './options.js';
 
-/** How long a step that cannot be interrupted may delay the end of the process. */
-const CLOSE_TIMEOUT_MS = 4000;
+/** How long the current step, after which the worker leaves its run, may delay the end of the process. */
+const CLOSE_TIMEOUT_MS = 25_000;
 
 /**
  * `weft worker` and `weft expert-worker`: runs until SIGTERM, SIGINT or, when asked, the end of stdin, and ends the process
@@ -18,8 +18,8 @@ export async function main(argv: readonly string[], role: WorkerCommand = 'worke
   if (options === undefined) return 0;
   // Only now, so that help and refusals appear at once.
   const { createLogger } = await import('@weft/telemetry');
-  const log = createLogger({ role: 'worker' });
-  if (options.gpus !== undefined && options.gpus.length > 1) return startWorkerPerGpu(options, options.gpus, argv, log);
+  const log = createLogger({ role });
+  if (options.gpus !== undefined && options.gpus.length > 1) return startWorkerPerGpu(options, options.gpus, log);
   // Before anything loads CUDA.
   if (options.gpus !== undefined) process.env.CUDA_VISIBLE_DEVICES = options.gpus[0] ?? '';
   const { startWorker } = await import('./start.js');
@@ -35,13 +35,8 @@ export async function main(argv: readonly string[], role: WorkerCommand = 'worke
   return new Promise<number>(() => {});
 }
 
-async function startWorkerPerGpu(
-  { role, dataPort, metricsPort, ...options }: WorkerProcessOptions,
-  gpus: readonly string[],
-  argv: readonly string[],
-  log: Logger,
-): Promise<number> {
-  const workers = new GpuWorkers({ role, gpus, argv, dataPort, metricsPort, log });
+async function startWorkerPerGpu(options: WorkerProcessOptions, gpus: readonly string[], log: Logger): Promise<number> {
+  const workers = new GpuWorkers(options, gpus, log);
   shutdownGracefully(options, log, () => workers.close());
   return workers.ended;
 }

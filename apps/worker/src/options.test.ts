@@ -1,7 +1,7 @@
 import { hostname } from 'node:os';
 import { describe, expect, it } from 'vitest';
-import { ownArguments } from './gpu-workers.js';
-import { parseOptions } from './options.js';
+import { childOptions } from './gpu-workers.js';
+import { argumentsOf, parseOptions } from './options.js';
 import { describeDevice } from './start.js';
 
 describe('the options of weft worker', () => {
@@ -15,6 +15,7 @@ describe('the options of weft worker', () => {
       metricsPort: 0,
       gpus: undefined,
       threads: undefined,
+      peakTflops: undefined,
       exitWithStdin: false,
       name: hostname(),
     });
@@ -22,7 +23,7 @@ describe('the options of weft worker', () => {
 
   it('can all be given', () => {
     const argv =
-      '--coordinator a:1 --home /x --host 10.0.0.1 --data-port 2 --metrics-port 3 --gpus 0,1 --threads 4 --exit-with-stdin --name n';
+      '--coordinator a:1 --home /x --host 10.0.0.1 --data-port 2 --metrics-port 3 --gpus 0,1 --threads 4 --peak-tflops 98.5 --exit-with-stdin --name n';
     expect(parseOptions(argv.split(' '), { WEFT_COORDINATOR: 'b:2' })).toEqual({
       role: 'worker',
       coordinator: 'a:1',
@@ -32,9 +33,19 @@ describe('the options of weft worker', () => {
       metricsPort: 3,
       gpus: ['0', '1'],
       threads: 4,
+      peakTflops: 98.5,
       exitWithStdin: true,
       name: 'n',
     });
+  });
+
+  it('take the peak of the devices from the environment, and refuse what is none', () => {
+    expect(parseOptions([], { WEFT_PEAK_TFLOPS: '312' })?.peakTflops).toBe(312);
+    expect(parseOptions(['--peak-tflops', '989'], { WEFT_PEAK_TFLOPS: '312' })?.peakTflops).toBe(989);
+    expect(() => parseOptions([], { WEFT_PEAK_TFLOPS: 'fast' })).toThrow(
+      'WEFT_PEAK_TFLOPS must be a number above 0, not "fast"',
+    );
+    expect(() => parseOptions(['--peak-tflops', '0'], {})).toThrow(/a number above 0/);
   });
 
   it('take the coordinator of the environment unless a home is named', () => {
@@ -89,10 +100,18 @@ describe('the options of weft worker', () => {
 
 describe('a worker per GPU', () => {
   it('is given its own GPU and ports, and the rest as it was', () => {
-    const argv = ['--gpus', '0,1', '--data-port=7000', '--name', 'n', '--exit-with-stdin', '--metrics-port', '9'];
-    expect(ownArguments(argv, '1', 7001, 10)).toEqual(
-      '--name n --gpus 1 --data-port 7001 --metrics-port 10 --exit-with-stdin'.split(' '),
-    );
+    const argv = ['--gpus', '0,1', '--data-port=7000', '--name', 'n', '--threads', '3', '--metrics-port', '9'];
+    const options = parseOptions(argv, { WEFT_HOME: '/srv/weft', WEFT_COORDINATOR: 'a:1' })!;
+    const child = childOptions(options, ['0', '1'], 1);
+    expect(child).toEqual({ ...options, gpus: ['1'], dataPort: 7001, metricsPort: 10, exitWithStdin: true });
+    expect(parseOptions(argumentsOf(child), {})).toEqual(child);
+    expect(childOptions({ ...options, dataPort: 0 }, ['0', '1'], 1).dataPort).toBe(0);
+  });
+
+  it('is given no option that its parent has not', () => {
+    const options = parseOptions(['--gpus', 'none', '--home', '/x'], { WEFT_COORDINATOR: 'a:1' }, 'expert-worker')!;
+    expect(parseOptions(argumentsOf(options), {}, 'expert-worker')).toEqual(options);
+    expect(argumentsOf(options)).not.toContain('--threads');
   });
 });
 

@@ -7,6 +7,7 @@ import {
   port,
   readOptions,
   text,
+  toArguments,
   UsageError,
   wholeNumber,
 } from '@weft/command-line';
@@ -32,6 +33,8 @@ export interface WorkerProcessOptions {
   readonly gpus: readonly string[] | undefined;
   /** Threads inside one op; undefined: the run's setting. */
   readonly threads: number | undefined;
+  /** What all devices of this worker could compute, 10¹² operations per second; undefined: as the table of chips has it. */
+  readonly peakTflops: number | undefined;
   /** End when stdin ends, because the parent process has died. */
   readonly exitWithStdin: boolean;
   /** The beginning of the worker's id. */
@@ -47,6 +50,7 @@ interface GivenOptions {
   readonly metricsPort: number;
   readonly gpus?: readonly string[];
   readonly threads?: number;
+  readonly peakTflops?: number;
   readonly name?: string;
   readonly exitWithStdin?: true;
 }
@@ -92,6 +96,11 @@ export function parseOptions(
       "threads inside one operation (default: this worker's share of the cores)",
       wholeNumber(1, 1024),
     )
+    .option(
+      '--peak-tflops <n>',
+      'what its devices together could compute, in TFLOP/s, for MFU (default: $WEFT_PEAK_TFLOPS, or the table of chips)',
+      positiveNumber,
+    )
     .option('--name <name>', 'what the worker is called (default: the name of the host)', text)
     .option('--exit-with-stdin', 'end when standard input ends');
   const given = readOptions<GivenOptions>(program, argv);
@@ -106,9 +115,27 @@ export function parseOptions(
     metricsPort: given.metricsPort,
     gpus: given.gpus,
     threads: given.threads,
+    peakTflops: given.peakTflops ?? peakOf(env),
     exitWithStdin: given.exitWithStdin === true,
     name: given.name ?? hostname(),
   };
+}
+
+/** The arguments with which `parseOptions` gives these options again, in any environment. */
+export function argumentsOf(options: WorkerProcessOptions): string[] {
+  const { coordinator, home, host, dataPort, metricsPort, gpus, threads, peakTflops, name, exitWithStdin } = options;
+  return toArguments({
+    coordinator,
+    home,
+    host,
+    'data-port': dataPort,
+    'metrics-port': metricsPort,
+    gpus: gpus?.length === 0 ? 'none' : gpus,
+    threads,
+    'peak-tflops': peakTflops,
+    name,
+    'exit-with-stdin': exitWithStdin,
+  });
 }
 
 function coordinatorOf(env: Readonly<Record<string, string | undefined>>): string | undefined {
@@ -120,6 +147,22 @@ function coordinatorOf(env: Readonly<Record<string, string | undefined>>): strin
     const { message, hint } = WeftError.from(cause);
     throw new UsageError(`WEFT_COORDINATOR: ${message}`, hint, cause);
   }
+}
+
+function peakOf({ WEFT_PEAK_TFLOPS }: Readonly<Record<string, string | undefined>>): number | undefined {
+  if (WEFT_PEAK_TFLOPS === undefined || WEFT_PEAK_TFLOPS === '') return undefined;
+  try {
+    return positiveNumber(WEFT_PEAK_TFLOPS);
+  } catch (cause) {
+    const given = JSON.stringify(WEFT_PEAK_TFLOPS);
+    throw new UsageError(`WEFT_PEAK_TFLOPS must be a number above 0, not ${given}`, 'such as 989 for an H100', cause);
+  }
+}
+
+function positiveNumber(value: string): number {
+  const number = Number(value);
+  if (value.trim() !== '' && number > 0 && Number.isFinite(number)) return number;
+  throw mustBe('a number above 0');
 }
 
 function listOfGpus(value: string): readonly string[] {

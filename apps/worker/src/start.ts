@@ -3,9 +3,10 @@ import { availableParallelism, hostname } from 'node:os';
 import type { acceleratorPlugin } from '@weft/backend-pjrt';
 import type { describeNativeLibrary } from '@weft/backend-tensorflow';
 import { DataPlane } from '@weft/collectives';
+import { formatAddress, parseAddress } from '@weft/common';
 import { Role, WorkersService } from '@weft/proto';
 import { channel } from '@weft/rpc';
-import { type Logger, serveMetrics, WorkerMetrics } from '@weft/telemetry';
+import { type Logger, type MetricsServer, SpanRecorder, serveMetrics, WorkClock, WorkerMetrics } from '@weft/telemetry';
 import { findCoordinator, outboundAddress } from './find-coordinator.js';
 import { heartbeatThread } from './heartbeat.js';
 import type { WorkerProcessOptions } from './options.js';
@@ -31,7 +32,8 @@ export interface RunningWorker {
 export async function startWorker(options: WorkerProcessOptions, log: Logger): Promise<RunningWorker> {
   const host = options.host ?? (await outboundAddress(await findCoordinator(options)));
   const workerId = `${options.name}-${randomBytes(3).toString('hex')}`;
-  const metrics = new WorkerMetrics();
+  const timer = new WorkClock();
+  const metrics = new WorkerMetrics(timer);
   const dataPlane = await DataPlane.listen(await dataPlaneHosts(options, host));
   const leaving = new AbortController();
   let hasLeft = false;
@@ -40,31 +42,45 @@ export async function startWorker(options: WorkerProcessOptions, log: Logger): P
     host,
     port: options.metricsPort,
     name: 'the metrics of the worker',
+    onScrape: () => metrics.onScrape(),
     unhealthy: () => (hasLeft ? 'the worker is leaving' : undefined),
   }).catch(async (thrown: unknown) => {
     await dataPlane.close();
     throw thrown;
   });
   // Imported late, because they load TensorFlow's bindings; and before connecting, to be ready for the first step.
-  const [{ acceleratorPlugin }, { describeNativeLibrary }, { ExpertSession, TrainingSession }] = await Promise.all([
-    import('@weft/backend-pjrt'),
-    import('@weft/backend-tensorflow'),
-    import('@weft/training'),
-  ]);
+  const [
+    { acceleratorPlugin },
+    { describeNativeLibrary },
+    { bf16Backends, computeHost, devicePeak, ExpertSession, TrainingSession, workerMemory },
+  ] = await Promise.all([import('@weft/backend-pjrt'), import('@weft/backend-tensorflow'), import('@weft/training')]);
   const device = describeDevice({
     accelerator: acceleratorPlugin(),
     library: describeNativeLibrary(),
     visibleGpus: process.env.CUDA_VISIBLE_DEVICES,
     threads: options.threads,
   });
+  const computer = computeHost();
   const worker = new Worker({
-    hello: { workerId, hostName: hostname(), processId: process.pid, device, role: roleOf(options) },
+    hello: {
+      workerId,
+      hostName: hostname(),
+      processId: process.pid,
+      device,
+      role: roleOf(options),
+      bf16Backends: [...bf16Backends(computer)],
+      memory: workerMemory(computer),
+      peak: devicePeak(computer, options.peakTflops),
+      metricsAddress: advertised(page, dataPlane.address),
+    },
     connect: () => connect(options, log),
     dataPlane,
     openSession: (session) => TrainingSession.open(session),
     openExperts: (session) => ExpertSession.open(session),
     threads: options.threads,
     metrics,
+    timer,
+    spans: new SpanRecorder(),
     log,
   });
   const done = worker.run(leaving.signal).finally(async () => {
@@ -82,6 +98,12 @@ export async function startWorker(options: WorkerProcessOptions, log: Logger): P
       await done.catch(() => {});
     },
   };
+}
+
+/** Of a page on all addresses, the one at which others reach this worker. */
+function advertised({ address, port }: MetricsServer, dataPlaneAddress: string): string {
+  const isEverywhere = address.startsWith('0.0.0.0:') || address.startsWith('[::]:');
+  return isEverywhere ? formatAddress({ host: parseAddress(dataPlaneAddress).host, port }) : address;
 }
 
 function roleOf({ role }: WorkerProcessOptions): Role {

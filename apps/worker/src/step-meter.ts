@@ -1,8 +1,4 @@
 import type { ProcessGroup } from '@weft/collectives';
-import { mapSources } from '@weft/common';
-import type { RunConfig } from '@weft/config';
-import type { HeldOutLoss } from '@weft/contracts';
-import { MixtureSchedule, stepRanges } from '@weft/mixture';
 import type { WorkerMetrics } from '@weft/telemetry';
 import type { StepResult } from '@weft/training';
 
@@ -24,34 +20,29 @@ export class StepMeter {
     this.#received = group.stats.bytesReceived;
   }
 
-  evaluated(loss: HeldOutLoss): void {
-    this.#metrics.evaluated(loss);
-  }
-
-  /** The function to call after every step of a run with this configuration. */
-  stepsOf({ data, globalBatchSize }: RunConfig): (result: StepResult) => void {
-    const schedule = new MixtureSchedule(data.weights);
-    return (result) => this.#stepDone(stepRanges(schedule, globalBatchSize, result.report.step), result);
-  }
-
-  #stepDone(ranges: ReturnType<typeof stepRanges>, { applied, report, vote }: StepResult): void {
+  /** To be called after every step. */
+  stepDone({
+    applied,
+    batch,
+    deviceBytes,
+    report,
+  }: Pick<StepResult, 'applied' | 'batch' | 'deviceBytes' | 'report'>): void {
     const { bytesSent = this.#sent, bytesReceived = this.#received } = this.#group?.stats ?? {};
     this.#metrics.stepDone({
       step: report.step,
-      loss: vote.loss,
-      learningRate: report.learningRate,
-      gradNorm: vote.gradNorm,
       applied,
-      tokensPerSecond: report.tokensPerSecond,
-      sequences: mapSources(ranges, ({ first, end }) => end - first),
       seconds: {
         data: report.dataSeconds,
         compute: report.computeSeconds,
         communication: report.communicationSeconds,
         apply: report.applySeconds,
       },
-      ringBytes: { sent: bytesSent - this.#sent, received: bytesReceived - this.#received },
-      moe: report.moe,
+      ringBytes: {
+        sent: bytesSent - this.#sent + deviceBytes.sent,
+        received: bytesReceived - this.#received + deviceBytes.received,
+      },
+      exchange: report.moe,
+      batch,
     });
     this.#sent = bytesSent;
     this.#received = bytesReceived;

@@ -1,3 +1,4 @@
+import { DataPlane } from '@weft/collectives';
 import { WeftError } from '@weft/common';
 import { Role, RunEnded_Outcome } from '@weft/proto';
 import { waitFor } from '@weft/testing';
@@ -6,9 +7,11 @@ import { RUN, tinyConfig, vote, WorkerHarness } from './testing/worker-harness.j
 
 const place = { runId: RUN, generation: 1 };
 /** What a decision carries for expert workers. */
-const norms = { gradNorm: 1, lossTokens: 9 };
+const norms = { save: false, gradNorm: 1, lossTokens: 9, leastCommunicationSeconds: 0.5 };
 const release = (changes: { generation?: number; discardState?: boolean } = {}) =>
   ({ $case: 'release', release: { ...place, discardState: false, reason: 'test', ...changes } }) as const;
+
+const NO_TIMES = { communicationSeconds: 0, dataSeconds: 0, computeSeconds: 0, applySecondsBefore: 0 };
 
 describe('a worker', () => {
   it('sends its identity, then heartbeats at the interval that the coordinator sets', async () => {
@@ -21,7 +24,11 @@ describe('a worker', () => {
         hostName: 'host',
         processId: 7,
         device: 'none',
+        metricsAddress: '',
         role: Role.ROLE_RANK,
+        bf16Backends: ['tensorflow'],
+        memory: undefined,
+        peak: undefined,
         version: '0.1.0',
         dataPlaneAddress: stage.dataPlane.address,
       },
@@ -35,13 +42,13 @@ describe('a worker', () => {
     desk.send(stage.assignment());
     const { finish, link, plan } = await stage.call();
     const place1 = { generation: 1, rank: 0, worldSize: 1, expertWorkers: 0 };
-    expect(plan).toEqual({ ...place1, firstStep: 1, state: { kind: 'fresh' } });
+    expect(plan).toEqual({ ...place1, firstStep: 1, trainedToStep: 0, newcomers: [], state: { kind: 'fresh' } });
     expect(stage.sessions[0]?.options).toMatchObject({ runId: RUN, runDirectory: '/runs/tiny-1', localWorkers: 1 });
     expect(stage.sessions[0]?.options.config).toEqual(tinyConfig);
     const decision = link.vote(vote(1));
-    expect((await desk.receive('stepVote')).stepVote).toEqual({ ...place, ...vote(1) });
+    expect((await desk.receive('stepVote')).stepVote).toEqual({ ...place, ...vote(1), ...NO_TIMES });
     desk.send({ $case: 'stepDecision', stepDecision: { ...place, step: 1, apply: false, ...norms } });
-    expect(await decision).toEqual({ apply: false });
+    expect(await decision).toEqual({ apply: false, leastCommunicationSeconds: 0.5 });
     const seconds = { dataSeconds: 1, computeSeconds: 2, communicationSeconds: 3, applySeconds: 4 };
     link.report({ step: 1, learningRate: 1e-3, tokensPerSecond: 5, ...seconds, moe: undefined });
     expect((await desk.receive('stepReport')).stepReport).toMatchObject({ ...place, step: 1, computeSeconds: 2 });
@@ -54,6 +61,33 @@ describe('a worker', () => {
       step: 6,
     });
     expect(stage.sessions[0]?.isClosed).toBe(false);
+  });
+
+  it('records the steps that it is asked for, and answers with its clock', async () => {
+    await using stage = await WorkerHarness.open();
+    const desk = await stage.openStream();
+    desk.send(stage.assignment());
+    await stage.call();
+    desk.send({ $case: 'clockProbe', clockProbe: { profileId: 'p', coordinatorMs: 7 } });
+    const { clockReply } = await desk.receive('clockReply');
+    expect(clockReply).toMatchObject({ profileId: 'p', coordinatorMs: 7 });
+    expect(Math.abs(clockReply.workerMs - Date.now())).toBeLessThan(60_000);
+    const profile = { profileId: 'p', runId: RUN, generation: 1, firstStep: 2, lastStep: 2 };
+    desk.send({ $case: 'profile', profile });
+    const spans = stage.sessions[0]?.options.spans;
+    // The message is behind the probe on the same stream.
+    desk.send({ $case: 'clockProbe', clockProbe: { profileId: 'p', coordinatorMs: 8 } });
+    await desk.receive('clockReply', 1);
+    for (const step of [1, 2, 3]) {
+      spans?.atStep(step);
+      spans?.add('step', `step ${step}`, performance.now(), { bytes: step });
+    }
+    const { profilePart } = await desk.receive('profilePart');
+    expect(profilePart).toMatchObject({ profileId: 'p', leftOut: 0, isLast: true });
+    expect(profilePart.spans.map(({ name, detailsJson }) => [name, detailsJson])).toEqual([['step 2', '{"bytes":2}']]);
+    // A run that is not here has nothing to show, and nobody waits for it.
+    desk.send({ $case: 'profile', profile: { ...profile, runId: 'other' } });
+    expect((await desk.receive('profilePart', 1)).profilePart).toMatchObject({ spans: [], isLast: true });
   });
 
   it('joins a ring of several and counts those that share its host', async () => {
@@ -94,7 +128,7 @@ describe('a worker', () => {
     await desk.receive('stepVote');
     desk.send({ $case: 'stepDecision', stepDecision: { ...place, step: 1, apply: true, ...norms } });
     desk.send(release());
-    expect(await decision).toEqual({ apply: true });
+    expect(await decision).toEqual({ apply: true, leastCommunicationSeconds: 0.5 });
   });
 
   it('does not take the messages of another generation for its own', async () => {
@@ -108,7 +142,7 @@ describe('a worker', () => {
     desk.send({ $case: 'stopRun', stopRun: { ...place, generation: 2, afterStep: 1, reason: '' } });
     desk.send(release({ generation: 2 }));
     desk.send({ $case: 'stepDecision', stepDecision: { ...place, generation: 3, step: 1, apply: true, ...norms } });
-    expect(await decision).toEqual({ apply: true });
+    expect(await decision).toEqual({ apply: true, leastCommunicationSeconds: 0.5 });
     expect(signals.stop.afterStep).toBeUndefined();
     expect(signals.released.aborted).toBe(false);
   });
@@ -132,7 +166,11 @@ describe('a worker', () => {
       ...place,
       step: 4,
       directory: '/step-4',
+      manifestSha256: 'hash-4',
     });
+    desk.send({ $case: 'writeManifest', writeManifest: { ...place, step: 4, files: [] } });
+    expect((await desk.receive('checkpointWritten', 1)).checkpointWritten.manifestSha256).toBe('hash-4');
+    expect(stage.sessions[0]?.manifests, 'another coordinator asks again').toEqual([4]);
     stage.sessions[0]!.manifestFailure = new WeftError('failed_precondition', 'the disk is full', {
       hint: 'free some',
     });
@@ -174,7 +212,7 @@ describe('what a worker reports when training fails', () => {
 
   it('is a broken ring when a peer is gone', async () => {
     expect(await endings(new WeftError('unavailable', 'rank 1 is gone'))).toEqual({
-      broken: { ...place, step: 5, reason: 'rank 1 is gone' },
+      broken: { ...place, step: 5, reason: 'rank 1 is gone', unreachable: [] },
       ended: undefined,
     });
   });
@@ -201,6 +239,21 @@ describe('what a worker reports when training fails', () => {
     expect(desk.all('runEnded')).toEqual([]);
   });
 
+  it('is a broken ring when a newcomer cannot be reached that is no neighbour in it: the state would never arrive', async () => {
+    await using stage = await WorkerHarness.open();
+    const desk = await stage.openStream();
+    await using second = await WorkerHarness.open();
+    await using last = await WorkerHarness.open();
+    const gone = await DataPlane.listen();
+    await gone.close();
+    const addresses = [stage.dataPlane.address, second.dataPlane.address, gone.address, last.dataPlane.address];
+    desk.send(stage.assignment({ ringAddresses: addresses, newcomers: [2] }));
+    expect((await desk.receive('ringBroken')).ringBroken).toMatchObject({
+      reason: `rank 2 at ${gone.address} cannot be reached`,
+      unreachable: [gone.address],
+    });
+  });
+
   it('is a failure when the session cannot be opened, and the next generation tries again', async () => {
     await using stage = await WorkerHarness.open();
     stage.openFailure = new WeftError('not_found', 'there is no index');
@@ -214,7 +267,7 @@ describe('what a worker reports when training fails', () => {
 });
 
 describe('a worker whose coordinator goes away', () => {
-  it('drops its run, waits a little longer each time, and connects again', async () => {
+  it('drops a run of which it has nothing yet, waits a little longer each time, and connects again', async () => {
     await using stage = await WorkerHarness.open();
     const desk = await stage.openStream();
     desk.send(stage.assignment());
@@ -268,14 +321,130 @@ describe('a worker whose coordinator goes away', () => {
     },
   );
 
-  it('closes its stream and its session when it is asked to leave', async () => {
+  it('keeps its run, says what it holds, and sends again what was not decided once it goes on', async () => {
+    await using stage = await WorkerHarness.open();
+    const desk = await stage.openStream();
+    desk.send(stage.assignment({ generation: 3 }));
+    const { link, signals } = await stage.call();
+    const first = link.vote(vote(1));
+    await desk.receive('stepVote');
+    desk.send({ $case: 'stepDecision', stepDecision: { ...decisionOf(3, 1), apply: true } });
+    await first;
+    link.checkpointPart({ step: 1, files: [{ name: 'f', bytes: 1, sha256: '' }] });
+    await desk.receive('checkpointPart');
+    const second = link.vote({ ...vote(2), loss: 1.5 });
+    await desk.receive('stepVote', 1);
+    desk.close(new WeftError('unavailable', 'shutting down'));
+    await waitFor('the pause', () => stage.clock.sleeping === 1);
+    expect(signals.released.aborted).toBe(false);
+    await stage.clock.advance(1000);
+    const again = await stage.openStream(1);
+    const { hello } = await again.receive('hello');
+    const held = { runId: RUN, generation: 3, step: 1, loss: 2, hasVoted: true, votedLoss: 1.5, isTraining: true };
+    expect(hello.held).toEqual(held);
+    expect(again.all('stepVote')).toEqual([]);
+    again.send({ $case: 'continueGeneration', continueGeneration: { runId: RUN, generation: 3 } });
+    expect((await again.receive('stepVote')).stepVote).toMatchObject({ generation: 3, step: 2, loss: 1.5 });
+    expect((await again.receive('checkpointPart')).checkpointPart.step).toBe(1);
+    again.send({ $case: 'stepDecision', stepDecision: { ...decisionOf(3, 2), apply: false } });
+    expect((await second).apply).toBe(false);
+  });
+
+  it('does not offer to go on with a generation that was to stop: nobody knows of that stop any more', async () => {
+    await using stage = await WorkerHarness.open();
+    await loseCoordinator(stage, { afterStep: 1 });
+    await stage.clock.advance(1000);
+    const again = await stage.openStream(1);
+    expect((await again.receive('hello')).hello.held).toMatchObject({ hasVoted: true, isTraining: false });
+  });
+
+  it('says that it leaves after its hello when it is asked to end while it connects again', async () => {
+    await using stage = await WorkerHarness.open();
+    await loseCoordinator(stage);
+    stage.onConnect = () => stage.leave();
+    await stage.clock.advance(1000);
+    const again = await stage.openStream(1);
+    await again.receive('leaving');
+    expect(again.received.map(({ $case }) => $case).slice(0, 2)).toEqual(['hello', 'leaving']);
+  });
+
+  it('drops its run when the next coordinator says so', async () => {
+    await using stage = await WorkerHarness.open();
+    await loseCoordinator(stage);
+    await stage.clock.advance(1000);
+    const again = await stage.openStream(1);
+    expect((await again.receive('hello')).hello.held).toMatchObject({ step: 0, hasVoted: true });
+    again.send({
+      $case: 'release',
+      release: { runId: RUN, generation: 1, discardState: true, reason: 'it has ended' },
+    });
+    await waitFor('the end of the session', () => stage.sessions[0]?.isClosed === true);
+  });
+
+  it('gets ready for a run under way with a step that does not count, and says so', async () => {
+    await using stage = await WorkerHarness.open();
+    const desk = await stage.openStream();
+    const { configJson, runDirectory } = stage.assignment().assignment;
+    const addresses = { ringAddresses: ['127.0.0.1:1'], expertAddresses: [] };
+    const prepareRun = { runId: RUN, generation: 4, configJson, runDirectory, step: 9, ...addresses };
+    desk.send({ $case: 'prepareRun', prepareRun });
+    expect((await desk.receive('runPrepared')).runPrepared).toMatchObject({ runId: RUN, failure: undefined });
+    expect(stage.sessions[0]?.warmUps).toEqual([9]);
+    stage.openFailure = new WeftError('native_library', 'no TensorFlow');
+    desk.send({ $case: 'prepareRun', prepareRun: { ...prepareRun, runId: 'other' } });
+    expect((await desk.receive('runPrepared', 1)).runPrepared).toMatchObject({
+      runId: 'other',
+      failure: { code: 'native_library', message: 'no TensorFlow' },
+    });
+  });
+
+  it('finishes the step after which another generation follows, and is not interrupted by it', async () => {
+    await using stage = await WorkerHarness.open();
+    const desk = await stage.openStream();
+    desk.send(stage.assignment());
+    const { link, signals, finish } = await stage.call();
+    const decided = link.vote(vote(1));
+    await desk.receive('stepVote');
+    desk.send({ $case: 'endGeneration', endGeneration: { runId: RUN, generation: 1, afterStep: 1 } });
+    desk.send({ $case: 'stepDecision', stepDecision: { ...decisionOf(1, 1), apply: true } });
+    desk.send(stage.assignment({ generation: 2, firstStep: 2, state: { $case: 'keep', keep: true } }));
+    await decided;
+    expect(signals.handOver?.afterStep).toBe(1);
+    expect(signals.released.aborted).toBe(false);
+    finish({ outcome: 'handedOver', step: 1 });
+    expect((await stage.call(1)).plan).toMatchObject({ generation: 2, firstStep: 2, state: { kind: 'keep' } });
+    expect(desk.all('runEnded')).toEqual([]);
+  });
+
+  it('leaves its run after the current step when it is asked to end', async () => {
     await using stage = await WorkerHarness.open();
     const desk = await stage.openStream();
     desk.send(stage.assignment());
     await stage.call();
     stage.leave();
+    await desk.receive('leaving');
+    expect(desk.hasEnded).toBe(false);
+    desk.send({ $case: 'release', release: { runId: RUN, generation: 1, discardState: true, reason: 'it left' } });
     await stage.done;
     await waitFor('the end of the stream', () => desk.hasEnded);
     expect(stage.sessions[0]?.isClosed).toBe(true);
   });
 });
+
+/** The coordinator goes away when the worker has voted for step 1, and perhaps was told to stop after a step. */
+async function loseCoordinator(stage: WorkerHarness, { afterStep }: { afterStep?: number } = {}) {
+  const desk = await stage.openStream();
+  desk.send(stage.assignment());
+  const { link, signals } = await stage.call();
+  link.vote(vote(1)).catch(() => {});
+  await desk.receive('stepVote');
+  if (afterStep !== undefined) desk.send({ $case: 'stopRun', stopRun: { ...place, afterStep, reason: 'test' } });
+  await waitFor('the stop', () => signals.stop.afterStep === afterStep);
+  desk.close(new WeftError('unavailable', 'shutting down'));
+  await waitFor('the pause', () => stage.clock.sleeping === 1);
+}
+
+function decisionOf(generation: number, step: number) {
+  const numbers = { gradNorm: 1, lossTokens: 9, leastCommunicationSeconds: 0 };
+  return { runId: RUN, generation, step, ...numbers, save: false };
+}

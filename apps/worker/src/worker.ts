@@ -1,11 +1,17 @@
 import { type Clock, systemClock, WEFT_VERSION, WeftError } from '@weft/common';
-import type { Assignment, CoordinatorMessage, Hello, Release, WorkerMessage } from '@weft/proto';
+import type { CoordinatorMessage, Hello, Profile, Release, WorkerMessage } from '@weft/proto';
 import type { MessageStream } from '@weft/rpc';
+import { processNowMs } from '@weft/telemetry';
 import type { Heartbeat, StartHeartbeat } from './heartbeat.js';
+import type { Send } from './messages.js';
 import { WorkerRun, type WorkerRunOptions } from './worker-run.js';
 
 const FIRST_RETRY_MS = 500;
 const LONGEST_RETRY_MS = 10_000;
+/** With a run in memory that a coordinator may take over. */
+const LONGEST_RETRY_WITH_RUN_MS = 1000;
+/** How long a worker that was asked to end waits for the end of the current step. */
+const LONGEST_DRAIN_MS = 20_000;
 
 /** A worker's end of its stream to the coordinator. */
 export type CoordinatorStream = MessageStream<CoordinatorMessage, WorkerMessage>;
@@ -23,7 +29,7 @@ export interface Connection {
 
 /** Options of a `Worker`. */
 export interface WorkerOptions extends Omit<WorkerRunOptions, 'runId' | 'send' | 'after'> {
-  readonly hello: Omit<Hello, 'version' | 'dataPlaneAddress'>;
+  readonly hello: Omit<Hello, 'version' | 'dataPlaneAddress' | 'held'>;
   /** Opens a stream to the coordinator; it may have moved since the last one. */
   readonly connect: () => Promise<Connection>;
   readonly clock?: Clock;
@@ -31,12 +37,15 @@ export interface WorkerOptions extends Omit<WorkerRunOptions, 'runId' | 'send' |
 
 /**
  * A worker without its sockets: connects to the coordinator, trains what it is assigned, and connects again after the
- * stream ended. A run ends with the stream on which it was assigned.
+ * stream ended. It keeps the state of its run meanwhile, and drops it when the next coordinator says so.
  */
 export class Worker {
   readonly #options: WorkerOptions;
   readonly #clock: Clock;
   #run: WorkerRun | undefined;
+  #stream: CoordinatorStream | undefined;
+  /** The stream that closes once the run is over for this worker, because it was asked to end. */
+  #draining: CoordinatorStream | undefined;
   /** Resolves when the runs closed so far have freed the machine. */
   #closedRuns: Promise<void> = Promise.resolve();
 
@@ -46,7 +55,7 @@ export class Worker {
   }
 
   /**
-   * Stays connected until `signal` aborts.
+   * Stays connected until `signal` aborts. Then it leaves its run after the current step.
    *
    * @throws WeftError the coordinator's refusal, when another attempt cannot help.
    */
@@ -54,17 +63,20 @@ export class Worker {
     const { log, metrics } = this.#options;
     for (let failures = 0; !signal.aborted; ) {
       const { wasWelcome, error } = await this.#serveStream(signal);
-      await this.#closeRun();
+      const isOver = signal.aborted || (error !== undefined && !isTransient(error));
+      if (isOver || this.#run?.hold() !== true) await this.#closeRun();
       if (signal.aborted) return;
-      if (error !== undefined && !isTransient(error)) throw error;
+      if (error !== undefined && isOver) throw error;
       failures = wasWelcome ? 0 : failures + 1;
-      const delayMs = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** failures) * (0.75 + Math.random() / 2);
+      const longestMs = this.#run === undefined ? LONGEST_RETRY_MS : LONGEST_RETRY_WITH_RUN_MS;
+      const delayMs = Math.min(longestMs, FIRST_RETRY_MS * 2 ** failures) * (0.75 + Math.random() / 2);
       const reason = error?.message ?? 'it closed the stream';
       const inSeconds = (delayMs / 1000).toFixed(1);
       log.warn({ code: error?.code, delayMs }, `the coordinator is away (${reason}): trying again in ${inSeconds} s`);
       await this.#clock.sleep(delayMs, signal).catch(() => {});
       if (!signal.aborted) metrics.coordinatorReconnected();
     }
+    await this.#closeRun();
   }
 
   /** Serves one stream, from hello to its end. */
@@ -72,26 +84,33 @@ export class Worker {
     let wasWelcome = false;
     let heartbeat: Heartbeat | undefined;
     let connection: Connection | undefined;
-    const leave = () => connection?.stream.close();
+    const leave = () => connection && this.#leave(connection.stream);
     try {
       connection = await this.#options.connect();
       const { address, startHeartbeat, stream } = connection;
+      this.#stream = stream;
+      const { hello, dataPlane, log } = this.#options;
+      const { address: dataPlaneAddress } = dataPlane;
+      const held = this.#run?.held;
+      this.#send({ $case: 'hello', hello: { ...hello, version: WEFT_VERSION, dataPlaneAddress, held } });
+      // The coordinator takes it only from a worker that it knows.
       signal.addEventListener('abort', leave, { once: true });
       if (signal.aborted) leave();
-      const send = (body: NonNullable<WorkerMessage['body']>) => stream.send({ body });
-      const { hello, dataPlane, log } = this.#options;
-      send({ $case: 'hello', hello: { ...hello, version: WEFT_VERSION, dataPlaneAddress: dataPlane.address } });
       for await (const { body } of stream.messages) {
         if (body?.$case !== 'welcome') {
-          this.#onMessage(body, send);
+          this.#onMessage(body);
           continue;
         }
         wasWelcome = true;
-        const { heartbeatIntervalMs: intervalMs } = body.welcome;
+        const { heartbeatIntervalMs: intervalMs, heartbeatToken: token } = body.welcome;
         heartbeat ??= startHeartbeat({
           workerId: hello.workerId,
+          token,
           intervalMs,
-          sendHeartbeat: () => send({ $case: 'heartbeat', heartbeat: {} }),
+          sendHeartbeat: () => {
+            this.#send({ $case: 'heartbeat', heartbeat: {} });
+            this.#run?.reportTime();
+          },
         });
         log.info({ address }, `worker ${hello.workerId} is connected to the coordinator at ${address}`);
       }
@@ -102,20 +121,43 @@ export class Worker {
       signal.removeEventListener('abort', leave);
       heartbeat?.stop();
       connection?.close();
+      this.#stream = undefined;
     }
   }
 
-  #onMessage(body: CoordinatorMessage['body'], send: WorkerRunOptions['send']): void {
-    if (body?.$case === 'assignment') this.#onAssignment(body.assignment, send);
+  async #probe(addresses: readonly string[]): Promise<void> {
+    const unreachable = await this.#options.dataPlane.findUnreachable(addresses);
+    const reached = addresses.filter((address) => !unreachable.includes(address));
+    this.#send({ $case: 'reachability', reachability: { reached } });
+  }
+
+  /** Closes the stream: at once without a run, else when the coordinator has let it go from the run. */
+  #leave(stream: CoordinatorStream): void {
+    if (this.#run === undefined) {
+      stream.close();
+      return;
+    }
+    this.#options.log.info(`leaves run ${this.#run.runId} after the current step`);
+    this.#send({ $case: 'leaving', leaving: {} });
+    this.#draining = stream;
+    setTimeout(() => stream.close(), LONGEST_DRAIN_MS).unref();
+  }
+
+  readonly #send: Send = (body) => this.#stream?.send({ body });
+
+  #onMessage(body: CoordinatorMessage['body']): void {
+    if (body?.$case === 'assignment') this.#runOf(body.assignment.runId).assign(body.assignment);
+    if (body?.$case === 'prepareRun') this.#runOf(body.prepareRun.runId).prepare(body.prepareRun);
+    if (body?.$case === 'probe') void this.#probe(body.probe.addresses);
+    if (body?.$case === 'continueGeneration') this.#generation(body.continueGeneration)?.goOn();
+    if (body?.$case === 'endGeneration') this.#generation(body.endGeneration)?.endAfter(body.endGeneration.afterStep);
     if (body?.$case === 'stepDecision') this.#generation(body.stepDecision)?.decided(body.stepDecision);
     if (body?.$case === 'stopRun') this.#generation(body.stopRun)?.stopAfter(body.stopRun.afterStep);
     if (body?.$case === 'writeManifest') this.#findRun(body.writeManifest.runId)?.writeManifest(body.writeManifest);
     if (body?.$case === 'release') this.#onRelease(body.release);
-  }
-
-  #onAssignment(assignment: Assignment, send: WorkerRunOptions['send']): void {
-    if (this.#run?.runId !== assignment.runId) this.#openRun(assignment.runId, send);
-    this.#run?.assign(assignment);
+    if (body?.$case === 'clockProbe')
+      this.#send({ $case: 'clockReply', clockReply: { ...body.clockProbe, workerMs: processNowMs() } });
+    if (body?.$case === 'profile') this.#onProfile(body.profile);
   }
 
   #onRelease(release: Release): void {
@@ -125,19 +167,38 @@ export class Worker {
       `released from ${discardState ? '' : 'a generation of '}run ${runId}: ${reason}`,
     );
     this.#generation(release)?.release();
-    if (discardState && this.#findRun(runId) !== undefined) void this.#closeRun();
+    if (!discardState || this.#findRun(runId) === undefined) return;
+    const closed = this.#closeRun();
+    void closed.then(() => this.#draining?.close());
   }
 
-  #openRun(runId: string, send: WorkerRunOptions['send']): void {
+  /** A run that is over here has nothing to show. */
+  #onProfile(profile: Profile): void {
+    const run = this.#findRun(profile.runId);
+    if (run !== undefined) run.profile(profile);
+    else
+      this.#send({
+        $case: 'profilePart',
+        profilePart: { profileId: profile.profileId, spans: [], leftOut: 0, isLast: true },
+      });
+  }
+
+  /** The run of this name, opened in place of another where it is new. */
+  #runOf(runId: string): WorkerRun {
+    if (this.#run?.runId === runId) return this.#run;
     void this.#closeRun();
-    this.#run = new WorkerRun({ ...this.#options, runId, send, after: this.#closedRuns });
+    this.#run = new WorkerRun({ ...this.#options, runId, send: this.#send, after: this.#closedRuns });
+    return this.#run;
   }
 
   #closeRun(): Promise<void> {
     const run = this.#run;
     this.#run = undefined;
     const before = this.#closedRuns;
-    if (run !== undefined) this.#closedRuns = Promise.all([before, run.close()]).then(() => {});
+    if (run !== undefined)
+      this.#closedRuns = Promise.all([before, run.close()]).then(() => {
+        if (this.#run === undefined) this.#options.timer.enter('idle');
+      });
     return this.#closedRuns;
   }
 

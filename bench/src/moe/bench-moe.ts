@@ -1,10 +1,12 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { availableParallelism, cpus, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { WEFT_VERSION } from '@weft/common';
 import type { MoeBenchOptions } from '../arguments.js';
-import { findPeers, pythonOf } from '../candidates.js';
+import { findPeers } from '../candidates.js';
+import { describeMachine, machineSentence } from '../machine.js';
+import { pythonOf } from '../programs.js';
 import { formatTable } from '../render.js';
 import { compareLayers, LAYER_PEERS, type LayerRow } from './compare-layers.js';
 import { comparePlacements, describePlacement, type PlacementRow } from './compare-placements.js';
@@ -17,11 +19,11 @@ export async function benchMoe(options: MoeBenchOptions): Promise<void> {
   const layers = options.parts.includes('layer') ? await benchLayers(options) : [];
   const onProgress = (what: string) => console.error(what);
   const placements = options.parts.includes('placement') ? await comparePlacements({ ...options, onProgress }) : [];
-  const machine = { processor: cpus()[0]?.model ?? 'unknown', cores: availableParallelism(), node: process.version };
+  const machine = describeMachine();
   const out = options.out ?? DEFAULT_OUT;
   await mkdir(dirname(out), { recursive: true });
   await writeFile(out, `${JSON.stringify({ weft: WEFT_VERSION, machine, options, layers, placements }, null, 2)}\n`);
-  console.log(`${machine.processor}, ${machine.cores} cores, Node ${machine.node}`);
+  console.log(machineSentence(machine));
   for (const { case: one, rows } of layers) console.log(`\n${describe(one)}\n${table(one, rows)}`);
   if (placements.length > 0) console.log(`\nmoeTiny on one rank, 8 microbatches a step\n${placementTable(placements)}`);
 }

@@ -1,10 +1,11 @@
-export { type Chip, readChip } from './ahead/chips.js';
+export { type Chip, chipNames, readChip } from './ahead/chips.js';
 export type { Collectives } from './ahead/collectives.js';
-export { type AheadPhase, type AheadProgram, compileAhead } from './ahead/compile-ahead.js';
+export { type AheadPhase, type AheadProgram, compileAhead, productFlops } from './ahead/compile-ahead.js';
 export { createPjrtExecutor, type PjrtOptions } from './executor/create-executor.js';
 export type { AutomaticMesh, CompileProgress } from './executor/pjrt-executor.js';
-export { describeMesh } from './mesh/choose-mesh.js';
-export type { Mesh } from './mesh/mesh.js';
+export { LoweringShapeInference } from './lowering/shape-inference.js';
+export { candidateMeshes, describeMesh, temporaryBytes } from './mesh/choose-mesh.js';
+export { deviceCount, gatheredBytes, type Mesh, shardBytes } from './mesh/mesh.js';
 export { describeDevices } from './native/client.js';
-export { COMPILER_DOWNLOAD_BYTES, findCompiler, installCompiler } from './setup/compiler.js';
+export { COMPILER_DOWNLOAD_BYTES, type Compiler, findCompiler, installCompiler } from './setup/compiler.js';
 export { acceleratorPlugin, findPlugin, installPlugin } from './setup/plugin.js';

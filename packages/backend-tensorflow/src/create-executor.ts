@@ -12,7 +12,7 @@ import {
 } from '@weft/tensor';
 import { EagerBinding } from './eager-binding.js';
 import { GraphShapeInference } from './graph/graph-shape-inference.js';
-import { GraphExecutor } from './graph-executor.js';
+import { GraphExecutor, type GraphOptions } from './graph-executor.js';
 import { loadCApi } from './native/c-api.js';
 import type { OpTiming } from './native/run-trace.js';
 import { nativeLibraryDirectory } from './native-library.js';
@@ -34,6 +34,13 @@ export interface ExecutorOptions {
   readonly recompute?: Recompute;
   /** Called with how long every op of a phase took, after each run of the compiled graph. Slows runs down; default: none. */
   readonly onTrace?: (phase: string, ops: readonly OpTiming[]) => void;
+  /**
+   * The folder that keeps the fastest form of each product on this processor (`productFormsDirectory`), of the compiled graph.
+   * What it lacks is timed. Default: every product has its usual form, and nothing is timed.
+   */
+  readonly productForms?: string | undefined;
+  /** Told of every phase that was compiled; the eager engines compile none. Default: nothing. */
+  readonly onCompile?: GraphOptions['onCompile'];
 }
 
 /**

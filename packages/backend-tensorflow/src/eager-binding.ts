@@ -21,6 +21,7 @@ export class EagerBinding implements TfjsBinding {
   readonly #context: Pointer;
   readonly #handles = new Map<number, Pointer>();
   #nextId = 0;
+  #isDisposed = false;
 
   constructor(api: CApi, threads: number) {
     this.#api = api;
@@ -97,7 +98,10 @@ export class EagerBinding implements TfjsBinding {
     }
   }
 
+  /** Safe to call twice. */
   dispose(): void {
+    if (this.#isDisposed) return;
+    this.#isDisposed = true;
     for (const id of [...this.#handles.keys()]) this.deleteTensor(id);
     this.#api.TFE_DeleteContext(this.#context);
     this.#status.dispose();

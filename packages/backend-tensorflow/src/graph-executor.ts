@@ -3,7 +3,7 @@ import {
   CompletedPhaseRun,
   checkInputs,
   checkValue,
-  type Executor,
+  HostExecutor,
   type HostTensor,
   itemAt,
   type PhaseInputs,
@@ -14,7 +14,9 @@ import {
   recordPhase,
   required,
   rewrite,
+  type StateValues,
   type TensorSpec,
+  withProductForms,
 } from '@weft/tensor';
 import { type CompiledPhase, compilePhase } from './graph/compile-phase.js';
 import { GraphShapeInference } from './graph/graph-shape-inference.js';
@@ -26,36 +28,61 @@ import type { CApi, OutputPointer, Pointer } from './native/c-api.js';
 import { Graph, type NativeTensor, toNativeTensor } from './native/handles.js';
 import type { OpTiming } from './native/run-trace.js';
 import { Session } from './native/session.js';
+import { type FormChooser, tensorflowFormChooser } from './products/form-chooser.js';
 
 /** How the graph is compiled and run; whether it has loops follows from the devices. */
 export interface GraphOptions extends Omit<RewriteOptions, 'hasLoops'> {
   /** Threads inside one op; 0 lets TensorFlow choose. */
   readonly threads: number;
+  /**
+   * The folder that keeps which form of each product is the fastest on this processor. What it lacks is timed when a phase is
+   * compiled. Default: every product has its usual form.
+   */
+  readonly productForms?: string | undefined;
   /** Called with how long every op of a phase took, after each run of it. Tracing slows runs down; default: none. */
   readonly onTrace?: (phase: string, ops: readonly OpTiming[]) => void;
+  /** Told of every phase that was compiled, which is when it is first run; default: nothing. */
+  readonly onCompile?: ((compiled: CompiledInSeconds) => void) | undefined;
 }
 
+/**
+ * A phase that is ready to run, or whose products have been timed for a second. Its loops are compiled in its first run, which
+ * the seconds do not count.
+ */
+export interface CompiledInSeconds {
+  readonly phase: string;
+  readonly seconds: number;
+  readonly isDone: boolean;
+}
+
+/** Before it is said that a phase is being compiled. */
+const QUIET_MS = 1_000;
+
 /** Runs a program as one TensorFlow graph whose variables stay in the session between phases. */
-export class GraphExecutor implements Executor {
+export class GraphExecutor extends HostExecutor {
   readonly description: string;
   readonly #api: CApi;
-  readonly #program: Program;
+  protected readonly program: Program;
   readonly #rewriting: RewriteOptions;
+  readonly #formChooser: FormChooser | undefined;
   readonly #onTrace: GraphOptions['onTrace'];
+  readonly #onCompile: GraphOptions['onCompile'];
   readonly #graph: Graph;
   readonly #writer: GraphWriter;
   readonly #loops: LoopFunctions;
   readonly #session: Session;
   readonly #variables = new Map<string, OutputPointer>();
-  readonly #phases = new Map<string, CompiledPhase>();
+  readonly #phases = new Map<string, Promise<CompiledPhase>>();
   readonly #reads = new Map<string, OutputPointer>();
   readonly #running = new Set<Promise<unknown>>();
   readonly #writes = new Map<string, { readonly value: OutputPointer; readonly assign: Pointer }>();
 
   constructor(api: CApi, program: Program, options: GraphOptions) {
+    super();
     this.#api = api;
-    this.#program = program;
+    this.program = program;
     this.#onTrace = options.onTrace;
+    this.#onCompile = options.onCompile;
     this.#graph = new Graph(api);
     this.#writer = new GraphWriter(api, this.#graph);
     this.#loops = new LoopFunctions(api, this.#graph);
@@ -67,14 +94,23 @@ export class GraphExecutor implements Executor {
     this.#session = new Session(api, this.#graph, { intraOpThreads: options.threads, interOpThreads });
     const hasLoops = this.#session.devices().every((name) => name.includes(':CPU:'));
     this.#rewriting = { precision: options.precision, recompute: options.recompute, hasLoops };
+    // A GPU would be timed with operands that come from the host each time.
+    this.#formChooser =
+      options.productForms !== undefined && hasLoops
+        ? tensorflowFormChooser(api, options.productForms, options.threads)
+        : undefined;
     const threads = options.threads === 0 ? 'all' : options.threads;
     this.description = `TensorFlow ${api.TF_Version()} graph, ${options.precision}, ${threads} threads`;
   }
 
+  prepare(): void {
+    // A phase is added to the graph in less time than it takes to run.
+  }
+
   async run(phase: string, inputs: PhaseInputs): Promise<Record<string, HostTensor>> {
-    const where = `program ${this.#program.name}, phase ${phase}`;
-    const compiled = this.#compiled(phase);
-    const fed = checkInputs(where, this.#program.phases[phase]?.inputs ?? {}, inputs);
+    const where = `program ${this.program.name}, phase ${phase}`;
+    const compiled = await this.#compiled(phase);
+    const fed = checkInputs(where, this.program.phases[phase]?.inputs ?? {}, inputs);
     const owned: NativeTensor[] = [];
     try {
       const feeds = fed.map(({ name, spec, value }) => ({
@@ -93,13 +129,13 @@ export class GraphExecutor implements Executor {
   async begin(phase: string, inputs: PhaseInputs): Promise<PhaseRun> {
     // A partial run cannot be traced, so a traced phase runs in one go.
     if (this.#onTrace !== undefined) return new CompletedPhaseRun(await this.run(phase, inputs));
-    const compiled = this.#compiled(phase);
+    const compiled = await this.#compiled(phase);
     const { outputs, targets } = compiled;
-    const where = `program ${this.#program.name}, phase ${phase}`;
+    const where = `program ${this.program.name}, phase ${phase}`;
     const run = new GraphPhaseRun({
       api: this.#api,
       where,
-      specs: this.#program.phases[phase]?.inputs ?? {},
+      specs: this.program.phases[phase]?.inputs ?? {},
       compiled,
       run: this.#session.beginRun([...compiled.inputs.values()], outputs, targets, where),
     });
@@ -109,23 +145,23 @@ export class GraphExecutor implements Executor {
     return run;
   }
 
-  async readState(names: readonly string[] = Object.keys(this.#program.state)): Promise<Record<string, HostTensor>> {
+  async readState(names: readonly string[] = Object.keys(this.program.state)): Promise<Record<string, HostTensor>> {
     const outputs = names.map((name) => this.#read(name));
-    const tensors = await this.#runSession([], outputs, [], `reading the state of program ${this.#program.name}`);
+    const tensors = await this.#runSession([], outputs, [], `reading the state of program ${this.program.name}`);
     return Object.fromEntries(names.map((name, i) => [name, itemAt(tensors, i)]));
   }
 
-  async writeState(values: PhaseInputs): Promise<void> {
+  async writeState(values: StateValues): Promise<void> {
     const owned: NativeTensor[] = [];
     try {
       const writes = Object.entries(values).map(([name, value]) => {
         const { value: output, assign } = this.#write(name);
         const spec = this.#spec(name);
-        checkValue(`state ${name} of program ${this.#program.name}`, spec, value);
+        checkValue(`state ${name} of program ${this.program.name}`, spec, value);
         return { output, assign, tensor: toNativeTensor(this.#api, spec, value, owned) };
       });
       const targets = writes.map(({ assign }) => assign);
-      await this.#runSession(writes, [], targets, `writing the state of program ${this.#program.name}`);
+      await this.#runSession(writes, [], targets, `writing the state of program ${this.program.name}`);
     } finally {
       for (const tensor of owned) tensor.dispose();
     }
@@ -149,20 +185,35 @@ export class GraphExecutor implements Executor {
     }
   }
 
-  #compiled(phase: string): CompiledPhase {
-    let compiled = this.#phases.get(phase);
-    if (compiled === undefined) {
-      const recording = rewrite(this.#record(phase), this.#rewriting);
-      compiled = compilePhase(this.#writer, recording, this.#variables, this.#loops);
-      this.#phases.set(phase, compiled);
+  #compiled(phase: string): Promise<CompiledPhase> {
+    const known = this.#phases.get(phase);
+    if (known !== undefined) return known;
+    const compiled = this.#compile(phase);
+    this.#phases.set(phase, compiled);
+    this.#running.add(compiled);
+    compiled.catch(() => this.#phases.delete(phase)).finally(() => this.#running.delete(compiled));
+    return compiled;
+  }
+
+  async #compile(phase: string): Promise<CompiledPhase> {
+    const startedMs = performance.now();
+    const report = (isDone: boolean) =>
+      this.#onCompile?.({ phase, seconds: (performance.now() - startedMs) / 1000, isDone });
+    let recording = rewrite(this.#record(phase), this.#rewriting);
+    if (this.#formChooser !== undefined) {
+      const timer = setTimeout(() => report(false), QUIET_MS);
+      const forms = await this.#formChooser.formsOf(recording).finally(() => clearTimeout(timer));
+      recording = withProductForms(recording, forms);
     }
+    const compiled = compilePhase(this.#writer, recording, this.#variables, this.#loops);
+    report(true);
     return compiled;
   }
 
   #record(phase: string): Recording {
     const inference = new GraphShapeInference(this.#api);
     try {
-      return recordPhase(inference, this.#program, phase);
+      return recordPhase(inference, this.program, phase);
     } finally {
       inference.dispose();
     }
@@ -193,9 +244,9 @@ export class GraphExecutor implements Executor {
   }
 
   #spec(name: string): TensorSpec {
-    const spec = this.#program.state[name];
+    const spec = this.program.state[name];
     if (spec === undefined) {
-      throw new WeftError('invalid_argument', `program ${this.#program.name} has no state ${name}`);
+      throw new WeftError('invalid_argument', `program ${this.program.name} has no state ${name}`);
     }
     return spec;
   }

@@ -6,7 +6,9 @@ import {
   itemAt,
   type PhaseInputs,
   type PhaseRun,
+  type ResidentTensor,
   required,
+  residentOnHost,
   type TensorSpec,
 } from '@weft/tensor';
 import type { CompiledPhase } from './graph/compile-phase.js';
@@ -66,6 +68,10 @@ export class GraphPhaseRun implements PhaseRun {
     } finally {
       for (const tensor of owned) tensor.dispose();
     }
+  }
+
+  async keep(inputs: PhaseInputs, outputs: readonly string[]): Promise<Record<string, ResidentTensor>> {
+    return residentOnHost(await this.advance(inputs, outputs));
   }
 
   async abandon(): Promise<void> {

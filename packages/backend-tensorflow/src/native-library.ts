@@ -1,5 +1,5 @@
 import { WeftError } from '@weft/common';
-import { findNativeLibrary } from '@weft/tensorflow-setup';
+import { findTensorFlow } from '@weft/native-setup';
 
 /**
  * The folder of TensorFlow's shared libraries.
@@ -17,13 +17,13 @@ export function hasNativeLibrary(): boolean {
 }
 
 /** What was found and why, for people. */
-export function describeNativeLibrary(): ReturnType<typeof findNativeLibrary> {
+export function describeNativeLibrary(): ReturnType<typeof findTensorFlow> {
   return find();
 }
 
-function find(): ReturnType<typeof findNativeLibrary> {
+function find(): ReturnType<typeof findTensorFlow> {
   try {
-    return findNativeLibrary();
+    return findTensorFlow();
   } catch (cause) {
     const hint = cause instanceof Error && 'hint' in cause && typeof cause.hint === 'string' ? cause.hint : undefined;
     const message = cause instanceof Error ? cause.message : String(cause);

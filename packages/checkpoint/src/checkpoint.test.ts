@@ -43,6 +43,7 @@ async function save(
   step: number,
   tensors: readonly NamedTensor[] = SOME,
   worldSize = 2,
+  unhealthy: string | null = null,
 ): Promise<Manifest> {
   const directory = checkpointDirectory(run, step);
   const files = await Promise.all(
@@ -51,7 +52,8 @@ async function save(
       return writeShard({ directory, rank, worldSize, tensors: tensors.filter(({ name }) => mine.has(name)) });
     }),
   );
-  return writeManifest(directory, { runId: 'r-1', step, nextSequence: step * 8, config: { seed: 1 }, files });
+  const draft = { runId: 'r-1', step, nextSequence: step * 8, config: { seed: 1 }, files, unhealthy };
+  return writeManifest(directory, draft);
 }
 
 async function load(directory: string, manifest: Manifest): Promise<NamedTensor[]> {
@@ -221,6 +223,11 @@ describe('a damaged checkpoint', () => {
       'manifest.json is corrupt: it is not a JSON object',
     ],
     [
+      'a manifest of 200 MB, by its size',
+      (at) => truncate(join(at, 'manifest.json'), 200e6),
+      'manifest.json is corrupt: 200000000 bytes are too many for a manifest',
+    ],
+    [
       'a manifest with a wrong type',
       (at) => edit(join(at, 'manifest.json'), (b) => Buffer.from(b.toString().replace('"step": 60', '"step": "60"'))),
       'field "step" must be a whole number, not "60"',
@@ -266,6 +273,28 @@ describe('a damaged checkpoint', () => {
     expect(skipped[0]!.reason).toContain(reason);
   });
 
+  it('is one too that says so itself, or lies beyond a step from which on none is to be trusted', async () => {
+    const run = newRun();
+    await save(run, 20);
+    await save(run, 40);
+    await save(run, 60, undefined, undefined, 'the run has diverged since step 55');
+    const { checkpoint, skipped } = await newestCheckpoint(run);
+    expect(checkpoint?.manifest.step).toBe(40);
+    expect(skipped).toEqual([
+      { directory: checkpointDirectory(run, 60), reason: 'the run has diverged since step 55', isUnhealthy: true },
+    ]);
+    const older = await newestCheckpoint(run, undefined, {
+      unhealthy: { fromStep: 40, reason: 'steps were skipped' },
+    });
+    expect(older.checkpoint?.manifest.step).toBe(20);
+    expect(older.skipped.map(({ reason }) => reason)).toEqual([
+      'the run has diverged since step 55',
+      'steps were skipped',
+    ]);
+    expect(await pruneCheckpoints(run, { keepLast: 1 })).toEqual([checkpointDirectory(run, 20)]);
+    expect((await newestCheckpoint(run)).checkpoint?.manifest.step).toBe(40);
+  });
+
   it('gives no tensor when its shard was cut after it was verified', async () => {
     const run = newRun();
     const manifest = await save(run, 60);
@@ -285,6 +314,21 @@ describe('a damaged checkpoint', () => {
     const { checkpoint, skipped } = await newestCheckpoint(run);
     expect(checkpoint?.manifest.step).toBe(20);
     expect(skipped[1]!.reason).toContain('was changed after step 60 was saved');
+  });
+
+  it('is found out when its own manifest is not the one that the log has, also that of the newest', async () => {
+    const run = newRun();
+    await save(run, 20);
+    await save(run, 40);
+    const hashes = [20, 40].map(async (step) => [step, await manifestSha256(checkpointDirectory(run, step))] as const);
+    const written = new Map(await Promise.all(hashes));
+    expect((await newestCheckpoint(run, undefined, { written })).checkpoint?.manifest.step).toBe(40);
+    await edit(join(checkpointDirectory(run, 40), 'manifest.json'), (b) =>
+      Buffer.from(b.toString().replace('"seed": 1', '"seed": 2')),
+    );
+    const { checkpoint, skipped } = await newestCheckpoint(run, undefined, { written });
+    expect(checkpoint?.manifest.step).toBe(20);
+    expect(skipped[0]!.reason).toBe(`the manifest in ${checkpointDirectory(run, 40)} was changed after it was written`);
   });
 
   it('leaves nothing to go on with when it is the only one', async () => {
@@ -342,9 +386,18 @@ describe('pruning', () => {
     for (const step of [10, 20, 30, 40]) await save(run, step);
     await writeShard({ directory: checkpointDirectory(run, 25), rank: 0, worldSize: 1, tensors: SOME });
     await writeShard({ directory: checkpointDirectory(run, 50), rank: 0, worldSize: 1, tensors: SOME });
-    expect(await pruneCheckpoints(run, 2)).toEqual([10, 20, 25].map((step) => checkpointDirectory(run, step)));
+    expect(await pruneCheckpoints(run, { keepLast: 2 })).toEqual(
+      [10, 20, 25].map((step) => checkpointDirectory(run, step)),
+    );
     expect(await stepsLeft(run)).toEqual([30, 40, 50]);
-    expect(await pruneCheckpoints(run, 2)).toEqual([]);
+    expect(await pruneCheckpoints(run, { keepLast: 2 })).toEqual([]);
+  });
+
+  it('keeps those of every so many steps for good', async () => {
+    const run = newRun();
+    for (const step of [10, 20, 30, 40, 50]) await save(run, step);
+    await pruneCheckpoints(run, { keepLast: 1, keepEvery: 20 });
+    expect(await stepsLeft(run)).toEqual([20, 40, 50]);
   });
 
   it('never removes the newest that verifies', async () => {
@@ -352,7 +405,7 @@ describe('pruning', () => {
     for (const step of [10, 20, 30]) await save(run, step);
     for (const step of [20, 30])
       await truncate(join(checkpointDirectory(run, step), 'shard-00000-of-00002.safetensors'), 9);
-    expect(await pruneCheckpoints(run, 1)).toEqual([checkpointDirectory(run, 20)]);
+    expect(await pruneCheckpoints(run, { keepLast: 1 })).toEqual([checkpointDirectory(run, 20)]);
     expect((await newestCheckpoint(run)).checkpoint?.manifest.step).toBe(10);
   });
 
@@ -360,7 +413,7 @@ describe('pruning', () => {
     const run = newRun();
     for (const step of [10, 20]) await save(run, step);
     for (const step of [10, 20]) await unlink(join(checkpointDirectory(run, step), 'shard-00000-of-00002.safetensors'));
-    expect(await pruneCheckpoints(run, 1)).toEqual([]);
-    await expect(pruneCheckpoints(run, 0)).rejects.toThrow('keepLast must be a positive integer, not 0');
+    expect(await pruneCheckpoints(run, { keepLast: 1 })).toEqual([]);
+    await expect(pruneCheckpoints(run, { keepLast: 0 })).rejects.toThrow('keepLast must be a positive integer, not 0');
   });
 });

@@ -33,6 +33,8 @@ export interface Manifest {
   readonly previousStep: number | null;
   /** SHA-256 of that checkpoint's manifest as it lies on disk, hexadecimal. */
   readonly previousManifestSha256: string | null;
+  /** Why it may hold a broken model, one sentence without its full stop; `null` when nothing speaks against it. */
+  readonly unhealthy: string | null;
   /** ISO 8601. */
   readonly createdAt: string;
 }
@@ -77,6 +79,7 @@ export function parseManifest(bytes: Uint8Array, where: string): Manifest {
     previousManifestSha256: fields.orNull('previousManifestSha256', () =>
       fields.text('previousManifestSha256', isSha256, 'a SHA-256'),
     ),
+    unhealthy: fields.has('unhealthy') ? fields.orNull('unhealthy', () => fields.text('unhealthy')) : null,
     createdAt: fields.text('createdAt'),
   };
   checkNames(manifest, where);
@@ -104,8 +107,13 @@ class Fields {
     this.#where = where;
   }
 
+  /** Manifests of older versions lack what came later. */
+  has(field: string): boolean {
+    return Object.hasOwn(this.#fields, field);
+  }
+
   value(field: string): unknown {
-    if (!Object.hasOwn(this.#fields, field)) throw corrupt(this.#where, `field "${field}" is missing`);
+    if (!this.has(field)) throw corrupt(this.#where, `field "${field}" is missing`);
     return this.#fields[field];
   }
 

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { WeftError } from '@weft/common';
 import { type BlobStore, diskStore } from '@weft/files';
 import { MANIFEST_NAME, type Manifest } from './manifest.js';
-import { manifestSha256, readManifest, verifyCheckpoint } from './read-checkpoint.js';
+import { checkManifest, readManifest, verifyCheckpoint } from './read-checkpoint.js';
 
 const STEP_DIGITS = 8;
 
@@ -52,21 +52,49 @@ export interface NewestCheckpoint {
   /** Missing when no checkpoint verifies. */
   readonly checkpoint?: { readonly directory: string; readonly manifest: Manifest };
   /** What is newer but cannot be used, newest first, with a sentence why. */
-  readonly skipped: readonly { readonly directory: string; readonly reason: string }[];
+  readonly skipped: readonly SkippedCheckpoint[];
 }
 
-/** Finds the newest checkpoint of a run of which every byte verifies. */
-export async function newestCheckpoint(runDirectory: string, store: BlobStore = diskStore): Promise<NewestCheckpoint> {
-  const skipped: { directory: string; reason: string }[] = [];
+export interface SkippedCheckpoint {
+  readonly directory: string;
+  readonly reason: string;
+  /** Its bytes are whole, but it may hold a broken model. */
+  readonly isUnhealthy: boolean;
+}
+
+/** The checkpoints from a step on may hold a broken model, also where their manifests do not say so. */
+export interface UnhealthySteps {
+  readonly fromStep: number;
+  readonly reason: string;
+}
+
+/** What the log of a run says of its checkpoints. */
+export interface LoggedCheckpoints {
+  readonly unhealthy?: UnhealthySteps | undefined;
+  /** SHA-256 of manifests by step: one that is another now is not the checkpoint that was saved. */
+  readonly written?: ReadonlyMap<number, string>;
+}
+
+/** Finds the newest checkpoint of a run of which every byte verifies and against which nothing speaks. */
+export async function newestCheckpoint(
+  runDirectory: string,
+  store: BlobStore = diskStore,
+  { unhealthy, written = new Map() }: LoggedCheckpoints = {},
+): Promise<NewestCheckpoint> {
+  const skipped: SkippedCheckpoint[] = [];
   const links = new Map<number, Link>();
   for (const candidate of await stepDirectories(checkpointsFolder(runDirectory), store)) {
     const { directory } = candidate;
     try {
       const manifest = await verifyCheckpoint(directory, store);
+      await checkManifest(directory, written.get(candidate.step), undefined, store);
       await checkOrigin(candidate, manifest, links.get(candidate.step), store);
-      return { checkpoint: { directory, manifest }, skipped };
+      const isBeyond = unhealthy !== undefined && manifest.step >= unhealthy.fromStep;
+      const reason = manifest.unhealthy ?? (isBeyond ? unhealthy.reason : undefined);
+      if (reason === undefined) return { checkpoint: { directory, manifest }, skipped };
+      skipped.push({ directory, reason, isUnhealthy: true });
     } catch (thrown) {
-      skipped.push({ directory, reason: WeftError.from(thrown).message });
+      skipped.push({ directory, reason: WeftError.from(thrown).message, isUnhealthy: false });
       await recordLink(candidate, links, store);
     }
   }
@@ -98,12 +126,19 @@ async function checkOrigin(
 ): Promise<void> {
   if (manifest.step !== step)
     throw new WeftError('corrupt_data', `${directory} holds a checkpoint of step ${manifest.step}`);
-  if (link !== undefined && link.sha256 !== (await manifestSha256(directory, store)))
-    throw new WeftError('corrupt_data', `the manifest in ${directory} was changed after step ${link.from} was saved`);
+  if (link !== undefined) await checkManifest(directory, link.sha256, `step ${link.from} was saved`, store);
+}
+
+/** Which checkpoints are kept. */
+export interface KeptCheckpoints {
+  readonly keepLast: number;
+  /** Those of every so many steps are kept for good; 0, the default: none. */
+  readonly keepEvery?: number;
 }
 
 /**
- * Removes old checkpoints: all but the newest `keepLast`, and never the newest that verifies. Folders without a
+ * Removes old checkpoints: all but the newest `keepLast` and those of every `keepEvery` steps, and never the newest that verifies
+ * and is healthy. Folders without a
  * manifest go too when a newer checkpoint verifies; one of a later step may still be in the making.
  *
  * @returns the folders removed.
@@ -111,7 +146,7 @@ async function checkOrigin(
  */
 export async function pruneCheckpoints(
   runDirectory: string,
-  keepLast: number,
+  { keepLast, keepEvery = 0 }: KeptCheckpoints,
   store: BlobStore = diskStore,
 ): Promise<string[]> {
   if (!Number.isSafeInteger(keepLast) || keepLast < 1)
@@ -120,12 +155,15 @@ export async function pruneCheckpoints(
   const complete = await completeCheckpoints(folder, store);
   const completeSteps = new Set(complete.map(({ step }) => step));
   const incomplete = (await stepDirectories(folder, store)).filter(({ step }) => !completeSteps.has(step));
-  if (complete.length <= keepLast && incomplete.length === 0) return [];
-  const { checkpoint } = await newestCheckpoint(runDirectory, store);
-  if (checkpoint === undefined) return [];
+  const isKept = (step: number) => keepEvery > 0 && step % keepEvery === 0;
+  const old = complete.slice(keepLast).filter(({ step }) => !isKept(step));
+  if (old.length === 0 && incomplete.length === 0) return [];
+  const { checkpoint, skipped } = await newestCheckpoint(runDirectory, store);
+  // Where nothing verifies, nothing may be removed; a run that has diverged has checkpoints to spare.
+  if (checkpoint === undefined && !skipped.some(({ isUnhealthy }) => isUnhealthy)) return [];
   const removable = [
-    ...complete.slice(keepLast).filter(({ directory }) => directory !== checkpoint.directory),
-    ...incomplete.filter(({ step }) => step < checkpoint.manifest.step),
+    ...old.filter(({ directory }) => directory !== checkpoint?.directory),
+    ...incomplete.filter(({ step }) => checkpoint !== undefined && step < checkpoint.manifest.step),
   ].sort((a, b) => a.step - b.step);
   for (const { directory } of removable) {
     // First the manifest: what is half removed must not look like a checkpoint.

@@ -2,13 +2,12 @@ import { createHash } from 'node:crypto';
 import { WEFT_VERSION, WeftError } from '@weft/common';
 import type { Blob, BlobStore } from '@weft/files';
 import {
-  elementCount,
   encodeHeader,
-  formatShape,
   headerLength,
   LENGTH_BYTES,
   parseHeader,
   type TensorEntry,
+  type TensorHeader,
 } from './safetensors-header.js';
 
 /** A float32 tensor with its values in row-major order. */
@@ -21,36 +20,22 @@ export interface NamedTensor {
 /** Hashes and writes work on chunks of this size, so that neither blocks the event loop for long. */
 const CHUNK_BYTES = 4 * 2 ** 20;
 
-/** A file about to be written: the header and views of the values. */
-export type EncodedTensors = readonly Uint8Array[];
-
-/**
- * Lays tensors out as a safetensors file, without copying their values.
- *
- * @throws `invalid_argument` for tensors whose data does not fit their shape, or two of one name.
- */
-export function encodeTensors(tensors: readonly NamedTensor[]): EncodedTensors {
-  for (const { name, shape, data } of tensors)
-    if (elementCount(name, shape) !== data.length)
-      throw new WeftError(
-        'invalid_argument',
-        `tensor "${name}" of shape ${formatShape(shape)} has ${data.length} values instead of ${elementCount(name, shape)}`,
-      );
+/** The first bytes of a file with these tensors. */
+export function fileHeader(tensors: readonly TensorHeader[]): Uint8Array {
   // Some readers refuse files whose metadata does not name the framework; this one stands for plain row-major values.
-  const header = encodeHeader(tensors, { format: 'pt', writer: `weft ${WEFT_VERSION}` });
-  return [header, ...tensors.map(({ data }) => bytesOf(data))];
+  return encodeHeader(tensors, { format: 'pt', writer: `weft ${WEFT_VERSION}` });
 }
 
-/** Writes a file, hashing on the way; takes no memory beyond the tensors. Returns its SHA-256 in hexadecimal. */
+/** Writes a file, hashing on the way; takes no memory beyond a part. Returns its SHA-256 in hexadecimal. */
 export async function writeSafetensors(
   store: BlobStore,
   path: string,
-  parts: EncodedTensors,
+  parts: AsyncIterable<Uint8Array>,
 ): Promise<{ readonly bytes: number; readonly sha256: string }> {
   const hash = createHash('sha256');
   let bytes = 0;
-  const chunks = function* (): Generator<Uint8Array> {
-    for (const part of parts)
+  const chunks = async function* (): AsyncGenerator<Uint8Array> {
+    for await (const part of parts)
       for (let first = 0; first < part.length; first += CHUNK_BYTES) {
         const chunk = part.subarray(first, first + CHUNK_BYTES);
         hash.update(chunk);
@@ -81,18 +66,23 @@ export async function readIndex(blob: Blob, where: string): Promise<SafetensorsI
   return { tensors: parseHeader(header, blob.bytes - dataStart, where), dataStart };
 }
 
-/** Reads one tensor. Throws `corrupt_data` unless it is float32. */
-export async function readTensor(
+/**
+ * Reads values of a tensor.
+ * @param first the first of them, row-major
+ * @param target is filled
+ * @throws `corrupt_data` unless it is float32.
+ */
+export async function readValues(
   blob: Blob,
   { dataStart }: SafetensorsIndex,
-  { name, dtype, shape, begin, end }: TensorEntry,
+  { name, dtype, begin }: TensorEntry,
+  first: number,
+  target: Float32Array,
   where: string,
-): Promise<NamedTensor> {
+): Promise<void> {
   if (dtype !== 'F32')
     throw new WeftError('corrupt_data', `tensor "${name}" in ${where} is ${dtype}, and Weft writes F32 only`);
-  const data = new Float32Array((end - begin) / 4);
-  await blob.read(bytesOf(data), dataStart + begin);
-  return { name, shape, data };
+  await blob.read(bytesOf(target), dataStart + begin + 4 * first);
 }
 
 /** The SHA-256 of a whole blob in hexadecimal. */
@@ -107,6 +97,7 @@ export async function sha256Of(blob: Blob): Promise<string> {
   return hash.digest('hex');
 }
 
-function bytesOf(data: Float32Array): Uint8Array {
+/** The memory of an array as bytes. */
+export function bytesOf(data: Float32Array): Uint8Array {
   return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 }

@@ -29,25 +29,33 @@ const DTYPE_BYTES: ReadonlyMap<unknown, number> = new Map([
   ...['F8_E4M3', 'F8_E5M2', 'I8', 'U8', 'BOOL'].map((dtype) => [dtype, 1] as const),
 ]);
 
+/** The element types that Weft writes: its own checkpoints hold F32 only, exported weights may be BF16. */
+export type WrittenDtype = 'F32' | 'BF16';
+
+/** A tensor about to be written. */
+export interface TensorHeader {
+  readonly name: string;
+  readonly shape: readonly number[];
+  /** Default: F32. */
+  readonly dtype?: WrittenDtype;
+}
+
 /**
- * Lays float32 tensors out one after the other and returns the first bytes of the file. The header is padded with
- * spaces so that the data starts at a multiple of 8 bytes.
+ * Lays tensors out one after the other and returns the first bytes of the file. The header is padded with spaces so that
+ * the data starts at a multiple of 8 bytes.
  *
  * @throws `invalid_argument` for two tensors of one name, a reserved name or an impossible shape.
  */
-export function encodeHeader(
-  tensors: readonly { readonly name: string; readonly shape: readonly number[] }[],
-  metadata: Readonly<Record<string, string>>,
-): Uint8Array {
+export function encodeHeader(tensors: readonly TensorHeader[], metadata: Readonly<Record<string, string>>): Uint8Array {
   const names = new Set<string>();
   const members = [`${JSON.stringify(METADATA)}:${JSON.stringify(metadata)}`];
   let begin = 0;
-  for (const { name, shape } of tensors) {
+  for (const { name, shape, dtype = 'F32' } of tensors) {
     if (names.has(name) || name === METADATA)
       throw new WeftError('invalid_argument', `two tensors of a checkpoint are called "${name}"`);
     names.add(name);
-    const end = begin + elementCount(name, shape) * 4;
-    members.push(`${JSON.stringify(name)}:${JSON.stringify({ dtype: 'F32', shape, data_offsets: [begin, end] })}`);
+    const end = begin + elementCount(name, shape) * (dtype === 'F32' ? 4 : 2);
+    members.push(`${JSON.stringify(name)}:${JSON.stringify({ dtype, shape, data_offsets: [begin, end] })}`);
     begin = end;
   }
   const json = Buffer.from(`{${members.join(',')}}`);

@@ -4,8 +4,9 @@ import type { CheckpointFile } from '@weft/contracts';
 import { type BlobStore, diskStore } from '@weft/files';
 import { assignShards } from '@weft/topology';
 import { MANIFEST_NAME } from './manifest.js';
-import { encodeTensors, type NamedTensor, writeSafetensors } from './safetensors-file.js';
-import { elementCount } from './safetensors-header.js';
+import { fileHeader, type NamedTensor, writeSafetensors } from './safetensors-file.js';
+import { elementCount, formatShape } from './safetensors-header.js';
+import { encodeTensors, type StreamedTensor } from './weights-file.js';
 
 export interface WriteShardOptions {
   /** The folder of the checkpoint, see `checkpointDirectory`; made where it does not exist. */
@@ -13,11 +14,11 @@ export interface WriteShardOptions {
   readonly rank: number;
   readonly worldSize: number;
   /** Exactly what this rank writes, see `shardTensors`. Their data must not change until the promise settles. */
-  readonly tensors: readonly NamedTensor[];
+  readonly tensors: readonly (NamedTensor | StreamedTensor)[];
 }
 
 /** "shard-00000-of-00002.safetensors" */
-function shardName(rank: number, worldSize: number): string {
+export function shardName(rank: number, worldSize: number): string {
   return `shard-${String(rank).padStart(5, '0')}-of-${String(worldSize).padStart(5, '0')}.safetensors`;
 }
 
@@ -50,8 +51,20 @@ export async function writeShard(options: WriteShardOptions, store: BlobStore = 
   const { directory, rank, worldSize, tensors } = options;
   if (!Number.isSafeInteger(rank) || rank < 0 || !(rank < worldSize))
     throw new WeftError('invalid_argument', `rank ${rank} is not one of the ranks 0 to ${worldSize - 1}`);
-  const parts = encodeTensors(tensors);
+  const streams = tensors.map((tensor) => ('data' in tensor ? streamed(tensor) : tensor));
+  // What contradicts itself is refused before anything is touched.
+  fileHeader(streams);
   if ((await store.list(directory)).includes(MANIFEST_NAME)) await store.remove(join(directory, MANIFEST_NAME));
   const name = shardName(rank, worldSize);
-  return { name, ...(await writeSafetensors(store, join(directory, name), parts)) };
+  return { name, ...(await writeSafetensors(store, join(directory, name), encodeTensors(streams))) };
+}
+
+/** @throws `invalid_argument` for a tensor whose data does not fit its shape */
+function streamed({ name, shape, data }: NamedTensor): StreamedTensor {
+  const count = elementCount(name, shape);
+  if (count === data.length) return { name, shape, values: () => [data] };
+  throw new WeftError(
+    'invalid_argument',
+    `tensor "${name}" of shape ${formatShape(shape)} has ${data.length} values instead of ${count}`,
+  );
 }

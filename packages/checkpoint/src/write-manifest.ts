@@ -12,7 +12,12 @@ const SUPERSEDED_NAME = 'manifest.superseded.json';
 
 /** What the writer of a manifest has to say; the rest is found out. */
 export type ManifestDraft = Pick<Manifest, 'runId' | 'step' | 'nextSequence' | 'config' | 'files'> &
-  Partial<Pick<Manifest, 'formatVersion' | 'weftVersion' | 'dataIdentity' | 'previousManifestSha256' | 'createdAt'>>;
+  Partial<
+    Pick<
+      Manifest,
+      'formatVersion' | 'weftVersion' | 'dataIdentity' | 'previousManifestSha256' | 'unhealthy' | 'createdAt'
+    >
+  >;
 
 /**
  * Turns a folder of shards into a checkpoint, at once: to be called when all shards are on disk. Links the manifest
@@ -44,6 +49,7 @@ export async function writeManifest(
     tensors,
     previousStep: previous.step,
     previousManifestSha256: previous.sha256,
+    unhealthy: draft.unhealthy ?? null,
     createdAt: draft.createdAt ?? new Date().toISOString(),
   };
   const bytes = encodeManifest(manifest);

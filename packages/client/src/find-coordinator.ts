@@ -34,6 +34,19 @@ export async function findCoordinator({ coordinator, home }: ClusterLocation): P
   return client === undefined ? undefined : { client, sharesFilesystem: true };
 }
 
+/**
+ * The coordinator that took over from the one at `address`: `coordinator.json` names another, and it answers. Undefined also
+ * where a person named the coordinator.
+ */
+export async function findSuccessor(
+  { coordinator, home }: ClusterLocation,
+  address: string,
+): Promise<RunsClient | undefined> {
+  const file = coordinator === undefined ? await readCoordinatorFile(new Home(home)) : undefined;
+  if (file === undefined || file.address === address) return undefined;
+  return RunsClient.connect(file.address).catch(() => undefined);
+}
+
 /** As `findCoordinator`. @throws WeftError `unavailable` with the ways to start one, when there is none. */
 export async function requireCoordinator(context: ClusterLocation): Promise<FoundCoordinator> {
   const found = await findCoordinator(context);

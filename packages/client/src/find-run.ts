@@ -17,34 +17,51 @@ export async function withRun<T>(
   text: string,
   use: (found: FoundRun) => Promise<T>,
 ): Promise<T> {
-  const found = await findCoordinator(context);
-  if (found === undefined) {
-    const runId = chooseRun(text, await listRunIds(context.home));
-    const run = await withLogs(context, (read) => readRun(context.home, runId, read));
-    return use({ run, client: undefined });
-  }
-  const { client } = found;
-  try {
+  const found = await askCoordinator(context, async (client) => {
     const runs = await client.list();
     const runId = chooseRun(
       text,
       runs.map((run) => run.runId),
     );
-    return await use({ run: await client.get(runId), client });
+    return client.get(runId);
+  });
+  if (found === undefined) {
+    const runId = chooseRun(text, await listRunIds(context.home));
+    const run = await withLogs(context, (logOf) => readRun(context.home, runId, logOf));
+    return use({ run, client: undefined });
+  }
+  try {
+    return await use({ run: found.answer, client: found.client });
   } finally {
-    client.close();
+    found.client.close();
   }
 }
 
 /** All runs, oldest first: those of the coordinator when there is one, otherwise those with files in the home. */
 export async function listRuns(context: ClusterLocation): Promise<{ runs: RunView[]; unreadable: UnreadableRun[] }> {
+  const found = await askCoordinator(context, (client) => client.list());
+  if (found === undefined) return withLogs(context, (logOf) => readRuns(context.home, logOf));
+  found.client.close();
+  return { runs: found.answer.toSorted((a, b) => a.createdAtMs - b.createdAtMs), unreadable: [] };
+}
+
+/**
+ * What the coordinator answers; undefined when there is none, also when that of the home ends while it is asked, as at the
+ * end of a local run. The caller closes the client.
+ */
+async function askCoordinator<T>(
+  context: ClusterLocation,
+  ask: (client: RunsClient) => Promise<T>,
+): Promise<{ readonly client: RunsClient; readonly answer: T } | undefined> {
   const found = await findCoordinator(context);
-  if (found === undefined) return withLogs(context, (read) => readRuns(context.home, read));
+  if (found === undefined) return undefined;
   try {
-    const runs = await found.client.list();
-    return { runs: runs.toSorted((a, b) => a.createdAtMs - b.createdAtMs), unreadable: [] };
-  } finally {
+    return { client: found.client, answer: await ask(found.client) };
+  } catch (error) {
     found.client.close();
+    const isEnding = WeftError.is(error, 'unavailable') || WeftError.is(error, 'cancelled');
+    if (isEnding && found.sharesFilesystem) return undefined;
+    throw error;
   }
 }
 

@@ -1,5 +1,6 @@
 import { systemClock, WeftError } from '@weft/common';
 import { hasEnded, type MetricsRow, type RunView } from '@weft/contracts';
+import { type ClusterLocation, findSuccessor } from './find-coordinator.js';
 import { RunProgress } from './run-progress.js';
 import type { RunsClient, RunUpdate } from './runs-client.js';
 
@@ -22,6 +23,8 @@ export interface RunObserver {
 /** Options of `followRun`. */
 export interface FollowOptions {
   readonly client: RunsClient;
+  /** Where another coordinator may take over. */
+  readonly location: ClusterLocation;
   readonly runId: string;
   readonly observer: RunObserver;
   /** Leaves the run when it aborts. */
@@ -29,35 +32,45 @@ export interface FollowOptions {
 }
 
 /**
- * Follows a run until it ends, or until the signal aborts, also while the coordinator restarts.
+ * Follows a run until it ends, or until the signal aborts, also while the coordinator restarts or another takes over.
  *
- * @throws WeftError `unavailable` when the coordinator does not come back.
+ * @throws WeftError `unavailable` when no coordinator comes back.
  */
-export async function followRun({ client, runId, observer, signal }: FollowOptions): Promise<RunProgress> {
+export async function followRun(options: FollowOptions): Promise<RunProgress> {
+  const { runId, observer, signal, location } = options;
+  let { client } = options;
   const progress = new RunProgress(await client.get(runId));
   observer.refresh(progress);
   const past = progress.run.step;
   let afterStep = Math.max(0, past - HISTORY_STEPS);
   let lostAtMs: number | undefined;
-  while (!signal.aborted) {
-    try {
-      for await (const news of client.watch(runId, afterStep, signal)) {
-        if (lostAtMs !== undefined) observer.event('The coordinator is back.');
-        lostAtMs = undefined;
-        applyUpdate(news, progress, observer, past);
-        afterStep = progress.metrics.at(-1)?.step ?? afterStep;
+  try {
+    while (!signal.aborted) {
+      try {
+        for await (const news of client.watch(runId, afterStep, signal)) {
+          if (lostAtMs !== undefined) observer.event('The coordinator is back.');
+          lostAtMs = undefined;
+          applyUpdate(news, progress, observer, past);
+          afterStep = progress.metrics.at(-1)?.step ?? afterStep;
+        }
+        if (hasEnded(progress.run) || signal.aborted) break;
+        throw new WeftError('unavailable', `the coordinator at ${client.address} ended the report of ${runId}`);
+      } catch (thrown) {
+        if (signal.aborted) break;
+        if (!WeftError.is(thrown, 'unavailable')) throw thrown;
+        if (lostAtMs === undefined) observer.event(`${thrown.message}; trying again for a minute …`);
+        lostAtMs ??= systemClock.monotonicMs();
+        if (systemClock.monotonicMs() - lostAtMs > RECONNECT_TIMEOUT_MS)
+          throw coordinatorLost(thrown, client.address, runId);
+        await systemClock.sleep(RETRY_MS, signal).catch(() => {});
+        const successor = await findSuccessor(location, client.address);
+        if (successor === undefined) continue;
+        if (client !== options.client) client.close();
+        client = successor;
       }
-      if (hasEnded(progress.run) || signal.aborted) break;
-      throw new WeftError('unavailable', `the coordinator at ${client.address} ended the report of ${runId}`);
-    } catch (thrown) {
-      if (signal.aborted) break;
-      if (!WeftError.is(thrown, 'unavailable')) throw thrown;
-      if (lostAtMs === undefined) observer.event(`${thrown.message}; trying again for a minute …`);
-      lostAtMs ??= systemClock.monotonicMs();
-      if (systemClock.monotonicMs() - lostAtMs > RECONNECT_TIMEOUT_MS)
-        throw coordinatorLost(thrown, client.address, runId);
-      await systemClock.sleep(RETRY_MS, signal).catch(() => {});
     }
+  } finally {
+    if (client !== options.client) client.close();
   }
   return progress;
 }

@@ -1,3 +1,5 @@
+/** @public for pages and exports */
+export { readCurve, readCurves, readRows } from './curves.js';
 export {
   type FoundCoordinator,
   findCoordinator,
@@ -6,6 +8,15 @@ export {
 } from './find-coordinator.js';
 export { chooseRun, listRuns, withRun } from './find-run.js';
 export { describeRun, followRun, type RunObserver } from './follow-run.js';
+export { MetricsColumns } from './metrics-columns.js';
+export {
+  type LogLevel,
+  type LogLine,
+  parseLogLine,
+  processLogFiles,
+  type RunLogLine,
+  RunLogs,
+} from './process-logs.js';
 export { type Destination, QueueClient, type QueuedView, type QueueView } from './queue-client.js';
 export { listRunIds, readMetrics, readRun } from './run-files.js';
 export {
@@ -13,7 +24,9 @@ export {
   readRunRecords,
   withLogs,
 } from './run-logs.js';
-export { readAllMetrics, readRecentMetrics } from './run-metrics.js';
+export { readAllMetrics, readGoodput, readProgress } from './run-metrics.js';
 export { firstAndLastLoss, type ProgressView, RunProgress } from './run-progress.js';
+export { RunRows } from './run-rows.js';
+export { loadLedgerOverview, readRunState } from './run-state-file.js';
 export { RunsClient } from './runs-client.js';
 export { SweepsClient } from './sweeps-client.js';

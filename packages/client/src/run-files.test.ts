@@ -1,8 +1,13 @@
 import { appendFile, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { RunRecord } from '@weft/coordination';
+import { Home } from '@weft/files';
+import { FileEventLog } from '@weft/store';
 import { exampleStep, RunLog, temporaryDirectory, timeAt, timeMsOfStep } from '@weft/testing';
 import { describe, expect, it } from 'vitest';
 import { listRunIds, readMetrics, readRun, readRuns } from './run-files.js';
+import { logsInFiles } from './run-logs.js';
+import { readLedgerOverview } from './run-state-file.js';
 
 it('a file in the place of the folder of runs is an error, not a home without runs', async () => {
   await using home = await temporaryDirectory();
@@ -101,6 +106,45 @@ describe('the files of a run', () => {
     expect((await readRun(home.path, 'long')).step).toBe(1100);
     await writeFile(join(directory, 'state.json'), '{"weftVersion": 3');
     expect((await readRun(home.path, 'long')).step).toBe(1100);
+  });
+
+  it('have an overview of their ledger that is not read again either, also after a roll-back', async () => {
+    await using directory = await temporaryDirectory();
+    const home = new Home(directory.path);
+    const overview = () => readLedgerOverview(home, 'long', logsInFiles(directory.path)('long'));
+    const append = async (records: readonly RunRecord[]) => {
+      const file = await FileEventLog.open(home.eventsFile('long'));
+      await file.append(file.lastSequence, records);
+      await file.close();
+    };
+    const resumed = (fromStep: number): RunRecord => ({
+      ...{ kind: 'resumed', time: timeAt(fromStep), fromStep, checkpointDirectory: null, skippedCheckpoints: [] },
+      ...{ workers: 2, steps: 9000, reason: 'again' },
+    });
+    const log = new RunLog('long').committed(1, 3000);
+    // The ranges of a source follow one another, so its last one ends after all that was consumed.
+    const whole = (records: readonly RunRecord[]) => {
+      const last = records.flatMap((record) => (record.kind === 'committed' ? [record.entry] : [])).slice(-10);
+      const { step: lastStep, ranges } = last.at(-1)!;
+      return {
+        ...{ lastStep, last },
+        consumed: Object.fromEntries(Object.entries(ranges).map(([source, { end }]) => [source, end])),
+      };
+    };
+    const shown = async () => {
+      const { recent = [], consumed, lastStep } = (await overview()) ?? {};
+      return { lastStep, consumed, last: recent.slice(-10) };
+    };
+    await append(log.records);
+    expect(await shown()).toEqual(whole(log.records));
+    expect(JSON.parse(await readFile(home.ledgerFile('long'), 'utf8')).mark.sequence).toBe(3001);
+    await append([resumed(2500)]);
+    await append(log.add(resumed(2500)).committed(2501, 2600).records.slice(-100));
+    expect(await shown()).toEqual(whole(log.records));
+    expect((await overview())?.resumes).toBe(1);
+    // So far back that only the whole log tells what is left.
+    await append([resumed(10)]);
+    expect(await overview()).toBeUndefined();
   });
 
   it('are read although the last line is torn, and although another run is damaged', async () => {

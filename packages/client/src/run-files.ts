@@ -3,10 +3,10 @@ import { open, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isRunId, systemErrorCode, WeftError } from '@weft/common';
 import { hasEnded, type MetricsRow, parseMetricsRow, type RunView } from '@weft/contracts';
-import { parseRunRecord, type RunState, replay } from '@weft/coordination';
+import type { RunState } from '@weft/coordination';
 import { Home, isMissing } from '@weft/files';
 import { readLogFile } from '@weft/store';
-import { eventsFile, noSuchRun, type ReadLog, readRunRecords } from './run-logs.js';
+import { eventsFile, type LogOf, logsInFiles, noSuchRun } from './run-logs.js';
 import { readRunState } from './run-state-file.js';
 
 /** How much of the end of `metrics.jsonl` is read for its last lines. */
@@ -40,6 +40,8 @@ async function runFolders(home: string): Promise<Dirent[]> {
 
 /** The time of the first line of its log; when the log is in Redis, the age of its directory. */
 async function launchTime(home: string, runId: string): Promise<string> {
+  // Loaded late, as wherever logs are read: who asks a coordinator needs no configuration and no schema.
+  const { parseRunRecord } = await import('@weft/coordination');
   try {
     for await (const { record } of readLogFile(eventsFile(home, runId))) return parseRunRecord(record).time;
     return '';
@@ -54,8 +56,8 @@ async function launchTime(home: string, runId: string): Promise<string> {
  *
  * @throws WeftError `not_found` when the home has no such run, `corrupt_data` when its log cannot be replayed.
  */
-export async function readRun(home: string, runId: string, read?: ReadLog): Promise<RunView> {
-  const { config, status, reason, failure, ...state } = await runState(home, runId, read);
+export async function readRun(home: string, runId: string, logOf?: LogOf): Promise<RunView> {
+  const { config, status, reason, failure, ...state } = await runState(home, runId, logOf);
   const isInterrupted = !hasEnded({ status });
   return {
     runId,
@@ -82,21 +84,17 @@ export async function readRun(home: string, runId: string, read?: ReadLog): Prom
   };
 }
 
-function runState(home: string, runId: string, read: ReadLog | undefined): Promise<RunState> {
-  if (read === undefined) return readRunState(home, runId).catch(noSuchRun(home, runId));
-  return readRunRecords(home, runId, read).then(replay);
+function runState(home: string, runId: string, logOf: LogOf = logsInFiles(home)): Promise<RunState> {
+  return readRunState(new Home(home), runId, logOf(runId)).catch(noSuchRun(home, runId));
 }
 
 /** Every run of a home. Those that cannot be read are listed apart. */
-export async function readRuns(
-  home: string,
-  read?: ReadLog,
-): Promise<{ runs: RunView[]; unreadable: UnreadableRun[] }> {
+export async function readRuns(home: string, logOf?: LogOf): Promise<{ runs: RunView[]; unreadable: UnreadableRun[] }> {
   const runs: RunView[] = [];
   const unreadable: UnreadableRun[] = [];
   for (const runId of await listRunIds(home)) {
     try {
-      runs.push(await readRun(home, runId, read));
+      runs.push(await readRun(home, runId, logOf));
     } catch (thrown) {
       unreadable.push({ runId, error: WeftError.from(thrown) });
     }

@@ -1,31 +1,33 @@
 import { WeftError } from '@weft/common';
-import { parseRunRecord, type RunRecord } from '@weft/coordination';
+import type { RunRecord } from '@weft/coordination';
 import { Home } from '@weft/files';
-import { openStore, readLogFile } from '@weft/store';
+import { FileStore, type LogReader, openStore } from '@weft/store';
 import type { ClusterLocation } from './find-coordinator.js';
 import type { RunsClient } from './runs-client.js';
 
-/** Reads the log of a run: from files of the home, from Redis, or through a coordinator. */
-export type ReadLog = (runId: string) => AsyncIterable<{ readonly record: unknown }>;
+/** The log of a run, in files of the home or in Redis. */
+export type LogOf = (runId: string) => LogReader;
 
 /** The path of a run's log in the files of a home. */
 export const eventsFile = (home: string, runId: string) => new Home(home).eventsFile(runId);
 
-function logsInFiles(home: string): ReadLog {
-  return (runId) => readLogFile(eventsFile(home, runId));
+/** The logs in the files of a home. */
+export function logsInFiles(home: string): LogOf {
+  const store = new FileStore(home);
+  return (runId) => store.log(runId);
 }
 
 /** Calls `use` with a reader of the Redis that was named, or with undefined: then the logs are files of the home. */
 export async function withLogs<T>(
   { home, redisUrl, keyPrefix }: ClusterLocation,
-  use: (read: ReadLog | undefined) => Promise<T>,
+  use: (logOf: LogOf | undefined) => Promise<T>,
 ): Promise<T> {
   if (redisUrl === undefined) return use(undefined);
   const prefix = keyPrefix === undefined ? {} : { keyPrefix };
   // Tried once, because a person waits.
   const store = await openStore({ home, redisUrl, connectTimeoutMs: 0, ...prefix });
   try {
-    return await use((runId) => store.log(runId).read());
+    return await use((runId) => store.log(runId));
   } finally {
     await store.close();
   }
@@ -37,8 +39,8 @@ export async function loadRunRecords(
   runId: string,
   client: RunsClient | undefined,
 ): Promise<RunRecord[]> {
-  if (client !== undefined) return readRecords((id) => client.readLog(id), runId);
-  return withLogs(context, (read) => readRunRecords(context.home, runId, read));
+  if (client !== undefined) return readRecords(client.readLog(runId));
+  return withLogs(context, (logOf) => readRunRecords(context.home, runId, logOf));
 }
 
 /**
@@ -49,9 +51,9 @@ export async function loadRunRecords(
 export async function readRunRecords(
   home: string,
   runId: string,
-  read: ReadLog = logsInFiles(home),
+  logOf: LogOf = logsInFiles(home),
 ): Promise<RunRecord[]> {
-  return readRecords(read, runId).catch(noSuchRun(home, runId));
+  return readRecords(logOf(runId).read()).catch(noSuchRun(home, runId));
 }
 
 /** For `catch`: turns a missing log into a missing run. */
@@ -64,8 +66,9 @@ export function noSuchRun(home: string, runId: string): (thrown: unknown) => nev
   };
 }
 
-async function readRecords(read: ReadLog, runId: string): Promise<RunRecord[]> {
+async function readRecords(entries: AsyncIterable<{ readonly record: unknown }>): Promise<RunRecord[]> {
+  const { parseRunRecord } = await import('@weft/coordination');
   const records: RunRecord[] = [];
-  for await (const { record } of read(runId)) records.push(parseRunRecord(record));
+  for await (const { record } of entries) records.push(parseRunRecord(record));
   return records;
 }

@@ -31,6 +31,21 @@ describe('the progress of a run', () => {
     expect(progress.view(timeMsOfStep(22) + paused).etaSeconds).toBe(38 * 2);
   });
 
+  it('keeps some of the older rows of a long run, and all that a view shows', () => {
+    const progress = new RunProgress(exampleRun());
+    const heldOut = { loss: 5, sources: {}, seconds: 1 };
+    for (let step = 1; step <= 30_001; step++) progress.addStep(exampleStep(step, step === 77 ? { heldOut } : {}));
+    expect(progress.metrics.length).toBeLessThanOrEqual(10_000);
+    const steps = progress.metrics.map(({ step }) => step);
+    expect(steps.slice(0, 3)).toEqual([1, 2, 3]);
+    expect(steps.slice(-5000)).toEqual(Array.from({ length: 5000 }, (_, at) => 25_002 + at));
+    const view = progress.view(0);
+    expect(view.heldOut?.step).toBe(77);
+    expect(view.sequencesAreWhole).toBe(true);
+    expect(view.losses.length).toBeGreaterThan(300);
+    expect(view.sequences).toEqual({ captioned: 4 * 30_001, interleaved: 3 * 30_001, text: 30_001 });
+  });
+
   it('reports whether it has counted every sequence of the run', () => {
     const late = new RunProgress(exampleRun({ step: 30 }));
     late.addStep(exampleStep(31));
@@ -52,6 +67,9 @@ describe('the progress of a run', () => {
     ]);
     expect(progress.addStep(exampleStep(21, { loss: null }))).toEqual([
       'step 21 was counted but not applied: its gradients were not finite',
+    ]);
+    expect(progress.addStep(exampleStep(22, { loss: 0, gradNorm: 0 }))).toEqual([
+      'step 22 was counted but not applied: no targets in this step',
     ]);
   });
 
@@ -80,5 +98,18 @@ describe('a line of metrics.jsonl', () => {
     expect(progress.addStep(exampleStep(1, { heldOut }))).toEqual(['held-out loss 2.5000 after step 1']);
     expect(progress.addStep(exampleStep(2))).toEqual([]);
     expect(progress.view(0).heldOut).toEqual({ ...heldOut, step: 1 });
+  });
+
+  it('reports scores of tasks when they are taken, and keeps the last ones', () => {
+    const progress = new RunProgress(exampleRun());
+    const taskScores = {
+      ...{ scores: { coco: { '0': 12.345, '8': null }, vqa: { '0': 50 } }, average: { '0': 31.1725, '8': null } },
+      ...{ textAverage: {}, seconds: 1 },
+    };
+    expect(progress.addStep(exampleStep(1, { taskScores }))).toEqual([
+      'scores after step 1: coco 12.3 (0-shot), none (8-shot); vqa 50.0 (0-shot)',
+    ]);
+    progress.addStep(exampleStep(2));
+    expect(progress.view(0).taskScores).toEqual({ ...taskScores, step: 1 });
   });
 });

@@ -1,12 +1,22 @@
 import { decimal, median, type PerSource, plural } from '@weft/common';
-import { committedAtMs, hasEnded, type MetricsRow, type RunView } from '@weft/contracts';
+import { committedAtMs, hasEnded, type MetricsRow, type RunView, type TaskScoresRow } from '@weft/contracts';
 
 /** Steps averaged for the speed, the time left and the trend of the loss. */
 const WINDOW = 10;
+/** Pauses between steps without which no time left is told: the first ones may all have compiled something. */
+const FEWEST_PAUSES = 3;
 /** Losses kept for the small chart. */
 const CHART_POINTS = 400;
+/** A run that is watched for weeks must not fill the memory: of more rows than these the older ones are thinned. */
+const MOST_ROWS = 10_000;
+/** The last rows stay, because a run may be rolled back to any of them, and so do the first ones. */
+const RECENT_ROWS = 5000;
+const FIRST_ROWS = 10;
+/** So many of the others stay at most, at equal distances. */
+const OLDER_ROWS = 2500;
 
 type HeldOut = NonNullable<MetricsRow['heldOut']> & { readonly step: number };
+type LastScores = TaskScoresRow & { readonly step: number };
 
 /** What the displays draw: one moment of a run. */
 export interface ProgressView {
@@ -14,6 +24,8 @@ export interface ProgressView {
   readonly latest: MetricsRow | undefined;
   /** The last evaluation of held-out sequences, and the step after which it was made. */
   readonly heldOut: HeldOut | undefined;
+  /** The last scores of tasks, and the step after which they were taken. */
+  readonly taskScores: LastScores | undefined;
   /** Mean loss of the last steps minus that of the steps before them; undefined before there are enough. */
   readonly lossTrend: number | undefined;
   /** Losses, oldest first, thinned evenly when they are many. */
@@ -31,7 +43,7 @@ export interface ProgressView {
 export class RunProgress {
   #run: RunView;
   #lastWorldSize: number;
-  readonly #metrics: MetricsRow[] = [];
+  #metrics: MetricsRow[] = [];
   #sequences: PerSource<number> = {};
 
   constructor(run: RunView) {
@@ -43,7 +55,7 @@ export class RunProgress {
     return this.#run;
   }
 
-  /** Every step that was added and not rolled back, in order. */
+  /** Every step that was added and not rolled back, in order; of a long history, some of its steps. */
   get metrics(): readonly MetricsRow[] {
     return this.#metrics;
   }
@@ -60,15 +72,35 @@ export class RunProgress {
   addStep(metrics: MetricsRow): string[] {
     this.#rollBackTo(metrics.step - 1);
     this.#metrics.push(metrics);
+    if (this.#metrics.length > MOST_ROWS) this.#metrics = withFewerOldRows(this.#metrics, metrics.step);
     this.#sequences = added(this.#sequences, metrics.sequences, 1);
     if (metrics.step > this.#run.step) this.#run = { ...this.#run, step: metrics.step };
     const wasRefused = metrics.loss === null || metrics.gradNorm === null;
+    // A step that has targets has a loss.
+    const isEmpty = metrics.loss === 0 && metrics.gradNorm === 0;
     return [
       ...(wasRefused ? [`step ${metrics.step} was counted but not applied: its gradients were not finite`] : []),
+      ...(isEmpty ? [`step ${metrics.step} was counted but not applied: no targets in this step`] : []),
       ...(metrics.heldOut === undefined
         ? []
         : [`held-out loss ${decimal(metrics.heldOut.loss)} after step ${metrics.step}`]),
+      ...(metrics.taskScores === undefined
+        ? []
+        : [`scores after step ${metrics.step}: ${describeScores(metrics.taskScores)}`]),
     ];
+  }
+
+  /**
+   * Begins with what a run did before.
+   *
+   * @param rows in the order of their steps: all, or some of them with the first and the last ones
+   * @param sequences of all steps up to the last of the rows
+   */
+  addHistory(rows: readonly MetricsRow[], sequences: PerSource<number>): void {
+    this.#metrics.push(...rows);
+    this.#sequences = sequences;
+    const lastStep = rows.at(-1)?.step ?? 0;
+    if (lastStep > this.#run.step) this.#run = { ...this.#run, step: lastStep };
   }
 
   view(nowMs: number): ProgressView {
@@ -78,11 +110,12 @@ export class RunProgress {
       run: this.#run,
       latest: this.#metrics.at(-1),
       heldOut: lastHeldOut(this.#metrics),
+      taskScores: lastScores(this.#metrics),
       lossTrend: trend(this.#metrics),
       losses: thinned(this.#metrics),
       tokensPerSecond: mean(recent.flatMap(({ tokensPerSecond }) => tokensPerSecond ?? [])),
       secondsPerStep,
-      etaSeconds: this.#etaSeconds(secondsPerStep, nowMs),
+      etaSeconds: this.#metrics.length > FEWEST_PAUSES ? this.#etaSeconds(secondsPerStep, nowMs) : undefined,
       sequences: this.#sequences,
       sequencesAreWhole: this.#metrics[0]?.step === 1,
     };
@@ -103,6 +136,16 @@ export class RunProgress {
       this.#metrics.pop();
     }
   }
+}
+
+/** The rows of a long run without most of the older ones; those that a view shows stay. */
+function withFewerOldRows(metrics: readonly MetricsRow[], lastStep: number): MetricsRow[] {
+  const stride = 2 ** Math.ceil(Math.log2(lastStep / OLDER_ROWS));
+  const measured = [metrics.findLast(({ heldOut }) => heldOut), metrics.findLast(({ taskScores }) => taskScores)];
+  return metrics.filter(
+    (row, at) =>
+      at < FIRST_ROWS || at >= metrics.length - RECENT_ROWS || row.step % stride === 0 || measured.includes(row),
+  );
 }
 
 /** Adds the sequences of a step, or takes them away. */
@@ -152,9 +195,14 @@ function typicalStepSeconds(metrics: readonly MetricsRow[]): number | undefined 
   return seconds.length === 0 ? undefined : median(seconds);
 }
 
+/** At equal distances of steps back from the last one: of older steps some rows may be missing. */
 function thinned(metrics: readonly MetricsRow[]): number[] {
-  const stride = Math.max(1, Math.ceil(metrics.length / CHART_POINTS));
-  return finiteLosses(metrics.filter((_, at) => (metrics.length - 1 - at) % stride === 0));
+  const [first, last] = [metrics[0]?.step ?? 0, metrics.at(-1)?.step ?? 0];
+  const stride = Math.max(1, Math.ceil((last - first + 1) / CHART_POINTS));
+  const shown: MetricsRow[] = [];
+  for (const row of metrics.toReversed())
+    if (shown.length === 0 || row.step <= shown.at(-1)!.step - stride) shown.push(row);
+  return finiteLosses(shown.reverse());
 }
 
 function finiteLosses(metrics: readonly MetricsRow[]): number[] {
@@ -168,4 +216,22 @@ function mean(values: readonly number[]): number | undefined {
 function lastHeldOut(metrics: readonly MetricsRow[]): HeldOut | undefined {
   const last = metrics.findLast(({ heldOut }) => heldOut !== undefined);
   return last?.heldOut === undefined ? undefined : { ...last.heldOut, step: last.step };
+}
+
+function lastScores(metrics: readonly MetricsRow[]): LastScores | undefined {
+  const last = metrics.findLast(({ taskScores }) => taskScores !== undefined);
+  return last?.taskScores === undefined ? undefined : { ...last.taskScores, step: last.step };
+}
+
+/** "coco 73.5 (0-shot), 114.6 (8-shot); vqav2 46.2 (0-shot)" */
+function describeScores({ scores }: TaskScoresRow): string {
+  const shotsOf = (task: string, byShots: TaskScoresRow['average']) => {
+    const each = Object.entries(byShots).map(
+      ([shots, score]) => `${score === null ? 'none' : score.toFixed(1)} (${shots}-shot)`,
+    );
+    return `${task} ${each.join(', ')}`;
+  };
+  return Object.entries(scores)
+    .map(([task, byShots]) => shotsOf(task, byShots))
+    .join('; ');
 }

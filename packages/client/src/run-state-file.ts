@@ -1,94 +1,124 @@
-import { open, readFile, rename, writeFile } from 'node:fs/promises';
-import { WEFT_VERSION, WeftError } from '@weft/common';
-import { applyRecord, parseRunRecord, RUN_STATE_VERSION, type RunState } from '@weft/coordination';
+import { WeftError } from '@weft/common';
+import type { RunRecord, RunState } from '@weft/coordination';
 import { Home } from '@weft/files';
-import { readLogFileFrom } from '@weft/store';
-import { eventsFile } from './run-logs.js';
-
-/** `state.json` beside a run's log: the state after the first `bytes` of the log. A cache that may be deleted. */
-interface StateFile {
-  /** Another version may read records differently, and replays the log from its start. */
-  readonly weftVersion: string;
-  readonly bytes: number;
-  readonly sequence: number;
-  /** The last bytes before `bytes`; they differ when the log was replaced. */
-  readonly tail: string;
-  readonly state: RunState;
-}
-
-/** The version of the meaning of a cached state. */
-const VERSION = `${WEFT_VERSION}+${RUN_STATE_VERSION}`;
-
-/** Shorter logs are not cached: they are read in a few milliseconds. */
-const MIN_CACHED_BYTES = 256 * 1024;
-const TAIL_BYTES = 128;
+import type { LogReader } from '@weft/store';
+import type { ClusterLocation } from './find-coordinator.js';
+import { foldLog } from './log-cache.js';
+import { logsInFiles, withLogs } from './run-logs.js';
 
 /**
- * The state that a run's log describes. Of a long log only the lines since the last time are read.
+ * The state that a run's log describes, with `state.json` of the run as its cache.
  *
- * @throws WeftError `not_found` when there is no log, `corrupt_data` when the log is empty or the lines read are damaged.
+ * @throws WeftError `not_found` when there is no log, `corrupt_data` when the log is empty or the records read are damaged.
  */
-export async function readRunState(home: string, runId: string): Promise<RunState> {
-  const log = eventsFile(home, runId);
-  const known = await readStateFile(home, runId, log);
-  let state = known?.state;
-  let { bytes, sequence } = known ?? { bytes: 0, sequence: 0 };
-  for await (const entry of readLogFileFrom(log, bytes, sequence + 1)) {
-    state = applyRecord(state, parseRunRecord(entry.record));
-    bytes = entry.end;
-    sequence = entry.sequence;
-  }
-  if (state === undefined) throw new WeftError('corrupt_data', 'the log of a run is empty');
-  if (bytes - (known?.bytes ?? 0) > MIN_CACHED_BYTES) {
-    const kept: StateFile = { weftVersion: VERSION, bytes, sequence, tail: await readTail(log, bytes), state };
-    await keep(stateFile(home, runId), kept);
-  }
-  return state;
-}
-
-const stateFile = (home: string, runId: string) => `${new Home(home).runDirectory(runId)}/state.json`;
-
-/** Undefined when there is none, or none that fits the log. */
-async function readStateFile(home: string, runId: string, log: string): Promise<StateFile | undefined> {
-  try {
-    const file: unknown = JSON.parse(await readFile(stateFile(home, runId), 'utf8'));
-    return isStateFile(file) && (await readTail(log, file.bytes)) === file.tail ? file : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-function isStateFile(value: unknown): value is StateFile {
-  if (typeof value !== 'object' || value === null) return false;
-  const { weftVersion, bytes, sequence, tail, state }: Partial<Record<keyof StateFile, unknown>> = { ...value };
-  return (
-    weftVersion === VERSION &&
-    Number.isSafeInteger(bytes) &&
-    Number.isSafeInteger(sequence) &&
-    typeof tail === 'string' &&
-    typeof state === 'object' &&
-    state !== null
+export async function readRunState(home: Home, runId: string, log: LogReader): Promise<RunState> {
+  const { applyRecord, parseRunRecord, RUN_STATE_VERSION } = await import('@weft/coordination');
+  return required(
+    await foldLog<RunState>(home.stateFile(runId), log, {
+      version: RUN_STATE_VERSION,
+      apply: (state, record) => applyRecord(state, parseRunRecord(record)),
+    }),
   );
 }
 
-/** As Latin-1, because the first byte may be in the middle of a character. */
-async function readTail(path: string, bytes: number): Promise<string> {
-  const file = await open(path);
-  try {
-    const start = Math.max(0, bytes - TAIL_BYTES);
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(bytes - start), 0, bytes - start, start);
-    return buffer.toString('latin1', 0, bytesRead);
-  } finally {
-    await file.close();
-  }
+type LedgerEntry = Extract<RunRecord, { kind: 'committed' }>['entry'];
+
+/**
+ * The overview of a run's ledger and the configuration of the run, from a log that this process can read.
+ *
+ * @returns undefined when it takes the whole log
+ * @throws WeftError as `readRunState`.
+ */
+export async function loadLedgerOverview(
+  context: ClusterLocation,
+  runId: string,
+): Promise<(LedgerOverview & Pick<RunState, 'config'>) | undefined> {
+  const home = new Home(context.home);
+  return withLogs(context, async (logOf = logsInFiles(context.home)) => {
+    const { config } = await readRunState(home, runId, logOf(runId));
+    const overview = await readLedgerOverview(home, runId, logOf(runId));
+    return overview === undefined ? undefined : { ...overview, config };
+  });
 }
 
-async function keep(path: string, content: StateFile): Promise<void> {
-  const written = `${path}.${process.pid}`;
-  try {
-    await writeFile(written, JSON.stringify(content));
-    await rename(written, path);
-  } catch {
-    // The home may be read-only, or the disk full: then the next command reads the log again.
+/** What a run has consumed, without the entry of every step. JSON-serialisable. */
+export interface LedgerOverview {
+  readonly lastStep: number;
+  /** Sequences of each source. */
+  readonly consumed: Readonly<Record<string, number>>;
+  readonly resumes: number;
+  /** The last steps, at least ten of them where there are so many. */
+  readonly recent: readonly LedgerEntry[];
+}
+
+/** The entries of so many steps are kept: a run is seldom rolled back further. */
+const KEPT_STEPS = 1000;
+const LEDGER_VERSION = 1;
+
+interface LedgerState {
+  consumed: Record<string, number>;
+  resumes: number;
+  recent: LedgerEntry[];
+  /** Whether entries that counted before `recent` were dropped from it. */
+  hasOlder: boolean;
+  /** The run was rolled back beyond `recent`, or skips data, so that only its whole log tells what it consumed. */
+  isLost: boolean;
+}
+
+/**
+ * The overview of a run's ledger, with `ledger.json` of the run as its cache.
+ *
+ * @returns undefined when it takes the whole log
+ * @throws WeftError as `readRunState`.
+ */
+export async function readLedgerOverview(
+  home: Home,
+  runId: string,
+  log: LogReader,
+): Promise<LedgerOverview | undefined> {
+  const { parseRunRecord } = await import('@weft/coordination');
+  const state = required(
+    await foldLog<LedgerState>(home.ledgerFile(runId), log, {
+      version: LEDGER_VERSION,
+      apply: (known = { consumed: {}, resumes: 0, recent: [], hasOlder: false, isLost: false }, record) => {
+        const parsed = parseRunRecord(record);
+        if (parsed.kind === 'committed') addEntry(known, parsed.entry);
+        if (parsed.kind === 'resumed') rollBack(known, parsed.fromStep);
+        // What was skipped is told by the whole log.
+        if (parsed.kind === 'rolledBack') known.isLost = true;
+        return known;
+      },
+    }),
+  );
+  if (state.isLost) return undefined;
+  const { consumed, resumes, recent } = state;
+  return { lastStep: recent.at(-1)?.step ?? 0, consumed, resumes, recent };
+}
+
+function addEntry(state: LedgerState, entry: LedgerEntry): void {
+  state.recent.push(entry);
+  count(state, entry, 1);
+  if (state.recent.length < 2 * KEPT_STEPS) return;
+  state.recent = state.recent.slice(-KEPT_STEPS);
+  state.hasOlder = true;
+}
+
+function rollBack(state: LedgerState, fromStep: number): void {
+  state.resumes++;
+  for (let last = state.recent.at(-1); last !== undefined && last.step > fromStep; last = state.recent.at(-1)) {
+    count(state, last, -1);
+    state.recent.pop();
   }
+  // Older entries may have to go as well, and are not known.
+  if (state.hasOlder && state.recent.length === 0) state.isLost = true;
+}
+
+function count({ consumed }: LedgerState, { ranges }: LedgerEntry, sign: 1 | -1): void {
+  for (const [source, { first, end }] of Object.entries(ranges))
+    consumed[source] = (consumed[source] ?? 0) + sign * (end - first);
+}
+
+function required<State>(state: State | undefined): State {
+  if (state === undefined) throw new WeftError('corrupt_data', 'the log of a run is empty');
+  return state;
 }

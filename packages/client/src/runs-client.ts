@@ -1,7 +1,16 @@
 import { WEFT_VERSION } from '@weft/common';
 import type { RunConfig } from '@weft/config';
-import { type MetricsRow, parseMetricsRow, type RunView, runViewFromProto } from '@weft/contracts';
-import { type ClusterSummary, RunsService } from '@weft/proto';
+import {
+  type MetricsRow,
+  parseMetricsRow,
+  parseRunGoodput,
+  parseRunRanks,
+  type RunGoodput,
+  type RunRanks,
+  type RunView,
+  runViewFromProto,
+} from '@weft/contracts';
+import { type ClusterSummary, type ProfileUpdate, RunsService } from '@weft/proto';
 import { type Channel, channel } from '@weft/rpc';
 
 /** After this long without an answer a coordinator counts as gone. */
@@ -46,15 +55,22 @@ export class RunsClient {
   /** Omitted fields stay as they were. `steps` is the new total. */
   async resume(
     runId: string,
-    change: { readonly [Field in 'workers' | 'steps' | 'expertWorkers' | 'fromStep']?: number | undefined },
+    change: {
+      readonly [Field in 'workers' | 'steps' | 'expertWorkers' | 'fromStep']?: number | undefined;
+    } & { readonly settings?: readonly string[] | undefined },
   ): Promise<RunView> {
-    const { workers = 0, steps = 0, expertWorkers, fromStep } = change;
-    const request = { runId, workers, steps, expertWorkers, fromStep };
+    const { workers = 0, steps = 0, expertWorkers, fromStep, settings = [] } = change;
+    const request = { runId, workers, steps, expertWorkers, fromStep, settings: [...settings] };
     return runViewFromProto(await this.#channel.unary(RunsService.resume, request));
   }
 
   async stop(runId: string, { saveCheckpoint }: { saveCheckpoint: boolean }): Promise<RunView> {
     return runViewFromProto(await this.#channel.unary(RunsService.stop, { runId, saveCheckpoint }));
+  }
+
+  /** Asks for a checkpoint after the current step; the run goes on. */
+  async saveCheckpoint(runId: string): Promise<RunView> {
+    return runViewFromProto(await this.#channel.unary(RunsService.saveCheckpoint, { runId }));
   }
 
   async get(runId: string): Promise<RunView> {
@@ -73,6 +89,23 @@ export class RunsClient {
 
   cluster(): Promise<ClusterSummary> {
     return this.#channel.unary(RunsService.cluster, {}, { idempotent: true });
+  }
+
+  /** Where the time of a run went; undefined for one whose time was never measured. */
+  async goodput(runId: string): Promise<RunGoodput | undefined> {
+    const { goodputJson } = await this.#channel.unary(RunsService.goodput, { runId }, { idempotent: true });
+    return goodputJson === '' ? undefined : parseRunGoodput(JSON.parse(goodputJson));
+  }
+
+  /** Who trains a run, and what the ranks spent their last steps on. */
+  async ranks(runId: string): Promise<RunRanks> {
+    const { ranksJson } = await this.#channel.unary(RunsService.ranks, { runId }, { idempotent: true });
+    return parseRunRanks(ranksJson);
+  }
+
+  /** What all processes of a run do in its next steps: first which steps, then one process after the other. */
+  async *profile(runId: string, steps: number, signal: AbortSignal): AsyncGenerator<ProfileUpdate, void, undefined> {
+    yield* this.#channel.serverStream(RunsService.profile, { runId, steps }, { signal });
   }
 
   /** The records of a run's log, from the coordinator's store. */

@@ -24,7 +24,7 @@ type Changes = Partial<Omit<JoinRingOptions, 'rank' | 'addresses'>>;
 
 function join(planes: readonly DataPlane[], rank: number, changes: Changes = {}): Promise<ProcessGroup> {
   const addresses = planes.map(({ address }) => address);
-  const usual = { runId: 'r-1', generation: 1, token: 'secret', timeoutMs: 3_000 };
+  const usual = { runId: 'r-1', generation: 1, token: 'secret', timeoutMs: 15_000 };
   return planes[rank]!.joinRing({ ...usual, rank, addresses, ...changes });
 }
 
@@ -59,7 +59,7 @@ describe('a data plane', () => {
       const plane = await listen();
       const ring = { runId: 'r', generation: 1, worldSize: 2 };
       const addresses = [plane.address, 'nobody:1'];
-      const joining = plane.joinRing({ ...ring, rank: 0, addresses, token: 't', timeoutMs: 300 });
+      const joining = plane.joinRing({ ...ring, rank: 0, addresses, token: 't', timeoutMs: 1000 });
       joining.catch(() => {});
       const duplex = await connectTo(plane.address);
       const taken = await callPeer(duplex, { ...ring, rank: 1, link: 'data', expertWorker: 0 }, 't', memory);
@@ -148,7 +148,7 @@ describe('a data plane', () => {
   it('refuses a rank with another token, without sending either', async () => {
     const planes = [await listen(), await listen()];
     const outcomes = await Promise.allSettled([
-      join(planes, 0, { timeoutMs: 300 }),
+      join(planes, 0, { timeoutMs: 1000 }),
       join(planes, 1, { token: 'wrong' }),
     ]);
     for (const outcome of outcomes) expect(outcome.status).toBe('rejected');
@@ -159,7 +159,7 @@ describe('a data plane', () => {
 
   it('refuses ranks that count differently', async () => {
     const planes = [await listen(), await listen(), await listen()];
-    const outcomes = await Promise.allSettled([join(planes, 0, { timeoutMs: 300 }), join(planes.slice(0, 2), 1)]);
+    const outcomes = await Promise.allSettled([join(planes, 0, { timeoutMs: 1000 }), join(planes.slice(0, 2), 1)]);
     expect(outcomes[1]).toMatchObject({
       reason: { code: 'invalid_argument', message: expect.stringContaining('rank 1 counts 2 ranks, rank 0 counts 3') },
     });
@@ -168,8 +168,8 @@ describe('a data plane', () => {
   it('names the rank that did not come in time', async () => {
     const planes = [await listen(), await listen(), await listen()];
     const outcomes = await Promise.allSettled([
-      join(planes, 0, { timeoutMs: 200 }),
-      join(planes, 1, { timeoutMs: 200 }),
+      join(planes, 0, { timeoutMs: 1000 }),
+      join(planes, 1, { timeoutMs: 1000 }),
     ]);
     expect(outcomes[0]).toMatchObject({
       reason: {
@@ -225,7 +225,7 @@ describe('a data plane', () => {
 });
 
 describe('strangers', () => {
-  const usual = { runId: 'r', generation: 1, rank: 1, token: 't', timeoutMs: 2_000 };
+  const usual = { runId: 'r', generation: 1, rank: 1, token: 't', timeoutMs: 15_000 };
 
   async function strangerThatSends(bytes: Uint8Array): Promise<string> {
     const sockets: Socket[] = [];
@@ -302,5 +302,19 @@ describe('strangers', () => {
     const [http, empty] = await Promise.all(answers);
     expect(http).toContain('does not speak the data plane protocol');
     expect(empty).toContain('lacks the text');
+  });
+
+  it('that say nothing do not keep peers out, however many they are', async () => {
+    const planes = [await listen(), await listen()];
+    const [host = '', port] = planes[0]!.address.split(':');
+    const opened = Array.from({ length: 400 }, async () => {
+      const socket = connect(Number(port), host);
+      socket.on('error', () => {});
+      cleanups.push(() => socket.destroy());
+      await new Promise((resolve) => socket.once('connect', resolve));
+    });
+    await Promise.all(opened);
+    await sleep(200);
+    expect(await sumOfOnes(await joinAll(planes))).toEqual([2, 2]);
   });
 });

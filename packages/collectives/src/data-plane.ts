@@ -2,6 +2,7 @@ import { createServer, type Server, type ListenOptions as SocketOptions } from '
 import { type Address, formatAddress, listenError, refuse, WeftError, withTimeout } from '@weft/common';
 import { ConnectionAcceptor } from './connect/accept.js';
 import { localPath } from './connect/dial.js';
+import { canReach } from './connect/probe.js';
 import { checkRankId, type GenerationId, generationName, type RankId } from './connect/rank-id.js';
 import { ExpertClients } from './experts/client.js';
 import { acceptRanks, type CallExpertsOptions, dialExperts, type HostExpertsOptions } from './experts/connect.js';
@@ -9,6 +10,7 @@ import type { ExpertExchange, ExpertHost } from './experts/exchange.js';
 import { ExpertServer } from './experts/server.js';
 import { connectRing } from './ring/connect.js';
 import { type ProcessGroup, RingGroup } from './ring/process-group.js';
+import { rankIdOf, receiveState, type StateShare, type StateTransferOptions, sendState } from './state/transfer.js';
 import { SocketDuplex } from './transport/socket-duplex.js';
 
 /** Where a data plane listens. */
@@ -146,6 +148,34 @@ export class DataPlane {
     const host = new ExpertServer({ runId, generation, expertWorker, shape, duplexes, signal, onClose });
     this.#open.add(host);
     return host;
+  }
+
+  /**
+   * As a rank that holds the state, sends its share to the newcomers of one generation; resolves when they have it.
+   *
+   * @param chunks the bytes of the share, read once; a chunk is valid until the next is asked for
+   * @throws WeftError `unavailable` when a newcomer is gone, `deadline_exceeded` when one does not call in time; `cancelled`
+   *   when the signal aborts.
+   */
+  async sendState(options: StateTransferOptions, chunks: AsyncIterable<Uint8Array>): Promise<void> {
+    this.#checkJoining(rankIdOf(options), options.token);
+    await sendState(this.#acceptor, options, chunks);
+  }
+
+  /**
+   * As a newcomer of one generation, connects to every rank that holds the state; returns their shares in the order of ranks.
+   *
+   * @throws WeftError `deadline_exceeded` naming the ranks that do not answer in time; otherwise as `sendState`.
+   */
+  async receiveState(options: StateTransferOptions): Promise<readonly StateShare[]> {
+    this.#checkJoining(rankIdOf(options), options.token);
+    return receiveState(options);
+  }
+
+  /** Those of the addresses at which no data plane can be reached from here, within a second or so. */
+  async findUnreachable(addresses: readonly string[]): Promise<readonly string[]> {
+    const reached = await Promise.all(addresses.map(canReach));
+    return addresses.filter((_, index) => reached[index] === false);
   }
 
   /** Closes all rings and exchanges, stops listening and disconnects callers that are not admitted. */

@@ -54,4 +54,18 @@ export function oneOf<const Value extends string>(...values: readonly Value[]): 
   };
 }
 
+/**
+ * The arguments that give options their values, for a process that reads them with `readOptions`: what is undefined or false is left
+ * out, a list is joined by commas.
+ * @param values by long name, without its hyphens: `{ 'data-port': 7000 }`
+ */
+export function toArguments(
+  values: Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>,
+): string[] {
+  return Object.entries(values).flatMap(([name, value]) => {
+    if (value === undefined || value === false) return [];
+    return value === true ? [`--${name}`] : [`--${name}`, String(value)];
+  });
+}
+
 const LARGEST_PORT = 65_535;

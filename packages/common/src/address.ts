@@ -1,3 +1,4 @@
+import type { Server } from 'node:net';
 import { systemErrorCode, WeftError } from './error.js';
 
 export interface Address {
@@ -65,4 +66,15 @@ export function listenError(cause: unknown, server: string, address: Address, op
 function systemCode(cause: unknown): string | undefined {
   if (!(cause instanceof Error)) return undefined;
   return systemErrorCode(cause) ?? /\b(EADDRINUSE|EACCES|EADDRNOTAVAIL|ENOTFOUND|EAI_AGAIN)\b/.exec(cause.message)?.[0];
+}
+
+/** Resolves when a server listens. @throws the error of the operating system, see `listenError` */
+export function listening(server: Server, host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, host, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
 }

@@ -10,4 +10,7 @@ export interface Clock {
   sleep(durationMs: number, signal?: AbortSignal): Promise<void>;
 }
 
+/** A worker that sends nothing for this long is lost, unless its coordinator is told otherwise. */
+export const HEARTBEAT_TIMEOUT_MS = 10_000;
+
 export const systemClock: Clock = { nowMs: () => Date.now(), monotonicMs: () => performance.now(), sleep };

@@ -1,6 +1,7 @@
 /**
  * What went wrong, as a closed list. The code tells the caller what to do next:
- * `invalid_*` and `corrupt_data` want a person, `unavailable` and `deadline_exceeded` may be tried again.
+ * `invalid_*` and `corrupt_data` want a person, `unavailable` and `deadline_exceeded` may be tried again. `native_library`,
+ * `out_of_memory` and `device_failed` are about the process that meets them: others may well go on.
  */
 export const ERROR_CODES = [
   'invalid_argument',
@@ -11,6 +12,8 @@ export const ERROR_CODES = [
   'version_mismatch',
   'port_in_use',
   'native_library',
+  'out_of_memory',
+  'device_failed',
   'unavailable',
   'deadline_exceeded',
   'cancelled',

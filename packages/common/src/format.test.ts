@@ -12,7 +12,7 @@ describe('numbers as people read them', () => {
 
   it('never rounds a duration into sixty seconds or sixty minutes', () => {
     expect([0.34, 0.9999, 1.5, 9.96, 59.6, 72, 3599.7, 7500, 200_000].map(duration)).toEqual([
-      '340 ms',
+      '340ms',
       '1s',
       '1.5s',
       '10s',

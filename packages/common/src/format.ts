@@ -33,10 +33,10 @@ export function bytes(value: number): string {
   return `${unit === 0 ? Math.round(scaled) : oneDecimal(scaled)} ${units[unit]}`;
 }
 
-/** 0.34 → "340 ms", 72 → "1m 12s", 7500 → "2h 05m", 200000 → "2d 7h". */
+/** 0.34 → "340ms", 1.23 → "1.2s", 72 → "1m 12s", 7500 → "2h 05m", 200000 → "2d 7h". */
 export function duration(seconds: number): string {
   if (!Number.isFinite(seconds)) return '?';
-  if (seconds < 0.9995) return `${Math.round(seconds * 1000)} ms`;
+  if (seconds < 0.9995) return `${Math.round(seconds * 1000)}ms`;
   if (seconds < 9.95) return `${oneDecimal(seconds)}s`;
   const whole = Math.round(seconds);
   if (whole < 60) return `${whole}s`;

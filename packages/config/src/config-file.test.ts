@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -52,6 +52,16 @@ describe('a configuration file', () => {
     });
   });
 
+  it('that is far too large is refused by its size, before it is read', async () => {
+    const path = join(directory, 'large.yaml');
+    await writeFile(path, 'steps: 60\n');
+    await truncate(path, 3e9);
+    await expect(fileLayer(path)).rejects.toMatchObject({
+      code: 'failed_precondition',
+      message: `${path} is larger than 1 MiB, which no configuration is`,
+    });
+  });
+
   it.each([
     ['steps: 60\nmodel: [1, 2\n', /^run\.yaml:3: not valid YAML: /],
     ['steps: 60\nsteps: 70\n', /^run\.yaml:2: not valid YAML: Map keys must be unique/],
@@ -59,8 +69,14 @@ describe('a configuration file', () => {
     ['', /^run\.yaml must hold fields such as "steps: 60", but holds nothing$/],
     ['- steps\n', /^run\.yaml must hold fields such as "steps: 60", but holds a list$/],
     ['steps 60\n', /^run\.yaml must hold fields such as "steps: 60", but holds a single string$/],
+    ['steps: 60\n---\nsteps: 70\n', /^run\.yaml:2: a second document begins, but a file holds one only$/],
   ])('%j is refused with file and line', (text, sentence) => {
     expect(() => parseConfigText(text, 'run.yaml')).toThrow(sentence);
+  });
+
+  it('nested 100,000 deep is refused in words', () => {
+    const deep = `{"a":${'['.repeat(100_000)}${']'.repeat(100_000)}}`;
+    expect(() => parseConfigText(deep, 'run.json')).toThrow('run.json is nested too deeply to be a configuration');
   });
 
   it('a wrong field is refused with its line, a missing one with the line of its group', () => {

@@ -17,10 +17,16 @@ export async function fileLayer(path: string, store: BlobStore = diskStore): Pro
 /** The layer of a text that is YAML or JSON; `name` is the file named in errors. */
 export function parseConfigText(text: string, name: string): ConfigLayer {
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, logLevel: 'silent', prettyErrors: false });
+  // At this level the parser reports a second document; it prints nothing.
+  const document = parseDocument(text, { lineCounter: lines, logLevel: 'error', prettyErrors: false });
   const [error] = document.errors;
   if (error !== undefined) {
     const { line } = lines.linePos(error.pos[0]);
+    if (error.code === 'MULTIPLE_DOCS')
+      throw new WeftError('invalid_argument', `${name}:${line}: a second document begins, but a file holds one only`, {
+        hint: 'put it into a file of its own',
+      });
+    if (error.code === 'RESOURCE_EXHAUSTION') throw tooDeep(name);
     throw new WeftError('invalid_argument', `${name}:${line}: not valid YAML: ${firstLine(error.message)}`);
   }
   const value: unknown = toJs(document, name);
@@ -30,9 +36,16 @@ export function parseConfigText(text: string, name: string): ConfigLayer {
   return { value, where: (path) => `${name}:${lines.linePos(offsetOf(document, path)).line}` };
 }
 
+/** Thousands of times a whole configuration. */
+const MOST_BYTES = 1024 * 1024;
+
 async function readConfigText(path: string, store: BlobStore): Promise<string> {
   try {
-    return await readText(store, path);
+    if ((await store.size(path)) > MOST_BYTES) throw tooLarge(path);
+    const text = await readText(store, path);
+    // A pipe has no size before it is read.
+    if (text.length > MOST_BYTES) throw tooLarge(path);
+    return text;
   } catch (cause) {
     if (WeftError.is(cause, 'not_found'))
       throw new WeftError('not_found', `there is no configuration file ${path}`, { cause });
@@ -42,10 +55,17 @@ async function readConfigText(path: string, store: BlobStore): Promise<string> {
   }
 }
 
+const tooDeep = (name: string) =>
+  new WeftError('invalid_argument', `${name} is nested too deeply to be a configuration`);
+
+const tooLarge = (path: string) =>
+  new WeftError('failed_precondition', `${path} is larger than 1 MiB, which no configuration is`);
+
 function toJs(document: Document, name: string): unknown {
   try {
     return document.toJS();
   } catch (cause) {
+    if (cause instanceof RangeError) throw tooDeep(name);
     throw new WeftError('invalid_argument', `${name}: not valid YAML: ${firstLine(WeftError.from(cause).message)}`, {
       cause,
     });

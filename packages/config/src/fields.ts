@@ -10,7 +10,8 @@ export const dotted = (path: FieldPath) => path.join('.');
 /** The names a group allows, or undefined when the path names a single value or nothing. */
 export function fieldsOf(path: FieldPath): readonly string[] | undefined {
   const schema = unwrap(schemaOf(path));
-  if (schema instanceof z.ZodRecord) return DEFAULT_SOURCES;
+  if (schema instanceof z.ZodRecord) return path[0] === 'data' ? DEFAULT_SOURCES : [];
+  if (schema instanceof z.ZodDiscriminatedUnion) return [...new Set(kindsOf(schema).flatMap(Object.keys))];
   return schema instanceof z.ZodObject ? Object.keys(schema.shape) : undefined;
 }
 
@@ -19,10 +20,15 @@ export function isOpenGroup(path: FieldPath): boolean {
   return unwrap(schemaOf(path)) instanceof z.ZodRecord;
 }
 
+/** Whether a field takes this value; one that may be a group may take a word too, as `engine.mesh` takes `auto`. */
+export function takesValue(path: FieldPath, value: unknown): boolean {
+  const schema = schemaOf(path);
+  return schema instanceof z.ZodType && schema.safeParse(value).success;
+}
+
 /** Whether a field may be null, which stands for "there is none". */
 export function mayBeNull(path: FieldPath): boolean {
-  const schema = schemaOf(path);
-  return schema instanceof z.ZodType && schema.safeParse(null).success;
+  return takesValue(path, null);
 }
 
 function schemaOf(path: FieldPath): unknown {
@@ -30,13 +36,26 @@ function schemaOf(path: FieldPath): unknown {
   for (const name of path) {
     const group = unwrap(schema);
     if (group instanceof z.ZodRecord) schema = group.valueType;
+    else if (group instanceof z.ZodDiscriminatedUnion) schema = fieldOfKinds(group, name);
     else schema = group instanceof z.ZodObject && Object.hasOwn(group.shape, name) ? group.shape[name] : undefined;
   }
   return schema;
 }
 
+/** The fields of every kind of a group that comes in several. */
+function kindsOf(union: z.ZodDiscriminatedUnion): readonly z.core.$ZodLooseShape[] {
+  return union.options.flatMap((kind) => (kind instanceof z.ZodObject ? [kind.shape] : []));
+}
+
+/** A field of any of the kinds: which of them a group is may be written elsewhere. */
+function fieldOfKinds(union: z.ZodDiscriminatedUnion, name: string): unknown {
+  const schemas = kindsOf(union).flatMap((kind) => (Object.hasOwn(kind, name) ? [kind[name]] : []));
+  return schemas.length < 2 ? schemas[0] : z.union(schemas);
+}
+
 /** The group itself, where it may be left out or be one word instead. */
 function unwrap(schema: unknown): unknown {
+  if (schema instanceof z.ZodDiscriminatedUnion) return schema;
   if (schema instanceof z.ZodUnion) return schema.options.find((option) => option instanceof z.ZodObject);
   const isWrapped =
     schema instanceof z.ZodDefault ||
@@ -55,6 +74,8 @@ export function unknownField(path: FieldPath): string {
   const parent = path.slice(0, -1);
   const name = path.at(-1) ?? '';
   const neighbours = fieldsOf(parent) ?? [];
+  // Of a group that comes in several kinds, the neighbours are those of all kinds.
+  if (neighbours.includes(name)) return `${dotted(path)} is no field of this ${dotted(parent)}.kind`;
   const neighbour = didYouMean(name, neighbours);
   if (neighbour !== undefined) return `${unknown}, did you mean ${dotted([...parent, neighbour])}?`;
   const elsewhere = new Map([...everyField()].map((field) => [field.at(-1) ?? '', field]));

@@ -58,6 +58,51 @@ describe('sources of a run', () => {
     });
   });
 
+  it.each([
+    ['0.45:0.45:0.1', [9, 9, 2]],
+    ['0.1:0.2:0.3', [1, 2, 3]],
+    ['1/3:2/3:0', [1, 2, 0]],
+    ['4.5:1:0.25', [18, 4, 1]],
+    ['2:4:6', [2, 4, 6]],
+    ['0.5:1/3:1/6', [3, 2, 1]],
+  ])('take fractions exactly, as the smallest whole numbers: %s', (ratio, [art, photos, essays]) => {
+    expect(mixture(own, [`data.weights=${ratio}`]).weights).toEqual({ art, photos, essays });
+    const [first, second, third] = ratio.split(':');
+    expect(mixture(`${own}\nweights: {art: ${first}, photos: ${second}, essays: ${third}}`).weights).toEqual({
+      ...{ art, photos, essays },
+    });
+  });
+
+  it('divide their weight among several datasets, exactly, and once', () => {
+    const datasets =
+      'datasets: {big: {source: art, weight: 2}, small: {source: art, weight: 0.5}, essays: {textField: raw}}';
+    const resolved = resolveLayers([
+      recipe,
+      parseConfigText(`data:\n  ${own}\n  weights: 4:0:1\n  ${datasets}\n`, 'run.yaml'),
+    ]);
+    const { data } = resolved;
+    expect(Object.entries(data.sources)).toEqual([
+      ['big', 'captioned'],
+      ['small', 'captioned'],
+      ['photos', 'captioned'],
+      ['essays', 'text'],
+    ]);
+    expect(data.weights).toEqual({ big: 16, small: 4, photos: 0, essays: 5 });
+    expect(data.datasets.big).toMatchObject({ source: 'art', weight: null });
+    expect(data.datasets.essays).toMatchObject({ source: null, weight: 1, textField: 'raw' });
+    expect(resolveLayers([{ value: JSON.parse(JSON.stringify(resolved)) }]).data).toEqual(data);
+  });
+
+  it('may have a dataset of their own name beside others', () => {
+    const datasets = 'datasets: {art: {weight: 1}, more: {source: art, weight: 3}}';
+    const resolved = resolveLayers([
+      recipe,
+      parseConfigText(`data:\n  ${own}\n  weights: 4:1:1\n  ${datasets}\n`, 'run.yaml'),
+    ]);
+    expect(resolved.data.weights).toEqual({ art: 1, more: 3, photos: 1, essays: 1 });
+    expect(resolveLayers([{ value: JSON.parse(JSON.stringify(resolved)) }]).data).toEqual(resolved.data);
+  });
+
   it('may be called as what every object has', () => {
     expect(mixture('sources: {constructor: text, toString: text}\nweights: 2:1').weights).toEqual(
       Object.fromEntries([
@@ -106,6 +151,10 @@ describe('sources of a run', () => {
       'data.weights is "3:1", but must be a ratio of one number per source (art, photos, essays), such as 1:1:1',
     ],
     [
+      `${own}\nweights: -1:1:1`,
+      'data.weights is "-1:1:1", but a ratio has numbers or fractions from 0 to 1000000 (art, photos, essays), such as 1:1:1',
+    ],
+    [
       `${own}\nweights: many`,
       'data.weights is "many", but must be a group of weights, one for each source, or a ratio such as 4:4:1',
     ],
@@ -113,6 +162,26 @@ describe('sources of a run', () => {
     [
       `${own}\nweights: {art: -1, photos: 1, essays: 1}`,
       'data.weights.art is -1, but must be a whole number from 0 to 1000000',
+    ],
+    [
+      `${own}\nweights: 1:1:1\ndatasets: {esays: {textField: raw}}`,
+      'data.datasets.esays belongs to no source: there is no source esays, did you mean essays?',
+    ],
+    [
+      `${own}\nweights: 1:1:1\ndatasets: {art: {source: photos}}`,
+      'data.datasets.art names the source photos, but there is a source of its own name',
+    ],
+    [
+      `${own}\nweights: 1:1:1\ndatasets: {a/b: {source: photos}}`,
+      '"data.datasets.a/b" is no dataset: its name must begin with a letter',
+    ],
+    [
+      `${own}\nweights: 1:1:1\ndatasets: {essays: {textfield: raw}}`,
+      'unknown field "data.datasets.essays.textfield", did you mean data.datasets.essays.textField?',
+    ],
+    [
+      `${own}\nweights: 1:1:1\ndatasets: {essays: {badSamples: ignore}}`,
+      'data.datasets.essays.badSamples is "ignore", but must be one of refuse, skip',
     ],
     ['weights: {txt: 1}', 'unknown field "data.weights.txt", did you mean data.weights.text?'],
   ])('are refused with one sentence: %s', (lines, sentence) => {

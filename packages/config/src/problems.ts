@@ -11,6 +11,18 @@ export interface Problem {
   readonly sentence: string;
 }
 
+/** A problem of fields, as people write their names, the one to blame first. */
+export function problem(fields: readonly string[], sentence: string): Problem {
+  return { fields: fields.map((field): FieldPath => field.split('.')), sentence };
+}
+
+/** The problem of a number that does not divide another one, if it does not. */
+export function* divides(field: string, value: number, wholeField: string, whole: number): Generator<Problem> {
+  if (whole % value !== 0) {
+    yield problem([field, wholeField], `${field} is ${value}, but must divide ${wholeField} (${whole})`);
+  }
+}
+
 /**
  * One `invalid_argument` for all problems, each with the place where it was written: a single one is the message itself,
  * several are listed line by line.

@@ -1,8 +1,11 @@
 import { WeftError } from '@weft/common';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { DEFAULT_CHAT_TEMPLATE, DEFAULT_IMAGES } from './data-config.js';
 import { resolveLayers, resolveRunConfig } from './resolve.js';
+import { DEFAULT_ADAFACTOR } from './run-config.js';
 import { smallestRun } from './testing/smallest-run.js';
+import { DEFAULT_VISION } from './vision-config.js';
 
 /** `smallestRun` with one field replaced, or removed when the value is undefined. */
 function withField(field: string, value: unknown): unknown {
@@ -28,24 +31,41 @@ function refusal(input: unknown, where?: string): string {
 }
 
 describe('resolving', () => {
+  it('pools grids that the tokens do not divide, and takes any number of queries', () => {
+    const withConnector = (connector: object) =>
+      resolveRunConfig(withField('model.connector', connector)).model.connector;
+    expect(withConnector({ tokensPerImage: 9 })).toMatchObject({ kind: 'averagePool', tokensPerImage: 9 });
+    expect(withConnector({ kind: 'attentionPool', tokensPerImage: 5 })).toMatchObject({ tokensPerImage: 5 });
+  });
+
+  it('takes the width of a head as it is given, also where the heads do not divide the width', () => {
+    const decoder = { ...smallestRun.model.decoder, heads: 3, headWidth: 64 };
+    expect(resolveRunConfig(withField('model.decoder', decoder)).model.decoder.headWidth).toBe(64);
+  });
+
   it('fills in every default, those that follow from other fields too', () => {
     expect(resolveRunConfig({ ...smallestRun, workers: 3 })).toEqual({
       recipe: 'custom',
       seed: 0,
       steps: 60,
+      task: { kind: 'languageModel' },
       workers: 3,
       globalBatchSize: 8,
       microbatchSize: 3,
       precision: 'fp32',
       model: {
         sequenceLength: 128,
-        vision: smallestRun.model.vision,
+        vision: { ...smallestRun.model.vision, ...DEFAULT_VISION },
         connector: { kind: 'averagePool', tokensPerImage: 4, hiddenWidth: 1024, depth: 3 },
         decoder: {
           ...smallestRun.model.decoder,
           vocabularySize: 260,
           keyValueHeads: 4,
+          headWidth: 32,
           ropeTheta: 10_000,
+          ropeScaling: null,
+          qkvBias: false,
+          tiedEmbeddings: false,
           qkNorm: false,
           normEpsilon: 1e-5,
           moe: null,
@@ -57,10 +77,18 @@ describe('resolving', () => {
         sources: { captioned: 'captioned', interleaved: 'interleaved', text: 'text' },
         weights: { captioned: 4, interleaved: 4, text: 1 },
         imagesPerSequence: 16,
+        images: DEFAULT_IMAGES,
+        chatTemplate: DEFAULT_CHAT_TEMPLATE,
         prefetchSteps: 2,
+        datasets: {},
+        index: null,
+        skippedBatches: [],
       },
       optimizer: {
+        kind: 'adamw',
+        adafactor: DEFAULT_ADAFACTOR,
         learningRate: 3e-4,
+        learningRateFactors: {},
         weightDecay: 3e-5,
         beta1: 0.9,
         beta2: 0.95,
@@ -69,10 +97,14 @@ describe('resolving', () => {
         warmupSteps: 3,
         finalLearningRateRatio: 0.1,
       },
-      checkpoint: { everySteps: 1000, keepLast: 3 },
-      engine: { backend: 'auto', threadsPerWorker: 0, mesh: { fsdp: 1, tensor: 1, expert: 1 } },
-      queue: { priority: 0, maxAttempts: 1, backoffSeconds: 30, notBefore: null },
-      evaluation: { everySteps: 0, sequencesPerSource: 0 },
+      checkpoint: { everySteps: 1000, everyMinutes: null, keepLast: 3, keepEvery: 0 },
+      divergence: { policy: 'warn', threshold: 10, patienceSteps: 20, rollbackSteps: 100 },
+      engine: { backend: 'auto', threadsPerWorker: 0, mesh: { fsdp: 1, tensor: 1, expert: 1 }, collectives: 'auto' },
+      queue: { priority: 0, maxAttempts: 1, backoffSeconds: 30, notBefore: null, after: [] },
+      evaluation: {
+        ...{ everySteps: 0, sequencesPerSource: 0 },
+        ...{ tasks: {}, shots: [0, 4, 8], tasksEverySteps: 0, examplesPerTask: null, shotSeed: 0 },
+      },
       minWorkers: null,
       expertWorkers: 0,
       initFrom: null,
@@ -122,6 +154,13 @@ describe('refusing one field', () => {
     ['steps', null, 'steps is null, but must be a whole number of at least 1'],
     ['steps', Number.NaN, 'steps is NaN, but must be a whole number of at least 1'],
     ['steps', undefined, 'steps is missing: it must be a whole number of at least 1'],
+    ['steps', 1e15, 'steps is 1000000000000000, but must be a whole number from 1 to 4294967295'],
+    ['steps', 1e30, 'steps is 1e+30, but must be a whole number from 1 to 4294967295'],
+    ['model.decoder.depth', 1e6, 'model.decoder.depth is 1000000, but must be a whole number from 1 to 4096'],
+    ['model.vision.depth', 1e6, 'model.vision.depth is 1000000, but must be a whole number from 1 to 4096'],
+    ['model.connector.depth', 1e6, 'model.connector.depth is 1000000, but must be a whole number from 1 to 4096'],
+    ['model.decoder.width', 2e9, 'model.decoder.width is 2000000000, but must be a whole number from 1 to 1048576'],
+    ['optimizer.learningRate', 20, 'optimizer.learningRate is 20, which makes optimizer.weightDecay 2, but that must'],
     ['seed', -1, 'seed is -1, but must be a whole number of at least 0'],
     ['queue.priority', 2000, 'queue.priority is 2000, but must be an integer from -1000 to 1000'],
     [
@@ -129,8 +168,8 @@ describe('refusing one field', () => {
       'tomorrow',
       'queue.notBefore is "tomorrow", but must be a moment such as 2026-11-24T01:00:00Z, or null',
     ],
-    ['precision', 'fp16', 'precision is "fp16", but must be one of fp32, bf16'],
-    ['data.imagesPerSequence', 17, 'data.imagesPerSequence is 17, but must be a whole number from 1 to 16'],
+    ['precision', 'fp16', 'precision is "fp16", but must be one of fp32, bf16, auto'],
+    ['data.imagesPerSequence', 1025, 'data.imagesPerSequence is 1025, but must be a whole number from 1 to 1024'],
     [
       'data.directory',
       '',
@@ -147,14 +186,26 @@ describe('refusing one field', () => {
     ['optimizer.beta2', 1, 'optimizer.beta2 is 1, but must be a number from 0 to below 1'],
     ['optimizer.finalLearningRateRatio', 2, 'optimizer.finalLearningRateRatio is 2, but must be a number from 0 to 1'],
     ['model.decoder.qkNorm', 'yes', 'model.decoder.qkNorm is "yes", but must be true or false'],
-    ['model.connector.kind', 'mlp', 'model.connector.kind is "mlp", but must be one of averagePool, cAbstractor'],
+    [
+      'model.connector.kind',
+      'mlp',
+      'model.connector.kind is "mlp", but must be one of averagePool, attentionPool, cAbstractor',
+    ],
     [
       'model.vision',
       undefined,
       'model.vision is missing: it needs imageSize, patchSize, width, depth, heads, feedForwardWidth',
     ],
-    ['checkpoint', 20, 'checkpoint is 20, but must be a group of fields (everySteps, keepLast)'],
-    ['checkpoint', [20], 'checkpoint is [20], but must be a group of fields (everySteps, keepLast)'],
+    [
+      'checkpoint',
+      20,
+      'checkpoint is 20, but must be a group of fields (everySteps, everyMinutes, keepLast, keepEvery)',
+    ],
+    [
+      'checkpoint',
+      [20],
+      'checkpoint is [20], but must be a group of fields (everySteps, everyMinutes, keepLast, keepEvery)',
+    ],
     ['learnigRate', 1, 'unknown field "learnigRate", did you mean optimizer.learningRate?'],
     [
       'optimizer.lr',
@@ -177,6 +228,29 @@ describe('refusing one field', () => {
       /^the configuration is "60", but must be a group of fields \(recipe, seed, initFrom, steps/,
     );
     expect(refusal([])).toMatch(/^the configuration is \[\], but must be/);
+  });
+
+  it('nested far deeper than any field', () => {
+    let nested: unknown = 1;
+    for (let depth = 0; depth < 100_000; depth++) nested = depth % 2 === 0 ? { a: nested } : [nested];
+    expect(refusal({ ...smallestRun, steps: nested }, 'run.json')).toBe(
+      'run.json: the configuration is nested more than 32 levels deep, which no field is',
+    );
+  });
+
+  it.each([
+    [
+      { data: { skippedBatches: 3 } },
+      'data.skippedBatches is 3, but must be a list of ranges, such as {first: 41, end: 43}',
+    ],
+    [{ queue: { after: 'k3f9' } }, 'queue.after is "k3f9", but must be a list of runs: [run1, run2]'],
+    [
+      { evaluation: { shots: 'many', sequencesPerSource: 9 } },
+      'evaluation.shots is "many", but must be whole numbers such as 0,4,8',
+    ],
+  ])('says of a wrong list how one is written: %j', (change, sentence) => {
+    const data = { ...smallestRun.data, ...('data' in change ? change.data : {}) };
+    expect(refusal({ ...smallestRun, ...change, data })).toContain(sentence);
   });
 
   it('names where it was written, and lists several problems line by line', () => {
@@ -213,6 +287,23 @@ describe('refusing what does not fit together', () => {
       128,
       'model.decoder.heads is 128, which makes heads of width 1, but rotary positions need an even width',
     ],
+    [
+      'data.images.fit',
+      'crop',
+      'data.images.fit is crop, but data.images.interpolation is lanczos: crop goes with bicubic',
+    ],
+    [
+      'data.images.mean',
+      { red: 1.5, green: 0, blue: 0 },
+      'data.images.mean.red is 1.5, but must be a number from 0 to 1',
+    ],
+    ['model.decoder.headWidth', 5, 'model.decoder.headWidth is 5, but rotary positions need an even width'],
+    ['model.vision.featureLayer', 2, 'model.vision.featureLayer is 2, but must be at most model.vision.depth (1)'],
+    [
+      'model.decoder.ropeScaling',
+      { factor: 8, lowFrequencyFactor: 4, highFrequencyFactor: 4, originalLength: 8192 },
+      'model.decoder.ropeScaling.lowFrequencyFactor is 4, but must be below model.decoder.ropeScaling.highFrequencyFactor (4)',
+    ],
     ['model.decoder.keyValueHeads', 3, 'model.decoder.keyValueHeads is 3, but must divide model.decoder.heads (4)'],
     [
       'model.decoder.vocabularySize',
@@ -223,11 +314,6 @@ describe('refusing what does not fit together', () => {
       'model.connector.tokensPerImage',
       5,
       'model.connector.tokensPerImage is 5, but must be a perfect square such as 4 or 9',
-    ],
-    [
-      'model.connector.tokensPerImage',
-      9,
-      'model.connector.tokensPerImage is 9 (3×3), but averagePool must divide the 4×4 patches of model.vision evenly: 1, 4, 16',
     ],
     [
       'model.connector.tokensPerImage',
@@ -247,6 +333,12 @@ describe('refusing what does not fit together', () => {
     expect(refusal({ ...smallestRun, precision: 'bf16', engine: { backend: 'javascript' } })).toBe(
       'precision is bf16, but engine.backend javascript computes in fp32 only',
     );
+  });
+
+  it('not precision: auto, which is fp32 in pure JavaScript and is left to the coordinator', () => {
+    const config = resolveRunConfig({ ...smallestRun, precision: 'auto', engine: { backend: 'javascript' } });
+    expect(config.precision).toBe('auto');
+    expect(resolveRunConfig(smallestRun).precision).toBe('fp32');
   });
 
   it('activation checkpointing in pure JavaScript', () => {

@@ -1,17 +1,40 @@
 import { z } from 'zod';
 import {
+  BAD_SAMPLES,
+  DEFAULT_CHAT_TEMPLATE,
+  DEFAULT_DATASET,
+  DEFAULT_IMAGES,
+  DEFAULT_IMAGES_PER_SEQUENCE,
+  DEFAULT_SOURCE_KINDS,
+  IMAGE_FITS,
+  INTERPOLATIONS,
+  KEY_ENDS,
+  MAX_IMAGES_PER_SEQUENCE,
+  MESSAGE_TEXT,
+  SOURCE_KINDS,
+} from './data-config.js';
+import { DEFAULT_PROMPTS, TASK_KINDS, type TaskKind } from './evaluation-tasks.js';
+import { DEFAULT_QUEUE } from './queue-config.js';
+import {
   ACTIVATION_CHECKPOINTING,
+  AUTOMATIC_INTERVAL,
   AUTOMATIC_MESH,
   BACKENDS,
+  COLLECTIVES,
   CONNECTOR_KINDS,
+  DEFAULT_ADAFACTOR,
+  DEFAULT_CHECKPOINT,
+  DEFAULT_DECODER,
+  DEFAULT_DIVERGENCE,
   DEFAULT_EVALUATION,
-  DEFAULT_QUEUE,
-  DEFAULT_SOURCE_KINDS,
+  DIVERGENCE_POLICIES,
   DROPLESS,
-  MAX_IMAGES_PER_SEQUENCE,
+  OPTIMIZER_KINDS,
+  PRECISION_SETTINGS,
   PRECISIONS,
-  SOURCE_KINDS,
 } from './run-config.js';
+import { DEFAULT_TASK, MAX_SCALE, POOLINGS, TRAIN_TASKS } from './task-config.js';
+import { DEFAULT_VISION, VISION_ACTIVATIONS } from './vision-config.js';
 
 /**
  * What a person may write, field by field. Every leaf carries one phrase that completes
@@ -21,8 +44,14 @@ import {
 
 const UINT32_MAX = 2 ** 32 - 1;
 
+/** Far above any model that was ever trained; what is above is a slip, and would only cost memory before it fails. */
+const LARGEST = { depth: 4096, width: 1_048_576, heads: 65_536, pixels: 65_536, tokens: 16_777_216 } as const;
+
 function wholeNumber(min: number, max = UINT32_MAX) {
-  const error = max === UINT32_MAX ? `a whole number of at least ${min}` : `a whole number from ${min} to ${max}`;
+  const error = ({ input }: { readonly input?: unknown }) =>
+    max === UINT32_MAX && !(typeof input === 'number' && input > max)
+      ? `a whole number of at least ${min}`
+      : `a whole number from ${min} to ${max}`;
   return z.int({ error }).min(min, { error }).max(max, { error });
 }
 
@@ -66,19 +95,27 @@ const group = <Shape extends z.core.$ZodLooseShape>(shape: Shape) =>
 const orEmpty = <Group extends z.ZodType>(schema: Group) => schema.prefault({} as never);
 
 const vision = group({
-  imageSize: wholeNumber(1),
-  patchSize: wholeNumber(1),
-  width: wholeNumber(1),
-  depth: wholeNumber(1),
-  heads: wholeNumber(1),
-  feedForwardWidth: wholeNumber(1),
+  imageSize: wholeNumber(1, LARGEST.pixels),
+  patchSize: wholeNumber(1, LARGEST.pixels),
+  width: wholeNumber(1, LARGEST.width),
+  depth: wholeNumber(1, LARGEST.depth),
+  heads: wholeNumber(1, LARGEST.heads),
+  feedForwardWidth: wholeNumber(1, LARGEST.width),
+  classToken: yesOrNo().default(DEFAULT_VISION.classToken),
+  inputNorm: yesOrNo().default(DEFAULT_VISION.inputNorm),
+  patchBias: yesOrNo().default(DEFAULT_VISION.patchBias),
+  keyBias: yesOrNo().default(DEFAULT_VISION.keyBias),
+  activation: oneOf(VISION_ACTIVATIONS).default(DEFAULT_VISION.activation),
+  normEpsilon: positiveNumber().default(DEFAULT_VISION.normEpsilon),
+  featureLayer: wholeNumber(1).nullable().default(DEFAULT_VISION.featureLayer),
+  outputNorm: yesOrNo().default(DEFAULT_VISION.outputNorm),
 });
 
 const connector = group({
   kind: oneOf(CONNECTOR_KINDS).default('averagePool'),
-  tokensPerImage: wholeNumber(1),
-  hiddenWidth: wholeNumber(1).default(1024),
-  depth: wholeNumber(1).default(3),
+  tokensPerImage: wholeNumber(1, LARGEST.tokens),
+  hiddenWidth: wholeNumber(1, LARGEST.width).default(1024),
+  depth: wholeNumber(1, LARGEST.depth).default(3),
 });
 
 const capacityError = `a number above 0, or ${DROPLESS}`;
@@ -94,29 +131,123 @@ const moe = group({
   exchangePrecision: oneOf(PRECISIONS).default('fp32'),
 });
 
+const ropeScaling = group({
+  factor: positiveNumber(),
+  lowFrequencyFactor: positiveNumber(),
+  highFrequencyFactor: positiveNumber(),
+  originalLength: wholeNumber(1),
+});
+
 const decoder = group({
-  vocabularySize: wholeNumber(1).optional(),
-  width: wholeNumber(1),
-  depth: wholeNumber(1),
-  heads: wholeNumber(1),
-  keyValueHeads: wholeNumber(1).optional(),
-  feedForwardWidth: wholeNumber(1),
+  vocabularySize: wholeNumber(1, LARGEST.tokens).optional(),
+  width: wholeNumber(1, LARGEST.width),
+  depth: wholeNumber(1, LARGEST.depth),
+  heads: wholeNumber(1, LARGEST.heads),
+  keyValueHeads: wholeNumber(1, LARGEST.heads).optional(),
+  headWidth: wholeNumber(1, LARGEST.width).optional(),
+  feedForwardWidth: wholeNumber(1, LARGEST.width),
   ropeTheta: positiveNumber().default(10_000),
+  ropeScaling: ropeScaling.nullable().default(DEFAULT_DECODER.ropeScaling),
+  qkvBias: yesOrNo().default(DEFAULT_DECODER.qkvBias),
+  tiedEmbeddings: yesOrNo().default(DEFAULT_DECODER.tiedEmbeddings),
   qkNorm: yesOrNo().default(false),
   normEpsilon: positiveNumber().default(1e-5),
   moe: moe.nullable().default(null),
 });
 
 const model = group({
-  sequenceLength: wholeNumber(2),
+  sequenceLength: wholeNumber(2, LARGEST.tokens),
   vision: orEmpty(vision),
   connector: orEmpty(connector),
   decoder: orEmpty(decoder),
 });
 
+const textTower = group({
+  vocabularySize: wholeNumber(1, LARGEST.tokens).optional(),
+  width: wholeNumber(1, LARGEST.width),
+  depth: wholeNumber(1, LARGEST.depth),
+  heads: wholeNumber(1, LARGEST.heads),
+  feedForwardWidth: wholeNumber(1, LARGEST.width),
+  activation: oneOf(VISION_ACTIVATIONS).default(DEFAULT_VISION.activation),
+  normEpsilon: positiveNumber().default(DEFAULT_VISION.normEpsilon),
+});
+
+const scaleError = `a number above 0 and at most ${MAX_SCALE}`;
+
+const task = z
+  .discriminatedUnion(
+    'kind',
+    [
+      group({ kind: z.literal('languageModel') }),
+      group({
+        kind: z.literal('contrastive'),
+        embeddingWidth: wholeNumber(1, LARGEST.width),
+        pooling: oneOf(POOLINGS).default('classToken'),
+        initialScale: z
+          .number({ error: scaleError })
+          .positive({ error: scaleError })
+          .max(MAX_SCALE, { error: scaleError })
+          .default(1 / 0.07),
+        text: orEmpty(textTower),
+      }),
+      group({
+        kind: z.literal('reconstructive'),
+        headWidth: wholeNumber(1, LARGEST.width),
+        headDepth: wholeNumber(0, LARGEST.depth),
+      }),
+    ],
+    { error: `one of ${TRAIN_TASKS.join(', ')}` },
+  )
+  .default(DEFAULT_TASK);
+
 const weight = () => wholeNumber(0, 1_000_000);
 /** The names are checked by `mixture-rules.ts`. */
 const perSource = <Value extends z.ZodType>(value: Value, error: string) => z.record(z.string(), value, { error });
+
+const perColour = (value: () => z.ZodType<number>) => group({ red: value(), green: value(), blue: value() });
+
+/** Rows or columns of a picture's views. */
+const LARGEST_GRID = 16;
+
+const images = group({
+  fit: oneOf(IMAGE_FITS).default(DEFAULT_IMAGES.fit),
+  interpolation: oneOf(INTERPOLATIONS).default(DEFAULT_IMAGES.interpolation),
+  mean: perColour(() => numberFrom(0, 1, { inclusive: true })).default(DEFAULT_IMAGES.mean),
+  deviation: perColour(positiveNumber).default(DEFAULT_IMAGES.deviation),
+  subImages: group({ rows: wholeNumber(1, LARGEST_GRID), columns: wholeNumber(1, LARGEST_GRID) })
+    .nullable()
+    .default(DEFAULT_IMAGES.subImages),
+});
+
+const aroundMessage = (standard: string) => {
+  const error = `a text with one ${MESSAGE_TEXT}`;
+  return z
+    .string({ error })
+    .refine((template) => template.split(MESSAGE_TEXT).length === 2, { error })
+    .default(standard);
+};
+
+const chatTemplate = group({
+  system: aroundMessage(DEFAULT_CHAT_TEMPLATE.system),
+  systemMessage: z.string({ error: 'a text, which may be empty' }).default(DEFAULT_CHAT_TEMPLATE.systemMessage),
+  user: aroundMessage(DEFAULT_CHAT_TEMPLATE.user),
+  assistant: aroundMessage(DEFAULT_CHAT_TEMPLATE.assistant),
+});
+
+const dataset = group({
+  source: text('the name of a source').nullable().default(DEFAULT_DATASET.source),
+  weight: positiveNumber().nullable().default(DEFAULT_DATASET.weight),
+  epochs: positiveNumber().nullable().default(DEFAULT_DATASET.epochs),
+  directory: text('the folder of the shards of the dataset').nullable().default(DEFAULT_DATASET.directory),
+  textField: text('the name of a field or column').default(DEFAULT_DATASET.textField),
+  captionField: text('the name of a field').nullable().default(DEFAULT_DATASET.captionField),
+  captionMember: text('what follows the key in the name of a member').nullable().default(DEFAULT_DATASET.captionMember),
+  imageMember: text('what follows the key in the name of a member').nullable().default(DEFAULT_DATASET.imageMember),
+  keyEndsAt: oneOf(KEY_ENDS).default(DEFAULT_DATASET.keyEndsAt),
+  badSamples: oneOf(BAD_SAMPLES).default(DEFAULT_DATASET.badSamples),
+  largestBadShare: numberFrom(0, 1, { inclusive: true }).default(DEFAULT_DATASET.largestBadShare),
+  longestBadRun: wholeNumber(1).default(DEFAULT_DATASET.longestBadRun),
+});
 
 const data = group({
   directory: text('the folder that holds a folder of shards for each source'),
@@ -129,13 +260,30 @@ const data = group({
     interleaved: 4,
     text: 1,
   }),
-  imagesPerSequence: wholeNumber(1, MAX_IMAGES_PER_SEQUENCE).default(MAX_IMAGES_PER_SEQUENCE),
+  imagesPerSequence: wholeNumber(1, MAX_IMAGES_PER_SEQUENCE).default(DEFAULT_IMAGES_PER_SEQUENCE),
+  images: orEmpty(images),
+  chatTemplate: orEmpty(chatTemplate),
   prefetchSteps: wholeNumber(0, 64).default(2),
+  datasets: perSource(dataset, 'a group of datasets, such as {text: {textField: content}}').default({}),
+  index: text('the folder that holds the packed index').nullable().default(null),
+  skippedBatches: z
+    .array(group({ first: wholeNumber(1), end: wholeNumber(2) }), {
+      error: 'a list of ranges, such as {first: 41, end: 43}',
+    })
+    .default([]),
 });
 
 /** A learning rate as a person may write it: a number, `auto` for MM1's law, or `auto:<law or fit file>`. */
 export const AUTOMATIC_RATE = /^auto(?::(.+))?$/;
 const rateError = 'a number above 0, auto, or auto:<law or fit file>';
+
+const adafactor = group({
+  decayExponent: numberFrom(0, 1, { inclusive: true }).default(DEFAULT_ADAFACTOR.decayExponent),
+  clipThreshold: positiveNumber().default(DEFAULT_ADAFACTOR.clipThreshold),
+  epsilon: positiveNumber().default(DEFAULT_ADAFACTOR.epsilon),
+  scaleByParameter: yesOrNo().default(DEFAULT_ADAFACTOR.scaleByParameter),
+  smallestScale: positiveNumber().default(DEFAULT_ADAFACTOR.smallestScale),
+});
 
 const optimizer = group({
   learningRate: z.union([positiveNumber(), z.string().regex(AUTOMATIC_RATE, { error: rateError })], {
@@ -148,6 +296,13 @@ const optimizer = group({
   clipNorm: positiveNumber().default(1),
   warmupSteps: wholeNumber(0).optional(),
   finalLearningRateRatio: numberFrom(0, 1, { inclusive: true }).default(0.1),
+  learningRateFactors: z
+    .record(z.string(), nonNegativeNumber(), {
+      error: 'a group of patterns and factors, such as {connector: 2, vision: 0}',
+    })
+    .default({}),
+  kind: oneOf(OPTIMIZER_KINDS).default('adamw'),
+  adafactor: orEmpty(adafactor),
 });
 
 const learningRateSource = group({
@@ -165,9 +320,23 @@ const learningRateSource = group({
   extrapolation: positiveNumber(),
 });
 
+const minutesError = `a number above 0, ${AUTOMATIC_INTERVAL}, or null`;
+
 const checkpoint = group({
   everySteps: wholeNumber(1).default(1000),
+  everyMinutes: z
+    .union([positiveNumber(), z.literal(AUTOMATIC_INTERVAL)], { error: minutesError })
+    .nullable()
+    .default(DEFAULT_CHECKPOINT.everyMinutes),
   keepLast: wholeNumber(1).default(3),
+  keepEvery: wholeNumber(0).default(DEFAULT_CHECKPOINT.keepEvery),
+});
+
+const divergence = group({
+  policy: oneOf(DIVERGENCE_POLICIES).default(DEFAULT_DIVERGENCE.policy),
+  threshold: positiveNumber().default(DEFAULT_DIVERGENCE.threshold),
+  patienceSteps: wholeNumber(1).default(DEFAULT_DIVERGENCE.patienceSteps),
+  rollbackSteps: wholeNumber(1).default(DEFAULT_DIVERGENCE.rollbackSteps),
 });
 
 const axis = () => wholeNumber(1, 65_536).default(1);
@@ -180,11 +349,56 @@ const engine = group({
   backend: oneOf(BACKENDS).default('auto'),
   threadsPerWorker: wholeNumber(0, 1024).default(0),
   mesh: mesh.prefault({}),
+  collectives: oneOf(COLLECTIVES).default('auto'),
 });
+
+const path = (meaning: string) => text(meaning).nullable().default(null);
+
+const imageTask = <Kind extends TaskKind>(kind: Kind, prompt: string) =>
+  group({
+    kind: z.literal(kind),
+    examples: text('a file of examples, or heldOut'),
+    questions: path('a file of questions'),
+    images: path('a folder or tar archive of images'),
+    shotExamples: path('a file of examples'),
+    shotQuestions: path('a file of questions'),
+    shotImages: path('a folder or tar archive of images'),
+    prompt: text('a text with {IMAGE}').default(prompt),
+    separator: text('a text between two shots').default('\n'),
+    maxTokens: wholeNumber(1, 65_536).nullable().default(null),
+  });
+
+const textTask = <Kind extends TaskKind>(kind: Kind) =>
+  group({
+    kind: z.literal(kind),
+    examples: text('a file of JSON lines, or heldOut'),
+    shotExamples: path('a file of JSON lines'),
+    separator: text('a text between two shots').default('\n\n'),
+  });
+
+/** One task of an evaluation. */
+const evaluationTask = z.discriminatedUnion(
+  'kind',
+  [
+    imageTask('caption', DEFAULT_PROMPTS.caption),
+    imageTask('question', DEFAULT_PROMPTS.question),
+    textTask('multipleChoice'),
+    textTask('lastWord'),
+  ],
+  { error: `one of ${TASK_KINDS.join(', ')}` },
+);
 
 const evaluation = group({
   everySteps: wholeNumber(0).default(DEFAULT_EVALUATION.everySteps),
   sequencesPerSource: wholeNumber(0).default(DEFAULT_EVALUATION.sequencesPerSource),
+  tasks: z.record(z.string(), evaluationTask, { error: 'a group of tasks by name, or demo' }).default({}),
+  shots: z
+    .array(wholeNumber(0, 1024), { error: 'whole numbers such as 0,4,8' })
+    .min(1, { error: 'at least one number, such as 0' })
+    .default([...DEFAULT_EVALUATION.shots]),
+  tasksEverySteps: wholeNumber(0).default(DEFAULT_EVALUATION.tasksEverySteps),
+  examplesPerTask: wholeNumber(1).nullable().default(DEFAULT_EVALUATION.examplesPerTask),
+  shotSeed: wholeNumber(0).default(DEFAULT_EVALUATION.shotSeed),
 });
 
 const moment = 'a moment such as 2026-11-24T01:00:00Z, or null';
@@ -194,12 +408,22 @@ const queue = group({
   maxAttempts: wholeNumber(1, 1000).default(DEFAULT_QUEUE.maxAttempts),
   backoffSeconds: wholeNumber(1, 86_400).default(DEFAULT_QUEUE.backoffSeconds),
   notBefore: z.iso.datetime({ offset: true, error: moment }).nullable().default(DEFAULT_QUEUE.notBefore),
+  after: z.array(text('the id of a run'), { error: 'a list of runs: [run1, run2]' }).default([...DEFAULT_QUEUE.after]),
 });
+
+const partCheckpoint = () => text('the folder of a checkpoint, or null').nullable().default(null);
+const initFrom = z.union(
+  [
+    group({ vision: partCheckpoint(), connector: partCheckpoint(), decoder: partCheckpoint() }),
+    text('the folder of a checkpoint'),
+  ],
+  { error: 'the folder of a checkpoint, one for each of vision, connector and decoder, or null' },
+);
 
 export const runConfigSchema = group({
   recipe: text('a name').default('custom'),
   seed: wholeNumber(0).default(0),
-  initFrom: text('the folder of a checkpoint, or null').nullable().default(null),
+  initFrom: initFrom.nullable().default(null),
   steps: wholeNumber(1),
   workers: wholeNumber(1, 65_536).default(1),
   minWorkers: wholeNumber(1, 65_536).nullable().default(null),
@@ -207,12 +431,14 @@ export const runConfigSchema = group({
   microbatchesInFlight: wholeNumber(1, 16).default(2),
   globalBatchSize: wholeNumber(1, 1_000_000),
   microbatchSize: wholeNumber(1).optional(),
-  precision: oneOf(PRECISIONS).default('fp32'),
+  precision: oneOf(PRECISION_SETTINGS).default('fp32'),
   activationCheckpointing: oneOf(ACTIVATION_CHECKPOINTING).default('none'),
+  task,
   model: orEmpty(model),
   data: orEmpty(data),
   optimizer: orEmpty(optimizer),
   checkpoint: orEmpty(checkpoint),
+  divergence: orEmpty(divergence),
   engine: orEmpty(engine),
   queue: orEmpty(queue),
   evaluation: orEmpty(evaluation),

@@ -16,14 +16,43 @@ describe('applySettings', () => {
   it.each([
     ['recipe=mine', 'mine'],
     ['recipe="60"', '60'],
-    ['recipe=60', 60],
-    ['recipe=true', true],
-    ['recipe=6e-5', 6e-5],
+    ['recipe=60', '60'],
+    ['recipe=true', 'true'],
+    ['recipe=6e-5', '6e-5'],
     ['recipe= spaced ', 'spaced'],
     ['recipe=a=b', 'a=b'],
     ["recipe='it''s'", "it's"],
-  ])('reads %s as YAML does', (setting, value) => {
+  ])('reads %s as YAML does, and as a text where nothing else can be', (setting, value) => {
     expect(applySettings({}, [setting])).toEqual({ recipe: value });
+  });
+
+  it.each([
+    '/data/a #b',
+    '/data/a # b',
+    '#b',
+    'a: b',
+    'C:/data',
+    'a=b=c',
+    'my folder/of data',
+    '[old] data',
+    '{x}/y',
+    '"half',
+    "it's here",
+    '*star',
+    '&x a',
+    '3 #b',
+    '- a',
+    '!tag x',
+    '@x',
+    '%x',
+    '| a',
+    's3://bucket/data#1',
+    '2024',
+    '1e3',
+    'true',
+  ])('takes the path %s as it stands', (path) => {
+    expect(applySettings({}, [`data.directory=${path}`])).toEqual({ data: { directory: path } });
+    expect(applySettings({}, [`data.tokenizer=${path}`])).toEqual({ data: { tokenizer: path } });
   });
 
   it.each([
@@ -41,6 +70,10 @@ describe('applySettings', () => {
     ['__proto__.steps=1', 'unknown field "__proto__"'],
     ['constructor=1', 'unknown field "constructor"'],
     ['optimizer=1', 'optimizer is a group, set one of its fields: learningRate, weightDecay, beta1'],
+    [
+      'optimizer.learningRateFactors=4',
+      'optimizer.learningRateFactors is a group, set a field of it, such as optimizer.learningRateFactors.<name>',
+    ],
     ['data.weights=4', 'data.weights is a group, set one of its fields: captioned, interleaved, text'],
   ])('refuses %s', (setting, sentence) => {
     expect(() => applySettings({}, [setting])).toThrow(
@@ -54,4 +87,12 @@ it('a setting can come from another option than --set', () => {
   const [layer] = settingLayers(['steps=3'], '--steps');
   expect(layer?.value).toEqual({ steps: 3 });
   expect(layer?.where?.(['steps'])).toBe('--steps');
+});
+
+it('a field that takes a word or a group takes both as settings', () => {
+  const mesh = (...settings: string[]) => applySettings({}, settings);
+  expect(mesh('engine.mesh=auto')).toEqual({ engine: { mesh: 'auto' } });
+  expect(mesh('initFrom=runs/a')).toEqual({ initFrom: 'runs/a' });
+  expect(mesh('initFrom.vision=a', 'initFrom.decoder=b')).toEqual({ initFrom: { vision: 'a', decoder: 'b' } });
+  expect(() => mesh('engine.mesh=all')).toThrow('engine.mesh is a group');
 });

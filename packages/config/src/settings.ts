@@ -1,11 +1,12 @@
 import { WeftError } from '@weft/common';
 import { isScalar, parseDocument } from 'yaml';
-import { dotted, type FieldPath, fieldsOf, isOpenGroup, mayBeNull, unknownField } from './fields.js';
+import { dotted, type FieldPath, fieldsOf, isOpenGroup, mayBeNull, takesValue, unknownField } from './fields.js';
 import { type ConfigLayer, merge, mergeLayers, namesSources } from './layers.js';
 
 /**
  * Writes settings of the command line, `optimizer.learningRate=3e-4`, over a configuration.
- * The value is read as YAML reads a single value: `3` is a number, `true` a boolean, `"3"` and `bytes` are texts.
+ * The value is read as YAML reads a single value: `3` is a number, `true` a boolean, `"3"` and `bytes` are texts. A path
+ * is taken as it stands.
  * `data.weights=4:4:1` sets the weights of all sources, in their order; `null` takes a group away that a run may do without.
  *
  * @throws WeftError `invalid_argument` for a setting without `=`, an unknown field (with what was probably meant),
@@ -13,6 +14,23 @@ import { type ConfigLayer, merge, mergeLayers, namesSources } from './layers.js'
  */
 export function applySettings(input: unknown, settings: readonly string[]): unknown {
   return mergeLayers([{ value: input }, ...settingLayers(settings)]);
+}
+
+/** What may change in a run that has begun: how it is computed and kept, and what becomes of it when it diverges. */
+const RESUME_GROUPS = ['engine', 'checkpoint', 'divergence'] as const;
+
+/**
+ * Writes settings over the configuration of a run that has begun.
+ *
+ * @throws WeftError `invalid_argument` for a field of another group than `RESUME_GROUPS`, and as `applySettings`.
+ */
+export function applyResumeSettings(input: unknown, settings: readonly string[]): unknown {
+  const other = settings.find((setting) => !RESUME_GROUPS.some((group) => setting.startsWith(`${group}.`)));
+  if (other === undefined) return applySettings(input, settings);
+  throw refusal(
+    '--set',
+    `a run that is resumed changes fields of ${RESUME_GROUPS.join(', ')} only, and ${JSON.stringify(other)} is none`,
+  );
 }
 
 /** One layer per setting, to be put on top of the others; `option` is how a person wrote it. */
@@ -47,8 +65,16 @@ function checkField(path: FieldPath, value: string, option: string): void {
   if (parent === undefined || !parent.includes(path.at(-1) ?? '')) throw refusal(option, firstUnknown(path));
   const fields = fieldsOf(path);
   if (value.trim() === 'null' && mayBeNull(path)) return;
+  if (fields !== undefined && takesValue(path, value.trim())) return;
   if (fields === undefined || (dotted(path) === 'data.weights' && value.includes(':'))) return;
-  throw refusal(option, `${dotted(path)} is a group, set one of its fields: ${fields.join(', ')}`);
+  if (dotted(path) === 'evaluation.tasks' && value.trim() === 'demo') return;
+  const name = dotted(path);
+  throw refusal(
+    option,
+    fields.length === 0
+      ? `${name} is a group, set a field of it, such as ${name}.<name>`
+      : `${name} is a group, set one of its fields: ${fields.join(', ')}`,
+  );
 }
 
 /** Blames the first name of the path that does not exist. */
@@ -65,12 +91,23 @@ function firstUnknown(path: FieldPath): string {
   return unknownField(path);
 }
 
+/**
+ * The value of a setting, as YAML reads it. Where a field takes any text, what YAML would take for a comment or a list
+ * belongs to the text: `data.directory=/data/a #b`.
+ */
 function scalar(setting: string, path: FieldPath, text: string, option: string): unknown {
   const document = parseDocument(text, { logLevel: 'silent', prettyErrors: false });
   const { contents } = document;
+  const asItStands = text.trim();
+  const takesText = asItStands !== '' && takesValue(path, asItStands);
   if (document.errors.length === 0 && isScalar(contents) && (contents.value !== null || mayBeNull(path))) {
-    return contents.value;
+    const isQuoted = contents.type?.startsWith('QUOTE') === true;
+    const isWhole = isQuoted || (typeof contents.value !== 'string' && !asItStands.includes('#'));
+    // A folder may be named 2024, or true.
+    const isText = takesText && !(isWhole && takesValue(path, contents.value));
+    return isText ? asItStands : contents.value;
   }
+  if (takesText) return asItStands;
   throw refusal(option, `${JSON.stringify(setting)} must give a single value after the equals sign`);
 }
 

@@ -24,8 +24,11 @@ const SWEEP_METRICS = [
   'moe.routerZLoss',
   'moe.routerEntropy',
 ] as const;
-/** `heldOutLoss.essays` is that of one source. */
-export type SweepMetric = (typeof SWEEP_METRICS)[number] | `heldOutLoss.${string}`;
+/**
+ * `heldOutLoss.essays` is that of one source, `eval.coco.8` the score of a task with 8 shots, `eval.average.8` the mean over
+ * all tasks with images and `eval.textAverage.8` over those without.
+ */
+export type SweepMetric = (typeof SWEEP_METRICS)[number] | `heldOutLoss.${string}` | `eval.${string}`;
 
 /** Scales × learning rates × seeds, resolved: nothing optional but what a run itself may leave out. */
 export interface SweepConfig {
@@ -39,8 +42,9 @@ export interface SweepConfig {
   readonly scales: readonly SweepScale[];
   readonly seeds: readonly number[];
   readonly metric: SweepMetric;
+  /** Default: for scores of tasks. */
   readonly higherIsBetter: boolean;
-  /** Every metric but a held-out loss is the mean over this many last steps. */
+  /** Every metric but a held-out loss and a score is the mean over this many last steps. */
   readonly lastSteps: number;
   readonly earlyStop: EarlyStop | null;
   /** Sizes to predict for when all is fitted. */
@@ -72,7 +76,7 @@ const name = () =>
   z.string().regex(/^[a-z0-9]+(-[a-z0-9]+)*$/, { error: 'lower-case letters, digits and single dashes' });
 const rate = () => z.number({ error: 'a number above 0' }).positive({ error: 'a number above 0' });
 
-const metricError = `one of ${SWEEP_METRICS.join(', ').replace('heldOutLoss', 'heldOutLoss, heldOutLoss.<source>')}`;
+const metricError = `one of ${SWEEP_METRICS.join(', ').replace('heldOutLoss', 'heldOutLoss, heldOutLoss.<source>, eval.<task>.<shots>, eval.average.<shots>')}`;
 
 const ratesError = 'a list of rates, or lowest, highest and count';
 const rates = z.union(
@@ -94,9 +98,16 @@ const schema = z.strictObject({
   learningRates: rates.optional(),
   seeds: z.array(wholeNumber(0), { error: 'a list of whole numbers' }).min(1).default([0]),
   metric: z
-    .union([z.enum(SWEEP_METRICS), z.templateLiteral(['heldOutLoss.', z.string().min(1)])], { error: metricError })
+    .union(
+      [
+        z.enum(SWEEP_METRICS),
+        z.templateLiteral(['heldOutLoss.', z.string().min(1)]),
+        z.templateLiteral(['eval.', z.string().min(1)]),
+      ],
+      { error: metricError },
+    )
     .default('trainingLoss'),
-  higherIsBetter: z.boolean({ error: 'true or false' }).default(false),
+  higherIsBetter: z.boolean({ error: 'true or false' }).optional(),
   lastSteps: wholeNumber(1).default(10),
   earlyStop: z
     .strictObject({
@@ -121,11 +132,12 @@ export async function loadSweepFile(path: string): Promise<SweepConfig> {
 export function resolveSweep(layer: ConfigLayer): SweepConfig {
   const parsed = schema.safeParse(layer.value);
   if (!parsed.success) throw problemsError(problemsOf(parsed.error.issues, layer.value), [layer]);
-  const { learningRates: common, scales, ...rest } = parsed.data;
+  const { learningRates: common, scales, higherIsBetter, ...rest } = parsed.data;
   const problems = [...withoutRates(scales, common), ...repeatedNames([...scales, ...rest.predict])];
   if (problems.length > 0) throw problemsError(problems, [layer]);
   return {
     ...rest,
+    higherIsBetter: higherIsBetter ?? rest.metric.startsWith('eval.'),
     scales: scales.map(({ learningRates = common, ...scale }) => ({ ...scale, learningRates: listOf(learningRates) })),
   };
 }

@@ -21,6 +21,12 @@ const row = {
   sequences: { captioned: 4, interleaved: 4, text: 1 },
   seconds: { data: 0, compute: 1, communication: 0.5, apply: 0.1 },
   heldOut: { loss: 4.75, sources: { captioned: 4, interleaved: 5, text: null }, seconds: 2 },
+  taskScores: {
+    scores: { coco: { '0': 70.5, '8': 110 }, words: { '0': null } },
+    average: { '0': 70.5, '8': 110 },
+    textAverage: { '0': null },
+    seconds: 5,
+  },
   moe: { layers: [layer], bytesSent: 1, bytesReceived: 2, waitingSeconds: 0.25 },
   generation: 2,
   time: '2026-11-23T05:58:00.000Z',

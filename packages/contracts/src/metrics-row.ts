@@ -1,6 +1,7 @@
 import { isJsonObject, type JsonObject, mapSources, type PerSource } from '@weft/common';
 import type { HeldOutLoss } from './held-out-loss.js';
 import { expertImbalance, type MoeLayerStats, type MoeReport } from './moe-report.js';
+import type { ScoreAverages } from './task-scores.js';
 
 /** One line of `metrics.jsonl`: a committed step. The measurements of rank 0 are null when its report was lost with it. */
 export interface MetricsRow {
@@ -10,6 +11,10 @@ export interface MetricsRow {
   readonly learningRate: number | null;
   readonly gradNorm: number | null;
   readonly tokensPerSecond: number | null;
+  /** Model FLOP/s utilization; absent where the peak of the devices is not known. */
+  readonly mfu?: number | null;
+  /** Mean loss of each source that the step had text tokens of; absent where the task does not tell. */
+  readonly sourceLoss?: PerSource<number | null>;
   /** Sequences this step consumed. */
   readonly sequences: PerSource<number>;
   readonly seconds: {
@@ -20,12 +25,24 @@ export interface MetricsRow {
   };
   /** Only after steps that were followed by an evaluation. A loss is null where it was not finite. */
   readonly heldOut?: Omit<HeldOutLoss, 'loss'> & { readonly loss: number | null };
+  /** Only after steps whose tasks were scored. */
+  readonly taskScores?: TaskScoresRow;
+  /** Numbers of the task's own, by name, such as its accuracy; only of tasks that have some. Null where one was not finite. */
+  readonly measures?: Readonly<Record<string, number | null>>;
   /** Only of models with MoE layers. */
   readonly moe?: MoeReport;
   readonly generation: number;
   /** When the step was committed, ISO 8601 in UTC. */
   readonly time: string;
 }
+
+/** The scores of tasks in a row: by task, or over tasks, and by the number of shots. Null where one was not finite. */
+export interface TaskScoresRow extends Readonly<Record<keyof ScoreAverages, ShotScores>> {
+  readonly scores: Readonly<Record<string, ShotScores>>;
+  readonly seconds: number;
+}
+
+type ShotScores = Readonly<Record<string, number | null>>;
 
 /**
  * Reads a line of `metrics.jsonl`. Fields that an older version did not write have neutral values.
@@ -45,6 +62,8 @@ export function parseMetricsRow(line: string): MetricsRow | undefined {
     learningRate: numberOrNull(raw.learningRate),
     gradNorm: numberOrNull(raw.gradNorm),
     tokensPerSecond: numberOrNull(raw.tokensPerSecond),
+    ...(typeof raw.mfu === 'number' ? { mfu: raw.mfu } : {}),
+    ...(isJsonObject(raw.sourceLoss) ? { sourceLoss: mapSources(raw.sourceLoss, numberOrNull) } : {}),
     sequences: mapSources(sequences, number),
     seconds: {
       data: numberOrNull(seconds.data),
@@ -53,6 +72,8 @@ export function parseMetricsRow(line: string): MetricsRow | undefined {
       apply: numberOrNull(seconds.apply),
     },
     ...(isJsonObject(raw.heldOut) ? { heldOut: parseHeldOut(raw.heldOut) } : {}),
+    ...(isJsonObject(raw.taskScores) ? { taskScores: parseTaskScores(raw.taskScores) } : {}),
+    ...(isJsonObject(raw.measures) ? { measures: mapSources(raw.measures, numberOrNull) } : {}),
     ...(isJsonObject(moe) ? { moe: parseMoe(moe) } : {}),
     generation: numberOrNull(raw.generation) ?? 1,
     time: typeof raw.time === 'string' ? raw.time : '',
@@ -67,6 +88,16 @@ function parseHeldOut(raw: JsonObject): NonNullable<MetricsRow['heldOut']> {
   return {
     loss: numberOrNull(raw.loss),
     sources: mapSources(sources, numberOrNull),
+    seconds: number(raw.seconds),
+  };
+}
+
+function parseTaskScores(raw: JsonObject): TaskScoresRow {
+  const byShots = (value: unknown): ShotScores => mapSources(asObject(value), numberOrNull);
+  return {
+    scores: mapSources(asObject(raw.scores), byShots),
+    average: byShots(raw.average),
+    textAverage: byShots(raw.textAverage),
     seconds: number(raw.seconds),
   };
 }

@@ -1,6 +1,6 @@
 /**
  * A rank's report that its reduced gradients for a step are ready. Every number is global, from after the all-reduce, so the
- * votes of all ranks are equal except for the digest.
+ * votes of all ranks are equal except for the digest and the times.
  */
 export interface StepVote {
   readonly step: number;
@@ -14,4 +14,15 @@ export interface StepVote {
   readonly sequenceDigest: string;
   /** The text tokens over which the loss is a mean. */
   readonly lossTokens: number;
+  /**
+   * Of this rank alone: seconds from the end of its backward pass to the end of the all-reduce. The all-reduce ends on all
+   * ranks at once, so the rank that came last has the least of them.
+   */
+  readonly communicationSeconds?: number;
+  /** Of this rank alone, in this step: seconds until its batch was there. */
+  readonly dataSeconds?: number;
+  /** Of this rank alone, in this step: seconds of computing until the vote. */
+  readonly computeSeconds?: number;
+  /** Of this rank alone: seconds that the update of the step before took. */
+  readonly applySecondsBefore?: number;
 }

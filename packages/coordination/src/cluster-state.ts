@@ -1,5 +1,6 @@
-import type { PerSource } from '@weft/common';
-import type { CheckpointFile, StepVote } from '@weft/contracts';
+import { HEARTBEAT_TIMEOUT_MS, type PerSource } from '@weft/common';
+import type { Backend, RunConfig } from '@weft/config';
+import type { CheckpointFile, DevicePeak, Shortage, StepVote, WorkerMemory } from '@weft/contracts';
 import { EMPTY_QUEUE, type QueueState } from './queue-state.js';
 import type { RunState, WorkerCounts } from './run-state.js';
 
@@ -18,6 +19,8 @@ export interface ClusterState {
   readonly connectionCount: number;
   /** When the last `tick` was decided; undefined before the first. */
   readonly lastTickMs: number | undefined;
+  /** When workers were last asked whether they reach those again that they could not; absent: never. */
+  readonly lastProbeMs?: number | undefined;
 }
 
 /** Timeouts and failure limits. */
@@ -34,17 +37,24 @@ export interface Timeouts {
   readonly maxRingFailures: number;
   /** How long workers are reserved for a run that was interrupted: they need a moment to find the coordinator again. */
   readonly reservationMs: number;
+  /**
+   * How long a run whose workers may come back with its state does not go back to its checkpoint at all; 0: nobody is
+   * awaited.
+   */
+  readonly returnMs: number;
 }
 
 /** The timeouts and limits of a coordinator without options. */
 export const defaultTimeouts: Timeouts = {
-  heartbeatTimeoutMs: 10_000,
+  heartbeatTimeoutMs: HEARTBEAT_TIMEOUT_MS,
   lossGraceMs: 300,
   voteTimeoutMs: 300_000,
   maxSkippedSteps: 10,
   maxRingFailures: 5,
   // The longest pause between two attempts of a worker to connect, and a little more.
   reservationMs: 15_000,
+  // Workers that hold a run try to connect at least once a second.
+  returnMs: 5000,
 };
 
 /** What a worker does in a run: train as a rank of the ring, or hold experts of the MoE layers. */
@@ -57,9 +67,26 @@ export interface WorkerIdentity {
   readonly processId: number;
   /** Where other workers reach its data plane, `host:port`. */
   readonly dataPlaneAddress: string;
+  /** Where its /metrics is, `host:port`; empty or absent where it has none. */
+  readonly metricsAddress?: string;
   readonly device: string;
   readonly role: Role;
+  /** With which backends it computes bf16 in instructions of its own. */
+  readonly bf16Backends: readonly Backend[];
+  /** Undefined: unknown. */
+  readonly memory?: WorkerMemory | undefined;
+  /** Undefined: unknown. */
+  readonly peak?: DevicePeak | undefined;
 }
+
+/**
+ * What a worker's memory lacks for its part of a run; undefined where it may hold it, or nobody knows. Pure: the same for the
+ * same configuration and memory.
+ */
+export type ShortageOf = (config: RunConfig, worker: WorkerIdentity) => Shortage | undefined;
+
+/** Of a cluster that does not look at memory. */
+export const fitsAll: ShortageOf = () => undefined;
 
 /** A worker whose stream is open. */
 export interface ConnectedWorker extends WorkerIdentity {
@@ -69,6 +96,41 @@ export interface ConnectedWorker extends WorkerIdentity {
   readonly lastHeartbeatMs: number;
   /** The run it is a member of; undefined when idle. */
   readonly runId: string | undefined;
+  /** The run that it will join under way; absent: none. */
+  readonly joining?: Joining | undefined;
+  /** What it came back with, while the run's job is paused; absent: nothing. */
+  readonly held?: HeldRun | undefined;
+  /** It was asked to end, and gets no more work. Absent: it stays. */
+  readonly isLeaving?: true;
+  /** Generations in a row that did not form with it as a newcomer; absent: none. */
+  readonly joinFailures?: number | undefined;
+  /** Data-plane addresses of other workers that it could not reach when it last tried; absent: none. */
+  readonly cannotReach?: readonly string[] | undefined;
+  /** Runs that it could not join; absent: none. */
+  readonly unfitFor?: readonly string[];
+}
+
+/** What a worker says of the run whose state it has kept while it had no coordinator. */
+export interface HeldRun {
+  readonly runId: string;
+  readonly generation: number;
+  /** The state is the one after this step. */
+  readonly step: number;
+  /** The global loss of that step; undefined: the worker did not take it. */
+  readonly loss: number | undefined;
+  /** It has voted for the next step, with this loss, and holds its reduced gradients; undefined: it has not. */
+  readonly votedLoss: number | undefined;
+  /** The generation is not over for it: its connections are open. */
+  readonly isTraining: boolean;
+}
+
+/** How far a worker is that will join a run under way. */
+export interface Joining {
+  readonly runId: string;
+  /** Its engine is open and warm: it can be a member of the next generation. */
+  readonly isReady: boolean;
+  /** After a generation that did not form with it, not before this time. */
+  readonly notBeforeMs: number;
 }
 
 /** A run: its logged state, and what exists only in memory. */
@@ -95,6 +157,15 @@ export interface Waiting {
   readonly reservedUntilMs: number | undefined;
   /** The run lost an expert worker. It may go on with the workers that are left, fewer than its configuration asks for. */
   readonly minimumWorkers?: WorkerCounts | undefined;
+  /** Enough workers are connected, but too few of them have the memory for it. It waits for others, and nobody for it. */
+  readonly shortage?: Shortage | undefined;
+  /**
+   * Its workers may come back with its state in memory. Until this time the run does not go back to a checkpoint at all, and
+   * later only when it could start from there.
+   */
+  readonly returnsUntilMs?: number | undefined;
+  /** The answer about its newest checkpoint, kept until it is clear that the run goes back to it. */
+  readonly found?: FoundCheckpoint | undefined;
 }
 
 /** What a run starts from when no worker holds its state: a checkpoint, or the seed (step 0, no directory). */
@@ -103,13 +174,27 @@ export interface StartState {
   readonly directory: string | undefined;
 }
 
+/** The newest checkpoint of a run that verifies, is healthy and lies within its log, and the newer ones that do not or are not. */
+export interface FoundCheckpoint {
+  readonly checkpoint: { readonly step: number; readonly directory: string } | undefined;
+  readonly skipped: readonly {
+    readonly directory: string;
+    readonly reason: string;
+    /** Its bytes are whole, but it may hold a broken model. */
+    readonly isUnhealthy: boolean;
+  }[];
+}
+
 /** What stays the same from one generation to the next while the same workers hold the run's state. */
 export interface RetainedState {
-  readonly startState: StartState;
+  /** Undefined when the run's workers came back with its state: it is in their memory alone. */
+  readonly startState: StartState | undefined;
   /** workerIds of the expert workers, by number; empty where every rank holds all experts. */
   readonly experts: readonly string[];
   /** The first generation since the run started from `startState`. Messages of older ones are about another state. */
   readonly firstGeneration: number;
+  /** A person asked for a checkpoint: it is saved after the next step that is committed. Absent: no. */
+  readonly isCheckpointAsked?: boolean | undefined;
   /** How often the ring broke in a row without a step in between and with no worker lost. */
   readonly ringFailures: number;
   /** Committed steps whose report from rank 0 has not come yet, oldest first. */
@@ -122,18 +207,31 @@ export interface Training extends RetainedState {
   readonly generation: number;
   /** workerIds by rank. */
   readonly members: readonly string[];
+  /** Those of the members that get the state from the others: they have it once this generation has committed a step. */
+  readonly newcomers: readonly string[];
+  /**
+   * The members of the generations whose parts of checkpoints count, by generation: this one, and the one before when all
+   * that changed is that workers joined.
+   */
+  readonly savers: ReadonlyMap<number, readonly string[]>;
   /** The votes received for the step after the last committed one, by rank. */
   readonly votes: ReadonlyMap<number, StepVote>;
   /** When the first of them came. */
   readonly votesSinceMs: number | undefined;
-  /** Checkpoint parts that are on disk: by step, then by the member's index in `memberIds`. */
+  /** Checkpoint parts that are on disk: by step, then by the member's index among the savers of its generation. */
   readonly parts: ReadonlyMap<number, ReadonlyMap<number, readonly CheckpointFile[]>>;
   /** Steps whose manifest rank 0 was asked to write. */
   readonly manifests: ReadonlySet<number>;
+  /** By step, for how long training stood still to save it, on the member where that was longest. Absent: nobody said. */
+  readonly stalls?: ReadonlyMap<number, number>;
+  /** When this generation was last asked to save; absent: not yet. */
+  readonly saveAskedMs?: number;
   /** The step after which every rank ends; undefined while nothing stops the run. */
   readonly stopAfterStep: number | undefined;
   /** The more important run that gets the workers after `stopAfterStep`; undefined when the run stops for another reason. */
   readonly preemptedBy: string | undefined;
+  /** It stops because its last workers were asked to end, and waits for others then. Absent: no. */
+  readonly isLeft?: true;
   /** Undefined before the first commit of the generation. */
   readonly timing: StepTiming | undefined;
 }
@@ -147,6 +245,16 @@ export interface Reforming extends RetainedState {
   readonly awaitingHeartbeat: ReadonlySet<string>;
   /** What ended the last generation, one clause. */
   readonly cause: string;
+  /** Members come back with the state, one after the other. Absent: nobody is awaited. */
+  readonly returns?: Returns | undefined;
+}
+
+/** The members of a run that come back with its state to a coordinator which missed them. */
+export interface Returns {
+  /** Until then all members of the newest generation are awaited. */
+  readonly untilMs: number;
+  /** workerIds of those for whom the generation is not over. */
+  readonly training: readonly string[];
 }
 
 /** What the commit of a step contributes to its row of `metrics.jsonl`. */
@@ -200,9 +308,9 @@ export function expertWorkers({ workers }: Pick<ClusterState, 'workers'>): reado
   return [...workers.values()].filter(({ role }) => role === 'expertWorker');
 }
 
-/** Those of the workers that are in no run. */
+/** Those of the workers that can be given work: they are in no run, and neither about to join one nor to leave. */
 export function onlyIdle(workers: readonly ConnectedWorker[]): readonly ConnectedWorker[] {
-  return workers.filter(({ runId }) => runId === undefined);
+  return workers.filter(({ runId, joining, held, isLeaving }) => (runId ?? joining ?? held ?? isLeaving) === undefined);
 }
 
 /** How many workers of each role are connected. */

@@ -1,14 +1,18 @@
 import { assertNever } from '@weft/common';
+import { prepared } from './admission.js';
 import { manifestWritten, partSaved } from './checkpoints.js';
-import type { ClusterState } from './cluster-state.js';
+import type { ClusterState, ShortageOf } from './cluster-state.js';
 import type { Command } from './commands.js';
 import { DecisionBuilder } from './decision-builder.js';
 import type { ClusterEvent, MemberEvent } from './events.js';
-import { heartbeat, tick, workerConnected, workerDisconnected } from './membership.js';
+import { heartbeat, ownFault, tick, workerConnected, workerDisconnected, workerLeaves } from './membership.js';
+import { updateShortages } from './memory.js';
 import { stepReported } from './metrics.js';
+import { probed } from './reachability.js';
 import type { RunRecord } from './records.js';
 import { checkpointFound, recovered } from './recovery.js';
-import { launch, resume, stop } from './requests.js';
+import { launch, resume, saveCheckpoint, stop } from './requests.js';
+import { giveUpReturns, takeBackHeld } from './returning.js';
 import { formRings } from './ring-formation.js';
 import { effectFailed, memberEnded } from './run-termination.js';
 import { voted } from './votes.js';
@@ -32,13 +36,27 @@ export interface Decision {
  *
  * First the event's handler changes the state. Then, after any event, every ring that the idle workers allow is formed.
  *
+ * @param shortageOf what a worker's memory lacks for a run; default: nothing
  * @throws WeftError for a `launch`, `resume` or `stop` that must be refused; nothing has changed then.
  */
-export function decide(nowMs: number, state: ClusterState, event: ClusterEvent): Decision {
-  const builder = new DecisionBuilder(nowMs, state);
-  const reasons = [handle(builder, event), formRings(builder)].filter((reason) => reason !== '');
+export function decide(nowMs: number, state: ClusterState, event: ClusterEvent, shortageOf?: ShortageOf): Decision {
+  const builder = new DecisionBuilder(nowMs, state, shortageOf);
+  const handled = handle(builder, event);
+  if (CHANGE_SHORTAGES.has(event.kind)) updateShortages(builder);
+  const reasons = [handled, takeBackHeld(builder), giveUpReturns(builder), formRings(builder)].filter(
+    (reason) => reason !== '',
+  );
   return { state: builder.state, records: builder.records, commands: builder.commands, reason: reasons.join('; ') };
 }
+
+/** After these a queued run may find other workers, or be another. */
+const CHANGE_SHORTAGES: ReadonlySet<ClusterEvent['kind']> = new Set([
+  'launch',
+  'resume',
+  'workerConnected',
+  'workerDisconnected',
+  'tick',
+]);
 
 /** Calls the event's handler. Each handler changes the builder and returns the reason, one clause. */
 function handle(builder: DecisionBuilder, event: ClusterEvent): string {
@@ -49,12 +67,20 @@ function handle(builder: DecisionBuilder, event: ClusterEvent): string {
       return resume(builder, event);
     case 'stop':
       return stop(builder, event);
+    case 'saveCheckpoint':
+      return saveCheckpoint(builder, event);
     case 'workerConnected':
-      return workerConnected(builder, event.worker);
+      return workerConnected(builder, event);
     case 'workerDisconnected':
       return workerDisconnected(builder, event.workerId, event.reason);
     case 'heartbeat':
       return heartbeat(builder, event.workerId);
+    case 'prepared':
+      return prepared(builder, event);
+    case 'probed':
+      return probed(builder, event);
+    case 'leaving':
+      return workerLeaves(builder, event.workerId);
     case 'tick':
       return tick(builder);
     case 'recovered':
@@ -88,7 +114,7 @@ function handleMember(builder: DecisionBuilder, event: MemberEvent): string {
     case 'ringBroken':
       return ringBroken(builder, event);
     case 'ended':
-      return memberEnded(builder, event);
+      return ownFault(builder, event) ?? memberEnded(builder, event);
     default:
       return assertNever(event);
   }

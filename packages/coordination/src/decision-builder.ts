@@ -1,5 +1,16 @@
 import { refuse } from '@weft/common';
-import type { ClusterState, ConnectedWorker, LiveRun, Role, Run, StepTimes, Timeouts } from './cluster-state.js';
+import {
+  type ClusterState,
+  type ConnectedWorker,
+  fitsAll,
+  type LiveRun,
+  onlyIdle,
+  type Role,
+  type Run,
+  type ShortageOf,
+  type StepTimes,
+  type Timeouts,
+} from './cluster-state.js';
 import type { Command } from './commands.js';
 import { QueueBuilder } from './queue-builder.js';
 import type { RunRecord } from './records.js';
@@ -20,21 +31,25 @@ export class DecisionBuilder {
   readonly records: { runId: string; record: RunRecord }[] = [];
   readonly commands: Command[] = [];
   readonly queue: QueueBuilder;
+  readonly shortageOf: ShortageOf;
   stepTimes: StepTimes;
   lastTickMs: number | undefined;
+  lastProbeMs: number | undefined;
   readonly #workers: Map<string, ConnectedWorker>;
   #connectionCount: number;
   /** Copied when the first of them changes: there may be thousands, and most events change none. */
   #runs: ReadonlyMap<string, Run>;
   #changedRuns: Map<string, Run> | undefined;
 
-  constructor(nowMs: number, state: ClusterState) {
+  constructor(nowMs: number, state: ClusterState, shortageOf: ShortageOf = fitsAll) {
     this.nowMs = nowMs;
+    this.shortageOf = shortageOf;
     this.time = new Date(nowMs).toISOString();
     this.timeouts = state.timeouts;
     this.queue = new QueueBuilder(state.queue, (command) => this.command(command));
     this.stepTimes = state.stepTimes;
     this.lastTickMs = state.lastTickMs;
+    this.lastProbeMs = state.lastProbeMs;
     this.#workers = new Map(state.workers);
     this.#connectionCount = state.connectionCount;
     this.#runs = state.runs;
@@ -50,6 +65,7 @@ export class DecisionBuilder {
       stepTimes: this.stepTimes,
       connectionCount: this.#connectionCount,
       lastTickMs: this.lastTickMs,
+      lastProbeMs: this.lastProbeMs,
     };
   }
 
@@ -110,8 +126,13 @@ export class DecisionBuilder {
 
   /** The idle workers of a role, in the order they connected. */
   idle(role: Role): readonly ConnectedWorker[] {
-    const idle = this.workers.filter((worker) => worker.runId === undefined && worker.role === role);
-    return idle.sort((a, b) => a.order - b.order);
+    const idle = onlyIdle(this.workers.filter((worker) => worker.role === role));
+    return idle.toSorted((a, b) => a.order - b.order);
+  }
+
+  /** The workers that will join a run under way, in the order they connected. */
+  joining(runId: string): readonly ConnectedWorker[] {
+    return this.workers.filter(({ joining }) => joining?.runId === runId).toSorted((a, b) => a.order - b.order);
   }
 
   /** The connected members of a run, of one role or of both. */

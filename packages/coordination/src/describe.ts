@@ -9,9 +9,10 @@ import {
   rankWorkers,
   type Waiting,
 } from './cluster-state.js';
+import { divergedSince } from './divergence.js';
 import { forecastQueue, nextCheckpointStep } from './estimates.js';
 import type { RunState, WorkerCounts } from './run-state.js';
-import { fewestWorkers, requiredWorkers } from './scheduling.js';
+import { fewestWorkers, requiredWorkers, unfinishedBefore } from './scheduling.js';
 
 /** A run as people see it, without its directory, which only the coordinator's process knows. */
 export type RunDescription = Omit<RunView, 'directory'> & { readonly status: RunStatus };
@@ -55,6 +56,8 @@ function explainStatus(cluster: ClusterState, { state, live }: Run): string {
       const { failure, failedAttempts, config, reason } = state;
       const failed = `attempt ${failedAttempts} of ${config.queue.maxAttempts} failed: ${failure?.message}`;
       const past = failure === undefined ? reason : failed;
+      if (live.returnsUntilMs !== undefined)
+        return `${past}; it goes on if its workers come back with step ${state.step}, and goes back to ${describeFound(live)} if others are there for it: ${explainWaiting(cluster, state, live)}`;
       if (live.startState === undefined) return `${past}; its newest checkpoint is being looked up`;
       return `${past}; ${explainWaiting(cluster, state, live)}`;
     }
@@ -68,12 +71,29 @@ function explainStatus(cluster: ClusterState, { state, live }: Run): string {
       const members = experts === 0 ? ranks : `${ranks} and ${plural(experts, 'expert worker')}`;
       if (state.step === steps) return 'its last checkpoint is being written';
       if (live.stopAfterStep === undefined)
-        return `it trains step ${state.step + 1} of ${steps} on ${members}${explainPreemption(cluster, state)}`;
+        return `it trains step ${state.step + 1} of ${steps} on ${members}${explainJoining(cluster, state)}${explainDivergence(state)}${explainPreemption(cluster, state)}`;
       if (live.preemptedBy !== undefined && state.status === 'running')
         return `it leaves its workers to run ${live.preemptedBy} once its checkpoint of step ${live.stopAfterStep} is written`;
+      if (live.isLeft === true && state.status === 'running')
+        return `its last workers were asked to end, and save step ${live.stopAfterStep} first`;
       return `${state.reason}: it ends after step ${live.stopAfterStep} and its checkpoint`;
     }
   }
+}
+
+function describeFound({ found }: Waiting): string {
+  if (found === undefined) return 'its newest checkpoint';
+  return found.checkpoint === undefined ? 'its beginning' : `the checkpoint of step ${found.checkpoint.step}`;
+}
+
+function explainJoining({ workers }: ClusterState, { runId }: RunState): string {
+  const joining = [...workers.values()].filter((worker) => worker.joining?.runId === runId).length;
+  return joining === 0 ? '' : `, and ${plural(joining, 'more worker')} will join`;
+}
+
+function explainDivergence(state: RunState): string {
+  const since = divergedSince(state);
+  return since === undefined ? '' : `; it has diverged since step ${since}`;
 }
 
 function explainPreemption(cluster: ClusterState, state: RunState): string {
@@ -90,12 +110,23 @@ function explainWaiting(cluster: ClusterState, state: RunState, live: Waiting): 
   if (job?.state === 'paused') return 'it is paused';
   if (job?.state === 'delayed') return `it waits until ${new Date(job.notBeforeMs).toISOString()}`;
   if (cluster.queue.isPaused) return 'the queue is paused';
+  const [before] = unfinishedBefore(cluster, state);
+  if (before !== undefined) return `it waits for run ${before}, which ${explainUnfinished(cluster, before)}`;
+  if (live.shortage !== undefined)
+    return `it waits for workers with more memory: ${live.shortage.message}; ${live.shortage.hint}`;
   const preempted = [...preemptions].flatMap(([runId, by]) => (by === state.runId ? runId : []));
   if (preempted.length > 0) return `it takes the workers of ${preempted.join(', ')} at their next checkpoint`;
   const position = positions.get(state.runId) ?? 1;
   if (position === 1) return explainMissingWorkers(cluster, state, live);
   const required = requiredWorkers({ state, live }, cluster.lastTickMs ?? 0, cluster.timeouts);
   return `it is number ${position} in the queue, ${countAvailable(cluster, required)}`;
+}
+
+function explainUnfinished({ runs }: ClusterState, runId: string): string {
+  const status = runs.get(runId)?.state.status;
+  if (status === undefined) return 'this coordinator does not know';
+  const isOver = status === 'failed' || status === 'stopped';
+  return isOver ? `has ${status}; to go on: \`weft resume ${runId}\`` : 'has not finished';
 }
 
 function explainMissingWorkers(cluster: ClusterState, state: RunState, live: Waiting): string {

@@ -1,6 +1,7 @@
 import type { RunConfig } from '@weft/config';
 import {
   type ClusterState,
+  expertWorkers,
   onlyIdle,
   type Run,
   rankWorkers,
@@ -12,7 +13,7 @@ import { findPreemptions } from './preemption.js';
 import type { QueuedJob } from './queue-state.js';
 import type { RunState } from './run-state.js';
 import { lastStepOfGeneration } from './run-termination.js';
-import { type WaitingRun, waitingRuns } from './scheduling.js';
+import { unfinishedBefore, type WaitingRun, waitingRuns } from './scheduling.js';
 
 /** A forecast of the queue: which run is next, and when. */
 export interface QueueForecast {
@@ -34,7 +35,9 @@ export function forecastQueue(cluster: ClusterState): QueueForecast {
   if (known !== undefined) return known;
   const nowMs = cluster.lastTickMs ?? 0;
   const waiting = waitingRuns(cluster, nowMs);
-  const numbered = waiting.filter(({ job }) => job.state === 'waiting');
+  const numbered = waiting.filter(
+    ({ job, state }) => job.state === 'waiting' && unfinishedBefore(cluster, state).length === 0,
+  );
   const preemptions = findPreemptions(cluster, nowMs);
   const forecast: QueueForecast = {
     jobs: new Map(cluster.queue.jobs.map((job) => [job.runId, job])),
@@ -56,10 +59,15 @@ function expectedStarts(
   const starts = new Map<string, number>();
   const releases = releaseTimes(cluster, preemptions, nowMs);
   let free = onlyIdle(rankWorkers(cluster)).length;
+  let freeExperts = onlyIdle(expertWorkers(cluster)).length;
   let clockMs = nowMs;
   for (const { state, required, isDue } of waiting) {
     const { workers } = required;
     if (!isDue || workers > rankWorkers(cluster).length) continue;
+    if (required.expertWorkers > expertWorkers(cluster).length) continue;
+    // When others give their expert workers back is not counted.
+    if (required.expertWorkers > freeExperts) return starts;
+    freeExperts -= required.expertWorkers;
     while (free < workers) {
       const next = releases.shift();
       if (next === undefined) return starts;

@@ -1,6 +1,6 @@
 import type { RunConfig } from '@weft/config';
 import type { CheckpointFile, RunFailure, StepReport, StepVote } from '@weft/contracts';
-import type { WorkerIdentity } from './cluster-state.js';
+import type { FoundCheckpoint, HeldRun, WorkerIdentity } from './cluster-state.js';
 import type { QueueState } from './queue-state.js';
 
 /** Everything that can happen to a coordinator: requests, connections, messages of workers, answers, time. */
@@ -22,6 +22,8 @@ export type ClusterEvent =
       readonly steps: number | undefined;
       /** Undefined: as before. */
       readonly expertWorkers?: number | undefined;
+      /** Changes of fields of `engine`, such as `engine.mesh.fsdp=4`; default: none. */
+      readonly settings?: readonly string[];
       /** Undefined: go on from the newest checkpoint. 0: from the beginning. Otherwise the step of a checkpoint. */
       readonly fromStep?: number | undefined;
       /** The checkpoint to go on from, looked up for this request. */
@@ -34,10 +36,24 @@ export type ClusterEvent =
       /** Why, when it ends at once; default: as asked. */
       readonly reason?: string;
     }
-  | { readonly kind: 'workerConnected'; readonly worker: WorkerIdentity }
+  /** Save a checkpoint after the current step, and go on. */
+  | { readonly kind: 'saveCheckpoint'; readonly runId: string }
+  /** A worker's stream is open. `held`: the run whose state it still has, from before it lost its coordinator. */
+  | { readonly kind: 'workerConnected'; readonly worker: WorkerIdentity; readonly held?: HeldRun | undefined }
   /** The worker's stream ended. */
   | { readonly kind: 'workerDisconnected'; readonly workerId: string; readonly reason: string }
   | { readonly kind: 'heartbeat'; readonly workerId: string }
+  /** The answer to the command `prepare`: the worker can join the run, or says why not. */
+  | {
+      readonly kind: 'prepared';
+      readonly workerId: string;
+      readonly runId: string;
+      readonly failure: RunFailure | undefined;
+    }
+  /** The answer to the command `probe`. */
+  | { readonly kind: 'probed'; readonly workerId: string; readonly reached: readonly string[] }
+  /** The worker was asked to end. It stays until its run has let it go. */
+  | { readonly kind: 'leaving'; readonly workerId: string }
   | MemberEvent
   /** Time has passed; comes several times a second. */
   | { readonly kind: 'tick' }
@@ -60,9 +76,27 @@ export type ClusterEvent =
 export type MemberEvent =
   | (FromMember & { readonly kind: 'voted'; readonly vote: StepVote })
   | (FromMember & { readonly kind: 'reported'; readonly report: StepReport })
-  | (FromMember & { readonly kind: 'partSaved'; readonly step: number; readonly files: readonly CheckpointFile[] })
-  | (FromMember & { readonly kind: 'manifestWritten'; readonly step: number; readonly directory: string })
-  | (FromMember & { readonly kind: 'ringBroken'; readonly step: number; readonly reason: string })
+  | (FromMember & {
+      readonly kind: 'partSaved';
+      readonly step: number;
+      readonly files: readonly CheckpointFile[];
+      /** For how long training stood still on this member to begin it; undefined: unknown. */
+      readonly stallSeconds?: number | undefined;
+    })
+  | (FromMember & {
+      readonly kind: 'manifestWritten';
+      readonly step: number;
+      readonly directory: string;
+      /** Undefined: unknown. */
+      readonly manifestSha256?: string | undefined;
+    })
+  | (FromMember & {
+      readonly kind: 'ringBroken';
+      readonly step: number;
+      readonly reason: string;
+      /** Data-plane addresses of members that it could not reach; default: none. */
+      readonly unreachable?: readonly string[];
+    })
   | (FromMember & { readonly kind: 'ended'; readonly outcome: Outcome });
 
 interface FromMember {
@@ -81,9 +115,3 @@ export type Outcome =
 
 /** What a restarted coordinator does with interrupted runs. `auto`: they go on. `manual`: they wait for `weft resume`. */
 export type RecoveryPolicy = 'auto' | 'manual';
-
-/** The newest checkpoint of a run that verifies and lies within its log, and the newer ones that do not verify. */
-export interface FoundCheckpoint {
-  readonly checkpoint: { readonly step: number; readonly directory: string } | undefined;
-  readonly skipped: readonly { readonly directory: string; readonly reason: string }[];
-}

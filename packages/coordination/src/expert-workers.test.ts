@@ -154,3 +154,19 @@ describe('with all of them training', () => {
     expect(harness.lastCommand('appendMetrics')?.row.moe).toEqual(moe);
   });
 });
+
+it('an expert worker that comes back to another coordinator is told the last step', () => {
+  const before = { step: 1, loss: 2, votedLoss: undefined };
+  harness.connectExperts('x', 'y');
+  harness.train(2);
+  harness.restart('auto');
+  harness.comeBack('a');
+  harness.comeBack('b', { ...before, votedLoss: 2 });
+  harness.comeBack('x', {}, 'expertWorker');
+  harness.comeBack('y', before, 'expertWorker');
+  expect(harness.commandsOf('decideStep').slice(-2)).toMatchObject([
+    { workerIds: ['b'] },
+    { workerIds: ['y'], step: 2 },
+  ]);
+  expect(harness.log.at(-1)).toMatchObject({ kind: 'continued', step: 2 });
+});

@@ -1,15 +1,22 @@
 export {
   type ClusterState,
   defaultTimeouts,
+  type FoundCheckpoint,
+  type HeldRun,
   initialCluster,
+  onlyIdle,
+  type Run,
+  type ShortageOf,
   type Timeouts,
   type WorkerIdentity,
 } from './cluster-state.js';
-export type { Assign, Command, QueueCommand } from './commands.js';
+export type { Assign, Command, FindCheckpoint, QueueCommand } from './commands.js';
 export { type Decision, decide } from './decide.js';
 export { describeRun, type RunDescription } from './describe.js';
+export { findSpike } from './divergence.js';
 export { forecastQueue } from './estimates.js';
-export type { ClusterEvent, FoundCheckpoint, MemberEvent, Outcome, RecoveryPolicy } from './events.js';
+export type { ClusterEvent, MemberEvent, Outcome, RecoveryPolicy } from './events.js';
+export { lookForCheckpoint } from './find-checkpoint.js';
 export { InMemoryQueue } from './in-memory-queue.js';
 export { repairMetrics } from './metrics.js';
 export {
@@ -21,5 +28,16 @@ export {
   sweepJobId,
 } from './queue-state.js';
 export type { RunRecord } from './records.js';
-export { applyRecord, ledgerRecords, parseRunRecord, RUN_STATE_VERSION, type RunState, replay } from './run-state.js';
+export {
+  applyRecord,
+  type KnownCheckpoint,
+  ledgerRecords,
+  parseRunRecord,
+  RUN_STATE_VERSION,
+  type RunState,
+  replay,
+} from './run-state.js';
 export { blocksQueue, waitingRuns } from './scheduling.js';
+export { type StepHistory, stepHistory } from './step-history.js';
+export { Timeline, type TimelineEntry } from './timeline.js';
+export { membershipOf, WorkTimes } from './work-times.js';

@@ -1,12 +1,19 @@
-import type { ConnectedWorker, WorkerIdentity } from './cluster-state.js';
+import type { ErrorCode } from '@weft/common';
+import { canGoOnWithout, leaving, releaseOne, saveBeforeLeaving } from './admission.js';
+import type { ConnectedWorker } from './cluster-state.js';
 import type { DecisionBuilder } from './decision-builder.js';
+import type { EventOf } from './events.js';
+import { probeCuts } from './reachability.js';
+import { takeBack } from './returning.js';
+import { memberEnded } from './run-termination.js';
 import { workerLost } from './worker-lost.js';
 
-/** Handles a new stream of a worker. If it had another stream, that one is lost, with the state the worker held. */
-export function workerConnected(builder: DecisionBuilder, worker: WorkerIdentity): string {
+/** Handles a new stream of a worker. If it had another stream, that one is lost; the state may come back with this one. */
+export function workerConnected(builder: DecisionBuilder, { worker, held }: EventOf<'workerConnected'>): string {
   workerDisconnected(builder, worker.workerId, 'it connected again on a new stream');
   builder.addWorker({ ...worker, lastHeartbeatMs: builder.nowMs, runId: undefined });
-  return `worker ${worker.workerId} on ${worker.hostName} is connected`;
+  const connected = `worker ${worker.workerId} on ${worker.hostName} is connected`;
+  return held === undefined ? connected : `${connected}; ${takeBack(builder, worker.workerId, held)}`;
 }
 
 /** Handles the end of a worker's stream, for any reason. */
@@ -40,6 +47,7 @@ export function tick(builder: DecisionBuilder): string {
   // Ticks are frequent. A gap means that the coordinator stood still, not that the workers were silent: the machine was
   // suspended, the clock was set, or the store did not answer.
   if (sinceTickMs < 0 || sinceTickMs > heartbeatTimeoutMs / 2) return restartTimeouts(builder);
+  probeCuts(builder);
   const silent = builder.workers.filter((worker) => builder.nowMs - worker.lastHeartbeatMs > heartbeatTimeoutMs);
   const reason = `it sent no heartbeat for ${seconds(heartbeatTimeoutMs)}`;
   return [...silent.map((worker) => dismiss(builder, worker, reason)), ...dismissSilentRanks(builder)].join('; ');
@@ -70,9 +78,58 @@ function dismissSilentRanks(builder: DecisionBuilder): readonly string[] {
   });
 }
 
-function dismiss(builder: DecisionBuilder, { workerId }: ConnectedWorker, reason: string): string {
+/** What a worker's own engine is at fault for: other workers may well go on. */
+const OWN_FAULTS: ReadonlySet<ErrorCode> = new Set(['native_library', 'out_of_memory', 'device_failed']);
+
+/**
+ * Handles the end of a member that cannot compute any more: it is dismissed for good, and the others go on without it.
+ * Where nobody of its role is left, the run fails with its words.
+ * @returns undefined when its end has another cause
+ */
+export function ownFault(builder: DecisionBuilder, event: EventOf<'ended'>): string | undefined {
+  const { workerId, runId, outcome } = event;
+  const worker = builder.worker(workerId);
+  if (worker === undefined || outcome.kind !== 'failed') return undefined;
+  const { live } = builder.run(runId);
+  // The others hold the state and have trained with it: what fails at a newcomer is about the newcomer.
+  const isNewcomer = live.state === 'training' && live.newcomers.includes(workerId);
+  if (!OWN_FAULTS.has(outcome.failure.code) && !isNewcomer) return undefined;
+  const { code, message, hint } = outcome.failure;
+  const reason = hint === null ? message : `${message}: ${hint}`;
+  const others = builder.membersOf(runId, worker.role).filter((member) => member.workerId !== workerId);
+  if (others.length > 0) return dismiss(builder, worker, reason, code);
+  const ended = memberEnded(builder, event);
+  // What it lacks may be there for another run, but a device that failed would fail the next one too.
+  return code === 'device_failed' ? `${ended}; ${dismiss(builder, worker, reason, code)}` : ended;
+}
+
+/**
+ * Handles the wish of a worker to end. A rank goes after the current step, at no cost for the others. The last ranks save that
+ * step first. What cannot be saved goes with the worker: it is lost at once.
+ */
+export function workerLeaves(builder: DecisionBuilder, workerId: string): string {
+  const said = leaving(builder, workerId);
+  const worker = builder.worker(workerId);
+  if (worker?.runId === undefined || canGoOnWithout(builder, worker)) return said;
+  const { runId, role } = worker;
+  if (saveBeforeLeaving(builder, runId, role)) return `${said}; run ${runId} is saved first`;
+  // With the last rank that would have stayed, those that wait for the end of the step go too.
+  const all = builder.membersOf(runId, role).filter(({ isLeaving }) => isLeaving === true);
+  const lost = all.map((each) => {
+    releaseOne(builder, each.workerId, runId, 'it was asked to end');
+    return workerLost(builder, each, runId, 'it was asked to end');
+  });
+  return [said, ...lost].join('; ');
+}
+
+function dismiss(
+  builder: DecisionBuilder,
+  { workerId }: ConnectedWorker,
+  reason: string,
+  code: ErrorCode = 'deadline_exceeded',
+): string {
   const message = `the coordinator gave up worker ${workerId}: ${reason}`;
-  builder.command({ kind: 'dismiss', workerId, code: 'deadline_exceeded', message });
+  builder.command({ kind: 'dismiss', workerId, code, message });
   return workerDisconnected(builder, workerId, reason);
 }
 

@@ -1,5 +1,12 @@
 import { mapSources } from '@weft/common';
-import type { HeldOutLoss, MetricsRow, StepReport } from '@weft/contracts';
+import {
+  averageScores,
+  type HeldOutLoss,
+  type MetricsRow,
+  type StepReport,
+  type TaskScores,
+  type TaskScoresRow,
+} from '@weft/contracts';
 import type { CommittedStep } from './cluster-state.js';
 import type { DecisionBuilder } from './decision-builder.js';
 import type { EventOf } from './events.js';
@@ -41,10 +48,16 @@ export function repairMetrics(rows: readonly MetricsRow[], log: Iterable<RunReco
       const { step, generation } = record.entry;
       repaired.set(step, written.get(`${generation}/${step}`) ?? metricsRow(committedStep(record), undefined));
     }
-    if (record.kind === 'resumed')
-      for (const step of repaired.keys()) if (step > record.fromStep) repaired.delete(step);
+    const backTo = stepBackTo(record);
+    if (backTo !== undefined) for (const step of repaired.keys()) if (step > backTo) repaired.delete(step);
   }
   return [...repaired.values()];
+}
+
+/** The step after which nothing counts that came before a record; undefined where all of it does. */
+function stepBackTo(record: RunRecord): number | undefined {
+  if (record.kind === 'resumed') return record.fromStep;
+  return record.kind === 'rolledBack' ? record.toStep : undefined;
 }
 
 function metricsRow(committed: CommittedStep, report: StepReport | undefined): MetricsRow {
@@ -55,6 +68,7 @@ function metricsRow(committed: CommittedStep, report: StepReport | undefined): M
     learningRate: report?.learningRate ?? null,
     gradNorm,
     tokensPerSecond: report?.tokensPerSecond ?? null,
+    ...(report?.sourceLoss === undefined ? {} : { sourceLoss: mapSources(report.sourceLoss, finite) }),
     sequences,
     seconds: {
       data: report?.dataSeconds ?? null,
@@ -63,6 +77,8 @@ function metricsRow(committed: CommittedStep, report: StepReport | undefined): M
       apply: report?.applySeconds ?? null,
     },
     ...(report?.heldOut === undefined ? {} : { heldOut: finiteHeldOut(report.heldOut) }),
+    ...(report?.measures === undefined ? {} : { measures: report.measures }),
+    ...(report?.taskScores === undefined ? {} : { taskScores: taskScoresRow(report.taskScores) }),
     ...(report?.moe === undefined ? {} : { moe: report.moe }),
     generation,
     time,
@@ -70,7 +86,21 @@ function metricsRow(committed: CommittedStep, report: StepReport | undefined): M
 }
 
 /** JSON has no NaN and no infinity. */
+const finite = (value: number | null) => (value !== null && Number.isFinite(value) ? value : null);
+
+function taskScoresRow({ scores, seconds }: TaskScores): TaskScoresRow {
+  const names = [...new Set(scores.map(({ task }) => task))];
+  const ofTask = (name: string) => scores.filter(({ task }) => task === name);
+  const byShots = (name: string) => Object.fromEntries(ofTask(name).map(({ shots, score }) => [shots, finite(score)]));
+  const { average, textAverage } = averageScores(scores);
+  return {
+    scores: Object.fromEntries(names.map((name) => [name, byShots(name)])),
+    average: mapSources(average, finite),
+    textAverage: mapSources(textAverage, finite),
+    seconds,
+  };
+}
+
 function finiteHeldOut({ loss, sources, seconds }: HeldOutLoss): NonNullable<MetricsRow['heldOut']> {
-  const finite = (value: number | null) => (value !== null && Number.isFinite(value) ? value : null);
   return { loss: finite(loss), sources: mapSources(sources, finite), seconds };
 }

@@ -99,16 +99,18 @@ export function stopIfPreempted(builder: DecisionBuilder, runId: string): void {
   builder.command({ kind: 'stopRun', workerIds: memberIds(live), runId, generation, afterStep: step, reason });
 }
 
-/** Queues a preempted run whose checkpoint is written. Its workers become idle; it waits in front of its equals. */
-export function requeuePreempted(
+/**
+ * Queues a run whose workers leave it and whose checkpoint is written. They become idle; it waits in front of its equals.
+ * @param yieldedTo the run that gets the workers; default: none, they end
+ */
+export function requeueSaved(
   builder: DecisionBuilder,
   runId: string,
-  { preemptedBy, directory }: { preemptedBy: string; directory: string },
+  { yieldedTo, directory, reason }: { yieldedTo?: string; directory: string; reason: string },
 ): string {
   const { step } = builder.run(runId).state;
-  const reason = `it left its workers to run ${preemptedBy} after step ${step}`;
   detachWorkers(builder, runId, reason);
-  builder.record(runId, { kind: 'requeued', reason, yieldedTo: preemptedBy });
+  builder.record(runId, { kind: 'requeued', reason, ...(yieldedTo === undefined ? {} : { yieldedTo }) });
   const startState = { step, directory };
   builder.setLive(runId, { state: 'waiting', sinceMs: builder.nowMs, startState, reservedUntilMs: undefined });
   builder.queue.requeue(runId);

@@ -1,9 +1,10 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { DecideHarness, NO_CHECKPOINT, RUN } from './testing/decide-harness.js';
+import { tinyConfig } from './testing/tiny-config.js';
 
 let harness: DecideHarness;
 beforeEach(() => {
-  harness = new DecideHarness();
+  harness = new DecideHarness({ returnMs: 0 });
 });
 
 const statuses = (...runIds: string[]) => runIds.map((runId) => harness.view(runId).status);
@@ -74,6 +75,16 @@ describe('the queue', () => {
     expect(harness.view().status).toBe('running');
   });
 
+  it('starts nothing before the runs that it comes after have finished', () => {
+    harness.connect('a', 'b');
+    harness.launch({ workers: 3 }, 'encoder');
+    harness.launch({ queue: { after: ['encoder', 'unknown'] } }, 'model');
+    expect(harness.view('model')).toMatchObject({ status: 'queued', queuePosition: null });
+    expect(harness.view('model').reason).toContain('it waits for run encoder, which has not finished');
+    harness.launch({ queue: { after: ['nobody'] } }, 'lost');
+    expect(harness.view('lost').reason).toContain('it waits for run nobody, which this coordinator does not know');
+  });
+
   it('does not count a run whose time has not come among those in front of another', () => {
     harness.launch({ queue: { notBefore: new Date(harness.nowMs + 60_000).toISOString() } }, 'later');
     harness.launch({}, 'next');
@@ -115,6 +126,15 @@ describe('the queue', () => {
     expect(harness.view('second').expectedStartMs).toBe(lastStepMs + 30_000);
     // The same work on as many workers takes as long.
     expect(harness.view('third').expectedStartMs).toBe(lastStepMs + 90_000);
+  });
+
+  it('promises no start to a run whose expert workers are not there', () => {
+    harness.connect('a', 'b');
+    const { model } = tinyConfig();
+    const decoder = { ...model.decoder, moe: { experts: 4 } };
+    harness.launch({ expertWorkers: 1, model: { ...model, decoder } }, 'sparse');
+    harness.advance(100, 'a', 'b');
+    expect(harness.view('sparse')).toMatchObject({ status: 'queued', expectedStartMs: null });
   });
 });
 

@@ -1,6 +1,7 @@
-import type { RunConfig } from '@weft/config';
+import type { Precision, RunConfig } from '@weft/config';
 import type { RunFailure } from '@weft/contracts';
-import type { LedgerEntry } from '@weft/mixture';
+import type { LedgerEntry, SkippedData } from '@weft/mixture';
+import type { Spike } from './divergence.js';
 
 /**
  * One line of a run's `events.jsonl`: a fact that survives the coordinator. Applying the lines with `applyRecord` gives
@@ -17,8 +18,10 @@ export type RunRecord =
   | WorkerLost
   | RingBroke
   | Requeued
+  | Continued
   | AttemptFailed
   | Resumed
+  | RolledBack
   | StopRequested
   | Stopped
   | Finished
@@ -43,13 +46,17 @@ interface Launched extends Line<'launched'> {
 type StartKind = 'fresh' | 'checkpoint' | 'keep';
 
 /** A generation began; its workers by rank. */
-interface Assigned extends Line<'assigned'> {
+export interface Assigned extends Line<'assigned'> {
   readonly generation: number;
   readonly firstStep: number;
   readonly state: StartKind;
   readonly workers: readonly { readonly workerId: string; readonly hostName: string; readonly device: string }[];
   /** The expert workers by number; absent where every rank holds all experts. */
   readonly expertWorkers?: Assigned['workers'];
+  /** workerIds of the ranks that joined the run under way. Absent: none. */
+  readonly newcomers?: readonly string[];
+  /** What `precision: auto` is from here on, for good. Absent: as before. */
+  readonly precision?: Precision;
 }
 
 /** A step is part of the run for good, unless a later `resumed` line rolls it back. */
@@ -60,12 +67,18 @@ export interface Committed extends Line<'committed'> {
   /** The text tokens of all ranks; the loss is their mean. */
   readonly lossTokens: number;
   readonly worldSize: number;
+  /** Its loss or gradient norm was far over those of the steps before. Absent: it was not. */
+  readonly spike?: Spike;
 }
 
 /** The manifest of this checkpoint is on disk. */
-interface CheckpointWritten extends Line<'checkpointWritten'> {
+export interface CheckpointWritten extends Line<'checkpointWritten'> {
   readonly step: number;
   readonly directory: string;
+  /** SHA-256 of the manifest, hexadecimal: one that was changed afterwards is not the checkpoint of this line. Absent: unknown. */
+  readonly manifestSha256?: string;
+  /** For how long training stood still for it, on the rank where that was longest. Absent: unknown. */
+  readonly stallSeconds?: number;
 }
 
 interface WorkerLost extends Line<'workerLost'> {
@@ -91,8 +104,14 @@ interface RingBroke extends Line<'ringBroke'> {
 /** No worker holds the run's state any more: it waits for workers and will start from its newest checkpoint. */
 interface Requeued extends Line<'requeued'> {
   readonly reason: string;
-  /** The run of a higher priority that got its workers; absent when it lost them. */
+  /** The run of a higher priority that got its workers; absent when it lost them, or they were asked to end. */
   readonly yieldedTo?: string;
+}
+
+/** The run's workers came back with its state: it goes on after the last committed step, in the same generation. */
+interface Continued extends Line<'continued'> {
+  readonly generation: number;
+  readonly step: number;
 }
 
 /** The run failed, and is tried again from its newest checkpoint. */
@@ -118,6 +137,27 @@ export interface Resumed extends Line<'resumed'> {
   readonly steps: number;
   /** Absent: as before. */
   readonly expertWorkers?: number;
+  /** How it is computed from here on. Absent: as before. */
+  readonly engine?: RunConfig['engine'];
+  /** How it is kept, and what becomes of it when it diverges, from here on. Absent: as before. */
+  readonly checkpoint?: RunConfig['checkpoint'];
+  readonly divergence?: RunConfig['divergence'];
+  readonly reason: string;
+}
+
+/**
+ * The run has diverged and goes back: the steps after `toStep` count for nothing, and what the spike consumed is never
+ * consumed. It waits for a checkpoint of that step, or an earlier one.
+ */
+export interface RolledBack extends Line<'rolledBack'> {
+  /** The last step that was committed. */
+  readonly step: number;
+  /** The first step of the spike. */
+  readonly since: number;
+  readonly toStep: number;
+  readonly skipped: SkippedData;
+  /** Of the last step; absent where its gradients were not finite. */
+  readonly spike?: Spike;
   readonly reason: string;
 }
 

@@ -5,7 +5,7 @@ import { DecideHarness, NO_CHECKPOINT, RUN } from './testing/decide-harness.js';
 
 let harness: DecideHarness;
 beforeEach(() => {
-  harness = new DecideHarness();
+  harness = new DecideHarness({ returnMs: 0 });
   harness.connect('a', 'b');
   harness.launch();
   harness.train(2);
@@ -117,8 +117,8 @@ describe('a run whose checkpoints are gone', () => {
   it('fails in the same way when they are there and none verifies', () => {
     harness.disconnect('a', 'b');
     const skipped = [
-      { directory: '/step-4', reason: 'a byte differs' },
-      { directory: '/step-2', reason: 'a file is missing' },
+      { directory: '/step-4', reason: 'a byte differs', isUnhealthy: false },
+      { directory: '/step-2', reason: 'a file is missing', isUnhealthy: false },
     ];
     harness.handle({ kind: 'checkpointFound', runId: RUN, found: { checkpoint: undefined, skipped } });
     expect(harness.view().status).toBe('failed');

@@ -1,14 +1,17 @@
 import { basename, dirname } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import type { RunConfig } from '@weft/config';
 import { hasEnded, type RunFailure } from '@weft/contracts';
+import type { FoundCheckpoint } from './cluster-state.js';
 import type { DecisionBuilder } from './decision-builder.js';
-import type { EventOf, FoundCheckpoint } from './events.js';
+import type { EventOf } from './events.js';
+import { lookForCheckpoint } from './find-checkpoint.js';
 import { runJobId } from './queue-state.js';
 import type { RunState } from './run-state.js';
 import { backoffMs, fail, finish, stopNow } from './run-termination.js';
 
 /**
- * Handles the restart of the coordinator, after it has replayed its logs. No worker holds the state of a run any more. The
+ * Handles the restart of the coordinator, after it has replayed its logs. Workers may come back with the state of their runs. The
  * old coordinator may have died before it executed its last commands, so the queue is made to fit the logs.
  */
 export function recovered(builder: DecisionBuilder, event: EventOf<'recovered'>): string {
@@ -32,10 +35,19 @@ function recover(builder: DecisionBuilder, state: RunState, { policy, endedJobId
   if (status === 'running') builder.record(runId, { kind: 'requeued', reason: cause });
   const { isInterrupted } = builder.run(runId).state;
   const reservedUntilMs = isInterrupted ? builder.nowMs + builder.timeouts.reservationMs : undefined;
-  builder.setLive(runId, { state: 'waiting', sinceMs: builder.nowMs, startState: undefined, reservedUntilMs });
-  builder.command({ kind: 'findCheckpoint', runId, notAfterStep: step });
+  const returnsUntilMs = isInterrupted && state.lastCommit !== undefined ? returnsUntil(builder) : undefined;
+  builder.setLive(runId, {
+    state: 'waiting',
+    ...{ sinceMs: builder.nowMs, startState: undefined, reservedUntilMs, returnsUntilMs },
+  });
+  builder.command(lookForCheckpoint(state));
   requeue(builder, state);
   return `run ${runId} is queued: ${cause}`;
+}
+
+/** Until when a run whose workers may come back with its state does not go back to its checkpoint; undefined: it does at once. */
+export function returnsUntil({ nowMs, timeouts }: DecisionBuilder): number | undefined {
+  return timeouts.returnMs === 0 ? undefined : nowMs + timeouts.returnMs;
 }
 
 /** Lets the run's job wait again, delayed if the run failed and the queue did not get to know it. */
@@ -61,6 +73,10 @@ export function checkpointFound(builder: DecisionBuilder, runId: string, found: 
   const { state, live } = builder.run(runId);
   if (live.state !== 'waiting' || live.startState !== undefined)
     return `run ${runId} does not wait for a checkpoint any more`;
+  if (live.returnsUntilMs !== undefined) {
+    builder.setLive(runId, { ...live, found });
+    return `run ${runId} may go back to step ${found.checkpoint?.step ?? 0}, unless its workers come back`;
+  }
   const missing = explainMissingCheckpoints(state, found);
   if (missing !== undefined) return fail(builder, runId, missing);
   const neverTrained = state.generation === 0 && found.checkpoint === undefined && found.skipped.length === 0;
@@ -85,7 +101,9 @@ export function explainMissingCheckpoints(
   return {
     code: 'failed_precondition',
     message: `the log of run ${runId} names the checkpoints ${names} in ${dirname(newest.directory)}, but none of them can be used (${problems.join('; ')})`,
-    hint: `make that folder available again, for instance by mounting its storage, and resume with \`weft resume ${runId}\`; or give the training up and begin again with \`weft resume ${runId} --from-start\``,
+    hint: found.skipped.some(({ isUnhealthy }) => isUnhealthy)
+      ? `see what these steps consumed with \`weft data ledger ${runId}\`; go on from one of them all the same with \`weft resume ${runId} --from-step N\`, or begin again with --from-start`
+      : `make that folder available again, for instance by mounting its storage, and resume with \`weft resume ${runId}\`; or give the training up and begin again with \`weft resume ${runId} --from-start\``,
   };
 }
 
@@ -94,7 +112,7 @@ function skippedCheckpoints({ checkpoints }: RunState, { checkpoint, skipped }: 
   const names = new Set(skipped.map(({ directory }) => basename(directory)));
   const missing = checkpoints
     .filter(({ step, directory }) => step > (checkpoint?.step ?? 0) && !names.has(basename(directory)))
-    .map(({ directory }) => ({ directory, reason: 'it is missing' }));
+    .map(({ directory }) => ({ directory, reason: 'it is missing', isUnhealthy: false }));
   return [...skipped, ...missing.reverse()];
 }
 
@@ -110,7 +128,7 @@ export function resumeFrom(
   config: RunConfig,
   chosenStep?: number,
 ): string {
-  const { workers, steps, expertWorkers } = config;
+  const { workers, steps, expertWorkers, engine, checkpoint: keeping, divergence } = config;
   const { state, live } = builder.run(runId);
   const { checkpoint } = found;
   const fromStep = checkpoint?.step ?? 0;
@@ -126,12 +144,18 @@ export function resumeFrom(
     kind: 'resumed',
     fromStep,
     checkpointDirectory: checkpoint?.directory ?? null,
-    skippedCheckpoints: skipped,
+    skippedCheckpoints: skipped.map(({ directory, reason }) => ({ directory, reason })),
     workers,
     steps,
     ...(expertWorkers === state.config.expertWorkers ? {} : { expertWorkers }),
+    ...(isDeepStrictEqual(engine, state.config.engine) ? {} : { engine }),
+    ...(isDeepStrictEqual(keeping, state.config.checkpoint) ? {} : { checkpoint: keeping }),
+    ...(isDeepStrictEqual(divergence, state.config.divergence) ? {} : { divergence }),
     reason: startReason,
   });
+  // A newer checkpoint with a broken model must not be taken for the newest once the run has come as far again.
+  if (skipped.some(({ isUnhealthy }) => isUnhealthy))
+    builder.command({ kind: 'setAsideCheckpoints', runId, afterStep: fromStep });
   builder.command({ kind: 'repairMetrics', runId });
   const { sinceMs = builder.nowMs, reservedUntilMs, minimumWorkers } = live.state === 'waiting' ? live : {};
   const startState = { step: fromStep, directory: checkpoint?.directory };

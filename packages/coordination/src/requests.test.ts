@@ -10,6 +10,36 @@ beforeEach(() => {
 
 const at = (step: number) => ({ checkpoint: { step, directory: `/step-${step}` }, skipped: [] });
 
+describe('a checkpoint that a person asks for', () => {
+  const ask = () => harness.handle({ kind: 'saveCheckpoint', runId: RUN });
+
+  it('is saved by all after the step under way, and the run goes on', () => {
+    harness.train(2);
+    harness.vote('a');
+    ask();
+    harness.vote('b');
+    expect(harness.lastCommand('decideStep')).toMatchObject({ workerIds: ['a', 'b'], step: 3, save: true });
+    harness.checkpoint(3);
+    expect(harness.view()).toMatchObject({ status: 'running', checkpointStep: 3 });
+    harness.train(1);
+    expect(harness.lastCommand('decideStep')).not.toHaveProperty('save');
+  });
+
+  it('is not forgotten when a worker is lost before that step', () => {
+    harness.train(2);
+    ask();
+    harness.disconnect('b');
+    harness.advance(1000, 'a');
+    harness.vote('a');
+    expect(harness.lastCommand('decideStep')).toMatchObject({ step: 3, save: true });
+  });
+
+  it('is refused while the run does not train', () => {
+    harness.stop(false);
+    expect(ask).toThrow(`run ${RUN} is stopped: there is nothing new to save`);
+  });
+});
+
 describe('stop', () => {
   it('lets the current step finish on every rank and ends with its checkpoint', () => {
     harness.train(2);
@@ -110,12 +140,35 @@ describe('resume', () => {
     expect(harness.view().status).toBe('finished');
   });
 
+  it('goes on with another engine, and refuses to change what is trained', () => {
+    stopAt(3);
+    expect(() => harness.resume(at(3), { settings: ['model.sequenceLength=8'] })).toThrow(
+      'a run that is resumed changes fields of engine, checkpoint, divergence only, and "model.sequenceLength=8" is none',
+    );
+    harness.resume(at(3), { settings: ['engine.backend=pjrt', 'engine.mesh.tensor=2'] });
+    const engine = { backend: 'pjrt', mesh: { fsdp: 1, tensor: 2, expert: 1 } };
+    expect(harness.lastCommand('assign')).toMatchObject({ generation: 2, firstStep: 4, config: { engine } });
+  });
+
+  it('goes on with another policy for spikes and for checkpoints, also after a restart', () => {
+    stopAt(3);
+    harness.resume(at(3), { settings: ['divergence.policy=rollback', 'checkpoint.everyMinutes=auto'] });
+    const changed = { divergence: { policy: 'rollback' }, checkpoint: { everyMinutes: 'auto', everySteps: 2 } };
+    expect(harness.lastCommand('assign')).toMatchObject({ config: changed });
+    expect(harness.log.find(({ kind }) => kind === 'resumed')).toMatchObject(changed);
+    harness.restart('auto');
+    expect(harness.state.runs.get(RUN)?.state.config).toMatchObject(changed);
+  });
+
   it('rolls back the steps after the checkpoint', () => {
     harness.train(2);
     harness.checkpoint(2);
     harness.train(3);
     harness.stop(false);
-    harness.resume({ checkpoint: at(2).checkpoint, skipped: [{ directory: '/run/step-4', reason: 'a byte differs' }] });
+    harness.resume({
+      checkpoint: at(2).checkpoint,
+      skipped: [{ directory: '/run/step-4', reason: 'a byte differs', isUnhealthy: false }],
+    });
     expect(harness.view().step).toBe(2);
     expect(harness.log.find(({ kind }) => kind === 'resumed')).toMatchObject({
       fromStep: 2,

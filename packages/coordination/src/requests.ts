@@ -1,18 +1,26 @@
 import { WeftError } from '@weft/common';
-import { type RunConfig, resolveRunConfig } from '@weft/config';
+import { applyResumeSettings, type RunConfig, resolveRunConfig } from '@weft/config';
 import { hasEnded } from '@weft/contracts';
 import { memberIds } from './cluster-state.js';
 import type { DecisionBuilder } from './decision-builder.js';
 import type { EventOf } from './events.js';
+import { refuseShortage } from './memory.js';
 import { explainMissingCheckpoints, resumeFrom } from './recovery.js';
 import type { RunState } from './run-state.js';
 import { stopNow } from './run-termination.js';
+import { fewestWorkers } from './scheduling.js';
 
-/** Queues a new run. It starts when enough workers are idle. */
+/**
+ * Queues a new run. It starts when enough workers are idle.
+ * @throws WeftError `failed_precondition` when enough are connected, but their memory cannot hold it
+ */
 export function launch(builder: DecisionBuilder, event: EventOf<'launch'>): string {
   const { runId, config, weftVersion, parent } = event;
   if (builder.findRun(runId) !== undefined)
     throw new WeftError('already_exists', `there is already a run ${runId}`, { hint: 'launch again' });
+  const { minWorkers, workers, expertWorkers } = config;
+  // A sweep is launched whole: a run of it that does not fit waits for larger workers.
+  if (parent === undefined) refuseShortage(builder, config, { workers: minWorkers ?? workers, expertWorkers });
   const ofSweep = parent === undefined ? {} : { parent };
   const state = builder.record(runId, { kind: 'launched', runId, config, weftVersion, ...ofSweep });
   builder.command({ kind: 'writeConfig', runId, config });
@@ -26,7 +34,7 @@ export function launch(builder: DecisionBuilder, event: EventOf<'launch'>): stri
  * Queues a run again, to go on from its newest checkpoint. For a queued run it only changes the configuration.
  *
  * @throws WeftError `failed_precondition` when the run has workers or nothing left to do, or when its checkpoints are
- *   missing and `fromStep` is not given; `invalid_argument` for invalid workers or steps.
+ *   missing and `fromStep` is not given, or the connected workers lack memory; `invalid_argument` for invalid workers or steps.
  */
 export function resume(builder: DecisionBuilder, event: EventOf<'resume'>): string {
   const { runId, found, fromStep } = event;
@@ -57,6 +65,7 @@ export function resume(builder: DecisionBuilder, event: EventOf<'resume'>): stri
     );
   const failure = fromStep === undefined ? explainMissingCheckpoints(state, found) : undefined;
   if (failure !== undefined) throw new WeftError(failure.code, failure.message, { hint: failure.hint });
+  refuseShortage(builder, config, fewestWorkers({ ...state, config }));
   if (config !== state.config) builder.command({ kind: 'writeConfig', runId, config });
   if (fromStep !== undefined) builder.command({ kind: 'setAsideCheckpoints', runId, afterStep: fromStep });
   return resumeFrom(builder, runId, found, config, fromStep);
@@ -68,11 +77,14 @@ export function resume(builder: DecisionBuilder, event: EventOf<'resume'>): stri
  * @throws WeftError `invalid_argument` as the rules of the configuration say.
  */
 function changeConfig({ config }: RunState, event: EventOf<'resume'>): RunConfig {
-  const { workers = config.workers, steps = config.steps, expertWorkers = config.expertWorkers } = event;
+  const { workers = config.workers, steps = config.steps, expertWorkers = config.expertWorkers, settings = [] } = event;
   const isSame = workers === config.workers && steps === config.steps && expertWorkers === config.expertWorkers;
-  if (isSame) return config;
+  if (isSame && settings.length === 0) return config;
   const minWorkers = config.minWorkers === null ? null : Math.min(config.minWorkers, workers);
-  return resolveRunConfig({ ...config, workers, minWorkers, steps, expertWorkers }, 'resume');
+  return resolveRunConfig(
+    applyResumeSettings({ ...config, workers, minWorkers, steps, expertWorkers }, settings),
+    'resume',
+  );
 }
 
 /**
@@ -95,6 +107,10 @@ export function stop(builder: DecisionBuilder, { runId, saveCheckpoint, reason: 
     builder.record(runId, { kind: 'stopRequested' });
     return `run ${runId} was about to leave its workers to ${live.preemptedBy}, and will stop instead`;
   }
+  if (live.state === 'training' && live.isLeft === true) {
+    builder.record(runId, { kind: 'stopRequested' });
+    return `run ${runId} was about to be left by its workers, and will stop instead`;
+  }
   if (state.step === state.config.steps)
     return `run ${runId} is already finishing: its last checkpoint is being written`;
   const { reason } = builder.record(runId, { kind: 'stopRequested' });
@@ -104,4 +120,21 @@ export function stop(builder: DecisionBuilder, { runId, saveCheckpoint, reason: 
   const workerIds = memberIds(live);
   builder.command({ kind: 'stopRun', workerIds, runId, generation: live.generation, afterStep, reason });
   return `run ${runId} will stop after step ${afterStep}`;
+}
+
+/**
+ * Saves a checkpoint after the current step of a run that trains. The run goes on.
+ *
+ * @throws WeftError `failed_precondition` when it does not train.
+ */
+export function saveCheckpoint(builder: DecisionBuilder, { runId }: EventOf<'saveCheckpoint'>): string {
+  const { state, live } = builder.run(runId);
+  if (live.state === 'waiting' || live.state === 'ended')
+    throw new WeftError('failed_precondition', `run ${runId} is ${state.status}: there is nothing new to save`, {
+      hint: `weft status ${runId} shows its newest checkpoint`,
+    });
+  if (live.state === 'training' && (live.stopAfterStep !== undefined || state.step === state.config.steps))
+    return `run ${runId} saves its last step anyway`;
+  builder.setLive(runId, { ...live, isCheckpointAsked: true });
+  return `run ${runId} saves a checkpoint after step ${state.step + 1}`;
 }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { DecideHarness, RUN } from './testing/decide-harness.js';
+import { tinyConfig } from './testing/tiny-config.js';
 
 describe('forming the first ring', () => {
   it('waits until enough workers are idle, and says for how many', () => {
@@ -52,7 +53,7 @@ describe('forming the first ring', () => {
     expect(harness.view('big').status).toBe('queued');
   });
 
-  it('lets an idle worker wait while an active run lacks one', () => {
+  it('lets an idle worker get ready while an active run lacks one, and the others train on', () => {
     const harness = new DecideHarness();
     harness.connect('a', 'b');
     harness.launch();
@@ -62,7 +63,7 @@ describe('forming the first ring', () => {
     harness.connect('c');
     harness.train(1);
     expect(harness.members).toEqual(['a']);
-    expect(harness.view().reason).toBe('it trains step 3 of 6 on 1 of 2 workers');
+    expect(harness.view().reason).toBe('it trains step 3 of 6 on 1 of 2 workers, and 1 more worker will join');
   });
 
   it('fills the gap with an idle worker where nobody has trained yet', () => {
@@ -73,5 +74,81 @@ describe('forming the first ring', () => {
     harness.advance(500, 'b', 'c');
     expect(harness.members).toEqual(['b', 'c']);
     expect(harness.lastCommand('assign')?.startFrom).toEqual({ kind: 'fresh' });
+  });
+});
+
+describe('precision: auto', () => {
+  const precisions = (harness: DecideHarness) => harness.commandsOf('assign').map(({ config }) => config.precision);
+
+  it('is bf16 where every worker has it: recorded, in the assignment, and in config.json', () => {
+    const harness = new DecideHarness();
+    harness.connectBf16('a', 'b');
+    harness.launch({ precision: 'auto' });
+    expect(precisions(harness)).toEqual(['bf16']);
+    expect(harness.log.at(-1)).toMatchObject({ kind: 'assigned', precision: 'bf16' });
+    expect(harness.commandsOf('writeConfig').map(({ config }) => config.precision)).toEqual(['auto', 'bf16']);
+    expect(harness.reason).toContain('in bf16 (auto: every worker has it)');
+  });
+
+  it('is fp32 on all ranks where one worker lacks bf16, and says which', () => {
+    const harness = new DecideHarness();
+    harness.connectBf16('a');
+    harness.connect('b');
+    harness.launch({ precision: 'auto' });
+    expect(precisions(harness)).toEqual(['fp32']);
+    expect(harness.reason).toContain('in fp32 (auto: worker b on host has no bf16 instructions)');
+  });
+
+  it('asks expert workers too', () => {
+    const harness = new DecideHarness();
+    harness.connectBf16('a');
+    harness.connectExperts('x');
+    const { model } = tinyConfig();
+    const decoder = { ...model.decoder, moe: { experts: 4 } };
+    harness.launch({ precision: 'auto', workers: 1, expertWorkers: 1, model: { ...model, decoder } });
+    expect(precisions(harness)).toEqual(['fp32']);
+  });
+
+  it('asks about the backend of the run', () => {
+    const harness = new DecideHarness();
+    harness.connectBf16('a', 'b');
+    harness.launch({ precision: 'auto', engine: { backend: 'javascript' } });
+    expect(precisions(harness)).toEqual(['fp32']);
+  });
+
+  it('stays what it became when other workers make up later generations', () => {
+    const harness = new DecideHarness();
+    harness.connectBf16('a', 'b');
+    harness.launch({ precision: 'auto' });
+    harness.disconnect('a');
+    harness.connect('c');
+    harness.advance(500, 'b', 'c');
+    expect(harness.members).toEqual(['b', 'c']);
+    expect(precisions(harness)).toEqual(['bf16', 'bf16']);
+    const records = harness.log.filter((record) => record.kind === 'assigned');
+    expect(records.map((record) => 'precision' in record)).toEqual([true, false]);
+  });
+
+  it('stays what it became when the coordinator restarts and the run is resumed on other workers', () => {
+    const harness = new DecideHarness();
+    harness.connect('a', 'b');
+    harness.launch({ precision: 'auto' });
+    harness.train(2);
+    harness.checkpoint(2);
+    harness.restart('manual');
+    harness.connectBf16('c', 'd');
+    harness.resume({ checkpoint: { step: 2, directory: '/step-2' }, skipped: [] }, { steps: 8 });
+    expect(harness.members).toEqual(['c', 'd']);
+    expect(precisions(harness)).toEqual(['fp32', 'fp32']);
+    expect(harness.lastCommand('writeConfig')?.config).toMatchObject({ precision: 'fp32', steps: 8 });
+  });
+
+  it('is not asked where the precision is given', () => {
+    const harness = new DecideHarness();
+    harness.connect('a', 'b');
+    harness.launch({ precision: 'bf16' });
+    expect(precisions(harness)).toEqual(['bf16']);
+    expect(harness.log.at(-1)).not.toHaveProperty('precision');
+    expect(harness.commandsOf('writeConfig')).toHaveLength(1);
   });
 });

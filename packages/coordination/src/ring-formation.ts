@@ -1,29 +1,90 @@
-import type { ConnectedWorker, Reforming, RetainedState, StartState } from './cluster-state.js';
-import { connectedWorkers } from './cluster-state.js';
+import { AUTOMATIC_PRECISION, type Precision, type RunConfig } from '@weft/config';
+import { type MembershipChange, readyNewcomers, recruit, releaseLeavers, releaseOne } from './admission.js';
+import type { ConnectedWorker, Reforming, RetainedState, StartState, Training } from './cluster-state.js';
+import { connectedWorkers, memberIds } from './cluster-state.js';
 import type { Assign } from './commands.js';
 import type { DecisionBuilder } from './decision-builder.js';
+import { withMemoryFor } from './memory.js';
+import { areCut, chooseLeftOut } from './reachability.js';
+import { areAwaited, lacksExperts } from './returning.js';
 import type { RunState } from './run-state.js';
 import { blocksQueue, requestedWorkers, type WaitingRun, waitingRuns } from './scheduling.js';
+import { expertsLost } from './worker-lost.js';
 
-/** Forms every ring that can form now: first those of active runs, then the waiting runs in the order of the queue. */
+/**
+ * Forms every ring that can form now: first those of active runs, then the waiting runs in the order of the queue. Idle
+ * workers get ready for active runs that lack some before they are given to waiting ones.
+ */
 export function formRings(builder: DecisionBuilder): string {
   const reformed = builder.queue.activeRunIds.map((runId) => {
     const run = builder.findRun(runId);
     return run?.live.state === 'reforming' ? reformRing(builder, run.state, run.live) : '';
   });
-  return [...reformed, ...startWaitingRuns(builder)].filter((reason) => reason !== '').join('; ');
+  return [...reformed, recruit(builder), ...startWaitingRuns(builder)].filter((reason) => reason !== '').join('; ');
 }
 
 /** After a loss: the members that are left form the next generation. */
 function reformRing(builder: DecisionBuilder, state: RunState, live: Reforming): string {
   if (live.awaitingHeartbeat.size > 0 || builder.nowMs - live.sinceMs < builder.timeouts.lossGraceMs) return '';
-  const survivors = builder.membersOf(state.runId, 'rank');
-  // Idle workers may fill the gaps only while everyone loads the state anyway. Later the state is in the memory of the
-  // survivors, and a newcomer would have to get it from one of them.
-  const newcomers = needsRetainedState(state, live)
+  if (areAwaited(builder, state, live)) return '';
+  if (lacksExperts(builder, state, live)) return expertsLost(builder, state.runId, live, live.cause);
+  const { runId, config } = state;
+  const members = builder.membersOf(runId, 'rank');
+  const leavers = members.filter(({ isLeaving }) => isLeaving === true).map(({ workerId }) => workerId);
+  if (leavers.length < members.length) releaseLeavers(builder, runId, leavers);
+  const left = leaveOutUnreachable(builder, runId, live);
+  if (builder.run(runId).live.state !== 'reforming') return left;
+  const survivors = builder.membersOf(runId, 'rank');
+  const ready = readyNewcomers(builder, state, survivors.length);
+  // Where everyone loads the state anyway, idle workers need not get ready first.
+  const others = [...builder.joining(runId).filter((worker) => !ready.includes(worker)), ...builder.idle('rank')];
+  const idle = needsRetainedState(state, live)
     ? []
-    : builder.idle('rank').slice(0, state.config.workers - survivors.length);
-  return formRing(builder, state, live, [...survivors, ...newcomers]);
+    : withMemoryFor(builder, config, others)
+        .filter((worker) => !survivors.some((member) => areCut(member, worker)))
+        .slice(0, Math.max(0, config.workers - survivors.length - ready.length));
+  const formed = formRing(builder, state, live, [...survivors, ...ready, ...idle], { newcomers: ready });
+  return left === '' ? formed : `${left}; ${formed}`;
+}
+
+/** Lets the fewest ranks go without which all members reach each other. They may join again when they are reached again. */
+function leaveOutUnreachable(builder: DecisionBuilder, runId: string, live: Reforming): string {
+  const members = builder.membersOf(runId).toSorted((a, b) => wanted(a) - wanted(b) || a.order - b.order);
+  const sentences = chooseLeftOut(members).map((worker) => {
+    const { workerId, hostName, dataPlaneAddress } = worker;
+    const cutFrom = members.filter((other) => areCut(worker, other)).map((other) => other.workerId);
+    const sentence = `worker ${workerId} on ${hostName} is left out of run ${runId}: ${cutFrom.join(', ')} and its data plane ${dataPlaneAddress} cannot reach each other`;
+    builder.command({ kind: 'notify', runId, sentence });
+    releaseOne(builder, workerId, runId, sentence);
+    if (worker.role === 'expertWorker') return expertsLost(builder, runId, live, sentence);
+    return sentence;
+  });
+  return sentences.join('; ');
+}
+
+/** Nobody else holds what an expert worker does. */
+const wanted = ({ role }: ConnectedWorker) => (role === 'expertWorker' ? 0 : 1);
+
+/**
+ * Between two steps: a generation follows at once in which the newcomers get the state from the others, without those that
+ * leave. The members got `endGeneration` before the decision about the last step.
+ */
+export function changeMembership(
+  builder: DecisionBuilder,
+  runId: string,
+  { leavers, newcomers }: MembershipChange,
+): string {
+  const { state, live } = builder.run(runId);
+  if (live.state !== 'training') return '';
+  releaseLeavers(builder, runId, leavers);
+  const stay = builder.membersOf(runId, 'rank');
+  const formed = formRing(builder, state, live, [...stay, ...newcomers], {
+    newcomers,
+    ...(leavers.length === 0 ? { before: live } : {}),
+  });
+  const left = leavers.length === 0 ? [] : [`${leavers.join(', ')} left as asked`];
+  const joined = newcomers.length === 0 ? [] : [`${newcomers.map(({ workerId }) => workerId).join(', ')} joined`];
+  return [...left, ...joined, formed].join('; ');
 }
 
 function startWaitingRuns(builder: DecisionBuilder): readonly string[] {
@@ -33,13 +94,15 @@ function startWaitingRuns(builder: DecisionBuilder): readonly string[] {
   const connected = connectedWorkers(builder.state);
   for (const waiting of waitingRuns(builder.state, builder.nowMs)) {
     const { state, startState, isDue } = waiting;
-    const size = Math.min(requestedWorkers(state.config).workers, Math.max(waiting.required.workers, idle.length));
+    const able = withMemoryFor(builder, state.config, idle);
+    const size = Math.min(requestedWorkers(state.config).workers, Math.max(waiting.required.workers, able.length));
     const experts = chooseExpertWorkers(builder, waiting);
-    if (isDue && startState !== undefined && size <= idle.length && experts !== undefined)
-      reasons.push(startRun(builder, state, startState, idle.slice(0, size), experts));
+    if (isDue && startState !== undefined && size <= able.length && experts !== undefined)
+      reasons.push(startRun(builder, state, startState, able.slice(0, size), experts));
     else if (!blocksQueue(waiting, connected)) continue;
     // A run that blocks the queue keeps these workers idle until it can start.
-    idle = idle.slice(size);
+    const taken = new Set(able.slice(0, size));
+    idle = idle.filter((worker) => !taken.has(worker));
     if (idle.length === 0) break;
   }
   return reasons;
@@ -50,7 +113,8 @@ function chooseExpertWorkers(
   builder: DecisionBuilder,
   { state, required }: WaitingRun,
 ): readonly ConnectedWorker[] | undefined {
-  const idle = sortByHost(builder.idle('expertWorker').slice(0, requestedWorkers(state.config).expertWorkers));
+  const able = withMemoryFor(builder, state.config, builder.idle('expertWorker'));
+  const idle = sortByHost(able.slice(0, requestedWorkers(state.config).expertWorkers));
   return idle.length < required.expertWorkers ? undefined : idle;
 }
 
@@ -67,14 +131,23 @@ function startRun(
   return formRing(builder, state, { startState, experts, firstGeneration, ringFailures: 0, unreported: [] }, workers);
 }
 
+/** What a generation takes over from the one before. */
+interface Predecessor {
+  /** Those of the workers that do not hold the state. */
+  readonly newcomers: readonly ConnectedWorker[];
+  /** The generation before, when all its members are in this one: their parts of its checkpoints still count. */
+  readonly before?: Training;
+}
+
 /** Begins the next generation: records it, and sends every member its assignment. */
 function formRing(
   builder: DecisionBuilder,
   state: RunState,
   retained: RetainedState,
   workers: readonly ConnectedWorker[],
+  { newcomers: ready, before }: Predecessor = { newcomers: [] },
 ): string {
-  const { runId, config } = state;
+  const { runId } = state;
   const ring = sortByHost(workers);
   const experts = retained.experts.flatMap((workerId) => builder.worker(workerId) ?? []);
   const members = ring.map(({ workerId }) => workerId);
@@ -82,50 +155,80 @@ function formRing(
   const generation = state.generation + 1;
   const firstStep = state.step + 1;
   const startFrom = chooseStartFrom(state, retained);
-  builder.record(runId, {
+  const newcomers = startFrom.kind === 'keep' ? ready.map(({ workerId }) => workerId) : [];
+  const automatic = resolvePrecision(state.config, [...ring, ...experts]);
+  const { config } = builder.record(runId, {
     kind: 'assigned',
     generation,
     firstStep,
     state: startFrom.kind,
     workers: ring.map(toRecorded),
     ...(experts.length === 0 ? {} : { expertWorkers: experts.map(toRecorded) }),
+    ...(newcomers.length === 0 ? {} : { newcomers }),
+    ...(automatic === undefined ? {} : { precision: automatic.precision }),
   });
-  for (const workerId of workerIds) builder.changeWorker(workerId, { runId });
+  if (automatic !== undefined) builder.command({ kind: 'writeConfig', runId, config });
+  for (const workerId of workerIds) builder.changeWorker(workerId, { runId, joining: undefined });
   // A run that is stopping trains one more step, so every rank gets the stop before that step's decision.
   const stopAfterStep = state.status === 'stopping' ? Math.min(firstStep, config.steps) : undefined;
   builder.setLive(runId, {
     state: 'training',
     generation,
     members,
+    newcomers,
+    savers: new Map([
+      ...(before === undefined ? [] : [[before.generation, memberIds(before)] as const]),
+      [generation, workerIds],
+    ]),
     votes: new Map(),
     votesSinceMs: undefined,
-    parts: new Map(),
-    manifests: new Set(),
+    parts: before?.parts ?? new Map(),
+    manifests: before?.manifests ?? new Set(),
     stopAfterStep,
     preemptedBy: undefined,
     timing: undefined,
     startState: retained.startState,
     experts: retained.experts,
     firstGeneration: retained.firstGeneration,
+    isCheckpointAsked: retained.isCheckpointAsked,
     ringFailures: retained.ringFailures,
     unreported: retained.unreported,
   });
   const addresses = { ring: ring.map(toAddress), experts: experts.map(toAddress) };
-  builder.command({ kind: 'assign', runId, generation, config, firstStep, startFrom, ...addresses });
+  const { furthestStep: trainedToStep } = state;
+  builder.command({
+    kind: 'assign',
+    ...{ runId, generation, config, firstStep, trainedToStep, startFrom, newcomers, ...addresses },
+  });
   if (stopAfterStep !== undefined)
     builder.command({ kind: 'stopRun', workerIds, runId, generation, afterStep: stopAfterStep, reason: state.reason });
   const withExperts = experts.length === 0 ? '' : ` with ${experts.length} expert workers`;
-  return `run ${runId} begins generation ${generation} at step ${firstStep} on ${ring.length} of ${config.workers} workers${withExperts}`;
+  return `run ${runId} begins generation ${generation} at step ${firstStep} on ${ring.length} of ${config.workers} workers${withExperts}${automatic?.reason ?? ''}`;
+}
+
+/**
+ * What `precision: auto` becomes with these workers, and why; undefined where the precision is given. Its result is recorded,
+ * so that all ranks, later generations and resumes compute in the same.
+ */
+function resolvePrecision(
+  { precision, engine }: RunConfig,
+  workers: readonly ConnectedWorker[],
+): { readonly precision: Precision; readonly reason: string } | undefined {
+  if (precision !== AUTOMATIC_PRECISION) return undefined;
+  const without = workers.find(({ bf16Backends }) => !bf16Backends.includes(engine.backend));
+  if (without === undefined) return { precision: 'bf16', reason: ' in bf16 (auto: every worker has it)' };
+  const { workerId, hostName } = without;
+  return { precision: 'fp32', reason: ` in fp32 (auto: worker ${workerId} on ${hostName} has no bf16 instructions)` };
 }
 
 /** Whether steps were committed since the run started from `startState`: then only its members hold its state. */
 function needsRetainedState(state: RunState, retained: RetainedState): boolean {
-  return state.step !== retained.startState.step;
+  return state.step !== retained.startState?.step;
 }
 
 function chooseStartFrom(state: RunState, retained: RetainedState): Assign['startFrom'] {
   if (needsRetainedState(state, retained)) return { kind: 'keep' };
-  const { directory } = retained.startState;
+  const directory = retained.startState?.directory;
   return directory === undefined ? { kind: 'fresh' } : { kind: 'checkpoint', directory };
 }
 

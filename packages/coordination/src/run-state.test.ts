@@ -10,8 +10,8 @@ const written = readFileSync(new URL('./fixtures/events-0.1.jsonl', import.meta.
   .map((line) => parseRunRecord((JSON.parse(line) as { record: unknown }).record));
 
 describe('a log that an earlier version wrote', () => {
-  it('holds every kind of record and describes the same run', () => {
-    const kinds: Record<RunRecord['kind'], number> = {
+  it('holds every kind of record of its time and describes the same run', () => {
+    const kinds: Record<Exclude<RunRecord['kind'], 'continued' | 'rolledBack'>, number> = {
       launched: 1,
       assigned: 7,
       committed: 12,

@@ -1,16 +1,37 @@
 import { WeftError } from '@weft/common';
-import { type DataConfig, DEFAULT_QUEUE, DEFAULT_SOURCE_KINDS, type RunConfig } from '@weft/config';
+import {
+  completeData,
+  completeModel,
+  completeOptimizer,
+  DEFAULT_CHECKPOINT,
+  DEFAULT_DIVERGENCE,
+  DEFAULT_EVALUATION,
+  DEFAULT_QUEUE,
+  DEFAULT_TASK,
+  type RunConfig,
+} from '@weft/config';
 import { hasEnded, type RunFailure, type RunStatus } from '@weft/contracts';
 import type { LedgerRecord } from '@weft/mixture';
-import type { Resumed, RunRecord } from './records.js';
+import { withRange } from '@weft/topology';
+import { learnStall, NO_COSTS, type SaveCosts } from './checkpoint-schedule.js';
+import { divergedSince, NO_STEPS, type RecentSteps, remember } from './divergence.js';
+import type { CheckpointWritten, Resumed, RolledBack, RunRecord } from './records.js';
 
 /** Grows when the fields of `RunState` change: a `RunState` that was cached with another number is void. */
-export const RUN_STATE_VERSION = 3;
+export const RUN_STATE_VERSION = 7;
 
 /** How many workers of each role. */
 export interface WorkerCounts {
   readonly workers: number;
   readonly expertWorkers: number;
+}
+
+/** The decision about a step, for those of its ranks that did not receive it. */
+export interface LastCommit {
+  readonly generation: number;
+  readonly apply: boolean;
+  readonly gradNorm: number;
+  readonly lossTokens: number;
 }
 
 /** The state of a run from its log: everything that a restarted coordinator knows of it. */
@@ -23,18 +44,32 @@ export interface RunState {
   readonly reason: string;
   /** The last committed step; 0 before the first. */
   readonly step: number;
+  /** The last step that was ever committed, also when it was rolled back later; 0 before the first. */
+  readonly furthestStep: number;
   /** The newest generation; 0 before the first. It never goes back. */
   readonly generation: number;
   /** Step of the newest checkpoint; 0 when there is none. */
   readonly checkpointStep: number;
-  /** The checkpoints that should be on disk, oldest first: the last `checkpoint.keepLast` that were written. */
-  readonly checkpoints: readonly { readonly step: number; readonly directory: string }[];
+  /** The checkpoints that should be on disk, oldest first: the last `checkpoint.keepLast` that were written, and those kept for good. */
+  readonly checkpoints: readonly KnownCheckpoint[];
   /** What the last generation trained on; undefined before the first, and after a resume by hand. */
   readonly lastWorkers: WorkerCounts | undefined;
+  /** Who made up the newest generation: workerIds of the ranks, and of the expert workers. */
+  readonly lastMembers: { readonly ranks: readonly string[]; readonly experts: readonly string[] };
+  /** The first generation since the run was last rolled back: what older ones hold in memory is not the state of this log. */
+  readonly firstGeneration: number;
+  /** How the last step was decided; undefined before the first, and after the run was rolled back. */
+  readonly lastCommit: LastCommit | undefined;
+  /** By which `checkpoint.everyMinutes` decides when to save. */
+  readonly saveCosts: SaveCosts;
   /** Loss of the last committed step; null before the first, and where it was not finite. */
   readonly loss: number | null;
-  /** How many of the last steps were skipped in a row, because their gradients were not finite. */
+  /** How many of the last steps were skipped in a row, because their gradients were not finite, or spikes. */
   readonly skippedInARow: number;
+  /** By which a spike of the loss is told from noise. */
+  readonly recent: RecentSteps;
+  /** How often it went back before spikes in a row, and the last step it had come to; undefined once it is well past that. */
+  readonly rolledBack: { readonly times: number; readonly step: number } | undefined;
   /** Why it failed; of a queued run, why its last attempt failed. */
   readonly failure: RunFailure | undefined;
   /** The sweep it belongs to. */
@@ -47,6 +82,14 @@ export interface RunState {
   readonly isInterrupted: boolean;
   readonly createdAtMs: number;
   readonly updatedAtMs: number;
+}
+
+/** A checkpoint as the log has it. */
+export interface KnownCheckpoint {
+  readonly step: number;
+  readonly directory: string;
+  /** SHA-256 of its manifest; absent: unknown. */
+  readonly manifestSha256?: string;
 }
 
 /**
@@ -65,12 +108,19 @@ export function applyRecord(state: RunState | undefined, record: RunRecord): Run
       status: 'queued',
       reason: 'it was launched',
       step: 0,
+      furthestStep: 0,
       generation: 0,
       checkpointStep: 0,
       checkpoints: [],
       lastWorkers: undefined,
+      lastMembers: { ranks: [], experts: [] },
+      firstGeneration: 1,
+      lastCommit: undefined,
+      saveCosts: NO_COSTS,
       loss: null,
       skippedInARow: 0,
+      recent: NO_STEPS,
+      rolledBack: undefined,
       failure: undefined,
       parent: record.parent ?? null,
       failedAttempts: 0,
@@ -80,15 +130,63 @@ export function applyRecord(state: RunState | undefined, record: RunRecord): Run
       updatedAtMs,
     };
   }
-  return { ...state, ...change(state, record), updatedAtMs };
+  return { ...state, saveCosts: saveCosts(state, record), ...change(state, record), updatedAtMs };
+}
+
+function saveCosts(state: RunState, record: RunRecord): SaveCosts {
+  const { saveCosts: before, status, updatedAtMs, isInterrupted } = state;
+  const nowMs = Date.parse(record.time);
+  const trainedMs = before.trainedMs + (status === 'running' ? Math.max(0, nowMs - updatedAtMs) : 0);
+  const interrupted = (isInterruption: boolean) => before.interruptions + (isInterruption ? 1 : 0);
+  // Its workers came back with its state, so that nothing was lost after all.
+  const returned = { ...before, interruptions: before.interruptions - (isInterrupted ? 1 : 0) };
+  switch (record.kind) {
+    case 'checkpointWritten':
+      return {
+        ...before,
+        trainedMs,
+        savedAtMs: nowMs,
+        stallSeconds: learnStall(before.stallSeconds, record.stallSeconds),
+      };
+    case 'assigned':
+      // What is in memory was not saved.
+      return record.state === 'keep' ? returned : { ...before, savedAtMs: nowMs };
+    case 'continued':
+      return returned;
+    case 'requeued':
+      return { ...before, trainedMs, interruptions: interrupted(record.yieldedTo === undefined) };
+    case 'attemptFailed':
+    case 'rolledBack':
+      return { ...before, trainedMs, interruptions: interrupted(true) };
+    default:
+      return { ...before, trainedMs };
+  }
 }
 
 /** Configurations in logs of older versions lack what came later. */
 function completeConfig(config: RunConfig): RunConfig {
   const older: Partial<RunConfig> = config;
-  const { queue = DEFAULT_QUEUE, expertWorkers = 0, minWorkers = null } = older;
-  const { sources = DEFAULT_SOURCE_KINDS }: Partial<DataConfig> = config.data;
-  return { ...config, queue, expertWorkers, minWorkers, data: { ...config.data, sources } };
+  const divergence = { ...DEFAULT_DIVERGENCE, ...older.divergence };
+  const checkpoint = { ...DEFAULT_CHECKPOINT, ...config.checkpoint };
+  const { expertWorkers = 0, minWorkers = null, task = DEFAULT_TASK } = older;
+  const queue = { ...DEFAULT_QUEUE, ...older.queue };
+  const evaluation = { ...DEFAULT_EVALUATION, ...older.evaluation };
+  const model = completeModel(config.model);
+  const data = completeData(config.data);
+  const optimizer = completeOptimizer(config.optimizer);
+  return {
+    ...config,
+    divergence,
+    checkpoint,
+    task,
+    model,
+    queue,
+    expertWorkers,
+    minWorkers,
+    evaluation,
+    data,
+    optimizer,
+  };
 }
 
 function change(state: RunState, record: RunRecord): Partial<RunState> {
@@ -99,9 +197,14 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
       return {
         generation: record.generation,
         lastWorkers: { workers: record.workers.length, expertWorkers: record.expertWorkers?.length ?? 0 },
+        lastMembers: {
+          ranks: record.workers.map(({ workerId }) => workerId),
+          experts: (record.expertWorkers ?? []).map(({ workerId }) => workerId),
+        },
         status: state.status === 'stopping' ? 'stopping' : 'running',
         failure: undefined,
         isInterrupted: false,
+        ...(record.precision === undefined ? {} : { config: { ...state.config, precision: record.precision } }),
       };
     case 'committed': {
       const { step, applied, loss } = record.entry;
@@ -110,15 +213,27 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
           'corrupt_data',
           `the log of run ${state.runId} commits step ${step} after step ${state.step}`,
         );
-      return { step, loss, skippedInARow: applied ? 0 : state.skippedInARow + 1 };
+      const furthestStep = Math.max(state.furthestStep, step);
+      const { gradNorm, spike } = record;
+      const recent = remember(state.recent, { step, loss: loss ?? Number.NaN, gradNorm, applied }, spike);
+      const rolledBack = isPast(state.rolledBack, step) ? undefined : state.rolledBack;
+      // A step without targets says nothing of the model.
+      const isEmpty = record.lossTokens === 0;
+      const skippedInARow = applied ? 0 : state.skippedInARow + (isEmpty ? 0 : 1);
+      const { generation } = record.entry;
+      // A norm that was not finite belongs to a step that is not applied, where nobody reads it.
+      const lastCommit = { generation, apply: applied, gradNorm: gradNorm ?? 0, lossTokens: record.lossTokens };
+      return { step, furthestStep, loss, skippedInARow, recent, rolledBack, lastCommit };
     }
     case 'checkpointWritten':
-      return { checkpointStep: record.step, checkpoints: withCheckpoint(state, record) };
+      return { checkpointStep: record.step, checkpoints: withCheckpoint(state, knownOf(record)) };
     case 'workerLost':
     case 'ringBroke':
       return {};
     case 'requeued':
       return { status: 'queued', reason: record.reason, isInterrupted: record.yieldedTo === undefined };
+    case 'continued':
+      return { status: 'running', failure: undefined, isInterrupted: false };
     case 'attemptFailed':
       return {
         status: 'queued',
@@ -128,12 +243,16 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
       };
     case 'resumed':
       return resumed(state, record);
+    case 'rolledBack':
+      return rolledBack(state, record);
     case 'stopRequested':
       return { status: 'stopping', reason: 'it was asked to stop' };
     case 'stopped':
       return { status: 'stopped', reason: record.reason, isInterrupted: false };
     case 'finished': {
-      const reason = `all ${record.step} steps are trained and their checkpoint is written`;
+      const since = divergedSince(state);
+      const diverged = since === undefined ? '' : `, but it has diverged since step ${since}`;
+      const reason = `all ${record.step} steps are trained and their checkpoint is written${diverged}`;
       return { status: 'finished', reason, failure: undefined, isInterrupted: false };
     }
     case 'failed': {
@@ -145,7 +264,9 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
 }
 
 function resumed(state: RunState, record: Resumed): Partial<RunState> {
-  const { fromStep, checkpointDirectory, workers, steps, expertWorkers = state.config.expertWorkers } = record;
+  const { fromStep, checkpointDirectory, workers, steps } = record;
+  const { expertWorkers = state.config.expertWorkers, engine = state.config.engine } = record;
+  const { checkpoint = state.config.checkpoint, divergence = state.config.divergence } = record;
   if (fromStep > state.step)
     throw new WeftError(
       'corrupt_data',
@@ -160,27 +281,68 @@ function resumed(state: RunState, record: Resumed): Partial<RunState> {
     step: fromStep,
     loss: fromStep === state.step ? state.loss : null,
     checkpointStep: fromStep,
-    checkpoints:
-      checkpointDirectory === null ? [] : withCheckpoint(state, { step: fromStep, directory: checkpointDirectory }),
+    firstGeneration: state.generation + 1,
+    lastCommit: undefined,
+    checkpoints: checkpointDirectory === null ? [] : withCheckpoint(state, known(state, fromStep, checkpointDirectory)),
     lastWorkers: hasEnded(state) || !isSameSize ? undefined : state.lastWorkers,
     skippedInARow: 0,
+    // What was usual before a spike is usual after it.
+    recent: hasEnded(state) ? NO_STEPS : { ...state.recent, spikingSince: null },
+    rolledBack: hasEnded(state) ? undefined : state.rolledBack,
     config: {
       ...state.config,
       workers,
       minWorkers: minWorkers === null ? null : Math.min(minWorkers, workers),
       steps,
       expertWorkers,
+      engine,
+      checkpoint,
+      divergence,
     },
   };
 }
 
+function knownOf({ step, directory, manifestSha256 }: CheckpointWritten): KnownCheckpoint {
+  return { step, directory, ...(manifestSha256 === undefined ? {} : { manifestSha256 }) };
+}
+
+/** A checkpoint by its step, with what the log says of it. */
+function known({ checkpoints }: RunState, step: number, directory: string): KnownCheckpoint {
+  return checkpoints.find((checkpoint) => checkpoint.step === step) ?? { step, directory };
+}
+
+function rolledBack(state: RunState, { step, toStep, skipped, reason }: RolledBack): Partial<RunState> {
+  const { config, checkpoints, rolledBack: before } = state;
+  const skippedBatches = withRange(config.data.skippedBatches, skipped.batches);
+  const left = checkpoints.filter((checkpoint) => checkpoint.step <= toStep);
+  return {
+    status: 'queued',
+    reason,
+    step: toStep,
+    loss: null,
+    checkpointStep: left.at(-1)?.step ?? 0,
+    checkpoints: left,
+    skippedInARow: 0,
+    recent: { ...state.recent, spikingSince: null },
+    rolledBack: { times: (before?.times ?? 0) + 1, step: Math.max(step, before?.step ?? 0) },
+    isInterrupted: true,
+    firstGeneration: state.generation + 1,
+    lastCommit: undefined,
+    config: { ...config, data: { ...config.data, skippedBatches } },
+  };
+}
+
+/** So many steps after a spike that a run went back before, the next one is another. */
+const PAST_STEPS = 100;
+
+const isPast = (before: RunState['rolledBack'], step: number) =>
+  before !== undefined && step > before.step + PAST_STEPS;
+
 /** The checkpoints that should be on disk once this one is the newest. */
-function withCheckpoint(
-  { checkpoints, config }: RunState,
-  { step, directory }: RunState['checkpoints'][number],
-): RunState['checkpoints'] {
-  const older = checkpoints.filter((checkpoint) => checkpoint.step < step);
-  return [...older, { step, directory }].slice(-config.checkpoint.keepLast);
+function withCheckpoint({ checkpoints, config }: RunState, newest: KnownCheckpoint): RunState['checkpoints'] {
+  const { keepLast, keepEvery } = config.checkpoint;
+  const all = [...checkpoints.filter(({ step }) => step < newest.step), newest];
+  return all.filter(({ step }, at) => at >= all.length - keepLast || (keepEvery > 0 && step % keepEvery === 0));
 }
 
 /**
@@ -203,8 +365,10 @@ const KINDS: Readonly<Record<RunRecord['kind'], true>> = {
   workerLost: true,
   ringBroke: true,
   requeued: true,
+  continued: true,
   attemptFailed: true,
   resumed: true,
+  rolledBack: true,
   stopRequested: true,
   stopped: true,
   finished: true,
@@ -233,5 +397,6 @@ function withHint(record: RunRecord): RunRecord {
 
 /** The records of a log from which `Ledger.fold` of `@weft/mixture` computes the consumed sequences. */
 export function* ledgerRecords(records: Iterable<RunRecord>): Generator<LedgerRecord> {
-  for (const record of records) if (record.kind === 'committed' || record.kind === 'resumed') yield record;
+  for (const record of records)
+    if (record.kind === 'committed' || record.kind === 'resumed' || record.kind === 'rolledBack') yield record;
 }

@@ -159,6 +159,24 @@ describe('metrics', () => {
     });
   });
 
+  it('hold the scores of tasks by number of shots, and their means, where one was not finite null', () => {
+    harness.train(1);
+    const score = { kind: 'caption', examples: 2, second: null, shortened: 0 } as const;
+    const scores = [
+      { ...score, task: 'coco', shots: 0, score: 70 },
+      { ...score, task: 'coco', shots: 8, score: Number.NaN },
+      { ...score, task: 'flickr', shots: 0, score: 60 },
+      { ...score, task: 'arc', kind: 'multipleChoice', shots: 0, score: 25 } as const,
+    ];
+    harness.report('a', 1, 1, { taskScores: { scores, seconds: 2 } });
+    expect(harness.lastCommand('appendMetrics')?.row.taskScores).toEqual({
+      scores: { coco: { 0: 70, 8: null }, flickr: { 0: 60 }, arc: { 0: 25 } },
+      average: { 0: 65, 8: null },
+      textAverage: { 0: 25 },
+      seconds: 2,
+    });
+  });
+
   it('have one row per step even when rank 0 is lost before its report', () => {
     harness.train(1);
     harness.report('a', 1);

@@ -3,6 +3,7 @@ import { hasEnded, type RunFailure } from '@weft/contracts';
 import { describeMember, memberIds, type Training } from './cluster-state.js';
 import type { DecisionBuilder } from './decision-builder.js';
 import type { EventOf } from './events.js';
+import { lookForCheckpoint } from './find-checkpoint.js';
 import { flushMetrics } from './metrics.js';
 import type { RunState } from './run-state.js';
 
@@ -44,9 +45,9 @@ function mayRetry(builder: DecisionBuilder, state: RunState, failure: RunFailure
   return wasActive && status === 'running' && failedAttempts + 1 < config.queue.maxAttempts && isRetryable(failure);
 }
 
-/** Whether another attempt may succeed. These two codes need a person first. */
+/** Whether another attempt may succeed. These codes need a person first. */
 function isRetryable({ code }: RunFailure): boolean {
-  return code !== 'invalid_argument' && code !== 'failed_precondition';
+  return code !== 'invalid_argument' && code !== 'failed_precondition' && code !== 'out_of_memory';
 }
 
 /** Queues a failed run to go on from its newest checkpoint, with a longer delay after every attempt. */
@@ -63,7 +64,7 @@ function retry(builder: DecisionBuilder, state: RunState, failure: RunFailure): 
     startState: undefined,
     reservedUntilMs: undefined,
   });
-  builder.command({ kind: 'findCheckpoint', runId, notAfterStep: step });
+  builder.command(lookForCheckpoint(state));
   builder.queue.retry(runId, failure.message, retryAtMs);
   return `attempt ${attempt} of ${maxAttempts} of run ${runId} failed: ${failure.message}; it tries again at ${retryAt}`;
 }
@@ -128,9 +129,13 @@ export function release(
   runId: string,
   { discardState, reason }: { discardState: boolean; reason: string },
 ): void {
-  const workerIds = builder.membersOf(runId).map(({ workerId }) => workerId);
+  const members = builder.membersOf(runId).map(({ workerId }) => workerId);
+  // Those that were about to join have nothing to join any more.
+  const joining = discardState ? builder.joining(runId).map(({ workerId }) => workerId) : [];
+  const workerIds = [...members, ...joining];
   if (workerIds.length === 0) return;
   const { generation } = builder.run(runId).state;
   builder.command({ kind: 'release', workerIds, runId, generation, discardState, reason });
-  if (discardState) for (const workerId of workerIds) builder.changeWorker(workerId, { runId: undefined });
+  if (!discardState) return;
+  for (const workerId of workerIds) builder.changeWorker(workerId, { runId: undefined, joining: undefined });
 }

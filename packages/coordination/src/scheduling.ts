@@ -11,7 +11,10 @@ export interface WaitingRun {
   readonly startState: StartState | undefined;
   /** The fewest workers it starts with. */
   readonly required: WorkerCounts;
-  /** It waits for nothing but workers: it is not delayed, and neither it nor the queue is paused. */
+  /**
+   * It waits for nothing but workers: it is not delayed, the runs before it have finished, neither it nor the queue is
+   * paused, and connected ones have the memory for it.
+   */
   readonly isDue: boolean;
   /** It was interrupted a moment ago, and its workers may be on their way back. */
   readonly hasReservation: boolean;
@@ -24,11 +27,17 @@ export function waitingRuns({ queue, runs, timeouts }: ClusterState, nowMs: numb
     if (run?.live.state !== 'waiting') return [];
     const { state, live } = run;
     const { startState, reservedUntilMs = 0 } = live;
-    const isDue = job.state === 'waiting' && !queue.isPaused;
+    const isHeldUp = live.shortage !== undefined || unfinishedBefore({ runs }, state).length > 0;
+    const isDue = job.state === 'waiting' && !queue.isPaused && !isHeldUp;
     const required = requiredWorkers({ state, live }, nowMs, timeouts);
     return [{ state, job, startState, required, isDue, hasReservation: isDue && nowMs < reservedUntilMs }];
   });
   return [...waiting.filter((run) => run.hasReservation), ...waiting.filter((run) => !run.hasReservation)];
+}
+
+/** Of the runs that a run begins after, those that have not finished. */
+export function unfinishedBefore({ runs }: Pick<ClusterState, 'runs'>, { config }: RunState): readonly string[] {
+  return config.queue.after.filter((runId) => runs.get(runId)?.state.status !== 'finished');
 }
 
 /**

@@ -27,6 +27,7 @@ describe('the vote on a step', () => {
         apply: true,
         gradNorm: 1,
         lossTokens: 100,
+        leastCommunicationSeconds: 0,
       },
     ]);
   });
@@ -76,6 +77,15 @@ describe('the vote on a step', () => {
     expect(harness.lastCommand('decideStep')).toMatchObject({ step: 1, apply: false });
     expect(harness.log.at(-1)).toMatchObject({ gradNorm: null, entry: { loss: null, applied: false } });
     expect(harness.view()).toMatchObject({ status: 'running', step: 1 });
+  });
+
+  it('counts but does not apply a step without targets, which is no sign of a sick run', () => {
+    for (let step = 1; step <= 20; step++)
+      for (const worker of ['a', 'b']) harness.vote(worker, { loss: 0, gradNorm: 0, lossTokens: 0 });
+    expect(harness.lastCommand('decideStep')).toMatchObject({ step: 20, apply: false });
+    expect(harness.log.at(-1)).toMatchObject({ gradNorm: 0, lossTokens: 0, entry: { loss: 0, applied: false } });
+    expect(harness.view()).toMatchObject({ status: 'running', step: 20, loss: 0 });
+    expect(harness.reason).toContain('it is not applied: no targets in this step');
   });
 
   it('ends the run after ten refused steps in a row, not after nine and one good one', () => {

@@ -1,11 +1,16 @@
 import type { RunFailure, StepVote } from '@weft/contracts';
-import { combineDigests, ledgerEntry, MixtureSchedule } from '@weft/mixture';
+import { combineDigests, ledgerEntry, scheduleOf } from '@weft/mixture';
+import { dueChange } from './admission.js';
+import { saveIsDue } from './checkpoint-schedule.js';
 import { memberIds, type Training } from './cluster-state.js';
 import type { DecisionBuilder } from './decision-builder.js';
+import { describeSpike, divergedSince, findSpike, type Spike } from './divergence.js';
 import { extendTiming, learnStepTime } from './estimates.js';
 import type { EventOf } from './events.js';
 import { committedStep, flushMetrics } from './metrics.js';
 import { stopIfPreempted } from './preemption.js';
+import { changeMembership } from './ring-formation.js';
+import { mayRollBack, rollBack } from './rollback.js';
 import type { RunState } from './run-state.js';
 import { fail, lastStepOfGeneration } from './run-termination.js';
 
@@ -28,38 +33,98 @@ function commit(builder: DecisionBuilder, state: RunState, live: Training): stri
   const { runId, config } = state;
   const votes = live.members.map((_, rank) => live.votes.get(rank)!);
   const { step, loss, gradNorm, lossTokens } = votes[0]!;
-  const apply = votes.every(({ finite }) => finite);
-  const disagreement = apply ? findDisagreement(votes) : undefined;
+  const allFinite = votes.every(({ finite }) => finite);
+  const disagreement = allFinite ? findDisagreement(votes) : undefined;
   if (disagreement !== undefined) return fail(builder, runId, disagreement);
+  const hasTargets = lossTokens > 0 || !allFinite;
+  const spike = allFinite && hasTargets ? findSpike(state.recent, { loss, gradNorm }, config.divergence) : undefined;
+  const apply = allFinite && hasTargets && (spike === undefined || config.divergence.policy !== 'skip');
   const { generation } = live;
   const digest = combineDigests(votes.map(({ sequenceDigest }) => sequenceDigest));
-  const schedule = new MixtureSchedule(config.data.weights);
+  const schedule = scheduleOf(config.data);
   const record = {
     kind: 'committed',
-    entry: ledgerEntry(schedule, config.globalBatchSize, { step, generation, digest, loss, applied: apply }),
+    entry: ledgerEntry(
+      schedule,
+      config.globalBatchSize,
+      { step, generation, digest, loss, applied: apply },
+      config.data.skippedBatches,
+    ),
     gradNorm: Number.isFinite(gradNorm) ? gradNorm : null,
     lossTokens,
     worldSize: votes.length,
+    ...(spike === undefined ? {} : { spike }),
   } as const;
   const committed = builder.record(runId, record);
   // A rank sends its reports before its next vote, so the steps still without a report stay without one.
   flushMetrics(builder, runId, live.unreported);
+  const due = saveIsDue(committed, votes.length, live.saveAskedMs ?? 0, builder.nowMs);
+  const isAsked = live.isCheckpointAsked === true || due !== undefined;
+  const isSaved = isAsked || step % config.checkpoint.everySteps === 0;
   const timing = extendTiming(live.timing, step, builder.nowMs);
   builder.stepTimes = learnStepTime(builder.stepTimes, config, votes.length, timing);
   builder.setLive(runId, {
     ...live,
+    isCheckpointAsked: undefined,
+    newcomers: [],
+    ...(isSaved ? { saveAskedMs: builder.nowMs } : {}),
     votes: new Map(),
     votesSinceMs: undefined,
     ringFailures: 0,
     unreported: [committedStep({ ...record, time: builder.time })],
     timing,
   });
-  if (committed.skippedInARow >= builder.timeouts.maxSkippedSteps)
-    return fail(builder, runId, describeSkippedSteps(committed));
+  const ended = endDivergence(builder, committed, spike);
+  if (ended !== undefined) return ended;
   stopIfPreempted(builder, runId);
-  const decision = { step, apply, gradNorm, lossTokens };
-  builder.command({ kind: 'decideStep', workerIds: memberIds(live), runId, generation, ...decision });
-  return `step ${step} of run ${runId} is committed${apply ? '' : ', but not applied: its gradients are not finite'}`;
+  notifyOfSpike(builder, committed, spike);
+  for (const workerId of live.newcomers) builder.changeWorker(workerId, { joinFailures: undefined });
+  const leastCommunicationSeconds = Math.min(...votes.map((vote) => vote.communicationSeconds ?? 0));
+  const decision = { step, apply, gradNorm, lossTokens, leastCommunicationSeconds };
+  const toMembers = { workerIds: memberIds(live), runId, generation };
+  const change = dueChange(builder, runId, isSaved);
+  if (change !== undefined) builder.command({ kind: 'endGeneration', ...toMembers, afterStep: step });
+  builder.command({ kind: 'decideStep', ...toMembers, ...decision, ...(isAsked ? { save: true } : {}) });
+  const reasons = [
+    ...(apply
+      ? []
+      : [
+          `it is not applied${hasTargets ? '' : ': no targets in this step'}${allFinite ? '' : ': its gradients are not finite'}`,
+        ]),
+    ...(spike === undefined ? [] : [describeSpike(spike, step)]),
+    ...(due === undefined ? [] : [due]),
+    ...(change === undefined ? [] : [changeMembership(builder, runId, change)]),
+  ];
+  return [`step ${step} of run ${runId} is committed`, ...reasons].join('; ');
+}
+
+/** What the policy of a run does when it has diverged; undefined where it trains on. */
+function endDivergence(builder: DecisionBuilder, state: RunState, spike: Spike | undefined): string | undefined {
+  const { runId, step, skippedInARow, config } = state;
+  if (skippedInARow >= builder.timeouts.maxSkippedSteps)
+    return mayRollBack(state)
+      ? rollBack(builder, state, step - skippedInARow + 1, spike)
+      : fail(builder, runId, describeSkippedSteps(state));
+  const since = divergedSince(state);
+  if (since === undefined || config.divergence.policy === 'warn') return undefined;
+  if (mayRollBack(state)) return rollBack(builder, state, since, spike);
+  return fail(builder, runId, describeDivergence(state, since, spike));
+}
+
+/** When a spike begins, and once more when it has lasted for so long that the run has diverged. */
+function notifyOfSpike(builder: DecisionBuilder, state: RunState, spike: Spike | undefined): void {
+  const { runId, step, recent, config } = state;
+  const { policy, patienceSteps } = config.divergence;
+  if (spike === undefined || recent.spikingSince === null) return;
+  const lasted = step - recent.spikingSince + 1;
+  if (lasted !== 1 && lasted !== patienceSteps) return;
+  const what = describeSpike(spike, step);
+  const consequence = policy === 'skip' ? '; the step is not applied' : '';
+  const sentence =
+    lasted < patienceSteps
+      ? `${what}${consequence}`
+      : `the run has diverged since step ${recent.spikingSince}: ${what}`;
+  builder.command({ kind: 'notify', runId, sentence });
 }
 
 /** The all-reduce gives every rank the same bits, so any difference means that the ranks hold different models. */
@@ -89,10 +154,25 @@ function describeWrongStep(state: RunState, live: Training, rank: number, vote: 
   };
 }
 
-function describeSkippedSteps({ step, skippedInARow }: RunState): RunFailure {
+function describeSkippedSteps({ step, skippedInARow, config }: RunState): RunFailure {
+  const orSpikes = config.divergence.policy === 'skip' ? ', or spikes,' : '';
   return {
     code: 'failed_precondition',
-    message: `the gradients were not finite in ${skippedInARow} steps in a row, ${step - skippedInARow + 1} to ${step}`,
+    message: `the gradients were not finite${orSpikes} in ${skippedInARow} steps in a row, ${step - skippedInARow + 1} to ${step}`,
     hint: 'lower optimizer.learningRate and launch again, or see with `weft data ledger` what these steps consumed',
+  };
+}
+
+function describeDivergence(
+  { runId, step, config, rolledBack }: RunState,
+  since: number,
+  spike: Spike | undefined,
+): RunFailure {
+  const back = rolledBack === undefined ? '' : `, after it went back ${rolledBack.times} times`;
+  const now = `${back}${spike === undefined ? '' : `: ${describeSpike(spike, step)}`}`;
+  return {
+    code: 'failed_precondition',
+    message: `the run has diverged since step ${since}${now}`,
+    hint: `\`weft resume ${runId}\` goes on from the newest checkpoint before it; see with \`weft data ledger\` what step ${since} consumed, or launch again with a lower optimizer.learningRate than ${config.optimizer.learningRate}`,
   };
 }

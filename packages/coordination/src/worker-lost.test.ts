@@ -1,9 +1,10 @@
+import type { RunFailure } from '@weft/contracts';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { DecideHarness, NO_CHECKPOINT, RUN } from './testing/decide-harness.js';
 
 let harness: DecideHarness;
 beforeEach(() => {
-  harness = new DecideHarness();
+  harness = new DecideHarness({ returnMs: 0 });
   harness.connect('a', 'b', 'c');
   harness.launch({ workers: 3 });
 });
@@ -66,7 +67,10 @@ describe('a worker that is lost', () => {
     harness.disconnect('a', 'b', 'c');
     expect(harness.view()).toMatchObject({ status: 'queued', step: 3 });
     expect(harness.view().reason).toContain('it lost its last worker (rank 0 (c on host) was lost: its stream ended)');
-    expect(harness.lastCommand('findCheckpoint')).toEqual({ kind: 'findCheckpoint', runId: RUN, notAfterStep: 3 });
+    expect(harness.lastCommand('findCheckpoint')).toEqual({
+      ...{ kind: 'findCheckpoint', runId: RUN, notAfterStep: 3 },
+      known: [{ step: 2, directory: '/step-2' }],
+    });
     harness.connect('d', 'e', 'f');
     expect(harness.view().status).toBe('queued');
     const checkpoint = { step: 2, directory: '/step-2' };
@@ -101,6 +105,68 @@ describe('a worker that is lost', () => {
       workerId: 'b',
       reason: 'it connected again on a new stream',
     });
+  });
+});
+
+describe('a worker whose own engine is at fault', () => {
+  const OUT_OF_MEMORY = { code: 'out_of_memory', message: 'the device is out of memory', hint: 'use less' } as const;
+  const fault = (workerId: string, failure: RunFailure = OUT_OF_MEMORY) =>
+    harness.handle({
+      kind: 'ended',
+      workerId,
+      runId: RUN,
+      generation: harness.view().generation,
+      outcome: { kind: 'failed', step: harness.view().step, failure },
+    });
+
+  it('is dismissed with its words, and the others go on from memory', () => {
+    harness.train(1);
+    fault('b');
+    expect(harness.commandsOf('dismiss')).toEqual([
+      {
+        kind: 'dismiss',
+        workerId: 'b',
+        code: 'out_of_memory',
+        message: 'the coordinator gave up worker b: the device is out of memory: use less',
+      },
+    ]);
+    expect(harness.log.find(({ kind }) => kind === 'workerLost')).toMatchObject({
+      workerId: 'b',
+      reason: 'the device is out of memory: use less',
+    });
+    expect(harness.view().reason).toContain('rank 1 (b on host) was lost: the device is out of memory: use less');
+    harness.advance(500, 'a', 'c');
+    expect(harness.view()).toMatchObject({ status: 'running', worldSize: 2 });
+    expect(harness.lastCommand('assign')).toMatchObject({ firstStep: 2, startFrom: { kind: 'keep' } });
+  });
+
+  it('explains the ring that broke at the others before', () => {
+    harness.train(1);
+    harness.breakRing('a');
+    fault('b', { code: 'device_failed', message: 'the device failed', hint: null });
+    harness.advance(500, 'a', 'c');
+    expect(harness.members).toEqual(['a', 'c']);
+  });
+
+  it('as the last one ends the run with its words, and may serve another run', () => {
+    for (const workerId of ['a', 'b', 'c']) fault(workerId);
+    expect(harness.view()).toMatchObject({
+      status: 'failed',
+      failure: { ...OUT_OF_MEMORY, message: expect.stringMatching(/: the device is out of memory$/) },
+    });
+    expect(harness.commandsOf('dismiss').map(({ workerId }) => workerId)).toEqual(['a', 'b']);
+  });
+
+  it('as the last one is dismissed all the same where its device failed', () => {
+    for (const workerId of ['a', 'b', 'c']) fault(workerId, { ...OUT_OF_MEMORY, code: 'device_failed' });
+    expect(harness.commandsOf('dismiss').map(({ workerId }) => workerId)).toEqual(['a', 'b', 'c']);
+    expect(harness.state.workers.size).toBe(0);
+  });
+
+  it('ends the run where every worker would fail alike', () => {
+    fault('b', { code: 'internal', message: 'a bug', hint: null });
+    expect(harness.view()).toMatchObject({ status: 'failed' });
+    expect(harness.commandsOf('dismiss')).toEqual([]);
   });
 });
 

@@ -1,8 +1,12 @@
+import { newcomersWait } from './admission.js';
 import type { ConnectedWorker, Reforming, RetainedState, Training } from './cluster-state.js';
 import { describeMember, memberIndex } from './cluster-state.js';
 import type { DecisionBuilder } from './decision-builder.js';
 import type { EventOf } from './events.js';
+import { lookForCheckpoint } from './find-checkpoint.js';
 import { flushMetrics } from './metrics.js';
+import { noteUnreachable } from './reachability.js';
+import { returnsUntil } from './recovery.js';
 import type { WorkerCounts } from './run-state.js';
 import { fail, lastStepOfGeneration, release } from './run-termination.js';
 
@@ -16,9 +20,12 @@ export function workerLost(builder: DecisionBuilder, worker: ConnectedWorker, ru
   const cause = `${describeMember(live, workerId)} (${workerId} on ${hostName}) was lost: ${reason}`;
   if (live.state === 'training' && onlyRank0IsNeeded(builder, runId, live)) return cause;
   if (worker.role === 'expertWorker') return `${cause}; ${expertsLost(builder, runId, live, cause)}`;
-  const survivors = builder.membersOf(runId, 'rank').map((member) => member.workerId);
+  const survivors = holders(builder, runId, live);
   if (survivors.length === 0) return `${cause}; ${abandon(builder, runId, live, `it lost its last worker (${cause})`)}`;
-  if (live.state === 'training') release(builder, runId, { discardState: false, reason: cause });
+  if (live.state === 'training') {
+    release(builder, runId, { discardState: false, reason: cause });
+    newcomersWait(builder, live, runId, false);
+  }
   builder.setLive(runId, {
     ...retainedState(live),
     state: 'reforming',
@@ -39,7 +46,12 @@ function onlyRank0IsNeeded(builder: DecisionBuilder, runId: string, live: Traini
 }
 
 /** Some experts now exist only in the newest checkpoint: all members go back to it, without the lost worker. */
-function expertsLost(builder: DecisionBuilder, runId: string, live: Training | Reforming, cause: string): string {
+export function expertsLost(
+  builder: DecisionBuilder,
+  runId: string,
+  live: Training | Reforming,
+  cause: string,
+): string {
   const workers = builder.membersOf(runId, 'rank').length;
   const expertWorkers = builder.membersOf(runId, 'expertWorker').length;
   // Without any worker of a role the run cannot go on.
@@ -68,9 +80,15 @@ function abandon(
   builder.record(runId, { kind: 'requeued', reason: why });
   const sinceMs = builder.nowMs;
   const reservedUntilMs = sinceMs + builder.timeouts.reservationMs;
-  builder.setLive(runId, { state: 'waiting', sinceMs, startState: undefined, reservedUntilMs, minimumWorkers });
+  // Perhaps only the coordinator was cut off. Where experts are lost, the others have dropped what they held.
+  const mayReturn = minimumWorkers === undefined && state.lastCommit !== undefined;
+  const returnsUntilMs = mayReturn ? returnsUntil(builder) : undefined;
+  builder.setLive(runId, {
+    state: 'waiting',
+    ...{ sinceMs, startState: undefined, reservedUntilMs, minimumWorkers, returnsUntilMs },
+  });
   builder.queue.requeue(runId);
-  builder.command({ kind: 'findCheckpoint', runId, notAfterStep: state.step });
+  builder.command(lookForCheckpoint(state));
   if (minimumWorkers === undefined) return `run ${runId} has no worker left and is queued`;
   return `run ${runId} goes back to its newest checkpoint, on ${minimumWorkers.workers} workers and ${minimumWorkers.expertWorkers} expert workers`;
 }
@@ -82,12 +100,16 @@ function abandon(
 export function ringBroken(builder: DecisionBuilder, event: EventOf<'ringBroken'>): string {
   const { runId, workerId, generation, step, reason } = event;
   const { live } = builder.run(runId);
+  // Whom it could not reach is so, whatever has become of the generation.
+  const unreachable = noteUnreachable(builder, event);
   if (live.state !== 'training' || live.generation !== generation)
     return `generation ${generation} of run ${runId} is already over`;
   const cause = `the ring broke at ${describeMember(live, workerId)} in step ${step}: ${reason}`;
   if (onlyRank0IsNeeded(builder, runId, live)) return cause;
   builder.record(runId, { kind: 'ringBroke', generation, ...memberIndex(live, workerId), step, reason });
-  const ringFailures = live.ringFailures + 1;
+  // A ring that does not form with newcomers says nothing about the members before, and who cannot be reached is left out.
+  const isExplained = live.newcomers.length > 0 || unreachable.length > 0;
+  const ringFailures = live.ringFailures + (isExplained ? 0 : 1);
   if (ringFailures >= builder.timeouts.maxRingFailures)
     return fail(builder, runId, {
       code: 'unavailable',
@@ -95,7 +117,8 @@ export function ringBroken(builder: DecisionBuilder, event: EventOf<'ringBroken'
       hint: 'check that the workers reach each other at their data-plane addresses, then resume the run',
     });
   release(builder, runId, { discardState: false, reason: cause });
-  const survivors = builder.membersOf(runId, 'rank').map((member) => member.workerId);
+  const survivors = holders(builder, runId, live);
+  newcomersWait(builder, live, runId, true);
   builder.setLive(runId, {
     ...retainedState(live),
     state: 'reforming',
@@ -108,7 +131,14 @@ export function ringBroken(builder: DecisionBuilder, event: EventOf<'ringBroken'
   return `${cause}; run ${runId} waits for a heartbeat of every member`;
 }
 
+/** The connected ranks that hold the run's state. */
+function holders(builder: DecisionBuilder, runId: string, live: Training | Reforming): readonly string[] {
+  const newcomers = live.state === 'training' ? live.newcomers : [];
+  const members = builder.membersOf(runId, 'rank').map(({ workerId }) => workerId);
+  return members.filter((workerId) => !newcomers.includes(workerId));
+}
+
 function retainedState(live: RetainedState): RetainedState {
-  const { startState, experts, firstGeneration, ringFailures, unreported } = live;
-  return { startState, experts, firstGeneration, ringFailures, unreported };
+  const { startState, experts, firstGeneration, isCheckpointAsked, ringFailures, unreported } = live;
+  return { startState, experts, firstGeneration, isCheckpointAsked, ringFailures, unreported };
 }

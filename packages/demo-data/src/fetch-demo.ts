@@ -2,7 +2,8 @@ import { mkdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DEFAULT_SOURCES, type PerSource, perSource } from '@weft/common';
 import type { OnProgress } from '@weft/data';
-import { fileBytes, sha256OfFile, withTemporaryDirectory, writeJsonFile } from '@weft/files';
+import { fileBytes, makeDirectory, sha256OfFile, withTemporaryDirectory, writeJsonFile } from '@weft/files';
+import { type DemoConversations, demoConversations } from './conversations.js';
 import { countrySamples } from './countries.js';
 import { DEMO_PACKAGES, npmTarball } from './demo-packages.js';
 import { emojiSamples } from './emoji.js';
@@ -10,14 +11,17 @@ import { readTarball } from './read-tarball.js';
 import { type WrittenShard, writeJsonLineShards, writeTarShards } from './write-shards.js';
 
 /** Increase it when the shards are built differently, so that old ones are rebuilt. */
-const DEMO_VERSION = 1;
+const DEMO_VERSION = 2;
+
+/** The folders of the demo: the sources of pre-training, and conversations of fine-tuning, the last ones never to train on. */
+const DEMO_SOURCES = [...DEFAULT_SOURCES, 'conversations', 'heldOutConversations'] as const;
 
 /** The demo dataset after `fetchDemo`. */
 export interface DemoResult {
   readonly directory: string;
   /** False when all shards were already there, unchanged. */
   readonly built: boolean;
-  /** Number of shards. */
+  /** Number of shards of every source of pre-training. */
   readonly shards: PerSource<number>;
   /** Of all shards together. */
   readonly bytes: number;
@@ -31,8 +35,8 @@ interface DemoRecord {
 }
 
 /**
- * Builds the demo dataset in `directory`: captioned emoji, interleaved country facts with flags, and State of the Union
- * addresses as text. Tarballs are cached in `<directory>/cache`. The shards are deterministic and appear under their
+ * Builds the demo dataset in `directory`: captioned emoji, interleaved country facts with flags, State of the Union addresses
+ * as text, and conversations about emoji, some of which are never to be trained on. Tarballs are cached in `<directory>/cache`. The shards are deterministic and appear under their
  * names when they are complete. Does nothing when all of them are there already.
  *
  * @throws WeftError `unavailable` when a tarball cannot be fetched, `corrupt_data` when its hash is not the pinned one
@@ -43,7 +47,7 @@ export async function fetchDemo(options: {
 }): Promise<DemoResult> {
   const { directory } = options;
   const onProgress = options.onProgress ?? (() => undefined);
-  await mkdir(directory, { recursive: true });
+  await makeDirectory(directory);
   const recordPath = join(directory, 'demo.json');
   const before = await readRecord(recordPath);
   if (before !== undefined && (await isComplete(directory, before))) return summarise(directory, before, false);
@@ -55,7 +59,7 @@ export async function fetchDemo(options: {
     // Without this record the demo counts as missing, until the last shard is in place.
     await rm(recordPath, { force: true });
     for (const { source, name } of before?.shards ?? []) await rm(join(directory, source, name), { force: true });
-    for (const source of DEFAULT_SOURCES) await mkdir(join(directory, source), { recursive: true });
+    for (const source of DEMO_SOURCES) await makeDirectory(join(directory, source));
     for (const { source, name } of shards) await rename(join(folder, source, name), join(directory, source, name));
     await writeJsonFile(recordPath, record);
     return summarise(directory, record, true);
@@ -84,16 +88,33 @@ async function fetchTarballs(cache: string, onProgress: OnProgress): Promise<Tar
 }
 
 async function buildShards(folder: string, tarballs: Tarballs, onProgress: OnProgress): Promise<WrittenShard[]> {
-  const total = DEFAULT_SOURCES.length;
-  for (const source of DEFAULT_SOURCES) await mkdir(join(folder, source));
+  const total = DEFAULT_SOURCES.length + 1;
+  for (const source of DEMO_SOURCES) await mkdir(join(folder, source));
   onProgress({ phase: 'build', what: 'captioned: emoji', done: 0, total, unit: 'shards' });
   const captioned = await writeTarShards(folder, 'captioned', 'emoji', emojiSamples(tarballs.emoji));
   onProgress({ phase: 'build', what: 'interleaved: countries', done: 1, total, unit: 'shards' });
   const interleaved = await writeTarShards(folder, 'interleaved', 'countries', countrySamples(tarballs.countries));
   onProgress({ phase: 'build', what: 'text: addresses', done: 2, total, unit: 'shards' });
   const text = await writeJsonLineShards(folder, 'text', 'addresses', await addresses(tarballs.addresses));
+  onProgress({ phase: 'build', what: 'conversations: emoji', done: 3, total, unit: 'shards' });
+  const { train, heldOut } = await demoConversations(emojiSamples(tarballs.emoji));
+  const conversations = [
+    ...(await writeConversations(folder, 'conversations', train)),
+    ...(await writeConversations(folder, 'heldOutConversations', heldOut)),
+  ];
   onProgress({ phase: 'build', what: 'done', done: total, total, unit: 'shards' });
-  return [...captioned, ...interleaved, ...text];
+  return [...captioned, ...interleaved, ...text, ...conversations];
+}
+
+async function writeConversations(
+  folder: string,
+  source: (typeof DEMO_SOURCES)[number],
+  { conversations, pictures }: DemoConversations,
+): Promise<WrittenShard[]> {
+  return [
+    ...(await writeJsonLineShards(folder, source, 'emoji', conversations)),
+    ...(await writeTarShards(folder, source, 'pictures', pictures)),
+  ];
 }
 
 /** A file of the package of addresses. */
@@ -138,7 +159,7 @@ function isRecord(value: unknown): value is DemoRecord {
 function isShard(value: unknown): value is WrittenShard {
   if (typeof value !== 'object' || value === null || !('source' in value) || !('name' in value)) return false;
   const isValidPath =
-    DEFAULT_SOURCES.some((source) => source === value.source) && /^[a-z]+-\d{5}\.(tar|jsonl)$/.test(String(value.name));
+    DEMO_SOURCES.some((source) => source === value.source) && /^[a-z]+-\d{5}\.(tar|jsonl)$/.test(String(value.name));
   return isValidPath && 'bytes' in value && 'sha256' in value;
 }
 

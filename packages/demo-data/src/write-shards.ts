@@ -23,7 +23,9 @@ export async function writeTarShards(
   folder: string,
   source: SourceId,
   prefix: string,
-  samples: AsyncIterable<{ readonly key: string; readonly members: SampleMembers }>,
+  samples:
+    | AsyncIterable<{ readonly key: string; readonly members: SampleMembers }>
+    | Iterable<{ readonly key: string; readonly members: SampleMembers }>,
 ): Promise<WrittenShard[]> {
   const written: WrittenShard[] = [];
   let name = '';

@@ -1,8 +1,36 @@
-import { mkdir, readdir, readFile, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { temporaryDirectory } from '@weft/testing';
 import { describe, expect, it } from 'vitest';
-import { buildDirectory, writeFileAtomically } from './atomic-file.js';
+import { buildDirectory, makeDirectory, writeFileAtomically } from './atomic-file.js';
+
+describe('a folder that is made', () => {
+  it('comes with those above it, and stays when it is there', async () => {
+    await using folder = await temporaryDirectory();
+    const path = join(folder.path, 'a', 'b', 'c');
+    for (let round = 0; round < 100; round++) {
+      await Promise.all(['d', 'e', 'f'].map((name) => makeDirectory(join(path, String(round), 'g', name))));
+      await Promise.all([1, 2, 3].map(() => makeDirectory(join(path, String(round), 'h'))));
+    }
+    await rm(path, { recursive: true });
+    await makeDirectory(path);
+    await writeFile(join(path, 'x'), '');
+    await makeDirectory(path);
+    expect(await readdir(path)).toEqual(['x']);
+    await expect(makeDirectory(join(path, 'x'))).rejects.toThrow(
+      `${join(path, 'x')} is a file, where a folder is to be`,
+    );
+    await expect(makeDirectory(join(path, 'x', 'y'))).rejects.toThrow(
+      `${join(path, 'x', 'y')} cannot be made: a part of`,
+    );
+  });
+
+  it('fails where a file system has room for none, instead of trying for ever', async () => {
+    await expect(makeDirectory('/proc/1/weft/runs')).rejects.toThrow(
+      '/proc/1/weft cannot be made: its file system takes no folders',
+    );
+  });
+});
 
 describe('a folder that is built', () => {
   it('appears whole, in place of the old one', async () => {

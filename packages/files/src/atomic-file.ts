@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { systemErrorCode, WeftError } from '@weft/common';
 import type { BlobContent } from './blob-store.js';
 import { isMissing } from './read-bytes.js';
 
@@ -18,7 +19,7 @@ export async function writeFileAtomically(path: string, content: BlobContent): P
   try {
     const file = await open(unfinished, 'wx');
     try {
-      for (const chunk of chunksOf(content)) await writeFully(file, chunk);
+      for await (const chunk of chunksOf(content)) await writeFully(file, chunk);
       await file.sync();
     } finally {
       await file.close();
@@ -41,15 +42,47 @@ export async function syncDirectory(path: string): Promise<void> {
   }
 }
 
-/** Makes a folder and those above it so that their entries survive a crash of the machine too. */
+/**
+ * Makes a folder and those above it so that their entries survive a crash of the machine too. Each is tried twice, because
+ * another may make the one above meanwhile: Node's own recursion never ends where a file system denies a folder that is
+ * there, as procfs does.
+ *
+ * @throws WeftError `failed_precondition` where a file is in the way, `invalid_argument` where the file system takes no folders;
+ *   the error of the operating system for anything else
+ */
 export async function makeDirectory(path: string): Promise<void> {
-  const highest = await mkdir(path, { recursive: true });
-  if (highest === undefined) return;
-  for (let made = path; ; made = dirname(made)) {
-    await syncDirectory(dirname(made));
-    if (made === highest || made === dirname(made)) return;
+  try {
+    await mkdir(path);
+  } catch (thrown) {
+    if (await isDirectory(path)) return;
+    if (systemErrorCode(thrown) === 'EEXIST' || systemErrorCode(thrown) === 'ENOTDIR') throw fileInTheWay(path, thrown);
+    if (systemErrorCode(thrown) !== 'ENOENT' || dirname(path) === path) throw thrown;
+    await makeDirectory(dirname(path));
+    await mkdir(path).catch(async (again: unknown) => {
+      if (await isDirectory(path)) return;
+      if (systemErrorCode(again) !== 'ENOENT') throw again;
+      throw new WeftError('invalid_argument', `${path} cannot be made: its file system takes no folders`, {
+        cause: again,
+        hint: 'choose another folder, for instance with --home',
+      });
+    });
   }
+  await syncDirectory(dirname(path));
 }
+
+const fileInTheWay = (path: string, cause: unknown) =>
+  systemErrorCode(cause) === 'EEXIST'
+    ? new WeftError('failed_precondition', `${path} is a file, where a folder is to be`, {
+        cause,
+        hint: 'rename or remove the file',
+      })
+    : new WeftError('failed_precondition', `${path} cannot be made: a part of this path is a file`, { cause });
+
+const isDirectory = (path: string) =>
+  stat(path).then(
+    (status) => status.isDirectory(),
+    () => false,
+  );
 
 /**
  * Lets `build` fill a fresh folder beside `path`, then gives it the name `path`, in place of what was there. When
@@ -72,7 +105,7 @@ export async function buildDirectory<T>(path: string, build: (directory: string)
  * process left behind is removed by the next call a day later.
  */
 export async function withTemporaryDirectory<T>(path: string, use: (directory: string) => Promise<T>): Promise<T> {
-  await mkdir(dirname(path), { recursive: true });
+  await makeDirectory(dirname(path));
   await removeAbandoned(dirname(path));
   const unfinished = unfinishedName(path);
   await mkdir(unfinished);
@@ -111,7 +144,7 @@ async function renameIfThere(from: string, to: string): Promise<boolean> {
   }
 }
 
-function chunksOf(content: BlobContent): Iterable<Uint8Array> {
+function chunksOf(content: BlobContent): Iterable<Uint8Array> | AsyncIterable<Uint8Array> {
   if (typeof content === 'string') return [Buffer.from(content)];
   return content instanceof Uint8Array ? [content] : content;
 }

@@ -1,5 +1,7 @@
+import { WeftError } from '@weft/common';
+
 /** What is written: a text in UTF-8, bytes, or bytes in chunks, so that a large blob need not be in memory. */
-export type BlobContent = string | Uint8Array | Iterable<Uint8Array>;
+export type BlobContent = string | Uint8Array | Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
 
 /**
  * Where checkpoints, configurations, metrics and data shards are kept. The port asks for no more than an object store can
@@ -72,8 +74,15 @@ export async function withBlob<T>(store: BlobStore, path: string, use: (blob: Bl
   }
 }
 
-/** The whole of a small blob as UTF-8. Throws as `BlobStore.read`. */
-export async function readText(store: BlobStore, path: string): Promise<string> {
+/**
+ * The whole of a small blob as UTF-8. Throws as `BlobStore.read`.
+ *
+ * @param mostBytes a larger one is refused by its size, before memory is taken for it; default: as large as it is
+ */
+export async function readText(store: BlobStore, path: string, mostBytes?: number): Promise<string> {
+  const bytes = mostBytes === undefined ? 0 : await store.size(path);
+  if (mostBytes !== undefined && bytes > mostBytes)
+    throw new WeftError('corrupt_data', `${path} has ${bytes} bytes, and no such file has more than ${mostBytes}`);
   return Buffer.from(await store.read(path)).toString('utf8');
 }
 

@@ -9,6 +9,8 @@ export interface CoordinatorFile {
   readonly address: string;
   /** `host:port` of its metrics and health. */
   readonly metricsAddress: string;
+  /** `host:port` of its web page; absent where it has none. */
+  readonly pageAddress?: string;
   readonly processId: number;
   readonly version: string;
 }
@@ -22,11 +24,13 @@ export async function writeCoordinatorFile(home: Home, content: CoordinatorFile)
 export async function readCoordinatorFile(home: Home): Promise<CoordinatorFile | undefined> {
   const content = await readJsonFile(home.coordinatorFile).catch(() => undefined);
   if (typeof content !== 'object' || content === null) return undefined;
-  const { address, metricsAddress, processId, version }: Partial<Record<keyof CoordinatorFile, unknown>> = content;
+  const { address, metricsAddress, pageAddress, processId, version }: Partial<Record<keyof CoordinatorFile, unknown>> =
+    content;
   if (typeof address !== 'string') return undefined;
   return {
     address,
     metricsAddress: String(metricsAddress ?? ''),
+    ...(typeof pageAddress === 'string' ? { pageAddress } : {}),
     processId: Number(processId),
     version: String(version ?? ''),
   };

@@ -21,6 +21,7 @@ describe('a home', () => {
       home.eventsFile('r'),
       home.metricsFile('r'),
       home.stateFile('r'),
+      home.ledgerFile('r'),
       home.sweepDirectory('s'),
     ]).toEqual([
       '/h/coordinator.json',
@@ -31,6 +32,7 @@ describe('a home', () => {
       '/h/runs/r/events.jsonl',
       '/h/runs/r/metrics.jsonl',
       '/h/runs/r/state.json',
+      '/h/runs/r/ledger.json',
       '/h/sweeps/s',
     ]);
   });

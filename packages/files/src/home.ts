@@ -4,14 +4,21 @@ import { isAbsolute, join, relative, resolve, sep } from 'node:path';
  * The layout of a home, the one folder of a machine in which Weft keeps what it makes:
  *
  *   coordinator.json            where the living coordinator listens
+ *   page-token                  what a browser must know of a page that others can reach
+ *   prometheus-targets.json     where the pages of the workers' metrics are
+ *   monitor/                    what `weft monitor` gives Prometheus and Grafana, and what they keep
  *   data/<dataset>/             shards and indexes
  *   logs/                       what background processes print
  *   runs/<id>/config.json       what was launched
  *   runs/<id>/events.jsonl      the log that a restarted coordinator knows everything from
  *   runs/<id>/metrics.jsonl     one row a step
+ *   runs/<id>/goodput.json      what the time of its workers was spent on
+ *   runs/<id>/curves/           the numbers of metrics.jsonl in columns; a cache
  *   runs/<id>/state.json        what a long log came to when it was last read; a cache
+ *   runs/<id>/ledger.json       what a long run has consumed, with the entries of its last steps; a cache
  *   runs/<id>/checkpoints/      step-00000060/ …
- *   sweeps/<id>/                runs.csv, fit.json and fit.svg of a sweep
+ *   runs/<id>/evaluations/      step-00000060/ …: scores of tasks, and every example
+ *   sweeps/<id>/                runs.csv, fit.json and fit.svg of a sweep; table.md, table.csv, results.json and figure.svg of a grid
  */
 export class Home {
   /** Absolute. */
@@ -24,6 +31,19 @@ export class Home {
 
   get coordinatorFile(): string {
     return join(this.directory, 'coordinator.json');
+  }
+
+  /** What a browser must know where the web page is served beyond loopback; its owner alone may read it. */
+  get pageTokenFile(): string {
+    return join(this.directory, 'page-token');
+  }
+
+  get targetsFile(): string {
+    return join(this.directory, 'prometheus-targets.json');
+  }
+
+  get monitorDirectory(): string {
+    return join(this.directory, 'monitor');
   }
 
   get logsDirectory(): string {
@@ -50,8 +70,16 @@ export class Home {
     return join(this.runDirectory(runId), 'metrics.jsonl');
   }
 
+  goodputFile(runId: string): string {
+    return join(this.runDirectory(runId), 'goodput.json');
+  }
+
   stateFile(runId: string): string {
     return join(this.runDirectory(runId), 'state.json');
+  }
+
+  ledgerFile(runId: string): string {
+    return join(this.runDirectory(runId), 'ledger.json');
   }
 
   sweepDirectory(sweepId: string): string {

@@ -23,6 +23,7 @@ export {
 export { diskStore } from './disk-store.js';
 export { Home, shortPath } from './home.js';
 export { readJsonFile, writeJsonFile } from './json-file.js';
+export { type MemoryWatch, watchMemory } from './memory-kills.js';
 export { isProcessAlive, startTicks } from './process-identity.js';
 export { ProcessLock } from './process-lock.js';
-export { fileBytes, isMissing, readExactly, sha256OfFile } from './read-bytes.js';
+export { fileBytes, isMissing, readBefore, readExactly, sha256OfFile } from './read-bytes.js';

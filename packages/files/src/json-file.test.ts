@@ -1,4 +1,4 @@
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TemporaryDirectory, temporaryDirectory } from '@weft/testing';
 import { afterEach, beforeEach, expect, it } from 'vitest';
@@ -33,6 +33,14 @@ it('many writers at once leave one of their values', async () => {
   await Promise.all(Array.from({ length: 20 }, (_, i) => writeJsonFile(path, { i, text: 'x'.repeat(i * 1000) })));
   const value = await readJsonFile(path);
   expect(value).toMatchObject({ i: expect.any(Number) });
+});
+
+it('refuses a file that is far too large by its size', async () => {
+  await writeFile(path, '{}');
+  await truncate(path, 200 * 1024 * 1024);
+  await expect(readJsonFile(path)).rejects.toThrow(
+    `${path} has 209715200 bytes, and no such file has more than 67108864`,
+  );
 });
 
 it('names the file it cannot read', async () => {

@@ -7,14 +7,17 @@ export async function writeJsonFile(path: string, value: unknown, store: BlobSto
   await store.write(path, `${JSON.stringify(value, null, 2)}\n`);
 }
 
+/** Far more than any file that Weft reads whole. */
+const MOST_BYTES = 64 * 1024 * 1024;
+
 /**
  * Reads a JSON blob.
  *
- * @throws WeftError `not_found`, `invalid_argument` for a folder, `failed_precondition` or `corrupt_data`, each naming
- *   the file.
+ * @throws WeftError `not_found`, `invalid_argument` for a folder, `failed_precondition` or `corrupt_data`, also for one of more
+ *   than 64 MiB, each naming the file.
  */
 export async function readJsonFile(path: string, store: BlobStore = diskStore): Promise<unknown> {
-  const text = await readText(store, path).catch((cause: unknown) => {
+  const text = await readText(store, path, MOST_BYTES).catch((cause: unknown) => {
     throw WeftError.is(cause, 'not_found') ? new WeftError('not_found', `there is no file ${path}`, { cause }) : cause;
   });
   try {

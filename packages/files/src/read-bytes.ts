@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { type FileHandle, stat } from 'node:fs/promises';
+import { type FileHandle, open, stat } from 'node:fs/promises';
 import { systemErrorCode, WeftError } from '@weft/common';
 
 /**
@@ -32,6 +32,25 @@ export async function fileBytes(path: string): Promise<number | undefined> {
 export function isMissing(thrown: unknown): boolean {
   const code = systemErrorCode(thrown);
   return code === 'ENOENT' || code === 'ENOTDIR';
+}
+
+/**
+ * What a file holds right before the byte `end`, at most `mostBytes` of it, as Latin-1, because the first byte may be in the middle
+ * of a character. Empty without a file.
+ */
+export async function readBefore(path: string, end: number, mostBytes: number): Promise<string> {
+  const file = await open(path).catch((thrown: unknown) => {
+    if (isMissing(thrown)) return undefined;
+    throw thrown;
+  });
+  if (file === undefined) return '';
+  try {
+    const start = Math.max(0, end - mostBytes);
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(end - start), 0, end - start, start);
+    return buffer.toString('latin1', 0, bytesRead);
+  } finally {
+    await file.close();
+  }
 }
 
 /**

@@ -1,8 +1,8 @@
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { RunsClient } from '@weft/client';
 import { systemClock, WeftError } from '@weft/common';
-import { Home, readCoordinatorFile, shortPath } from '@weft/files';
+import { Home, makeDirectory, readCoordinatorFile, shortPath } from '@weft/files';
 import { gpuArguments, visibleGpus } from './assign-gpus.js';
 import type { Cluster, ClusterRequest, Launcher } from './launcher.js';
 import { LocalProcess } from './local-process.js';
@@ -161,7 +161,7 @@ async function newLogDirectory(home: string): Promise<string> {
   const parent = new Home(home).logsDirectory;
   const name = new Date().toISOString().replaceAll(':', '').replace('.', '-');
   const directory = join(parent, name);
-  await mkdir(directory, { recursive: true });
+  await makeDirectory(directory);
   const names = (await readdir(parent)).filter((each) => /^\d{4}-/.test(each)).toSorted();
   for (const old of names.slice(0, -KEPT_LOGS)) await rm(join(parent, old), { recursive: true, force: true });
   return directory;

@@ -27,6 +27,12 @@ describe('the last words of a process', () => {
     expect(lastLogLine(log)).toBe('x is not a function');
   });
 
+  it('are what native code says before it aborts', () => {
+    const log =
+      'I0000 00:00:1795959751.5   27289 client.cc:74] fine\nF0000 00:00:1795959752.1   27289 stream.cc:9] Check failed: ok\n';
+    expect(lastLogLine(log)).toBe('Check failed: ok');
+  });
+
   it('are missing where nothing was said', () => {
     expect(lastLogLine('')).toBeUndefined();
     expect(lastLogLine('{"level":"info","message":"all is well"}\n{"torn')).toBeUndefined();

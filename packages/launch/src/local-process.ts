@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { isJsonObject } from '@weft/common';
-import { shortPath } from '@weft/files';
+import { type MemoryWatch, shortPath, watchMemory } from '@weft/files';
 
 /** How a process ended. */
 export interface ProcessExit {
@@ -35,6 +35,7 @@ export class LocalProcess {
   readonly exited: Promise<ProcessExit>;
   readonly #child: ChildProcess;
   #exit: ProcessExit | undefined;
+  readonly #memory: Promise<MemoryWatch | undefined>;
 
   constructor({ name, script, args, env, logFile }: LocalProcessOptions) {
     this.name = name;
@@ -46,6 +47,8 @@ export class LocalProcess {
       detached: true,
     });
     closeSync(log);
+    const { pid } = this.#child;
+    this.#memory = pid === undefined ? Promise.resolve(undefined) : watchMemory(pid);
     // A process that has ended breaks the pipe; `exited` reports it.
     this.#child.stdin?.on('error', () => {});
     this.exited = new Promise((resolve) => {
@@ -82,22 +85,25 @@ export class LocalProcess {
   async exitReason(): Promise<string> {
     const log = await readFile(this.logFile, 'utf8').catch(() => '');
     const { exitCode, signal } = this.#exit ?? { exitCode: null, signal: null };
-    const manner = signal !== null ? `was killed by ${signal}` : `ended with exit code ${exitCode}`;
-    const words = lastLogLine(log);
+    const words = lastLogLine(log)?.replace(/\.$/, '');
+    if (signal === 'SIGKILL' && (await (await this.#memory)?.wasKilled()) === true)
+      return `${this.name} was killed for want of memory: take a smaller microbatchSize, fewer workers, or a machine with more memory`;
+    if (signal !== null)
+      return `${this.name} was killed by ${signal}${words === undefined ? `, see ${shortPath(this.logFile)}` : `: ${words}`}`;
     return words === undefined
-      ? `${this.name} ${manner}, see ${shortPath(this.logFile)}`
-      : `${this.name} ended: ${words.replace(/\.$/, '')}`;
+      ? `${this.name} ended with exit code ${exitCode}, see ${shortPath(this.logFile)}`
+      : `${this.name} ended: ${words}`;
   }
 }
 
 /**
  * The reason why a process ended, from the end of its log: the `error: …` line of a command, the last error of a JSON log,
- * or the message of an uncaught exception. `undefined` when there is none.
+ * the message of an uncaught exception, or the line with which native code ends its process. `undefined` when there is none.
  */
 export function lastLogLine(log: string): string | undefined {
   const lines = log.split('\n').filter((line) => line.trim() !== '');
   for (const line of lines.toReversed()) {
-    const sentence = fromCommand(line) ?? fromJson(line) ?? fromException(line);
+    const sentence = fromCommand(line) ?? fromJson(line) ?? fromException(line) ?? fromNative(line);
     if (sentence !== undefined) return sentence;
   }
   return undefined;
@@ -107,6 +113,9 @@ const fromCommand = (line: string) => line.match(/^error: (.+)$/)?.[1];
 
 /** `TypeError: x is not a function`, `Error [ERR_X]: …`, but no line of the stack below it. */
 const fromException = (line: string) => line.match(/^(?:Uncaught )?\w*Error(?: \[\w+\])?: (.+)$/)?.[1];
+
+/** What XLA and TensorFlow write before they abort: `F0000 00:00:1795959751.5 27289 stream.cc:74] Check failed: ok`. */
+const fromNative = (line: string) => line.match(/^F\d{4} \S+\s+\d+ \S+\] (.+)$/)?.[1];
 
 function fromJson(line: string): string | undefined {
   if (!line.startsWith('{')) return undefined;

@@ -30,23 +30,70 @@ export interface StepFacts {
   readonly applied: boolean;
 }
 
-/** The ranges of every source that step `step` consumes; a pure function of the schedule. */
-export function stepRanges(schedule: MixtureSchedule, globalBatchSize: number, step: number): PerSource<Range> {
-  const { first, end } = stepSequences(step, globalBatchSize);
+/**
+ * The ranges of every source that step `step` consumes; a pure function of the schedule.
+ * @param skipped batches that no step consumes; default none
+ */
+export function stepRanges(
+  schedule: MixtureSchedule,
+  globalBatchSize: number,
+  step: number,
+  skipped: readonly Range[] = [],
+): PerSource<Range> {
+  return rangesBetween(schedule, stepSequences(step, globalBatchSize, skipped));
+}
+
+function rangesBetween(schedule: MixtureSchedule, { first, end }: Range): PerSource<Range> {
   const before = schedule.countsBefore(first);
   const after = schedule.countsBefore(end);
   return mapSources(before, (first, source) => ({ first, end: ofSource(after, source) }));
 }
 
-/** The ledger entry of a committed step. */
-export function ledgerEntry(schedule: MixtureSchedule, globalBatchSize: number, facts: StepFacts): LedgerEntry {
-  const { first, end } = stepSequences(facts.step, globalBatchSize);
+/** How many sequences of every source the first `step` steps consumed. @param skipped as in `stepRanges` */
+export function consumedBy(
+  schedule: MixtureSchedule,
+  globalBatchSize: number,
+  step: number,
+  skipped: readonly Range[] = [],
+): PerSource<number> {
+  if (step === 0) return mapSources(schedule.weights, () => 0);
+  const { end } = stepSequences(step, globalBatchSize, skipped);
+  const before = skipped.filter((range) => (range.first - 1) * globalBatchSize < end);
+  const left = before.map((range) => skippedData(schedule, globalBatchSize, range).ranges);
+  return mapSources(schedule.countsBefore(end), (count, source) =>
+    left.reduce((rest, ranges) => rest - lengthOf(ofSource(ranges, source)), count),
+  );
+}
+
+const lengthOf = ({ first, end }: Range) => end - first;
+
+/** Sequences that a run never consumes, because a spike of its loss came with them. JSON-serialisable. */
+export interface SkippedData extends Pick<LedgerEntry, 'firstSequence' | 'endSequence' | 'ranges'> {
+  /** The steps that would consume them if nothing was skipped. */
+  readonly batches: Range;
+}
+
+/** The sequences of some batches. */
+export function skippedData(schedule: MixtureSchedule, globalBatchSize: number, batches: Range): SkippedData {
+  const first = (batches.first - 1) * globalBatchSize;
+  const end = (batches.end - 1) * globalBatchSize;
+  return { batches, firstSequence: first, endSequence: end, ranges: rangesBetween(schedule, { first, end }) };
+}
+
+/** The ledger entry of a committed step. @param skipped as in `stepRanges` */
+export function ledgerEntry(
+  schedule: MixtureSchedule,
+  globalBatchSize: number,
+  facts: StepFacts,
+  skipped: readonly Range[] = [],
+): LedgerEntry {
+  const { first, end } = stepSequences(facts.step, globalBatchSize, skipped);
   return {
     step: facts.step,
     generation: facts.generation,
     firstSequence: first,
     endSequence: end,
-    ranges: stepRanges(schedule, globalBatchSize, facts.step),
+    ranges: rangesBetween(schedule, { first, end }),
     digest: facts.digest,
     loss: Number.isFinite(facts.loss) ? facts.loss : null,
     applied: facts.applied,

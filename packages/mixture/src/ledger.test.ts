@@ -1,7 +1,8 @@
 import { DEFAULT_SOURCES, perSource } from '@weft/common';
+import { batchOfStep, type Range, withRange } from '@weft/topology';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { Ledger, type LedgerRecord, ledgerEntry, MixtureSchedule } from './index.js';
+import { consumedBy, Ledger, type LedgerRecord, ledgerEntry, MixtureSchedule, skippedData } from './index.js';
 
 const schedule = new MixtureSchedule({ captioned: 4, interleaved: 4, text: 1 });
 const globalBatchSize = 5;
@@ -61,6 +62,51 @@ describe('the ledger', () => {
     expect(ledger.problems()).toEqual([]);
     expect(ledger.consumed('constructor')).toBe(4);
     expect(ledger.entryThatConsumed('toString', 1)?.step).toBe(2);
+  });
+
+  it('holds every sequence once, as consumed or as skipped, however often the run went back and left out a spike', () => {
+    const spikes = fc.array(
+      fc.record({ advance: fc.nat(12), spike: fc.integer({ min: 1, max: 4 }), back: fc.nat(15) }),
+      {
+        maxLength: 8,
+      },
+    );
+    fc.assert(
+      fc.property(spikes, (attempts) => {
+        const records: LedgerRecord[] = [];
+        let skipped: readonly Range[] = [];
+        let step = 0;
+        const train = (count: number) => {
+          for (let i = 0; i < count; i++) {
+            const facts = { step: ++step, generation: 1, digest: '', loss: 1, applied: true };
+            records.push({ kind: 'committed', entry: ledgerEntry(schedule, globalBatchSize, facts, skipped) });
+          }
+        };
+        for (const { advance, spike, back } of attempts) {
+          train(advance + spike);
+          const since = step - spike + 1;
+          const batches = { first: batchOfStep(since, skipped), end: batchOfStep(step, skipped) + 1 };
+          const toStep = Math.max(0, since - 1 - back);
+          records.push({ kind: 'rolledBack', toStep, skipped: skippedData(schedule, globalBatchSize, batches) });
+          skipped = withRange(skipped, batches);
+          step = toStep;
+        }
+        train(70);
+        const ledger = Ledger.fold(records);
+        expect(ledger.problems()).toEqual([]);
+        const parts = [...ledger.entries, ...ledger.skipped].toSorted((a, b) => a.firstSequence - b.firstSequence);
+        let end = 0;
+        for (const part of parts) {
+          expect(part.firstSequence).toBe(end);
+          end = part.endSequence;
+        }
+        const consumed = consumedBy(schedule, globalBatchSize, step, skipped);
+        expect(perSource(DEFAULT_SOURCES, (source) => ledger.consumed(source))).toEqual(consumed);
+        for (const { ranges } of ledger.skipped)
+          for (const [source, { first, end: last }] of Object.entries(ranges))
+            if (last > first) expect(ledger.entryThatConsumed(source, first)).toBeUndefined();
+      }),
+    );
   });
 
   it('holds every sequence exactly once, however often the run was rolled back', () => {

@@ -1,11 +1,15 @@
 import { assertNever, type PerSource, type SourceId } from '@weft/common';
 import type { Range } from '@weft/topology';
-import type { LedgerEntry } from './ledger-entry.js';
+import type { LedgerEntry, SkippedData } from './ledger-entry.js';
 
-/** One line of the ledger: a step was committed, or the run went back to the state after `fromStep`. */
+/**
+ * One line of the ledger: a step was committed; the run went back to the state after `fromStep`; or it went back to the one
+ * after `toStep`, and will never consume some of the sequences that follow.
+ */
 export type LedgerRecord =
   | { readonly kind: 'committed'; readonly entry: LedgerEntry }
-  | { readonly kind: 'resumed'; readonly fromStep: number };
+  | { readonly kind: 'resumed'; readonly fromStep: number }
+  | { readonly kind: 'rolledBack'; readonly toStep: number; readonly skipped: SkippedData };
 
 /**
  * What a run has consumed, after folding roll-backs: steps that were committed and later rolled back are gone,
@@ -14,27 +18,38 @@ export type LedgerRecord =
 export class Ledger {
   /** The steps that count, in the order they were committed. */
   readonly entries: readonly LedgerEntry[];
+  /** What is never consumed, in rising order. */
+  readonly skipped: readonly SkippedData[];
 
-  private constructor(entries: readonly LedgerEntry[]) {
+  private constructor(entries: readonly LedgerEntry[], skipped: readonly SkippedData[]) {
     this.entries = entries;
+    this.skipped = skipped;
   }
 
   /** Folds the records of a run, in the order they were written. */
   static fold(records: Iterable<LedgerRecord>): Ledger {
     const entries: LedgerEntry[] = [];
+    let skipped: readonly SkippedData[] = [];
+    const goBack = (step: number) => {
+      while (entries.length > 0 && entries.at(-1)!.step > step) entries.pop();
+    };
     for (const record of records) {
       switch (record.kind) {
         case 'committed':
           entries.push(record.entry);
           break;
         case 'resumed':
-          while (entries.length > 0 && entries.at(-1)!.step > record.fromStep) entries.pop();
+          goBack(record.fromStep);
+          break;
+        case 'rolledBack':
+          goBack(record.toStep);
+          skipped = withSkipped(skipped, record.skipped);
           break;
         default:
           assertNever(record);
       }
     }
-    return new Ledger(entries);
+    return new Ledger(entries, skipped);
   }
 
   /** The last committed step; 0 before the first. */
@@ -65,7 +80,8 @@ export class Ledger {
 
   /**
    * Is every sequence held exactly once? One sentence per violation, none when the ledger is whole: steps without a
-   * gap or a repetition from step 1, global sequences and every source's own ranges without a gap or an overlap.
+   * gap or a repetition from step 1, global sequences and every source's own ranges without an overlap, and without a gap but
+   * for what is skipped.
    */
   problems(): readonly string[] {
     const problems: string[] = [];
@@ -73,13 +89,17 @@ export class Ledger {
       if (found !== wanted) problems.push(`step ${step} starts at ${what} ${found}, where ${wanted} follows`);
     };
     let previous: LedgerEntry | undefined;
+    const skipped = [...this.skipped];
     for (const entry of this.entries) {
       const { step, ranges } = entry;
       const nextStep = (previous?.step ?? 0) + 1;
       if (step !== nextStep) problems.push(`step ${step} stands where step ${nextStep} belongs`);
-      expect('sequence', entry.firstSequence, previous?.endSequence ?? 0, step);
+      let before: Pick<LedgerEntry, 'endSequence' | 'ranges'> | undefined = previous;
+      while (skipped[0] !== undefined && skipped[0].firstSequence === (before?.endSequence ?? 0))
+        before = skipped.shift();
+      expect('sequence', entry.firstSequence, before?.endSequence ?? 0, step);
       for (const [source, { first }] of Object.entries(ranges))
-        expect(`${source} sequence`, first, rangeOf(previous?.ranges ?? {}, source).end, step);
+        expect(`${source} sequence`, first, rangeOf(before?.ranges ?? {}, source).end, step);
       const total = Object.values(ranges).reduce((sum, { first, end }) => sum + end - first, 0);
       if (total !== entry.endSequence - entry.firstSequence)
         problems.push(
@@ -89,6 +109,14 @@ export class Ledger {
     }
     return problems;
   }
+}
+
+/** What both leave out; the new one holds whatever of the old ones lies within it. */
+function withSkipped(skipped: readonly SkippedData[], added: SkippedData): readonly SkippedData[] {
+  const apart = skipped.filter(
+    ({ firstSequence, endSequence }) => endSequence <= added.firstSequence || firstSequence >= added.endSequence,
+  );
+  return [...apart, added].toSorted((a, b) => a.firstSequence - b.firstSequence);
 }
 
 const NOTHING: Range = { first: 0, end: 0 };

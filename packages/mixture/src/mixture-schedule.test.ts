@@ -13,6 +13,8 @@ const weightsOf = (count: number): fc.Arbitrary<PerSource<number>> =>
 /** Up to three sources follow one rule, more of them another. */
 const weights = fc.integer({ min: 1, max: 12 }).chain(weightsOf);
 
+const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
+
 const smallInitials = (schedule: MixtureSchedule, count: number) =>
   Array.from({ length: count }, (_, sequence) => schedule.locate(sequence).source[0]).join('');
 
@@ -42,6 +44,44 @@ describe('MixtureSchedule', () => {
             expect(Math.abs(counts[source]! - (prefix * weight) / total)).toBeLessThan(1);
         }
       }),
+      { numRuns: 60 },
+    );
+  });
+
+  it('keeps a group less than one sequence from its share of the run, and its sources less than one from theirs of the group', () => {
+    const groups = fc.array(fc.array(fc.nat(9), { minLength: 1, maxLength: 4 }), { minLength: 1, maxLength: 4 });
+    fc.assert(
+      fc.property(
+        groups.filter((all) => all.flat().some((weight) => weight > 0)),
+        (all) => {
+          const named = all.flatMap((each, group) =>
+            each.map((weight, i) => [`g${group}-${i}`, weight, group] as const),
+          );
+          const ofSources = Object.fromEntries(named.map(([name, weight]) => [name, weight]));
+          const schedule = new MixtureSchedule(
+            ofSources,
+            Object.fromEntries(named.map(([name, , group]) => [name, `group ${group}`])),
+          );
+          const total = sum(Object.values(ofSources));
+          const order = new Map<string, number>();
+          for (let prefix = 0; prefix <= Math.min(schedule.period, 300); prefix++) {
+            const counts = schedule.countsBefore(prefix);
+            expect(Object.keys(counts)).toEqual(Object.keys(ofSources));
+            for (const [group, each] of all.entries()) {
+              const own = each.map((_, i) => counts[`g${group}-${i}`]!);
+              expect(Math.abs(sum(own) - (prefix * sum(each)) / total)).toBeLessThan(1);
+              for (const [i, weight] of each.entries())
+                if (sum(each) > 0) expect(Math.abs(own[i]! - (sum(own) * weight) / sum(each))).toBeLessThan(1);
+            }
+            const { source, indexInSource } = schedule.locate(prefix);
+            expect(indexInSource).toBe(order.get(source) ?? 0);
+            order.set(source, indexInSource + 1);
+          }
+          expect(schedule.countsBefore(schedule.period)).toEqual(
+            mapSources(ofSources, (weight) => (schedule.period * weight) / total),
+          );
+        },
+      ),
       { numRuns: 60 },
     );
   });

@@ -14,14 +14,99 @@ const MOST_COUNTS = 3 * 2 ** 20;
  * The exact order in which a run takes its sources, computed once for one period and then looked up. After any number
  * of sequences, every source is less than one sequence away from its share.
  *
+ * Where several sources form a group, such as the datasets of one source, the group takes its turns as a source of the sum
+ * of their weights would, and divides them in the same way: a group is less than one sequence away from its share of the run,
+ * and every source of it less than one from its share of the group.
+ */
+export class MixtureSchedule {
+  readonly weights: PerSource<number>;
+  /** In the order of the weights. */
+  readonly sources: readonly SourceId[];
+  readonly #groups: Schedule;
+  /** How a group divides its turns; absent where it is one source. */
+  readonly #inGroup: ReadonlyMap<string, Schedule>;
+
+  /**
+   * @param weights non-negative integers, at least one positive; 45:45:10 and 9:9:2 are the same schedule.
+   * @param groups the group of every source; default: each is one of its own.
+   * @throws `invalid_argument` naming the weight that is not allowed.
+   */
+  constructor(weights: PerSource<number>, groups: PerSource<string> = {}) {
+    this.weights = mapSources(weights, checkWeight);
+    this.sources = Object.keys(this.weights);
+    const members = new Map<string, Record<SourceId, number>>();
+    for (const [source, weight] of Object.entries(this.weights)) {
+      const group = Object.hasOwn(groups, source) ? (groups[source] ?? source) : source;
+      members.set(group, { ...members.get(group), [source]: weight });
+    }
+    this.#groups = new Schedule(Object.fromEntries([...members].map(([group, each]) => [group, sumOf(each)])));
+    this.#inGroup = new Map(
+      [...members].flatMap(([group, each]) =>
+        sumOf(each) === 0 || (Object.hasOwn(each, group) && Object.keys(each).length === 1)
+          ? []
+          : [[group, new Schedule(each)]],
+      ),
+    );
+  }
+
+  /** The order repeats after this many sequences: 9 for 4:4:1. */
+  get period(): number {
+    return [...this.#inGroup].reduce((period, [group, { period: own }]) => {
+      const { [group]: turns = 0 } = this.#groups.countsBefore(period);
+      return (period * own) / greatestCommonDivisor(turns, own);
+    }, this.#groups.period);
+  }
+
+  /**
+   * The source of a global sequence, and its number among the sequences of that source. O(1).
+   *
+   * @param globalSequence 0 for the first sequence of a run.
+   */
+  locate(globalSequence: number): SequenceAddress {
+    const turn = this.#groups.locate(globalSequence);
+    return this.#inGroup.get(turn.source)?.locate(turn.indexInSource) ?? turn;
+  }
+
+  /** How many of the sequences before `globalSequence` came from each source. O(1). */
+  countsBefore(globalSequence: number): PerSource<number> {
+    const turns = this.#groups.countsBefore(globalSequence);
+    if (this.#inGroup.size === 0) return turns;
+    const counts: Record<SourceId, number> = {};
+    for (const [group, count] of Object.entries(turns))
+      Object.assign(counts, this.#inGroup.get(group)?.countsBefore(count) ?? { [group]: count });
+    return mapSources(this.weights, (_, source) => counts[source] ?? 0);
+  }
+}
+
+/** The mixture of a run, as its complete configuration gives it. */
+export interface Mixture {
+  readonly weights: PerSource<number>;
+  /** Of a source that is a dataset of a larger one: the name of that. */
+  readonly datasets?: PerSource<{ readonly source: string | null }>;
+}
+
+/** The schedule of a run: the datasets of one source are a group. */
+export function scheduleOf({ weights, datasets = {} }: Mixture): MixtureSchedule {
+  return new MixtureSchedule(
+    weights,
+    mapSources(weights, (_, source) =>
+      Object.hasOwn(datasets, source) ? (datasets[source]?.source ?? source) : source,
+    ),
+  );
+}
+
+const sumOf = (weights: PerSource<number>) => Object.values(weights).reduce((sum, weight) => sum + weight, 0);
+
+/**
+ * The order of sources that form no groups.
+ *
  * Up to three sources follow smooth weighted round robin: each time every source earns its weight, and the richest one
  * is taken and pays the sum of the weights. (In units of that sum the balances add up to one before the payment, so the
  * payer has at least 1/3 and no balance falls below −2/3; two balances of one or more would need a third below −2/3, so
  * no unpaid balance reaches one.) That argument fails for more sources; they follow Tijdeman's chairman assignment
  * (Discrete Mathematics 32, 1980), which keeps every source within 1 − 1/(2n − 2) of its share.
  */
-export class MixtureSchedule {
-  readonly weights: PerSource<number>;
+class Schedule {
   /** In the order of the weights. */
   readonly sources: readonly SourceId[];
   /** The order repeats after this many sequences: 9 for 4:4:1. */
@@ -33,14 +118,10 @@ export class MixtureSchedule {
   /** For each sequence of the period and each source, how many earlier ones came from that source. */
   readonly #countsBefore: Uint32Array;
 
-  /**
-   * @param weights non-negative integers, at least one positive; 45:45:10 and 9:9:2 are the same schedule.
-   * @throws `invalid_argument` naming the weight that is not allowed.
-   */
+  /** @throws `invalid_argument` where all weights are 0 or their period is too long */
   constructor(weights: PerSource<number>) {
-    this.weights = mapSources(weights, checkWeight);
-    this.sources = Object.keys(this.weights);
-    const all = Object.values(this.weights);
+    this.sources = Object.keys(weights);
+    const all = Object.values(weights);
     const divisor = all.reduce(greatestCommonDivisor, 0);
     if (divisor === 0)
       throw new WeftError('invalid_argument', 'the weights of all sources are 0', {
@@ -60,11 +141,6 @@ export class MixtureSchedule {
     this.#fillTables(all.length <= 3 ? smoothRoundRobin(this.#perPeriod) : chairmanAssignment(this.#perPeriod));
   }
 
-  /**
-   * The source of a global sequence, and its number among the sequences of that source. O(1).
-   *
-   * @param globalSequence 0 for the first sequence of a run.
-   */
   locate(globalSequence: number): SequenceAddress {
     const { periods, offset } = this.#split(globalSequence);
     const index = this.#sourceAt[offset]!;
@@ -72,7 +148,6 @@ export class MixtureSchedule {
     return { source: this.sources[index]!, indexInSource: periods * this.#perPeriod[index]! + earlier };
   }
 
-  /** How many of the sequences before `globalSequence` came from each source. O(1). */
   countsBefore(globalSequence: number): PerSource<number> {
     const { periods, offset } = this.#split(globalSequence);
     return perSource(

@@ -122,6 +122,18 @@ describe('rotary positions', () => {
     expect(second).toEqual(first);
   });
 
+  test('slow low frequencies down as Llama 3.1 does, and leave high ones as they are', () => {
+    const scaling = { factor: 8, lowFrequencyFactor: 1, highFrequencyFactor: 4, originalLength: 64 };
+    const one = tf.tensor2d([[1]], undefined, 'int32');
+    const { cos_BT1C } = rotaryTables(one, 8, 10_000, scaling);
+    const frequencies = [1, 0.1, 0.01, 0.001];
+    const waves = frequencies.map((f) => (64 * f) / (2 * Math.PI));
+    // 10.2 waves stay; 1.02 lie between 1 and 4; 0.1 and less turn 8 times more slowly.
+    const between = ((waves[1] ?? 0) - 1) / 3;
+    const expected = [1, between * 0.1 + (1 - between) * (0.1 / 8), 0.01 / 8, 0.001 / 8].map(Math.cos);
+    expect(distance(numbers(cos_BT1C).slice(0, 4), expected)).toBeLessThan(1e-7);
+  });
+
   test('have the gradient of their definition', () => {
     expectGradients((x) => rotate(x as tf.Tensor, at(0, 2, 5)), { x: randomTensor('x', [1, 3, 2, HEAD_WIDTH]) });
   });

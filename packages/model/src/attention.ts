@@ -1,4 +1,5 @@
 // Legend: B batch, T positions, H heads, C width of one head, F = C/2 frequencies.
+import type { RopeScaling } from '@weft/config';
 import { tf } from '@weft/tensor';
 import { sizes } from './ops.js';
 
@@ -27,8 +28,14 @@ export interface RotaryTables {
  * high f rotate slowly and tell far positions apart.
  * @param positions_BT position within its segment, int32
  * @param headWidth C, even
+ * @param scaling slows low frequencies down, so that a model reads longer sequences; default: none
  */
-export function rotaryTables(positions_BT: tf.Tensor, headWidth: number, theta: number): RotaryTables {
+export function rotaryTables(
+  positions_BT: tf.Tensor,
+  headWidth: number,
+  theta: number,
+  scaling: RopeScaling | null = null,
+): RotaryTables {
   const [batch, length] = sizes(positions_BT, 2);
   const half = headWidth / 2;
   const perChannel = (value: (channel: number) => number) =>
@@ -36,11 +43,24 @@ export function rotaryTables(positions_BT: tf.Tensor, headWidth: number, theta: 
       Float32Array.from({ length: headWidth }, (_, channel) => value(channel)),
       [1, 1, 1, headWidth],
     );
-  const frequencies_C = perChannel((channel) => theta ** (-(channel % half) / half));
+  const frequencies_C = perChannel((channel) => scaledFrequency(theta ** (-(channel % half) / half), scaling));
   const signs_C = perChannel((channel) => (channel < half ? -1 : 1));
   const positions_BT11 = tf.reshape(tf.cast(positions_BT, 'float32'), [batch, length, 1, 1]);
   const angles_BT1C = tf.mul(positions_BT11, frequencies_C);
   return { cos_BT1C: tf.cos(angles_BT1C), sin_BT1C: tf.mul(tf.sin(angles_BT1C), signs_C) };
+}
+
+/**
+ * Llama 3.1's change of a frequency, in radians per position. Waves that the first training saw whole many times stay as
+ * they are; those longer than what it saw turn `factor` times more slowly; between the two the change sets in linearly.
+ */
+function scaledFrequency(frequency: number, scaling: RopeScaling | null): number {
+  if (scaling === null) return frequency;
+  const { factor, lowFrequencyFactor, highFrequencyFactor, originalLength } = scaling;
+  const waves = (originalLength * frequency) / (2 * Math.PI);
+  const kept = (waves - lowFrequencyFactor) / (highFrequencyFactor - lowFrequencyFactor);
+  const share = Math.min(1, Math.max(0, kept));
+  return share * frequency + (1 - share) * (frequency / factor);
 }
 
 /**

@@ -1,5 +1,5 @@
-// Legend: B sequences of a microbatch, T positions, N = B·imagesPerSequence images, H and W pixels, C colours,
-// K tokens per image.
+// Legend: B sequences of a microbatch, T positions, N images of a microbatch, H and W pixels, C colours, K tokens per
+// image.
 import type { ModelConfig } from '@weft/config';
 import type { TensorSpec, tf } from '@weft/tensor';
 
@@ -11,7 +11,8 @@ import type { TensorSpec, tf } from '@weft/tensor';
  * - `segmentIds_BT` the segment a position belongs to, from 1; 0 is padding;
  * - `positions_BT` the position within its segment;
  * - `imageTokenIndex_BT` 0 for text; i > 0 for image token i − 1, a row of the connector's [N·K, D];
- * - `images_NHWC` pixels scaled to [−1, 1], image n of sequence b at row b·imagesPerSequence + n, zeros where unused.
+ * - `images_NHWC` pixels as the encoder expects them, in any order: `imageTokenIndex_BT` says where they belong. A microbatch
+ *   without images does not have it.
  */
 export const BATCH_FIELDS = [
   'tokenIds_BT',
@@ -26,32 +27,38 @@ export const BATCH_FIELDS = [
 /** The name of an array of `BATCH_FIELDS`. */
 export type BatchField = (typeof BATCH_FIELDS)[number];
 
+/** One value for every array of a microbatch. */
+export type PerBatchField<Value> = Readonly<
+  Record<Exclude<BatchField, 'images_NHWC'>, Value> & { images_NHWC?: Value }
+>;
+
 /** The tensors of one microbatch. */
-export type Batch = Readonly<Record<BatchField, tf.Tensor>>;
+export type Batch = PerBatchField<tf.Tensor>;
+
+/** How much a microbatch holds. */
+export interface BatchSize {
+  readonly sequences: number;
+  /** Of all its sequences together; unused ones are zeros. */
+  readonly images: number;
+}
 
 /** Shape, dtype and axes of every array of a microbatch. */
-export function batchSpecs(
-  model: ModelConfig,
-  microbatchSize: number,
-  imagesPerSequence: number,
-): Readonly<Record<BatchField, TensorSpec>> {
+export function batchSpecs(model: ModelConfig, { sequences, images }: BatchSize): PerBatchField<TensorSpec> {
   const perPosition = (dtype: TensorSpec['dtype']): TensorSpec => ({
-    shape: [microbatchSize, model.sequenceLength],
+    shape: [sequences, model.sequenceLength],
     dtype,
     axes: ['batch', null],
   });
   const { imageSize } = model.vision;
-  return {
+  const text = {
     tokenIds_BT: perPosition('int32'),
     targetIds_BT: perPosition('int32'),
     lossMask_BT: perPosition('float32'),
     segmentIds_BT: perPosition('int32'),
     positions_BT: perPosition('int32'),
     imageTokenIndex_BT: perPosition('int32'),
-    images_NHWC: {
-      shape: [microbatchSize * imagesPerSequence, imageSize, imageSize, 3],
-      dtype: 'float32',
-      axes: ['batch', null, null, null],
-    },
   };
+  if (images === 0) return text;
+  const shape = [images, imageSize, imageSize, 3];
+  return { ...text, images_NHWC: { shape, dtype: 'float32', axes: ['batch', null, null, null] } };
 }

@@ -1,8 +1,10 @@
-// Legend: N images, P patches of one image, K tokens per image, W vision width, H hidden width, D decoder width,
-// R = N·P or N·K rows.
+// Legend: N images, P patches of one image, K tokens per image, W vision width, H hidden width or heads, C width of one
+// head, D decoder width, R = N·P or N·K rows.
 import { assertNever } from '@weft/common';
-import type { ConnectorConfig, ModelConfig } from '@weft/config';
+import type { ConnectorConfig, ModelConfig, VisionConfig } from '@weft/config';
 import { tf } from '@weft/tensor';
+import { splitHeads } from './attention.js';
+import { layerNorm, layerNormParameters } from './norms.js';
 import { linear, linearParameters, poolGrid, silu, sizes } from './ops.js';
 import { type ParameterSpec, type Parameters, positionTable, prefix, scope } from './parameters.js';
 import { regStage, regStageParameters } from './reg-stage.js';
@@ -13,6 +15,8 @@ export function connectorParameters({ vision, connector, decoder }: ModelConfig)
   switch (connector.kind) {
     case 'averagePool':
       return averagePoolParameters(vision.width, decoder.width);
+    case 'attentionPool':
+      return attentionPoolParameters(connector.tokensPerImage, vision.width, decoder.width);
     case 'cAbstractor':
       return cAbstractorParameters(connector, patchGrid(vision) ** 2, vision.width, decoder.width);
     default:
@@ -29,6 +33,8 @@ export function connect(features_RW: tf.Tensor, p: Parameters, { vision, connect
   switch (connector.kind) {
     case 'averagePool':
       return averagePool(features_NPW, p, connector.tokensPerImage);
+    case 'attentionPool':
+      return attentionPool(features_NPW, p, vision);
     case 'cAbstractor':
       return cAbstractor(features_NPW, p, connector);
     default:
@@ -42,8 +48,9 @@ export function averagePoolParameters(visionWidth: number, decoderWidth: number)
 }
 
 /**
- * MM1's simplest connector: n×n average pooling of the patch grid, then a linear map into the decoder.
- * @param features_NPW the patch grid; √K divides its side
+ * MM1's simplest connector: n×n average pooling of the patch grid, then a linear map into the decoder. The bins overlap
+ * where √K does not divide the grid's side.
+ * @param features_NPW the patch grid
  * @returns [N·K, D]
  */
 export function averagePool(features_NPW: tf.Tensor, p: Parameters, tokensPerImage: number): tf.Tensor {
@@ -51,6 +58,51 @@ export function averagePool(features_NPW: tf.Tensor, p: Parameters, tokensPerIma
   const [count, , width] = sizes(pooled_NKW, 3);
   return linear(tf.reshape(pooled_NKW, [count * tokensPerImage, width]), scope(p, 'projection'));
 }
+
+/** The parameters of `attentionPool`. */
+export function attentionPoolParameters(
+  tokensPerImage: number,
+  visionWidth: number,
+  decoderWidth: number,
+): readonly ParameterSpec[] {
+  return [
+    positionTable('queries', [tokensPerImage, visionWidth]),
+    ...prefix('norm', layerNormParameters(visionWidth)),
+    ...prefix('key', linearParameters(visionWidth, visionWidth, ['embed', 'heads']).slice(0, 1)),
+    ...prefix('value', linearParameters(visionWidth, visionWidth, ['embed', 'heads'])),
+    ...prefix('output', linearParameters(visionWidth, decoderWidth, ['heads', 'embed'])),
+  ];
+}
+
+/**
+ * MM1's attention pooling: K learned queries read the patches of an image, each its own weighted mean of them, with as
+ * many heads as the encoder; then a linear map into the decoder.
+ * @param features_NPW the patch grid
+ * @returns [N·K, D]
+ */
+export function attentionPool(
+  features_NPW: tf.Tensor,
+  p: Parameters,
+  { heads }: Pick<VisionConfig, 'heads'>,
+): tf.Tensor {
+  const [count, patches, width] = sizes(features_NPW, 3);
+  const [tokens] = sizes(p('queries'), 2);
+  const headWidth = width / heads;
+  // The residual stream of the encoder may come unnormalised.
+  const normal_RW = layerNorm(tf.reshape(features_NPW, [count * patches, width]), scope(p, 'norm'), NORM_EPSILON);
+  const byHead = (x_RW: tf.Tensor) => tf.transpose(splitHeads(x_RW, count, heads), [0, 2, 1, 3]);
+  const k_NHPC = byHead(tf.matMul(normal_RW, scope(p, 'key')('kernel')));
+  const v_NHPC = byHead(linear(normal_RW, scope(p, 'value')));
+  const q_HKC = tf.transpose(tf.reshape(p('queries'), [tokens, heads, headWidth]), [1, 0, 2]);
+  // The same queries for every image.
+  const q_NHKC = tf.add(tf.zeros([count, 1, 1, 1]), tf.mul(q_HKC, 1 / Math.sqrt(headWidth)));
+  const weights_NHKP = tf.softmax(tf.matMul(q_NHKC, k_NHPC, false, true));
+  const read_NKHC = tf.transpose(tf.matMul(weights_NHKP, v_NHPC), [0, 2, 1, 3]);
+  return linear(tf.reshape(read_NKHC, [count * tokens, width]), scope(p, 'output'));
+}
+
+/** As in CLIP. */
+const NORM_EPSILON = 1e-5;
 
 /** The parameters of `cAbstractor`. */
 export function cAbstractorParameters(

@@ -1,7 +1,7 @@
 // Legend: B batch, T positions, R = B·T rows, M image tokens of the batch, D width, H query heads, J key-value heads,
 // C width of one head, V vocabulary.
 import type { DecoderConfig } from '@weft/config';
-import { attention, type ReadablePositions, readablePositions, tf } from '@weft/tensor';
+import { attention, readablePositions, tf } from '@weft/tensor';
 import { joinHeads, type RotaryTables, rotaryTables, rotate, splitHeads } from './attention.js';
 import { ROUTER } from './moe/expert-checkpoint-names.js';
 import { expertStacks } from './moe/experts.js';
@@ -11,6 +11,7 @@ import { rmsNorm } from './norms.js';
 import { sizes, swiglu, swigluParameters, takeRows } from './ops.js';
 import {
   applyLayers,
+  bias,
   normScale,
   type ParameterSpec,
   type Parameters,
@@ -21,22 +22,28 @@ import {
   weight,
 } from './parameters.js';
 
-/** What all blocks share: how rows are arranged, which of them may read each other, and the MoE layers. */
+/**
+ * Lets the queries of a layer read: rotated queries [B, T, H, C] and keys [B, T, J, C], values [B, T, J, C] → what is
+ * read, [B, T, H, C].
+ */
+export type Attend = (layer: number, q_BTHC: tf.Tensor, k_BTJC: tf.Tensor, v_BTJC: tf.Tensor) => tf.Tensor;
+
+/** What all blocks share: how rows are arranged, what their attention reads, and the MoE layers. */
 interface BlockContext {
   readonly batch: number;
-  readonly readable: ReadablePositions;
+  readonly attend: Attend;
   readonly rotary: RotaryTables;
   readonly moe: MoeLayers | undefined;
 }
 
 /** The parameters of the decoder with its token embedding, in the order in which the forward pass uses them. */
 export function decoderParameters(decoder: DecoderConfig): readonly ParameterSpec[] {
-  const { vocabularySize, width, depth } = decoder;
+  const { vocabularySize, width, depth, tiedEmbeddings } = decoder;
   return [
     weight('embedding', [vocabularySize, width], ['vocabulary', 'embed']),
     ...prefixLayers(depth, (layer) => blockParameters(decoder, layer)),
     normScale('norm', width),
-    weight('head', [width, vocabularySize], ['embed', 'vocabulary']),
+    ...(tiedEmbeddings ? [] : [weight('head', [width, vocabularySize], ['embed', 'vocabulary'])]),
   ];
 }
 
@@ -63,8 +70,7 @@ export function decoderInput(
 
 /**
  * The language model after its embedding: a pre-norm transformer in the shape of Llama (Touvron et al., 2023), with
- * causal attention, SwiGLU, RMSNorm, RoPE, no biases, and an output head apart from the embedding. Attention never
- * crosses the segments of a packed sequence.
+ * causal attention, SwiGLU, RMSNorm and RoPE. Attention never crosses the segments of a packed sequence.
  * @param x_RD one row per position, as `decoderInput` builds them
  * @param segmentIds_BT the segment every position belongs to, 0 for padding
  * @param positions_BT the position within its segment
@@ -79,17 +85,32 @@ export function decoder(
   positions_BT: tf.Tensor,
   moe?: MoeLayers,
 ): tf.Tensor2D {
-  const [batch] = sizes(segmentIds_BT, 2);
-  // Mask and rotations are the same in all layers and heads, so they are computed once.
-  const context: BlockContext = {
-    batch,
-    readable: readablePositions(true, segmentIds_BT),
-    rotary: rotaryTables(positions_BT, config.width / config.heads, config.ropeTheta),
-    moe,
-  };
-  const y_RD = applyLayers(x_RD, p, config.depth, (x, own, layer) => block(x, own, config, context, layer));
-  // One logit per word of the vocabulary: how well the last vector of a position points at that word.
-  return tf.matMul(rmsNorm(y_RD, p('norm'), config.normEpsilon), p('head'));
+  // The mask is the same in all layers and heads, so it is made once.
+  const readable = readablePositions(true, segmentIds_BT);
+  const attend: Attend = (_layer, q_BTHC, k_BTJC, v_BTJC) => attention(q_BTHC, k_BTJC, v_BTJC, readable);
+  return nextTokenLogits(decoderBlocks(x_RD, p, config, positions_BT, attend, moe), p, config);
+}
+
+/** The blocks of `decoder`, from its input to the residual stream after the last one: [R, D] → [R, D]. */
+export function decoderBlocks(
+  x_RD: tf.Tensor,
+  p: Parameters,
+  config: DecoderConfig,
+  positions_BT: tf.Tensor,
+  attend: Attend,
+  moe?: MoeLayers,
+): tf.Tensor {
+  const [batch] = sizes(positions_BT, 2);
+  // Rotations are the same in all layers and heads, so they are computed once.
+  const rotary = rotaryTables(positions_BT, config.headWidth, config.ropeTheta, config.ropeScaling);
+  const context: BlockContext = { batch, attend, rotary, moe };
+  return applyLayers(x_RD, p, config.depth, (x, own, layer) => block(x, own, config, context, layer));
+}
+
+/** One logit per word of the vocabulary: how well the last vector of a position points at that word. [R, D] → [R, V] */
+export function nextTokenLogits(y_RD: tf.Tensor, p: Parameters, config: DecoderConfig): tf.Tensor2D {
+  const normal_RD = rmsNorm(y_RD, p('norm'), config.normEpsilon);
+  return config.tiedEmbeddings ? tf.matMul(normal_RD, p('embedding'), false, true) : tf.matMul(normal_RD, p('head'));
 }
 
 function blockParameters(config: DecoderConfig, layer: number): readonly ParameterSpec[] {
@@ -110,7 +131,8 @@ function blockParameters(config: DecoderConfig, layer: number): readonly Paramet
  */
 function block(x_RD: tf.Tensor, p: Parameters, config: DecoderConfig, context: BlockContext, layer: number): tf.Tensor {
   const attentionInput_RD = rmsNorm(x_RD, p('attentionNorm'), config.normEpsilon);
-  const afterAttention_RD = tf.add(x_RD, selfAttention(attentionInput_RD, scope(p, 'attention'), config, context));
+  const attention_RD = selfAttention(attentionInput_RD, scope(p, 'attention'), config, context, layer);
+  const afterAttention_RD = tf.add(x_RD, attention_RD);
   const feedForwardInput_RD = rmsNorm(afterAttention_RD, p('feedForwardNorm'), config.normEpsilon);
   const feedForward_RD =
     context.moe !== undefined && isMoeLayer(config.moe, layer)
@@ -119,27 +141,41 @@ function block(x_RD: tf.Tensor, p: Parameters, config: DecoderConfig, context: B
   return tf.add(afterAttention_RD, feedForward_RD);
 }
 
-function attentionParameters({ width, heads, keyValueHeads, depth, qkNorm }: DecoderConfig): readonly ParameterSpec[] {
-  const headWidth = width / heads;
+function attentionParameters(config: DecoderConfig): readonly ParameterSpec[] {
+  const { width, heads, keyValueHeads, headWidth, depth, qkNorm, qkvBias } = config;
+  const queries = heads * headWidth;
+  const keys = keyValueHeads * headWidth;
   return [
-    weight('query', [width, width], ['embed', 'heads']),
-    weight('key', [width, keyValueHeads * headWidth], ['embed', 'heads']),
-    weight('value', [width, keyValueHeads * headWidth], ['embed', 'heads']),
+    weight('query', [width, queries], ['embed', 'heads']),
+    weight('key', [width, keys], ['embed', 'heads']),
+    weight('value', [width, keys], ['embed', 'heads']),
+    ...(qkvBias ? [bias('queryBias', queries, 'heads'), bias('keyBias', keys, 'heads')] : []),
+    ...(qkvBias ? [bias('valueBias', keys, 'heads')] : []),
     ...(qkNorm ? [normScale('queryNorm', headWidth), normScale('keyNorm', headWidth)] : []),
-    weight('output', [width, width], ['heads', 'embed'], residualStddev(depth)),
+    weight('output', [queries, width], ['heads', 'embed'], residualStddev(depth)),
   ];
 }
 
 /** Causal self-attention with grouped queries and rotary positions; `qkNorm` (Henry et al., 2020) bounds the scores. */
-function selfAttention(x_RD: tf.Tensor, p: Parameters, config: DecoderConfig, context: BlockContext): tf.Tensor {
-  const { heads, keyValueHeads, qkNorm, normEpsilon } = config;
-  const q_BTHC = splitHeads(tf.matMul(x_RD, p('query')), context.batch, heads);
-  const k_BTJC = splitHeads(tf.matMul(x_RD, p('key')), context.batch, keyValueHeads);
-  const v_BTJC = splitHeads(tf.matMul(x_RD, p('value')), context.batch, keyValueHeads);
+function selfAttention(
+  x_RD: tf.Tensor,
+  p: Parameters,
+  config: DecoderConfig,
+  context: BlockContext,
+  layer: number,
+): tf.Tensor {
+  const { heads, keyValueHeads, qkNorm, qkvBias, normEpsilon } = config;
+  const project = (name: string, count: number) => {
+    const y_RC = tf.matMul(x_RD, p(name));
+    return splitHeads(qkvBias ? tf.add(y_RC, p(`${name}Bias`)) : y_RC, context.batch, count);
+  };
+  const q_BTHC = project('query', heads);
+  const k_BTJC = project('key', keyValueHeads);
+  const v_BTJC = project('value', keyValueHeads);
   // Per head, and before the rotation: a learned scale per channel would not commute with it.
   const position = (x: tf.Tensor, norm: string) =>
     rotate(qkNorm ? rmsNorm(x, p(norm), normEpsilon) : x, context.rotary);
   // Values carry no position: what is read does not depend on where it stood.
-  const read_BTHC = attention(position(q_BTHC, 'queryNorm'), position(k_BTJC, 'keyNorm'), v_BTJC, context.readable);
+  const read_BTHC = context.attend(layer, position(q_BTHC, 'queryNorm'), position(k_BTJC, 'keyNorm'), v_BTJC);
   return tf.matMul(joinHeads(read_BTHC), p('output'));
 }

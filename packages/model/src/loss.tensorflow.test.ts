@@ -3,7 +3,14 @@ import { type Executor, type Program, tf } from '@weft/tensor';
 import { afterAll, describe, expect, test } from 'vitest';
 import { pack } from '../test-support/pack.js';
 import { lookup } from '../test-support/tensors.js';
-import { tinyModel, tinyModelWithCAbstractor, tinyMoeModel, withMoe } from '../test-support/tiny-model.js';
+import {
+  tinyModel,
+  tinyModelOfVariants,
+  tinyModelWithAttentionPool,
+  tinyModelWithCAbstractor,
+  tinyMoeModel,
+  withMoe,
+} from '../test-support/tiny-model.js';
 import { BATCH_FIELDS, batchSpecs } from './batch.js';
 import { lossParts } from './loss.js';
 import { initialValue, modelParameters } from './model-parameters.js';
@@ -15,7 +22,9 @@ afterAll(async () => {
 
 describe.each([
   ['averagePool', tinyModel],
+  ['attentionPool', tinyModelWithAttentionPool],
   ['cAbstractor', tinyModelWithCAbstractor],
+  ['all variants', tinyModelOfVariants],
   ['a MoE layer', tinyMoeModel],
   [
     'MoE layers that drop nothing',
@@ -31,7 +40,7 @@ describe.each([
     state: Object.fromEntries(specs.map(({ name, shape }) => [name, { shape, dtype: 'float32' }])),
     phases: {
       gradients: {
-        inputs: batchSpecs(model, sequences, images),
+        inputs: batchSpecs(model, { sequences, images: sequences * images }),
         run: ({ input, read }) => {
           const batch = {
             tokenIds_BT: input('tokenIds_BT'),

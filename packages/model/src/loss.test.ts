@@ -5,6 +5,8 @@ import { type Element, pack, type Segment } from '../test-support/pack.js';
 import { distance, lookup, numbers, randomParameters } from '../test-support/tensors.js';
 import {
   tinyModel,
+  tinyModelOfVariants,
+  tinyModelWithAttentionPool,
   tinyModelWithCAbstractor,
   tinyMoeModel,
   tinyParameters,
@@ -20,9 +22,11 @@ const plainDecoder = { ...tinyModel, decoder: { ...tinyModel.decoder, qkNorm: fa
 
 describe.each([
   ['averagePool, grouped queries and QK-norm', tinyModel],
+  ['attentionPool', tinyModelWithAttentionPool],
   ['cAbstractor', tinyModelWithCAbstractor],
   ['a MoE layer', withMoe(tinyMoeModel, smoothMoe)],
   ['MoE layers only', withMoe(tinyMoeModel, { ...smoothMoe, everyLayers: 1, groupSize: 4, jitter: 0.2 })],
+  ['every variant of encoder and decoder', tinyModelOfVariants],
   ['no QK-norm and as many key-value heads as heads', plainDecoder],
 ])('the whole model with %s', (_, model) => {
   const batch = pack(
@@ -66,10 +70,11 @@ describe.each([
   });
 
   test('describes its batch', () => {
-    const described = batchSpecs(model, 1, 1);
+    const described = batchSpecs(model, { sequences: 1, images: 1 });
     for (const field of BATCH_FIELDS) {
       expect(described[field], field).toMatchObject({ shape: batch[field].shape, dtype: batch[field].dtype });
     }
+    expect(batchSpecs(model, { sequences: 1, images: 0 })).not.toHaveProperty('images_NHWC');
   });
 });
 
@@ -144,6 +149,27 @@ describe.each([
     );
     expect(loss([[1, 2, 3, cat, 4]], [])).toBeCloseTo(loss([[1, 2, 3, cat, 4]]), 4);
     expect(loss([])).toBe(0);
+  });
+
+  test('a batch of text alone has the loss that it has beside unused images, and needs neither encoder nor connector', () => {
+    const { images_NHWC: _, ...text } = pack(model, [
+      [
+        [1, 2, 3],
+        [4, 5],
+      ],
+    ]);
+    const used: string[] = [];
+    const noted = (name: string) => {
+      used.push(name);
+      return parameters(name);
+    };
+    expect(numbers(lossParts(model, noted, text).objective)[0]).toBe(
+      loss([
+        [1, 2, 3],
+        [4, 5],
+      ]),
+    );
+    expect(used.filter((name) => !name.startsWith('decoder/'))).toEqual([]);
   });
 
   test('the loss of a segment does not depend on what it is packed with, nor in which order', () => {

@@ -7,6 +7,7 @@ import { connect } from './connector.js';
 import { decoder, decoderInput } from './decoder.js';
 import { type ExpertFn, localExperts } from './moe/experts.js';
 import { MoeLayers } from './moe/moe-layers.js';
+import { takeRows } from './ops.js';
 import { type Parameters, scope } from './parameters.js';
 import { visionEncoder } from './vision-encoder.js';
 
@@ -16,6 +17,8 @@ export interface LossParts {
   readonly objective: tf.Scalar;
   /** In nats, over the text targets: reported as the loss, and as the held-out loss in an evaluation. */
   readonly crossEntropy: tf.Scalar;
+  /** The cross-entropy at each position, 0 where there is no target: [B·T]. */
+  readonly crossEntropy_R: tf.Tensor;
   /** `moeStatsLength` elements for `decodeMoeStats`; undefined for a dense model. */
   readonly moeStats: tf.Tensor | undefined;
 }
@@ -34,22 +37,33 @@ export function lossParts(model: ModelConfig, parameter: Parameters, batch: Batc
   const logits_RV = logits(model, parameter, batch, moe);
   const rows = batch.targetIds_BT.size;
   const loss_R = sparseSoftmaxCrossEntropy(logits_RV, tf.reshape<tf.Rank.R1>(batch.targetIds_BT, [rows]));
-  const crossEntropy: tf.Scalar = tf.sum(tf.mul(loss_R, tf.reshape(batch.lossMask_BT, [rows])));
+  const crossEntropy_R = tf.mul(loss_R, tf.reshape(batch.lossMask_BT, [rows]));
+  const crossEntropy: tf.Scalar = tf.sum(crossEntropy_R);
   return {
     objective: moe === undefined ? crossEntropy : tf.add(crossEntropy, moe.auxiliaryLoss()),
     crossEntropy,
+    crossEntropy_R,
     moeStats: moe?.stats(),
   };
 }
 
 /**
- * The forward pass: pixels and tokens to the logits of the next token at every position, [B·T, V].
+ * The forward pass: pixels and tokens to the logits of the next token at every position, [B·T, V]. Without images
+ * neither encoder nor connector is computed, or asked for its parameters.
  * @param moe the MoE layers of a model that has them
  */
 export function logits(model: ModelConfig, parameter: Parameters, batch: Batch, moe?: MoeLayers): tf.Tensor2D {
-  const features_RW = visionEncoder(batch.images_NHWC, scope(parameter, 'vision'), model.vision);
-  const imageTokens_MD = connect(features_RW, scope(parameter, 'connector'), model);
   const p = scope(parameter, 'decoder');
-  const x_RD = decoderInput(imageTokens_MD, p('embedding'), batch.tokenIds_BT, batch.imageTokenIndex_BT);
+  const { images_NHWC, tokenIds_BT, imageTokenIndex_BT } = batch;
+  const x_RD =
+    images_NHWC === undefined
+      ? takeRows(p('embedding'), tokenIds_BT)
+      : decoderInput(imageTokens(model, parameter, images_NHWC), p('embedding'), tokenIds_BT, imageTokenIndex_BT);
   return decoder(x_RD, p, model.decoder, batch.segmentIds_BT, batch.positions_BT, moe);
+}
+
+/** Pixels to the tokens that stand for them in the decoder, image by image: [N, S, S, C] → [N·K, D]. */
+export function imageTokens(model: ModelConfig, parameter: Parameters, images_NHWC: tf.Tensor): tf.Tensor {
+  const features_RW = visionEncoder(images_NHWC, scope(parameter, 'vision'), model.vision);
+  return connect(features_RW, scope(parameter, 'connector'), model);
 }

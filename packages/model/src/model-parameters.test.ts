@@ -1,5 +1,12 @@
 import { describe, expect, test } from 'vitest';
-import { tinyModel, tinyModelWithCAbstractor, tinyMoeModel, withMoe } from '../test-support/tiny-model.js';
+import {
+  tinyModel,
+  tinyModelOfVariants,
+  tinyModelWithAttentionPool,
+  tinyModelWithCAbstractor,
+  tinyMoeModel,
+  withMoe,
+} from '../test-support/tiny-model.js';
 import { countParameters, initialValue, modelParameters } from './model-parameters.js';
 import { storedTensors } from './moe/expert-checkpoint-names.js';
 import { expertParameters } from './moe/experts.js';
@@ -61,16 +68,59 @@ describe('the parameters', () => {
     `);
   });
 
+  test('of every variant have names of their own', () => {
+    const ordinary = new Set(modelParameters(tinyModel).map(({ name }) => name));
+    const names = modelParameters(tinyModelOfVariants).map(({ name, shape }) => `${name} [${shape}]`);
+    expect(names.filter((name) => !ordinary.has(name.split(' ')[0] ?? ''))).toMatchInlineSnapshot(`
+      [
+        "vision/classToken [6]",
+        "vision/inputNorm/gain [6]",
+        "vision/inputNorm/bias [6]",
+        "vision/layers/1/attentionNorm/gain [6]",
+        "vision/layers/1/attentionNorm/bias [6]",
+        "vision/layers/1/attention/query/kernel [6,6]",
+        "vision/layers/1/attention/query/bias [6]",
+        "vision/layers/1/attention/key [6,6]",
+        "vision/layers/1/attention/value/kernel [6,6]",
+        "vision/layers/1/attention/value/bias [6]",
+        "vision/layers/1/attention/output/kernel [6,6]",
+        "vision/layers/1/attention/output/bias [6]",
+        "vision/layers/1/feedForwardNorm/gain [6]",
+        "vision/layers/1/feedForwardNorm/bias [6]",
+        "vision/layers/1/feedForward/up/kernel [6,8]",
+        "vision/layers/1/feedForward/up/bias [8]",
+        "vision/layers/1/feedForward/down/kernel [8,6]",
+        "vision/layers/1/feedForward/down/bias [6]",
+        "decoder/layers/0/attention/queryBias [12]",
+        "decoder/layers/0/attention/keyBias [6]",
+        "decoder/layers/0/attention/valueBias [6]",
+        "decoder/layers/1/attention/queryBias [12]",
+        "decoder/layers/1/attention/keyBias [6]",
+        "decoder/layers/1/attention/valueBias [6]",
+      ]
+    `);
+    const absent = ['vision/patch/bias', 'vision/norm/gain', 'vision/layers/2/attention/key', 'decoder/head'];
+    for (const name of absent)
+      expect(
+        names.some((each) => each.startsWith(`${name} `)),
+        name,
+      ).toBe(false);
+  });
+
   test('have unique names, whatever the connector', () => {
-    for (const model of [tinyModel, tinyModelWithCAbstractor]) {
+    for (const model of [tinyModel, tinyModelWithAttentionPool, tinyModelWithCAbstractor, tinyModelOfVariants]) {
       const names = modelParameters(model).map((spec) => spec.name);
       expect(new Set(names).size).toBe(names.length);
     }
   });
 
   test('decay unless they are norms, biases or positions', () => {
-    for (const { name, weightDecay } of modelParameters(tinyModelWithCAbstractor)) {
-      expect(weightDecay, name).toBe(!/(norm|gain|bias|positions)$/i.test(name));
+    for (const { name, weightDecay } of [
+      tinyModelWithAttentionPool,
+      tinyModelWithCAbstractor,
+      tinyModelOfVariants,
+    ].flatMap(modelParameters)) {
+      expect(weightDecay, name).toBe(!/(norm|gain|bias|positions|classToken|queries)$/i.test(name));
     }
   });
 });
@@ -110,7 +160,7 @@ describe('initial values', () => {
 
 describe('countParameters', () => {
   test('adds up to the shapes of all parameters', () => {
-    for (const model of [tinyModel, tinyModelWithCAbstractor]) {
+    for (const model of [tinyModel, tinyModelWithAttentionPool, tinyModelWithCAbstractor, tinyModelOfVariants]) {
       const counts = countParameters(model);
       expect(counts.total).toBe(modelParameters(model).reduce((sum, { shape }) => sum + size(shape), 0));
       expect(counts.vision + counts.connector + counts.decoder).toBe(counts.total);
@@ -132,6 +182,7 @@ describe('countParameters', () => {
           depth,
           width,
           heads,
+          headWidth: width / heads,
           keyValueHeads: heads,
           feedForwardWidth,
           vocabularySize: 32768,
@@ -159,7 +210,13 @@ describe('countParameters', () => {
 });
 
 describe('the axes of parameters', () => {
-  const all = [tinyModel, tinyModelWithCAbstractor, tinyMoeModel].flatMap(modelParameters);
+  const all = [
+    tinyModel,
+    tinyModelWithAttentionPool,
+    tinyModelWithCAbstractor,
+    tinyMoeModel,
+    tinyModelOfVariants,
+  ].flatMap(modelParameters);
 
   test('have a meaning each, and none twice in an array', () => {
     for (const { name, shape, axes } of all) {

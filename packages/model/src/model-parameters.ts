@@ -55,12 +55,17 @@ export interface ParameterCounts {
   readonly active: number;
 }
 
-/** Counts the parameters of a model from their shapes alone; nothing is allocated. */
-export function countParameters(model: ModelConfig): ParameterCounts {
-  const specs = modelParameters(model);
-  const count = (isCounted: (spec: ParameterSpec) => boolean) =>
+/**
+ * Counts the parameters of a model from their shapes alone; nothing is allocated.
+ * @param specs what is trained, where that is not the whole model or more than it
+ */
+export function countParameters(
+  model: ModelConfig,
+  specs: readonly Pick<ParameterSpec, 'name' | 'shape'>[] = modelParameters(model),
+): ParameterCounts {
+  const count = (isCounted: (spec: Pick<ParameterSpec, 'name'>) => boolean) =>
     specs.filter(isCounted).reduce((sum, { shape }) => sum + elementCount(shape), 0);
-  const isIn = (part: string) => (spec: ParameterSpec) => spec.name.startsWith(`${part}/`);
+  const isIn = (part: string) => (spec: Pick<ParameterSpec, 'name'>) => spec.name.startsWith(`${part}/`);
   const total = count(() => true);
   const embedding = count(isEmbedding);
   const decoder = count(isIn('decoder'));
@@ -84,8 +89,10 @@ const EMBEDDINGS: ReadonlySet<string> = new Set([
   'connector/positions',
   'decoder/embedding',
   'decoder/head',
+  'text/embedding',
+  'text/positions',
 ]);
 
-function isEmbedding({ name }: ParameterSpec): boolean {
+function isEmbedding({ name }: Pick<ParameterSpec, 'name'>): boolean {
   return EMBEDDINGS.has(name);
 }

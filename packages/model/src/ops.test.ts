@@ -4,13 +4,37 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { expectBlockGradients, expectGradients } from '../test-support/expect-gradients.js';
 import { distance, numbers, randomTensor } from '../test-support/tensors.js';
-import { poolGrid, silu, sizes, swiglu, swigluParameters, takeRows } from './ops.js';
+import { gelu, poolGrid, silu, sizes, swiglu, swigluParameters, takeRows } from './ops.js';
 
 test('sizes gives as many dimensions as it is asked for, or says what it was given', () => {
   expect(sizes(randomTensor('x', [2, 3]), 2)).toEqual([2, 3]);
   expect(() => sizes(randomTensor('x', [2, 3]), 3)).toThrow(
     new WeftError('internal', 'a tensor of rank 3 was expected, not one of shape [2, 3]'),
   );
+});
+
+describe('gelu', () => {
+  /** Φ as an integral of the bell curve, by Simpson's rule in double precision. */
+  const phi = (x: number) => {
+    const steps = 2000;
+    const bell = (z: number) => Math.exp((-z * z) / 2) / Math.sqrt(2 * Math.PI);
+    const sum = Array.from({ length: steps + 1 }, (_, i) => {
+      const weight = i === 0 || i === steps ? 1 : i % 2 === 0 ? 2 : 4;
+      return weight * bell((x * i) / steps);
+    }).reduce((a, b) => a + b, 0);
+    return 0.5 + (x / steps / 3) * sum;
+  };
+
+  test('is x·Φ(x), to the last digits of float32', () => {
+    const xs = Array.from({ length: 161 }, (_, i) => (i - 80) / 10);
+    const expected = xs.map((x) => x * phi(x));
+    expect(distance(numbers(gelu(tf.tensor1d(xs))), expected)).toBeLessThan(6e-7);
+  });
+
+  test('has the gradient of its definition, on both sides of 0', () => {
+    expectGradients((x) => gelu(x as tf.Tensor), { x: tf.mul(randomTensor('x', [40]), 2) });
+    expect(numbers(tf.grad((x) => gelu(x))(tf.tensor1d([-30, 0, 30])))[1]).toBeCloseTo(0.5, 6);
+  });
 });
 
 /** Adaptive average pooling, one cell at a time. */

@@ -66,6 +66,45 @@ export function silu(x: tf.Tensor): tf.Tensor {
   );
 }
 
+/** The coefficients of a fraction t = 1/(1 + p·z) in an approximation of erf(z) (Abramowitz and Stegun, 7.1.26). */
+const ERF_P = 0.3275911;
+const ERF_TERMS = [0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429] as const;
+
+/**
+ * y = x·Φ(x), with Φ the distribution function of the normal distribution, element by element (Hendrycks and Gimpel,
+ * 2016). No op of the engines gives Φ, so its smaller tail, 1 − Φ(|x|), is a polynomial times exp(−x²/2), exact to 1e-7;
+ * the gradient is Φ(x) + x·φ(x).
+ */
+export function gelu(x: tf.Tensor): tf.Tensor {
+  return customGradient(
+    [x],
+    () => ({ value: tf.sub(tf.maximum(x, 0), tf.mul(magnitude(x), normalTail(x).tail)), saved: { x } }),
+    (dy, { x }) => {
+      const { tail, bell } = normalTail(x);
+      const isPositive = tf.cast(tf.greaterEqual(x, 0), 'float32');
+      // Φ(x) is the tail where x is negative, and 1 − tail where it is not.
+      const below = tf.add(tail, tf.mul(isPositive, tf.sub(1, tf.mul(tail, 2))));
+      return [tf.mul(dy, tf.add(below, tf.mul(x, tf.mul(bell, 1 / Math.sqrt(2 * Math.PI)))))];
+    },
+  );
+}
+
+/** `bell`: exp(−x²/2). `tail`: 1 − Φ(|x|), from 0.5 down to 0. */
+function normalTail(x: tf.Tensor): { readonly tail: tf.Tensor; readonly bell: tf.Tensor } {
+  const bell = tf.exp(tf.mul(tf.square(x), -0.5));
+  const t = tf.div(1, tf.add(1, tf.mul(magnitude(x), ERF_P / Math.SQRT2)));
+  const polynomial = ERF_TERMS.toReversed().reduce<tf.Tensor | undefined>(
+    (sum, term) => tf.mul(t, sum === undefined ? term : tf.add(sum, term)),
+    undefined,
+  );
+  return { tail: tf.mul(tf.mul(polynomial ?? t, 0.5), bell), bell };
+}
+
+/** |x|. */
+function magnitude(x: tf.Tensor): tf.Tensor {
+  return tf.maximum(x, tf.neg(x));
+}
+
 /**
  * Rows of a table by index: [M, D], [R] → [R, D]. A negative index gives a row of zeros and no gradient, so a text
  * position can look up image tokens, and an image position text tokens, without touching the wrong table.

@@ -48,6 +48,11 @@ export function positionTable(name: string, shape: readonly [number, number]): P
   return { name, shape, axes: [null, 'embed'], init: { kind: 'normal', stddev: INITIAL_STDDEV }, weightDecay: false };
 }
 
+/** Declares a learned vector, such as a class token: starts like a matrix, has no weight decay. */
+export function vector(name: string, width: number): ParameterSpec {
+  return { name, shape: [width], axes: [null], init: { kind: 'normal', stddev: INITIAL_STDDEV }, weightDecay: false };
+}
+
 /** Declares the scale of a norm, one factor per channel; starts at 1. */
 export function normScale(name: string, width: number): ParameterSpec {
   return { name, shape: [width], axes: [null], init: { kind: 'constant', value: 1 }, weightDecay: false };

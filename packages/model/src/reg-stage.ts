@@ -6,8 +6,8 @@ import { type ParameterSpec, type Parameters, prefix, scope, weight } from './pa
 
 /** Channels inside squeeze-and-excitation, as a part of the block's input channels (RegNetY). */
 const SQUEEZE_RATIO = 0.25;
-/** As in timm's LayerNorm2d. */
-const NORM_EPSILON = 1e-6;
+/** What timm's LayerNorm2d gets inside a RegStage. */
+const NORM_EPSILON = 1e-5;
 
 /** The parameters of `regStage`: `depth` blocks; the first changes the channels from `input` to `output`. */
 export function regStageParameters(input: number, output: number, depth: number): readonly ParameterSpec[] {

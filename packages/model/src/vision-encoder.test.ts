@@ -1,10 +1,11 @@
+import { DEFAULT_VISION, type VisionConfig } from '@weft/config';
 import { tf } from '@weft/tensor';
 import { describe, expect, test } from 'vitest';
 import { expectBlockGradients } from '../test-support/expect-gradients.js';
 import { distance, lookup, numbers, randomParameters, randomTensor } from '../test-support/tensors.js';
 import { patches, visionEncoder, visionEncoderParameters } from './vision-encoder.js';
 
-const config = { imageSize: 4, patchSize: 2, width: 6, depth: 2, heads: 2, feedForwardWidth: 5 };
+const config = { ...DEFAULT_VISION, imageSize: 4, patchSize: 2, width: 6, depth: 2, heads: 2, feedForwardWidth: 5 };
 const parameters = lookup(randomParameters(visionEncoderParameters(config)));
 const encode = (images: tf.Tensor) => visionEncoder(images, parameters, config);
 
@@ -44,6 +45,57 @@ describe('the vision encoder', () => {
       randomTensor('images', [2, 4, 4, 3]),
       visionEncoderParameters(config),
     );
+  });
+});
+
+describe('a variant of the vision encoder', () => {
+  const images = randomTensor('images', [2, 4, 4, 3]);
+  const encodeAs = (variant: Partial<VisionConfig>) => {
+    const vision = { ...config, ...variant };
+    const features = visionEncoder(images, lookup(randomParameters(visionEncoderParameters(vision))), vision);
+    expect(features.shape).toEqual([8, 6]);
+    return numbers(features);
+  };
+  const variants: readonly Partial<VisionConfig>[] = [
+    { classToken: true },
+    { inputNorm: true },
+    { patchBias: false },
+    { activation: 'gelu' },
+    { normEpsilon: 0.1 },
+    { featureLayer: 1 },
+    { outputNorm: false },
+  ];
+
+  test.each(variants)('with %o gives other features of the same shape', (variant) => {
+    expect(distance(encodeAs(variant), encodeAs({}))).toBeGreaterThan(1e-2);
+  });
+
+  test('with a bias of the keys gives the same features, because softmax ignores it', () => {
+    expect(distance(encodeAs({ keyBias: true }), encodeAs({}))).toBeLessThan(1e-5);
+  });
+
+  test('that ends early gives what one of fewer blocks gives', () => {
+    expect(encodeAs({ featureLayer: 1 })).toEqual(encodeAs({ depth: 1 }));
+  });
+
+  test('lets patches read the class token', () => {
+    const vision = { ...config, classToken: true };
+    const values = randomParameters(visionEncoderParameters(vision));
+    const other = new Map([...values, ['classToken', randomTensor('another token', [6])]]);
+    const [one, two] = [values, other].map((each) => numbers(visionEncoder(images, lookup(each), vision)));
+    expect(distance(one ?? [], two ?? [])).toBeGreaterThan(1e-2);
+  });
+
+  test('has the gradient of its definition, by every parameter', () => {
+    const vision: VisionConfig = {
+      ...config,
+      classToken: true,
+      inputNorm: true,
+      patchBias: false,
+      activation: 'gelu',
+      outputNorm: false,
+    };
+    expectBlockGradients((x, p) => visionEncoder(x, p, vision), images, visionEncoderParameters(vision));
   });
 });
 

@@ -8,7 +8,11 @@ export type Element = number | { readonly image: string };
 export type Segment = readonly Element[];
 
 /** Packs segments into rows as packages/data does: images take K positions, the last token of a segment has no target. */
-export function pack(model: ModelConfig, sequences: readonly (readonly Segment[])[], imagesPerSequence = 2): Batch {
+export function pack(
+  model: ModelConfig,
+  sequences: readonly (readonly Segment[])[],
+  imagesPerSequence = 2,
+): Required<Batch> {
   const { sequenceLength: length, vision, connector } = model;
   const empty = () => new Int32Array(sequences.length * length);
   const tokenIds = empty();

@@ -1,4 +1,4 @@
-import { DEFAULT_SOURCE_KINDS } from '@weft/config';
+import { DEFAULT_DIVERGENCE, DEFAULT_SOURCE_KINDS } from '@weft/config';
 import type { WholeConfig } from './whole-config.js';
 
 /**
@@ -48,6 +48,7 @@ export function debugNano(): WholeConfig {
       finalLearningRateRatio: 0.1,
     },
     checkpoint: { everySteps: 20, keepLast: 3 },
+    divergence: DEFAULT_DIVERGENCE,
     engine: { backend: 'auto', threadsPerWorker: 0 },
   };
 }

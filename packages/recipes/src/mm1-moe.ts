@@ -19,7 +19,8 @@ export function mm1_7bMoe32e(): WholeConfig {
 
 /**
  * The hyper-parameters stay those of the dense backbone. No source tells the capacity: 2 is the default of the
- * framework the models were trained with. Ours: a sequence is a group, and tokens travel to experts in bf16.
+ * framework the models were trained with. Ours: a sequence is a group, tokens
+ * travel to experts in bf16, and every expert of a layer has a process of its own (`--expert-workers 0`: all in each worker).
  */
 function sparse(recipe: string, dense: WholeConfig, experts: number, everyLayers: number): WholeConfig {
   const { model } = dense;
@@ -33,5 +34,5 @@ function sparse(recipe: string, dense: WholeConfig, experts: number, everyLayers
     jitter: 0,
     exchangePrecision: 'bf16',
   } as const;
-  return { ...dense, recipe, model: { ...model, decoder: { ...model.decoder, moe } } };
+  return { ...dense, recipe, expertWorkers: experts, model: { ...model, decoder: { ...model.decoder, moe } } };
 }

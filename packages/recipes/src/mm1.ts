@@ -1,5 +1,16 @@
-import { DEFAULT_SOURCE_KINDS } from '@weft/config';
+import { DEFAULT_DIVERGENCE, DEFAULT_SOURCE_KINDS } from '@weft/config';
 import type { WholeConfig } from './whole-config.js';
+
+/**
+ * The model of MM1's ablations: a decoder of 1.2 B non-embedding parameters, a CLIP ViT-L/14 at 336 pixels, a C-Abstractor
+ * with 144 tokens an image, 200,000 steps. The shape of the decoder is a public proxy of the same size (24 layers of width
+ * 2048): the paper publishes none. The learning rate is what the paper's law gives for it, 8.6e-5.
+ */
+export function mm1_1b(): WholeConfig {
+  const whole = mm1('mm1-1b', 8.6e-5, { width: 2048, depth: 24, heads: 32, feedForwardWidth: 5632 });
+  const vision = { imageSize: 336, patchSize: 14, width: 1024, depth: 24, heads: 16, feedForwardWidth: 4096 };
+  return { ...whole, model: { ...whole.model, vision } };
+}
 
 /**
  * MM1-3B. The shape of the decoder is a public proxy of the same size (26 layers of width 3072 with full multi-head
@@ -77,6 +88,7 @@ function mm1(recipe: string, learningRate: number, shape: Shape): WholeConfig {
       finalLearningRateRatio: 0.1,
     },
     checkpoint: { everySteps: 1000, keepLast: 5 },
-    engine: { backend: 'tensorflow', threadsPerWorker: 0 },
+    divergence: DEFAULT_DIVERGENCE,
+    engine: { backend: 'auto', threadsPerWorker: 0, mesh: 'auto' },
   };
 }

@@ -31,11 +31,15 @@ const quiet: Handlers<typeof RunsService> = {
   launch: notHere,
   resume: notHere,
   stop: notHere,
+  saveCheckpoint: notHere,
   get: ({ runId }) => summary(runId),
   list: notHere,
   watch: notHere,
   cluster: notHere,
   readLog: notHere,
+  goodput: notHere,
+  ranks: notHere,
+  profile: notHere,
 };
 
 async function served(handlers: Partial<Handlers<typeof RunsService>> = {}, options: Partial<ServeOptions> = {}) {
@@ -140,10 +144,10 @@ describe('a unary call', () => {
           });
         }),
     });
-    const call = client.unary(RunsService.get, { runId: 'x' }, { deadlineMs: 60 });
+    const call = client.unary(RunsService.get, { runId: 'x' }, { deadlineMs: 400 });
     await expect(call).rejects.toMatchObject({
       code: 'deadline_exceeded',
-      message: `${client.address} did not answer Get within 60 ms`,
+      message: `${client.address} did not answer Get within 400 ms`,
     });
     await waitFor('the handler', () => aborted);
   });

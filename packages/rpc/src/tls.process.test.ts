@@ -82,10 +82,14 @@ describe.skipIf(!openssl)('TLS', () => {
       launch: asked,
       resume: asked,
       stop: asked,
+      saveCheckpoint: asked,
       list: asked,
       watch: asked,
       cluster: asked,
       readLog: asked,
+      goodput: asked,
+      ranks: asked,
+      profile: asked,
     });
     const workers = service(WorkersService, {
       connect: (stream) => stream.closed.then(() => {}),

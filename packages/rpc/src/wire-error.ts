@@ -125,6 +125,8 @@ function statusOf(code: ErrorCode): status {
     case 'cancelled':
       return status.CANCELLED;
     case 'native_library':
+    case 'out_of_memory':
+    case 'device_failed':
     case 'internal':
       return status.INTERNAL;
     default:

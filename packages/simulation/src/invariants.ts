@@ -4,6 +4,7 @@ import {
   blocksQueue,
   type ClusterState,
   ledgerRecords,
+  onlyIdle,
   type QueueState,
   type RunState,
   replay,
@@ -34,7 +35,7 @@ export function checkQueue(cluster: ClusterState, stored: QueueState, nowMs: num
       }
     if (state.status === 'queued') assert.notEqual(job, undefined, `${runId} is queued without a job`);
   }
-  const idle = [...workers.values()].filter(({ runId }) => runId === undefined).length;
+  const idle = onlyIdle([...workers.values()]).length;
   // A change that a person made, and a time that has come, reach the coordinator with the next listing.
   const isListed = JSON.stringify(queue.jobs.map(({ id }) => id)) === JSON.stringify(stored.jobs.map(({ id }) => id));
   for (const waiting of isListed ? waitingRuns(cluster, nowMs) : []) {

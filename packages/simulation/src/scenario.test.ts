@@ -38,7 +38,9 @@ describe('a scenario', () => {
   it('in which a worker is lost for good and then the coordinator ends on those that are left', () => {
     const { result, lines } = simulate({ ...calm, disasters: [at(12, 'kill', 1), at(20, 'restart')] });
     expect(result).toMatchObject({ status: 'finished', generations: 3, workersLost: 1, stepsLost: 10 });
-    expect(lines.map(({ text }) => text)).toContain('run run-0 begins generation 3 at step 11 on 2 of 3 workers');
+    expect(lines.map(({ text }) => text)).toContain(
+      'run run-0: it resumes from the checkpoint of step 10; run run-0 begins generation 3 at step 11 on 2 of 3 workers',
+    );
   });
 
   it('in which every checkpoint is damaged ends with a run that has failed and says why', () => {

@@ -14,6 +14,7 @@ import {
   type RunDescription,
   repairMetrics,
   replay,
+  type WorkerIdentity,
 } from '@weft/coordination';
 import { recipeInput } from '@weft/recipes';
 import { checkQueue, checkRun } from './invariants.js';
@@ -46,6 +47,8 @@ interface SimulatedClusterOptions {
  */
 export class SimulatedCluster {
   readonly workers: SimulatedWorker[] = [];
+  /** Those that lost their coordinator and hold what they have. */
+  readonly #cutOff: SimulatedWorker[] = [];
   /** In the order they were launched. */
   readonly runs: SimulatedRun[] = [];
   readonly queue = new InMemoryQueue();
@@ -116,15 +119,25 @@ export class SimulatedCluster {
     const workerId = `w${this.#spawned++}`;
     const diskOf = (runId: string) => this.#run(runId).checkpoints;
     this.workers.push(new SimulatedWorker(workerId, diskOf, (assignment) => this.#ring(assignment)));
-    const worker = {
-      workerId,
-      hostName: 'h',
-      processId: 1,
-      dataPlaneAddress: `${workerId}:1`,
-      device: 'cpu',
-      role: 'rank' as const,
-    };
-    this.handle({ kind: 'workerConnected', worker });
+    this.handle({ kind: 'workerConnected', worker: identityOf(workerId) });
+  }
+
+  /** The coordinator misses a worker, which lives on and keeps what it holds. */
+  cutOffWorker(index: number): void {
+    for (const worker of this.workers.splice(index, index < this.workers.length ? 1 : 0)) {
+      worker.disconnect();
+      this.#cutOff.push(worker);
+      this.handle({ kind: 'workerDisconnected', workerId: worker.workerId, reason: 'it was cut off' });
+    }
+  }
+
+  /** The one that was cut off first connects again. */
+  reconnectWorker(): void {
+    const worker = this.#cutOff.shift();
+    if (worker === undefined) return;
+    worker.disconnect();
+    this.workers.push(worker);
+    this.handle({ kind: 'workerConnected', worker: identityOf(worker.workerId), held: worker.held });
   }
 
   /** A worker process dies. With `flush`, the messages it had sent still arrive. */
@@ -148,6 +161,18 @@ export class SimulatedCluster {
     for (const _ of before) this.spawnWorker();
   }
 
+  /** kill -9 of the coordinator alone: its workers keep what they hold, and connect to the next one later. */
+  replaceCoordinator(): void {
+    for (const worker of this.workers) worker.disconnect();
+    this.#cutOff.push(...this.workers.splice(0));
+    this.#state = initialCluster(
+      TIMEOUTS,
+      this.runs.map(({ log }) => replay(log)),
+    );
+    const queue = this.queue.list(this.#nowMs);
+    this.handle({ kind: 'recovered', policy: 'auto', queue, endedJobIds: this.queue.endedIds });
+  }
+
   /** A byte of the newest checkpoint changes, so that it does not verify any more. */
   damageNewestCheckpoint({ checkpoints }: SimulatedRun): void {
     checkpoints.delete(Math.max(...checkpoints.keys()));
@@ -166,6 +191,7 @@ export class SimulatedCluster {
       worker.receive();
       worker.compute();
       this.deliver(this.workers.indexOf(worker));
+      if (worker.hasLeft) this.killWorker(this.workers.indexOf(worker), true);
     }
   }
 
@@ -185,7 +211,8 @@ export class SimulatedCluster {
    * @throws Error naming what the runs wait for, when they do not.
    */
   runToCompletion(): void {
-    for (const worker of this.workers) worker.isHanging = false;
+    for (const worker of [...this.workers, ...this.#cutOff]) worker.isHanging = false;
+    while (this.#cutOff.length > 0) this.reconnectWorker();
     this.queue.isPaused = false;
     for (const { id } of this.queue.list(this.#nowMs).jobs) this.queue.resume(id);
     const workers = Math.max(...this.runs.map((run) => run.workers));
@@ -211,7 +238,12 @@ export class SimulatedCluster {
       case 'assign':
         for (const { workerId } of command.ring) this.#send(workerId, command);
         break;
+      case 'prepare':
+        this.#send(command.workerId, command);
+        break;
       case 'decideStep':
+      case 'endGeneration':
+      case 'continueGeneration':
       case 'stopRun':
       case 'release':
         for (const workerId of command.workerIds) this.#send(workerId, command);
@@ -242,6 +274,8 @@ export class SimulatedCluster {
         for (const step of [...checkpoints.keys()]) if (step > command.afterStep) checkpoints.delete(step);
         break;
       }
+      case 'notify':
+      case 'probe':
       case 'writeConfig':
         break;
       case 'enqueue':
@@ -275,10 +309,24 @@ export class SimulatedCluster {
 
   #ring({ runId, generation }: { readonly runId: string; readonly generation: number }): SimulatedRing {
     const name = `${runId}/${generation}`;
-    const ring = this.#rings.get(name) ?? { isBroken: false, contributed: new Map() };
+    const ring = this.#rings.get(name) ?? { isBroken: false, contributed: new Map(), held: new Map() };
     this.#rings.set(name, ring);
     return ring;
   }
+}
+
+function identityOf(workerId: string): WorkerIdentity {
+  return {
+    workerId,
+    ...{
+      hostName: 'h',
+      processId: 1,
+      dataPlaneAddress: `${workerId}:1`,
+      bf16Backends: [],
+      device: 'cpu',
+      role: 'rank',
+    },
+  };
 }
 
 /** Only what `decide` reads matters: workers, steps, checkpoints and queue. */

@@ -1,6 +1,6 @@
 import { hash32 } from '@weft/common';
 import type { MetricsRow } from '@weft/contracts';
-import type { ClusterEvent, Command, MemberEvent, RunRecord } from '@weft/coordination';
+import type { ClusterEvent, Command, HeldRun, MemberEvent, RunRecord } from '@weft/coordination';
 import { digestOf } from '@weft/mixture';
 
 /** The model after some steps: a number that depends on every step applied so far, in order. */
@@ -33,6 +33,8 @@ export interface SimulatedRing {
   isBroken: boolean;
   /** By rank: the step whose gradients it contributed. */
   readonly contributed: Map<number, number>;
+  /** By rank: the model of those that hold it at the beginning, for those that join. */
+  readonly held: Map<number, Model>;
 }
 
 /** The complete checkpoints of a run, by step. Every process reads the same disk. */
@@ -56,6 +58,11 @@ interface Training {
   readonly ring: SimulatedRing;
   state: 'computing' | 'voted' | 'done';
   stopAfterStep: number | undefined;
+  /** Another generation follows after this step. */
+  endAfterStep: number | undefined;
+  /** Not decided yet. */
+  vote: MemberEvent | undefined;
+  hasFailed: boolean;
 }
 
 /**
@@ -66,10 +73,20 @@ export class SimulatedWorker {
   readonly workerId: string;
   /** A hanging process neither computes nor sends heartbeats, but its stream stays open. */
   isHanging = false;
+  /** It was asked to end, and ends once its run has let it go. */
+  isLeaving = false;
   readonly inbox: Command[] = [];
   readonly outbox: ClusterEvent[] = [];
   #training: Training | undefined;
+  /** The newest generation of the run whose model it holds. */
+  #assigned: Assignment | undefined;
   #model: Model | undefined;
+  /** Of the step after which the model is. */
+  #lastLoss: number | undefined;
+  /** Nothing is sent before a coordinator has said that the generation goes on. */
+  #isHeld = false;
+  /** What another coordinator will want to have. */
+  #kept: MemberEvent[] = [];
   /** The model in its parts of checkpoints, by run and step. */
   readonly #saved = new Map<string, Model>();
   readonly #diskOf: (runId: string) => Disk;
@@ -85,6 +102,11 @@ export class SimulatedWorker {
   receive(): void {
     const command = this.inbox.shift();
     if (command?.kind === 'assign') this.#start(command);
+    if (command?.kind === 'prepare')
+      this.outbox.push({ kind: 'prepared', workerId: this.workerId, runId: command.runId, failure: undefined });
+    if (command?.kind === 'endGeneration' && this.#training !== undefined)
+      this.#training.endAfterStep = command.afterStep;
+    if (command?.kind === 'continueGeneration') this.#goOn();
     if (command?.kind === 'decideStep') this.#decided(command.step, command.apply);
     if (command?.kind === 'stopRun' && this.#training !== undefined) this.#training.stopAfterStep = command.afterStep;
     if (command?.kind === 'release') this.#released(command.discardState);
@@ -96,14 +118,18 @@ export class SimulatedWorker {
     const training = this.#training;
     if (training === undefined || training.state !== 'computing') return;
     const { ring, rank, assignment } = training;
-    const model = this.#model!;
-    const step = model.step + 1;
+    const step = this.#model === undefined ? assignment.firstStep : this.#model.step + 1;
     if (step > assignment.config.steps) return;
     if (ring.isBroken) {
       training.state = 'done';
-      this.#send({ ...this.#from(assignment), kind: 'ringBroken', step, reason: 'a peer is gone' });
+      training.hasFailed = true;
+      this.#keep({ ...this.#from(assignment), kind: 'ringBroken', step, reason: 'a peer is gone' });
       return;
     }
+    const holders = assignment.ring.length - assignment.newcomers.length;
+    if (this.#model === undefined && ring.held.size === holders) [this.#model] = ring.held.values();
+    const model = this.#model;
+    if (model === undefined) return;
     ring.contributed.set(rank, step);
     const isReduced = assignment.ring.every((_, other) => (ring.contributed.get(other) ?? 0) >= step);
     if (!isReduced) return;
@@ -116,17 +142,47 @@ export class SimulatedWorker {
       sequenceDigest: digestOf([`${step}/${rank}`]),
       lossTokens: 9,
     };
-    this.#send({ ...this.#from(assignment), kind: 'voted', vote });
+    training.vote = { ...this.#from(assignment), kind: 'voted', vote };
+    this.#send(training.vote);
   }
 
-  /** Ends the training with an error that another attempt may not meet. */
-  fail(): void {
+  /** Ends the training with an error that another attempt, or with `device_failed` another worker, may not meet. */
+  fail(code: 'internal' | 'device_failed' = 'internal'): void {
     const training = this.#training;
     if (training === undefined || training.state !== 'computing') return;
     training.state = 'done';
-    const failure = { code: 'internal', message: 'the engine failed', hint: null } as const;
-    const outcome = { kind: 'failed', step: this.#model!.step, failure } as const;
-    this.#send({ ...this.#from(training.assignment), kind: 'ended', outcome });
+    training.hasFailed = true;
+    const failure = { code, message: 'the engine failed', hint: null } as const;
+    const outcome = { kind: 'failed', step: this.#model?.step ?? 0, failure } as const;
+    this.#keep({ ...this.#from(training.assignment), kind: 'ended', outcome });
+  }
+
+  /** It is asked to end. */
+  leave(): void {
+    this.isLeaving = true;
+    this.outbox.push({ kind: 'leaving', workerId: this.workerId });
+  }
+
+  /** Whether it was asked to end and no run needs it any more. */
+  get hasLeft(): boolean {
+    return this.isLeaving && this.#training === undefined && this.inbox.length === 0 && this.outbox.length === 0;
+  }
+
+  /** Its stream ends: what was on its way is lost, and the worker keeps what it holds. */
+  disconnect(): void {
+    this.inbox.length = 0;
+    this.outbox.length = 0;
+    this.#isHeld = true;
+  }
+
+  /** What it has kept of its run, for the coordinator that it connects to; undefined: nothing. */
+  get held(): HeldRun | undefined {
+    const training = this.#training;
+    if (this.#assigned === undefined || this.#model === undefined) return undefined;
+    const { runId, generation } = this.#assigned;
+    const votedLoss = training?.state === 'voted' ? lossOf(this.#model) : undefined;
+    const isTraining = training?.hasFailed === false && training.stopAfterStep === undefined;
+    return { runId, generation, step: this.#model.step, loss: this.#lastLoss, votedLoss, isTraining };
   }
 
   /** A connection of its ring closes, because a network fails or because the process dies. */
@@ -136,6 +192,9 @@ export class SimulatedWorker {
 
   #start(assignment: Assignment): void {
     const { startFrom, firstStep, runId } = assignment;
+    this.#isHeld = false;
+    this.#kept = [];
+    this.#assigned = assignment;
     if (startFrom.kind === 'fresh') this.#model = SEED_MODEL;
     if (startFrom.kind === 'checkpoint') this.#model = this.#diskOf(runId).get(Number(startFrom.directory));
     if (startFrom.kind === 'checkpoint' && this.#model === undefined) {
@@ -144,13 +203,26 @@ export class SimulatedWorker {
       this.#send({ ...this.#from(assignment), kind: 'ended', outcome });
       return;
     }
-    if (this.#model?.step !== firstStep - 1)
+    const isNewcomer = startFrom.kind === 'keep' && assignment.newcomers.includes(this.workerId);
+    if (isNewcomer) this.#model = undefined;
+    if (!isNewcomer && this.#model?.step !== firstStep - 1)
       throw new Error(
         `${this.workerId} holds step ${this.#model?.step}, but is to go on with ${firstStep} (${startFrom.kind})`,
       );
     const rank = assignment.ring.findIndex(({ workerId }) => workerId === this.workerId);
     const ring = this.#ringOf(assignment);
-    this.#training = { assignment, rank, ring, state: 'computing', stopAfterStep: undefined };
+    this.#training = {
+      assignment,
+      rank,
+      ring,
+      state: 'computing',
+      stopAfterStep: undefined,
+      endAfterStep: undefined,
+      vote: undefined,
+      hasFailed: false,
+    };
+    if (startFrom.kind !== 'keep' || isNewcomer) this.#lastLoss = undefined;
+    if (this.#model !== undefined) ring.held.set(rank, this.#model);
     // All steps are trained already: only the last checkpoint is missing.
     if (firstStep > assignment.config.steps) this.#savePart();
   }
@@ -158,19 +230,22 @@ export class SimulatedWorker {
   #decided(step: number, apply: boolean): void {
     const training = this.#training!;
     const { assignment, stopAfterStep, rank } = training;
+    this.#lastLoss = lossOf(this.#model!);
+    training.vote = undefined;
     this.#model = applyStep(this.#model!, apply);
     if (this.#model.step !== step) throw new Error(`${this.workerId} applied ${this.#model.step} for ${step}`);
     if (rank === 0) this.#report(assignment, step);
     const { steps, checkpoint } = assignment.config;
     const isLast = step === steps || step === stopAfterStep;
     if (isLast || step % checkpoint.everySteps === 0) this.#savePart();
-    training.state = isLast ? 'done' : 'computing';
+    training.state = isLast || step === training.endAfterStep ? 'done' : 'computing';
   }
 
   #released(discardState: boolean): void {
     this.breakRing();
     this.#training = undefined;
     if (discardState) this.#model = undefined;
+    if (discardState) this.#assigned = undefined;
   }
 
   #savePart(): void {
@@ -178,7 +253,18 @@ export class SimulatedWorker {
     const { step } = this.#model!;
     this.#saved.set(`${assignment.runId}/${step}`, this.#model!);
     const files = [{ name: `${rank}`, bytes: 1, sha256: '' }];
-    this.#send({ ...this.#from(assignment), kind: 'partSaved', step, files });
+    this.#keep({ ...this.#from(assignment), kind: 'partSaved', step, files });
+  }
+
+  #goOn(): void {
+    this.#isHeld = false;
+    for (const event of this.#kept) this.#send(event);
+    if (this.#training?.vote !== undefined) this.#send(this.#training.vote);
+  }
+
+  #keep(event: MemberEvent): void {
+    this.#kept.push(event);
+    this.#send(event);
   }
 
   #writeManifest(command: Extract<Command, { readonly kind: 'writeManifest' }>): void {
@@ -199,6 +285,6 @@ export class SimulatedWorker {
   }
 
   #send(event: MemberEvent): void {
-    this.outbox.push(event);
+    if (!this.#isHeld) this.outbox.push(event);
   }
 }

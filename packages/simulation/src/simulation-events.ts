@@ -4,9 +4,30 @@ import type { SimulatedRun } from './simulated-worker.js';
 
 /** Something that happens in a simulated cluster. `worker` and `run` are indexes; one that does not exist is ignored. */
 export type SimulationEvent =
-  | { readonly kind: 'receive' | 'compute' | 'deliver' | 'hang' | 'breakRing' | 'fail'; readonly worker: number }
+  | {
+      readonly kind:
+        | 'receive'
+        | 'compute'
+        | 'deliver'
+        | 'hang'
+        | 'leave'
+        | 'cutOff'
+        | 'breakRing'
+        | 'fail'
+        | 'failDevice';
+      readonly worker: number;
+    }
   | { readonly kind: 'kill'; readonly worker: number; readonly flush: boolean }
-  | { readonly kind: 'round' | 'spawnWorker' | 'restartCoordinator' | 'pauseQueue' | 'resumeQueue' }
+  | {
+      readonly kind:
+        | 'round'
+        | 'spawnWorker'
+        | 'restartCoordinator'
+        | 'replaceCoordinator'
+        | 'reconnect'
+        | 'pauseQueue'
+        | 'resumeQueue';
+    }
   | { readonly kind: 'advance'; readonly durationMs: number }
   | { readonly kind: 'launch'; readonly workers: number; readonly steps: number; readonly priority: number }
   | RunEvent;
@@ -37,11 +58,26 @@ export function applyEvent(cluster: SimulatedCluster, event: SimulationEvent): v
     case 'hang':
       if (worker !== undefined) worker.isHanging = true;
       break;
+    case 'cutOff':
+      cluster.cutOffWorker(event.worker);
+      break;
+    case 'replaceCoordinator':
+      cluster.replaceCoordinator();
+      break;
+    case 'reconnect':
+      cluster.reconnectWorker();
+      break;
+    case 'leave':
+      worker?.leave();
+      break;
     case 'breakRing':
       worker?.breakRing();
       break;
     case 'fail':
       worker?.fail();
+      break;
+    case 'failDevice':
+      worker?.fail('device_failed');
       break;
     case 'kill':
       cluster.killWorker(event.worker, event.flush);

@@ -7,6 +7,16 @@ export interface LogEntry {
   readonly record: unknown;
 }
 
+/** A place between two records of a log, and what stands before it, by which another log is told apart. JSON-serialisable. */
+export interface LogMark {
+  /** Of the record before it; 0 at the beginning. */
+  readonly sequence: number;
+  /** Of a file, its bytes up to there; 0 of a log that is no file. */
+  readonly bytes: number;
+  /** The end of what stands before it. */
+  readonly tail: string;
+}
+
 /** Reading needs no lease: any number of processes may do it while one writes. */
 export interface LogReader {
   /**
@@ -15,6 +25,13 @@ export interface LogReader {
    * @throws WeftError `not_found` when there is no such log, `corrupt_data` when it is damaged.
    */
   read(fromSequence?: number): AsyncIterable<LogEntry>;
+  /**
+   * Takes every durable record after a mark, in order; without a mark every record. What stands before the mark is not read.
+   *
+   * @returns the mark after the last record; undefined when the log is not the one of the mark, and then nothing was taken.
+   * @throws as `read`
+   */
+  readOn(mark: LogMark | undefined, take: (record: unknown) => void): Promise<LogMark | undefined>;
   /**
    * The durable records from `fromSequence` on, then every later one as it is appended, each once and in order, until
    * `signal` aborts. It waits for a log that does not exist yet, and for a store that does not answer.

@@ -1,15 +1,17 @@
-import { type FileHandle, mkdir, open } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { WeftError } from '@weft/common';
-import { ProcessLock, syncDirectory } from '@weft/files';
+import { makeDirectory, ProcessLock, syncDirectory } from '@weft/files';
 import { type Append, AppendQueue } from './append-queue.js';
-import type { EventLog, LogEntry } from './event-log.js';
-import { followLogFile, formatLines, readLogFile, type SoundPart, scanLog } from './log-file.js';
+import type { EventLog, LogEntry, LogMark } from './event-log.js';
+import { followLogFile, formatLines, readLogFile, readLogFileOn, type SoundPart, scanLog } from './log-file.js';
 
 /** Options of `FileEventLog.open`. */
 export interface FileEventLogOptions {
   /** Called before every write; throws when this process may not write any more. */
   readonly fence?: () => Promise<void>;
+  /** Up to where this process has read the log and found it sound; default: nothing is known. */
+  readonly mark?: LogMark | undefined;
 }
 
 /**
@@ -52,15 +54,15 @@ export class FileEventLog implements EventLog {
    * @throws WeftError `failed_precondition` when another process has it open, `corrupt_data` with file and line when a
    * line before the end is damaged.
    */
-  static async open(path: string, { fence = async () => {} }: FileEventLogOptions = {}): Promise<FileEventLog> {
+  static async open(path: string, { fence = async () => {}, mark }: FileEventLogOptions = {}): Promise<FileEventLog> {
     const absolute = resolve(path);
-    await mkdir(dirname(absolute), { recursive: true });
+    await makeDirectory(dirname(absolute));
     const lock = await ProcessLock.acquire(`${absolute}.lock`, `the event log ${absolute}`);
     let file: FileHandle | undefined;
     try {
       file = await open(absolute, 'a');
       await syncDirectory(dirname(absolute));
-      const sound = await scanLog(absolute);
+      const sound = await scanLog(absolute, mark);
       if (sound.tornBytes > 0) {
         await file.truncate(sound.bytes);
         await file.sync();
@@ -84,6 +86,10 @@ export class FileEventLog implements EventLog {
       if (entry.sequence >= fromSequence) yield entry;
       if (entry.sequence === last) return;
     }
+  }
+
+  readOn(mark: LogMark | undefined, take: (record: unknown) => void): Promise<LogMark | undefined> {
+    return readLogFileOn(this.path, mark, take);
   }
 
   subscribe(fromSequence: number, signal: AbortSignal): AsyncGenerator<LogEntry> {

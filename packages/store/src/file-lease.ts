@@ -1,7 +1,6 @@
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemClock, WeftError } from '@weft/common';
-import { ProcessLock, readJsonFile, writeJsonFile } from '@weft/files';
+import { makeDirectory, ProcessLock, readJsonFile, writeJsonFile } from '@weft/files';
 import type { AcquiredLease, AcquireOptions, Lease } from './lease.js';
 
 const DEFAULT_WAIT_MS = 2000;
@@ -29,7 +28,7 @@ export class FileLease implements Lease {
     holder: string,
     { signal, onWaiting, waitMs = DEFAULT_WAIT_MS }: AcquireOptions = {},
   ): Promise<AcquiredLease> {
-    await mkdir(this.#home, { recursive: true });
+    await makeDirectory(this.#home);
     const lock = await this.#lock(waitMs, signal, onWaiting);
     try {
       const token = (await this.#last()).token + 1;

@@ -1,13 +1,13 @@
 import { readdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { systemErrorCode, WeftError } from '@weft/common';
-import { checkLogName, type EventLog, type LogReader } from './event-log.js';
+import { checkLogName, type EventLog, type LogMark, type LogReader } from './event-log.js';
 import { FileEventLog } from './file-event-log.js';
 import { FileJobQueue } from './file-job-queue.js';
 import { FileLease } from './file-lease.js';
 import type { JobQueue } from './job-queue.js';
 import type { AcquiredLease } from './lease.js';
-import { followLogFile, readLogFile } from './log-file.js';
+import { followLogFile, readLogFile, readLogFileOn } from './log-file.js';
 import type { Store, StoreHealth } from './store.js';
 
 /**
@@ -21,6 +21,8 @@ export class FileStore implements Store {
   readonly health: StoreHealth = { isAvailable: true };
   readonly #home: string;
   readonly #logs = new Map<string, FileEventLog>();
+  /** Up to where logs were read, so that opening one does not read that part again. */
+  readonly #marks = new Map<string, LogMark>();
   #queue: FileJobQueue | undefined;
 
   constructor(home: string) {
@@ -35,6 +37,11 @@ export class FileStore implements Store {
       // `readLogFile` always reads from the start, because it checks every line.
       read: async function* (fromSequence = 1) {
         for await (const entry of readLogFile(path)) if (entry.sequence >= fromSequence) yield entry;
+      },
+      readOn: async (mark, take) => {
+        const next = await readLogFileOn(path, mark, take);
+        if (next !== undefined) this.#marks.set(name, next);
+        return next;
       },
       subscribe: (fromSequence, signal) => followLogFile(path, fromSequence, signal),
     };
@@ -54,7 +61,8 @@ export class FileStore implements Store {
   async openLog(name: string, held: AcquiredLease): Promise<EventLog> {
     const fence = () => this.lease.check(held.token);
     await fence();
-    const log = await FileEventLog.open(this.#logPath(name), { fence });
+    const log = await FileEventLog.open(this.#logPath(name), { fence, mark: this.#marks.get(name) });
+    this.#marks.delete(name);
     this.#logs.set(name, log);
     return log;
   }

@@ -2,9 +2,9 @@ import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { crc32 } from 'node:zlib';
 import { systemClock, WeftError } from '@weft/common';
-import { isMissing } from '@weft/files';
+import { isMissing, readBefore } from '@weft/files';
 import { toJson } from './as-json.js';
-import type { LogEntry } from './event-log.js';
+import type { LogEntry, LogMark } from './event-log.js';
 
 /** The sound part of a log file. */
 export interface SoundPart {
@@ -16,18 +16,38 @@ export interface SoundPart {
 }
 
 /**
- * Reads a log file to its end and finds how much of it is sound.
+ * Reads a log file from a place at which it is sound to its end, and finds how much of it is sound.
  *
  * @throws WeftError `corrupt_data` with file and line when a line before the end is damaged: a crash does not do that.
  */
-export async function scanLog(path: string): Promise<SoundPart> {
-  let sound = { bytes: 0, lastSequence: 0 };
-  let end = 0;
-  for await (const line of logLines(path)) {
+export async function scanLog(path: string, from: Pick<LogMark, 'bytes' | 'sequence'> | undefined): Promise<SoundPart> {
+  const { bytes, sequence } = from ?? { bytes: 0, sequence: 0 };
+  let sound = { bytes, lastSequence: sequence };
+  let end = bytes;
+  for await (const line of logLines(path, bytes, sequence + 1)) {
     end = line.end;
     if (!line.torn && line.sequence === line.last) sound = { bytes: line.end, lastSequence: line.sequence };
   }
   return { ...sound, tornBytes: end - sound.bytes };
+}
+
+/** How much before a mark is compared. */
+const TAIL_BYTES = 128;
+
+/** `LogReader.readOn` of a file. */
+export async function readLogFileOn(
+  path: string,
+  mark: LogMark | undefined,
+  take: (record: unknown) => void,
+): Promise<LogMark | undefined> {
+  if (mark !== undefined && (await readBefore(path, mark.bytes, TAIL_BYTES)) !== mark.tail) return undefined;
+  let { bytes, sequence } = mark ?? { bytes: 0, sequence: 0 };
+  for await (const entry of readLogFileFrom(path, bytes, sequence + 1)) {
+    take(entry.record);
+    bytes = entry.end;
+    sequence = entry.sequence;
+  }
+  return { bytes, sequence, tail: await readBefore(path, bytes, TAIL_BYTES) };
 }
 
 /**
@@ -43,7 +63,7 @@ export async function* readLogFile(path: string): AsyncGenerator<LogEntry> {
  * As `readLogFile`, from the byte at which the line of sequence `first` begins; earlier lines are not read. Each entry has
  * the offset of the next one.
  */
-export async function* readLogFileFrom(
+async function* readLogFileFrom(
   path: string,
   offset: number,
   first: number,

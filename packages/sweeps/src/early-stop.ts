@@ -1,3 +1,5 @@
+import { NEIGHBOURS } from '@weft/scaling';
+
 /** The losses of a run, step 1 first; null where a loss was not finite. */
 export type Losses = readonly (number | null)[];
 
@@ -15,27 +17,45 @@ const NEARLY_DONE = 0.9;
 /** Steps whose mean is compared: one step's loss is mostly chance. */
 const WINDOW = 5;
 
+/** A run of a scale, at one of its rates. */
+export interface Contender {
+  readonly learningRate: number;
+  readonly losses: Losses;
+}
+
 /**
  * Why a run should be stopped early: its last losses are not finite, or its loss is far above the best of its siblings at
- * the same step. Undefined while it may still win.
+ * the same step. Undefined while it may still win, and for the rates next to the best one: the parabola through them is how
+ * the best rate is found.
  *
  * @param siblings runs of the same scale at other rates, finished or not
  */
 export function earlyStopReason(
-  losses: Losses,
+  run: Contender,
   steps: number,
-  siblings: readonly Losses[],
+  siblings: readonly Contender[],
   { afterPart, worseBy }: EarlyStopRule,
 ): string | undefined {
+  const { losses } = run;
   const step = losses.length;
   if (step < WINDOW) return undefined;
   if (losses.slice(-WINDOW).every((loss) => loss === null)) return `its loss has not been finite for ${WINDOW} steps`;
   if (step < afterPart * steps || step > NEARLY_DONE * steps) return undefined;
   const own = recentMean(losses, step);
-  const best = Math.min(...siblings.filter(({ length }) => length >= step).map((each) => recentMean(each, step)));
-  if (!(own > best * (1 + worseBy))) return undefined;
+  const comparable = siblings.filter((each) => each.losses.length >= step);
+  const means = comparable.map((each) => recentMean(each.losses, step));
+  const best = Math.min(...means);
+  const winner = comparable[means.indexOf(best)];
+  if (winner === undefined || !(own > best * (1 + worseBy)) || isNextTo(winner, run, siblings)) return undefined;
   const difference = Math.round(100 * (own / best - 1));
   return `at step ${step} its loss is ${Number.isFinite(own) ? `${difference} % ` : 'far '}above the best of its scale`;
+}
+
+/** Whether the fit of the optimum around one run needs another: so few rates lie between them. */
+function isNextTo(winner: Contender, run: Contender, siblings: readonly Contender[]): boolean {
+  const [low, high] = [winner.learningRate, run.learningRate].toSorted((a, b) => a - b);
+  const between = siblings.filter(({ learningRate }) => learningRate > low! && learningRate < high!);
+  return new Set(between.map(({ learningRate }) => learningRate)).size < NEIGHBOURS;
 }
 
 /** The mean over the window that ends at a step; infinite when a loss there was not finite. */

@@ -4,13 +4,18 @@ import type { SweepMetric } from '@weft/config';
 export type Row = Readonly<object>;
 
 /**
- * The score of a finished run: its last held-out loss, or the mean of another field over its last steps. Null when a value
- * was not finite, or nothing was held out.
+ * The score of a finished run: its last held-out loss or score of a task, or the mean of another field over its last steps.
+ * Null when a value was not finite, or nothing was evaluated.
  */
 export function scoreOf(rows: readonly Row[], metric: SweepMetric, lastSteps: number): number | null {
-  const path = pathOf(metric);
-  if (path[0] === 'heldOut') {
-    const evaluated = rows.findLast((row) => 'heldOut' in row);
+  return valueAt(rows, pathOf(metric), lastSteps);
+}
+
+/** As `scoreOf`, by the path of a field in a row. */
+export function valueAt(rows: readonly Row[], path: readonly string[], lastSteps: number): number | null {
+  const [evaluation = ''] = path;
+  if (evaluation === 'heldOut' || evaluation === 'taskScores') {
+    const evaluated = rows.findLast((row) => evaluation in row);
     return evaluated === undefined ? null : numberAt(evaluated, path);
   }
   return meanOf(rows.slice(-lastSteps).map((row) => numberAt(row, path)));
@@ -21,8 +26,16 @@ function pathOf(metric: SweepMetric): readonly string[] {
   const [group = '', field] = metric.split('.');
   if (metric === 'trainingLoss') return ['loss'];
   if (group === 'heldOutLoss') return field === undefined ? ['heldOut', 'loss'] : ['heldOut', 'sources', field];
+  if (group === 'eval') return evalPath(metric);
   if (group === 'moe') return ['moe', 'layers', field ?? ''];
   return metric.split('.');
+}
+
+/** `eval.coco.8`, and `eval.average.8` for the mean over tasks. */
+function evalPath(metric: SweepMetric): readonly string[] {
+  const [, task = '', shots = ''] = metric.split('.');
+  const isMean = task === 'average' || task === 'textAverage';
+  return isMean ? ['taskScores', task, shots] : ['taskScores', 'scores', task, shots];
 }
 
 /** The number at the end of a path; where the path goes through a list, the mean over it. Null when there is none. */

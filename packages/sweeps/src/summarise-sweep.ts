@@ -49,21 +49,6 @@ function gridPoint({ planned: { params, tokens, learningRate }, score }: SweepRu
   return { params, tokens, value: learningRate, score };
 }
 
-/** @throws WeftError `failed_precondition` naming the first failed run: it has no score until it is resumed and finishes. */
-export function refuseFailures(runs: readonly SweepRun[]): void {
-  const failed = runs.filter(({ view }) => view.status === 'failed');
-  const [first] = failed;
-  if (first === undefined) return;
-  const { runId, reason } = first.view;
-  throw new WeftError(
-    'failed_precondition',
-    `${failed.length} of ${runs.length} runs failed, ${runId} because ${reason}`,
-    {
-      hint: `hint the reason, then weft resume ${runId}, and run this command again`,
-    },
-  );
-}
-
 /** The metric by which runs are compared. Every kind of loss is named `loss`. */
 export function metricOf({ metric, higherIsBetter }: Pick<SweepConfig, 'metric' | 'higherIsBetter'>): Metric {
   const isLoss = metric === 'trainingLoss' || metric.startsWith('heldOutLoss');
@@ -72,7 +57,13 @@ export function metricOf({ metric, higherIsBetter }: Pick<SweepConfig, 'metric' 
 
 /** "held-out loss of the source text" */
 export function metricWords({ metric, lastSteps }: Pick<SweepConfig, 'metric' | 'lastSteps'>): string {
-  const [group, field] = metric.split('.');
+  const [group, field, shots] = metric.split('.');
+  if (group === 'eval') {
+    const what = { average: 'mean of the tasks with images', textAverage: 'mean of the tasks without images' }[
+      field ?? ''
+    ];
+    return `${shots}-shot ${what ?? `score of the task ${field}`}`;
+  }
   if (group !== 'heldOutLoss')
     return `mean ${metric === 'trainingLoss' ? 'training loss' : metric} of the last ${plural(lastSteps, 'step')}`;
   return field === undefined ? 'held-out loss, weighted by the mixture' : `held-out loss of the source ${field}`;

@@ -4,7 +4,8 @@ import { Home } from '@weft/files';
 import { recipeInput } from '@weft/recipes';
 import { exampleRun, exampleStep, temporaryDirectory } from '@weft/testing';
 import { describe, expect, it } from 'vitest';
-import { driveSweep, type SweepResult } from './sweep-driver.js';
+import { type DriverResult, driveRuns, type SweepPort } from './drive-runs.js';
+import { drivenSweep } from './sweep-driver.js';
 import { planSweep } from './sweep-plan.js';
 import { type SweepRecord, sweepRecord } from './sweep-record.js';
 
@@ -14,7 +15,7 @@ recipe: debugNano
 run: { steps: 20 }
 scales:
   - { name: small, run: { model: { decoder: { width: 16, feedForwardWidth: 48 } } } }
-learningRates: [1.0e-3, 2.0e-3, 4.0e-3]
+learningRates: [1.0e-3, 2.0e-3, 4.0e-3, 8.0e-3]
 lastSteps: 1
 earlyStop: { afterPart: 0.25, worseBy: 0.1 }
 `;
@@ -32,7 +33,7 @@ class ScriptedSweep {
   readonly notes: string[] = [];
   readonly views: RunView[] = this.record.runs.map((_, i) => exampleRun({ runId: `run-${i}`, steps: 20 }));
   readonly losses = new Map<string, number>();
-  result: SweepResult | undefined;
+  result: DriverResult | undefined;
   isCancelled = false;
   /** Called before each look at the runs. */
   onLook: (look: number) => void = () => {};
@@ -48,10 +49,10 @@ class ScriptedSweep {
 
   async drive(signal = new AbortController().signal): Promise<void> {
     await using home = await temporaryDirectory();
-    await driveSweep(this.record, new Home(home.path), this.#port(), signal);
+    await driveRuns(drivenSweep(this.record, new Home(home.path)), this.#port(), signal);
   }
 
-  #port(): Parameters<typeof driveSweep>[2] {
+  #port(): SweepPort {
     return {
       runs: async () => {
         this.onLook(++this.#looks);
@@ -76,17 +77,21 @@ class ScriptedSweep {
 describe('the driver of a sweep', () => {
   it('gives up a run that is far behind, says why, and concludes when the others have finished', async () => {
     const sweep = new ScriptedSweep();
-    sweep.set(0, { status: 'finished', step: 20 }, 2);
-    sweep.set(1, { status: 'running', step: 10 }, 3);
-    sweep.set(2, { status: 'finished', step: 20 }, 2.1);
+    const at = (rate: number) => sweep.record.runs.findIndex(({ learningRate }) => learningRate === rate);
+    sweep.set(at(1e-3), { status: 'finished', step: 20 }, 2);
+    sweep.set(at(2e-3), { status: 'finished', step: 20 }, 2.1);
+    sweep.set(at(4e-3), { status: 'finished', step: 20 }, 3);
+    sweep.set(at(8e-3), { status: 'running', step: 10 }, 3);
     await sweep.drive();
-    expect(sweep.stopped).toEqual([['run-1', 'given up: at step 10 its loss is 50 % above the best of its scale']]);
+    expect(sweep.stopped).toEqual([
+      [`run-${at(8e-3)}`, 'given up: at step 10 its loss is 50 % above the best of its scale'],
+    ]);
     expect(sweep.result).toMatchObject({ law: null, directory: expect.stringContaining(sweep.record.id) });
   });
 
   it('waits for a failed run until it is resumed', async () => {
     const sweep = new ScriptedSweep();
-    for (const index of [0, 1, 2]) sweep.set(index, { status: 'finished', step: 20 }, 2 + index / 10);
+    for (const index of [0, 1, 2, 3]) sweep.set(index, { status: 'finished', step: 20 }, 2 + index / 10);
     sweep.set(1, { status: 'failed' });
     sweep.onLook = (look) => look === 2 && sweep.set(1, { status: 'finished' });
     await sweep.drive();

@@ -1,14 +1,21 @@
 import { createHash } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import { WeftError } from '@weft/common';
 import {
-  AUTOMATIC_MESH,
   type ConfigLayer,
+  DEFAULT_ADAFACTOR,
+  DEFAULT_CHAT_TEMPLATE,
+  DEFAULT_CHECKPOINT,
+  DEFAULT_DIVERGENCE,
+  DEFAULT_IMAGES,
+  DEFAULT_TASK,
   hasDefaultSources,
-  meshSize,
+  ONE_DEVICE,
   type RunConfig,
   type RunConfigInput,
   resolveLayers,
   type SweepConfig,
+  withoutLaterDefaults,
 } from '@weft/config';
 import { parameterCounts } from '@weft/scaling';
 
@@ -81,7 +88,8 @@ export function planSweep(sweep: SweepConfig, recipe: readonly ConfigLayer[], wh
   return { id, sweep, runs, predictions };
 }
 
-function layerOf(value: RunConfigInput, where: string): ConfigLayer {
+/** Fields that a file or an option adds. */
+export function layerOf(value: RunConfigInput, where: string): ConfigLayer {
   return { value, where: () => where };
 }
 
@@ -89,17 +97,61 @@ function sizeOf({ model, steps, globalBatchSize }: RunConfig) {
   return { params: parameterCounts(model).backbone, tokens: steps * globalBatchSize * model.sequenceLength };
 }
 
+const { subImages: _subImages, ...withoutSubImages } = DEFAULT_IMAGES;
+const { rollbackSteps: _rollbackSteps, ...withoutRollback } = DEFAULT_DIVERGENCE;
+
 /**
- * Without the settings that change when a run trains, but not its losses: the queue and `minWorkers`. Without the default
- * sources and a mesh of one device too, because configurations of older versions do not name them; the order of other
- * sources counts.
+ * Fields that configurations of older versions lack, and the values with which a run trains as it did then: they are left
+ * out of keys, so that finished runs are found again. A new field of a run belongs here.
  */
-function keyOf({ queue: _, minWorkers: __, ...config }: RunConfig): string {
+const LATER_FIELDS: readonly (readonly [path: string, formerValue: unknown])[] = [
+  ['engine.mesh', ONE_DEVICE],
+  ['engine.collectives', 'auto'],
+  ['data.images.subImages', null],
+  ['data.images', withoutSubImages],
+  ['data.chatTemplate', DEFAULT_CHAT_TEMPLATE],
+  ['data.datasets', {}],
+  ['data.index', null],
+  ['optimizer.learningRateFactors', {}],
+  ['optimizer.kind', 'adamw'],
+  ['optimizer.adafactor', DEFAULT_ADAFACTOR],
+  ['task', DEFAULT_TASK],
+  ['divergence.rollbackSteps', DEFAULT_DIVERGENCE.rollbackSteps],
+  ['divergence', withoutRollback],
+  ['checkpoint.everyMinutes', DEFAULT_CHECKPOINT.everyMinutes],
+  ['checkpoint.keepEvery', DEFAULT_CHECKPOINT.keepEvery],
+  ['data.skippedBatches', []],
+];
+
+/**
+ * A hash of everything that determines the losses of a run: runs with the same key give the same losses.
+ *
+ * Without the settings that change when a run trains, but not its losses: the queue and `minWorkers`. Without the default
+ * sources, a model's variants and an evaluation without tasks too, because configurations of older versions do not name
+ * them; the order of other sources counts.
+ */
+export function keyOf({ queue: _, minWorkers: __, ...config }: RunConfig): string {
   const { sources, ...data } = config.data;
-  const { mesh, ...engine } = config.engine;
   const named = hasDefaultSources(config.data) ? data : { ...data, sources: Object.entries(sources) };
-  const meshed = mesh !== AUTOMATIC_MESH && meshSize(mesh) === 1 ? engine : { ...engine, mesh };
-  return hash(JSON.stringify({ ...config, data: named, engine: meshed }, (_name, value: unknown) => sorted(value)));
+  const { everySteps, sequencesPerSource, tasks } = config.evaluation;
+  const evaluation = Object.keys(tasks).length === 0 ? { everySteps, sequencesPerSource } : config.evaluation;
+  const model = withoutLaterDefaults(config.model);
+  const former = LATER_FIELDS.reduce<object>((rest, field) => withoutFormer(rest, field), {
+    ...config,
+    model,
+    data: named,
+    evaluation,
+  });
+  return hash(JSON.stringify(former, (_name, value: unknown) => sorted(value)));
+}
+
+function withoutFormer(config: object, [path, formerValue]: (typeof LATER_FIELDS)[number]): object {
+  const [first = '', ...rest] = path.split('.');
+  const value: unknown = first in config ? config[first as keyof typeof config] : undefined;
+  const { [first]: _, ...others } = config as Record<string, unknown>;
+  if (rest.length === 0) return isDeepStrictEqual(value, formerValue) ? others : config;
+  if (typeof value !== 'object' || value === null) return config;
+  return { ...config, [first]: withoutFormer(value, [rest.join('.'), formerValue]) };
 }
 
 /** The same value with its fields in alphabetical order. */
@@ -108,7 +160,8 @@ function sorted(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-const hash = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, 10);
+/** Ten hexadecimal digits. */
+export const hash = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, 10);
 
 /** @throws WeftError `invalid_argument` for a plan whose runs could not be compared. */
 function checkPlan(sweep: SweepConfig, runs: readonly PlannedRun[], where: string): void {
@@ -143,8 +196,22 @@ function refuseUnmeasured({ metric }: SweepConfig, { scale, config }: PlannedRun
       refuse(`there is no source ${field}`, `compare by one of ${heldOutLosses(config)}`);
     if (weight === 0) refuse(`the weight of ${field} is 0`, 'change data.weights, or compare by another metric');
   }
+  if (group === 'eval') refuseUnscored(metric, config, refuse);
   if (group === 'moe' && config.model.decoder.moe === null)
     refuse('there are no experts', 'set model.decoder.moe, or compare by another metric');
+}
+
+/** @throws what `refuse` throws when a run would not have the score. */
+function refuseUnscored(metric: string, { evaluation }: RunConfig, refuse: (why: string, hint: string) => void): void {
+  const [, task = '', shots = '', ...rest] = metric.split('.');
+  const kinds = Object.values(evaluation.tasks).map(({ kind }) => kind === 'caption' || kind === 'question');
+  const names = [...(kinds.includes(true) ? ['average'] : []), ...(kinds.includes(false) ? ['textAverage'] : [])];
+  const known = [...Object.keys(evaluation.tasks), ...names];
+  if (known.length === 0) refuse('there are no tasks to score', 'set evaluation.tasks');
+  const all = known.flatMap((name) => evaluation.shots.map((each) => `eval.${name}.${each}`));
+  if (!known.includes(task)) refuse(`there is no task ${task}`, `compare by one of ${all.join(', ')}`);
+  if (rest.length > 0 || !evaluation.shots.some((each) => `${each}` === shots))
+    refuse(`evaluation.shots is ${evaluation.shots.join(',')}`, `compare by one of ${all.join(', ')}`);
 }
 
 const heldOutLosses = ({ data }: RunConfig) =>

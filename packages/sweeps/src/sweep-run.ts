@@ -1,14 +1,12 @@
 import type { SweepConfig } from '@weft/config';
-import { hasEnded, type MetricsRow, type RunView } from '@weft/contracts';
-import type { Losses } from './early-stop.js';
+import type { MetricsRow, RunView } from '@weft/contracts';
+import type { FollowedRun } from './drive-runs.js';
 import { scoreOf } from './score.js';
 import type { SweepPoint } from './sweep-plan.js';
 
 /** The current state of a run of a sweep. */
-export interface SweepRun {
+export interface SweepRun extends FollowedRun {
   readonly planned: SweepPoint;
-  readonly view: RunView;
-  readonly losses: Losses;
   /** Null before it has finished, and where it has none. */
   readonly score: number | null;
   /** Why it was stopped; undefined for other runs. */
@@ -27,11 +25,6 @@ export function sweepRun(
   const score = isWhole ? scoreOf(metrics, metric, lastSteps) : null;
   const givenUp = view.status === 'stopped' ? view.reason : undefined;
   return { planned, view, losses, score, givenUp };
-}
-
-/** Whether nothing of the run will change, so it need not be read again. */
-export function isSettled({ view, losses }: SweepRun): boolean {
-  return hasEnded(view) && (view.status !== 'finished' || losses.length >= view.steps);
 }
 
 /** A run of a sweep in the words of `--json` and of `fit.json`. */

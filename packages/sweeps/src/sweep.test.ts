@@ -10,11 +10,11 @@ import {
   exampleSweepScale,
 } from '@weft/testing';
 import { describe, expect, it } from 'vitest';
+import { isSettled, refuseFailures } from './drive-runs.js';
 import { scoreOf } from './score.js';
-import { refuseFailures, summariseSweep } from './summarise-sweep.js';
+import { summariseSweep } from './summarise-sweep.js';
 import { planSweep } from './sweep-plan.js';
 import { parseSweepRecord, sweepRecord } from './sweep-record.js';
-import { isSettled } from './sweep-run.js';
 
 const recipe = [{ value: recipeInput('debugNano'), where: () => 'recipe debugNano' }];
 const plan = async (text = exampleSweep) =>
@@ -77,6 +77,27 @@ describe('a plan', () => {
       await expect(plan(`${text}${source}\n`)).rejects.toThrow(
         `metric is heldOutLoss.${source}, but there is no source ${source} in the scale small`,
       );
+  });
+
+  it('compares by scores of tasks that its runs have, the higher the better', async () => {
+    const tasks = 'run: { steps: 20, evaluation: { tasks: demo, shots: [0, 8], sequencesPerSource: 4 } }';
+    const text = `${exampleSweep.replace('run: { steps: 20 }', tasks)}metric: eval.`;
+    for (const metric of ['demo-captions.0', 'average.8', 'textAverage.8'])
+      expect((await plan(`${text}${metric}\n`)).sweep).toMatchObject({
+        metric: `eval.${metric}`,
+        higherIsBetter: true,
+      });
+    const refusals = {
+      'coco.8': 'metric is eval.coco.8, but there is no task coco in the scale small',
+      'average.4': 'metric is eval.average.4, but evaluation.shots is 0,8 in the scale small',
+      average: 'metric is eval.average, but evaluation.shots is 0,8',
+    };
+    for (const [metric, sentence] of Object.entries(refusals))
+      await expect(plan(`${text}${metric}\n`)).rejects.toThrow(sentence);
+    await expect(plan(`${exampleSweep}metric: eval.average.8\n`)).rejects.toThrow(
+      'but there are no tasks to score in the scale small',
+    );
+    expect((await plan(`${text}average.8\n`)).id).not.toBe((await plan()).id);
   });
 
   it('compares by a source of its own, and keys its runs by the sources and their order', async () => {

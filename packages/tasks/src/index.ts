@@ -1,24 +1,19 @@
-import type { RunConfig } from '@weft/config';
-import { languageModel } from './language-model.js';
-import type { TrainTask } from './train-task.js';
-
+export { checkRun } from './check-run.js';
+export { initialSources } from './initial-weights.js';
 export { exchangeNames } from './remote-experts.js';
-export { type StoredPart, type TaskParameter, taskParameter } from './task-parameter.js';
+export { SourceLoss } from './source-loss.js';
+export { taskOf } from './task-of.js';
+export { isTrained, type StoredPart, type TaskParameter, taskParameter } from './task-parameter.js';
 export type {
   BatchLoader,
+  BatchVariant,
   ForwardPass,
   HeldOutSet,
   Microbatch,
   RankBatch,
+  SharedBatch,
   TaskBatch,
   TaskData,
   TrainTask,
 } from './train-task.js';
-
-/**
- * The task that a run trains. Every configuration describes a language model so far; the next task is chosen here, by
- * what the configuration says.
- */
-export function taskOf(config: RunConfig): TrainTask {
-  return languageModel(config);
-}
+export { SHARED_ROWS } from './train-task.js';

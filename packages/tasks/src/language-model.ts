@@ -1,7 +1,7 @@
 import { refuse } from '@weft/common';
-import type { RunConfig } from '@weft/config';
-import { Dataset, heldOutBatches, RankBatchLoader } from '@weft/data';
-import { MixtureSchedule } from '@weft/mixture';
+import { AUTOMATIC_MESH, type RunConfig } from '@weft/config';
+import { checkEpochs, Dataset, heldOutBatches, imageSizes, RankBatchLoader, readBatch } from '@weft/data';
+import { scheduleOf } from '@weft/mixture';
 import {
   type Batch,
   type BatchField,
@@ -16,8 +16,9 @@ import {
 } from '@weft/model';
 import { tf } from '@weft/tensor';
 import { remoteExpertLayers, remoteExperts } from './remote-experts.js';
+import { SOURCES, SourceLoss } from './source-loss.js';
 import { taskParameter } from './task-parameter.js';
-import type { BatchLoader, TaskBatch, TaskData, TrainTask } from './train-task.js';
+import type { TaskBatch, TaskData, TrainTask } from './train-task.js';
 
 /**
  * Multimodal language modelling: predict the next text token of packed sequences of text and images. The loss is the
@@ -27,30 +28,45 @@ import type { BatchLoader, TaskBatch, TaskData, TrainTask } from './train-task.j
 export function languageModel(config: RunConfig): TrainTask {
   const { model, data, microbatchSize } = config;
   const isRemote = config.expertWorkers > 0;
+  const sourceLoss = new SourceLoss(Object.keys(data.weights));
+  const moeStats = moeStatsLength(model);
   const parameters = modelParameters(model).filter(({ name }) => !isRemote || !isExpertStack(name));
   return {
     name: config.recipe,
-    parameters: parameters.map(taskParameter),
+    parameters: parameters.map((spec) => taskParameter(spec, config.optimizer)),
     sequenceLength: model.sequenceLength,
-    batch: batchSpecs(model, microbatchSize, data.imagesPerSequence),
-    statsLength: moeStatsLength(model),
+    batch: {
+      ...batchSpecs(model, { sequences: microbatchSize, images: microbatchSize * data.imagesPerSequence }),
+      ...sourceLoss.batchSpecs(microbatchSize),
+    },
+    statsLength: moeStats + sourceLoss.statsLength,
     remoteExperts: isRemote ? remoteExpertLayers(config) : undefined,
     forward: (pass) => {
       const asTrained = pass.isTraining ? model : withoutJitter(model);
       const experts = isRemote ? remoteExperts(pass) : undefined;
-      const parts = lossParts(asTrained, pass.parameter, modelBatch(pass.batch), experts);
-      return { objective: parts.objective, lossSum: parts.crossEntropy, stats: parts.moeStats };
+      const batch = modelBatch(pass.batch);
+      const parts = lossParts(asTrained, pass.parameter, batch, experts);
+      const bySource = sourceLoss.sums(arrayOf(pass.batch, SOURCES), parts.crossEntropy_R, batch.lossMask_BT);
+      const stats = parts.moeStats === undefined ? bySource : tf.concat([parts.moeStats, bySource]);
+      return { objective: parts.objective, lossSum: parts.crossEntropy, stats };
     },
     lossTokens: (batch) => tf.sum(modelBatch(batch).lossMask_BT),
-    readStats: (sums, lossTokens) => ({ moeLayers: decodeMoeStats(model, sums, lossTokens) }),
+    readStats: (sums, lossTokens) => {
+      const all = Array.from(sums);
+      return {
+        moeLayers: decodeMoeStats(model, all.slice(0, moeStats), lossTokens),
+        sourceLoss: sourceLoss.read(all.slice(moeStats)),
+      };
+    },
     isRemote: (storedName) => isRemote && parseExpertTensorName(storedName) !== undefined,
-    openData: () => openData(config),
+    openData: () => openData(config, sourceLoss),
   };
 }
 
 /** The phases declare exactly the arrays of `batchSpecs`. */
 function modelBatch(batch: TaskBatch): Batch {
-  const tensor = (field: BatchField) => batch[field] ?? refuse('internal', `the batch has no ${field}`);
+  const tensor = (field: BatchField) => arrayOf(batch, field);
+  const { images_NHWC } = batch;
   return {
     tokenIds_BT: tensor('tokenIds_BT'),
     targetIds_BT: tensor('targetIds_BT'),
@@ -58,36 +74,67 @@ function modelBatch(batch: TaskBatch): Batch {
     segmentIds_BT: tensor('segmentIds_BT'),
     positions_BT: tensor('positions_BT'),
     imageTokenIndex_BT: tensor('imageTokenIndex_BT'),
-    images_NHWC: tensor('images_NHWC'),
+    ...(images_NHWC === undefined ? {} : { images_NHWC }),
   };
 }
 
-async function openData(config: RunConfig): Promise<TaskData> {
-  const dataset = await Dataset.open({ data: config.data, model: config.model });
+function arrayOf(batch: TaskBatch, name: string): tf.Tensor {
+  return batch[name] ?? refuse('internal', `the batch has no ${name}`);
+}
+
+async function openData(config: RunConfig, sourceLoss: SourceLoss): Promise<TaskData> {
+  const dataset = await Dataset.open(config);
+  try {
+    return await taskData(config, dataset, sourceLoss);
+  } catch (thrown) {
+    await dataset.close();
+    throw thrown;
+  }
+}
+
+async function taskData(config: RunConfig, dataset: Dataset, sourceLoss: SourceLoss): Promise<TaskData> {
+  const { data, evaluation, globalBatchSize, microbatchSize, model, seed, steps } = config;
+  const schedule = scheduleOf(data);
+  checkEpochs(dataset, config);
+  const sizes = await imageSizes(dataset, { schedule, microbatchSize, multipleOf: imageMultiple(config), steps });
+  const shapes = { microbatchSize, imageSizes: sizes };
+  const heldOut = evaluation.sequencesPerSource;
+  const openLoader = () =>
+    new RankBatchLoader({
+      ...{ dataset, schedule, seed, globalBatchSize, microbatchSize },
+      read: async (rows) => {
+        const { arrays, ...read } = await readBatch(dataset, rows, shapes);
+        const sources = rows.map(({ source }) => source);
+        return { ...read, arrays: { ...arrays, ...sourceLoss.arrays(sources, microbatchSize) } };
+      },
+      prefetchSteps: data.prefetchSteps,
+      skippedBatches: data.skippedBatches,
+      heldOutPerSource: heldOut,
+    });
   return {
     identity: dataset.identity,
-    openLoader: () => openLoader(config, dataset),
-    heldOut: Object.entries(config.data.weights).map(([source, weight]) => ({
+    variants: sizes.slice(0, -1).map((images) => ({
+      name: `${images}-images`,
+      batch: { ...batchSpecs(model, { sequences: microbatchSize, images }), ...sourceLoss.batchSpecs(microbatchSize) },
+    })),
+    openLoader,
+    sequencesOf: (step) => openLoader().sequences(step),
+    heldOut: Object.entries(data.weights).map(([source, weight]) => ({
       source,
       weight,
-      microbatches: (rank, worldSize) => {
-        const { evaluation, microbatchSize } = config;
-        const heldOut = evaluation.sequencesPerSource;
-        return heldOutBatches({ dataset, source, heldOut, microbatchSize, rank, worldSize });
+      async *microbatches(rank, worldSize) {
+        // All of one source, so nobody asks for the loss of each; but the phases take the same arrays.
+        const sources = sourceLoss.arrays([], microbatchSize);
+        for await (const arrays of heldOutBatches({ dataset, source, heldOut, rank, worldSize, ...shapes }))
+          yield { ...arrays, ...sources };
       },
     })),
+    badSamples: () => dataset.badSamples(),
     close: () => dataset.close(),
   };
 }
 
-function openLoader(config: RunConfig, dataset: Dataset): BatchLoader {
-  return new RankBatchLoader({
-    dataset,
-    schedule: new MixtureSchedule(config.data.weights),
-    seed: config.seed,
-    microbatchSize: config.microbatchSize,
-    globalBatchSize: config.globalBatchSize,
-    prefetchSteps: config.data.prefetchSteps,
-    heldOutPerSource: config.evaluation.sequencesPerSource,
-  });
+/** The devices of a worker that images are cut over; for a mesh that is yet to be chosen, what it will divide. */
+function imageMultiple({ engine: { mesh }, microbatchSize }: RunConfig): number {
+  return mesh === AUTOMATIC_MESH ? microbatchSize : mesh.fsdp * mesh.expert;
 }

@@ -27,7 +27,7 @@ export function remoteExpertLayers({ model, microbatchSize }: RunConfig): Remote
   const layers = moeLayerIndices(model.decoder);
   const inputs = (...kinds: readonly ('outputs' | 'rowGradients')[]) =>
     Object.fromEntries(layers.flatMap((layer) => kinds.map((kind) => [exchangeNames(layer)[kind], rows])));
-  return { layers, trainInputs: inputs('outputs', 'rowGradients'), evaluateInputs: inputs('outputs') };
+  return { layers, rows, trainInputs: inputs('outputs', 'rowGradients'), evaluateInputs: inputs('outputs') };
 }
 
 /** Stands for the experts of a layer in the forward pass: their rows leave the phase, their outputs come in later. */

@@ -1,5 +1,5 @@
-import type { SourceId } from '@weft/common';
-import type { MoeLayerStats } from '@weft/contracts';
+import type { PerSource, SourceId } from '@weft/common';
+import type { BatchCounts, MoeLayerStats } from '@weft/contracts';
 import type { HostArray, TensorSpec, tf } from '@weft/tensor';
 import type { TaskParameter } from './task-parameter.js';
 
@@ -14,12 +14,14 @@ export interface TrainTask {
   readonly parameters: readonly TaskParameter[];
   /** Positions of one sequence, padding included: what tokens per second count. */
   readonly sequenceLength: number;
-  /** The arrays of one microbatch, all of them fed when a pass begins. */
-  readonly batch: Readonly<Record<string, TensorSpec>>;
+  /** The arrays of one microbatch, all of them fed when a pass begins: the largest, where `TaskData` names smaller ones. */
+  readonly batch: BatchSpecs;
   /** Elements of `Objective.stats`; 0 where the task has none. */
   readonly statsLength: number;
   /** The MoE layers whose experts live in other processes; undefined where the rank computes everything itself. */
   readonly remoteExperts: RemoteExpertLayers | undefined;
+  /** For a task whose loss compares the sequences of a step with each other. Default: sequences know nothing of each other. */
+  readonly shared?: SharedBatch | undefined;
   /** The forward pass on one microbatch. The training loop differentiates `Objective.objective`. */
   readonly forward: (pass: ForwardPass) => Objective;
   /** What the loss of a microbatch is divided by, as far as the batch goes: a scalar, the number of its targets. */
@@ -34,6 +36,17 @@ export interface TrainTask {
   readonly isRemote: (storedName: string) => boolean;
   /** Opens what batches are filled from. @throws WeftError for a missing or unfit data index. */
   readonly openData: () => Promise<TaskData>;
+}
+
+/** The arrays of a microbatch, by name. */
+export type BatchSpecs = Readonly<Record<string, TensorSpec>>;
+
+/** A shape of microbatches that hold less than the largest; the forward pass computes only what is in them. */
+export interface BatchVariant {
+  /** Part of the names of its phases, such as `12-images`. */
+  readonly name: string;
+  /** Some of the arrays of `TrainTask.batch`, and smaller ones. */
+  readonly batch: BatchSpecs;
 }
 
 /** The tensors of one microbatch, by the names of `TrainTask.batch`. */
@@ -51,6 +64,37 @@ export interface ForwardPass {
   readonly pendingInput: (name: string) => tf.Tensor;
 }
 
+/**
+ * What sequences of a step tell all others before any gradient is computed: values of their own, a row each. Round by
+ * round, every microbatch of every rank is computed without keeping activations, and its rows are gathered over all ranks.
+ * Then the gradients of a microbatch are those of one process with the whole batch, and memory grows with the microbatch.
+ */
+export interface SharedBatch {
+  /** Of a step: the rows of what is gathered. */
+  readonly sequences: number;
+  /** Of a microbatch. */
+  readonly microbatchSize: number;
+  readonly rounds: readonly SharedRound[];
+}
+
+/** One thing that sequences tell of themselves. */
+export interface SharedRound {
+  /** What later rounds and the forward pass of training find it by in their batch: float32 [sequences, width]. */
+  readonly name: string;
+  /** Elements of a sequence. */
+  readonly width: number;
+  /** The arrays of a microbatch that it reads. Where there are none, it reads what was shared in earlier rounds. */
+  readonly batch: BatchSpecs;
+  /** A row for every sequence of a microbatch; nothing is differentiated. */
+  readonly compute: (pass: Pick<ForwardPass, 'batch' | 'parameter'>) => tf.Tensor;
+}
+
+/**
+ * In the batch of later rounds and of training where a task shares: which rows of what was gathered belong to the sequences
+ * of the microbatch, int32; −1 for those that are padding.
+ */
+export const SHARED_ROWS = 'rows_B';
+
 /** The loss of one microbatch. Every part is a *sum*, so that microbatches and ranks add up. */
 export interface Objective {
   /** What training minimises, a scalar. */
@@ -64,26 +108,46 @@ export interface Objective {
 /** What a step's report says beside the loss. A task without MoE layers has none. */
 export interface TaskStats {
   readonly moeLayers: readonly MoeLayerStats[];
+  /** Numbers of the task's own, by name, such as its accuracy. Default: none. */
+  readonly measures?: Readonly<Record<string, number>> | undefined;
+  /** Mean loss of each source that the step had text tokens of. Default: not known. */
+  readonly sourceLoss?: PerSource<number> | undefined;
 }
 
 /** How a rank and its remote experts meet: see `exchangeNames` for what leaves and enters a phase at each layer. */
 export interface RemoteExpertLayers {
   /** The decoder layers, ascending. */
   readonly layers: readonly number[];
+  /** The tokens of one microbatch for a layer, [E, C, D], and what comes back. */
+  readonly rows: TensorSpec;
   /** The pending inputs of a forward and backward pass. */
   readonly trainInputs: Readonly<Record<string, TensorSpec>>;
   /** The pending inputs of a forward pass alone. */
   readonly evaluateInputs: Readonly<Record<string, TensorSpec>>;
 }
 
+/** One sequence of a step. */
+export interface SequenceMicrobatch {
+  readonly source: SourceId;
+  /** Its number in the index of its source. */
+  readonly sequence: number;
+  readonly arrays: Microbatch;
+}
+
 /** The data of a run on one worker, open. */
 export interface TaskData {
   /** Names the data set and its order. A checkpoint of another one is refused. */
   readonly identity: string;
+  /** The shapes in which its microbatches come beside `TrainTask.batch`. Default: none. */
+  readonly variants?: readonly BatchVariant[];
   /** A reader for one generation; it reads ahead. */
   openLoader(): BatchLoader;
+  /** The sequences of a step, each alone in a microbatch. Absent where a sequence has no loss of its own. */
+  sequencesOf?(step: number): AsyncIterable<SequenceMicrobatch>;
   /** What is never trained on, one set for each source, in the order of the configuration. */
   readonly heldOut: readonly HeldOutSet[];
+  /** How many samples are not in the index, by source and reason, because something was wrong with them. Default: not known. */
+  badSamples?(): Promise<PerSource<Readonly<Record<string, number>>>>;
   close(): Promise<void>;
 }
 
@@ -103,10 +167,12 @@ export type Microbatch = Readonly<Record<string, HostArray>>;
 
 /** A rank's part of the global batch of one step. */
 export interface RankBatch {
-  /** At least one. All have the same shapes; the last one may end in padding. */
+  /** At least one. The last one may end in padding. */
   readonly microbatches: readonly Microbatch[];
   /** SHA-256 over the identities of the sequences, hexadecimal: the coordinator checks that no rank went astray. */
   readonly digest: string;
+  /** What is in it, for metrics; absent where the task does not count. */
+  readonly counts?: BatchCounts;
 }
 
 /** The held-out sequences of one source. */

@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
 import { CoordinatorMetrics } from './coordinator-metrics.js';
 import { serveMetrics } from './serve-metrics.js';
+import { exampleRun } from './testing/example-run.js';
 import { WorkerMetrics } from './worker-metrics.js';
 
 const promtool = spawnSync('promtool', ['--version']).status === 0;
@@ -14,47 +15,31 @@ function check(page: string): { status: number | null; complaints: string } {
 
 describe.skipIf(!promtool)('promtool', () => {
   const worker = new WorkerMetrics();
-  worker.joinedRun({
-    runId: 'tiny-1',
-    rank: 0,
-    worldSize: 1,
-    generation: 1,
-    sources: ['captioned', 'interleaved', 'text'],
-  });
+  const sources = ['captioned', 'interleaved', 'text'];
+  worker.joinedRun({ runId: 'tiny-1', rank: 0, worldSize: 1, generation: 1, sources });
   worker.stepDone({
     step: 1,
-    loss: Number.NaN,
-    learningRate: 1e-3,
-    gradNorm: Number.POSITIVE_INFINITY,
     applied: false,
-    tokensPerSecond: 100,
-    sequences: { captioned: 4, interleaved: 4, text: 1 },
     seconds: { data: 0.1, compute: 1, communication: 0, apply: 0.1 },
     ringBytes: { sent: 0, received: 0 },
-    moe: {
-      layers: [
-        {
-          layer: 1,
-          tokens: 4,
-          routed: [3, 5],
-          dropped: [0, 1],
-          droppedShare: 0,
-          imbalance: 1.25,
-          routerEntropy: 1,
-          loadBalanceLoss: 1,
-          routerZLoss: 1,
-        },
-      ],
-      bytesSent: 1,
-      bytesReceived: 1,
-      waitingSeconds: 0,
+    exchange: { bytesSent: 1, bytesReceived: 1, waitingSeconds: 0 },
+    batch: {
+      sequences: { captioned: 4 },
+      images: { captioned: 4 },
+      lossTokens: { captioned: 4 },
+      queuedBatches: 1,
+      decoded: { images: 1, seconds: 1 },
     },
   });
-
+  worker.indexOpened({ captioned: { 'it has no text': 1 } });
+  worker.onScrape();
   worker.stepServed({ step: 1, applied: true, computeSeconds: 1, idleSeconds: 1, applySeconds: 1 });
+  const coordinator = new CoordinatorMetrics();
+  coordinator.runs.stepTook('tiny-1', 1);
+  coordinator.runs.set([exampleRun()]);
 
   it.each([
-    ['a coordinator', new CoordinatorMetrics().registry],
+    ['a coordinator', coordinator.registry],
     ['a worker', worker.registry],
   ])('has no complaint about the page of %s', async (_, registry) => {
     const server = await serveMetrics({ registry });

@@ -1,30 +1,25 @@
 import { type PerSource, type SourceId, WEFT_VERSION } from '@weft/common';
-import type { MoeReport } from '@weft/contracts';
+import { type BatchCounts, type MoeReport, TIME_BUCKETS } from '@weft/contracts';
 import { Registry } from 'prom-client';
-import { workerSeries } from './metrics.js';
+import { WORKER_METRICS } from './metrics.js';
+import { createSeries } from './series.js';
+import { WorkClock } from './work-clock.js';
 
 /** What a step spends its time on, as the label `phase`. */
 const STEP_PHASES = ['data', 'compute', 'communication', 'apply'] as const;
 type StepPhase = (typeof STEP_PHASES)[number];
 
-/** What a worker measured in one step. Loss, norm, tokens and sequences are of the whole run, times and bytes its own. */
+/** What a worker measured in one step, all of it its own. */
 export interface StepMeasurements {
   readonly step: number;
-  /** Mean over the text tokens of the global batch, nats. */
-  readonly loss: number;
-  readonly learningRate: number;
-  /** Before clipping. */
-  readonly gradNorm: number;
   /** Whether the gradients were finite and the step was applied. */
   readonly applied: boolean;
-  /** Positions of the global batch per second. */
-  readonly tokensPerSecond: number;
-  /** Sequences of this step. */
-  readonly sequences: PerSource<number>;
   readonly seconds: Readonly<Record<StepPhase, number>>;
   readonly ringBytes: { readonly sent: number; readonly received: number };
-  /** Of models with MoE layers. */
-  readonly moe?: MoeReport | undefined;
+  /** The exchange with the expert workers, where there was one. */
+  readonly exchange?: Omit<MoeReport, 'layers'> | undefined;
+  /** What it trained on, where the task tells. */
+  readonly batch?: BatchCounts | undefined;
 }
 
 /** What an expert worker measured in one step. */
@@ -42,12 +37,25 @@ export interface ServedStep {
 /** What a worker reports to Prometheus. */
 export class WorkerMetrics {
   readonly registry = new Registry();
-  readonly #series = workerSeries(this.registry);
+  readonly #series = createSeries(this.registry, WORKER_METRICS);
 
-  constructor() {
+  readonly #clock: WorkClock;
+  /** What was counted of the decoder of the dataset in use. */
+  #decoded = { images: 0, seconds: 0 };
+
+  /** @param clock what the worker spends its time on */
+  constructor(clock: WorkClock = new WorkClock()) {
+    this.#clock = clock;
     this.#series.build.set({ version: WEFT_VERSION, node_version: process.version }, 1);
     for (const phase of STEP_PHASES) this.#series.phaseDuration.zero({ phase });
     this.leftRun();
+  }
+
+  /** Brings to now what changes all the time. Call it just before a scrape. */
+  onScrape(): void {
+    const { spent } = this.#clock;
+    this.#series.time.reset();
+    for (const bucket of TIME_BUCKETS) this.#series.time.inc({ bucket }, spent[bucket]);
   }
 
   /** As a rank; the counters of the run's sources begin at 0, or go on where another run has counted them. */
@@ -64,7 +72,9 @@ export class WorkerMetrics {
     this.#series.rank.set(rank);
     this.#series.worldSize.set(worldSize);
     this.#series.generation.set(generation);
-    for (const source of sources) this.#series.sequences.inc({ source }, 0);
+    for (const source of sources)
+      for (const series of [this.#series.sequences, this.#series.images, this.#series.lossTokens])
+        series.inc({ source }, 0);
   }
 
   /** As an expert worker, not as a rank. */
@@ -79,45 +89,46 @@ export class WorkerMetrics {
   }
 
   /** After every committed step. */
-  stepDone(measured: StepMeasurements): void {
+  stepDone({ step, applied, seconds, ringBytes, exchange, batch }: StepMeasurements): void {
     const series = this.#series;
-    series.step.set(measured.step);
-    series.loss.set(measured.loss);
-    series.learningRate.set(measured.learningRate);
-    series.gradNorm.set(measured.gradNorm);
-    series.tokensPerSecond.set(measured.tokensPerSecond);
-    (measured.applied ? series.stepsApplied : series.stepsSkipped).inc();
-    for (const [source, sequences] of Object.entries(measured.sequences)) series.sequences.inc({ source }, sequences);
-    for (const phase of STEP_PHASES) series.phaseDuration.observe({ phase }, measured.seconds[phase]);
-    series.ringSent.inc(measured.ringBytes.sent);
-    series.ringReceived.inc(measured.ringBytes.received);
-    if (measured.moe !== undefined) this.#expertsDone(measured.moe);
-  }
-
-  /** After every evaluation of the held-out sequences; a source that takes no part is null. */
-  evaluated({ loss, sources }: { readonly loss: number; readonly sources: PerSource<number | null> }): void {
-    this.#series.heldOutLoss.set(loss);
-    for (const [source, ofSource] of Object.entries(sources))
-      if (ofSource !== null) this.#series.heldOutSourceLoss.set({ source }, ofSource);
-  }
-
-  #expertsDone({ layers, bytesSent, bytesReceived, waitingSeconds }: MoeReport): void {
-    const series = this.#series;
-    for (const { layer: number, routed, dropped, ...measured } of layers) {
-      const layer = `${number}`;
-      for (const [expert, assignments] of routed.entries()) {
-        series.expertAssignments.inc({ layer, expert: `${expert}` }, assignments);
-        series.expertDroppedAssignments.inc({ layer, expert: `${expert}` }, dropped[expert] ?? 0);
-      }
-      series.expertDroppedShare.set({ layer }, measured.droppedShare);
-      series.expertImbalance.set({ layer }, measured.imbalance);
-      series.routerEntropy.set({ layer }, measured.routerEntropy);
-      series.loadBalanceLoss.set({ layer }, measured.loadBalanceLoss);
-      series.routerZLoss.set({ layer }, measured.routerZLoss);
+    series.step.set(step);
+    (applied ? series.stepsApplied : series.stepsSkipped).inc();
+    for (const phase of STEP_PHASES) series.phaseDuration.observe({ phase }, seconds[phase]);
+    series.stepDuration.observe(STEP_PHASES.reduce((sum, phase) => sum + seconds[phase], 0));
+    series.ringSent.inc(ringBytes.sent);
+    series.ringReceived.inc(ringBytes.received);
+    if (exchange !== undefined) {
+      series.expertSent.inc(exchange.bytesSent);
+      series.expertReceived.inc(exchange.bytesReceived);
+      series.expertWaiting.inc(exchange.waitingSeconds);
     }
-    series.expertSent.inc(bytesSent);
-    series.expertReceived.inc(bytesReceived);
-    series.expertWaiting.inc(waitingSeconds);
+    if (batch !== undefined) this.#batchTaken(batch);
+  }
+
+  /** Training stood still for so long to begin a checkpoint. */
+  checkpointBegun(seconds: number): void {
+    this.#series.checkpointStall.observe(seconds);
+  }
+
+  /** What the index of the run leaves out, by source and reason. */
+  indexOpened(leftOut: PerSource<Readonly<Record<string, number>>>): void {
+    this.#series.badSamples.reset();
+    for (const [source, byReason] of Object.entries(leftOut))
+      for (const [reason, samples] of Object.entries(byReason))
+        this.#series.badSamples.set({ source, reason }, samples);
+  }
+
+  #batchTaken({ sequences, images, lossTokens, queuedBatches, decoded }: BatchCounts): void {
+    const series = this.#series;
+    for (const [source, count] of Object.entries(sequences)) series.sequences.inc({ source }, count);
+    for (const [source, count] of Object.entries(images)) series.images.inc({ source }, count);
+    for (const [source, count] of Object.entries(lossTokens)) series.lossTokens.inc({ source }, count);
+    series.queuedBatches.set(queuedBatches);
+    // Another session has another dataset, which counts from 0.
+    const isSame = decoded.images >= this.#decoded.images && decoded.seconds >= this.#decoded.seconds;
+    series.decodedImages.inc(decoded.images - (isSame ? this.#decoded.images : 0));
+    series.decodeTime.inc(decoded.seconds - (isSame ? this.#decoded.seconds : 0));
+    this.#decoded = decoded;
   }
 
   /** After every step decided on an expert worker. */
@@ -127,6 +138,7 @@ export class WorkerMetrics {
     (applied ? series.stepsApplied : series.stepsSkipped).inc();
     series.phaseDuration.observe({ phase: 'compute' }, computeSeconds);
     series.phaseDuration.observe({ phase: 'apply' }, applySeconds);
+    series.stepDuration.observe(computeSeconds + idleSeconds + applySeconds);
     series.expertIdle.inc(idleSeconds);
   }
 

@@ -25,6 +25,8 @@ export interface AdamScalars {
   readonly gradientScale: tf.Tensor;
   /** k, what weight decay leaves of the parameter; default: all of it, 1. */
   readonly kept?: tf.Tensor | undefined;
+  /** What the parameter may be at most; default: there is no limit. The update is then not the op that a backend fuses. */
+  readonly maximum?: number | undefined;
 }
 
 /**
@@ -38,11 +40,11 @@ export interface AdamScalars {
  */
 export function adamUpdate(tensors: AdamTensors, gradient: tf.Tensor, scalars: AdamScalars): AdamTensors {
   const { parameter, firstMoment, secondMoment } = tensors;
-  const { learningRate, beta1, beta2, epsilon, step, gradientScale, kept } = scalars;
+  const { learningRate, beta1, beta2, epsilon, step, gradientScale, kept, maximum } = scalars;
   const power1 = tf.pow(beta1, step);
   const power2 = tf.pow(beta2, step);
   const native = kernelBackend();
-  if (native?.isRecording) {
+  if (native?.isRecording && maximum === undefined) {
     // The kernel's ε stands beside the uncorrected √v: scaled so, it is the ε of the formula above.
     const ownEpsilon = tf.mul(epsilon, tf.sqrt(tf.sub(1, power2)));
     const constants = [power1, power2, learningRate, tf.scalar(beta1), tf.scalar(beta2), ownEpsilon];
@@ -57,7 +59,9 @@ export function adamUpdate(tensors: AdamTensors, gradient: tf.Tensor, scalars: A
   const stepSize = tf.div(learningRate, tf.sub(1, power1));
   const root = tf.add(tf.mul(tf.sqrt(v), tf.rsqrt(tf.sub(1, power2))), epsilon);
   const decayed = kept === undefined ? parameter : tf.mul(parameter, kept);
-  return { parameter: tf.sub(decayed, tf.div(tf.mul(m, stepSize), root)), firstMoment: m, secondMoment: v };
+  const updated = tf.sub(decayed, tf.div(tf.mul(m, stepSize), root));
+  const limited = maximum === undefined ? updated : tf.minimum(updated, maximum);
+  return { parameter: limited, firstMoment: m, secondMoment: v };
 }
 
 /** The inputs of a recorded update by name, in their order. */

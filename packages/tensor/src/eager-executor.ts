@@ -1,13 +1,8 @@
 import { WeftError } from '@weft/common';
 import { arrayOf, checkAssignment, checkInputs, checkValue, known } from './check-inputs.js';
-import {
-  CompletedPhaseRun,
-  type Executor,
-  type HostArray,
-  type HostTensor,
-  type PhaseInputs,
-  type PhaseRun,
-} from './executor.js';
+import { CompletedPhaseRun, type Executor, type PhaseInputs, type PhaseRun, type StateValues } from './executor.js';
+import { HostExecutor } from './host-executor.js';
+import type { HostArray, HostTensor } from './host-tensor.js';
 import { useBackend } from './kernel-backend.js';
 import type { PhaseContext, Program, TensorSpec } from './program.js';
 import { tf } from './tf.js';
@@ -21,21 +16,26 @@ export interface EagerHost {
 }
 
 /** Runs phases op by op, state on the host between them: for debugging, and where no TensorFlow library can be had. */
-export class EagerExecutor implements Executor {
+export class EagerExecutor extends HostExecutor {
   readonly description: string;
   readonly #host: EagerHost;
-  readonly #program: Program;
+  protected readonly program: Program;
   readonly #state = new Map<string, HostArray>();
 
   constructor(host: EagerHost, program: Program) {
+    super();
     this.#host = host;
-    this.#program = program;
+    this.program = program;
     this.description = host.description;
   }
 
+  prepare(): void {
+    // Nothing is compiled.
+  }
+
   async run(phaseName: string, inputs: PhaseInputs): Promise<Record<string, HostTensor>> {
-    const where = `program ${this.#program.name}, phase ${phaseName}`;
-    const phase = known(this.#program.phases[phaseName], 'phase', phaseName);
+    const where = `program ${this.program.name}, phase ${phaseName}`;
+    const phase = known(this.program.phases[phaseName], 'phase', phaseName);
     const fed = new Map(checkInputs(where, phase.inputs, inputs).map((each) => [each.name, each]));
     try {
       return this.#host.run(() => {
@@ -64,26 +64,26 @@ export class EagerExecutor implements Executor {
   }
 
   async begin(phaseName: string, inputs: PhaseInputs): Promise<PhaseRun> {
-    const late = Object.keys(this.#program.phases[phaseName]?.inputs ?? {}).filter((name) => !(name in inputs));
+    const late = Object.keys(this.program.phases[phaseName]?.inputs ?? {}).filter((name) => !(name in inputs));
     if (late.length > 0) {
       throw new WeftError(
         'failed_precondition',
-        `program ${this.#program.name}, phase ${phaseName} waits for ${late.join(', ')}, which ${this.description} cannot do`,
+        `program ${this.program.name}, phase ${phaseName} waits for ${late.join(', ')}, which ${this.description} cannot do`,
         { hint: 'run it on the compiled TensorFlow engine' },
       );
     }
     return new CompletedPhaseRun(await this.run(phaseName, inputs));
   }
 
-  async readState(names: readonly string[] = Object.keys(this.#program.state)): Promise<Record<string, HostTensor>> {
+  async readState(names: readonly string[] = Object.keys(this.program.state)): Promise<Record<string, HostTensor>> {
     return Object.fromEntries(
       names.map((name) => [name, new ArrayTensor(this.#spec(name), this.#value(name).slice())]),
     );
   }
 
-  async writeState(values: PhaseInputs): Promise<void> {
+  async writeState(values: StateValues): Promise<void> {
     for (const [name, value] of Object.entries(values)) {
-      checkValue(`state ${name} of program ${this.#program.name}`, this.#spec(name), value);
+      checkValue(`state ${name} of program ${this.program.name}`, this.#spec(name), value);
       this.#state.set(name, arrayOf(value).slice());
     }
   }
@@ -94,13 +94,13 @@ export class EagerExecutor implements Executor {
   }
 
   #spec(name: string): TensorSpec {
-    return known(this.#program.state[name], 'state', name);
+    return known(this.program.state[name], 'state', name);
   }
 
   #value(name: string): HostArray {
     const value = this.#state.get(name);
     if (value === undefined) {
-      throw new WeftError('failed_precondition', `state ${name} of program ${this.#program.name} was never written`);
+      throw new WeftError('failed_precondition', `state ${name} of program ${this.program.name} was never written`);
     }
     return value;
   }

@@ -1,21 +1,20 @@
 import { WeftError } from '@weft/common';
+import type { Box } from './box.js';
+import type { HostArray, HostTensor } from './host-tensor.js';
 import type { TensorSpec } from './program.js';
+import { type ResidentTensor, residentOnHost } from './resident.js';
 
-/** The elements of a tensor on the host, row-major. */
-export type HostArray = Float32Array | Int32Array;
+/** What a phase is fed, by input name: values of the host, or what a phase of the same engine left in its memory. */
+export type PhaseInputs = Readonly<Record<string, HostTensor | HostArray | ResidentTensor>>;
 
-/**
- * A tensor on the host. `data` may be a view on TensorFlow's own memory: it is writable, may be fed
- * again without a copy, and is gone after `dispose`.
- */
-export interface HostTensor {
-  readonly spec: TensorSpec;
-  readonly data: HostArray;
-  dispose(): void;
+/** Values of variables, by name. */
+export type StateValues = Readonly<Record<string, HostTensor | HostArray>>;
+
+/** A part of a variable on its way to the host. The caller disposes what comes. */
+export interface StatePart {
+  readonly box: Box;
+  readonly values: Promise<HostTensor>;
 }
-
-/** What a phase is fed, by input name. */
-export type PhaseInputs = Readonly<Record<string, HostTensor | HostArray>>;
 
 /**
  * One execution of a phase whose inputs may come late and whose outputs may leave early. It computes all that it can
@@ -29,6 +28,8 @@ export interface PhaseRun {
    *         lacks inputs or TensorFlow refuses.
    */
   advance(inputs: PhaseInputs, outputs: readonly string[]): Promise<Record<string, HostTensor>>;
+  /** The same with outputs that stay where they are computed; it need not wait until they are. */
+  keep(inputs: PhaseInputs, outputs: readonly string[]): Promise<Record<string, ResidentTensor>>;
   /** Runs what is left on zeros and drops it. Needed for every run that is not taken to its end, before `dispose`. */
   abandon(): Promise<void>;
 }
@@ -44,15 +45,39 @@ export interface Executor {
    *         `internal` naming program, phase and op when TensorFlow refuses.
    */
   run(phase: string, inputs: PhaseInputs): Promise<Record<string, HostTensor>>;
+  /** The same, with outputs that stay where they are computed. */
+  runResident(phase: string, inputs: PhaseInputs): Promise<Record<string, ResidentTensor>>;
   /**
    * Begins a phase with some of its inputs.
+   * @param outputsEarly whether outputs are to leave while others are still computed, which may cost speed; default: yes
    * @throws WeftError `failed_precondition` when this engine needs all of them at once; otherwise as `PhaseRun.advance`.
    */
-  begin(phase: string, inputs: PhaseInputs): Promise<PhaseRun>;
+  begin(phase: string, inputs: PhaseInputs, outputsEarly?: boolean): Promise<PhaseRun>;
+  /**
+   * Says that phases will be run with all their inputs at once. An engine that takes its time to compile begins with it,
+   * beside whatever else goes on; what goes wrong there is thrown where the phase is run.
+   */
+  prepare(phases: readonly string[]): void;
+  /** The devices in whose own memory resident outputs lie; 0 where that is the host's. */
+  deviceCount(): Promise<number>;
+  /** Memory for an input that comes from elsewhere, see `ResidentTensor.lend`; its elements are undefined. */
+  allocate(spec: TensorSpec): Promise<ResidentTensor>;
+  /** In which boxes this engine holds an array, as `ResidentTensor.parts` has them. */
+  boxesOf(spec: TensorSpec): Promise<readonly Box[]>;
   /** Copies of the named variables, or of all of them. */
   readState(names?: readonly string[]): Promise<Record<string, HostTensor>>;
+  /**
+   * Begins to copy the named variables to the host, in the parts in which the engine holds them. Resolves once nothing that
+   * comes later changes the copies.
+   */
+  copyState(names: readonly string[]): Promise<Record<string, readonly StatePart[]>>;
   /** Sets the named variables. */
-  writeState(values: PhaseInputs): Promise<void>;
+  writeState(values: StateValues): Promise<void>;
+  /**
+   * Sets the named variables part by part: only what a memory of this engine holds is asked for.
+   * @param valuesOf the elements of a box of a variable, row-major; asked for one after the other
+   */
+  fillState(names: readonly string[], valuesOf: (name: string, box: Box) => Promise<HostArray>): Promise<void>;
   /** Frees everything native. Safe to call twice. */
   dispose(): Promise<void>;
 }
@@ -75,6 +100,10 @@ export class CompletedPhaseRun implements PhaseRun {
         return [name, output];
       }),
     );
+  }
+
+  async keep(inputs: PhaseInputs, names: readonly string[]): Promise<Record<string, ResidentTensor>> {
+    return residentOnHost(await this.advance(inputs, names));
   }
 
   async abandon(): Promise<void> {

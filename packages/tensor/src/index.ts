@@ -3,10 +3,10 @@ export {
   attention,
   attentionGradientInputs,
   attentionInputs,
-  type ReadablePositions,
   readablePositions,
 } from './attention.js';
-export { arrayOf, checkInputs, checkSomeInputs, checkValue } from './check-inputs.js';
+export { type Box, boxRuns, cut, elementsOf, type FilledBox, paste, wholeBox } from './box.js';
+export { arrayOf, checkInputs, checkSomeInputs, checkValue, type FedInput } from './check-inputs.js';
 export { sparseSoftmaxCrossEntropy } from './cross-entropy.js';
 export { customGradient, preciseMatMul } from './custom-gradient.js';
 export { byteSize, type DType, dtypeOfTensorflow, TENSORFLOW_DTYPES } from './dtype.js';
@@ -14,11 +14,13 @@ export { EagerExecutor, type EagerHost, javascriptExecutor } from './eager-execu
 export {
   CompletedPhaseRun,
   type Executor,
-  type HostArray,
-  type HostTensor,
   type PhaseInputs,
   type PhaseRun,
+  type StatePart,
+  type StateValues,
 } from './executor.js';
+export { type FillState, HostExecutor } from './host-executor.js';
+export type { HostArray, HostTensor } from './host-tensor.js';
 export { KernelBackend } from './kernel-backend.js';
 export { type Attrs, type AttrValue, OP_FAMILIES } from './ops.js';
 export {
@@ -46,7 +48,19 @@ export {
   type ValueInfo,
 } from './recording.js';
 export { itemAt, required } from './required.js';
+export { type DeviceSpan, type ResidentPart, type ResidentTensor, residentOnHost } from './resident.js';
 export type { Pass } from './rewrite/edit.js';
+export {
+  formsOf,
+  PRODUCT_FORMS,
+  type Product,
+  type ProductForm,
+  productFlops,
+  productName,
+  productsOf,
+  recordProducts,
+  withProductForms,
+} from './rewrite/product-forms.js';
 export type { Recompute } from './rewrite/recompute.js';
 export { type Precision, passes, type RewriteOptions, rewrite } from './rewrite/rewrite.js';
 export type { ShapeInference } from './shape-inference.js';
@@ -58,3 +72,4 @@ export {
   type TfjsBinding,
   type TfjsTensorMetadata,
 } from './tfjs-binding.js';
+export { writeRows } from './write-rows.js';

@@ -33,6 +33,13 @@ export interface PhaseContext {
  */
 export interface Phase {
   readonly inputs: Readonly<Record<string, TensorSpec>>;
+  /** Whether another phase does the same with larger inputs: this one then never needs more memory. Default: no. */
+  readonly isSmaller?: boolean;
+  /**
+   * Inputs whose memory the output of the same name and shape takes over: a resident tensor that is given for one is used up,
+   * and may only be disposed. Default: none.
+   */
+  readonly replaces?: readonly string[];
   /** Returns the phase's outputs by name. */
   readonly run: (context: PhaseContext) => Readonly<Record<string, tf.Tensor>>;
 }

@@ -69,7 +69,8 @@ export function recordPhase(inference: ShapeInference, program: Program, phaseNa
       const outputs = idsOf(Object.entries(results));
       const assignments = idsOf(assigned);
       tf.dispose([...inputTensors.values()]);
-      return { program: program.name, phase: phaseName, ...recorder.result(), inputs, outputs, assignments };
+      const { replaces: replaced } = phase;
+      return { program: program.name, phase: phaseName, ...recorder.result(), inputs, outputs, assignments, replaced };
     });
   } catch (thrown) {
     const error = WeftError.from(thrown);

@@ -57,6 +57,8 @@ export interface Recording {
   readonly outputs: Readonly<Record<string, ValueId>>;
   /** New values of resident variables by name. */
   readonly assignments: Readonly<Record<string, ValueId>>;
+  /** Inputs whose memory the output of the same name takes over, see `Phase.replaces`; default: none. */
+  readonly replaced?: readonly string[] | undefined;
 }
 
 /** An input of an op. @throws WeftError `internal` when it has no such input. */

@@ -1,7 +1,12 @@
 export { type CuttingProxy, cuttingProxy } from './cutting-proxy.js';
+export { classifier, executorConformance } from './executor-conformance.js';
 export { FakeClock } from './fake-clock.js';
+export { faultyPlugin, type PluginFault } from './faulty-plugin.js';
 export { freePort } from './free-port.js';
 export { isServing } from './is-serving.js';
+export { ncclStandIn, standInEnvironment } from './nccl-stand-in.js';
+export { type ImageArrays, packImages } from './pack-images.js';
+export { pngPicture } from './png-picture.js';
 export { type RedisServer, type RedisServerOptions, redisServer } from './redis-server.js';
 export { exampleMoeLayer, exampleRun, exampleStep, timeMsOfStep } from './run-fixtures.js';
 export { RunLog, timeAt } from './run-log.js';

@@ -48,7 +48,7 @@ export async function redisServer({
     child = spawn('redis-server', [...first, ...settings(port, directory.path, isLasting), ...words], {
       stdio: 'ignore',
     });
-    await waitFor(`redis-server on port ${port}`, () => answers(port), { timeoutMs: 10_000 });
+    await waitFor(`redis-server on port ${port}`, () => answers(port), { timeoutMs: 60_000 });
   };
   const kill = async () => {
     const dying = child;

@@ -1,7 +1,7 @@
 import { appendFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { RunRecord } from '@weft/coordination';
-import { ledgerEntry, MixtureSchedule } from '@weft/mixture';
+import { ledgerEntry, type MixtureSchedule, scheduleOf } from '@weft/mixture';
 import { recipe } from '@weft/recipes';
 import { FileEventLog } from '@weft/store';
 import { exampleStep } from './run-fixtures.js';
@@ -15,7 +15,7 @@ export class RunLog {
 
   constructor(runId = 'debug-tiny-20261123-0558-k3f9', { launchedAt = timeAt(0) } = {}) {
     this.runId = runId;
-    this.#schedule = new MixtureSchedule(this.config.data.weights);
+    this.#schedule = scheduleOf(this.config.data);
     this.records.push({ kind: 'launched', time: launchedAt, runId, config: this.config, weftVersion: '0.1.0' });
   }
 

@@ -21,9 +21,15 @@ export async function scriptedCoordinator({ summary, watches }: Script): Promise
     launch: () => summary,
     resume: () => summary,
     stop: () => summary,
+    saveCheckpoint: () => summary,
     get: () => summary,
     list: () => ({ runs: [summary] }),
     cluster: () => ({ coordinatorVersion: '0.1.0', workers: [], store: 'a script', storeError: '' }),
+    goodput: () => ({ goodputJson: '' }),
+    ranks: () => ({ ranksJson: '' }),
+    profile: () => {
+      throw new WeftError('internal', 'the script has no profile');
+    },
     readLog: () => {
       throw new WeftError('internal', 'the script has no log');
     },

@@ -1,7 +1,7 @@
 import { WeftError } from '@weft/common';
 
 export interface WaitOptions {
-  /** Default 5,000. */
+  /** Default 15,000: longer than a busy machine takes for anything, and shorter than a test may take. */
   readonly timeoutMs?: number;
   /** Default 10. */
   readonly intervalMs?: number;
@@ -16,7 +16,7 @@ export interface WaitOptions {
 export async function waitFor<T>(
   what: string,
   ask: () => T | undefined | false | Promise<T | undefined | false>,
-  { timeoutMs = 5000, intervalMs = 10 }: WaitOptions = {},
+  { timeoutMs = 15_000, intervalMs = 10 }: WaitOptions = {},
 ): Promise<T> {
   const deadline = performance.now() + timeoutMs;
   let cause: unknown;

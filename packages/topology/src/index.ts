@@ -1,2 +1,11 @@
 export { assignShards, placeExperts } from './placement.js';
-export { type Range, rankSlice, ringChunks, ringNeighbours, stepSequences } from './slices.js';
+export {
+  batchOfStep,
+  type Range,
+  rankSlice,
+  ringChunks,
+  ringNeighbours,
+  stepOfBatch,
+  stepSequences,
+  withRange,
+} from './slices.js';

@@ -1,18 +1,50 @@
 import { WeftError } from '@weft/common';
 
 /**
- * The global sequences that step `step` consumes: [(step − 1)·G, step·G), whatever the number of workers.
+ * The global sequences that step `step` consumes, whatever the number of workers: [(batch − 1)·G, batch·G), where the batch is
+ * the step, unless batches before it are skipped.
  *
  * @param step 1-based: the first step of a run is 1.
  * @param globalBatchSize G, in sequences.
- * @throws `invalid_argument` when either is not a positive integer.
+ * @param skipped batches that no step consumes, in rising order; default none.
+ * @throws `invalid_argument` when step or size is not a positive integer.
  */
-export function stepSequences(step: number, globalBatchSize: number): Range {
+export function stepSequences(step: number, globalBatchSize: number, skipped: readonly Range[] = []): Range {
   if (!Number.isSafeInteger(step) || step < 1)
     throw new WeftError('invalid_argument', `a step is a positive integer (the first one is 1), not ${step}`);
   if (!Number.isSafeInteger(globalBatchSize) || globalBatchSize < 1)
     throw new WeftError('invalid_argument', `globalBatchSize must be a positive integer, not ${globalBatchSize}`);
-  return { first: (step - 1) * globalBatchSize, end: step * globalBatchSize };
+  const batch = batchOfStep(step, skipped);
+  return { first: (batch - 1) * globalBatchSize, end: batch * globalBatchSize };
+}
+
+/**
+ * The batch that a step consumes: the `step`-th, from 1, of those that are not skipped. What a step consumed stays the same when
+ * later batches are skipped.
+ */
+export function batchOfStep(step: number, skipped: readonly Range[]): number {
+  let batch = step;
+  for (const { first, end } of skipped) if (first <= batch) batch += end - first;
+  return batch;
+}
+
+/** The step that consumes a batch; undefined where it is skipped. */
+export function stepOfBatch(batch: number, skipped: readonly Range[]): number | undefined {
+  let step = batch;
+  for (const { first, end } of skipped) {
+    if (batch >= end) step -= end - first;
+    else if (batch >= first) return undefined;
+  }
+  return step;
+}
+
+/** Ranges in rising order, with one more among them: what they share is held once. */
+export function withRange(ranges: readonly Range[], added: Range): readonly Range[] {
+  const apart = ranges.filter(({ first, end }) => end < added.first || first > added.end);
+  const joined = ranges.filter((range) => !apart.includes(range));
+  const first = Math.min(added.first, ...joined.map((range) => range.first));
+  const end = Math.max(added.end, ...joined.map((range) => range.end));
+  return [...apart, { first, end }].toSorted((a, b) => a.first - b.first);
 }
 
 /**

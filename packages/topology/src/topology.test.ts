@@ -1,8 +1,50 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { assignShards, placeExperts, rankSlice, ringChunks, ringNeighbours, stepSequences } from './index.js';
+import {
+  assignShards,
+  batchOfStep,
+  placeExperts,
+  rankSlice,
+  ringChunks,
+  ringNeighbours,
+  stepOfBatch,
+  stepSequences,
+  withRange,
+} from './index.js';
 
 const worldSizes = fc.integer({ min: 1, max: 64 });
+
+describe('skipped batches', () => {
+  const range = (first: number, end: number) => ({ first, end });
+
+  it('are consumed by no step, and every other by exactly one, in order', () => {
+    const ranges = fc.array(
+      fc.record({ first: fc.integer({ min: 1, max: 40 }), length: fc.integer({ min: 1, max: 6 }) }),
+    );
+    fc.assert(
+      fc.property(ranges, (chosen) => {
+        const skipped = chosen.reduce<readonly { first: number; end: number }[]>(
+          (before, { first, length }) => withRange(before, range(first, first + length)),
+          [],
+        );
+        const isSkipped = (batch: number) =>
+          chosen.some(({ first, length }) => batch >= first && batch < first + length);
+        const wanted = Array.from({ length: 60 }, (_, at) => at + 1).filter((batch) => !isSkipped(batch));
+        expect(wanted.map((_, at) => batchOfStep(at + 1, skipped))).toEqual(wanted);
+        expect(wanted.map((batch) => stepOfBatch(batch, skipped))).toEqual(wanted.map((_, at) => at + 1));
+        for (let batch = 1; batch <= 60; batch++)
+          expect(stepOfBatch(batch, skipped) === undefined).toBe(isSkipped(batch));
+      }),
+    );
+  });
+
+  it('move the sequences of later steps, and of no earlier one', () => {
+    const skipped = [range(3, 5)];
+    expect(stepSequences(2, 10, skipped)).toEqual(stepSequences(2, 10));
+    expect(stepSequences(3, 10, skipped)).toEqual(range(40, 50));
+    expect(withRange(skipped, range(5, 6))).toEqual([range(3, 6)]);
+  });
+});
 
 describe('stepSequences', () => {
   it('gives the first step the first sequences', () => {

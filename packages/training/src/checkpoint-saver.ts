@@ -1,8 +1,8 @@
-import { checkpointDirectory, shardTensors, writeShard } from '@weft/checkpoint';
-import { type Executor, elementCount } from '@weft/tensor';
-import { disposeAll, floatsOf } from './host-tensors.js';
-import type { CheckpointPort, GenerationPlan } from './ports.js';
-import type { CheckpointLayout } from './state.js';
+import { checkpointDirectory, type StreamedTensor, shardTensors, writeShard } from '@weft/checkpoint';
+import { type Executor, elementCount, elementsOf, type FilledBox, type StatePart } from '@weft/tensor';
+import { float32Of } from './host-tensors.js';
+import { type CheckpointPort, type GenerationPlan, noSpans, type SpanNotes } from './ports.js';
+import type { CheckpointLayout, StoredState } from './state.js';
 
 /** Which file of a checkpoint a process writes. */
 export interface SavedShare {
@@ -27,12 +27,14 @@ export function expertShare({ tensors }: CheckpointLayout, plan: GenerationPlan)
 
 /** Where the state to save comes from, and where it goes. */
 export interface CheckpointSaverOptions {
-  readonly executor: Pick<Executor, 'readState'>;
+  readonly executor: Pick<Executor, 'copyState'>;
   readonly layout: CheckpointLayout;
   /** Checkpoints go below it, each in a directory of its own. */
   readonly runDirectory: string;
   /** `rankShare` or `expertShare`. */
   readonly share: (layout: CheckpointLayout, plan: GenerationPlan) => SavedShare;
+  /** Default: nothing is noted. */
+  readonly spans?: SpanNotes | undefined;
 }
 
 /**
@@ -47,26 +49,24 @@ export class CheckpointSaver {
     this.#options = options;
   }
 
-  /** Resolves when the snapshot of the state after `step` is taken. @throws what the save before it threw. */
+  /**
+   * Resolves when nothing that comes later changes what is saved; the copy to the host and the file follow in the
+   * background. @throws what the save before it threw.
+   */
   async save(step: number, plan: GenerationPlan, coordinator: CheckpointPort): Promise<void> {
+    const beganMs = performance.now();
     await this.settled();
-    const { executor, layout, runDirectory, share } = this.#options;
+    const { executor, layout, runDirectory, share, spans = noSpans } = this.#options;
     const { names, file, files } = share(layout, plan);
-    const saved = new Set(names);
-    const snapshot = await executor.readState(names);
-    const tensors = layout.tensors
-      .filter(({ name }) => saved.has(name))
-      .flatMap(({ name, parts }) =>
-        parts.map((part) => ({
-          name: part.name,
-          shape: part.shape,
-          data: floatsOf(snapshot, name).subarray(part.offset, part.offset + elementCount(part.shape)),
-        })),
-      );
+    const copies = await executor.copyState(names);
+    const stallSeconds = (performance.now() - beganMs) / 1000;
     const directory = checkpointDirectory(runDirectory, step);
-    this.#writing = writeShard({ directory, rank: file, worldSize: files, tensors })
-      .then((written) => coordinator.checkpointPart({ step, files: [written] }))
-      .finally(() => disposeAll(snapshot));
+    this.#writing = copiedBoxes(copies, async (boxes) => {
+      const tensors = layout.tensors.flatMap((stored) => streamed(stored, boxes[stored.name]));
+      const written = await writeShard({ directory, rank: file, worldSize: files, tensors });
+      coordinator.checkpointPart({ step, files: [written], stallSeconds });
+      spans.add('checkpoints', `write step ${step}`, beganMs, { bytes: written.bytes });
+    });
     // The failure is thrown by the next `save` or `settled`; until then it is not an unhandled one.
     this.#writing.catch(() => {});
   }
@@ -77,4 +77,35 @@ export class CheckpointSaver {
     this.#writing = Promise.resolve();
     await writing;
   }
+}
+
+/** Copies of variables on the host, by name, in the boxes in which the engine holds them. */
+export type SavedCopies = Readonly<Record<string, readonly FilledBox[]>>;
+
+/** Waits for the copies, works with them, and frees them. */
+export async function copiedBoxes(
+  copies: Readonly<Record<string, readonly StatePart[]>>,
+  work: (boxes: SavedCopies) => Promise<void>,
+): Promise<void> {
+  const parts = Object.values(copies).flat();
+  try {
+    const boxes = Object.entries(copies).map(async ([name, own]) => {
+      const filled = own.map(async ({ box, values }) => ({ box, values: float32Of(await values, `state ${name}`) }));
+      return [name, await Promise.all(filled)] as const;
+    });
+    await work(Object.fromEntries(await Promise.all(boxes)));
+  } finally {
+    const settled = await Promise.allSettled(parts.map(({ values }) => values));
+    for (const each of settled) if (each.status === 'fulfilled') each.value.dispose();
+  }
+}
+
+/** A tensor of the state as those of the checkpoint that store it, read out of the boxes one after the other. */
+function streamed({ shape, parts }: StoredState, boxes: readonly FilledBox[] | undefined): StreamedTensor[] {
+  if (boxes === undefined) return [];
+  return parts.map((part) => ({
+    name: part.name,
+    shape: part.shape,
+    values: () => elementsOf(shape, boxes, part.offset, part.offset + elementCount(part.shape)),
+  }));
 }

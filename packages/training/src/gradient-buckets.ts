@@ -1,17 +1,26 @@
-import type { ProcessGroup } from '@weft/collectives';
+import { createHash } from 'node:crypto';
+import type { DeviceGroup, ProcessGroup } from '@weft/collectives';
+import { SerialQueue } from '@weft/common';
 import type { TaskParameter } from '@weft/tasks';
 import {
+  cut,
+  type Executor,
   elementCount,
   type HostTensor,
   itemAt,
   type LogicalAxes,
   type PhaseContext,
   type PhaseRun,
+  paste,
+  type ResidentPart,
+  type ResidentTensor,
   required,
   type TensorSpec,
   tf,
+  wholeBox,
 } from '@weft/tensor';
-import { disposeAll, floatsOf } from './host-tensors.js';
+import { disposeAll, float32Of } from './host-tensors.js';
+import { noSpans, type SpanNotes } from './ports.js';
 
 /** The gradients of several parameters, one after another in one flat array, so that one all-reduce serves them all. */
 export interface GradientBucket {
@@ -43,8 +52,8 @@ export interface BucketEntry {
   readonly offset: number;
 }
 
-/** Buckets on the host, by name. */
-export type HostBuckets = Record<string, HostTensor>;
+/** Buckets where the engine keeps them, by name. */
+export type Buckets = Record<string, ResidentTensor>;
 
 /** The end of bucket 0: two scalars, then the statistics of the task. All are sums, so they are reduced with the rest. */
 interface BucketTotals {
@@ -171,36 +180,172 @@ export function unpackGradients(
   };
 }
 
+/** How buckets go around the ring. */
+export interface Reduction {
+  readonly buckets: readonly GradientBucket[];
+  readonly group: ProcessGroup;
+  /** Whether every rank holds buckets in the same parts; otherwise they are joined on the way. */
+  readonly sameParts: boolean;
+  /** Sums in the memory of the devices, where every rank can; default: the ring does. */
+  readonly devices?: Pick<DeviceGroup, 'allReduceSum'> | undefined;
+  /** Default: nothing is noted. */
+  readonly spans?: SpanNotes | undefined;
+}
+
+/** To be asked by all ranks at once: whether their engines, which may have other devices, hold buckets in the same parts. */
+export async function haveSameParts(
+  executor: Pick<Executor, 'boxesOf'>,
+  buckets: readonly GradientBucket[],
+  group: ProcessGroup,
+): Promise<boolean> {
+  if (group.worldSize === 1) return true;
+  const specs = Object.values(bucketInputs(buckets));
+  const boxes = await Promise.all(specs.map((spec) => executor.boxesOf(spec)));
+  const own = createHash('sha256').update(JSON.stringify(boxes)).digest();
+  const all = await group.allGather(own);
+  return all.every((each) => own.equals(each));
+}
+
+/** What waits on the host for the ring, or for its way back, takes up to so many bytes. */
+const STAGED_BYTES = 256 * 2 ** 20;
+
 /**
- * Fetches the buckets of a backward pass under way, in the order in which they are computed, and all-reduces each in
- * place while later ones are still being computed.
+ * Takes the buckets of a backward pass under way, in the order in which they are computed, and all-reduces each while
+ * later ones are still being computed. Buckets stay where the engine keeps them: every part, the shard of a device, goes
+ * around the ring by itself and back into its place. Of a group of one rank nothing is moved.
  *
- * @param onComputed called when the last bucket is computed: what is left then is communication that nothing hides.
+ * @param onComputed called when the last bucket is on its way: what is left then is communication that nothing hides.
  * @throws WeftError `unavailable` or `cancelled` when the ring breaks; the run is then abandoned.
  */
 export async function reduceGradients(
   run: PhaseRun,
-  buckets: readonly GradientBucket[],
-  group: ProcessGroup,
+  { buckets, group, sameParts, devices, spans = noSpans }: Reduction,
   onComputed: () => void,
-): Promise<HostBuckets> {
-  const fetched: HostBuckets = {};
-  const reductions: Promise<void>[] = [];
-  const broken = new AbortController();
+): Promise<Buckets> {
+  const kept: Buckets = {};
+  const ring = new BucketReducer(group, devices, spans);
   try {
     for (const { name } of buckets) {
-      Object.assign(fetched, await run.advance({}, [name]));
-      broken.signal.throwIfAborted();
-      const reduction = group.allReduceSum(floatsOf(fetched, name));
-      reduction.catch((reason: unknown) => broken.abort(reason));
-      reductions.push(reduction);
+      const beganMs = performance.now();
+      const taken = await run.keep({}, [name]);
+      spans.add('buckets', `compute ${name}`, beganMs);
+      Object.assign(kept, taken);
+      ring.throwIfBroken();
+      const bucket = taken[name];
+      if (group.worldSize === 1 || bucket === undefined) continue;
+      if (sameParts && devices !== undefined && bucket.lend !== undefined) {
+        ring.addInPlace(name, bucket);
+        continue;
+      }
+      for (const part of sameParts ? bucket.parts : [joined(bucket)]) await ring.add(name, part);
     }
     onComputed();
-    await Promise.all(reductions);
-    return fetched;
+    await ring.done();
+    return kept;
   } catch (thrown) {
-    await Promise.allSettled([...reductions, run.abandon()]);
-    disposeAll(fetched);
+    await Promise.allSettled([ring.settled(), run.abandon()]);
+    disposeAll(kept);
     throw thrown;
   }
+}
+
+/** Sums buckets or their parts over all ranks, in the order in which they come: all ranks must have the same. */
+class BucketReducer {
+  readonly #group: ProcessGroup;
+  readonly #devices: Reduction['devices'];
+  readonly #spans: SpanNotes;
+  /** One goes around the ring after the other. */
+  #lastEndMs = 0;
+  readonly #inPlace = new SerialQueue();
+  readonly #broken = new AbortController();
+  readonly #reductions: Promise<void>[] = [];
+  /** Those of copies, which take memory on the host until they are over. */
+  readonly #staged: { readonly bytes: number; readonly over: Promise<void> }[] = [];
+  #stagedBytes = 0;
+
+  constructor(group: ProcessGroup, devices: Reduction['devices'], spans: SpanNotes) {
+    this.#group = group;
+    this.#devices = devices;
+    this.#spans = spans;
+  }
+
+  throwIfBroken(): void {
+    this.#broken.signal.throwIfAborted();
+  }
+
+  /** Resolves when the part is in the queue of the ring. */
+  async add(name: string, part: ResidentPart): Promise<void> {
+    while (this.#stagedBytes > 0 && this.#stagedBytes + part.hostBytes > STAGED_BYTES) {
+      const oldest = this.#staged.shift();
+      if (oldest === undefined) break;
+      await oldest.over;
+      this.#stagedBytes -= oldest.bytes;
+    }
+    const values = await part.read();
+    this.throwIfBroken();
+    const over = this.#reduce(name, part, values);
+    this.#watch(over);
+    if (part.hostBytes > 0) this.#staged.push({ bytes: part.hostBytes, over });
+    this.#stagedBytes += part.hostBytes;
+  }
+
+  /** Which bucket is computed first may differ from rank to rank, so each waits for the one before. */
+  addInPlace(name: string, bucket: ResidentTensor): void {
+    const sum = async () => {
+      const beganMs = performance.now();
+      await bucket.lend?.(async (memory) => this.#devices?.allReduceSum(name, memory));
+      this.#spans.add('ring', name, beganMs, { elements: elementCount(bucket.spec.shape) });
+    };
+    this.#watch(this.#inPlace.run(sum));
+  }
+
+  /** @throws what the ring met */
+  async done(): Promise<void> {
+    await Promise.all(this.#reductions);
+  }
+
+  async settled(): Promise<void> {
+    await Promise.allSettled(this.#reductions);
+  }
+
+  #watch(reduction: Promise<void>): void {
+    reduction.catch((reason: unknown) => this.#broken.abort(reason));
+    this.#reductions.push(reduction);
+  }
+
+  async #reduce(name: string, part: ResidentPart, values: HostTensor): Promise<void> {
+    const queuedMs = performance.now();
+    try {
+      await this.#group.allReduceSum(float32Of(values, 'a bucket'));
+      this.#spans.add('ring', name, Math.max(queuedMs, this.#lastEndMs), { elements: values.data.length });
+      this.#lastEndMs = performance.now();
+      await part.write(values);
+    } finally {
+      values.dispose();
+    }
+  }
+}
+
+/** A bucket as one part, which is put together when it is read and cut again when it is written. */
+function joined({ spec, parts }: ResidentTensor): ResidentPart {
+  const { shape } = spec;
+  return {
+    box: wholeBox(shape),
+    hostBytes: parts.reduce((sum, { hostBytes }) => sum + hostBytes, 0),
+    read: async () => {
+      const data = new Float32Array(elementCount(shape));
+      for (const part of parts) {
+        const shard = await part.read();
+        paste(data, shape, part.box, float32Of(shard, 'a bucket'));
+        shard.dispose();
+      }
+      return { spec, data, dispose: () => {} };
+    },
+    write: async ({ data }) => {
+      for (const part of parts) {
+        const shard = { shape: part.box.size, dtype: spec.dtype };
+        await part.write({ spec: shard, data: cut(data, shape, part.box), dispose: () => {} });
+      }
+    },
+  };
 }

@@ -1,11 +1,11 @@
 import { WeftError } from '@weft/common';
-import type { HostTensor } from '@weft/tensor';
+import type { HostTensor, ResidentTensor } from '@weft/tensor';
 
 /** Outputs of a phase, by name. The caller of the phase frees them. */
 export type HostTensors = Readonly<Record<string, HostTensor>>;
 
 /** Frees outputs of a phase. */
-export function disposeAll(tensors: HostTensors): void {
+export function disposeAll(tensors: Readonly<Record<string, HostTensor | ResidentTensor>>): void {
   for (const tensor of Object.values(tensors)) tensor.dispose();
 }
 
@@ -18,8 +18,12 @@ export function outputOf(tensors: HostTensors, name: string): HostTensor {
 
 /** The values of a float32 output; a view, valid until the tensor is freed. */
 export function floatsOf(tensors: HostTensors, name: string): Float32Array {
-  const { data } = outputOf(tensors, name);
-  if (!(data instanceof Float32Array)) throw new WeftError('internal', `output ${name} of a phase is not float32`);
+  return float32Of(outputOf(tensors, name), `output ${name} of a phase`);
+}
+
+/** The values of a float32 tensor; a view. @param what for the message */
+export function float32Of({ data }: HostTensor, what: string): Float32Array {
+  if (!(data instanceof Float32Array)) throw new WeftError('internal', `${what} is not float32`);
   return data;
 }
 

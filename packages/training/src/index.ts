@@ -1,3 +1,4 @@
+export { type Bf16Support, bf16Backends, bf16Support, computeHost, localPrecision } from './bf16-support.js';
 export { exchangeShape } from './moe/exchange-plan.js';
 export type { ExpertStepResult } from './moe/expert-server.js';
 export { ExpertSession, type ExpertSessionOptions } from './moe/expert-session.js';
@@ -8,9 +9,14 @@ export type {
   ExpertDecision,
   GenerationPlan,
   InitialState,
+  StepDecision,
   TrainOutcome,
   TrainSignals,
 } from './ports.js';
-export { type SessionOptions, TrainingSession } from './session.js';
+export { replaySteps } from './replay-steps.js';
+export { openExecutor } from './run-engine.js';
+export { type SequenceLoss, type SessionOptions, TrainingSession } from './session.js';
+export type { StateTransfer } from './state-transfer.js';
 export { trainProgram } from './train-program.js';
 export { type StepResult, trainStep } from './train-step.js';
+export { devicePeak, workerMemory } from './worker-memory.js';

@@ -1,17 +1,65 @@
-import type { CheckpointFile, StepReport, StepVote } from '@weft/contracts';
+import type { CheckpointFile, StepReport, StepVote, TimeBucket, WorkTime } from '@weft/contracts';
+
+/** What a process has saved of a checkpoint. */
+export interface CheckpointPart {
+  readonly step: number;
+  readonly files: readonly CheckpointFile[];
+  /** For how long training stood still to begin it. Default: nobody measured. */
+  readonly stallSeconds?: number;
+}
 
 /** How a process tells the coordinator that its files of a checkpoint are on disk. */
 export interface CheckpointPort {
-  checkpointPart(part: { readonly step: number; readonly files: readonly CheckpointFile[] }): void;
+  checkpointPart(part: CheckpointPart): void;
 }
 
 /** What a rank tells and asks the coordinator, in one generation of one run. */
 export interface CoordinatorPort extends CheckpointPort {
   /** Resolves with the cluster's decision; rejects `cancelled` when the generation is released. */
-  vote(vote: StepVote): Promise<{ readonly apply: boolean }>;
+  vote(vote: StepVote): Promise<StepDecision>;
   /** Rank 0 after each decided step. */
   report(report: StepReport): void;
 }
+
+/** The decision about a step as a rank needs it. */
+export interface StepDecision {
+  readonly apply: boolean;
+  /**
+   * The least of the ranks' `StepVote.communicationSeconds`: what a rank has more, it waited for the last one to come.
+   * Default: nobody waited.
+   */
+  readonly leastCommunicationSeconds?: number;
+}
+
+/** Where a process keeps what it spends its time on, see `WorkClock`. */
+export interface WorkTimer {
+  readonly spent: WorkTime;
+  enter(bucket: TimeBucket): void;
+  move(from: TimeBucket, to: TimeBucket, seconds: number): void;
+  moveSince(moment: WorkTime, to: TimeBucket): void;
+}
+
+/** Where a process notes what it does and when, while a profile is asked for; see `SpanRecorder`. */
+export interface SpanNotes {
+  /** Before every step: a profile is of some steps. */
+  atStep(step: number): void;
+  /**
+   * Something is over that began at `beganMs`, by `performance.now()`.
+   *
+   * @param track what belongs together, such as `ring`
+   * @param endedMs default: now
+   */
+  add(
+    track: string,
+    name: string,
+    beganMs: number,
+    details?: Readonly<Record<string, string | number>>,
+    endedMs?: number,
+  ): void;
+}
+
+/** Notes nothing. */
+export const noSpans: SpanNotes = { atStep: () => {}, add: () => {} };
 
 /** What an expert worker tells and asks the coordinator, in one generation of one run. */
 export interface ExpertCoordinatorPort extends CheckpointPort {
@@ -31,6 +79,8 @@ export interface ExpertDecision {
 export type InitialState =
   | { readonly kind: 'fresh' }
   | { readonly kind: 'keep' }
+  /** This rank joins the run under way, and gets the state from the ranks that hold it. */
+  | { readonly kind: 'peers' }
   | { readonly kind: 'checkpoint'; readonly directory: string };
 
 /** What a rank, or an expert worker, does in one generation. */
@@ -44,7 +94,11 @@ export interface GenerationPlan {
   readonly expertWorkers: number;
   /** The first step to train; the state is the one after `firstStep - 1`. */
   readonly firstStep: number;
+  /** Steps up to this one were committed before and rolled back; default: none. */
+  readonly trainedToStep?: number;
   readonly state: InitialState;
+  /** The ranks that join under way: the others send them the state. Default: none. */
+  readonly newcomers?: readonly number[];
 }
 
 /** How a generation is interrupted from outside. */
@@ -53,11 +107,16 @@ export interface TrainSignals {
   readonly released: AbortSignal;
   /** Once this step is decided, save its checkpoint and end; undefined: go on to the end of the run. */
   readonly stop: { readonly afterStep: number | undefined };
+  /** Once this step is decided and all that belongs to it is done, another generation follows; default: none does. */
+  readonly handOver?: { readonly afterStep: number | undefined };
+  /** The step after which a checkpoint was asked for, beside those that are due; default: none. */
+  readonly save?: { readonly afterStep: number | undefined };
 }
 
 /** How a generation ended, for this process. */
 export interface TrainOutcome {
-  readonly outcome: 'finished' | 'stopped';
+  /** `handedOver`: the next generation goes on with the state in memory. */
+  readonly outcome: 'finished' | 'stopped' | 'handedOver';
   /** The last step decided. */
   readonly step: number;
 }

@@ -6,14 +6,15 @@ import {
   createPjrtExecutor,
   type Mesh,
 } from '@weft/backend-pjrt';
-import { createExecutor, hasNativeLibrary } from '@weft/backend-tensorflow';
+import { createExecutor, hasNativeLibrary, productFormsDirectory } from '@weft/backend-tensorflow';
 import type { Manifest } from '@weft/checkpoint';
 import { WeftError } from '@weft/common';
-import { AUTOMATIC_MESH, allowsMesh, meshSize, type RunConfig } from '@weft/config';
-import type { Executor } from '@weft/tensor';
+import { AUTOMATIC_MESH, AUTOMATIC_PRECISION, allowsMesh, meshSize, type RunConfig } from '@weft/config';
+import type { Executor, Program } from '@weft/tensor';
 import { CheckpointSaver, type CheckpointSaverOptions } from './checkpoint-saver.js';
-import type { GenerationPlan, TrainOutcome, TrainSignals } from './ports.js';
+import type { GenerationPlan, SpanNotes, TrainOutcome, TrainSignals } from './ports.js';
 import { type StatefulProgram, TrainState } from './state.js';
+import { beginSending, receiveState, type StateTransfer } from './state-transfer.js';
 
 /** What a session needs to know of its run and process. */
 export interface ProcessOptions {
@@ -26,6 +27,8 @@ export interface ProcessOptions {
   readonly threads?: number;
   /** Told how far compiling is, where an engine takes its time; default: nothing. */
   readonly onCompile?: (progress: CompileProgress) => void;
+  /** Notes what it does for a profile; default: nothing is noted. */
+  readonly spans?: SpanNotes;
 }
 
 /** The program that a process runs, and its part in checkpoints. */
@@ -49,30 +52,57 @@ export class RunEngine<P extends StatefulProgram> {
 
   /** @throws WeftError `native_library` when the settings need TensorFlow or a PJRT plugin that cannot be loaded. */
   constructor(options: RunEngineOptions<P>) {
-    const { config, program, runDirectory, share, check } = options;
+    const { config, program, runDirectory, share, check, spans } = options;
     const { seed, initFrom } = config;
-    const executor = openExecutor(options);
+    const executor = openExecutor(program, options, { timesProducts: true });
     this.program = program;
     this.executor = executor;
-    this.saver = new CheckpointSaver({ executor, layout: program.layout, runDirectory, share });
+    this.saver = new CheckpointSaver({ executor, layout: program.layout, runDirectory, share, spans });
     this.state = new TrainState({ executor, program, seed, initFrom, check });
   }
 
   /**
    * Brings the state to where a generation begins and runs it.
+   * @param run told when the state is there, where it comes from other ranks
    * @throws WeftError `cancelled` when the generation was released meanwhile, whatever failed then.
    */
   async runGeneration(
     plan: GenerationPlan,
     { released }: TrainSignals,
-    run: () => Promise<TrainOutcome>,
+    run: (stateArrived: Promise<void> | undefined) => Promise<TrainOutcome>,
+    transfer?: StateTransfer,
   ): Promise<TrainOutcome> {
+    const { executor } = this;
+    const { layout } = this.program;
     try {
+      if (plan.state.kind === 'peers') return await this.#takeAndRun(plan, run, transfer);
       await this.state.prepare(plan);
-      return await run();
+      // Not awaited to its end: it goes on beside the first step.
+      if (transfer !== undefined) await beginSending({ executor, layout, plan, transfer });
+      return await run(undefined);
     } catch (thrown) {
       if (!released.aborted) throw thrown;
       throw new WeftError('cancelled', `generation ${plan.generation} was released`, { cause: thrown });
+    }
+  }
+
+  /** Nothing of this rank's first step needs the state before its batch is there and all ranks have met. */
+  async #takeAndRun(
+    plan: GenerationPlan,
+    run: (stateArrived: Promise<void>) => Promise<TrainOutcome>,
+    transfer: StateTransfer | undefined,
+  ): Promise<TrainOutcome> {
+    const { executor, state } = this;
+    const { layout } = this.program;
+    if (transfer === undefined) throw new WeftError('internal', 'there is nobody to take the state from');
+    const arrived = state.take(plan, () => receiveState({ executor, layout, transfer }));
+    arrived.catch(() => {});
+    try {
+      return await run(arrived);
+    } finally {
+      // Nothing may write into the engine once the generation is over.
+      transfer.close();
+      await arrived.catch(() => {});
     }
   }
 
@@ -83,13 +113,31 @@ export class RunEngine<P extends StatefulProgram> {
   }
 }
 
-function openExecutor(options: RunEngineOptions<StatefulProgram>): Executor {
-  const { config, program, onCompile } = options;
+/**
+ * The executor of a program, as the settings of a run ask for it.
+ *
+ * @param timesProducts whether TensorFlow's products take the forms that are fastest on this processor, which takes seconds when
+ *   a shape is met there first; default: no, which is right for what is over soon
+ * @throws WeftError `native_library` when they need TensorFlow or a PJRT plugin that cannot be loaded; `internal` for
+ *   `precision: auto`, which nobody may resolve here: another rank could come to another result
+ */
+export function openExecutor(
+  program: Program,
+  options: Omit<ProcessOptions, 'runDirectory'>,
+  { timesProducts = false }: { readonly timesProducts?: boolean } = {},
+): Executor {
+  const { config, onCompile } = options;
   const { precision, activationCheckpointing: recompute } = config;
+  if (precision === AUTOMATIC_PRECISION) throw new WeftError('internal', 'precision is still auto');
   const backend = chooseBackend(config);
-  if (backend === 'pjrt') return createPjrtExecutor(program, { precision, recompute, onCompile, mesh: meshOf(config) });
+  if (backend === 'pjrt') {
+    const cores = localThreads(options);
+    return createPjrtExecutor(program, { precision, recompute, onCompile, mesh: meshOf(config), cores });
+  }
   const kind = backend === 'tensorflow' ? 'graph' : 'javascript';
-  return createExecutor(program, { kind, precision, recompute, threads: localThreads(options) });
+  const productForms = timesProducts ? productFormsDirectory() : undefined;
+  const threads = localThreads(options);
+  return createExecutor(program, { kind, precision, recompute, threads, productForms, onCompile });
 }
 
 function meshOf(config: RunConfig): Mesh | AutomaticMesh {
@@ -138,7 +186,7 @@ function chooseBackend({
 }
 
 /** Threads inside one op: those asked for, the run's setting, or this process's share of the host's cores. */
-function localThreads({ config, localWorkers = 1, threads }: ProcessOptions): number {
+function localThreads({ config, localWorkers = 1, threads }: Omit<ProcessOptions, 'runDirectory'>): number {
   const requested = threads ?? config.engine.threadsPerWorker;
   return requested > 0 ? requested : Math.max(1, Math.floor(cpus().length / localWorkers));
 }

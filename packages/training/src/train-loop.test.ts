@@ -1,5 +1,7 @@
 import { inMemoryRing } from '@weft/collectives';
 import { deferred, WeftError } from '@weft/common';
+import type { RunConfigInput } from '@weft/config';
+import type { TaskScores } from '@weft/contracts';
 import { javascriptExecutor } from '@weft/tensor';
 import { expect, test } from 'vitest';
 import type { GenerationPlan } from './ports.js';
@@ -12,7 +14,7 @@ import { trainProgram } from './train-program.js';
 interface Changes {
   readonly plan?: Partial<GenerationPlan>;
   readonly everySteps?: number;
-  readonly evaluation?: { readonly everySteps: number; readonly sequencesPerSource: number };
+  readonly evaluation?: RunConfigInput['evaluation'];
 }
 
 /** A loop of four steps on the linear task, with a note of everything that happens outside of the step. */
@@ -25,7 +27,10 @@ async function openLoop({ plan, everySteps = 100, evaluation }: Changes = {}) {
   const coordinator = new FakeCoordinator();
   const signals = trainSignals();
   const events: string[] = [];
-  const heldOut = { measure: async (_: number): Promise<number> => 0.5 };
+  const heldOut = {
+    measure: async (_: number): Promise<number> => 0.5,
+    score: async (step: number): Promise<TaskScores> => ({ scores: [], seconds: step }),
+  };
   const data = await task.openData();
   const run = () =>
     trainLoop({
@@ -47,6 +52,10 @@ async function openLoop({ plan, everySteps = 100, evaluation }: Changes = {}) {
         const loss = await heldOut.measure(step);
         return { loss, sources: { captioned: loss, interleaved: null, text: null }, seconds: 0 };
       },
+      scoreTasks: async (step) => {
+        events.push(`score ${step}`);
+        return heldOut.score(step);
+      },
       onStep: ({ applied, report }) => events.push(`${applied ? 'applied' : 'refused'} ${report.step}`),
     });
   return { coordinator, events, heldOut, run, signals };
@@ -67,6 +76,16 @@ test('asked to stop after a step, saves that step and ends', async () => {
   };
   expect(await loop.run()).toEqual({ outcome: 'stopped', step: 2 });
   expect(loop.events).toEqual(['applied 1', 'applied 2', 'save 2', 'settled']);
+});
+
+test('asked for a checkpoint, saves that step and goes on', async () => {
+  const loop = await openLoop({ everySteps: 3 });
+  loop.coordinator.decide = ({ step }) => {
+    if (step === 2) loop.signals.saveAfter(2);
+    return true;
+  };
+  expect(await loop.run()).toEqual({ outcome: 'finished', step: 4 });
+  expect(loop.events.filter((event) => event.startsWith('save'))).toEqual(['save 2', 'save 3', 'save 4']);
 });
 
 test('a release drops the current step while it is not decided', async () => {
@@ -129,4 +148,27 @@ test('a ring that breaks in an evaluation costs the held-out loss and not the re
   await expect(loop.run()).rejects.toBe(broken);
   expect(loop.coordinator.reports).toMatchObject([{ step: 1 }, { step: 2, heldOut: undefined }]);
   expect(loop.events).toEqual(['applied 1', 'applied 2', 'evaluate 2']);
+});
+
+const words = { words: { kind: 'lastWord', examples: 'words.jsonl' } } as const;
+
+test('tasks are scored after the held-out loss, where they are due and at the end, and are in the report', async () => {
+  const evaluation = { everySteps: 3, sequencesPerSource: 1, tasks: words, tasksEverySteps: 3 };
+  const loop = await openLoop({ evaluation });
+  await loop.run();
+  expect(loop.events.slice(2, 5)).toEqual(['applied 3', 'evaluate 3', 'score 3']);
+  const seconds = loop.coordinator.reports.map(({ taskScores }) => taskScores?.seconds);
+  expect(seconds).toEqual([undefined, undefined, 3, 4]);
+  const once = await openLoop({ evaluation: { tasks: words } });
+  await once.run();
+  expect(once.events.filter((event) => event.startsWith('score'))).toEqual(['score 4']);
+});
+
+test('a ring that breaks while tasks are scored costs the scores, and not the report nor the held-out loss', async () => {
+  const loop = await openLoop({
+    evaluation: { everySteps: 2, sequencesPerSource: 1, tasks: words, tasksEverySteps: 2 },
+  });
+  loop.heldOut.score = () => Promise.reject(new WeftError('unavailable', 'rank 1 is gone'));
+  await expect(loop.run()).rejects.toThrow('rank 1 is gone');
+  expect(loop.coordinator.reports.at(-1)).toMatchObject({ step: 2, heldOut: { loss: 0.5 }, taskScores: undefined });
 });

@@ -1,13 +1,15 @@
 import { createExecutor, type EngineKind } from '@weft/backend-tensorflow';
+import { resolveRunConfig } from '@weft/config';
 import { recipe } from '@weft/recipes';
 import { taskOf } from '@weft/tasks';
-import type { Executor, HostTensor } from '@weft/tensor';
+import { type Executor, type HostTensor, javascriptExecutor } from '@weft/tensor';
 import { afterAll, describe, expect, it } from 'vitest';
-import { syntheticBatch } from './testing/synthetic-batch.js';
+import { initialiseState } from './state.js';
+import { syntheticBatch, variantsOf, withoutImages, withRoomFor } from './testing/synthetic-batch.js';
 import { trainProgram } from './train-program.js';
 
 const config = recipe('debugTiny');
-const program = trainProgram(taskOf(config), config);
+const program = trainProgram(taskOf(config), config, { variants: variantsOf(config, [0, 10]) });
 const open: Executor[] = [];
 afterAll(async () => {
   for (const one of open) await one.dispose();
@@ -60,6 +62,23 @@ describe('the training program', () => {
     }
   });
 
+  it('gives the same to 1e-6 when it computes only the images that are there, or none', async () => {
+    const graph = await executor('graph');
+    const batch = syntheticBatch(config, 4);
+    for (const [whole, packed] of [
+      [batch, withRoomFor(batch, config, 10)],
+      [withoutImages(batch), withRoomFor(withoutImages(batch), config, 0)],
+    ] as const) {
+      const phase = program.phaseOf('gradients', packed);
+      expect(phase).toMatch(/-images$/);
+      const [expected, actual] = [await graph.run('gradients', whole), await graph.run(phase, packed)];
+      for (const { name } of program.buckets) {
+        const [a, b] = [values(actual, name), values(expected, name)];
+        expect(distance(a, b)).toBeLessThan(1e-6 * norm(b));
+      }
+    }
+  });
+
   it('sums microbatches as one larger batch would', async () => {
     const graph = await executor('graph');
     const [first, second] = [syntheticBatch(config, 1), syntheticBatch(config, 2)];
@@ -69,6 +88,34 @@ describe('the training program', () => {
     for (const { name } of program.buckets) {
       const expected = values(once, name).map((x, i) => x + (values(alone, name)[i] as number));
       expect(distance(values(both, name), expected)).toBeLessThan(1e-6 * norm(expected));
+    }
+  });
+
+  it('updates by AdaFactor as the JavaScript engine does, experts among its arrays', async () => {
+    const nano = recipe('debugNano');
+    const decoder = { ...nano.model.decoder, moe: { experts: 2, everyLayers: 2 } };
+    const optimizer = { ...nano.optimizer, kind: 'adafactor' as const };
+    const small = resolveRunConfig({ ...nano, microbatchSize: 2, model: { ...nano.model, decoder }, optimizer });
+    const adafactor = trainProgram(taskOf(small), small);
+    const both = [
+      createExecutor(adafactor, { kind: 'graph', precision: 'fp32', threads: 1 }),
+      javascriptExecutor(adafactor),
+    ];
+    open.push(...both);
+    const states = await Promise.all(
+      both.map(async (engine) => {
+        await initialiseState(engine, adafactor, small.seed);
+        for (const step of [1, 2]) {
+          const buckets = await engine.run('gradients', syntheticBatch(small, step));
+          const gradNorm = values(await engine.run('measure', buckets), 'gradNorm');
+          await engine.run('apply', { ...buckets, gradNorm, step: Float32Array.of(step) });
+        }
+        return engine.readState();
+      }),
+    );
+    for (const name of Object.keys(adafactor.state)) {
+      const [graph, plain] = states.map((state) => values(state, name)) as [Float32Array, Float32Array];
+      expect.soft(distance(graph, plain), name).toBeLessThan(1e-4 * norm(plain) + 1e-12);
     }
   });
 

@@ -22,12 +22,22 @@ async function openRank(config: RunConfig, group = inMemoryRing(1)[0]!, task: Tr
       phases.push(phase);
       return executor.run(phase, inputs);
     },
+    runResident: (phase, inputs) => {
+      phases.push(phase);
+      return executor.runResident(phase, inputs);
+    },
     begin: (phase, inputs) => {
       phases.push(`begin ${phase}`);
       return executor.begin(phase, inputs);
     },
+    deviceCount: () => executor.deviceCount(),
+    allocate: () => expect.fail('nothing comes from elsewhere'),
+    boxesOf: (spec) => executor.boxesOf(spec),
+    prepare: (names) => executor.prepare(names),
     readState: (names) => executor.readState(names),
+    copyState: (names) => executor.copyState(names),
     writeState: (values) => executor.writeState(values),
+    fillState: (names, valuesOf) => executor.fillState(names, valuesOf),
     dispose: () => executor.dispose(),
   };
   const coordinator = new FakeCoordinator();
@@ -82,6 +92,11 @@ test('gradients that are not finite are voted as such', async () => {
   expect(applied).toBe(false);
 });
 
+test('a step without targets has loss and norm 0 and is finite, whatever a mean over nothing would be', async () => {
+  const rank = await openRank(config, undefined, linearTask({ config, isTarget: () => false }));
+  expect((await rank.step(1)).vote).toMatchObject({ loss: 0, gradNorm: 0, lossTokens: 0, finite: true });
+});
+
 test('a norm that is not finite is voted as such, also where the loss is', async () => {
   // The square of the error fits a float32; those of its gradients do not.
   const target = (point: number, y: number) => (point === 3 ? 1.5e19 : y);
@@ -96,7 +111,14 @@ test('two ranks see the loss, norm and update of the whole batch, as one rank do
   for (const step of [1, 2, 3]) {
     const expected = await alone.step(step);
     const results = await Promise.all(ranks.map((rank) => rank.step(step)));
-    expect(results[1]!.vote).toEqual({ ...results[0]!.vote, sequenceDigest: results[1]!.vote.sequenceDigest });
+    expect(results[1]!.vote).toEqual({
+      ...results[0]!.vote,
+      communicationSeconds: expect.any(Number),
+      dataSeconds: expect.any(Number),
+      computeSeconds: expect.any(Number),
+      applySecondsBefore: expect.any(Number),
+      sequenceDigest: results[1]!.vote.sequenceDigest,
+    });
     for (const { vote } of results) {
       expect(vote.loss).toBeCloseTo(expected.vote.loss, 5);
       expect(vote.gradNorm).toBeCloseTo(expected.vote.gradNorm, 5);

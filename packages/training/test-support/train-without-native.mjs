@@ -57,6 +57,7 @@ const task = {
   openData: () => Promise.reject(new Error('no data')),
 };
 const optimizer = {
+  kind: 'adamw',
   learningRate: 0.1,
   warmupSteps: 0,
   finalLearningRateRatio: 1,

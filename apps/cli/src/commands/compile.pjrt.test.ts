@@ -34,7 +34,7 @@ it.each([
 
 it('adds up what a device holds at most', () => {
   const memory = { code: 0, arguments: 0, outputs: 0, aliases: 0, temporaries: 0 };
-  const facts = { flops: 0, compileSeconds: 0, collectives: [], fusedAttentionCalls: 0 };
+  const facts = { flops: 0, compileSeconds: 0, collectives: [], fusedAttentionCalls: 0, gatheredBytes: 0 };
   const phases = [
     { phase: 'gradients', memory: { ...memory, outputs: 10, temporaries: 50 }, ...facts },
     { phase: 'apply', memory: { ...memory, outputs: 31, aliases: 30, temporaries: 5 }, ...facts },

@@ -12,7 +12,8 @@ import {
   readChip,
 } from '@weft/backend-pjrt';
 import { bytes, duration, plural } from '@weft/common';
-import { AUTOMATIC_MESH, allowsMesh, meshSize, type RunConfig } from '@weft/config';
+import { AUTOMATIC_MESH, AUTOMATIC_PRECISION, allowsMesh, meshSize, type RunConfig } from '@weft/config';
+import { fitsCompiled } from '@weft/planning';
 import { taskOf } from '@weft/tasks';
 import { trainProgram } from '@weft/training';
 import type { DevicesName } from '../arguments.js';
@@ -39,16 +40,17 @@ export async function compile(context: CommandContext, recipe: string, options: 
   const { terminal, home, json } = context;
   const { devices, hosts, set = [] } = options;
   const chip = readChip(devices.chip);
-  // Whatever engine the run would have here: this is about XLA.
-  const config = await resolveRun(recipe, { set: ['engine.backend=pjrt', ...set], home });
+  // Whatever engine the run would have here: this is about XLA, and about one process with all of the model.
+  const config = await resolveRun(recipe, { set: ['engine.backend=pjrt', 'expertWorkers=0', ...set], home });
   const target: Target = { chip, hosts, gpusPerHost: devices.count };
   const count = hosts * devices.count;
-  const program = trainProgram(taskOf(config), config, count === 1 ? 'joined' : 'separate');
+  const program = trainProgram(taskOf(config), config, { layout: count === 1 ? 'joined' : 'separate' });
   const { mesh, phases } = await compileAhead(program, {
     ...target,
     mesh: meshOf(config, count),
     phases: PHASES,
-    precision: config.precision,
+    // Every chip that can be named has bf16.
+    precision: config.precision === AUTOMATIC_PRECISION ? 'bf16' : config.precision,
     recompute: config.activationCheckpointing,
     compiler: () => compilerFor(terminal),
     onCompile: ({ phase, seconds, isDone }) => {
@@ -107,9 +109,6 @@ export interface DeviceNeed {
   readonly fits: boolean;
 }
 
-/** CUDA, NCCL and the libraries of kernels take memory too, and an allocator cannot use the last of it. */
-const USABLE = 0.96;
-
 /** @param phases those of a step; `apply` holds the whole state, `gradients` gives the gradients */
 export function deviceNeed(phases: readonly AheadPhase[], { memoryBytes }: Pick<Chip, 'memoryBytes'>): DeviceNeed {
   const memoryOf = (name: string) => phases.find(({ phase }) => phase === name)?.memory;
@@ -117,11 +116,11 @@ export function deviceNeed(phases: readonly AheadPhase[], { memoryBytes }: Pick<
   const gradients = memoryOf('gradients')?.outputs ?? 0;
   const temporaries = Math.max(...phases.map(({ memory }) => memory.temporaries));
   const total = state + gradients + temporaries;
-  return { state, gradients, temporaries, total, memory: memoryBytes, fits: total <= USABLE * memoryBytes };
+  return { state, gradients, temporaries, total, memory: memoryBytes, fits: fitsCompiled(total, memoryBytes) };
 }
 
 function rows(
-  { microbatchSize, globalBatchSize }: RunConfig,
+  { microbatchSize, globalBatchSize, data }: RunConfig,
   { chip, hosts, gpusPerHost }: Target,
   { mesh, phases }: AheadProgram,
   need: DeviceNeed,
@@ -139,7 +138,7 @@ function rows(
     ['attention', fused > 0 ? `fused, ${plural(fused, 'call')}` : 'not fused'],
     [
       'compute',
-      `${(flops / 1e12).toPrecision(3)} TFLOP a microbatch of ${plural(microbatchSize, 'sequence')}, ${((flops / 1e12 / microbatchSize) * globalBatchSize).toPrecision(3)} a step; at the chips’ peak ${duration(best)} a microbatch`,
+      `${(flops / 1e12).toPrecision(3)} TFLOP a microbatch of ${plural(microbatchSize, 'sequence')} with all ${microbatchSize * data.imagesPerSequence} images, ${((flops / 1e12 / microbatchSize) * globalBatchSize).toPrecision(3)} a step; at the chips’ peak ${duration(best)} a microbatch`,
     ],
     ['compiled in', duration(phases.reduce((sum, { compileSeconds }) => sum + compileSeconds, 0))],
   ];
@@ -150,9 +149,10 @@ function temporariesOf({ phase, memory }: AheadPhase): string {
 }
 
 function collectivesText(phases: readonly AheadPhase[]): string {
-  const texts = phases.flatMap(({ phase, collectives }) =>
-    collectives.length === 0 ? [] : [`${phase} ${collectives.map(collectiveText).join(', ')}`],
-  );
+  const texts = phases.flatMap(({ phase, collectives, gatheredBytes }) => {
+    const gathered = gatheredBytes === 0 ? '' : ` (${bytes(gatheredBytes)} gathered at a time)`;
+    return collectives.length === 0 ? [] : [`${phase} ${collectives.map(collectiveText).join(', ')}${gathered}`];
+  });
   return texts.length === 0 ? 'none' : texts.join('; ');
 }
 
@@ -163,7 +163,7 @@ function collectiveText({ kind, count, bytes: moved }: Collectives): string {
 function verdict(config: RunConfig, need: DeviceNeed): string {
   if (need.fits) return 'It fits.';
   const together = `It does not fit: ${bytes(need.total)} of ${bytes(need.memory)}`;
-  if (need.state + need.gradients > USABLE * need.memory) {
+  if (!fitsCompiled(need.state + need.gradients, need.memory)) {
     return `${together}; cut the state over more devices.`;
   }
   if (config.activationCheckpointing !== 'full') return `${together}; set activationCheckpointing=full.`;

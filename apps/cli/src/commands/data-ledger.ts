@@ -1,4 +1,4 @@
-import { loadRunRecords, withRun } from '@weft/client';
+import { loadLedgerOverview, loadRunRecords, withRun } from '@weft/client';
 import { count, decimal, mapSources, ofSource, type PerSource, plural, type SourceId, WeftError } from '@weft/common';
 import type { RunConfig } from '@weft/config';
 import { ledgerRecords, type RunRecord, replay } from '@weft/coordination';
@@ -37,17 +37,26 @@ interface RunLedger {
 /** `weft data ledger`: which sequences a run consumed, and when. Reads the run's log, also while it is written. */
 export async function dataLedger(context: CommandContext, text: string, options: DataLedgerOptions): Promise<number> {
   const { terminal } = context;
-  const { runId, records } = await withRun(context, text, async ({ run, client }) => ({
-    runId: run.runId,
-    records: await loadRunRecords(context, run.runId, client),
-  }));
+  const isOverview = options.step === undefined && options.sequence === undefined && !options.check;
+  const { runId, records, overview } = await withRun(context, text, async ({ run, client }) => {
+    // Of a long run the overview does not take every record.
+    const overview =
+      isOverview && !context.json && client === undefined ? await loadLedgerOverview(context, run.runId) : undefined;
+    const records = overview === undefined ? await loadRunRecords(context, run.runId, client) : [];
+    return { runId: run.runId, records, overview };
+  });
+  if (overview !== undefined) {
+    printLines(terminal, renderOverview(runId, overview));
+    return EXIT.done;
+  }
   const run = { runId, config: replay(records).config, ledger: Ledger.fold(ledgerRecords(records)), records };
   if (options.step !== undefined) await answerStep(context, run, options.step);
   if (options.sequence !== undefined) await answerSequence(context, run, options.sequence);
   if (options.check) return answerCheck(context, run);
-  if (options.step === undefined && options.sequence === undefined) {
-    if (context.json) printJson(terminal, { runId, consumed: consumedSequences(run), entries: run.ledger.entries });
-    else printLines(terminal, overview(run));
+  if (isOverview) {
+    const { entries, skipped } = run.ledger;
+    if (context.json) printJson(terminal, { runId, consumed: consumedSequences(run), entries, skipped });
+    else printLines(terminal, renderOverview(runId, overviewOf(run)));
   }
   return EXIT.done;
 }
@@ -85,7 +94,10 @@ async function answerStep({ terminal, home, json }: CommandContext, run: RunLedg
       ...ofSources,
       ['generation', `${entry.generation}`],
       ['loss', decimal(entry.loss)],
-      ['applied', entry.applied ? 'yes' : 'no, its gradients were not finite'],
+      [
+        'applied',
+        entry.applied ? 'yes' : entry.loss === 0 ? 'no, it has no targets' : 'no, its gradients were not finite',
+      ],
       ['digest', entry.digest],
     ]),
   ]);
@@ -117,11 +129,12 @@ async function answerSequence(context: CommandContext, run: RunLedger, sequence:
 function answerCheck({ terminal, json }: CommandContext, { runId, ledger, config }: RunLedger): number {
   const problems = findLedgerProblems(ledger, config);
   const sequences = ledger.entries.at(-1)?.endSequence ?? 0;
-  if (json) printJson(terminal, { runId, steps: ledger.lastStep, sequences, problems });
+  const skipped = ledger.skipped.reduce((sum, { firstSequence, endSequence }) => sum + endSequence - firstSequence, 0);
+  if (json) printJson(terminal, { runId, steps: ledger.lastStep, sequences: sequences - skipped, skipped, problems });
   else if (problems.length === 0)
     print(
       terminal,
-      `The ledger is complete: ${plural(ledger.lastStep, 'step')}, ${plural(sequences, 'sequence')}, each consumed exactly once.`,
+      `The ledger is complete: ${plural(ledger.lastStep, 'step')}, ${plural(sequences - skipped, 'sequence')}, each consumed exactly once${skipped === 0 ? '' : `, and ${count(skipped)} skipped`}.`,
     );
   else {
     print(terminal, `The ledger of ${runId} has ${plural(problems.length, 'problem')}:`);
@@ -136,25 +149,49 @@ function consumedSequences({ config, ledger }: RunLedger): PerSource<number> {
   return mapSources(config.data.sources, (_, source) => ledger.consumed(source));
 }
 
-function overview(run: RunLedger): Line[] {
-  const { runId, config, ledger, records } = run;
-  const { entries } = ledger;
-  const consumed = consumedSequences(run);
+/** What is shown of a ledger when nothing particular is asked. */
+interface Overview {
+  readonly config: Pick<RunConfig, 'data'>;
+  readonly lastStep: number;
+  readonly consumed: PerSource<number>;
+  readonly resumes: number;
+  /** The last steps or more. */
+  readonly recent: readonly LedgerEntry[];
+  /** Default: nothing. */
+  readonly skipped?: Ledger['skipped'];
+}
+
+function overviewOf(run: RunLedger): Overview {
+  const { config, ledger, records } = run;
+  const resumes = records.filter(({ kind }) => kind === 'resumed').length;
+  const { lastStep, entries: recent, skipped } = ledger;
+  return { config, lastStep, consumed: consumedSequences(run), resumes, recent, skipped };
+}
+
+function renderOverview(
+  runId: string,
+  { config, lastStep, resumes, recent, skipped = [], ...overview }: Overview,
+): Line[] {
+  // Of all sources of the run, in the order of the mixture.
+  const consumed = mapSources(config.data.sources, (_, source) => overview.consumed[source] ?? 0);
   const all = sum(consumed);
   const shares = Object.entries(config.data.weights).map(([source, weight]): [string, string] => {
     const share = (all * weight) / sum(config.data.weights);
     return [source, `${count(ofSource(consumed, source))} (its share is ${share.toFixed(1)})`];
   });
-  const resumes = records.filter(({ kind }) => kind === 'resumed').length;
   return [
     [span(`Ledger of ${runId}`, 'bold')],
     ...summaryRows([
-      ['steps', count(ledger.lastStep)],
+      ['steps', count(lastStep)],
       ['sequences', count(all)],
       ...shares,
       ['resumed', resumes === 0 ? 'never' : plural(resumes, 'time')],
+      ...skipped.map(({ firstSequence, endSequence }): [string, string] => [
+        'skipped',
+        `numbers ${firstSequence} to ${endSequence - 1}, because the run diverged with them`,
+      ]),
     ]),
-    ...(entries.length === 0 ? [] : [[], ...lastSteps(entries.slice(-SHOWN_STEPS), Object.keys(consumed))]),
+    ...(recent.length === 0 ? [] : [[], ...lastSteps(recent.slice(-SHOWN_STEPS), Object.keys(consumed))]),
   ];
 }
 

@@ -1,5 +1,6 @@
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { bytes, count, mapSources, percent, plural, sourceCounts } from '@weft/common';
+import { bytes, count, mapSources, percent, plural, refuse, sourceCounts } from '@weft/common';
 import { type DatasetSummary, indexDataset, inspectDataset } from '@weft/data';
 import { fetchDemo } from '@weft/demo-data';
 import { shortPath } from '@weft/files';
@@ -37,11 +38,12 @@ export async function dataIndex(
   const { terminal, json, home } = context;
   const config = withAbsolutePaths(await resolveRun(recipe, options), home);
   const display = new DataProgressDisplay(context);
-  const { directory, built, sources } = await withDataHints({ config, recipe, settings: options.set ?? [], home }, () =>
-    indexDataset({ ...config, force: options.force === true, onProgress: display.onProgress }),
+  const { directory, built, sources, leftOut } = await withDataHints(
+    { config, recipe, settings: options.set ?? [], home },
+    () => indexDataset({ ...config, force: options.force === true, onProgress: display.onProgress }),
   ).finally(() => display.close());
   const sequences = sourceCounts(mapSources(sources, ({ sequences }) => sequences));
-  if (json) printJson(terminal, { directory, built, sources });
+  if (json) printJson(terminal, { directory, built, sources, leftOut });
   else {
     const shards = Object.values(sources).reduce((sum, source) => sum + source.shards.length, 0);
     print(
@@ -49,6 +51,12 @@ export async function dataIndex(
       built ? `Packed ${plural(shards, 'shard')} into sequences: ${sequences}.` : `The index is current: ${sequences}.`,
     );
     print(terminal, `It is in ${shortPath(directory)}`);
+    for (const { reason, count: times, names } of leftOut)
+      print(
+        terminal,
+        `Left out ${count(times)}: ${names.join(', ')}${times > names.length ? ` and ${count(times - names.length)} more` : ''}: ${reason}`,
+      );
+    if (leftOut.length > 0) print(terminal, `All that is left out: ${shortPath(join(directory, 'left-out.jsonl'))}`);
   }
   return EXIT.done;
 }
@@ -57,6 +65,8 @@ export async function dataIndex(
 export interface DataInspectOptions {
   readonly sequence?: SequenceName;
   readonly verify?: boolean;
+  /** A file for a picture of the images of the sequence. */
+  readonly sheet?: string;
   readonly set?: readonly string[];
 }
 
@@ -68,20 +78,26 @@ export async function dataInspect(
 ): Promise<number> {
   const { terminal, json, home } = context;
   const config = withAbsolutePaths(await resolveRun(recipe, options), home);
-  const { sequence, verify = false } = options;
+  const { sequence, verify = false, sheet } = options;
+  if (sheet !== undefined && sequence === undefined)
+    refuse('invalid_argument', '--sheet shows the images of one sequence', 'add --sequence, such as captioned:3');
   const display = new DataProgressDisplay(context);
   const summary = await withDataHints({ config, recipe, settings: options.set ?? [], home }, () =>
     inspectDataset({
       ...config,
       verify,
       onProgress: display.onProgress,
-      ...(sequence === undefined ? {} : { show: { source: sequence.source, sequence: sequence.index } }),
+      ...(sequence === undefined
+        ? {}
+        : { show: { source: sequence.source, sequence: sequence.index, sheet: sheet !== undefined } }),
     }),
   ).finally(() => display.close());
-  if (json) printJson(terminal, summary);
+  if (sheet !== undefined && summary.sheet !== undefined) await writeFile(sheet, summary.sheet);
+  if (json) printJson(terminal, { ...summary, sheet: sheet ?? null });
   else {
     if (summary.sequence === undefined || verify) printLines(terminal, renderDataset(summary));
     if (summary.sequence !== undefined) print(terminal, summary.sequence);
+    if (sheet !== undefined) print(terminal, `\nIts images are in ${shortPath(sheet)}`);
   }
   return EXIT.done;
 }
@@ -105,14 +121,23 @@ export function renderDataset({ directory, tokenizer, limits, sources, isVerifie
     ...table(
       [
         { title: 'source' },
-        ...['sequences', 'documents', 'segments', 'text tokens', 'images', 'filled', 'shards', 'size'].map(
-          (title) => ({ title, align: 'right' }) as const,
-        ),
+        ...[
+          'sequences',
+          'documents',
+          'segments',
+          'text tokens',
+          'images',
+          'filled',
+          'places used',
+          'shards',
+          'size',
+        ].map((title) => ({ title, align: 'right' }) as const),
       ],
       Object.entries(sources).map(([source, summary]) => {
-        const { sequences, documents, segments, textTokens, images, fillRatio, shards, shardBytes } = summary;
+        const { sequences, documents, segments, textTokens, images, fillRatio, imageSlotRatio, shards, shardBytes } =
+          summary;
         const numbers = [sequences, documents, segments, textTokens, images].map(count);
-        return [source, ...numbers, percent(fillRatio), count(shards), bytes(shardBytes)];
+        return [source, ...numbers, percent(fillRatio), percent(imageSlotRatio), count(shards), bytes(shardBytes)];
       }),
     ),
   ];

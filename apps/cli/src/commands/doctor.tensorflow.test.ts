@@ -18,6 +18,7 @@ it('the doctor proves the engine by a computation and finds what is missing, eac
   expect(check('engine')).toMatchObject({ status: 'ok', finding: expect.stringMatching(/^TensorFlow \d/) });
   expect(check('fallback')).toMatchObject({ status: 'ok' });
   expect(check('demo data')).toMatchObject({ status: 'missing', hint: 'run weft data fetch demo' });
+  expect(check('bf16')).toMatchObject({ finding: expect.stringMatching(/^(not )?native \(/) });
   expect(check('Redis')).toMatchObject({ status: 'missing', hint: expect.stringContaining('start it') });
   for (const { status, hint } of checks) if (status === 'missing') expect(hint).toBeTruthy();
 });

@@ -1,6 +1,7 @@
 import { assertNever, bytes, count, large, plural, sourceCounts } from '@weft/common';
-import type { RunConfig } from '@weft/config';
-import { countParameters } from '@weft/model';
+import { AUTOMATIC_PRECISION, isEncoderTask, type RunConfig } from '@weft/config';
+import type { Bf16Support } from '@weft/training';
+import type { PlanOptions } from '../arguments.js';
 import type { CommandContext } from '../context.js';
 import { estimateRun, type RunEstimates } from '../estimates.js';
 import { sourceSentence } from '../learning-rate/render-fit.js';
@@ -8,24 +9,61 @@ import { EXIT } from '../report-error.js';
 import { type Line, printLines, span, summaryRows } from '../styled-lines.js';
 import { printJson } from '../terminal.js';
 
-/** `weft launch --dry-run`: the resolved configuration and estimates from it. Starts nothing and loads nothing native. */
-export function dryRun({ terminal, json }: CommandContext, config: RunConfig): number {
-  const derived = estimateRun(config, countParameters(config.model));
+/**
+ * `weft launch --dry-run`: the resolved configuration and estimates from it, and with `--devices` first a plan for them.
+ * Starts nothing and computes nothing. The exit code is 1 where the run does not fit the devices.
+ */
+export async function dryRun(context: CommandContext, config: RunConfig, options: PlanOptions = {}): Promise<number> {
+  const { terminal, json } = context;
+  const { devices } = options;
+  const planned =
+    devices === undefined
+      ? undefined
+      : await (await import('../plan/show-plan.js')).showPlan(context, config, devices, options);
+  const exitCode = planned === undefined || planned.fits ? EXIT.done : EXIT.failed;
+  const { taskOf } = await import('@weft/tasks');
+  const derived = estimateRun(config, taskOf({ ...config, expertWorkers: 0 }).parameters);
+  const precision = await precisionHere(config);
   if (json) {
-    printJson(terminal, { type: 'dryRun', config, derived });
-    return EXIT.done;
+    printJson(terminal, {
+      type: 'dryRun',
+      config,
+      derived,
+      ...(precision === undefined ? {} : { precision }),
+      ...(planned === undefined ? {} : { plan: planned.plan }),
+    });
+    return exitCode;
   }
   const lines = [
+    ...(planned === undefined ? [] : [...planned.lines, []]),
     [span('Configuration', 'bold')],
     ...configLines(config, '  '),
     [],
     [span('Estimates', 'bold')],
-    ...summaryRows(estimatePairs(config, derived)),
+    ...summaryRows([
+      ...(precision === undefined ? [] : [['precision', precision] as const]),
+      ...estimatePairs(config, derived),
+    ]),
     [],
     [span('Nothing was started.', 'dim')],
   ];
   printLines(terminal, lines);
-  return EXIT.done;
+  return exitCode;
+}
+
+/** What this machine has to say of the run's precision; undefined where there is nothing to say. */
+async function precisionHere(config: RunConfig): Promise<string | undefined> {
+  if (config.precision === 'fp32') return undefined;
+  const { bf16Support, computeHost } = await import('@weft/training');
+  return describePrecision(config, bf16Support(config.engine.backend, computeHost()));
+}
+
+/** What becomes of a run's precision on a machine: what `auto` would be, and a warning where bf16 is emulated. */
+export function describePrecision({ precision }: RunConfig, { isNative, reason }: Bf16Support): string | undefined {
+  if (precision === AUTOMATIC_PRECISION)
+    return `auto: bf16 where every worker has it; this machine: ${isNative ? 'bf16' : 'fp32'} (${reason})`;
+  if (precision === 'fp32' || isNative) return undefined;
+  return `bf16, which this machine would emulate more slowly than fp32 (${reason}); auto takes bf16 only where every worker has it`;
 }
 
 /** The fields in the form of a run file, to be copied into one. */
@@ -45,6 +83,8 @@ function scalar(value: unknown): string {
     : JSON.stringify(value);
 }
 
+const OPTIMIZER_NAMES = { adamw: 'AdamW', adafactor: 'AdaFactor' } as const;
+
 function estimatePairs(config: RunConfig, derived: RunEstimates): (readonly [string, string])[] {
   const { parameters, experts } = derived;
   const inRun = sourceCounts(derived.sequencesTotal);
@@ -57,8 +97,7 @@ function estimatePairs(config: RunConfig, derived: RunEstimates): (readonly [str
     ['parameters', `${large(parameters.total)} (${count(parameters.total)})`],
     ...(experts === null ? [] : [['  used by one token', large(parameters.active)] as const]),
     ['  vision', large(parameters.vision)],
-    ['  connector', large(parameters.connector)],
-    ['  decoder', `${large(parameters.decoder)}, without embeddings ${large(parameters.decoderNonEmbedding)}`],
+    ...partPairs(config, derived),
     ...expertPairs(derived),
     ['tokens per step', `${count(derived.tokensPerStep)} (${config.globalBatchSize} × ${config.model.sequenceLength})`],
     ['tokens in the run', large(derived.tokensTotal)],
@@ -71,13 +110,27 @@ function estimatePairs(config: RunConfig, derived: RunEstimates): (readonly [str
     ['images per microbatch', `at most ${count(derived.mostImagesPerMicrobatch)}`],
     [
       'memory per worker',
-      `${bytes(derived.residentBytes)} and activations (weights ${bytes(derived.weightsBytes)}, gradients ${bytes(derived.gradientsBytes)}, AdamW ${bytes(derived.optimizerBytes)})`,
+      `${bytes(derived.residentBytes)} and activations (weights ${bytes(derived.weightsBytes)}, gradients ${bytes(derived.gradientsBytes)}, ${OPTIMIZER_NAMES[config.optimizer.kind]} ${bytes(derived.optimizerBytes)})`,
     ],
     ['activations', activations(config, derived)],
     ...expertWorkerPairs(config, derived),
     [experts?.hosts ? 'gradients sent per rank' : 'sent per rank and step', bytes(derived.ringBytesPerStep)],
     ['one checkpoint', bytes(derived.checkpointBytes)],
-    ['decoder compute', `${derived.decoderFlops.toExponential(1)} FLOPs (6·N·D)`],
+    ...(isEncoderTask(config.task)
+      ? []
+      : [['decoder compute', `${derived.decoderFlops.toExponential(1)} FLOPs (6·N·D)`] as const]),
+  ];
+}
+
+/** What there is beside the vision encoder. */
+function partPairs({ task }: RunConfig, { parameters }: RunEstimates): (readonly [string, string])[] {
+  if (isEncoderTask(task)) {
+    const what = task.kind === 'contrastive' ? 'text tower and projections' : 'head';
+    return [[`  ${what}`, large(parameters.total - parameters.vision)]];
+  }
+  return [
+    ['  connector', large(parameters.connector)],
+    ['  decoder', `${large(parameters.decoder)}, without embeddings ${large(parameters.decoderNonEmbedding)}`],
   ];
 }
 

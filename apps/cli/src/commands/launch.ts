@@ -1,13 +1,15 @@
+import type { RunsClient } from '@weft/client';
 import { UsageError } from '@weft/command-line';
+import { WeftError } from '@weft/common';
 import type { RunConfig } from '@weft/config';
-import { type QueueOptions, queueSettings, rejectConflicting } from '../arguments.js';
+import { type PlanOptions, type QueueOptions, queueSettings, rejectConflicting } from '../arguments.js';
 import type { CommandContext } from '../context.js';
 import { resolveRun, withAbsolutePaths } from '../resolve-run.js';
 import { queueSentence } from '../runs/describe-run.js';
 import { print, printJson } from '../terminal.js';
 
 /** The options of `weft launch`. */
-export interface LaunchOptions extends QueueOptions {
+export interface LaunchOptions extends QueueOptions, PlanOptions {
   readonly coordinator?: string;
   /** `true`: as many as the run asks for. */
   readonly local?: number | true;
@@ -15,7 +17,9 @@ export interface LaunchOptions extends QueueOptions {
   readonly steps?: number;
   readonly workers?: number;
   readonly expertWorkers?: number;
-  readonly initFrom?: string;
+  readonly initFrom?: readonly string[];
+  /** Ids of runs, or their beginnings. */
+  readonly after?: readonly string[];
   readonly dryRun?: boolean;
   readonly detach?: boolean;
 }
@@ -23,9 +27,11 @@ export interface LaunchOptions extends QueueOptions {
 /** `weft launch`: starts a run, on this machine with `--local` or on the coordinator's cluster, and follows it to its end. */
 export async function launch(context: CommandContext, recipe: string, options: LaunchOptions): Promise<number> {
   rejectConflicting(options);
+  rejectPlanOptions(options);
   const config = await resolveConfig(recipe, options);
   const localConfig = withAbsolutePaths(config, context.home);
-  if (options.dryRun) return (await import('./dry-run.js')).dryRun(context, config);
+  await checkWithModel(context, localConfig, options);
+  if (options.dryRun) return (await import('./dry-run.js')).dryRun(context, config, options);
   if (options.local !== undefined && options.detach) {
     const { launchInBackground } = await import('../local-processes.js');
     return launchInBackground(context, ['launch', recipe, ...repeatArguments(options)]);
@@ -46,7 +52,8 @@ export async function launch(context: CommandContext, recipe: string, options: L
     detach: options.detach === true,
     begin: async ({ client, sharesFilesystem }, display) => {
       const { terminal, json } = context;
-      const run = await client.launch(sharesFilesystem ? localConfig : config);
+      const after = await findRuns(client, options.after);
+      const run = await client.launch(startingAfter(after, sharesFilesystem ? localConfig : config));
       const { runId, directory } = run;
       const queued = run.status === 'queued' ? { position: run.queuePosition, startsAtMs: run.expectedStartMs } : {};
       if (json) printJson(terminal, { type: 'launched', runId, directory, ...queued });
@@ -60,6 +67,45 @@ export async function launch(context: CommandContext, recipe: string, options: L
       return run;
     },
   });
+}
+
+/** The ids of the runs that a person named. @throws WeftError `not_found` */
+async function findRuns(client: RunsClient, texts: readonly string[] = []): Promise<readonly string[]> {
+  if (texts.length === 0) return [];
+  const { chooseRun } = await import('@weft/client');
+  const runIds = (await client.list()).map(({ runId }) => runId);
+  return [...new Set(texts.map((text) => chooseRun(text, runIds)))];
+}
+
+function startingAfter(runIds: readonly string[], config: RunConfig): RunConfig {
+  return { ...config, queue: { ...config.queue, after: [...config.queue.after, ...runIds] } };
+}
+
+/**
+ * What only the parameters of the model tell must be right before anything is started. A coordinator elsewhere, with files of
+ * its own, checks too.
+ */
+async function checkWithModel(
+  { terminal }: CommandContext,
+  config: RunConfig,
+  { local, dryRun }: LaunchOptions,
+): Promise<void> {
+  if (config.initFrom === null && Object.keys(config.optimizer.learningRateFactors).length === 0) return;
+  const { checkRun } = await import('@weft/tasks');
+  const notes = await checkRun(config).catch((thrown: unknown) => {
+    if (local !== undefined || dryRun || !WeftError.is(thrown, 'not_found')) throw thrown;
+    return [];
+  });
+  for (const note of notes) terminal.stderr.write(`${note}\n`);
+}
+
+/** Refuses what describes devices without a plan to be made for them. */
+function rejectPlanOptions(options: LaunchOptions): void {
+  if (options.devices !== undefined && !options.dryRun)
+    throw new UsageError('--devices plans a run without starting it', 'write --dry-run too');
+  const lost = (['hosts', 'chip', 'network', 'price'] as const).find((name) => options[name] !== undefined);
+  if (lost !== undefined && options.devices === undefined)
+    throw new UsageError(`--${lost} says more of --devices, which is not given`, 'write --devices 8x80GiB too');
 }
 
 /** `--local N` also sets the number of workers that the run asks for, unless `--workers` or `--set` does. */
@@ -79,7 +125,7 @@ async function resolveConfig(recipe: string, given: LaunchOptions): Promise<RunC
 
 /** The options as a person would type them, for the background process. */
 function repeatArguments(options: LaunchOptions): string[] {
-  const { local, steps, workers, expertWorkers, initFrom } = options;
+  const { local, steps, workers, expertWorkers, initFrom, after } = options;
   const set = [...(options.set ?? []), ...queueSettings(options)];
   return [
     ...(local === undefined ? [] : ['--local', ...(local === true ? [] : [`${local}`])]),
@@ -87,6 +133,7 @@ function repeatArguments(options: LaunchOptions): string[] {
     ...(steps === undefined ? [] : ['--steps', `${steps}`]),
     ...(workers === undefined ? [] : ['--workers', `${workers}`]),
     ...(expertWorkers === undefined ? [] : ['--expert-workers', `${expertWorkers}`]),
-    ...(initFrom === undefined ? [] : ['--init-from', initFrom]),
+    ...(initFrom ?? []).flatMap((checkpoint) => ['--init-from', checkpoint]),
+    ...(after ?? []).flatMap((run) => ['--after', run]),
   ];
 }

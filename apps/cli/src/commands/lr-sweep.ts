@@ -1,29 +1,30 @@
-import { type RunsClient, SweepsClient } from '@weft/client';
 import { count, plural, WeftError } from '@weft/common';
-import { loadSweepFile, type RunConfig, type SweepConfig } from '@weft/config';
+import { loadSweepFile, type SweepConfig } from '@weft/config';
 import { Home, shortPath } from '@weft/files';
 import {
   metricOf,
   metricWords,
   planSweep,
+  readSweepRun,
   refuseFailures,
+  runsOfSweep,
   type SweepPlan,
   type SweepResult,
   type SweepRun,
   type SweepSummary,
   summariseSweep,
+  sweepRecord,
   sweepRunJson,
   writeSweepFiles,
 } from '@weft/sweeps';
 import type { CommandContext } from '../context.js';
-import { Interrupts } from '../interrupts.js';
 import { renderFit, renderOptima } from '../learning-rate/render-fit.js';
 import { EXIT } from '../report-error.js';
 import { baseLayers, withAbsolutePaths } from '../resolve-run.js';
-import { openCluster } from '../runs/open-cluster.js';
 import { printLines, span } from '../styled-lines.js';
-import { followSweep, launchSweep, waitForResult } from '../sweep/follow-sweep.js';
-import { createSweepDisplay, renderGrid, type SweepDisplay } from '../sweep/sweep-display.js';
+import { followSweep, type LaunchedPlan, launchSweep, waitForResult } from '../sweep/follow-sweep.js';
+import { type SweepCluster, withSweepCluster } from '../sweep/sweep-cluster.js';
+import { createSweepDisplay, renderGrid, SWEEP_RUNS, type SweepDisplay } from '../sweep/sweep-display.js';
 import { print, printJson } from '../terminal.js';
 
 /** The options of `weft lr sweep`. */
@@ -43,82 +44,46 @@ export async function lrSweep(context: CommandContext, file: string, options: Lr
   const { local } = options;
   if (local !== undefined) await checkSweepData(plan, context.home);
   const localWorkers = local === true ? Math.max(...plan.runs.map(({ config }) => config.workers)) : local;
-  const interrupts = new Interrupts();
-  const display = createSweepDisplay(context.terminal, context);
-  try {
-    return await withSweepCluster(context, localWorkers, display, interrupts, (cluster) =>
-      runSweep(context, plan, cluster, display),
-    );
-  } catch (thrown) {
-    if (!interrupts.first.aborted || !WeftError.is(thrown, 'cancelled')) throw thrown;
-    const again = `${context.terminal.commandName} lr sweep ${file}`;
-    display.event(
-      localWorkers === undefined
-        ? `The sweep goes on without this command. Come back with ${again}`
-        : `The sweep is interrupted. Continue it with ${again} --local ${localWorkers}`,
-    );
-    return EXIT.stopped;
-  } finally {
-    display.close();
-    interrupts.close();
-  }
-}
-
-interface SweepCluster {
-  readonly runs: RunsClient;
-  readonly sweeps: SweepsClient;
-  readonly sharesFilesystem: boolean;
-  /** Aborts at Ctrl-C, or when the processes of a local cluster die. */
-  readonly signal: AbortSignal;
-}
-
-/** @throws WeftError why a local cluster failed; errors of `use`. */
-async function withSweepCluster(
-  context: CommandContext,
-  localWorkers: number | undefined,
-  display: SweepDisplay,
-  interrupts: Interrupts,
-  use: (cluster: SweepCluster) => Promise<number>,
-): Promise<number> {
-  const onProgress = (sentence: string) => display.event(sentence);
-  const cluster = await openCluster({ context, localWorkers, interrupts, onProgress, recover: 'auto' });
-  const { client: runs, sharesFilesystem, local } = cluster;
-  const failed = new AbortController();
-  local?.onExit(async (sentence) => {
-    display.event(sentence);
-    if ((await local.failure()) !== undefined) failed.abort();
-  });
-  interrupts.beforeExit(() => local?.kill());
-  try {
-    const sweeps = await SweepsClient.connect(runs.address);
-    try {
-      const signal = AbortSignal.any([interrupts.first, failed.signal]);
-      return await use({ runs, sweeps, sharesFilesystem, signal });
-    } finally {
-      sweeps.close();
-    }
-  } catch (thrown) {
-    throw (await local?.failure()) ?? thrown;
-  } finally {
-    display.close();
-    await cluster.close();
-  }
+  const display = createSweepDisplay(context.terminal, context, SWEEP_RUNS);
+  return withSweepCluster(context, { localWorkers, display, command: `lr sweep ${file}` }, (cluster) =>
+    runSweep(context, plan, cluster, display),
+  );
 }
 
 async function runSweep(
   context: CommandContext,
   plan: SweepPlan,
   { runs: client, sweeps, sharesFilesystem, signal }: SweepCluster,
-  display: SweepDisplay,
+  display: SweepDisplay<SweepRun>,
 ): Promise<number> {
   const { terminal, json, home } = context;
-  const prepare = (config: RunConfig) => (sharesFilesystem ? withAbsolutePaths(config, home) : config);
-  const launched = await launchSweep({ plan, sweeps, runs: client, prepare });
+  const launchedPlan: LaunchedPlan<SweepRun> = {
+    id: plan.id,
+    runs: plan.runs,
+    record: (reused) => sweepRecord(plan, reused),
+    earlierRuns: (sweepJson) => runsOfSweep(plan.sweep.name, sweepJson),
+    isUsable: ({ status }) => status === 'finished' || status === 'stopped',
+    configOf: (index) => {
+      const config = plan.runs[index]?.config;
+      if (config === undefined) throw new WeftError('internal', `the sweep ${plan.id} has no run ${index}`);
+      return sharesFilesystem ? withAbsolutePaths(config, home) : config;
+    },
+    read: readSweepRun(plan),
+    isStuck: () => false,
+  };
+  const launched = await launchSweep({ plan: launchedPlan, sweeps, runs: client });
   const reused = launched.reused === 0 ? '' : `, ${count(launched.reused)} of them trained before`;
   if (json) printJson(terminal, { type: 'sweep', sweepId: plan.id, runs: plan.runs.length });
   else display.event(`The sweep ${plan.id}: ${plural(plan.runs.length, 'run')}${reused}.`);
 
-  const runs = await followSweep({ plan, launched, runs: client, display, signal });
+  const onEnded = (run: SweepRun, all: readonly SweepRun[]) => {
+    if (run.givenUp?.startsWith('given up') && !launched.isReused(run.view.runId))
+      display.event(`${run.planned.scale} at ${run.planned.learningRate} is ${run.givenUp}.`);
+    display.ended(run, all);
+  };
+  const runs = await followSweep<SweepRun>({
+    ...{ plan: launchedPlan, launched, runs: client, onEnded, onProgress: display.refresh, signal },
+  });
   refuseFailures(runs);
   const result = await waitForResult(launched, signal);
   const summary = summariseSweep(plan, runs);

@@ -1,4 +1,5 @@
 import { count, large } from '@weft/common';
+import { isEncoderTask } from '@weft/config';
 import { recipe, recipes } from '@weft/recipes';
 import type { CommandContext } from '../context.js';
 import { EXIT } from '../report-error.js';
@@ -15,6 +16,7 @@ export async function listRecipes({ terminal, json }: CommandContext): Promise<n
   const lines = table(
     [
       { title: 'recipe' },
+      { title: 'task' },
       { title: 'decoder' },
       { title: 'connector' },
       { title: 'steps', align: 'right' },
@@ -23,10 +25,11 @@ export async function listRecipes({ terminal, json }: CommandContext): Promise<n
       { title: 'tokens', align: 'right' },
       { title: 'precision' },
     ],
-    configs.map(({ recipe: name, steps, workers, globalBatchSize, precision, model }) => [
+    configs.map(({ recipe: name, task, steps, workers, globalBatchSize, precision, model }) => [
       span(name, 'bold'),
-      `${model.decoder.depth} × ${model.decoder.width}`,
-      `${model.connector.kind} ${model.connector.tokensPerImage}`,
+      task.kind,
+      isEncoderTask(task) ? 'none' : `${model.decoder.depth} × ${model.decoder.width}`,
+      isEncoderTask(task) ? 'none' : `${model.connector.kind} ${model.connector.tokensPerImage}`,
       count(steps),
       count(workers),
       `${globalBatchSize} × ${model.sequenceLength}`,

@@ -2,7 +2,7 @@ import { hostname } from 'node:os';
 import { chooseRun, findCoordinator, listRunIds, noCoordinator, readRun, readRunRecords, withLogs } from '@weft/client';
 import { UsageError } from '@weft/command-line';
 import { WeftError } from '@weft/common';
-import { type RunConfig, resolveRunConfig } from '@weft/config';
+import { applyResumeSettings, type RunConfig, resolveRunConfig } from '@weft/config';
 import type { RunView } from '@weft/contracts';
 import { type RunRecord, replay } from '@weft/coordination';
 import { rejectConflicting } from '../arguments.js';
@@ -16,6 +16,8 @@ export interface ResumeOptions {
   readonly workers?: number;
   readonly steps?: number;
   readonly expertWorkers?: number;
+  /** Settings of `engine`, as `--set` of `weft launch`. */
+  readonly set?: readonly string[];
   /** The step of the checkpoint to go on from; default: the newest that verifies. */
   readonly fromStep?: number;
   readonly fromStart?: boolean;
@@ -50,6 +52,7 @@ export async function resume(context: CommandContext, text: string, options: Res
         workers,
         steps: options.steps,
         expertWorkers: options.expertWorkers,
+        settings: options.set,
         fromStep: options.fromStart ? 0 : options.fromStep,
       });
       const { runId, step, directory } = resumed;
@@ -82,9 +85,9 @@ async function chooseRunAndWorkers(
     }
   }
   const runId = chooseRun(text, await listRunIds(context.home));
-  const { run, records } = await withLogs(context, async (read) => ({
-    run: await readRun(context.home, runId, read),
-    records: await readRunRecords(context.home, runId, read),
+  const { run, records } = await withLogs(context, async (logOf) => ({
+    run: await readRun(context.home, runId, logOf),
+    records: await readRunRecords(context.home, runId, logOf),
   }));
   refuseFinished(run, options);
   const asked = options.workers ?? run.workers;
@@ -97,10 +100,14 @@ async function chooseRunAndWorkers(
 }
 
 /** @throws WeftError `invalid_argument` for what the coordinator would refuse, before any process is started. */
-function resumedConfig(records: readonly RunRecord[], { workers, steps, expertWorkers }: ResumeOptions): RunConfig {
+function resumedConfig(
+  records: readonly RunRecord[],
+  { workers, steps, expertWorkers, set = [] }: ResumeOptions,
+): RunConfig {
   const { config } = replay(records);
   const changes = Object.entries({ workers, steps, expertWorkers }).filter(([, value]) => value !== undefined);
-  return changes.length === 0 ? config : resolveRunConfig({ ...config, ...Object.fromEntries(changes) }, 'resume');
+  if (changes.length === 0 && set.length === 0) return config;
+  return resolveRunConfig(applyResumeSettings({ ...config, ...Object.fromEntries(changes) }, set), 'resume');
 }
 
 /** Whether every worker of the run's last ring was on this host. */
@@ -119,11 +126,20 @@ function refuseFinished({ runId, status, steps }: RunView, { steps: wanted = ste
 }
 
 /** The options as a person would type them, for the background process. */
-function repeatArguments({ workers, steps, expertWorkers, fromStep, fromStart, local }: ResumeOptions): string[] {
+function repeatArguments({
+  workers,
+  steps,
+  expertWorkers,
+  set = [],
+  fromStep,
+  fromStart,
+  local,
+}: ResumeOptions): string[] {
   return [
     ...(workers === undefined ? [] : ['--workers', `${workers}`]),
     ...(steps === undefined ? [] : ['--steps', `${steps}`]),
     ...(expertWorkers === undefined ? [] : ['--expert-workers', `${expertWorkers}`]),
+    ...set.flatMap((setting) => ['--set', setting]),
     ...(fromStep === undefined ? [] : ['--from-step', `${fromStep}`]),
     ...(fromStart ? ['--from-start'] : []),
     ...(local === undefined ? [] : ['--local', ...(local === true ? [] : [`${local}`])]),

@@ -1,6 +1,13 @@
-import { type ProgressView, RunProgress, readRecentMetrics, withRun } from '@weft/client';
+import { type ProgressView, readGoodput, readProgress, withRun } from '@weft/client';
 import { age, bytes, count, decimal, duration, percent, sourceCounts } from '@weft/common';
-import type { MoeReport, RunView } from '@weft/contracts';
+import {
+  type MoeReport,
+  type RunGoodput,
+  type RunView,
+  TIME_BUCKET_NAMES,
+  TIME_BUCKETS,
+  totalSeconds,
+} from '@weft/contracts';
 import { shortPath } from '@weft/files';
 import type { CommandContext } from '../context.js';
 import { EXIT } from '../report-error.js';
@@ -12,25 +19,39 @@ import { asTyped, printJson } from '../terminal.js';
 export async function status(context: CommandContext, text: string): Promise<number> {
   const { terminal, json } = context;
   return withRun(context, text, async ({ run, client }) => {
-    const progress = new RunProgress(run);
-    for (const metrics of await readRecentMetrics(run, client)) progress.addStep(metrics);
+    const progress = await readProgress(run, client);
     const view = progress.view(Date.now());
+    const goodput = await readGoodput(run, client);
     if (json) {
       const { latest, tokensPerSecond, etaSeconds, sequences, sequencesAreWhole } = view;
       const known = { loss: latest?.loss ?? null, tokensPerSecond: tokensPerSecond ?? null };
       const eta = run.status === 'running' ? (etaSeconds ?? null) : null;
       const checkpoint = run.checkpointStep > 0 ? checkpointPath(run) : null;
       const consumed = sequencesAreWhole ? sequences : null;
-      printJson(terminal, { ...run, ...known, etaSeconds: eta, sequences: consumed, checkpoint, latest });
+      printJson(terminal, {
+        ...run,
+        ...known,
+        etaSeconds: eta,
+        sequences: consumed,
+        checkpoint,
+        latest,
+        goodput: goodput ?? null,
+      });
     } else {
-      printLines(terminal, renderStatus(view, Date.now(), terminal.commandName, client?.address));
+      printLines(terminal, renderStatus(view, Date.now(), terminal.commandName, client?.address, goodput));
     }
     return EXIT.done;
   });
 }
 
 /** The lines of `weft status`. */
-export function renderStatus(view: ProgressView, nowMs: number, weft: string, coordinator?: string): Line[] {
+export function renderStatus(
+  view: ProgressView,
+  nowMs: number,
+  weft: string,
+  coordinator?: string,
+  goodput?: RunGoodput,
+): Line[] {
   const { run, latest } = view;
   const pairs: [string, string | Span][] = [
     ['recipe', run.recipe],
@@ -47,15 +68,35 @@ export function renderStatus(view: ProgressView, nowMs: number, weft: string, co
   if (latest !== undefined) {
     pairs.push(['loss', decimal(latest.loss)]);
     if (view.heldOut !== undefined) pairs.push(['held-out loss', heldOutText(view.heldOut)]);
+    if (view.taskScores !== undefined) pairs.push(...scoreRows(view.taskScores));
     pairs.push(['speed', `${count(view.tokensPerSecond ?? 0)} tokens/s${perStep(view)}`]);
     if (latest.moe !== undefined) pairs.push(...expertRows(latest.moe));
     if (view.sequencesAreWhole) pairs.push(['sequences', sourceCounts(view.sequences)]);
   }
   if (run.status === 'running' && view.etaSeconds !== undefined) pairs.push(['time left', duration(view.etaSeconds)]);
+  if (goodput !== undefined) pairs.push(...goodputRows(goodput));
   pairs.push(['checkpoint', run.checkpointStep > 0 ? shortPath(checkpointPath(run)) : 'none yet']);
   pairs.push(['directory', shortPath(run.directory)]);
   pairs.push(['launched', age(nowMs - run.createdAtMs)], ['last change', age(nowMs - run.updatedAtMs)]);
   return [[span(run.runId, 'bold')], ...summaryRows(pairs), ...nextSteps(run, weft, coordinator)];
+}
+
+/** What part of the time was productive, and what all of it was spent on, the most first. */
+function goodputRows({ spent, goodput, cost, times }: RunGoodput): [string, string][] {
+  const total = totalSeconds(spent);
+  if (total <= 0) return [];
+  const buckets = TIME_BUCKETS.filter((bucket) => spent[bucket] / total >= 0.001).toSorted(
+    (a, b) => spent[b] - spent[a],
+  );
+  const parts = buckets.map((bucket) => `${TIME_BUCKET_NAMES[bucket]} ${percent(spent[bucket] / total)}`);
+  const productive = goodput === null ? 'not trained yet' : `${percent(goodput)} of the time trained`;
+  const rows: [string, string][] = [
+    ['goodput', productive],
+    ['time', `${duration(total)} of workers: ${parts.join(', ')}`],
+  ];
+  if (cost !== null)
+    rows.push(['cost', `${cost.toFixed(2)} for ${(times.heldSeconds / 3600).toFixed(2)} worker hours`]);
+  return rows;
 }
 
 function positionText({ queuePosition, expectedStartMs }: RunView, nowMs: number): string {
@@ -77,6 +118,27 @@ function heldOutText({ step, loss, sources }: NonNullable<ProgressView['heldOut'
   );
   return `${decimal(loss)} (${ofSources.join(', ')}), after step ${step}`;
 }
+
+/** A line for every task, and one for the means over tasks. */
+function scoreRows({
+  step,
+  scores,
+  average,
+  textAverage,
+}: NonNullable<ProgressView['taskScores']>): [string, string][] {
+  const means = {
+    ...(isEmpty(average) ? {} : { average }),
+    ...(isEmpty(textAverage) ? {} : { 'text average': textAverage }),
+  };
+  return Object.entries({ ...scores, ...means }).map(([name, byShots], i) => {
+    const each = Object.entries(byShots).map(
+      ([shots, score]) => `${shots}-shot ${score === null ? 'none' : score.toFixed(1)}`,
+    );
+    return [i === 0 ? 'scores' : '', `${name} ${each.join(', ')}${i === 0 ? `, after step ${step}` : ''}`];
+  });
+}
+
+const isEmpty = (value: object) => Object.keys(value).length === 0;
 
 function perStep({ secondsPerStep }: ProgressView): string {
   return secondsPerStep === undefined ? '' : `, ${duration(secondsPerStep)} a step`;

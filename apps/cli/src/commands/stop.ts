@@ -20,6 +20,23 @@ export async function stop(context: CommandContext, text: string, options: { che
   });
 }
 
+/** `weft checkpoint`: asks for a checkpoint after the current step, and waits until it is written. */
+export async function saveCheckpoint(context: CommandContext, text: string): Promise<number> {
+  return withRun(context, text, async ({ run, client }) => {
+    if (client === undefined || hasEnded(run)) throw notRunningError(run);
+    let latest = await client.saveCheckpoint(run.runId);
+    const isWaiting = () => latest.checkpointStep <= run.checkpointStep && !hasEnded(latest);
+    for await (const news of client.watch(run.runId, latest.step)) {
+      if (news.kind === 'run') latest = news.run;
+      if (!isWaiting()) break;
+    }
+    if (context.json) printJson(context.terminal, latest);
+    else if (isWaiting()) print(context.terminal, `${run.runId} has not written it yet; see weft status ${run.runId}`);
+    else print(context.terminal, `${run.runId} has a checkpoint of step ${latest.checkpointStep}.`);
+    return latest.checkpointStep > run.checkpointStep ? EXIT.done : EXIT.failed;
+  });
+}
+
 function notRunningError({ runId, status, step, steps }: RunView): WeftError {
   const hint = status === 'finished' ? undefined : `weft resume ${runId} goes on with it`;
   return new WeftError(

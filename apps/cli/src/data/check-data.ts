@@ -1,8 +1,8 @@
 import { access } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ofSource, WeftError } from '@weft/common';
-import { hasDefaultSources, type RunConfig } from '@weft/config';
-import { Dataset } from '@weft/data';
+import { datasetSettings, hasDefaultSources, type RunConfig } from '@weft/config';
+import { checkEpochs, Dataset } from '@weft/data';
 import { shortPath } from '@weft/files';
 
 /** The data of a run, and the command that named it. */
@@ -15,26 +15,35 @@ export interface RunData {
   readonly home: string;
 }
 
-/** Opens the data of a run before anything is started, to report missing data at once. */
+/** Opens the data and the tasks of a run before anything is started, to report what is missing at once. */
 export async function checkData(run: RunData): Promise<void> {
   await withDataHints(run, async () => {
-    const { data, model } = run.config;
-    const dataset = await Dataset.open({ data, model });
-    await dataset.close();
+    const dataset = await Dataset.open(run.config);
+    try {
+      await dataset.compareShards(run.config.data);
+      checkEpochs(dataset, run.config);
+    } finally {
+      await dataset.close();
+    }
+    if (Object.keys(run.config.evaluation.tasks).length === 0) return;
+    const { checkTasks } = await import('@weft/evaluation');
+    await checkTasks(run.config);
   });
 }
 
 /** Adds to errors of `@weft/data` the recipe, and what to do first when the folders of its sources are missing. */
 export async function withDataHints<T>({ config, recipe, settings, home }: RunData, use: () => Promise<T>): Promise<T> {
-  const dataSettings = settings.filter((setting) => /^\s*(data|model)\./.test(setting));
+  const dataSettings = settings.filter((setting) => /^\s*(data|model|task)\./.test(setting));
   const target = [recipe, ...(dataSettings.length === 0 ? [] : ['--set', ...dataSettings])].join(' ');
   try {
     return await use();
   } catch (thrown) {
     const error = WeftError.from(thrown);
-    const { directory, sources, weights } = config.data;
+    const { directory, sources, weights, datasets } = config.data;
     const needed = Object.keys(sources).filter((source) => ofSource(weights, source) > 0);
-    const missing = await missingOf(needed.map((source) => join(directory, source)));
+    const missing = await missingOf(
+      needed.map((source) => datasetSettings({ datasets }, source).directory ?? join(directory, source)),
+    );
     const isDemo = directory === join(home, 'data', 'demo') && hasDefaultSources(config.data);
     if (isDemo && missing.length === needed.length)
       throw new WeftError('not_found', `the demo data are not in ${directory} yet`, {

@@ -14,7 +14,7 @@ export class DataProgressDisplay {
   readonly #context: CommandContext;
   readonly #clock: Clock;
   readonly #beganMs: number;
-  #shown: { readonly phase: DataProgress['phase']; readonly atMs: number } | undefined;
+  #shown: { readonly phase: string; readonly atMs: number } | undefined;
 
   constructor(context: CommandContext, clock: Clock = systemClock) {
     this.#context = context;
@@ -23,20 +23,28 @@ export class DataProgressDisplay {
   }
 
   /** The `onProgress` of functions of `@weft/data`. */
-  readonly onProgress = (progress: DataProgress): void => {
+  readonly onProgress = (progress: DataProgress): void =>
+    this.show(progress.phase, describeProgress(progress), progress.phase === 'download');
+
+  /**
+   * Shows how far any other long task is.
+   *
+   * @param phase a new one is shown at once
+   * @param isReported whether it is reported in a log however short it is; default: no
+   */
+  show(phase: string, text: string, isReported = false): void {
     const { terminal, json } = this.#context;
     if (json) return;
     const nowMs = this.#clock.monotonicMs();
-    const isShort = nowMs - this.#beganMs < SHORT_TASK_MS && progress.phase !== 'download';
+    const isShort = nowMs - this.#beganMs < SHORT_TASK_MS && !isReported;
     if (isShort && !terminal.stdout.isTTY) return;
-    const isNew = this.#shown?.phase !== progress.phase;
+    const isNew = this.#shown?.phase !== phase;
     const silenceMs = terminal.stdout.isTTY ? REDRAW_MS : LOG_LINE_MS;
     if (!isNew && nowMs - (this.#shown?.atMs ?? 0) < silenceMs) return;
-    this.#shown = { phase: progress.phase, atMs: nowMs };
-    const text = describeProgress(progress);
+    this.#shown = { phase, atMs: nowMs };
     if (!terminal.stdout.isTTY) print(terminal, text);
     else terminal.stdout.write(`\r\x1b[K${paint(clip([span(text)], terminal.stdout.columns - 1), terminal.colors)}`);
-  };
+  }
 
   /** Removes the redrawn line. */
   close(): void {

@@ -8,7 +8,7 @@ import {
   isHeldOut,
   type Ledger,
   type LedgerEntry,
-  MixtureSchedule,
+  scheduleOf,
   stepRanges,
 } from '@weft/mixture';
 import type { SequenceName } from '../arguments.js';
@@ -52,7 +52,9 @@ export function findConsumptions(
   const size = ofSource(sizes, source);
   if (isHeldOut(index, size, heldOut, source)) return [];
   const consumptions: Consumption[] = [];
-  for (let epoch = 0; epoch * (size - heldOut) < ledger.consumed(source); epoch++) {
+  const last = ledger.entries.at(-1);
+  const lastPosition = last === undefined ? 0 : ofSource(last.ranges, source).end;
+  for (let epoch = 0; epoch * (size - heldOut) < lastPosition; epoch++) {
     const position = indexInSourceOf({ epoch, sequence: index }, size, seed, source, heldOut);
     const entry = ledger.entryThatConsumed(source, position);
     if (entry !== undefined) consumptions.push({ step: entry.step, generation: entry.generation, epoch });
@@ -62,9 +64,9 @@ export function findConsumptions(
 
 /** What is wrong with a ledger, a sentence each: sequences not consumed exactly once, steps that differ from the mixture. */
 export function findLedgerProblems(ledger: Ledger, { data, globalBatchSize }: RunConfig): string[] {
-  const schedule = new MixtureSchedule(data.weights);
+  const schedule = scheduleOf(data);
   const unscheduled = ledger.entries.flatMap(({ step, ranges }) => {
-    const wanted = stepRanges(schedule, globalBatchSize, step);
+    const wanted = stepRanges(schedule, globalBatchSize, step, data.skippedBatches);
     const taken = new Map(Object.entries(ranges));
     return Object.entries(wanted)
       .filter(([source, range]) => !isDeepStrictEqual(taken.get(source), range))

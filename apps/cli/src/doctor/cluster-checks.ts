@@ -12,9 +12,14 @@ export async function clusterChecks(context: CommandContext): Promise<Check[]> {
     if (found === undefined)
       return [{ name, status: 'note', finding: 'none is running; launch --local starts its own' }];
     const { client } = found;
-    const { coordinatorVersion, workers } = await client.cluster();
+    const { coordinatorVersion, workers, store, storeError } = await client.cluster();
     client.close();
-    const finding = `at ${client.address}, version ${coordinatorVersion}, ${plural(workers.length, 'worker')}`;
+    const where = `at ${client.address}, version ${coordinatorVersion}, ${plural(workers.length, 'worker')}`;
+    const finding = `${where}; logs and queue are in ${store}`;
+    if (storeError !== '')
+      return [
+        { name, status: 'missing', finding: `${where}; ${storeError}`, hint: 'look after the store: training waits' },
+      ];
     return coordinatorVersion === WEFT_VERSION
       ? [{ name, status: 'ok', finding }]
       : [
@@ -42,7 +47,7 @@ export async function redisCheck({
 }: Pick<CommandContext, 'home' | 'redisUrl' | 'keyPrefix'>): Promise<Check> {
   const name = 'Redis';
   if (redisUrl === undefined)
-    return { name, status: 'note', finding: 'not asked for (WEFT_REDIS_URL is not set): logs and queue are files' };
+    return { name, status: 'note', finding: 'not asked for here (WEFT_REDIS_URL is not set)' };
   try {
     const prefix = keyPrefix === undefined ? {} : { keyPrefix };
     const store = await openStore({ home, redisUrl, connectTimeoutMs: 0, ...prefix });

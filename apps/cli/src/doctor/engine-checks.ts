@@ -3,6 +3,7 @@ import { createExecutor, describeNativeLibrary } from '@weft/backend-tensorflow'
 import { bytes, plural, WeftError } from '@weft/common';
 import { shortPath } from '@weft/files';
 import { type Executor, type Program, tf } from '@weft/tensor';
+import { type Bf16Support, bf16Support, computeHost } from '@weft/training';
 import type { Check } from './check.js';
 
 /** A product of two matrices through the whole engine: record, compile, run. */
@@ -24,7 +25,15 @@ export async function engineChecks(): Promise<Check[]> {
   const native = await nativeCheck();
   const accelerator = await acceleratorCheck();
   const javascript = await javascriptCheck();
-  return [...native, ...accelerator, javascript];
+  return [...native, ...accelerator, javascript, bf16Check(bf16Support('auto', computeHost()))];
+}
+
+/** Whether runs gain by bf16 here. A machine that emulates it lacks nothing: it trains in fp32. */
+export function bf16Check({ isNative, reason }: Bf16Support): Check {
+  const name = 'bf16';
+  if (isNative) return { name, status: 'ok', finding: `native (${reason}); precision: auto takes it` };
+  const finding = `not native (${reason}); precision: auto takes fp32, and bf16 would be slower than that`;
+  return { name, status: 'note', finding };
 }
 
 /** What XLA can compute on. A host without an accelerator lacks nothing. */

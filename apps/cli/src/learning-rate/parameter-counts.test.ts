@@ -49,17 +49,25 @@ describe('the formulas of @weft/scaling count the tensors of the built model', (
     expect(two.active).toBe(two.total);
   });
 
-  it('for attention with fewer keys than queries, with and without QK-norm, and both connectors', () => {
+  it('for attention with fewer keys than queries, with and without QK-norm, and all connectors', () => {
     const { model } = resolveRunConfig(recipeInput('debugTiny'));
     for (const keyValueHeads of [1, 2, 4])
       for (const qkNorm of [true, false])
-        for (const kind of ['averagePool', 'cAbstractor'] as const)
+        for (const kind of ['averagePool', 'attentionPool', 'cAbstractor'] as const)
           for (const depth of [1, 3])
             expectAgreement({
               ...model,
               connector: { ...model.connector, kind, depth, hiddenWidth: 40 },
               decoder: { ...model.decoder, keyValueHeads, qkNorm },
             });
+  });
+
+  it('of every variant in which published encoders and decoders differ', () => {
+    const { model } = resolveRunConfig(recipeInput('debugTiny'));
+    const vision = { ...model.vision, classToken: true, inputNorm: true, keyBias: true, featureLayer: 1 };
+    const decoder = { ...model.decoder, headWidth: 48, qkvBias: true, tiedEmbeddings: true };
+    expectAgreement({ ...model, vision, decoder });
+    expectAgreement({ ...model, vision: { ...vision, patchBias: false, outputNorm: false } });
   });
 });
 

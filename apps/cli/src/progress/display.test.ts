@@ -48,6 +48,21 @@ describe('a terminal', () => {
     expect(rows).toBeGreaterThan(6);
   });
 
+  it('writes over what it drew instead of clearing it first, so that nothing blinks', async () => {
+    const { terminal, take } = setUp(80);
+    await take(1);
+    const before = terminal.written.out.length;
+    await take(2);
+    const update = terminal.written.out.slice(before);
+    expect(update.indexOf('\x1b[J')).toBe(update.lastIndexOf('\n') + 1);
+    expect(
+      update
+        .split('\n')
+        .slice(0, -1)
+        .every((line) => line.endsWith('\x1b[K')),
+    ).toBe(true);
+  });
+
   it('leaves the last state standing when it closes', async () => {
     const { terminal, display, progress, take } = setUp(80);
     await take(60);

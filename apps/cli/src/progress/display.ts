@@ -1,6 +1,7 @@
 import type { RunObserver, RunProgress } from '@weft/client';
 import { type Clock, systemClock } from '@weft/common';
 import type { MetricsRow } from '@weft/contracts';
+import type { Line } from '../styled-lines.js';
 import { print, printJson, type Terminal } from '../terminal.js';
 import { LiveRegion } from './live-region.js';
 import { plainInterval, renderBlock, renderPlainStep } from './render-progress.js';
@@ -11,11 +12,20 @@ export interface Display extends RunObserver {
   close(): void;
 }
 
-/** The display that fits the terminal and `--json`. */
-export function createDisplay(terminal: Terminal, options: { json: boolean }): Display {
+/** Draws a run: no line wider than `columns`, at most `rows` of them. */
+export type RenderProgress = (progress: RunProgress, nowMs: number, columns: number, rows: number) => readonly Line[];
+
+const renderShort: RenderProgress = (progress, nowMs, columns) => renderBlock(progress.view(nowMs), columns);
+
+/** The display that fits the terminal and `--json`. @param render what a terminal shows; default: a block of at most five lines */
+export function createDisplay(
+  terminal: Terminal,
+  options: { json: boolean },
+  render: RenderProgress = renderShort,
+): Display {
   if (options.json) return new JsonDisplay(terminal);
   const canRedraw = terminal.stdout.isTTY && terminal.env.TERM !== 'dumb';
-  return canRedraw ? new TerminalDisplay(terminal) : new PlainDisplay(terminal);
+  return canRedraw ? new TerminalDisplay(terminal, systemClock, render) : new PlainDisplay(terminal);
 }
 
 /** One JSON object per line: `{type: 'step', …}`, `{type: 'event', …}`; the caller adds the first and the last. */
@@ -98,13 +108,15 @@ const SHORTEST_REDRAW_MS = 80;
 export class TerminalDisplay implements Display {
   readonly #terminal: Terminal;
   readonly #clock: Clock;
+  readonly #render: RenderProgress;
   readonly #ticker: NodeJS.Timeout;
   #progress: RunProgress | undefined;
   readonly #region: LiveRegion;
   #drawnAtMs = Number.NEGATIVE_INFINITY;
 
-  constructor(terminal: Terminal, clock: Clock = systemClock) {
+  constructor(terminal: Terminal, clock: Clock = systemClock, render: RenderProgress = renderShort) {
     this.#terminal = terminal;
+    this.#render = render;
     this.#region = new LiveRegion(terminal);
     this.#clock = clock;
     this.#ticker = setInterval(() => this.#redraw(), TICK_MS);
@@ -139,7 +151,9 @@ export class TerminalDisplay implements Display {
     if (this.#progress === undefined) return;
     // One column stays free: a line that fills the last one wraps on some terminals.
     const columns = Math.max(10, this.#terminal.stdout.columns - 1);
-    this.#region.draw(renderBlock(this.#progress.view(this.#clock.nowMs()), columns));
+    // The cursor stands in the row below.
+    const rows = Math.max(4, this.#terminal.stdout.rows - 1);
+    this.#region.draw(this.#render(this.#progress, this.#clock.nowMs(), columns, rows));
     this.#drawnAtMs = this.#clock.monotonicMs();
   }
 }

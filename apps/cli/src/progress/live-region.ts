@@ -12,13 +12,16 @@ export class LiveRegion {
 
   draw(lines: readonly Line[]): void {
     const { stdout, colors } = this.#terminal;
-    stdout.write(this.#erasure() + lines.map((line) => `${paint(line, colors)}\n`).join(''));
+    // Each line is written over the one before it and only then cleared to its right, so that nothing blinks.
+    const written = lines.map((line) => `${paint(line, colors)}\x1b[K\n`).join('');
+    stdout.write(`${this.#toTop()}${written}${this.#drawn.length === 0 ? '' : '\x1b[J'}`);
     this.#drawn = lines;
   }
 
   /** Prints a line that stays, in place of the region; the caller draws the region again. */
   printAbove(text: string): void {
-    this.#terminal.stdout.write(`${this.#erasure()}${text}\n`);
+    const clear = this.#drawn.length === 0 ? '' : '\x1b[J';
+    this.#terminal.stdout.write(`${this.#toTop()}${clear}${text}\n`);
     this.#drawn = [];
   }
 
@@ -32,12 +35,12 @@ export class LiveRegion {
     this.#drawn = [];
   }
 
-  /** Moves to the first row of what was drawn and clears to the end of the screen. */
-  #erasure(): string {
+  /** Moves to the first row of what was drawn. */
+  #toTop(): string {
     if (this.#drawn.length === 0) return '';
     const columns = Math.max(1, this.#terminal.stdout.columns);
     // A terminal made narrower since has wrapped the lines into more rows.
     const rows = this.#drawn.reduce((sum, line) => sum + Math.max(1, Math.ceil(lineWidth(line) / columns)), 0);
-    return `\x1b[${rows}A\r\x1b[J`;
+    return `\x1b[${rows}A\r`;
   }
 }

@@ -23,6 +23,13 @@ describe('the block a terminal redraws', () => {
     ]);
   });
 
+  it('shows what the task measures beside the loss', () => {
+    const progress = new RunProgress(exampleRun());
+    progress.addStep({ ...exampleStep(1), measures: { accuracy: 0.625, scale: 14.3 } });
+    expect(text(renderBlock(progress.view(0), 100))).toContain('accuracy 0.6250  scale 14.30');
+    expect(renderPlainStep(progress.view(0))).toContain('  accuracy 0.6250  scale 14.30  512 tokens/s');
+  });
+
   it('never grows wider than the terminal, and drops ornaments before numbers', () => {
     const view = progressAt(23).view(0);
     for (let columns = 10; columns <= 120; columns++)

@@ -8,13 +8,20 @@ const SPARKS = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 const MAX_BAR_WIDTH = 40;
 const MAX_CHART_WIDTH = 24;
 
-/** What a terminal shows of a run and redraws: at most four lines, none wider than `columns`. */
+/** What a terminal shows of a run and redraws: at most five lines, none wider than `columns`. */
 export function renderBlock(view: ProgressView, columns: number): Line[] {
-  const lines = [headLine(view), barLine(view, columns), lossLine(view, columns), sequencesLine(view)];
+  const lines = [
+    headLine(view),
+    barLine(view, columns),
+    lossLine(view, columns),
+    measuresLine(view),
+    sequencesLine(view),
+  ];
   return lines.filter((line) => line.length > 0).map((line) => clip(line, columns));
 }
 
-function headLine({ run }: ProgressView): Line {
+/** The run, its workers and its status. */
+export function headLine({ run }: ProgressView): Line {
   const head = [span(run.runId, 'bold'), workersSpan(run)];
   if (run.generation > 1) head.push(span(`  generation ${run.generation}`, 'yellow'));
   if (run.status !== 'running') head.push(span(`  ${run.status}`, statusStyle(run.status)));
@@ -27,7 +34,8 @@ function workersSpan({ workers, worldSize }: RunView): Span {
   return span(`  ${worldSize} of ${plural(workers, 'worker')}`, 'yellow');
 }
 
-function barLine({ run, etaSeconds }: ProgressView, columns: number): Line {
+/** How far it is, and how long it still takes. */
+export function barLine({ run, etaSeconds }: ProgressView, columns: number): Line {
   const fraction = run.steps === 0 ? 0 : Math.min(1, run.step / run.steps);
   const numbers = `  ${run.step}/${run.steps}  ${percent(fraction)}`;
   const eta = etaSeconds === undefined ? '' : `  eta ${duration(etaSeconds)}`;
@@ -53,7 +61,20 @@ function lossLine(view: ProgressView, columns: number): Line {
   return [...line, ...rest];
 }
 
-function sequencesLine({ latest, sequences, sequencesAreWhole }: ProgressView): Line {
+/** What the task measures beside the loss, such as a contrastive run its accuracy. */
+function measuresLine({ latest }: ProgressView): Line {
+  const text = measuresText(latest?.measures);
+  return text === '' ? [] : [span(text)];
+}
+
+function measuresText(measures: Readonly<Record<string, number | null>> = {}): string {
+  return Object.entries(measures)
+    .map(([name, value]) => `${name} ${decimal(value)}`)
+    .join('  ');
+}
+
+/** What it consumed, by source. */
+export function sequencesLine({ latest, sequences, sequencesAreWhole }: ProgressView): Line {
   if (latest === undefined) return [];
   const parts = Object.entries(sequences)
     .map(([source, consumed]) => `  ${source} ${count(consumed)}`)
@@ -67,7 +88,8 @@ export function trendMark(lossTrend: number | undefined): string {
   return lossTrend < -0.001 ? '↓' : lossTrend > 0.001 ? '↑' : '→';
 }
 
-function trendSpan(lossTrend: number | undefined): Span {
+/** `trendMark` in its colour, with a blank before it. */
+export function trendSpan(lossTrend: number | undefined): Span {
   const mark = trendMark(lossTrend);
   return span(mark === '' ? '' : ` ${mark}`, mark === '↓' ? 'green' : mark === '↑' ? 'yellow' : 'dim');
 }
@@ -79,11 +101,16 @@ export function sparkline(values: readonly number[], width: number): string {
     const part = values.slice(Math.floor((at * values.length) / bars), Math.floor(((at + 1) * values.length) / bars));
     return part.reduce((sum, value) => sum + value, 0) / part.length;
   });
-  const low = Math.min(...means);
-  const spread = Math.max(...means) - low;
-  return means
-    .map((value) => SPARKS[spread === 0 ? 0 : Math.round(((value - low) / spread) * (SPARKS.length - 1))])
-    .join('');
+  return sparks(means);
+}
+
+/** A bar for every value, scaled between the extremes; a blank where there is none. */
+export function sparks(values: readonly (number | undefined)[]): string {
+  const known = values.flatMap((value) => value ?? []);
+  const low = Math.min(...known);
+  const spread = Math.max(...known) - low;
+  const heightOf = (value: number) => (spread === 0 ? 0 : Math.round(((value - low) / spread) * (SPARKS.length - 1)));
+  return values.map((value) => (value === undefined ? ' ' : SPARKS[heightOf(value)])).join('');
 }
 
 /** One line per reported step, for logs and pipes. */
@@ -92,13 +119,14 @@ export function renderPlainStep(view: ProgressView): string {
   const parts = [
     `step ${latest?.step ?? run.step}/${run.steps}`,
     `loss ${decimal(latest?.loss)}${trendMark(lossTrend) === '' ? '' : ` ${trendMark(lossTrend)}`}`,
+    measuresText(latest?.measures),
     `${count(tokensPerSecond ?? 0)} tokens/s`,
     Object.entries(sequences)
       .map(([source, consumed]) => `${source} ${count(consumed)}`)
       .join(' '),
   ];
   if (etaSeconds !== undefined) parts.push(`eta ${duration(etaSeconds)}`);
-  return parts.join('  ');
+  return parts.filter((part) => part !== '').join('  ');
 }
 
 /** About how many lines a log has for a whole run. */

@@ -91,7 +91,13 @@ async function driveRun(options: DriveRunOptions): Promise<number> {
   });
   stopWhenInterrupted(options);
 
-  const progress = await followRun({ client, runId: run.runId, observer: display, signal: leaving.signal });
+  const progress = await followRun({
+    client,
+    location: context,
+    runId: run.runId,
+    observer: display,
+    signal: leaving.signal,
+  });
   display.close();
   if (failure !== undefined) throw interruptedError(failure, progress.run);
   printSummary(context, {

@@ -1,26 +1,40 @@
 import { type RunsClient, readAllMetrics, type SweepsClient } from '@weft/client';
 import { retry, sleep, WeftError } from '@weft/common';
 import type { RunConfig } from '@weft/config';
-import type { RunView } from '@weft/contracts';
+import type { MetricsRow, RunView } from '@weft/contracts';
 import {
+  type AnyRecord,
+  childRunId,
+  type FollowedRun,
   isSettled,
   parseSweepRecord,
+  type RecordedRun,
   readRuns,
-  recordedRuns,
-  type SweepPlan,
-  type SweepRecord,
-  type SweepRun,
-  sweepRecord,
 } from '@weft/sweeps';
-import type { SweepDisplay } from './sweep-display.js';
+
+/** A learning-rate sweep or a grid, to be launched. */
+export interface LaunchedPlan<Run extends FollowedRun> {
+  readonly id: string;
+  readonly runs: readonly { readonly key: string }[];
+  /** The record that the coordinator keeps. @param reused run ids by key */
+  readonly record: (reused: ReadonlyMap<string, string>) => AnyRecord;
+  /** The runs of an earlier sweep, of which those with keys of this one are used again; undefined to use none. */
+  readonly earlierRuns: (sweepJson: string) => readonly RecordedRun[] | undefined;
+  /** Whether an earlier run is used again that has ended so. */
+  readonly isUsable: (run: RunView) => boolean;
+  /** The configuration with which the run of an index is launched. @param runIdOf the run of every key */
+  readonly configOf: (index: number, runIdOf: (key: string) => string) => RunConfig;
+  /** A run from its metrics. */
+  readonly read: (index: number, view: RunView, rows: readonly MetricsRow[]) => Run;
+  /** Whether a run waits for one that has ended without finishing. */
+  readonly isStuck: (run: Run, runs: readonly Run[]) => boolean;
+}
 
 /** Options of `launchSweep`. */
 export interface LaunchSweepOptions {
-  readonly plan: SweepPlan;
+  readonly plan: Omit<LaunchedPlan<FollowedRun>, 'read' | 'isStuck'>;
   readonly sweeps: SweepsClient;
   readonly runs: RunsClient;
-  /** Turns a configuration into one for the coordinator's host. */
-  readonly prepare: (config: RunConfig) => RunConfig;
 }
 
 /** A sweep that the coordinator drives, and its runs. */
@@ -40,20 +54,21 @@ export interface LaunchedSweep {
 }
 
 /**
- * Launches the runs of a plan, except those that an earlier sweep of this name has trained. A plan that was launched before
- * is found again with all its runs.
+ * Launches the runs of a plan, except those that an earlier sweep has trained. A plan that was launched before is found
+ * again with all its runs.
  */
-export async function launchSweep({ plan, sweeps, runs, prepare }: LaunchSweepOptions): Promise<LaunchedSweep> {
-  const record = await findOrLaunch(plan, sweeps, prepare);
-  const reused = new Set(record.runs.flatMap(({ reusedRunId }) => reusedRunId ?? []));
-  const hasChildren = reused.size < record.runs.length;
+export async function launchSweep({ plan, sweeps, runs }: LaunchSweepOptions): Promise<LaunchedSweep> {
+  const record = await findOrLaunch(plan, sweeps);
+  const recorded: readonly RecordedRun[] = record.runs;
+  const reused = new Set(recorded.flatMap(({ reusedRunId }) => reusedRunId ?? []));
+  const hasChildren = reused.size < recorded.length;
   return {
     reused: reused.size,
     isReused: (runId) => reused.has(runId),
     view: async () => {
       const children = hasChildren ? [...(await sweeps.get(plan.id)).children] : [];
       const views: RunView[] = [];
-      for (const { reusedRunId } of record.runs) {
+      for (const { reusedRunId } of recorded) {
         const view = reusedRunId === null ? children.shift() : await runs.get(reusedRunId);
         if (view !== undefined) views.push(view);
       }
@@ -68,32 +83,41 @@ export async function launchSweep({ plan, sweeps, runs, prepare }: LaunchSweepOp
   };
 }
 
-async function findOrLaunch(
-  plan: SweepPlan,
-  sweeps: SweepsClient,
-  prepare: LaunchSweepOptions['prepare'],
-): Promise<SweepRecord> {
+async function findOrLaunch(plan: LaunchSweepOptions['plan'], sweeps: SweepsClient): Promise<AnyRecord> {
   const found = (await sweeps.list()).find(({ sweepId }) => sweepId === plan.id);
   if (found !== undefined) return parseSweepRecord(plan.id, (await sweeps.get(plan.id)).sweepJson);
   const earlier = await findEarlierRuns(plan, sweeps);
-  const missing = plan.runs.filter(({ key }) => !earlier.has(key));
-  const record = sweepRecord(plan, earlier);
+  const record = plan.record(earlier);
+  const missing = plan.runs.flatMap(({ key }, index) => (earlier.has(key) ? [] : [{ key, index }]));
   if (missing.length === 0) return record;
-  const configs = missing.map(({ config }) => JSON.stringify(prepare(config)));
+  const runIds = new Map(earlier);
+  missing.forEach(({ key }, child) => {
+    // Of two equal runs others begin from the first.
+    if (!runIds.has(key)) runIds.set(key, childRunId(plan.id, child, missing.length));
+  });
+  const runIdOf = (key: string) => {
+    const runId = runIds.get(key);
+    if (runId === undefined) throw new WeftError('internal', `the sweep ${plan.id} has no run of the key ${key}`);
+    return runId;
+  };
+  const configs = missing.map(({ index }) => JSON.stringify(plan.configOf(index, runIdOf)));
   return parseSweepRecord(plan.id, (await sweeps.launch(plan.id, JSON.stringify(record), configs)).sweepJson);
 }
 
-/** The ended runs of earlier sweeps of this name, by their keys; failed runs are left out. */
-async function findEarlierRuns({ sweep }: SweepPlan, sweeps: SweepsClient): Promise<Map<string, string>> {
+/** The ended runs of earlier sweeps, by their keys. */
+async function findEarlierRuns(
+  { runs, earlierRuns, isUsable }: LaunchSweepOptions['plan'],
+  sweeps: SweepsClient,
+): Promise<Map<string, string>> {
+  const wanted = new Set(runs.map(({ key }) => key));
   const earlier = new Map<string, string>();
   for (const { sweepId, sweepJson } of await sweeps.list()) {
-    const runs = recordedRuns(sweep.name, sweepJson);
-    if (runs === undefined) continue;
+    const recorded = earlierRuns(sweepJson);
+    if (recorded === undefined) continue;
     const children = [...(await sweeps.get(sweepId)).children];
-    for (const { key, reusedRunId } of runs) {
+    for (const { key, reusedRunId } of recorded) {
       const child = reusedRunId === null ? children.shift() : undefined;
-      if (child !== undefined && (child.status === 'finished' || child.status === 'stopped'))
-        earlier.set(key, child.runId);
+      if (child !== undefined && wanted.has(key) && isUsable(child)) earlier.set(key, child.runId);
     }
   }
   return earlier;
@@ -102,38 +126,42 @@ async function findEarlierRuns({ sweep }: SweepPlan, sweeps: SweepsClient): Prom
 const POLL_MS = 500;
 /** Far longer than a coordinator needs to restart and to replay its logs. */
 const RECONNECT_TIMEOUT_MS = 60_000;
+const RETRYABLE = ['unavailable', 'cancelled', 'deadline_exceeded'] as const;
 
 /** Options of `followSweep`. */
-export interface FollowSweepOptions {
-  readonly plan: SweepPlan;
+export interface FollowSweepOptions<Run extends FollowedRun> {
+  readonly plan: Pick<LaunchedPlan<Run>, 'read' | 'isStuck'>;
   readonly launched: LaunchedSweep;
   readonly runs: RunsClient;
-  readonly display: SweepDisplay;
+  /** Called once for every run that has ended, and after every look at the runs. */
+  readonly onEnded: (run: Run, runs: readonly Run[]) => void;
+  readonly onProgress: (runs: readonly Run[]) => void;
   readonly signal: AbortSignal;
 }
 
 /**
- * Shows the runs of a sweep until all have ended. The coordinator drives the sweep whether or not anybody follows it.
+ * Shows the runs of a sweep until all have ended, or those that have not wait for one that failed. The coordinator drives
+ * the sweep whether or not anybody follows it.
  *
  * @returns the runs in the order of the plan
  * @throws `cancelled` when the signal aborts, `unavailable` when the coordinator does not come back.
  */
-export async function followSweep(options: FollowSweepOptions): Promise<readonly SweepRun[]> {
-  const { plan, launched, runs: client, display, signal } = options;
+export async function followSweep<Run extends FollowedRun>(options: FollowSweepOptions<Run>): Promise<readonly Run[]> {
+  const { plan, launched, runs: client, onEnded, onProgress, signal } = options;
   const shown = new Set<string>();
-  let runs: readonly SweepRun[] = [];
+  let runs: readonly Run[] = [];
   for (;;) {
-    const views = await retryUnavailable(() => launched.view(), signal);
-    runs = await readRuns(plan, views, runs, { metrics: (view) => readAllMetrics(view, client) });
+    runs = await retryUnavailable(
+      async () => readRuns(plan, await launched.view(), runs, { metrics: (view) => readAllMetrics(view, client) }),
+      signal,
+    );
     for (const run of runs) {
       if (!isSettled(run) || shown.has(run.view.runId)) continue;
       shown.add(run.view.runId);
-      if (run.givenUp?.startsWith('given up') && !launched.isReused(run.view.runId))
-        display.event(`${run.planned.scale} at ${run.planned.learningRate} is ${run.givenUp}.`);
-      display.ended(run, runs);
+      onEnded(run, runs);
     }
-    display.refresh(runs);
-    if (runs.every(isSettled)) return runs;
+    onProgress(runs);
+    if (runs.every((run) => isSettled(run) || plan.isStuck(run, runs))) return runs;
     await sleep(POLL_MS, signal);
   }
 }
@@ -147,7 +175,8 @@ export async function waitForResult({ result }: LaunchedSweep, signal: AbortSign
   }
 }
 
+/** A coordinator that pauses, dies or restarts ends calls as `unavailable`, `cancelled` or past their deadline. */
 function retryUnavailable<T>(ask: () => Promise<T>, signal: AbortSignal): Promise<T> {
-  const isRetryable = (error: unknown) => WeftError.is(error, 'unavailable');
+  const isRetryable = (error: unknown) => !signal.aborted && RETRYABLE.some((code) => WeftError.is(error, code));
   return retry(ask, { firstDelayMs: POLL_MS, timeoutMs: RECONNECT_TIMEOUT_MS, signal, isRetryable });
 }

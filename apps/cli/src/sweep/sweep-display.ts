@@ -1,35 +1,54 @@
 import { large, percent, plural } from '@weft/common';
 import { hasEnded } from '@weft/contracts';
-import { type SweepRun, sweepRunJson } from '@weft/sweeps';
+import { type FollowedRun, type SweepRun, sweepRunJson } from '@weft/sweeps';
 import { LiveRegion } from '../progress/live-region.js';
 import { clip, type Line, type Span, span, table } from '../styled-lines.js';
 import { print, printJson, type Terminal } from '../terminal.js';
 
-/** Shows the progress of a sweep. */
-export interface SweepDisplay {
+/** Shows the progress of a sweep or grid. */
+export interface SweepDisplay<Run> {
   /** A sentence worth a line of its own. */
   event(text: string): void;
   /** A run has ended. */
-  ended(run: SweepRun, runs: readonly SweepRun[]): void;
+  ended(run: Run, runs: readonly Run[]): void;
   /** A run made progress. */
-  refresh(runs: readonly SweepRun[]): void;
+  refresh(runs: readonly Run[]): void;
   /** Removes what is shown of running runs: the summary shows them all. */
   clear(): void;
   /** Leaves the terminal clean for what is printed next. */
   close(): void;
 }
 
+/** How runs of one kind are shown. */
+export interface RunPresentation<Run> {
+  /** For `--json`. */
+  readonly json: (run: Run) => object;
+  /** For a file or pipe: what came of a run that has ended. */
+  readonly sentence: (run: Run) => string;
+  /** For a terminal: all runs. */
+  readonly table: (runs: readonly Run[]) => readonly Line[];
+}
+
+/** Runs of a learning-rate sweep. */
+export const SWEEP_RUNS: RunPresentation<SweepRun> = { json: sweepRunJson, sentence: endSentence, table: renderGrid };
+
 /** The display that fits the terminal and `--json`. */
-export function createSweepDisplay(terminal: Terminal, { json }: { json: boolean }): SweepDisplay {
-  if (json) return jsonDisplay(terminal);
-  return terminal.stdout.isTTY && terminal.env.TERM !== 'dumb' ? tableDisplay(terminal) : plainDisplay(terminal);
+export function createSweepDisplay<Run extends FollowedRun>(
+  terminal: Terminal,
+  { json }: { json: boolean },
+  presentation: RunPresentation<Run>,
+): SweepDisplay<Run> {
+  if (json) return jsonDisplay(terminal, presentation);
+  return terminal.stdout.isTTY && terminal.env.TERM !== 'dumb'
+    ? tableDisplay(terminal, presentation)
+    : plainDisplay(terminal, presentation);
 }
 
 /** One JSON object per line. */
-function jsonDisplay(terminal: Terminal): SweepDisplay {
+function jsonDisplay<Run>(terminal: Terminal, presentation: RunPresentation<Run>): SweepDisplay<Run> {
   return {
     event: (message) => printJson(terminal, { type: 'event', message }),
-    ended: (run) => printJson(terminal, { type: 'runEnded', ...sweepRunJson(run) }),
+    ended: (run) => printJson(terminal, { type: 'runEnded', ...presentation.json(run) }),
     refresh: () => {},
     clear: () => {},
     close: () => {},
@@ -37,10 +56,16 @@ function jsonDisplay(terminal: Terminal): SweepDisplay {
 }
 
 /** A line for every run that ends. */
-function plainDisplay(terminal: Terminal): SweepDisplay {
+function plainDisplay<Run extends FollowedRun>(
+  terminal: Terminal,
+  presentation: RunPresentation<Run>,
+): SweepDisplay<Run> {
   return {
     event: (text) => print(terminal, text),
-    ended: (run, runs) => print(terminal, endSentence(run, runs)),
+    ended: (run, runs) => {
+      const done = runs.filter((each) => hasEnded(each.view)).length;
+      print(terminal, `${done}/${runs.length}  ${presentation.sentence(run)}`);
+    },
     refresh: () => {},
     clear: () => {},
     close: () => {},
@@ -48,7 +73,10 @@ function plainDisplay(terminal: Terminal): SweepDisplay {
 }
 
 /** The table of the grid, redrawn in place. */
-function tableDisplay(terminal: Terminal): SweepDisplay {
+function tableDisplay<Run extends FollowedRun>(
+  terminal: Terminal,
+  presentation: RunPresentation<Run>,
+): SweepDisplay<Run> {
   const region = new LiveRegion(terminal);
   let lines: readonly Line[] = [];
   return {
@@ -59,7 +87,7 @@ function tableDisplay(terminal: Terminal): SweepDisplay {
     ended: () => {},
     refresh: (runs) => {
       const columns = Math.max(10, terminal.stdout.columns - 1);
-      lines = [...renderGrid(runs), [span(progressSentence(runs), 'dim')]].map((line) => clip(line, columns));
+      lines = [...presentation.table(runs), [span(progressSentence(runs), 'dim')]].map((line) => clip(line, columns));
       region.draw(lines);
     },
     clear: () => region.clear(),
@@ -67,16 +95,14 @@ function tableDisplay(terminal: Terminal): SweepDisplay {
   };
 }
 
-function endSentence(run: SweepRun, runs: readonly SweepRun[]): string {
-  const { planned, view, score, givenUp } = run;
+function endSentence({ planned, view, score, givenUp }: SweepRun): string {
   const what =
     givenUp ?? (score === null ? `${view.status}${view.reason === '' ? '' : `, ${view.reason}`}` : score.toFixed(4));
-  const done = runs.filter((each) => hasEnded(each.view)).length;
-  return `${done}/${runs.length}  ${planned.scale} at ${planned.learningRate}, seed ${planned.seed}: ${what}`;
+  return `${planned.scale} at ${planned.learningRate}, seed ${planned.seed}: ${what}`;
 }
 
-function progressSentence(runs: readonly SweepRun[]): string {
-  const count = (status: SweepRun['view']['status']) => runs.filter(({ view }) => view.status === status).length;
+function progressSentence(runs: readonly FollowedRun[]): string {
+  const count = (status: FollowedRun['view']['status']) => runs.filter(({ view }) => view.status === status).length;
   const done = runs.filter(({ view }) => hasEnded(view)).length;
   return `${done} of ${plural(runs.length, 'run')} ended, ${count('running')} running, ${count('queued')} waiting`;
 }

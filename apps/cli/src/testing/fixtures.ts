@@ -7,17 +7,17 @@ export interface RecordedTerminal extends Terminal {
 }
 
 export function recordedTerminal(
-  options: { isTTY?: boolean; columns?: number; env?: Terminal['env'] } = {},
+  options: { isTTY?: boolean; columns?: number; rows?: number; env?: Terminal['env'] } = {},
 ): RecordedTerminal {
   const written = { out: '', err: '' };
-  const { isTTY = false, columns = 80, env = {} } = options;
+  const { isTTY = false, columns = 80, rows = 24, env = {} } = options;
   const append = (to: 'out' | 'err', text: string) => {
     written[to] += text;
   };
   return {
     written,
-    stdout: { write: (text) => append('out', text), isTTY, columns },
-    stderr: { write: (text) => append('err', text), isTTY, columns },
+    stdout: { write: (text) => append('out', text), isTTY, columns, rows },
+    stderr: { write: (text) => append('err', text), isTTY, columns, rows },
     env,
     colors: picocolors.createColors(false),
     commandName: 'weft',
@@ -26,7 +26,7 @@ export function recordedTerminal(
 
 const CONTROL = '\\u001b\\[(\\d*)([A-Z])';
 
-/** What a terminal would show after the text was written: knows line feed, carriage return, cursor up and clear. */
+/** What a terminal would show after the text was written: knows line feed, carriage return, cursor up, clear, and clear to the right. */
 export function screenOf(text: string, columns: number): string[] {
   const rows: string[][] = [[]];
   let row = 0;
@@ -35,6 +35,7 @@ export function screenOf(text: string, columns: number): string[] {
     const control = token.match(new RegExp(`^${CONTROL}$`));
     if (control?.[2] === 'A') row = Math.max(0, row - Number(control[1] || 1));
     else if (control?.[2] === 'J') rows.splice(row, Infinity, (rows[row] ?? []).slice(0, column));
+    else if (control?.[2] === 'K') rows[row] = (rows[row] ?? []).slice(0, column);
     else if (token === '\r') column = 0;
     else if (token === '\n') [row, column] = [row + 1, 0];
     else {

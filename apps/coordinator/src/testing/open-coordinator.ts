@@ -17,6 +17,7 @@ export interface OpenedCoordinator extends AsyncDisposable {
   readonly coordinator: Coordinator;
   readonly lines: LoggedLine[];
   readonly leasedStore: LeasedStore;
+  readonly metrics: CoordinatorMetrics;
   close(): Promise<void>;
 }
 
@@ -31,14 +32,15 @@ export async function openCoordinator(
   const log = createLogger({ role: 'coordinator', level: 'debug', stream });
   const home = new Home(directory);
   const leasedStore = await acquireStore({ home: directory, log, waitMs: 200, ...storeOptions });
-  const timeouts = { lossGraceMs: 20, ...options.timeouts };
+  // Workers of these tests are new processes, which hold nothing of a run.
+  const timeouts = { lossGraceMs: 20, returnMs: 0, ...options.timeouts };
   const metrics = new CoordinatorMetrics();
   const coordinator = await Coordinator.open({ home, leasedStore, log, metrics, ...options, timeouts });
   const close = async () => {
     await coordinator.close();
     await leasedStore.close();
   };
-  return { coordinator, lines, leasedStore, close, [Symbol.asyncDispose]: close };
+  return { coordinator, lines, leasedStore, metrics, close, [Symbol.asyncDispose]: close };
 }
 
 /** A launch request for the smallest run that passes the rules. */

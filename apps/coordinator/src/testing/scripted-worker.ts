@@ -8,9 +8,20 @@ import {
 } from '@weft/checkpoint';
 import { hash32, WEFT_VERSION, WeftError } from '@weft/common';
 import { resolveRunConfig } from '@weft/config';
+import type { DevicePeak, WorkerMemory } from '@weft/contracts';
 import { digestOf } from '@weft/mixture';
-import { type Assignment, type CoordinatorMessage, Role, type StepDecision, type WorkerMessage } from '@weft/proto';
+import {
+  type Assignment,
+  type ClockProbe,
+  type CoordinatorMessage,
+  type Profile,
+  type ProfileSpan,
+  Role,
+  type StepDecision,
+  type WorkerMessage,
+} from '@weft/proto';
 import { type MessageStream, pairedStreams } from '@weft/rpc';
+import { processNowMs } from '@weft/telemetry';
 import type { Coordinator } from '../coordinator.js';
 
 interface Model {
@@ -30,6 +41,11 @@ export interface ScriptOptions {
   readonly beforeStep?: (step: number, worker: ScriptedWorker) => Promise<void> | void;
   /** How often it sends heartbeats; default never. */
   readonly heartbeatEveryMs?: number;
+  /** What it says it has; default: nothing. */
+  readonly memory?: WorkerMemory;
+  readonly peak?: DevicePeak;
+  /** How far its clock is ahead of the coordinator's; default: not. */
+  readonly clockAheadMs?: number;
 }
 
 /**
@@ -40,10 +56,15 @@ export class ScriptedWorker {
   /** Resolves when the stream is over, to the reason. */
   readonly gone: Promise<WeftError | undefined>;
   readonly assignments: Assignment[] = [];
+  /** What heartbeats beside the stream carry; undefined before the welcome. */
+  heartbeatToken: string | undefined;
   readonly #options: ScriptOptions;
   readonly #stream: MessageStream<CoordinatorMessage, WorkerMessage>;
   #model: Model = { step: 0, weights: 0 };
   #generation: Generation | undefined;
+  /** What is asked for, and what was done so far. */
+  #profile: Profile | undefined;
+  #spans: ProfileSpan[] = [];
   #decisions: ((decision: StepDecision) => void)[] = [];
 
   constructor(coordinator: Coordinator, options: ScriptOptions) {
@@ -62,7 +83,12 @@ export class ScriptedWorker {
       processId: 1,
       dataPlaneAddress: `${workerId}:1`,
       device: 'none',
+      metricsAddress: `${workerId}:2`,
       role: Role.ROLE_RANK,
+      bf16Backends: ['tensorflow'],
+      memory: options.memory,
+      held: undefined,
+      peak: options.peak,
     };
     this.#send({ $case: 'hello', hello: { ...identity, version } });
     void this.#listen().catch(() => {});
@@ -88,6 +114,7 @@ export class ScriptedWorker {
   async #listen(): Promise<void> {
     let work: Promise<void> = Promise.resolve();
     for await (const { body } of this.#stream.messages) {
+      if (body?.$case === 'welcome') this.heartbeatToken = body.welcome.heartbeatToken;
       if (body?.$case === 'assignment') {
         const { assignment } = body;
         const generation: Generation = { released: new AbortController(), stopAfter: undefined };
@@ -95,6 +122,8 @@ export class ScriptedWorker {
         this.#generation = generation;
         work = work.then(() => this.#train(assignment, generation));
       }
+      if (body?.$case === 'clockProbe') this.#answerClock(body.clockProbe);
+      if (body?.$case === 'profile') this.#profile = body.profile;
       if (body?.$case === 'stepDecision') this.#decisions.shift()?.(body.stepDecision);
       if (body?.$case === 'stopRun' && this.#generation !== undefined)
         this.#generation.stopAfter = body.stopRun.afterStep;
@@ -119,8 +148,10 @@ export class ScriptedWorker {
       const step = this.#model.step + 1;
       await this.#options.beforeStep?.(step, this);
       if (generation.released.signal.aborted) return;
+      const beganMs = this.#clockMs();
       const decision = await Promise.race([this.#vote(assignment, step), released]);
       if (decision === undefined) return;
+      this.#recordStep(step, beganMs);
       this.#model = { step, weights: hash32(`${this.#model.weights}/${step}`) % 1000 };
       if (assignment.rank === 0) this.#report(assignment, step);
       const isLast = step === config.steps || step === generation.stopAfter;
@@ -132,7 +163,20 @@ export class ScriptedWorker {
     const decided = new Promise<StepDecision>((resolve) => this.#decisions.push(resolve));
     const loss = 1 / (1 + this.#model.weights);
     const sequenceDigest = digestOf([`${step}/${rank}`]);
-    const stepVote = { runId, generation, step, loss, gradNorm: 1, finite: true, sequenceDigest, lossTokens: 9 };
+    const stepVote = {
+      runId,
+      generation,
+      step,
+      loss,
+      gradNorm: 1,
+      finite: true,
+      sequenceDigest,
+      lossTokens: 9,
+      communicationSeconds: 0.25 + rank,
+      dataSeconds: 0.1,
+      computeSeconds: 2 - rank,
+      applySecondsBefore: 0.05,
+    };
     this.#send({ $case: 'stepVote', stepVote });
     return decided;
   }
@@ -143,11 +187,34 @@ export class ScriptedWorker {
       computeSeconds: 0.2,
       communicationSeconds: 0.3,
       applySeconds: 0.4,
+      measures: {},
+      sourceLoss: {},
       moe: undefined,
       heldOut: undefined,
+      taskScores: undefined,
     };
     const stepReport = { runId, generation, step, learningRate: 1e-3, tokensPerSecond: 100, ...seconds };
     this.#send({ $case: 'stepReport', stepReport });
+  }
+
+  #clockMs(): number {
+    return processNowMs() + (this.#options.clockAheadMs ?? 0);
+  }
+
+  #answerClock(probe: ClockProbe): void {
+    this.#send({ $case: 'clockReply', clockReply: { ...probe, workerMs: this.#clockMs() } });
+  }
+
+  #recordStep(step: number, beginMs: number): void {
+    const profile = this.#profile;
+    if (profile === undefined || step < profile.firstStep) return;
+    const durationMs = this.#clockMs() - beginMs;
+    this.#spans.push({ track: 'step', name: `step ${step}`, beginMs, durationMs, detailsJson: '' });
+    if (step < profile.lastStep) return;
+    const profilePart = { profileId: profile.profileId, spans: this.#spans, leftOut: 0, isLast: true };
+    this.#send({ $case: 'profilePart', profilePart });
+    this.#profile = undefined;
+    this.#spans = [];
   }
 
   async #save({ runId, generation, rank, ringAddresses, runDirectory }: Assignment): Promise<void> {

@@ -3,7 +3,7 @@ import { WeftError } from '@weft/common';
 import { resolveRunConfig } from '@weft/config';
 import { type Assignment, type CoordinatorMessage, Role, type WorkerMessage } from '@weft/proto';
 import { pairedStreams } from '@weft/rpc';
-import { createLogger, WorkerMetrics } from '@weft/telemetry';
+import { createLogger, SpanRecorder, WorkClock, WorkerMetrics } from '@weft/telemetry';
 import { FakeClock, tinyRun, waitFor } from '@weft/testing';
 import type { CoordinatorPort, GenerationPlan, SessionOptions, TrainOutcome, TrainSignals } from '@weft/training';
 import { timerHeartbeat } from '../heartbeat.js';
@@ -29,6 +29,8 @@ export class FakeSession implements Session {
   readonly options: SessionOptions;
   readonly calls: TrainCall[] = [];
   readonly manifests: number[] = [];
+  /** Steps with which it got ready. */
+  readonly warmUps: number[] = [];
   isClosed = false;
   manifestFailure: WeftError | undefined;
 
@@ -44,10 +46,14 @@ export class FakeSession implements Session {
     });
   }
 
-  async writeManifest(step: number): Promise<string> {
+  async warmUp(step: number): Promise<void> {
+    this.warmUps.push(step);
+  }
+
+  async writeManifest(step: number): Promise<{ directory: string; manifestSha256: string }> {
     if (this.manifestFailure !== undefined) throw this.manifestFailure;
     this.manifests.push(step);
-    return `/step-${step}`;
+    return { directory: `/step-${step}`, manifestSha256: `hash-${step}` };
   }
 
   /** What its closing waits for. */
@@ -102,10 +108,14 @@ export class WorkerHarness implements AsyncDisposable {
   readonly streams: CoordinatorEnd[] = [];
   readonly sessions: FakeSession[] = [];
   readonly clock = new FakeClock();
+  /** What the training of sessions would record with. */
+  readonly spans = new SpanRecorder();
   /** The most sessions that were open at a time. */
   openAtOnce = 0;
   /** How often it tried to reach the coordinator. */
   attempts = 0;
+  /** Called with every attempt. */
+  onConnect = () => {};
   readonly dataPlane: DataPlane;
   readonly #leaving = new AbortController();
   /** Resolves when the worker has ended. @throws WeftError the coordinator's refusal. */
@@ -122,9 +132,20 @@ export class WorkerHarness implements AsyncDisposable {
   private constructor(dataPlane: DataPlane) {
     this.dataPlane = dataPlane;
     const worker = new Worker({
-      hello: { workerId: 'w1', hostName: 'host', processId: 7, device: 'none', role: Role.ROLE_RANK },
+      hello: {
+        workerId: 'w1',
+        hostName: 'host',
+        processId: 7,
+        device: 'none',
+        metricsAddress: '',
+        role: Role.ROLE_RANK,
+        bf16Backends: ['tensorflow'],
+        memory: undefined,
+        peak: undefined,
+      },
       connect: async () => {
         this.attempts++;
+        this.onConnect();
         if (this.connectFailure !== undefined) throw this.connectFailure;
         const { client, server } = pairedStreams<WorkerMessage, CoordinatorMessage>();
         this.streams.push(new CoordinatorEnd(server));
@@ -144,6 +165,8 @@ export class WorkerHarness implements AsyncDisposable {
       },
       threads: undefined,
       metrics: new WorkerMetrics(),
+      timer: new WorkClock(),
+      spans: this.spans,
       log: createLogger({ role: 'worker', level: 'silent' }),
       clock: this.clock,
     });
@@ -155,7 +178,10 @@ export class WorkerHarness implements AsyncDisposable {
   async openStream(nth = 0): Promise<CoordinatorEnd> {
     const desk = await waitFor(`stream ${nth}`, () => this.streams[nth]);
     await desk.receive('hello');
-    desk.send({ $case: 'welcome', welcome: { coordinatorVersion: '0.1.0', heartbeatIntervalMs: 20 } });
+    desk.send({
+      $case: 'welcome',
+      welcome: { coordinatorVersion: '0.1.0', heartbeatIntervalMs: 20, heartbeatToken: 't' },
+    });
     return desk;
   }
 
@@ -170,9 +196,11 @@ export class WorkerHarness implements AsyncDisposable {
       configJson: JSON.stringify(tinyConfig),
       runDirectory: '/runs/tiny-1',
       firstStep: 1,
+      trainedToStep: 0,
       state: { $case: 'fresh', fresh: true },
       role: Role.ROLE_RANK,
       expertAddresses: [],
+      newcomers: [],
       ...changes,
     };
     return { $case: 'assignment', assignment };
@@ -189,6 +217,8 @@ export class WorkerHarness implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.leave();
+    // Nobody lets it go from its run.
+    for (const stream of this.streams) stream.close();
     await this.done.catch(() => {});
     await this.dataPlane.close();
   }

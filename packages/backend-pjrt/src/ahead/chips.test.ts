@@ -3,18 +3,26 @@ import { chipNames, parseChip, readChip } from './chips.js';
 
 const SMALL = `# A chip of tests.
 peak_bf16_tflop_per_second: 12.5
+link_gigabytes_per_second: 3
 device_description_str: "Small"
 gpu_device_info {
+  core_count: 10
+  clock_rate_ghz: 1.5
   device_memory_size: 1073741824
+  memory_bandwidth: 2000000000
+  fpus_per_core: 100
 }
 `;
 
-test('a chip tells its name, memory and peak, and the rest is for the plugin', () => {
+test('a chip tells its name, memory and speeds, and the rest is for the plugin', () => {
   expect(parseChip('small.txt', SMALL)).toEqual({
     name: 'Small',
     memoryBytes: 2 ** 30,
     peakBf16TflopPerSecond: 12.5,
-    targetConfig: 'device_description_str: "Small"\ngpu_device_info {\n  device_memory_size: 1073741824\n}\n',
+    peakFp32TflopPerSecond: 3,
+    memoryBytesPerSecond: 2e9,
+    linkBytesPerSecond: 3e9,
+    targetConfig: SMALL.slice(SMALL.indexOf('device_description_str')),
   });
 });
 

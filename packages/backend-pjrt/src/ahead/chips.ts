@@ -9,6 +9,11 @@ export interface Chip {
   readonly memoryBytes: number;
   /** Of dense matrix products. */
   readonly peakBf16TflopPerSecond: number;
+  /** Of its vector units, a multiplication and an addition counted as two: what float32 products of full precision reach. */
+  readonly peakFp32TflopPerSecond: number;
+  readonly memoryBytesPerSecond: number;
+  /** What it sends to the other GPUs of its host, in one direction. */
+  readonly linkBytesPerSecond: number;
   /** What the plugin takes: XLA's `GpuTargetConfigProto` as text. */
   readonly targetConfig: string;
 }
@@ -34,7 +39,7 @@ export function readChip(name: string): Chip {
 }
 
 /**
- * Reads the text of a chip: a target config, and among its fields the peak, which XLA does not know.
+ * Reads the text of a chip: a target config, and before it the peak and the link, which XLA does not know.
  * @param file for messages
  * @throws WeftError `invalid_argument` naming the file and the field
  */
@@ -52,11 +57,15 @@ export function parseChip(file: string, text: string): Chip {
     name: field('device_description_str', '"([^"]+)"'),
     memoryBytes: number('device_memory_size'),
     peakBf16TflopPerSecond: number(PEAK),
+    peakFp32TflopPerSecond: (2 * number('core_count') * number('fpus_per_core') * number('clock_rate_ghz')) / 1e3,
+    memoryBytesPerSecond: number('memory_bandwidth'),
+    linkBytesPerSecond: number(LINK) * 1e9,
     targetConfig: text
       .split('\n')
-      .filter((line) => !line.startsWith('#') && !line.startsWith(PEAK))
+      .filter((line) => !line.startsWith('#') && !line.startsWith(PEAK) && !line.startsWith(LINK))
       .join('\n'),
   };
 }
 
 const PEAK = 'peak_bf16_tflop_per_second';
+const LINK = 'link_gigabytes_per_second';

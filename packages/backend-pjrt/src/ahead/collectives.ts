@@ -16,6 +16,8 @@ export interface ModuleFacts {
   readonly collectives: readonly Collectives[];
   /** Calls of a fused attention. */
   readonly fusedAttentionCalls: number;
+  /** The most bytes that arrays which were gathered take on a device at one time. */
+  readonly gatheredBytes: number;
 }
 
 /** Counts over one run of the module, with every loop's body as often as it runs. */
@@ -27,7 +29,8 @@ export function moduleFacts(module: HloModule): ModuleFacts {
     const own = found.get(kind);
     return own === undefined ? [] : [{ kind, ...own }];
   });
-  return { collectives, fusedAttentionCalls };
+  const gatheredBytes = mostGathered(module);
+  return { collectives, fusedAttentionCalls, gatheredBytes };
 
   function visit(computation: number, times: number): void {
     const instructions = module.computations.get(computation) ?? [];
@@ -43,6 +46,41 @@ export function moduleFacts(module: HloModule): ModuleFacts {
       if (kind === undefined) for (const called of instruction.calledIds) visit(called, times * instruction.tripCount);
     }
   }
+}
+
+/** What gives a value on as it is. */
+const SAME_MEMORY: ReadonlySet<string> = new Set([
+  ...['bitcast', 'tuple', 'get-tuple-element', 'opt-barrier', 'async-update', 'async-done', 'all-gather-done'],
+]);
+
+function mostGathered({ computations, entryId }: HloModule): number {
+  const instructions = computations.get(entryId) ?? [];
+  /** By value: the gathers whose results are in it. */
+  const gathers = new Map<number, readonly number[]>();
+  const bytes = new Map<number, number>();
+  const lastUses = new Map<number, number>();
+  for (const [at, { id, opcode, shape, operandIds, calledIds }] of instructions.entries()) {
+    const used = operandIds.flatMap((operand) => gathers.get(operand) ?? []);
+    for (const gather of used) lastUses.set(gather, at);
+    const called = calledIds.flatMap((each) => computations.get(each) ?? []);
+    const isStart =
+      opcode === 'all-gather-start' || (opcode === 'async-start' && called.at(-1)?.opcode === 'all-gather');
+    if (isStart || opcode === 'all-gather') {
+      // What starts a gather gives its operands, and behind them its results.
+      bytes.set(id, shapeBytes((isStart ? shape.parts[1] : undefined) ?? shape));
+      gathers.set(id, [id]);
+      lastUses.set(id, at);
+    } else if (SAME_MEMORY.has(opcode)) gathers.set(id, used);
+  }
+  const freed = instructions.map(() => 0);
+  for (const [gather, at] of lastUses) freed[at] = (freed[at] ?? 0) + (bytes.get(gather) ?? 0);
+  let [now, most] = [0, 0];
+  for (const [at, { id }] of instructions.entries()) {
+    now += bytes.get(id) ?? 0;
+    most = Math.max(most, now);
+    now -= freed[at] ?? 0;
+  }
+  return most;
 }
 
 function movedBytes({ opcode, shape, operandIds }: HloInstruction, byId: ReadonlyMap<number, HloInstruction>): number {

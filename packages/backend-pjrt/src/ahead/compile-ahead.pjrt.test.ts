@@ -43,8 +43,10 @@ test('a program cut over eight absent GPUs tells the bytes of one of them, and w
   const compiled = await topology.compile(GATHERED, options);
   const [row, shard] = [512 * 4, (512 * 256 * 4) / 8];
   expect(compiled.memory).toMatchObject({ arguments: row + shard, outputs: 256 * 4, aliases: 0 });
-  const { collectives, fusedAttentionCalls } = moduleFacts(readHloModule(compiled.optimizedProgram()));
+  const facts = moduleFacts(readHloModule(compiled.optimizedProgram()));
+  const { collectives, fusedAttentionCalls, gatheredBytes } = facts;
   expect(collectives).toEqual([{ kind: 'all-gather', count: 1, bytes: 8 * shard }]);
+  expect(gatheredBytes).toBe(8 * shard);
   expect(fusedAttentionCalls).toBe(0);
   compiled.free();
   expect(() => compiled.memory).toThrow(/after it was freed/);

@@ -82,8 +82,7 @@ export async function compileAhead(program: Program, options: AheadOptions): Pro
         rewriteForXla(recording, { ...options, mesh }),
         { late: new Set(), atOutputs: false },
         phaseLayout(program, recording.phase, mesh),
-        // XLA's partitioner does not know how to cut cuDNN's kernel.
-        deviceCount(mesh) === 1 ? 'fused' : 'blockwise',
+        'fused',
       );
       const compiled = await compileText(topology, recording.phase, segments[0]?.text ?? '', {
         ...options,
@@ -144,7 +143,7 @@ function factsOf(executable: AheadExecutable): ModuleFacts & Pick<AheadPhase, 'm
  * Floating-point operations of the matrix products of a recording as it was recorded, so without what is computed twice: a
  * multiplication and an addition for every element of the result and of the axis that is summed over.
  */
-function productFlops(recording: Recording): number {
+export function productFlops(recording: Recording): number {
   const { ops, values } = passes.expandAttention()(recording);
   return ops.reduce((sum, op) => {
     if (!/^(Batch)?MatMul(V2)?$/.test(op.type)) return sum;

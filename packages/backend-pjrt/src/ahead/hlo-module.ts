@@ -26,13 +26,16 @@ export interface HloShape {
 /** A compiled module: what XLA runs, after partitioning and fusion. Shapes are those of one device. */
 export interface HloModule {
   readonly entryId: number;
+  /** Instructions in the order in which they run. */
   readonly computations: ReadonlyMap<number, readonly HloInstruction[]>;
 }
 
 /** Fields of xla/service/hlo.proto and xla/xla_data.proto. */
 const FIELD = {
   withConfig: { module: 1 },
-  module: { computations: 3, entryId: 6 },
+  module: { computations: 3, entryId: 6, schedule: 7 },
+  /** A map of the computation's id to the ids of its instructions. */
+  schedule: { entries: 1, key: 1, value: 2, ids: 1 },
   computation: { instructions: 2, id: 5 },
   instruction: { name: 1, opcode: 2, shape: 3, target: 28, id: 35, operandIds: 36, calledIds: 38, backendConfig: 43 },
   shape: { elementType: 2, dimensions: 3, parts: 4 },
@@ -47,15 +50,39 @@ const ELEMENT_BYTES: Readonly<Record<number, number>> = {
 /** @param bytes XLA's `HloModuleProtoWithConfig`, as `AheadExecutable.optimizedProgram` gives it */
 export function readHloModule(bytes: Uint8Array): HloModule {
   const computations = new Map<number, readonly HloInstruction[]>();
+  const orders: (readonly [number, readonly number[]])[] = [];
   let entryId = 0;
   for (const outer of protoFields(bytes)) {
     if (outer.number !== FIELD.withConfig.module) continue;
     for (const field of protoFields(outer.bytes)) {
       if (field.number === FIELD.module.entryId) entryId = field.value;
       if (field.number === FIELD.module.computations) computations.set(...readComputation(field.bytes));
+      if (field.number === FIELD.module.schedule) orders.push(...readSchedule(field.bytes));
     }
   }
+  for (const [id, order] of orders) {
+    const place = new Map(order.map((instruction, at) => [instruction, at]));
+    const at = (instruction: HloInstruction) => place.get(instruction.id) ?? 0;
+    const instructions = computations.get(id) ?? [];
+    computations.set(
+      id,
+      instructions.toSorted((a, b) => at(a) - at(b)),
+    );
+  }
   return { entryId, computations };
+}
+
+function readSchedule(bytes: Uint8Array): (readonly [number, readonly number[]])[] {
+  const { entries, key, value, ids } = FIELD.schedule;
+  return [...protoFields(bytes)].flatMap((entry) => {
+    if (entry.number !== entries) return [];
+    const fields = [...protoFields(entry.bytes)];
+    const sequence = fields.find(({ number }) => number === value)?.bytes ?? new Uint8Array(0);
+    const order = [...protoFields(sequence)].flatMap((field) =>
+      field.number === ids ? packedNumbers(field.bytes) : [],
+    );
+    return [[fields.find(({ number }) => number === key)?.value ?? 0, order] as const];
+  });
 }
 
 function readComputation(bytes: Uint8Array): [number, readonly HloInstruction[]] {

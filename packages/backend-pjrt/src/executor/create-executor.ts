@@ -1,9 +1,10 @@
 import { basename, join } from 'node:path';
 import { WeftError } from '@weft/common';
+import { cacheDirectory } from '@weft/native-setup';
 import type { Program } from '@weft/tensor';
-import { cacheDirectory } from '@weft/tensorflow-setup';
 import { checkMesh, deviceCount } from '../mesh/mesh.js';
 import { Client, type ClientOptions } from '../native/client.js';
+import { clientOptionsOf } from '../native/client-options.js';
 import { loadPlugin } from '../native/plugin.js';
 import { cudaDirectoryBeside, findPlugin } from '../setup/plugin.js';
 import { ExecutableCache } from './executable-cache.js';
@@ -14,7 +15,9 @@ export interface PjrtOptions extends PjrtExecutorOptions {
   readonly pluginPath?: string;
   /** Where compiled programs are kept; default: a folder of Weft's cache. */
   readonly executables?: string;
-  /** Settings of the plugin's client, by its own names. */
+  /** Cores that may compile at a time; default: all. */
+  readonly cores?: number;
+  /** Settings of the plugin's client, by its own names; they win over the environment's (`clientOptionsOf`). */
   readonly clientOptions?: ClientOptions;
 }
 
@@ -28,7 +31,7 @@ export function createPjrtExecutor(program: Program, options: PjrtOptions): Pjrt
   const plugin = loadPlugin(path);
   const description = `XLA through ${basename(path)} (PJRT ${plugin.apiVersion}), ${options.precision}`;
   return new PjrtExecutor(program, description, options, async (meshFor) => {
-    const client = await Client.open(plugin, options.clientOptions);
+    const client = await Client.open(plugin, { ...clientOptionsOf(path, process.env), ...options.clientOptions });
     const mesh = meshFor(client);
     checkMesh(mesh, client.devices.length);
     const compileOptions = {
@@ -36,7 +39,11 @@ export function createPjrtExecutor(program: Program, options: PjrtOptions): Pjrt
       partitions: deviceCount(mesh),
     };
     const directory = options.executables ?? join(cacheDirectory(), 'pjrt', 'executables');
-    return { client, mesh, cache: new ExecutableCache(client, compileOptions, directory) };
+    return {
+      client,
+      mesh,
+      cache: new ExecutableCache({ client, options: compileOptions, directory, cores: options.cores }),
+    };
   });
 }
 

@@ -21,6 +21,11 @@ export class HostArrays {
   }
 }
 
+/** A tensor of its own, which nobody uses again: for copies that are rare and large. */
+export function newHostTensor(spec: TensorSpec): HostTensor {
+  return new PooledTensor(spec, new ArrayBuffer(4 * elementCount(spec.shape)), () => {});
+}
+
 class PooledTensor implements HostTensor {
   readonly spec: TensorSpec;
   readonly data: HostArray;

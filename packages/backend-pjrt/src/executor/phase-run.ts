@@ -1,11 +1,15 @@
+import { isDeepStrictEqual } from 'node:util';
 import { refuse, WeftError } from '@weft/common';
 import {
   arrayOf,
   checkSomeInputs,
+  type FedInput,
+  type HostArray,
   type HostTensor,
   itemAt,
   type PhaseInputs,
   type PhaseRun,
+  type ResidentTensor,
   required,
   type TensorSpec,
   type ValueId,
@@ -15,6 +19,7 @@ import { DeviceArray } from '../mesh/device-array.js';
 import { deviceCount, UNCUT } from '../mesh/mesh.js';
 import type { Client } from '../native/client.js';
 import type { Executable } from '../native/executable.js';
+import { type DeviceAccess, DeviceResident, isOnDevices } from './device-resident.js';
 import type { DeviceState } from './device-state.js';
 import type { HostArrays } from './host-arrays.js';
 import type { Segment, SegmentedPhase } from './segments.js';
@@ -50,19 +55,33 @@ export class PjrtPhaseRun implements PhaseRun {
     this.#left = new Set(options.compiled.outputs.keys());
   }
 
-  async advance(inputs: PhaseInputs, outputs: readonly string[]): Promise<Record<string, HostTensor>> {
+  advance(inputs: PhaseInputs, outputs: readonly string[]): Promise<Record<string, HostTensor>> {
+    return this.#take(inputs, outputs, (name) => this.#read(name));
+  }
+
+  keep(inputs: PhaseInputs, outputs: readonly string[]): Promise<Record<string, ResidentTensor>> {
+    const { client, layout, hostArrays } = this.#options;
+    const access: DeviceAccess = { client, mesh: layout.mesh, hostArrays };
+    return this.#take(inputs, outputs, async (name) => new DeviceResident(this.#output(name).share(), access));
+  }
+
+  async #take<T>(
+    inputs: PhaseInputs,
+    outputs: readonly string[],
+    take: (name: string) => Promise<T>,
+  ): Promise<Record<string, T>> {
     const { where, inputs: specs } = this.#options;
-    checkSomeInputs(where, specs, inputs);
+    const onHost = checkSomeInputs(where, specs, inputs, isOnDevices);
     for (const name of Object.keys(inputs)) this.#check(this.#missing, name, 'input');
     for (const name of outputs) this.#check(this.#left, name, 'output');
     for (const name of Object.keys(inputs)) this.#missing.delete(name);
     for (const name of outputs) this.#left.delete(name);
     try {
-      await this.#upload(inputs);
+      await this.#place(inputs, onHost);
       await this.#start();
-      const read = await Promise.all(outputs.map(async (name) => [name, await this.#read(name)] as const));
+      const taken = await Promise.all(outputs.map(async (name) => [name, await take(name)] as const));
       if (this.#left.size === 0 && this.#waiting === undefined) this.#drop();
-      return Object.fromEntries(read);
+      return Object.fromEntries(taken);
     } catch (thrown) {
       this.#drop();
       const { code, message, hint } = WeftError.from(thrown);
@@ -86,14 +105,30 @@ export class PjrtPhaseRun implements PhaseRun {
     throw new WeftError('invalid_argument', `${this.#options.where}: ${kind} ${name} is unknown or was used before`);
   }
 
-  async #upload(inputs: PhaseInputs): Promise<void> {
-    const { compiled, inputs: specs, client, layout } = this.#options;
-    const uploads = Object.entries(inputs).map(async ([name, value]) => {
-      const spec = specs[name] ?? refuse('internal', `input ${name} has no spec`);
-      const array = await DeviceArray.upload(client, layout.mesh, spec, layout.input(name), arrayOf(value));
-      this.#arrays.set(required(compiled.inputs, name), array);
+  /** Uploads what lies on the host, and takes what lies on the devices as it is. */
+  async #place(inputs: PhaseInputs, onHost: readonly FedInput[]): Promise<void> {
+    for (const [name, value] of Object.entries(inputs)) {
+      if (isOnDevices(value)) this.#put(name, this.#asTaken(name, value.array));
+    }
+    const uploads = onHost.map(async ({ name, spec, value }) => {
+      this.#put(name, await this.#upload(name, spec, arrayOf(value)));
     });
     await Promise.all(uploads);
+  }
+
+  /** Outputs lie as the phases that take them want it; see `phaseLayout`. */
+  #asTaken(name: string, array: DeviceArray): DeviceArray {
+    if (isDeepStrictEqual(array.sharding, this.#options.layout.input(name))) return array.share();
+    throw new WeftError('internal', `input ${name} lies on the mesh in another way than the phase takes it`);
+  }
+
+  #upload(name: string, spec: TensorSpec, values: HostArray): Promise<DeviceArray> {
+    const { client, layout } = this.#options;
+    return DeviceArray.upload(client, layout.mesh, spec, layout.input(name), values);
+  }
+
+  #put(name: string, array: DeviceArray): void {
+    this.#arrays.set(required(this.#options.compiled.inputs, name), array);
   }
 
   /** Starts the parts that wait for nothing more, in order. */
@@ -132,14 +167,17 @@ export class PjrtPhaseRun implements PhaseRun {
 
   /** Copies an output to the host, once it is computed. Its array stays: another output may be the same value. */
   async #read(name: string): Promise<HostTensor> {
-    const array = this.#arrays.get(required(this.#options.compiled.outputs, name));
-    if (array === undefined) {
-      const missing = [...this.#missing].join(', ');
-      throw new WeftError('internal', `output ${name} still waits for the inputs ${missing}`);
-    }
+    const array = this.#output(name);
     const tensor = this.#options.hostArrays.take(array.spec);
     await array.readInto(tensor.data);
     return tensor;
+  }
+
+  #output(name: string): DeviceArray {
+    const array = this.#arrays.get(required(this.#options.compiled.outputs, name));
+    if (array !== undefined) return array;
+    const missing = [...this.#missing].join(', ');
+    throw new WeftError('internal', `output ${name} still waits for the inputs ${missing}`);
   }
 
   #free(id: ValueId): void {

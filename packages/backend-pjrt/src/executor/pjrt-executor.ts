@@ -1,17 +1,23 @@
 import { WeftError } from '@weft/common';
 import {
   arrayOf,
+  type Box,
   checkInputs,
   checkValue,
   type Executor,
+  type FillState,
   type HostTensor,
+  itemAt,
   type PhaseInputs,
   type PhaseRun,
   type Precision,
   type Program,
   type Recompute,
   type Recording,
+  type ResidentTensor,
   recordPhase,
+  type StatePart,
+  type StateValues,
   type TensorSpec,
 } from '@weft/tensor';
 import type { AttentionLowering } from '../lowering/builder.js';
@@ -19,12 +25,13 @@ import { rewriteForXla } from '../lowering/module.js';
 import { LoweringShapeInference } from '../lowering/shape-inference.js';
 import { phaseLayout } from '../lowering/sharding.js';
 import { chooseMesh, type MeshNeeds, temporaryBytes } from '../mesh/choose-mesh.js';
-import { DeviceArray } from '../mesh/device-array.js';
+import { DeviceArray, heldBoxes } from '../mesh/device-array.js';
 import { deviceCount, type Mesh, SINGLE, shardingOf } from '../mesh/mesh.js';
-import type { Client } from '../native/client.js';
+import type { Client, DeviceMemory } from '../native/client.js';
+import { DeviceResident, isOnDevices } from './device-resident.js';
 import { DeviceState } from './device-state.js';
 import type { ExecutableCache } from './executable-cache.js';
-import { HostArrays } from './host-arrays.js';
+import { HostArrays, newHostTensor } from './host-arrays.js';
 import { type CompiledPhase, PjrtPhaseRun } from './phase-run.js';
 import { type Cuts, cutPhase } from './segments.js';
 
@@ -35,6 +42,8 @@ export interface CompileProgress {
   readonly isDone: boolean;
   /** How the phase computes attention, once it is compiled; absent in one that has none. */
   readonly attention?: AttentionLowering | undefined;
+  /** Parts that were compiled, where others were loaded from the cache; once it is done. */
+  readonly compiledParts?: number | undefined;
 }
 
 export interface PjrtExecutorOptions {
@@ -60,6 +69,9 @@ export interface OpenDevices {
 /** Opens the devices; `meshFor` says how the program is cut over them. */
 type Open = (meshFor: (client: Client) => Mesh) => Promise<OpenDevices>;
 
+/** A phase that gets all inputs at once and gives all outputs at its end. */
+const WHOLE: Cuts = { late: new Set(), atOutputs: false };
+
 const PROGRESS_INTERVAL_MS = 5_000;
 
 /** Runs a program on the devices of a mesh through PJRT; its variables stay there between phases. */
@@ -84,17 +96,24 @@ export class PjrtExecutor implements Executor {
   }
 
   async run(phase: string, inputs: PhaseInputs): Promise<Record<string, HostTensor>> {
-    const { inputs: specs } = this.#phase(phase);
-    checkInputs(this.#where(phase), specs, inputs);
-    const run = await this.#begin(phase, { late: new Set(), atOutputs: false });
+    const run = await this.#beginWhole(phase, inputs);
     return run.advance(inputs, this.#outputsOf(phase));
   }
 
-  async begin(phase: string, inputs: PhaseInputs): Promise<PhaseRun> {
+  async runResident(phase: string, inputs: PhaseInputs): Promise<Record<string, ResidentTensor>> {
+    const run = await this.#beginWhole(phase, inputs);
+    return run.keep(inputs, this.#outputsOf(phase));
+  }
+
+  async begin(phase: string, inputs: PhaseInputs, outputsEarly = true): Promise<PhaseRun> {
     const late = Object.keys(this.#phase(phase).inputs).filter((name) => !(name in inputs));
-    const run = await this.#begin(phase, { late: new Set(late), atOutputs: true });
+    const run = await this.#begin(phase, { late: new Set(late), atOutputs: outputsEarly });
     await run.advance(inputs, []);
     return run;
+  }
+
+  prepare(phases: readonly string[]): void {
+    for (const phase of phases) this.#compiledPhase(phase, WHOLE).catch(() => {});
   }
 
   async readState(names: readonly string[] = Object.keys(this.#program.state)): Promise<Record<string, HostTensor>> {
@@ -109,7 +128,58 @@ export class PjrtExecutor implements Executor {
     return Object.fromEntries(await Promise.all(copies));
   }
 
-  async writeState(values: PhaseInputs): Promise<void> {
+  async deviceCount(): Promise<number> {
+    return deviceCount((await this.#opened()).mesh);
+  }
+
+  async allocate(spec: TensorSpec): Promise<ResidentTensor> {
+    const { client, mesh } = await this.#opened();
+    const array = DeviceArray.allocate(client, mesh, spec, shardingOf(spec, mesh));
+    return new DeviceResident(array, { client, mesh, hostArrays: this.#hostArrays });
+  }
+
+  async boxesOf(spec: TensorSpec): Promise<readonly Box[]> {
+    const { mesh } = await this.#opened();
+    return heldBoxes(spec.shape, shardingOf(spec, mesh), mesh).map(({ box }) => box);
+  }
+
+  async copyState(names: readonly string[]): Promise<Record<string, readonly StatePart[]>> {
+    // What is begun between two changes of the state is of one moment. Later changes wait for it, on the device.
+    const copies = await this.#state.change(() => {
+      const arrays = names.map((name) => [name, this.#state.read(name)] as const);
+      return arrays.map(([name, array]) => [name, beginCopies(array)] as const);
+    });
+    // One after the other: waiting takes threads that the next phases need.
+    let before: Promise<unknown> = Promise.resolve();
+    const parts = copies.map(([name, begun]) => {
+      const own = begun.map(({ box, finish }): StatePart => {
+        const values = before.then(finish);
+        before = values.catch(() => {});
+        return { box, values };
+      });
+      return [name, own] as const;
+    });
+    return Object.fromEntries(parts);
+  }
+
+  async fillState(names: readonly string[], valuesOf: FillState): Promise<void> {
+    const { client, mesh } = await this.#opened();
+    await this.#state.change(async () => {
+      for (const name of names) {
+        const spec = this.#spec(name);
+        const part = async (box: Box) => {
+          const values = await valuesOf(name, box);
+          const where = `state ${name} of program ${this.#program.name}`;
+          checkValue(where, { shape: box.size, dtype: spec.dtype }, values);
+          return values;
+        };
+        const array = await DeviceArray.fill(client, mesh, spec, shardingOf(spec, mesh), part);
+        this.#state.replace(name, array);
+      }
+    });
+  }
+
+  async writeState(values: StateValues): Promise<void> {
     const { client, mesh } = await this.#opened();
     await this.#state.change(async () => {
       for (const [name, value] of Object.entries(values)) {
@@ -128,6 +198,12 @@ export class PjrtExecutor implements Executor {
     return first.map((_, device) => arrays.reduce((sum, shards) => sum + (shards[device]?.deviceBytes ?? 0), 0));
   }
 
+  /** Memory of the first device of the mesh; undefined where the plugin keeps no account of it. */
+  async deviceMemory(): Promise<DeviceMemory | undefined> {
+    const { client } = await this.#opened();
+    return client.memoryOf(client.firstDevice);
+  }
+
   async dispose(): Promise<void> {
     const device = this.#device;
     this.#device = undefined;
@@ -137,11 +213,15 @@ export class PjrtExecutor implements Executor {
     await opened?.client.close();
   }
 
+  /** A run that is given all inputs at once. */
+  #beginWhole(phase: string, inputs: PhaseInputs): Promise<PjrtPhaseRun> {
+    const { inputs: specs } = this.#phase(phase);
+    checkInputs(this.#where(phase), specs, inputs, isOnDevices);
+    return this.#begin(phase, WHOLE);
+  }
+
   async #begin(phase: string, cuts: Cuts): Promise<PjrtPhaseRun> {
-    const key = JSON.stringify([phase, [...cuts.late].sort(), cuts.atOutputs]);
-    const compiling = this.#compiled.get(key) ?? this.#compile(phase, cuts);
-    this.#compiled.set(key, compiling);
-    const compiled = await compiling;
+    const compiled = await this.#compiledPhase(phase, cuts);
     const { client, mesh } = await this.#opened();
     return new PjrtPhaseRun({
       where: this.#where(phase),
@@ -154,17 +234,21 @@ export class PjrtExecutor implements Executor {
     });
   }
 
-  /** Parts compile at the same time, where cores allow. */
+  #compiledPhase(phase: string, cuts: Cuts): Promise<CompiledPhase> {
+    const key = JSON.stringify([phase, [...cuts.late].sort(), cuts.atOutputs]);
+    const compiling = this.#compiled.get(key) ?? this.#compile(phase, cuts);
+    this.#compiled.set(key, compiling);
+    return compiling;
+  }
+
+  /** Phases, and the parts of one, compile at the same time where cores allow. */
   async #compile(phase: string, cuts: Cuts): Promise<CompiledPhase> {
     const { client, cache, mesh } = await this.#opened();
-    const isSingle = deviceCount(mesh) === 1;
-    // What lies between parts would lie whole on every device.
-    const atOutputs = cuts.atOutputs && isSingle;
     const recording = this.#rewritten(phase, mesh);
     const hasAttention = recording.ops.some(({ type }) => type === 'Attention');
-    // XLA's partitioner does not know how to cut cuDNN's kernel.
-    const mayFuse = hasAttention && isSingle && client.platform === 'cuda';
+    const mayFuse = hasAttention && client.platform === 'cuda';
     let attention: AttentionLowering = mayFuse ? 'fused' : 'blockwise';
+    let compiledParts: number | undefined;
     const startedMs = performance.now();
     const tell = (isDone: boolean) =>
       this.#options.onCompile?.({
@@ -172,12 +256,14 @@ export class PjrtExecutor implements Executor {
         seconds: (performance.now() - startedMs) / 1000,
         isDone,
         attention: hasAttention && isDone ? attention : undefined,
+        compiledParts: isDone ? compiledParts : undefined,
       });
     const compiled = async () => {
       const layout = phaseLayout(this.#program, phase, mesh);
-      const segmented = cutPhase(recording, { ...cuts, atOutputs }, layout, attention);
-      const executables = await Promise.all(segmented.segments.map(({ text }) => cache.compile(text)));
-      return { ...segmented, executables };
+      const segmented = cutPhase(recording, cuts, layout, attention);
+      const ready = await Promise.all(segmented.segments.map(({ text }) => cache.compile(text)));
+      compiledParts = ready.filter(({ isNew }) => isNew).length;
+      return { ...segmented, executables: ready.map(({ executable }) => executable) };
     };
     tell(false);
     const timer = setInterval(tell, PROGRESS_INTERVAL_MS, false);
@@ -204,7 +290,9 @@ export class PjrtExecutor implements Executor {
       memoryBytes: client.memoryOf(client.firstDevice)?.limit,
       state: Object.values(this.#program.state),
       temporaryBytes: Math.max(
-        ...Object.keys(this.#program.phases).map((phase) => temporaryBytes(this.#rewritten(phase, SINGLE))),
+        ...Object.entries(this.#program.phases)
+          .filter(([, { isSmaller }]) => isSmaller !== true)
+          .map(([phase]) => temporaryBytes(this.#rewritten(phase, SINGLE))),
       ),
       allows: mesh.allows,
     });
@@ -251,4 +339,14 @@ export class PjrtExecutor implements Executor {
   #where(phase: string): string {
     return `program ${this.#program.name}, phase ${phase}`;
   }
+}
+
+/** Begins to copy the shards of an array, each into memory of its own; `finish` waits for one. */
+function beginCopies(array: DeviceArray) {
+  const { dtype } = array.spec;
+  return array.boxes.map(({ box, devices: [device = 0] }) => {
+    const tensor = newHostTensor({ shape: box.size, dtype });
+    const copied = itemAt(array.shards, device).beginReading(tensor.data);
+    return { box, finish: () => copied().then(() => tensor) };
+  });
 }

@@ -3,6 +3,7 @@ import type { AttentionLowering } from '../lowering/builder.js';
 import { lowerModule } from '../lowering/module.js';
 import type { PhaseLayout } from '../lowering/sharding.js';
 import { deviceCount, type Sharding, UNCUT } from '../mesh/mesh.js';
+import { followShardings } from './follow-shardings.js';
 
 /** A part of a phase that becomes one executable. What lies between parts stays on the device. */
 export interface Segment {
@@ -69,12 +70,17 @@ export function cutPhase(
   const assigned = Object.keys(recording.assignments);
   const newValues = Object.values(recording.assignments);
   const outputNames = new Map([...outputs].map(([name, id]) => [id, name]));
-  const shardingOf = (id: ValueId): Sharding => {
+  const isMeshed = deviceCount(layout.mesh) > 1;
+  const declared = (id: ValueId): Sharding | undefined => {
     const [variable, input, output] = [variables.get(id), inputNames.get(id), outputNames.get(id)];
     if (variable !== undefined) return layout.variable(variable);
     if (input !== undefined) return layout.input(input);
-    return (output === undefined ? undefined : layout.output(output)) ?? UNCUT;
+    // An output that no phase takes is for the host.
+    return output === undefined ? undefined : (layout.output(output) ?? UNCUT);
   };
+  // What crosses from one part to the next.
+  const followed = isMeshed ? followShardings(recording, layout.mesh, declared) : new Map<ValueId, Sharding>();
+  const shardingOf = (id: ValueId): Sharding => declared(id) ?? followed.get(id) ?? UNCUT;
 
   const parts = cutOps(recording, cuts).map((part) => ({
     ops: part,
@@ -100,11 +106,11 @@ export function cutPhase(
         arguments: args,
         results,
         attention,
-        donations: isLast ? donationsOf(args, variables, assigned, computed.length) : new Map(),
-        layout:
-          deviceCount(layout.mesh) === 1
-            ? undefined
-            : { mesh: layout.mesh, arguments: args.map(shardingOf), results: resultShardings },
+        donations: new Map([
+          ...(isLast ? donationsOf(args, variables, assigned, computed.length) : []),
+          ...replacedInputs(recording, args, computed, later),
+        ]),
+        layout: isMeshed ? { mesh: layout.mesh, arguments: args.map(shardingOf), results: resultShardings } : undefined,
       }),
       arguments: args,
       results,
@@ -173,4 +179,18 @@ function donationsOf(
       return at < 0 ? [] : [[argument, firstAssigned + at] as const];
     }),
   );
+}
+
+/** By argument that is an input which an output of the same name replaces: that output, where both are of one part. */
+function replacedInputs(
+  { inputs, outputs, replaced = [] }: Recording,
+  args: readonly ValueId[],
+  computed: readonly ValueId[],
+  later: ReadonlySet<ValueId>,
+): readonly (readonly [argument: number, result: number])[] {
+  return replaced.flatMap((name) => {
+    const [input = -1, output = -1] = [inputs[name], outputs[name]];
+    const [argument, result] = [args.indexOf(input), computed.indexOf(output)];
+    return argument < 0 || result < 0 || input === output || later.has(input) ? [] : [[argument, result] as const];
+  });
 }

@@ -1,6 +1,6 @@
 // Legend: B batch, T positions (P with padding), H query heads, J key-value heads, G = H/J queries per key, C width of one
 // head, R rows of a block of queries, S columns of a block of keys, N blocks.
-import { attentionGradientInputs, attentionInputs } from '@weft/tensor';
+import { attentionGradientInputs, attentionInputs, type DType } from '@weft/tensor';
 import type { Builder } from './builder.js';
 import { flag, type LoweredOp, number } from './lowering.js';
 import { range, type Value } from './value.js';
@@ -23,7 +23,8 @@ export function blockwiseAttention(
   op: LoweredOp,
   largestBlock = LARGEST_BLOCK,
 ): readonly Value[] {
-  const { q_BTHC, k_BTJC, v_BTJC, segments_BT } = attentionInputs(inputs);
+  const { k_BTJC, v_BTJC, segments_BT, ...given } = attentionInputs(inputs);
+  const [q_BTHC, filled] = withZeros(builder, given.q_BTHC);
   const plan = planOf(builder, q_BTHC, k_BTJC, segments_BT, op, largestBlock);
   const { B, J, G, P, C, R, N } = plan;
   const q_BJGPC = plan.queries(q_BTHC);
@@ -33,7 +34,7 @@ export function blockwiseAttention(
   const results = builder.loop(
     plan.index(0),
     plan.index(N),
-    [real([B, J, G, P, C]), real([B, J, G, P], 'float32')],
+    [filled([B, J, G, P, C], q_BTHC.dtype), filled([B, J, G, P], 'float32')],
     (i, carried) => {
       const [read_BJGPC, logSumExp_BJGP] = carried as [Value, Value];
       const q_BJGRC = plan.block(q_BJGPC, i, 3);
@@ -79,7 +80,9 @@ export function blockwiseAttentionGradient(
   op: LoweredOp,
   largestBlock = LARGEST_BLOCK,
 ): readonly Value[] {
-  const { q_BTHC, k_BTJC, v_BTJC, read_BTHC, logSumExp_BHT, dRead_BTHC, segments_BT } = attentionGradientInputs(inputs);
+  const { k_BTJC, v_BTJC, read_BTHC, logSumExp_BHT, dRead_BTHC, segments_BT, ...given } =
+    attentionGradientInputs(inputs);
+  const [q_BTHC, filled] = withZeros(builder, given.q_BTHC);
   const plan = planOf(builder, q_BTHC, k_BTJC, segments_BT, op, largestBlock);
   const { B, J, G, P, C, S, N } = plan;
   const [q_BJGPC, dRead_BJGPC] = [plan.queries(q_BTHC), plan.queries(dRead_BTHC)];
@@ -89,9 +92,9 @@ export function blockwiseAttentionGradient(
   const readTimesDRead = builder.binary('multiply', wide(plan.queries(read_BTHC)), wide(dRead_BJGPC));
   const mean_BJGP = builder.reduce('add', readTimesDRead, [4]);
   const zeros = (shape: readonly number[]) => builder.filled(0, { shape, dtype: 'float32' });
-  const kept = (shape: readonly number[]) => builder.filled(0, { shape, dtype: k_BTJC.dtype });
 
-  const start = [zeros([B, J, G, P, C]), kept([B, J, P, C]), kept([B, J, P, C])];
+  const kept = filled([B, J, P, C], k_BTJC.dtype);
+  const start = [filled([B, J, G, P, C], 'float32'), kept, kept];
   const results = builder.loop(plan.index(0), plan.index(N), start, (j, carried) => {
     const [dqBefore, dk_BJPC, dv_BJPC] = carried as [Value, Value, Value];
     const [k_BJSC, v_BJSC] = [plan.block(k_BJPC, j, 2), plan.block(v_BJPC, j, 2)];
@@ -128,6 +131,20 @@ export function blockwiseAttentionGradient(
     plan.positions(builder.reshape(dk_BJPC, [B, J, 1, P, C])),
     plan.positions(builder.reshape(dv_BJPC, [B, J, 1, P, C])),
   ];
+}
+
+/**
+ * A value, and zeros that are not there before it is: XLA would else make the zeros of all layers at once, in the
+ * beginning, and they would wait for their layers.
+ */
+function withZeros(builder: Builder, x: Value) {
+  const types = ['float32', 'bfloat16'] as const;
+  const [same, ...zeros] = builder.barrier([x, ...types.map((dtype) => builder.scalar(0, dtype))]);
+  const filled = (shape: readonly number[], dtype: DType) => {
+    const zero = zeros.find((each) => each.dtype === dtype) ?? builder.scalar(0, dtype);
+    return builder.broadcast(zero, shape);
+  };
+  return [same ?? x, filled] as const;
 }
 
 /** Products of the heads, summed in float32 whatever the type. */

@@ -1,8 +1,14 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Random } from '@weft/common';
 import { attention, type HostArray, javascriptExecutor, type Program, readablePositions, tf } from '@weft/tensor';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createPjrtExecutor } from '../executor/create-executor.js';
+import { deviceCount, SINGLE } from '../mesh/mesh.js';
 import type { Client } from '../native/client.js';
+import { installPlugin } from '../setup/plugin.js';
 import { cpuClient } from '../testing/cpu-client.js';
 import { record, runLowered, runText } from '../testing/run-lowered.js';
 import { ATTENTION } from './attention.js';
@@ -14,10 +20,20 @@ import { rewriteForXla } from './module.js';
 import { typeOf, type Value } from './value.js';
 
 let client: Client;
+let executables: string;
 beforeAll(async () => {
   client = await cpuClient();
+  executables = mkdtempSync(join(tmpdir(), 'weft-executables-'));
 });
-afterAll(() => client.close());
+afterAll(async () => {
+  await client.close();
+  rmSync(executables, { recursive: true });
+});
+
+const CAUSAL: LoweredOp = {
+  attrs: { causal: { kind: 'bool', value: true }, scale: { kind: 'float', value: 0.5 } },
+  after: [],
+};
 
 /** B batch, T positions, J key-value heads, G queries per key, C width of one head. */
 interface Shape {
@@ -32,9 +48,10 @@ interface Shape {
 
 /** Attention and the gradients of its inputs under random weights of the output. */
 function programOf({ B, T, J, G, C, causal, hasSegments }: Shape): Program {
-  const spec = (heads: number) => ({ shape: [B, T, heads, C], dtype: 'float32' }) as const;
+  const axes = ['batch', null, 'heads', null] as const;
+  const spec = (heads: number) => ({ shape: [B, T, heads, C], dtype: 'float32', axes }) as const;
   const inputs = { q: spec(J * G), k: spec(J), v: spec(J), weights: spec(J * G) };
-  const segmentIds = { shape: [B, T], dtype: 'int32' } as const;
+  const segmentIds = { shape: [B, T], dtype: 'int32', axes: ['batch', null] } as const;
   return {
     name: 'attention',
     state: {},
@@ -167,6 +184,54 @@ describe('attention block by block is plain attention, gradients included', () =
   });
 });
 
+describe('attention on a mesh, where every device computes its own sequences and heads', () => {
+  const long = { B: 4, T: 130, J: 2, G: 2, C: 8, causal: true, hasSegments: true };
+
+  test.each([
+    ['fsdp 2', { ...SINGLE, fsdp: 2 }, long],
+    ['fsdp 2 × tensor 2', { ...SINGLE, fsdp: 2, tensor: 2 }, long],
+    ['expert 2 × fsdp 2, without segments', { ...SINGLE, expert: 2, fsdp: 2 }, { ...long, hasSegments: false }],
+    ['tensor 2 and one head of keys, which it does not divide', { ...SINGLE, tensor: 2 }, { ...long, J: 1, G: 4 }],
+    ['fsdp 2 and one sequence, which it does not divide', { ...SINGLE, fsdp: 2 }, { ...long, B: 1 }],
+  ])('is that of one device, gradients included: %s', async (_, mesh, shape) => {
+    const data = inputsOf(shape, 3);
+    const executor = createPjrtExecutor(programOf(shape), {
+      precision: 'fp32',
+      recompute: 'none',
+      pluginPath: (await installPlugin({ platform: 'cpu' })).path,
+      executables,
+      mesh,
+      clientOptions: { cpu_device_count: deviceCount(mesh) },
+    });
+    const results = await executor.run('run', data);
+    for (const [name, { data: wanted }] of Object.entries(await expected(shape, data)))
+      expectClose(results[name]?.data ?? [], wanted, 2e-6, name);
+    await executor.dispose();
+  });
+
+  test('in cuDNN’s kernel takes a device’s shares of sequences, heads and segments', () => {
+    const builder = new Builder({ attention: 'fused', mesh: { ...SINGLE, fsdp: 2, tensor: 4 } });
+    const heads = (count: number): Value => ({ name: `%h${count}`, shape: [8, 128, count, 16], dtype: 'bfloat16' });
+    const segments: Value = { name: '%segments', shape: [8, 128], dtype: 'float32' };
+    const [read, logSumExp] = ATTENTION.Attention(
+      builder,
+      [heads(24), heads(8), heads(8), segments],
+      CAUSAL,
+    ) as Value[];
+    expect([read?.shape, logSumExp?.shape]).toEqual([
+      [8, 128, 24, 16],
+      [8, 24, 128],
+    ]);
+    const [begin] = builder.lines;
+    expect(begin).toContain('manual_axes={"fsdp", "tensor"} (%0: tensor<4x128x6x16xbf16>');
+    expect(begin).toContain(
+      'out_shardings=[<@mesh, [{"fsdp"}, {}, {"tensor"}, {}]>, <@mesh, [{"fsdp"}, {"tensor"}, {}]>]',
+    );
+    const call = builder.lines.find((line) => line.includes('__cudnn$fmhaSoftmax'));
+    expect(call).toMatch(/tensor<4x128x6x16xbf16>, tensor<4x128x2x16xbf16>/);
+  });
+});
+
 describe('the segments of a batch as cuDNN’s kernel is told of them', () => {
   const [H, J, C] = [4, 2, 8];
 
@@ -214,11 +279,7 @@ describe('the segments of a batch as cuDNN’s kernel is told of them', () => {
     const builder = new Builder({ attention: 'fused' });
     const heads = (count: number): Value => ({ name: `%h${count}`, shape: [1, 128, count, C], dtype: 'bfloat16' });
     const segments: Value = { name: '%segments', shape: [1, 128], dtype: 'float32' };
-    const op: LoweredOp = {
-      attrs: { causal: { kind: 'bool', value: true }, scale: { kind: 'float', value: 0.5 } },
-      after: [],
-    };
-    const [read, logSumExp] = ATTENTION.Attention(builder, [heads(H), heads(J), heads(J), segments], op) as Value[];
+    const [read, logSumExp] = ATTENTION.Attention(builder, [heads(H), heads(J), heads(J), segments], CAUSAL) as Value[];
     expect([read?.shape, logSumExp?.shape]).toEqual([
       [1, 128, H, C],
       [1, H, 128],

@@ -1,6 +1,8 @@
 import { WeftError } from '@weft/common';
 import { type DType, elementCount, type ValueInfo } from '@weft/tensor';
+import { type Mesh, type Sharding, SINGLE, shardShape } from '../mesh/mesh.js';
 import { denseLiteral, numberBytes } from './constants.js';
+import { manualAxes, openShardingText, shardingText } from './sharding.js';
 import { axisOf, broadcastShape, isReal, range, sameShape, typeOf, type Value } from './value.js';
 
 /** How two values are compared. */
@@ -8,6 +10,18 @@ export type Comparison = 'EQ' | 'LT' | 'LE' | 'GE' | 'NE';
 
 /** Fused: in kernels of cuDNN where they fit, which only NVIDIA's GPUs have. */
 export type AttentionLowering = 'fused' | 'blockwise';
+
+interface BuilderOptions {
+  readonly attention?: AttentionLowering | undefined;
+  /** Default: one device. */
+  readonly mesh?: Mesh | undefined;
+}
+
+/** A value as it lies on the mesh. */
+export interface Laid<Of extends ValueInfo = Value> {
+  readonly value: Of;
+  readonly sharding: Sharding;
+}
 
 /**
  * Writes the body of a StableHLO function, one op a line, and knows the shape of everything that it wrote. Its methods are
@@ -17,11 +31,14 @@ export class Builder {
   readonly lines: string[] = [];
   /** How attention is written where there is a choice. */
   readonly attention: AttentionLowering;
+  /** What the program is cut over. */
+  readonly mesh: Mesh;
   #constants = new Map<string, Value>();
   #names = 0;
 
-  constructor({ attention = 'blockwise' }: { readonly attention?: AttentionLowering | undefined } = {}) {
+  constructor({ attention = 'blockwise', mesh = SINGLE }: BuilderOptions = {}) {
     this.attention = attention;
+    this.mesh = mesh;
   }
 
   /**
@@ -215,6 +232,49 @@ export class Builder {
     this.lines.push(`${infos.map(({ name }) => name).join(', ')} = "stablehlo.if"(${condition.name}) ({`);
     this.lines.push(...first, '}, {', ...second, `}) : (tensor<i1>) -> (${infos.map(typeOf).join(', ')})`);
     return infos;
+  }
+
+  /** The same value, which is to lie in this way. Axes that are whole in it may be cut as the partitioner likes. */
+  constrain(x: Value, sharding: Sharding): Value {
+    const value = { name: `%${this.#names++}`, shape: x.shape, dtype: x.dtype };
+    this.lines.push(
+      `${value.name} = sdy.sharding_constraint ${x.name} ${openShardingText(x.shape.length, sharding)} : ${typeOf(x)}`,
+    );
+    return value;
+  }
+
+  /**
+   * A part that every device computes by itself, on its shards of the operands: the partitioner takes it as it is. Nothing
+   * that was written before is known in it.
+   * @param body gets the shards, and returns those of the results
+   */
+  onShards(
+    operands: readonly Laid[],
+    results: readonly Laid<ValueInfo>[],
+    body: (shards: readonly Value[]) => readonly Value[],
+  ): readonly Value[] {
+    const outside = this.#constants;
+    this.#constants = new Map();
+    const shards = operands.map(({ value, sharding }) => ({
+      name: `%${this.#names++}`,
+      shape: shardShape(value.shape, sharding, this.mesh),
+      dtype: value.dtype,
+    }));
+    const values = results.map(({ value: { shape, dtype } }) => ({ name: `%${this.#names++}`, shape, dtype }));
+    const list = (of: readonly string[]) => of.join(', ');
+    const lay = (of: readonly Laid<ValueInfo>[]) =>
+      list(of.map(({ value, sharding }) => shardingText(value.shape.length, sharding)));
+    const types = (of: readonly ValueInfo[]) => list(of.map(typeOf));
+    const wholes = operands.map(({ value }) => value);
+    const laid = `in_shardings=[${lay(operands)}] out_shardings=[${lay(results)}] manual_axes={${manualAxes(this.mesh)}}`;
+    this.lines.push(
+      `${list(values.map(({ name }) => name))} = sdy.manual_computation(${list(wholes.map(({ name }) => name))}) ${laid} (${list(shards.map((shard) => `${shard.name}: ${typeOf(shard)}`))}) {`,
+    );
+    const made = body(shards);
+    this.lines.push(`sdy.return ${list(made.map(({ name }) => name))} : ${types(made)}`);
+    this.lines.push(`} : (${types(wholes)}) -> (${types(values)})`);
+    this.#constants = outside;
+    return values;
   }
 
   /** A region that adds two scalars, for ops that take one. */

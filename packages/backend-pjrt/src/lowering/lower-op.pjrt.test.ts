@@ -308,11 +308,8 @@ describe('ops lowered to StableHLO compute what JavaScript computes, to 1e-6', (
   });
 
   test('every op of the list was among them', () => {
-    // Only the recomputation of blocks makes barriers; see the tests of the models.
-    expect(Object.keys(LOWERINGS).filter((type) => !seen.has(type))).toEqual([
-      'Identity',
-      'Attention',
-      'AttentionGrad',
-    ]);
+    // Attention has tests of its own. An identity is seen where one value is two outputs; only the recomputation of blocks
+    // makes barriers of them, see the tests of the models.
+    expect(Object.keys(LOWERINGS).filter((type) => !seen.has(type))).toEqual(['Attention', 'AttentionGrad']);
   });
 });

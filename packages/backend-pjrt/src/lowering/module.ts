@@ -9,7 +9,7 @@ import {
   type ValueId,
   type ValueInfo,
 } from '@weft/tensor';
-import { type Mesh, type Sharding, SINGLE } from '../mesh/mesh.js';
+import { isExpertStack, type Mesh, type Sharding, SINGLE, slotsSharding } from '../mesh/mesh.js';
 import { type AttentionLowering, Builder } from './builder.js';
 import { lowerOp } from './lower-op.js';
 import { type ModuleLayout, meshText, shardingAttribute } from './sharding.js';
@@ -35,10 +35,11 @@ export interface ModuleSpec {
 /** The module in StableHLO's text form, whose one function is `main`. */
 export function lowerModule(spec: ModuleSpec): string {
   const { name, ops, values, arguments: args, results, donations, layout, attention } = spec;
-  const builder = new Builder({ attention });
+  const builder = new Builder({ attention, mesh: layout?.mesh });
   const written = new Map<ValueId, Value>();
   for (const [index, id] of args.entries()) written.set(id, { name: `%arg${index}`, ...required(values, id) });
 
+  const stacks = layout === undefined ? new Set<ValueId>() : expertStacks(spec, layout);
   const wanted = new Set(results);
   const unguarded = new Set<ValueId>();
   for (const op of ops) {
@@ -97,10 +98,27 @@ export function lowerModule(spec: ModuleSpec): string {
       const info = required(values, id);
       return [{ ...builder.constant(info, constantValue), constantValue }];
     }
-    const valuesOf = (ids: readonly ValueId[]) => ids.map((id) => required(written, id));
+    const hasStack = inputs.some((id) => stacks.has(id)) && op.type.startsWith('BatchMatMul');
+    const valuesOf = (ids: readonly ValueId[]) =>
+      ids.map((id) => {
+        const value = required(written, id);
+        return hasStack && !stacks.has(id) ? builder.constrain(value, slotsSharding(value, builder.mesh)) : value;
+      });
     // Only barriers are held back on purpose; `after` of other ops orders TensorFlow's kernels.
     return lowerOp(builder, op, valuesOf(inputs), op.type === 'Identity' ? valuesOf(after) : []);
   }
+}
+
+/** Stacks of experts that are cut over their axis: arguments, and the same numbers in another precision. */
+function expertStacks({ ops, arguments: args }: ModuleSpec, layout: ModuleLayout): ReadonlySet<ValueId> {
+  const stacks = new Set(args.filter((_, index) => isExpertStack(layout.arguments[index] ?? [])));
+  for (const {
+    type,
+    inputs: [input = -1],
+    outputs,
+  } of ops)
+    if (stacks.has(input) && (type === 'Cast' || type === 'Identity')) for (const id of outputs) stacks.add(id);
+  return stacks;
 }
 
 /** What a program is rewritten to before it is lowered. */
@@ -124,9 +142,38 @@ export function rewriteForXla(recording: Recording, { precision, recompute, mesh
     passes.dropNoOpCasts,
     passes.mergeEqualOps,
     passes.dropDeadOps,
-    ...(precision === 'bf16' ? [passes.bf16Matmuls, passes.bf16Softmax, passes.sinkCasts] : []),
-    ...(recompute === 'none' ? [] : [passes.recompute(recompute, { readsVariablesAgain: mesh.fsdp > 1 })]),
+    ...(precision === 'bf16'
+      ? [passes.bf16Matmuls, passes.float32Gradients, passes.bf16Softmax, passes.sinkCasts]
+      : []),
+    ...(recompute === 'none'
+      ? []
+      : [passes.recompute(recompute, { readsVariablesAgain: mesh.fsdp * mesh.expert > 1 })]),
     passes.scheduleOutputsEarly,
   ];
-  return inOrder.reduce((rewritten, pass) => pass(rewritten), recording);
+  return separateOutputs(inOrder.reduce((rewritten, pass) => pass(rewritten), recording));
+}
+
+/**
+ * Gives every output a value of its own, so that it lies on the mesh as its own name says, and in memory that no other
+ * output shares: gradients of zeros, equal in shape, are one value after equal ops were merged, but each is summed over the
+ * workers in its place. XLA copies a value that leaves twice.
+ */
+function separateOutputs(recording: Recording): Recording {
+  const { ops, values, outputs } = recording;
+  const taken = new Set<ValueId>();
+  const copies: RecordedOp[] = [];
+  const infos = new Map(values);
+  let nextId = Math.max(-1, ...values.keys()) + 1;
+  const own = Object.entries(outputs).map(([name, id]) => {
+    if (!taken.has(id)) {
+      taken.add(id);
+      return [name, id] as const;
+    }
+    const copy = nextId++;
+    infos.set(copy, required(values, id));
+    copies.push({ type: 'Identity', attrs: {}, inputs: [id], outputs: [copy] });
+    return [name, copy] as const;
+  });
+  if (copies.length === 0) return recording;
+  return { ...recording, ops: [...ops, ...copies], values: infos, outputs: Object.fromEntries(own) };
 }

@@ -44,7 +44,9 @@ function matrixProduct(builder: Builder, inputs: readonly Value[], op: LoweredOp
   // Devices round float32 operands to fewer bits unless they are told not to.
   const precision = x.dtype === 'float32' ? ', precision = [HIGHEST, HIGHEST]' : '';
   const text = `stablehlo.dot_general ${a.name}, ${b.name}, ${batching}contracting_dims = [${innerA}] x [${innerB}]${precision}`;
-  return builder.write(text, [a, b], { shape: [...outer, rows, columns], dtype: x.dtype });
+  const { Tout } = op.attrs;
+  const dtype = Tout?.kind === 'type' ? Tout.value : x.dtype;
+  return builder.write(text, [a, b], { shape: [...outer, rows, columns], dtype });
 }
 
 // Legend of the convolutions: B batch, H height, W width, C channels.

@@ -1,5 +1,5 @@
 import { type Program, required, type TensorSpec } from '@weft/tensor';
-import { MESH_AXES, type Mesh, type Sharding, shardingOf, WHOLE } from '../mesh/mesh.js';
+import { type AxisCut, MESH_AXES, type Mesh, type MeshAxis, type Sharding, shardingOf, WHOLE } from '../mesh/mesh.js';
 
 /** How what a phase takes and gives lies on the mesh, by name. */
 export interface PhaseLayout {
@@ -44,8 +44,31 @@ export function meshText(mesh: Mesh): string {
  * between: it spreads those of a lower `p` first.
  */
 export function shardingAttribute(rank: number, sharding: Sharding): string {
-  const axes = Array.from({ length: rank }, (_, axis) => sharding[axis] ?? WHOLE).map(({ over, priority }) =>
-    over.length === 0 ? '{}' : `{${over.map((axis) => `"${axis}"`).join(', ')}}p${priority}`,
+  return `sdy.sharding = #sdy.sharding${onMesh(rank, sharding, ({ priority }) => `p${priority}`)}`;
+}
+
+/** How an operand or result of a region lies that devices compute by themselves. */
+export function shardingText(rank: number, sharding: Sharding): string {
+  return onMesh(rank, sharding, () => '');
+}
+
+/** The same with axes that are whole left open. */
+export function openShardingText(rank: number, sharding: Sharding): string {
+  return onMesh(rank, sharding, () => '', '{?}');
+}
+
+function onMesh(rank: number, sharding: Sharding, suffix: (cut: AxisCut) => string, whole = '{}'): string {
+  const axes = Array.from({ length: rank }, (_, axis) => sharding[axis] ?? WHOLE).map((cut) =>
+    cut.over.length === 0 ? whole : `{${quoted(cut.over)}}${suffix(cut)}`,
   );
-  return `sdy.sharding = #sdy.sharding<@mesh, [${axes.join(', ')}]>`;
+  return `<@mesh, [${axes.join(', ')}]>`;
+}
+
+/** The axes of a region that devices compute by themselves: all that there are. */
+export function manualAxes(mesh: Mesh): string {
+  return quoted(MESH_AXES.filter((axis) => mesh[axis] > 1));
+}
+
+function quoted(axes: readonly MeshAxis[]): string {
+  return axes.map((axis) => `"${axis}"`).join(', ');
 }

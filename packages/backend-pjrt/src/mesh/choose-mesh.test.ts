@@ -37,7 +37,7 @@ describe('the automatic mesh', () => {
     // A batch of two sequences.
     expect(choose({ allows: ({ fsdp, expert }) => 2 % (fsdp * expert) === 0 })).toBe('fsdp 2 × tensor 4');
     expect(choose({ allows: () => false })).toBe('1 device');
-    expect(choose({ memoryBytes: GIB, state: [matrix, expert] })).toBe('tensor 8');
+    expect(choose({ memoryBytes: GIB, state: [matrix, expert] })).toBe('expert 8');
   });
 });
 

@@ -1,5 +1,5 @@
 import { byteSize, type Recording, required, type TensorSpec, type ValueId } from '@weft/tensor';
-import { deviceCount, MESH_AXES, type Mesh, type MeshAxis, shardBytes } from './mesh.js';
+import { deviceCount, gatheredBytes, MESH_AXES, type Mesh, type MeshAxis, shardBytes } from './mesh.js';
 
 /** What a mesh is chosen for. */
 export interface MeshNeeds {
@@ -24,14 +24,14 @@ const USABLE = 0.85;
  */
 export function chooseMesh(needs: MeshNeeds): Mesh {
   const { devices, memoryBytes = Number.POSITIVE_INFINITY, allows } = needs;
-  const candidates = meshesOf(devices).filter(allows);
+  const candidates = candidateMeshes(devices).filter(allows);
   const [least] = candidates.toSorted((a, b) => neededBytes(needs, a) - neededBytes(needs, b));
   const fitting = candidates.find((mesh) => neededBytes(needs, mesh) <= USABLE * memoryBytes);
   return fitting ?? least ?? { fsdp: 1, tensor: 1, expert: 1 };
 }
 
 /** All meshes of a number of devices, those that cut activations least first. */
-function meshesOf(devices: number): readonly Mesh[] {
+export function candidateMeshes(devices: number): readonly Mesh[] {
   const sizes = Array.from({ length: devices }, (_, i) => i + 1).filter((size) => devices % size === 0);
   return sizes.flatMap((tensor) =>
     sizes.flatMap((expert) => {
@@ -41,10 +41,10 @@ function meshesOf(devices: number): readonly Mesh[] {
   );
 }
 
-/** Bytes of one device: its shards, what it computes, and the largest array as it is while fsdp has it gathered. */
+/** Bytes of one device: its shards, what it computes, and the largest array as it is while it is gathered. */
 function neededBytes({ state, temporaryBytes }: MeshNeeds, mesh: Mesh): number {
   const held = state.reduce((sum, spec) => sum + shardBytes(spec, mesh), 0);
-  const gathered = Math.max(0, ...state.map((spec) => shardBytes(spec, { ...mesh, fsdp: 1 })));
+  const gathered = Math.max(0, ...state.map((spec) => gatheredBytes(spec, mesh)));
   return held + temporaryBytes / deviceCount(mesh) + 2 * gathered;
 }
 

@@ -29,15 +29,17 @@ export const WHOLE: AxisCut = { over: [], priority: 0 };
 
 /**
  * What is cut over what. Activations follow the batch first and the features that `tensor` cuts next; weights along
- * `fsdp` yield: they are gathered where they are used, and their gradients scattered.
+ * `embed` yield: they are gathered where they are used, and their gradients scattered. What every expert has a copy of is
+ * cut over `expert` too; stacks of experts have that axis already.
  */
-const RULES: Readonly<Record<LogicalAxis, AxisCut>> = {
+const RULES: Readonly<Record<LogicalAxis | 'none', AxisCut>> = {
+  none: WHOLE,
   batch: { over: ['expert', 'fsdp'], priority: 0 },
   heads: { over: ['tensor'], priority: 1 },
   mlp: { over: ['tensor'], priority: 1 },
   vocabulary: { over: ['tensor'], priority: 1 },
   expert: { over: ['expert'], priority: 1 },
-  embed: { over: ['fsdp'], priority: 2 },
+  embed: { over: ['expert', 'fsdp'], priority: 2 },
 };
 
 export function deviceCount(mesh: Mesh): number {
@@ -49,15 +51,35 @@ export function partCount(mesh: Mesh, axes: readonly MeshAxis[]): number {
   return axes.reduce((product, axis) => product * mesh[axis], 1);
 }
 
-/** How an array lies on a mesh. An axis that the mesh does not divide stays whole. */
-export function shardingOf({ shape, axes }: Pick<TensorSpec, 'shape' | 'axes'>, mesh: Mesh): Sharding {
+/**
+ * How an array lies on a mesh. An axis of the mesh cuts an array once, by the rule that comes first in priority. An axis of the
+ * array that the mesh does not divide is cut over the fastest axes that do, or stays whole.
+ */
+export function shardingOf({ shape, axes = [] }: Pick<TensorSpec, 'shape' | 'axes'>, mesh: Mesh): Sharding {
+  const rules = shape.map((_, index) => RULES[axes[index] ?? 'none']);
   return shape.map((size, index) => {
-    const logical = axes?.[index] ?? null;
-    if (logical === null) return WHOLE;
-    const { over, priority } = RULES[logical];
-    const cutting = over.filter((axis) => mesh[axis] > 1);
-    return cutting.length > 0 && size % partCount(mesh, cutting) === 0 ? { over: cutting, priority } : WHOLE;
+    const { over, priority } = rules[index] ?? WHOLE;
+    const isTaken = (axis: MeshAxis) => rules.some((other) => other.priority < priority && other.over.includes(axis));
+    const free = over.filter((axis) => mesh[axis] > 1 && !isTaken(axis));
+    const dividing = free.map((_, first) => free.slice(first)).find((some) => size % partCount(mesh, some) === 0);
+    return dividing === undefined ? WHOLE : { over: dividing, priority };
   });
+}
+
+/** Whether an array that lies in this way is a stack of experts of which each device has some. */
+export function isExpertStack([first]: Sharding): boolean {
+  return first !== undefined && first.priority === RULES.expert.priority && first.over.includes('expert');
+}
+
+/**
+ * How the tokens of experts lie, [experts, slots, …]: each with its expert, and the slots over the devices that share it.
+ * Left alone, XLA would cut features over `fsdp` as the weights are, and add up whole products.
+ */
+export function slotsSharding({ shape: [experts = 1, slots = 1] }: Pick<TensorSpec, 'shape'>, mesh: Mesh): Sharding {
+  return [
+    ...shardingOf({ shape: [experts], axes: ['expert'] }, mesh),
+    slots % mesh.fsdp === 0 && mesh.fsdp > 1 ? { over: ['fsdp'], priority: RULES.batch.priority } : WHOLE,
+  ];
 }
 
 /** The shape of what each device holds of an array. */
@@ -68,6 +90,12 @@ export function shardShape(shape: readonly number[], sharding: Sharding, mesh: M
 /** The bytes that each device holds of an array. */
 export function shardBytes(spec: TensorSpec, mesh: Mesh): number {
   return 4 * elementCount(shardShape(spec.shape, shardingOf(spec, mesh), mesh));
+}
+
+/** The bytes that each device holds of an array while it is gathered to be used. */
+export function gatheredBytes(spec: TensorSpec, mesh: Mesh): number {
+  const gathered = shardingOf(spec, mesh).map((cut) => (cut.priority === RULES.embed.priority ? WHOLE : cut));
+  return 4 * elementCount(shardShape(spec.shape, gathered, mesh));
 }
 
 /** @throws WeftError `invalid_argument` when the mesh is not made of all devices; a single one may be the first of many. */

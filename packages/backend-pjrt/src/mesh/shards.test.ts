@@ -1,8 +1,8 @@
-import { elementCount } from '@weft/tensor';
+import { cut, elementCount, paste } from '@weft/tensor';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { checkMesh, deviceCount, type Mesh, shardBytes, shardingOf } from './mesh.js';
-import { cut, holders, paste, shardBox } from './shards.js';
+import { holders, shardBox } from './shards.js';
 
 const logical = fc.constantFrom('batch', 'embed', 'heads', 'mlp', 'vocabulary', 'expert', null);
 const size = fc.constantFrom(1, 2, 3, 4);
@@ -55,6 +55,9 @@ describe('an array on a mesh', () => {
     expect(over(stack)).toEqual([['expert'], ['fsdp'], ['tensor']]);
     expect(shardBox(stack.shape, shardingOf(stack, mesh), mesh, 6)).toEqual({ begin: [2, 3, 0], size: [2, 3, 4] });
     expect(over({ shape: [8, 3], axes: ['batch', null] })).toEqual([['expert', 'fsdp'], []]);
+    // Everything but the experts is cut over their axis too, as far as it divides.
+    expect(over({ shape: [8, 4], axes: ['embed', 'mlp'] })).toEqual([['expert', 'fsdp'], ['tensor']]);
+    expect(over({ shape: [6, 4], axes: ['embed', 'mlp'] })).toEqual([['fsdp'], ['tensor']]);
     // The mesh does not divide it, or nobody says what it counts.
     expect(over({ shape: [3, 4], axes: ['embed', null] })).toEqual([[], []]);
     expect(over({ shape: [4] })).toEqual([[]]);

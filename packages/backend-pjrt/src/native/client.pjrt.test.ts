@@ -147,6 +147,7 @@ describe('a plugin', () => {
     await expect(opening).rejects.toMatchObject({
       code: 'invalid_argument',
       message: expect.stringContaining('no_such_option'),
+      hint: 'leave out what this plugin does not know of cpu_device_count, no_such_option',
     });
   });
 

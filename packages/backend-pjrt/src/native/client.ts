@@ -1,15 +1,16 @@
 import { WeftError } from '@weft/common';
+import { drivesGpus } from './client-options.js';
 import { type CompileOptions, compileArguments } from './compile-options.js';
 import { DeviceBuffer, type HostData } from './device-buffer.js';
 import { Executable } from './executable.js';
 import { ELEMENT_TYPE, type ElementType, UNCHANGED_UNTIL_TRANSFERRED } from './functions.js';
 import { Handle, Scope } from './handle.js';
-import { type NamedValues, namedValueStructs } from './named-values.js';
+import { type NamedInputs, namedValueStructs } from './named-values.js';
 import { loadPlugin, type Plugin } from './plugin.js';
 import { type Pointer, pointersFrom, textFrom } from './struct.js';
 
-/** Settings of a plugin's client, such as `cpu_device_count` and `memory_fraction`. */
-export type ClientOptions = NamedValues;
+/** Settings of a plugin's client, such as `cpu_device_count`, `memory_fraction` and `visible_devices`. */
+export type ClientOptions = NamedInputs;
 
 /** A device of this process. It lives as long as its client. */
 export interface Device {
@@ -42,8 +43,18 @@ export class Client extends Handle {
    */
   static async open(plugin: Plugin, options: ClientOptions = {}): Promise<Client> {
     const named = namedValueStructs(options);
-    const { client } = await plugin.callAsync('Client_Create', { options: named, optionCount: named.length });
-    return new Client(plugin, client);
+    try {
+      const { client } = await plugin.callAsync('Client_Create', { options: named, optionCount: named.length });
+      return new Client(plugin, client);
+    } catch (thrown) {
+      const { code, message, hint } = WeftError.from(thrown);
+      if (code !== 'invalid_argument') throw thrown;
+      const names = Object.keys(options).join(', ');
+      throw new WeftError(code, message, {
+        cause: thrown,
+        hint: hint ?? `leave out what this plugin does not know of ${names}`,
+      });
+    }
   }
 
   private constructor(plugin: Plugin, pointer: Pointer) {
@@ -135,6 +146,18 @@ export class Client extends Handle {
     });
   }
 
+  /** Memory on a device for what comes from elsewhere, see `DeviceBuffer.lend`; its elements are undefined. */
+  allocate(shape: readonly number[], elementType: ElementType, device = this.firstDevice): DeviceBuffer {
+    const { buffer } = this.plugin.call('Client_CreateUninitializedBuffer', {
+      client: this.pointer,
+      dimensions: BigInt64Array.from(shape, BigInt),
+      rank: shape.length,
+      elementType: ELEMENT_TYPE[elementType],
+      device: device.pointer,
+    });
+    return new DeviceBuffer(buffer, this.#scope);
+  }
+
   /** Waits for what is under way, then frees buffers, executables and the client itself. Safe to call twice. */
   async close(): Promise<void> {
     await this.#scope.close();
@@ -157,7 +180,8 @@ export interface DeviceSummary {
 
 /** Opens the devices of a plugin for a moment. @throws WeftError what the plugin says when it finds none */
 export async function describeDevices(path: string): Promise<DeviceSummary> {
-  const client = await Client.open(loadPlugin(path));
+  // A look must not take the memory that a run is using.
+  const client = await Client.open(loadPlugin(path), drivesGpus(path) ? { preallocate: false } : {});
   try {
     const { platform, plugin, devices, firstDevice } = client;
     const memoryBytes = client.memoryOf(firstDevice)?.limit;

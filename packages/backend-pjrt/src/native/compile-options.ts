@@ -45,7 +45,7 @@ function encodeCompileOptions({ cudaDirectory, partitions = 1, flags = {} }: Com
     ...intField(FIELD.numPartitions, partitions),
     ...(partitions === 1 ? [] : partitionerFields(partitions)),
   ];
-  // By name, over XLA's defaults. A `DebugOptions` of ours would replace the defaults, and with them most of the optimizer.
+  // By name, over XLA's defaults; in xla.proto the folder is field 61 of DebugOptions. A `DebugOptions` of ours would replace the defaults, and with them most of the optimizer.
   const all = cudaDirectory === undefined ? flags : { ...flags, xla_gpu_cuda_data_dir: cudaDirectory };
   const overrides = Object.entries(all).flatMap(([name, value]) =>
     bytesField(FIELD.flags, [

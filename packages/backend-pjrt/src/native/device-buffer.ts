@@ -1,4 +1,4 @@
-import { WeftError } from '@weft/common';
+import { deferred, WeftError } from '@weft/common';
 import { ELEMENT_TYPE, type ElementType } from './functions.js';
 import { Handle, type Scope } from './handle.js';
 import { int64sFrom, type Pointer } from './struct.js';
@@ -43,16 +43,50 @@ export class DeviceBuffer extends Handle {
    * @throws WeftError when their computation failed, when it was donated, or when the array has another size
    */
   async readInto<T extends HostData>(target: T): Promise<T> {
+    await this.beginReading(target)();
+    return target;
+  }
+
+  /**
+   * The same, begun at once: an execution that takes over its memory later waits for the copy, on the device.
+   * @returns what waits for the end of the copy; to be called once
+   */
+  beginReading(target: HostData): () => Promise<void> {
     const { plugin } = this.#scope;
-    return this.#scope.during([this], async () => {
+    const wanted = deferred();
+    const copied = this.#scope.during([this], async () => {
       // A call without a target only tells the size.
       const { targetSize } = plugin.call('Buffer_ToHostBuffer', { buffer: this.pointer });
       if (targetSize !== target.byteLength) {
         throw new WeftError('internal', `a device buffer of ${targetSize} bytes is not read into ${target.byteLength}`);
       }
       const { done } = plugin.call('Buffer_ToHostBuffer', { buffer: this.pointer, target, targetSize });
+      await wanted.promise;
       await plugin.finished(done);
-      return target;
+    });
+    copied.catch(() => {});
+    return () => {
+      wanted.resolve();
+      return copied;
+    };
+  }
+
+  /**
+   * Lends its memory, once it is computed, to `work`, which may write there. The memory stays where it is until `work` has
+   * settled.
+   * @throws WeftError when its computation failed, or when it was donated
+   */
+  async lend<T>(work: (memory: Pointer) => Promise<T>): Promise<T> {
+    const { plugin } = this.#scope;
+    return this.#scope.during([this], async () => {
+      const buffer = this.pointer;
+      await plugin.finished(plugin.call('Buffer_ReadyEvent', { buffer }).ready);
+      plugin.call('Buffer_IncreaseExternalReferenceCount', { buffer });
+      try {
+        return await work(plugin.call('Buffer_OpaqueDeviceMemoryDataPointer', { buffer }).memory);
+      } finally {
+        plugin.call('Buffer_DecreaseExternalReferenceCount', { buffer });
+      }
     });
   }
 

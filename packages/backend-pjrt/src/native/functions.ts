@@ -160,6 +160,10 @@ export const FUNCTIONS = {
     index: 70,
     fields: { buffer: 'pointer', layout: 'pointer', target: 'pointer', targetSize: 'int64', done: 'pointer' },
   },
+  Buffer_ReadyEvent: { index: 72, fields: { buffer: 'pointer', ready: 'pointer' } },
+  Buffer_IncreaseExternalReferenceCount: { index: 74, fields: { buffer: 'pointer' } },
+  Buffer_DecreaseExternalReferenceCount: { index: 75, fields: { buffer: 'pointer' } },
+  Buffer_OpaqueDeviceMemoryDataPointer: { index: 76, fields: { buffer: 'pointer', memory: 'pointer' } },
   TopologyDescription_Create: {
     index: 82,
     fields: { name: 'pointer', nameSize: 'int64', options: 'pointer', optionCount: 'int64', topology: 'pointer' },
@@ -197,6 +201,19 @@ export const FUNCTIONS = {
       peak: 'int64',
     },
   },
+  Client_CreateUninitializedBuffer: {
+    index: 112,
+    fields: {
+      client: 'pointer',
+      dimensions: 'pointer',
+      rank: 'int64',
+      elementType: 'int32',
+      layout: 'pointer',
+      device: 'pointer',
+      memory: 'pointer',
+      buffer: 'pointer',
+    },
+  },
 } as const satisfies Record<string, CFunction>;
 
 export type FunctionName = keyof typeof FUNCTIONS;
@@ -225,16 +242,7 @@ export const STRUCTS = {
 } as const satisfies Record<string, Fields>;
 
 /** `PJRT_Error_Code` that Weft tells apart. */
-export const ERROR_CODE = {
-  cancelled: 1,
-  invalidArgument: 3,
-  deadlineExceeded: 4,
-  notFound: 5,
-  resourceExhausted: 8,
-  failedPrecondition: 9,
-  unavailable: 14,
-  dataLoss: 15,
-} as const;
+export const ERROR_CODE = { invalidArgument: 3, notFound: 5, resourceExhausted: 8, failedPrecondition: 9 } as const;
 
 /** `PJRT_NamedValue_Type`. */
 export const VALUE_TYPE = { text: 0, int64: 1, int64List: 2, float: 3, bool: 4 } as const;

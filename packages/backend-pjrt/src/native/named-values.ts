@@ -4,11 +4,18 @@ import { copyFrom, int64sFrom, layoutOf, type Pointer, readStruct, Struct, textB
 /** Settings or facts by the plugin's own names: `cpu_device_count`, `stablehlo_current_version`. */
 export type NamedValues = Readonly<Record<string, string | number | boolean>>;
 
+/** What C may be given: a list of whole numbers too. */
+export type NamedInputs = Readonly<Record<string, string | number | boolean | readonly number[]>>;
+
+/** Settings that are a `float` even where they are whole. */
+const FLOATS = new Set(['memory_fraction']);
+
 /** The array that C takes for them. A whole number is an `int64_t`, another one a `float`. */
-export function namedValueStructs(values: NamedValues): Struct[] {
+export function namedValueStructs(values: NamedValues | NamedInputs): Struct[] {
   return Object.entries(values).map(([key, value]) => {
     const name = textBytes(key);
-    return new Struct(STRUCTS.NamedValue, { name, nameSize: name.length, valueSize: 1, ...typedValue(value) });
+    const typed = FLOATS.has(key) ? floatValue(Number(value)) : typedValue(value);
+    return new Struct(STRUCTS.NamedValue, { name, nameSize: name.length, valueSize: 1, ...typed });
   });
 }
 
@@ -27,14 +34,21 @@ export function readNamedValues(address: Pointer, count: number): NamedValues {
   );
 }
 
-function typedValue(value: string | number | boolean) {
+function floatValue(value: number) {
+  return { type: VALUE_TYPE.float, value: BigInt(new Uint32Array(Float32Array.of(value).buffer)[0] ?? 0) };
+}
+
+function typedValue(value: NamedInputs[string]) {
+  if (typeof value === 'object') {
+    return { type: VALUE_TYPE.int64List, value: BigInt64Array.from(value, BigInt), valueSize: value.length };
+  }
   if (typeof value === 'boolean') return { type: VALUE_TYPE.bool, value: value ? 1n : 0n };
   if (typeof value === 'string') {
     const text = textBytes(value);
     return { type: VALUE_TYPE.text, value: text, valueSize: text.length };
   }
   if (Number.isInteger(value)) return { type: VALUE_TYPE.int64, value: BigInt(value) };
-  return { type: VALUE_TYPE.float, value: BigInt(new Uint32Array(Float32Array.of(value).buffer)[0] ?? 0) };
+  return floatValue(value);
 }
 
 function readValue(type: number, value: Pointer, size: number): string | number | boolean {

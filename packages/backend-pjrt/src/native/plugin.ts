@@ -146,30 +146,47 @@ export class Plugin {
     const message = textFrom(text, textSize);
     const { code } = tell('Error_GetCode');
     this.#function('Error_Destroy')(new Struct(FUNCTIONS.Error_Destroy.fields, { error }).bytes);
-    throw pluginError(`PJRT_${name}: ${message}`, code);
+    throw pluginError(name, message, code);
   }
 }
 
 const NEWER_PLUGIN = `take a plugin whose API is ${API.major}.${API.oldestMinor} or newer`;
 
+/** Errors that are about the caller or the program, whatever was called. */
 const CODES: Readonly<Record<number, ErrorCode>> = {
-  [ERROR_CODE.cancelled]: 'cancelled',
   [ERROR_CODE.invalidArgument]: 'invalid_argument',
-  [ERROR_CODE.deadlineExceeded]: 'deadline_exceeded',
   [ERROR_CODE.notFound]: 'not_found',
-  [ERROR_CODE.resourceExhausted]: 'failed_precondition',
   [ERROR_CODE.failedPrecondition]: 'failed_precondition',
-  [ERROR_CODE.unavailable]: 'unavailable',
-  [ERROR_CODE.dataLoss]: 'corrupt_data',
 };
 
-/** A plugin's error in Weft's codes; what has no word there is `internal`. */
-function pluginError(message: string, code: number): WeftError {
-  const options =
-    code === ERROR_CODE.resourceExhausted
-      ? { hint: 'make microbatchSize smaller, or set activationCheckpointing to full: the device is out of memory' }
-      : {};
-  return new WeftError(CODES[code] ?? 'internal', message, options);
+/** Calls that move data or compute: an error of the plugin's own there is the device's. */
+const ON_DEVICE: ReadonlySet<FunctionName> = new Set([
+  'LoadedExecutable_Execute',
+  'Event_Await',
+  'Buffer_ToHostBuffer',
+  'Client_BufferFromHostBuffer',
+]);
+
+/** A plugin's error in Weft's codes, as one sentence. Compilers and misuse get all their words, a device its first line. */
+function pluginError(name: FunctionName, message: string, code: number): WeftError {
+  const [firstLine = ''] = message.split('\n', 1);
+  if (code === ERROR_CODE.resourceExhausted) {
+    return new WeftError('out_of_memory', `the device is out of memory (PJRT_${name}: ${firstLine})`, {
+      hint: 'make microbatchSize smaller, set activationCheckpointing to full, or end what else uses the device',
+    });
+  }
+  const known = CODES[code];
+  if (name === 'Client_Create' && known !== 'invalid_argument') {
+    return new WeftError('native_library', `the PJRT plugin opened no device: ${firstLine}`, {
+      hint: 'see that nvidia-smi or rocm-smi lists a device that is free, or set engine.backend to tensorflow',
+    });
+  }
+  if (known === undefined && ON_DEVICE.has(name)) {
+    return new WeftError('device_failed', `the device failed (PJRT_${name}: ${firstLine})`, {
+      hint: 'look at it with nvidia-smi or rocm-smi and in the log of the kernel, then start the worker again',
+    });
+  }
+  return new WeftError(known ?? 'internal', `PJRT_${name}: ${message}`);
 }
 
 /** Bytes of `PJRT_Api` before its table: struct_size, extension_start, and the version in a struct of its own. */

@@ -17,7 +17,7 @@ export const COMPILER_DOWNLOAD_BYTES = PINS.compiler.wheels.reduce((sum, { bytes
 
 /** Finds it without downloading anything: a plugin that a person named, one of Python's packages, or Weft's cache. */
 export function findCompiler(search: Pick<PluginSearch, 'environment'> = {}): Compiler | undefined {
-  for (const platform of ['cuda', 'compiler'] as const) {
+  for (const platform of ['cuda', 'cuda12', 'compiler'] as const) {
     const found = findPlugin({ ...search, platform });
     const compiler = found.found ? compilerAt(found.path) : undefined;
     if (compiler !== undefined) return compiler;
@@ -32,7 +32,7 @@ export async function installCompiler(search: Omit<PluginSearch, 'platform'> = {
   const { path } = await installPlugin({ ...search, platform: 'compiler' });
   const compiler = compilerAt(path);
   if (compiler !== undefined) return compiler;
-  throw new WeftError('native_library', `beside ${path} there is no folder nvidia/cu13 with libdevice and ptxas`, {
+  throw new WeftError('native_library', `beside ${path} there is no folder of NVIDIA's with libdevice and ptxas`, {
     hint: 'unset WEFT_PJRT_PLUGIN, or install nvidia-nvvm and nvidia-cuda-nvcc beside that plugin',
   });
 }

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { findPlugin, installPlugin } from './plugin.js';
+import { cudaDirectoryBeside, findPlugin, installPlugin } from './plugin.js';
 import { acceleratorOf, PINS } from './wheels.js';
 
 let home: string;
@@ -62,10 +62,43 @@ test('then the pinned wheel, whose hash is checked', async () => {
 
 test('which plugin is pinned follows from the GPU that answers', () => {
   const host = { platform: 'linux', architecture: 'x64', glibc: '2.36', gpu: false };
-  expect(acceleratorOf({ ...host, gpu: true }, false).platform).toBe('cuda');
-  expect(acceleratorOf(host, true).platform).toBe('rocm');
-  expect(acceleratorOf(host, false)).toEqual({ reason: 'neither nvidia-smi nor rocm-smi lists a GPU' });
-  expect(acceleratorOf({ ...host, platform: 'darwin' }, false).reason).toMatch(/pinned for darwin/);
+  const nvidia = { ...host, gpu: true };
+  expect(acceleratorOf(nvidia, {}).platform).toBe('cuda');
+  expect(acceleratorOf(nvidia, { cudaVersion: 13.1 }).platform).toBe('cuda');
+  expect(acceleratorOf(nvidia, { cudaVersion: 12.4 })).toEqual({
+    platform: 'cuda12',
+    reason: 'nvidia-smi lists a GPU, whose driver speaks CUDA 12.4',
+  });
+  expect(acceleratorOf(nvidia, { cudaVersion: 11.8 }).reason).toMatch(/speaks CUDA 11.8, and no plugin/);
+  expect(acceleratorOf(host, { hasRocm: true }).platform).toBe('rocm');
+  expect(acceleratorOf(host, {})).toEqual({ reason: 'neither nvidia-smi nor rocm-smi lists a GPU' });
+  expect(acceleratorOf({ ...host, platform: 'darwin' }, {}).reason).toMatch(/pinned for darwin/);
   expect(PINS.cuda.isNeeded('nvidia/cu13/lib/libcublas.so.13')).toBe(true);
   expect(PINS.cuda.isNeeded('jax_plugins/xla_cuda13/__init__.py')).toBe(false);
+  expect(PINS.cuda12.isNeeded('nvidia/cuda_nvcc/nvvm/libdevice/libdevice.10.bc')).toBe(true);
+  for (const { wheels, version, plugin } of Object.values(PINS)) {
+    expect(version).toBe('0.11.2');
+    expect(plugin).toMatch(/\.so$/);
+    for (const { sha256, bytes } of wheels) expect([sha256.length, bytes > 1e6]).toEqual([64, true]);
+  }
+});
+
+test('an older driver gets the plugin for CUDA 12, with its tools beside it', () => {
+  const tools = join(home, 'bin');
+  mkdirSync(tools);
+  const says = '| NVIDIA-SMI 550.54.15   Driver Version: 550.54.15   CUDA Version: 12.4     |';
+  writeFileSync(
+    join(tools, 'nvidia-smi'),
+    `#!/bin/sh\n[ "$1" = --list-gpus ] && echo "GPU 0: H100" || echo "${says}"\n`,
+  );
+  chmodSync(join(tools, 'nvidia-smi'), 0o755);
+  expect(findPlugin({ environment: environment({ PATH: `${tools}:/bin:/usr/bin` }) })).toMatchObject({
+    found: false,
+    reason: expect.stringContaining('driver speaks CUDA 12.4'),
+    hint: expect.stringContaining('jax_cuda12_pjrt-0.11.2'),
+  });
+  const nvcc = join(home, 'nvidia', 'cuda_nvcc');
+  mkdirSync(nvcc, { recursive: true });
+  expect(cudaDirectoryBeside(join(home, 'jax_plugins', 'xla_cuda12', 'xla_cuda_plugin.so'))).toBe(nvcc);
+  expect(cudaDirectoryBeside(join(home, 'jax_plugins', 'xla_cuda13', 'xla_cuda_plugin.so'))).toBeUndefined();
 });

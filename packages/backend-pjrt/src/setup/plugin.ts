@@ -3,7 +3,7 @@
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { WeftError } from '@weft/common';
 import {
   askPython,
@@ -13,7 +13,7 @@ import {
   type Host,
   hasDriverFiles,
   type SetupProgress,
-} from '@weft/tensorflow-setup';
+} from '@weft/native-setup';
 import { acceleratorOf, PINS, type Platform, type PluginPin } from './wheels.js';
 
 /** A plugin, and why it was chosen. */
@@ -194,7 +194,17 @@ function buildOf(environment: NodeJS.ProcessEnv, pin: PluginPin) {
 
 function chooseAccelerator(environment: NodeJS.ProcessEnv): ReturnType<typeof acceleratorOf> {
   const host: Host = describeHost(environment);
-  return acceleratorOf(host, !host.gpu && hasRocmGpu(environment));
+  return acceleratorOf(
+    host,
+    host.gpu ? { cudaVersion: cudaOfDriver(environment) } : { hasRocm: hasRocmGpu(environment) },
+  );
+}
+
+/** The newest CUDA that the driver speaks, from the head of `nvidia-smi`; undefined where it does not tell. */
+function cudaOfDriver(environment: NodeJS.ProcessEnv): number | undefined {
+  const { stdout } = spawnSync('nvidia-smi', { env: environment, encoding: 'utf8', timeout: 20_000 });
+  const version = /CUDA (?:UMD )?Version: *(\d+\.\d+)/.exec(stdout ?? '')?.[1];
+  return version === undefined ? undefined : Number(version);
 }
 
 function hasRocmGpu(environment: NodeJS.ProcessEnv): boolean {
@@ -215,6 +225,7 @@ function isFile(path: string): boolean {
  * `nvvm/libdevice` of it. Undefined where it is not beside it.
  */
 export function cudaDirectoryBeside(path: string): string | undefined {
-  const folder = join(dirname(path), '..', '..', 'nvidia', 'cu13');
+  const own = dirname(path);
+  const folder = join(own, '..', '..', 'nvidia', basename(own).endsWith('cuda12') ? 'cuda_nvcc' : 'cu13');
   return statSync(folder, { throwIfNoEntry: false }) === undefined ? undefined : resolve(folder);
 }

@@ -9,9 +9,13 @@ const HANDSHAKE_TIMEOUT_MS = 10_000;
 const EARLY_CALLER_TIMEOUT_MS = 10_000;
 /** How long a refused caller may take to close the connection itself. */
 const REFUSED_CALLER_TIMEOUT_MS = 1_000;
+/** So many may be silent, and so many early. One more takes the place of the oldest: peers speak at once, strangers may not. */
 const MAX_CALLERS = 256;
 
-/** The connections that one generation expects: those of the next rank to a ring, or of all ranks to an expert worker. */
+/**
+ * The connections that one generation expects: those of the next rank to a ring, of all ranks to an expert worker, or of
+ * newcomers to a rank that holds the state.
+ */
 export interface ExpectedCallers extends GenerationId {
   /** Ring and experts of a generation are accepted independently. */
   readonly purpose: Purpose;
@@ -29,7 +33,7 @@ export interface ExpectedCallers extends GenerationId {
   indexOf(hello: Hello): number;
 }
 
-type Purpose = 'ring' | 'experts';
+type Purpose = 'ring' | 'experts' | 'state';
 
 /** A connection that an acceptor has admitted. */
 export interface AcceptedConnection {
@@ -46,7 +50,9 @@ export class ConnectionAcceptor {
   readonly #acceptors = new Map<string, Acceptor>();
   /** By run. */
   readonly #newestGeneration = new Map<string, number>();
+  /** All that are not admitted yet, and those of them that have not said who they are, oldest first. */
   readonly #callers = new Set<Duplex>();
+  readonly #silent = new Set<Duplex>();
   readonly #early = new Set<EarlyCaller>();
 
   /**
@@ -78,12 +84,16 @@ export class ConnectionAcceptor {
    * @param isLocal the caller is a process of this machine
    */
   async handle(duplex: Duplex, isLocal: boolean): Promise<void> {
-    if (this.#callers.size >= MAX_CALLERS) return duplex.destroy();
+    const [oldest] = this.#silent;
+    if (oldest !== undefined && this.#silent.size >= MAX_CALLERS) oldest.destroy();
     this.#callers.add(duplex);
+    this.#silent.add(duplex);
+    void duplex.closed.then(() => this.#silent.delete(duplex));
     const timer = setTimeout(() => duplex.destroy(), HANDSHAKE_TIMEOUT_MS);
     try {
       const hello = await greet(duplex);
       clearTimeout(timer);
+      this.#silent.delete(duplex);
       const acceptor = await this.#acceptorOf(hello, duplex);
       acceptor.admit(hello, duplex, isLocal);
     } catch (thrown) {
@@ -93,6 +103,7 @@ export class ConnectionAcceptor {
     } finally {
       clearTimeout(timer);
       this.#callers.delete(duplex);
+      this.#silent.delete(duplex);
     }
   }
 
@@ -107,6 +118,9 @@ export class ConnectionAcceptor {
     if (acceptor !== undefined) return acceptor;
     const newest = this.#newestGeneration.get(hello.runId);
     if (newest !== undefined && hello.generation < newest) throw pastGeneration(hello, newest);
+    const [oldest] = this.#early;
+    if (oldest !== undefined && this.#early.size >= MAX_CALLERS)
+      oldest.found.reject(new WeftError('unavailable', 'too many callers came before their generation'));
     const found = deferred<Acceptor>();
     const caller = { hello, found };
     this.#early.add(caller);
@@ -185,7 +199,7 @@ interface EarlyCaller {
 }
 
 function purposeOf({ link }: Hello): Purpose {
-  return link === 'experts' ? 'experts' : 'ring';
+  return link === 'experts' || link === 'state' ? link : 'ring';
 }
 
 function acceptorKey(purpose: Purpose, { runId, generation }: GenerationId): string {

@@ -16,8 +16,11 @@ import type { RankId } from './rank-id.js';
  * prove that they know the token, the token itself is never sent, and a recorded handshake cannot be replayed.
  */
 
-/** The two connections between neighbours in the ring, and the connection of a rank to an expert worker. */
-const LINKS = ['data', 'control', 'experts'] as const;
+/**
+ * The two connections between neighbours in the ring, the connection of a rank to an expert worker, and that of a newcomer
+ * to a rank that holds the state.
+ */
+const LINKS = ['data', 'control', 'experts', 'state'] as const;
 type Link = (typeof LINKS)[number];
 
 /** Who connects, and for which connection. */

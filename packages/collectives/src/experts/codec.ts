@@ -4,8 +4,11 @@ import { parseJson } from '../transport/frame.js';
 import { DIRECTIONS, type Direction, EXCHANGE_PRECISIONS, type ExchangePrecision } from './exchange.js';
 import { type ExpertShard, packedRows } from './expert-shard.js';
 
-/** `rows` and `squaredNorm` are requests and answers; a `fault` carries the reason why its sender gives up. */
-const CONTENTS = ['rows', 'squaredNorm', 'fault'] as const;
+/**
+ * `rows`, `deviceRows` and `squaredNorm` are requests and answers; the rows of `deviceRows` go from device to device, and the
+ * message brings their numbers. A `fault` carries the reason why its sender gives up. `devices` tell what a process has.
+ */
+const CONTENTS = ['rows', 'squaredNorm', 'fault', 'deviceRows', 'devices'] as const;
 
 /** Precedes every message of the exchange. Fields that do not apply are 0, `forward` and `fp32`. */
 export interface MessageHeader {
@@ -90,6 +93,7 @@ export type RequestKey = Pick<MessageHeader, 'content' | 'direction' | 'step' | 
 
 /** "the tokens of step 5, microbatch 1, layer 2", for messages. */
 export function describeRequest({ content, direction, step, microbatch, layer }: RequestKey): string {
+  if (content === 'devices') return 'what its devices can exchange';
   if (content === 'squaredNorm') return `the gradient norm of step ${step}`;
   return `the ${ROWS[direction]} of step ${step}, microbatch ${microbatch}, layer ${layer}`;
 }
@@ -124,6 +128,20 @@ export class MessageWriter {
     return this.#write([Buffer.concat([header, asBytes(tokensPerExpert_EG)]), ...bodies]).then(() => {
       this.#pendingRows--;
     });
+  }
+
+  /** The numbers of rows that go from device to device. */
+  deviceRows(context: MessageContext, tokensPerExpert_EG: Int32Array): void {
+    const counts = asBytes(tokensPerExpert_EG);
+    const header = encodeMessageHeader({ ...context, content: 'deviceRows', payloadBytes: counts.length });
+    void this.#write([Buffer.concat([header, counts])]);
+  }
+
+  /** What a process has, or decides, as JSON. */
+  devices(context: MessageContext, text: string): void {
+    const payload = Buffer.from(text);
+    const header = encodeMessageHeader({ ...context, content: 'devices', payloadBytes: payload.length });
+    void this.#write([Buffer.concat([header, payload])]);
   }
 
   /** @param value the answer; `undefined` for the request */

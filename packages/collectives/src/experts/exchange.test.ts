@@ -1,4 +1,5 @@
 import { Random, sleep, WeftError } from '@weft/common';
+import { waitFor } from '@weft/testing';
 import { afterEach, describe, expect, it } from 'vitest';
 import { DataPlane } from '../data-plane.js';
 import { copyInto, type Duplex } from '../transport/duplex.js';
@@ -11,7 +12,7 @@ import type {
   ExpertExchange,
   ExpertHost,
   ExpertRows,
-  RowsRequest,
+  HostRowsRequest,
 } from './exchange.js';
 import { inMemoryExchange } from './in-memory-exchange.js';
 import { ExpertServer } from './server.js';
@@ -56,7 +57,7 @@ const subject = (changes: Partial<ExchangeSubject> = {}): ExchangeSubject => ({
 const transports: Record<string, (options: Required<FormOptions>) => Promise<Exchange>> = {
   memory: async (options) => inMemoryExchange(options),
   tcp: async ({ worldSize, shape, answerTimeoutMs }) => {
-    const same = { runId: 'in-memory', generation: 1, worldSize, token: 'secret', shape, timeoutMs: 5_000 };
+    const same = { runId: 'in-memory', generation: 1, worldSize, token: 'secret', shape, timeoutMs: 15_000 };
     const planes = await Promise.all(Array.from({ length: worldSize + shape.placement.length }, () => listen()));
     const [callers, called] = [planes.slice(0, worldSize), planes.slice(worldSize)];
     const addresses = called.map(({ address }) => address);
@@ -76,7 +77,7 @@ async function listen(): Promise<DataPlane> {
 async function serve(host: ExpertHost): Promise<void> {
   for await (const request of host.requests()) {
     if (request.kind === 'squaredNorm') request.answer(request.step);
-    else {
+    else if (request.kind === 'rows') {
       await request.answer(request.rows_ECD.map((value) => value * 2));
       request.release();
     }
@@ -150,7 +151,7 @@ describe.each(Object.entries(transports))('an exchange over %s', (_, connect) =>
       done.push(microbatch);
       expect(call.answer_ECD[0]).toBe(microbatch + 1);
     });
-    const requested: RowsRequest[] = [];
+    const requested: HostRowsRequest[] = [];
     for await (const request of hosts[0]!.requests()) {
       if (request.kind === 'rows') requested.push(request);
       if (requested.length === 3) break;
@@ -184,11 +185,12 @@ describe.each(Object.entries(transports))('an exchange over %s', (_, connect) =>
     const calls = Array.from({ length: 40 }, (_unused, microbatch) =>
       ranks[0]!.exchange(subject({ microbatch }), rows([1, 1, 1, 1, 1])),
     );
-    const waiting: RowsRequest[] = [];
+    const waiting: HostRowsRequest[] = [];
     const serving = (async () => {
       for await (const request of hosts[0]!.requests()) if (request.kind === 'rows') waiting.push(request);
     })();
-    await sleep(50);
+    await waitFor('as many requests as are taken at a time', () => waiting.length >= 16);
+    await sleep(20);
     expect(waiting).toHaveLength(16);
     for (let answered = 0; answered < 40; answered++) {
       while (waiting.length === 0) await sleep(1);
@@ -216,14 +218,14 @@ describe.each(Object.entries(transports))('an exchange over %s', (_, connect) =>
   });
 
   it('names the expert worker that is too slow, and the request', async () => {
-    const { ranks, hosts } = await form({ answerTimeoutMs: 30 });
+    const { ranks, hosts } = await form({ answerTimeoutMs: 500 });
     serveQuietly(hosts[0]!);
     const late = subject({ direction: 'backward', step: 9, microbatch: 2, layer: 5 });
     const failure = await failureOf(ranks[0]!.exchange(late, rows([1, 1, 1, 1, 1])));
     expect(failure).toMatchObject({
       code: 'deadline_exceeded',
       message:
-        'expert worker 1 of run in-memory, generation 1 did not answer the output gradients of step 9, microbatch 2, layer 5 within 0.03 s',
+        'expert worker 1 of run in-memory, generation 1 did not answer the output gradients of step 9, microbatch 2, layer 5 within 0.5 s',
     });
   });
 
@@ -392,26 +394,26 @@ describe('an invalid message among bytes read before the exchange begins', () =>
 });
 
 describe('connecting an exchange', () => {
-  const same = { runId: 'r', generation: 1, worldSize: 1, token: 'secret', shape: twoWorkers, timeoutMs: 200 };
+  const same = { runId: 'r', generation: 1, worldSize: 1, token: 'secret', shape: twoWorkers, timeoutMs: 1000 };
 
   it('names the expert workers that do not answer, and the ranks that do not call', async () => {
     const [rank, one, lonely] = [await listen(), await listen(), await listen()];
     const addresses = [one.address, '127.0.0.1:1'];
     const hosted = one.hostExperts({ ...same, expertWorker: 0 });
     const calling = failureOf(rank.callExperts({ ...same, rank: 0, addresses, answerTimeoutMs: 1 }));
-    const hosting = failureOf(lonely.hostExperts({ ...same, worldSize: 3, expertWorker: 0, timeoutMs: 300 }));
+    const hosting = failureOf(lonely.hostExperts({ ...same, worldSize: 3, expertWorker: 0 }));
     await hosted;
     expect((await calling).message).toMatch(
-      /not there after 200 ms: .*expert worker 1 did not answer at 127\.0\.0\.1:1/,
+      /not there after 1000 ms: .*expert worker 1 did not answer at 127\.0\.0\.1:1/,
     );
-    expect((await hosting).message).toMatch(/have not all called after 300 ms: rank 0, rank 1, rank 2 did not/);
+    expect((await hosting).message).toMatch(/have not all called after 1000 ms: rank 0, rank 1, rank 2 did not/);
   });
 
   it('refuses a rank with another token, and one that means another expert worker', async () => {
     const [rank, one] = [await listen(), await listen()];
     const call = (changes: object) =>
       failureOf(rank.callExperts({ ...same, rank: 0, addresses: [one.address], answerTimeoutMs: 1, ...changes }));
-    const hosting = failureOf(one.hostExperts({ ...same, expertWorker: 1, timeoutMs: 500 }));
+    const hosting = failureOf(one.hostExperts({ ...same, expertWorker: 1, timeoutMs: 1500 }));
     expect((await call({ token: 'other' })).message).toContain('rank 0 does not know the token of expert worker 1');
     expect((await call({})).message).toContain('rank 0 called expert worker 0, but this is expert worker 1');
     expect((await call({ worldSize: 2 })).message).toContain('called expert worker 0');

@@ -1,5 +1,7 @@
 import type { WeftError } from '@weft/common';
+import type { DeviceSpan, ResidentTensor } from '@weft/tensor';
 import type { Range } from '@weft/topology';
+import type { NcclLibrary } from '../nccl/library.js';
 
 /**
  * The exchange of MoE rows between ranks and expert workers: what both ends agree on, and the port of either end.
@@ -52,11 +54,33 @@ export interface ExpertRows {
   readonly answer_ECD: Float32Array;
 }
 
+/** The same where both ends have GPUs: the rows stay in their memory. */
+export interface DeviceExpertRows {
+  readonly tokensPerExpert_EG: Int32Array;
+  /** [E, C, D], computed already. */
+  readonly rows: DeviceSpan;
+  /** [E, C, D], receives the answer; rows that were not sent become 0. */
+  readonly answer: DeviceSpan;
+}
+
 /** Bytes on the wire since the connections were made. */
 export interface ExchangeStats {
   readonly bytesSent: number;
   readonly bytesReceived: number;
 }
+
+/** What a process brings to an exchange between the memories of GPUs. */
+export interface ExchangeDevices {
+  /** Undefined where rows cannot leave the memory of this process's device. */
+  readonly library: NcclLibrary | undefined;
+  /** Why, in words that follow "rank 1: ". */
+  readonly missing?: string | undefined;
+}
+
+/** All members of a generation come to the same one. */
+export type DevicesOutcome =
+  | { readonly description: string; readonly reason?: undefined }
+  | { readonly reason: string; readonly description?: undefined };
 
 /**
  * A rank's end: its access to the experts of one generation, over all expert workers.
@@ -76,6 +100,13 @@ export interface ExpertExchange {
    * @throws WeftError `invalid_argument` for arrays of another length than the shape implies.
    */
   exchange(subject: ExchangeSubject, call: ExpertRows): Promise<void>;
+  /** Settles with all ranks and expert workers whether rows go from device to device; before the first request. */
+  openDevices(devices: ExchangeDevices): Promise<DevicesOutcome>;
+  /**
+   * As `exchange`, from device to device, once `openDevices` has opened the way. The memory is left alone until it settles.
+   * @throws WeftError `invalid_argument` for spans of another length than the shape implies
+   */
+  exchangeOnDevices(subject: ExchangeSubject, call: DeviceExpertRows): Promise<void>;
   /** The squared norm of each expert worker's gradients of the step, answered once the rows of all ranks are in. */
   squaredNorms(step: number): Promise<readonly number[]>;
   close(): Promise<void>;
@@ -86,7 +117,10 @@ export interface ExpertExchange {
 export type ExpertRequest = RowsRequest | NormRequest;
 
 /** A rank's request to run experts on rows. */
-export interface RowsRequest extends ExchangeSubject {
+export type RowsRequest = HostRowsRequest | DeviceRowsRequest;
+
+/** One whose rows are on the host. */
+export interface HostRowsRequest extends ExchangeSubject {
   readonly kind: 'rows';
   readonly rank: number;
   /** Of this worker's experts, 0 where no row was sent. Valid until `release`. */
@@ -98,6 +132,18 @@ export interface RowsRequest extends ExchangeSubject {
    */
   answer(answer_ECD: Float32Array): Promise<void>;
   /** Frees `rows_ECD` for later messages. */
+  release(): void;
+}
+
+/** One whose rows are in the memory of this worker's device. */
+export interface DeviceRowsRequest extends ExchangeSubject {
+  readonly kind: 'deviceRows';
+  readonly rank: number;
+  /** [E, C, D] of this worker's experts, 0 where no row was sent. Valid until `release`. */
+  readonly rows: ResidentTensor;
+  /** Answers the rows that were sent, once they are computed. Resolves when the answer may be freed; never rejects. */
+  answer(answer: ResidentTensor): Promise<void>;
+  /** Frees `rows`. */
   release(): void;
 }
 
@@ -118,6 +164,11 @@ export interface ExpertHost {
    *   do not fit the shape; `cancelled` when the signal aborts.
    */
   requests(): AsyncIterable<ExpertRequest>;
+  /**
+   * Settles with all ranks whether rows go from device to device; before the first request.
+   * @param allocate gives memory for the rows of one request, [E, C, D]
+   */
+  openDevices(devices: ExchangeDevices, allocate: () => Promise<ResidentTensor>): Promise<DevicesOutcome>;
   /** Sends every rank the reason why this worker cannot go on, and closes. */
   fail(error: WeftError): Promise<void>;
   close(): Promise<void>;

@@ -1,4 +1,5 @@
 import { WeftError } from '@weft/common';
+import type { Range } from '@weft/topology';
 import { type GenerationId, generationName } from '../connect/rank-id.js';
 import type { ExchangeShape } from './exchange.js';
 
@@ -31,31 +32,38 @@ export function blockLength(shard: ExpertShard): number {
   return listCount(shard) * shard.capacity * shard.width;
 }
 
-/** The rows of a block that are sent, in order, as views. Full lists are joined with the next one. */
-export function packedRows(
-  block_ECD: Float32Array,
-  tokensPerExpert_EG: Int32Array,
-  { capacity, width }: ExpertShard,
-): readonly Float32Array[] {
-  const parts: Float32Array[] = [];
+/** Where the rows that are sent lie in a block, in values and in order. Full lists are joined with the next one. */
+export function sentRanges(tokensPerExpert_EG: Int32Array, { capacity, width }: ExpertShard): readonly Range[] {
+  const ranges: Range[] = [];
   let first = 0;
   for (const [list, rows] of tokensPerExpert_EG.entries()) {
     const end = (list * capacity + rows) * width;
     if (rows === capacity && list < tokensPerExpert_EG.length - 1) continue;
-    if (end > first) parts.push(block_ECD.subarray(first, end));
+    if (end > first) ranges.push({ first, end });
     first = (list + 1) * capacity * width;
   }
-  return parts;
+  return ranges;
+}
+
+/** Where the rows that are not sent lie in a block, in values. */
+export function unusedRanges(tokensPerExpert_EG: Int32Array, { capacity, width }: ExpertShard): readonly Range[] {
+  return [...tokensPerExpert_EG].flatMap((rows, list) =>
+    rows === capacity ? [] : [{ first: (list * capacity + rows) * width, end: (list + 1) * capacity * width }],
+  );
+}
+
+/** The rows of a block that are sent, in order, as views. */
+export function packedRows(
+  block_ECD: Float32Array,
+  tokensPerExpert_EG: Int32Array,
+  shard: ExpertShard,
+): readonly Float32Array[] {
+  return sentRanges(tokensPerExpert_EG, shard).map(({ first, end }) => block_ECD.subarray(first, end));
 }
 
 /** Writes zeros to the rows of a block that are not sent. */
-export function zeroUnused(
-  block_ECD: Float32Array,
-  tokensPerExpert_EG: Int32Array,
-  { capacity, width }: ExpertShard,
-): void {
-  for (const [list, rows] of tokensPerExpert_EG.entries())
-    block_ECD.fill(0, (list * capacity + rows) * width, (list + 1) * capacity * width);
+export function zeroUnused(block_ECD: Float32Array, tokensPerExpert_EG: Int32Array, shard: ExpertShard): void {
+  for (const { first, end } of unusedRanges(tokensPerExpert_EG, shard)) block_ECD.fill(0, first, end);
 }
 
 /** "expert worker 1 of run r-1, generation 3", for messages. */

@@ -26,6 +26,12 @@ function read(bytes: Uint8Array, chunks: readonly number[]) {
       onSquaredNorm: () => {
         messages++;
       },
+      onDeviceRows: () => {
+        messages++;
+      },
+      onDevices: () => {
+        messages++;
+      },
       onFailure: (thrown) => {
         error ??= thrown;
       },

@@ -3,7 +3,7 @@ import { asBytes, type ByteSink } from '../transport/duplex.js';
 import { decodeFault, decodeMessageHeader, MESSAGE_HEADER_BYTES, type MessageHeader, widenBf16 } from './codec.js';
 import { type ExpertShard, listCount, packedRows, zeroUnused } from './expert-shard.js';
 
-const MAX_FAULT_BYTES = 16_384;
+const MAX_TEXT_BYTES = 16_384;
 /** Receives bytes that are not needed any more: a connection that is not read does not notice its end. */
 const DRAIN = new Uint8Array(65_536);
 
@@ -13,6 +13,10 @@ export interface MessageHandler {
   blockFor(header: MessageHeader): Float32Array;
   /** All rows of a message are in place, with zeros in the rest of the block. */
   onRows(header: MessageHeader, block_ECD: Float32Array, tokensPerExpert_EG: Int32Array): void;
+  /** Rows that go from device to device, of which there are so many. */
+  onDeviceRows(header: MessageHeader, tokensPerExpert_EG: Int32Array): void;
+  /** What the peer has, or decides, as JSON. */
+  onDevices(header: MessageHeader, text: string): void;
   /** @param value `undefined` in a request */
   onSquaredNorm(header: MessageHeader, value: number | undefined): void;
   /** The peer gave up, or sent an invalid message. Nothing more is read. */
@@ -31,7 +35,7 @@ export interface ExpectedMessages {
 }
 
 type ReaderState =
-  | { readonly name: 'header' | 'fault' | 'norm' | 'counts'; readonly bytes: Buffer }
+  | { readonly name: 'header' | 'fault' | 'devices' | 'norm' | 'counts'; readonly bytes: Buffer }
   | { readonly name: 'rows'; readonly targets: readonly Uint8Array[]; readonly finish: () => void };
 
 /** Reads the messages of one connection. Every size is checked before memory is allocated or written. */
@@ -89,19 +93,23 @@ export class MessageReader implements ByteSink {
     if (state.name === 'counts') this.#beginRows(this.#header!, state.bytes);
     if (state.name === 'rows' && ++this.#targetIndex === state.targets.length) state.finish();
     if (state.name === 'norm') this.#finishNorm(this.#header!, state.bytes);
+    if (state.name === 'devices') this.#finishDevices(this.#header!, state.bytes);
     if (state.name === 'fault') throw decodeFault(state.bytes);
   }
 
   #begin(header: MessageHeader): void {
     this.#header = header;
     const { content, payloadBytes } = header;
+    const isText = content === 'fault' || content === 'devices';
+    if (isText && payloadBytes > MAX_TEXT_BYTES)
+      corrupt(`a ${content === 'fault' ? 'fault' : 'message about devices'} of ${payloadBytes} bytes`);
     if (content === 'fault') {
-      if (payloadBytes > MAX_FAULT_BYTES) corrupt(`a fault of ${payloadBytes} bytes`);
       this.#state = { name: 'fault', bytes: Buffer.alloc(payloadBytes) };
       return;
     }
     this.#check(header);
-    if (content === 'squaredNorm') this.#state = { name: 'norm', bytes: Buffer.alloc(payloadBytes) };
+    if (content === 'devices') this.#state = { name: 'devices', bytes: Buffer.alloc(payloadBytes) };
+    else if (content === 'squaredNorm') this.#state = { name: 'norm', bytes: Buffer.alloc(payloadBytes) };
     else this.#state = { name: 'counts', bytes: Buffer.alloc(listCount(this.#expected.shard) * 4) };
   }
 
@@ -110,6 +118,7 @@ export class MessageReader implements ByteSink {
     if (header.generation !== generation)
       corrupt(`a message of generation ${header.generation} in generation ${generation}`);
     if (header.isAnswer !== isAnswer) corrupt(isAnswer ? 'a request to a rank' : 'an answer to an expert worker');
+    if (header.content === 'devices') return;
     if (header.content === 'squaredNorm') {
       if (header.payloadBytes !== (isAnswer ? 8 : 0)) corrupt(`a norm of ${header.payloadBytes} bytes`);
       return;
@@ -130,11 +139,22 @@ export class MessageReader implements ByteSink {
     this.#handler.onSquaredNorm(header, bytes.length === 0 ? undefined : bytes.readDoubleLE(0));
   }
 
+  #finishDevices(header: MessageHeader, bytes: Buffer): void {
+    this.#awaitHeader();
+    this.#handler.onDevices(header, bytes.toString('utf8'));
+  }
+
   #beginRows(header: MessageHeader, bytes: Buffer): void {
     const { shard, precision } = this.#expected;
     const tokensPerExpert_EG = Int32Array.from({ length: listCount(shard) }, (_, list) => bytes.readInt32LE(list * 4));
     const wrong = tokensPerExpert_EG.find((rows) => rows < 0 || rows > shard.capacity);
     if (wrong !== undefined) corrupt(`${wrong} rows for an expert with capacity ${shard.capacity}`);
+    if (header.content === 'deviceRows') {
+      if (header.payloadBytes !== bytes.length) corrupt(`${header.payloadBytes} bytes of ${bytes.length / 4} counts`);
+      this.#awaitHeader();
+      this.#handler.onDeviceRows(header, tokensPerExpert_EG);
+      return;
+    }
     const values = tokensPerExpert_EG.reduce((sum, rows) => sum + rows, 0) * shard.width;
     const valueBytes = values * (precision === 'fp32' ? 4 : 2);
     if (header.payloadBytes !== bytes.length + valueBytes)

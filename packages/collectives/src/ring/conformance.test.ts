@@ -69,7 +69,7 @@ async function connectRanks(
   return Promise.all(
     acceptors.map((acceptor, rank) => {
       const rankId = { runId: 'conformance', generation: 1, rank, worldSize };
-      return connectRing({ rankId, token: 'token', addresses, acceptor, timeoutMs: 5_000 });
+      return connectRing({ rankId, token: 'token', addresses, acceptor, timeoutMs: 15_000 });
     }),
   );
 }

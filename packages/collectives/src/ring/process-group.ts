@@ -1,4 +1,4 @@
-import { refuse, SerialQueue, WeftError } from '@weft/common';
+import { deferred, refuse, SerialQueue, WeftError } from '@weft/common';
 import { type Range, ringChunks } from '@weft/topology';
 import { generationName, type RankId } from '../connect/rank-id.js';
 import { asBytes } from '../transport/duplex.js';
@@ -47,6 +47,9 @@ export interface ProcessGroup {
   /** Resolves once every rank has called it. */
   barrier(): Promise<void>;
 
+  /** Resolves with the cause when the group is broken or closed, also while no operation runs. */
+  readonly broken: Promise<WeftError>;
+
   /** Leaves the group. Current and later calls reject with `cancelled`; peers that still need this rank see it gone. */
   close(): Promise<void>;
 
@@ -76,18 +79,23 @@ export class RingGroup implements ProcessGroup {
   #left: WeftError | undefined;
   #closed: Promise<void> | undefined;
   #seconds = 0;
+  readonly #broken = deferred<WeftError>();
 
   /** @param links `undefined` for the group of a single rank */
   constructor(rankId: RankId, links: RingLinks | undefined, { signal, onClose = () => {} }: RingGroupOptions = {}) {
     this.rank = rankId.rank;
     this.worldSize = rankId.worldSize;
     this.#rankId = rankId;
-    this.#runner = links === undefined ? undefined : new RingRunner(rankId, links);
+    this.#runner = links === undefined ? undefined : new RingRunner(rankId, links, this.#broken.resolve);
     this.#onClose = onClose;
     const abort = () => this.#leave(`the ring of ${generationName(rankId)} was cancelled`, 'its part was cancelled');
     signal?.addEventListener('abort', abort, { once: true });
     this.#stopListening = () => signal?.removeEventListener('abort', abort);
     if (signal?.aborted) abort();
+  }
+
+  get broken(): Promise<WeftError> {
+    return this.#broken.promise;
   }
 
   get stats() {
@@ -162,6 +170,7 @@ export class RingGroup implements ProcessGroup {
    */
   #leave(message: string, how: string): void {
     this.#left ??= new WeftError('cancelled', message);
+    this.#broken.resolve(this.#left);
     this.#runner?.leave(this.#left, how);
   }
 

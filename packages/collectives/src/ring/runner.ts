@@ -27,6 +27,7 @@ export class RingRunner implements ByteSink {
   readonly #rankId: RankId;
   readonly #links: RingLinks;
   readonly #faultChannels: { readonly previous: FaultChannel; readonly next: FaultChannel };
+  readonly #onFault: (error: WeftError) => void;
   readonly #accumulator = new SimdAccumulator(SCRATCH_BYTES);
   /** The previous rank's header of the current or next operation, as far as it has arrived. */
   readonly #header = new Uint8Array(HEADER_BYTES);
@@ -36,13 +37,15 @@ export class RingRunner implements ByteSink {
   #current: CurrentOperation | undefined;
   #fault: Fault | undefined;
 
-  constructor(rankId: RankId, links: RingLinks) {
+  /** @param onFault told of the fault that breaks the ring, also while no operation runs */
+  constructor(rankId: RankId, links: RingLinks, onFault: (error: WeftError) => void = () => {}) {
     this.#rankId = rankId;
     this.#links = links;
-    const onFault = (fault: Fault) => this.#fail(fault);
+    this.#onFault = onFault;
+    const fail = (fault: Fault) => this.#fail(fault);
     this.#faultChannels = {
-      previous: new FaultChannel(links.control.previous, onFault),
-      next: new FaultChannel(links.control.next, onFault),
+      previous: new FaultChannel(links.control.previous, fail),
+      next: new FaultChannel(links.control.next, fail),
     };
     this.#watchConnections();
     links.data.previous.receive(this);
@@ -152,6 +155,7 @@ export class RingRunner implements ByteSink {
   #fail(fault: Fault, sent: WeftError = fault.error): void {
     if (this.#fault !== undefined && this.#fault.fromOperation <= fault.fromOperation) return;
     this.#fault = fault;
+    this.#onFault(fault.error);
     this.#faultChannels.previous.send({ fromOperation: fault.fromOperation, error: sent });
     this.#faultChannels.next.send({ fromOperation: fault.fromOperation, error: sent });
     if (this.#current !== undefined && this.#current.header.sequence < fault.fromOperation) return;

@@ -1,4 +1,4 @@
-import type { StepVote } from '@weft/contracts';
+import type { StepReport, StepVote } from '@weft/contracts';
 import { EMPTY_DIGEST, Ledger } from '@weft/mixture';
 import { expect } from 'vitest';
 import { defaultTimeouts } from '../cluster-state.js';
@@ -11,11 +11,13 @@ import {
   decide,
   describeRun,
   type FoundCheckpoint,
+  type HeldRun,
   initialCluster,
   ledgerRecords,
   type RunDescription,
   type RunRecord,
   replay,
+  type ShortageOf,
   type Timeouts,
   type WorkerIdentity,
 } from '../index.js';
@@ -41,13 +43,15 @@ export class DecideHarness {
   /** The commands since `clearCommands`. */
   commands: Command[] = [];
   reason = '';
+  /** What workers lack for a run; default: nothing. */
+  shortageOf: ShortageOf | undefined;
 
   constructor(timeouts: Partial<Timeouts> = {}) {
     this.state = initialCluster({ ...defaultTimeouts, ...timeouts });
   }
 
   handle(event: ClusterEvent): Decision {
-    const decision = decide(this.nowMs, this.state, event);
+    const decision = decide(this.nowMs, this.state, event, this.shortageOf);
     this.state = decision.state;
     this.reason = decision.reason;
     for (const { runId, record } of decision.records) this.logs.set(runId, [...(this.logs.get(runId) ?? []), record]);
@@ -88,20 +92,39 @@ export class DecideHarness {
     this.#connect('expertWorker', workerIds);
   }
 
-  #connect(role: WorkerIdentity['role'], workerIds: readonly string[]): void {
+  /** Ranks on processors with bf16 instructions. */
+  connectBf16(...workerIds: string[]): void {
+    this.#connect('rank', workerIds, ['auto', 'tensorflow']);
+  }
+
+  #connect(
+    role: WorkerIdentity['role'],
+    workerIds: readonly string[],
+    bf16Backends: WorkerIdentity['bf16Backends'] = [],
+  ): void {
     for (const workerId of workerIds) {
-      // "west/w1" is worker w1 on host west.
-      const hostName = workerId.includes('/') ? workerId.slice(0, workerId.indexOf('/')) : 'host';
-      const worker = {
-        workerId,
-        hostName,
-        processId: 1,
-        dataPlaneAddress: `${workerId}:1`,
-        device: 'cpu',
-        role,
-      };
-      this.handle({ kind: 'workerConnected', worker });
+      this.handle({ kind: 'workerConnected', worker: identityOf(workerId, role, bf16Backends) });
     }
+  }
+
+  /** A worker comes back with what it held. */
+  comeBack(workerId: string, held: Partial<HeldRun> = {}, role: WorkerIdentity['role'] = 'rank'): void {
+    const { step, loss, generation } = this.state.runs.get(RUN)!.state;
+    const whole = { runId: RUN, generation, step, loss: loss ?? Number.NaN, votedLoss: undefined, isTraining: true };
+    this.handle({ kind: 'workerConnected', worker: identityOf(workerId, role), held: { ...whole, ...held } });
+  }
+
+  /** Workers answer that they can join the run. */
+  prepared(...workerIds: string[]): void {
+    for (const workerId of workerIds) this.handle({ kind: 'prepared', workerId, runId: RUN, failure: undefined });
+  }
+
+  /** The ring breaks because a worker cannot reach others. */
+  cannotReach(workerId: string, ...others: string[]): void {
+    const { generation, step } = this.view();
+    const unreachable = others.map((other) => `${other}:1`);
+    const reason = 'they cannot be reached';
+    this.handle({ kind: 'ringBroken', workerId, runId: RUN, generation, step: step + 1, reason, unreachable });
   }
 
   disconnect(...workerIds: string[]): void {
@@ -115,10 +138,10 @@ export class DecideHarness {
 
   resume(
     found: FoundCheckpoint,
-    change: { workers?: number; steps?: number; expertWorkers?: number; fromStep?: number } = {},
+    change: { workers?: number; steps?: number; expertWorkers?: number; settings?: string[]; fromStep?: number } = {},
   ): void {
-    const { workers, steps, expertWorkers, fromStep } = change;
-    this.handle({ kind: 'resume', runId: RUN, workers, steps, expertWorkers, fromStep, found });
+    const { workers, steps, ...others } = change;
+    this.handle({ kind: 'resume', runId: RUN, workers, steps, ...others, found });
   }
 
   stop(saveCheckpoint = true): void {
@@ -160,9 +183,9 @@ export class DecideHarness {
     this.handle({ kind: 'ringBroken', workerId, runId: RUN, generation, step, reason: 'peer gone' });
   }
 
-  report(workerId: string, step: number, generation = this.view().generation): void {
+  report(workerId: string, step: number, generation = this.view().generation, more: Partial<StepReport> = {}): void {
     const seconds = { dataSeconds: 1, computeSeconds: 2, communicationSeconds: 3, applySeconds: 4 };
-    const report = { step, learningRate: 1e-3, tokensPerSecond: 50, ...seconds };
+    const report = { step, learningRate: 1e-3, tokensPerSecond: 50, ...seconds, ...more };
     this.handle({ kind: 'reported', workerId, runId: RUN, generation, report });
   }
 
@@ -212,4 +235,14 @@ export class DecideHarness {
       expect(ledger.lastStep).toBe(state?.step);
     }
   }
+}
+
+/** "west/w1" is worker w1 on host west. */
+function identityOf(
+  workerId: string,
+  role: WorkerIdentity['role'],
+  bf16Backends: WorkerIdentity['bf16Backends'] = [],
+): WorkerIdentity {
+  const hostName = workerId.includes('/') ? workerId.slice(0, workerId.indexOf('/')) : 'host';
+  return { workerId, hostName, processId: 1, dataPlaneAddress: `${workerId}:1`, device: 'cpu', role, bf16Backends };
 }

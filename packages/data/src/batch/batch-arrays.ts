@@ -1,15 +1,16 @@
-import type { SourceId } from '@weft/common';
+import { type SourceId, WeftError } from '@weft/common';
+import { writePixels } from '../formats/decode-image.js';
 import type { Dataset } from '../index/dataset.js';
 import { IMAGE_ENTRY, type PackedSequence, type PackingLimits } from '../index/packed-sequence.js';
 
 /**
- * One microbatch, the input of the model. B = sequences of a microbatch, T = positions of a sequence, I = images a
- * sequence may hold, K = positions of an image, N = B·I, H = W = image size, C = 3.
+ * One microbatch, the input of the model. B = sequences of a microbatch, T = positions of a sequence, K = positions of an
+ * image, N = images of the microbatch with room for more, H = W = image size, C = 3.
  */
 export type BatchArrays = {
   /** Token ids; the tokenizer's `padTokenId` at positions without text (images, padding). */
   readonly tokenIds_BT: Int32Array;
-  /** The token at the next position, where that is a text token of the same segment; 0 elsewhere. */
+  /** The token at the next position, where that is a text token of the same segment that the loss counts; 0 elsewhere. */
   readonly targetIds_BT: Int32Array;
   /** 1 where there is a target, 0 elsewhere. */
   readonly lossMask_BT: Float32Array;
@@ -19,71 +20,122 @@ export type BatchArrays = {
   readonly positions_BT: Int32Array;
   /** r > 0 at positions of images: row r − 1 of the connector's output (N·K, D). 0 elsewhere. */
   readonly imageTokenIndex_BT: Int32Array;
-  /** Pixels as x/127.5 − 1; zeros for unused images. Image i of sequence b has index b·I + i. */
-  readonly images_NHWC: Float32Array;
+  /**
+   * Pixels as the encoder expects them: the images one after another, in the order in which the sequences have them, then zeros.
+   * Absent where N is 0.
+   */
+  readonly images_NHWC?: Float32Array;
 };
 
-/** An empty microbatch of a dataset: all positions are padding, none has a target. */
-export function emptyBatchOf({ limits, imageSize, tokenizer }: Dataset, microbatchSize: number): BatchArrays {
-  return emptyBatch(limits, imageSize, microbatchSize, tokenizer.padTokenId);
+/** Where a sequence lies in a dataset. */
+export interface SequenceLocation {
+  readonly source: SourceId;
+  /** Of the sequence in its source. */
+  readonly index: number;
 }
 
-/** An empty microbatch for sequences of these limits. */
+/** A sequence of the global order. */
+export interface LocatedSequence extends SequenceLocation {
+  /** Names it and its place in the order: no other sequence of the run has the same. */
+  readonly identity: string;
+}
+
+/** The shapes of the microbatches of a run. */
+export interface BatchShapes {
+  readonly microbatchSize: number;
+  /** How many images a microbatch may have room for, ascending: it gets the least that holds its own. Default: all. */
+  readonly imageSizes?: readonly number[] | undefined;
+}
+
+/** A microbatch, and what is known of its rows. */
+export interface FilledBatch<Arrays> {
+  readonly arrays: Arrays;
+  /** By row: how many targets it has. */
+  readonly targets: readonly number[];
+  /** By row: how many images it has. */
+  readonly images: readonly number[];
+}
+
+/**
+ * Reads packed sequences and their images into the first rows of a microbatch; the rest is padding.
+ *
+ * @throws WeftError `corrupt_data` naming shard and member, `not_found` when a shard is missing
+ */
+export async function readBatch(
+  dataset: Dataset,
+  locations: readonly SequenceLocation[],
+  shapes: BatchShapes,
+): Promise<FilledBatch<BatchArrays>> {
+  const { limits, imageSize, tokenizer, channelValues } = dataset;
+  const { microbatchSize, imageSizes } = shapes;
+  const sequences = await Promise.all(locations.map(({ source, index }) => dataset.readSequence(source, index)));
+  const images = sequences.flatMap(({ source, segments }) =>
+    segments.flatMap((segment) => segment.images.map((location) => ({ source, location }))),
+  );
+  const room = imageSizes?.find((size) => size >= images.length) ?? microbatchSize * limits.imagesPerSequence;
+  const arrays = emptyBatch(limits, microbatchSize, tokenizer.padTokenId, room * imageSize ** 2 * 3);
+  const targets = fillRows(arrays, limits, sequences);
+  await Promise.all(
+    images.map(async ({ source, location }, i) =>
+      fillImage(arrays, i, await dataset.readImage(source, location), channelValues),
+    ),
+  );
+  return { arrays, targets, images: sequences.map(imagesOf) };
+}
+
+const imagesOf = ({ segments }: PackedSequence) => segments.reduce((sum, { images }) => sum + images.length, 0);
+
+/** A microbatch without sequences: all positions are padding, none has a target. `pixels` counts those of all images. */
 export function emptyBatch(
   limits: PackingLimits,
-  imageSize: number,
   microbatchSize: number,
   padTokenId: number,
+  pixels: number,
 ): BatchArrays {
   const positions = microbatchSize * limits.sequenceLength;
-  const pixels = microbatchSize * limits.imagesPerSequence * imageSize * imageSize * 3;
-  return {
+  const text = {
     tokenIds_BT: new Int32Array(positions).fill(padTokenId),
     targetIds_BT: new Int32Array(positions),
     lossMask_BT: new Float32Array(positions),
     segmentIds_BT: new Int32Array(positions),
     positions_BT: new Int32Array(positions),
     imageTokenIndex_BT: new Int32Array(positions),
-    images_NHWC: new Float32Array(pixels),
   };
+  return pixels === 0 ? text : { ...text, images_NHWC: new Float32Array(pixels) };
 }
 
 /**
- * Reads one packed sequence and its images into row `row` of an empty batch.
+ * Writes packed sequences, without the pixels of their images, into the first rows of an empty microbatch.
  *
- * @param index of the sequence in its source
- * @returns how many positions have a target
+ * @returns by row how many positions have a target
  */
-export async function fillSequence(
+export function fillRows(
   batch: BatchArrays,
-  row: number,
-  dataset: Dataset,
-  source: SourceId,
-  index: number,
-): Promise<number> {
-  const sequence = await dataset.readSequence(source, index);
-  const targets = fillRow(batch, dataset.limits, row, sequence);
-  const images = sequence.segments.flatMap((segment) => segment.images);
-  const firstImage = row * dataset.limits.imagesPerSequence;
-  await Promise.all(
-    images.map(async (image, i) => fillImage(batch, firstImage + i, await dataset.readImage(source, image))),
-  );
-  return targets;
+  limits: PackingLimits,
+  sequences: readonly PackedSequence[],
+): readonly number[] {
+  let firstImage = 0;
+  return sequences.map((sequence, row) => {
+    const targets = fillRow(batch, limits, row, firstImage, sequence);
+    firstImage += imagesOf(sequence);
+    return targets;
+  });
 }
 
-/**
- * Writes a packed sequence, without the pixels of its images, into row `row` of an empty batch.
- *
- * @returns how many positions have a target
- */
-export function fillRow(batch: BatchArrays, limits: PackingLimits, row: number, sequence: PackedSequence): number {
-  const { sequenceLength, tokensPerImage, imagesPerSequence } = limits;
+/** @param firstImage the number of the sequence's first image in the microbatch */
+function fillRow(
+  batch: BatchArrays,
+  { sequenceLength, tokensPerImage }: PackingLimits,
+  row: number,
+  firstImage: number,
+  sequence: PackedSequence,
+): number {
   let position = row * sequenceLength;
-  let image = row * imagesPerSequence;
+  let image = firstImage;
   let targets = 0;
   for (const [index, segment] of sequence.segments.entries()) {
     const start = position;
-    for (const entry of segment.entries) {
+    for (const [i, entry] of segment.entries.entries()) {
       if (entry === IMAGE_ENTRY) {
         for (let k = 0; k < tokensPerImage; k++)
           batch.imageTokenIndex_BT[position + k] = image * tokensPerImage + k + 1;
@@ -92,7 +144,8 @@ export function fillRow(batch: BatchArrays, limits: PackingLimits, row: number, 
         continue;
       }
       batch.tokenIds_BT[position] = entry;
-      if (position > start) {
+      const isTarget = segment.targets === null || segment.targets[i] === 1;
+      if (position > start && isTarget) {
         batch.targetIds_BT[position - 1] = entry;
         batch.lossMask_BT[position - 1] = 1;
         targets++;
@@ -107,12 +160,13 @@ export function fillRow(batch: BatchArrays, limits: PackingLimits, row: number, 
   return targets;
 }
 
-/** From 8-bit channel values to −1 (black) … 1 (white). */
-const NORMALISED = Float32Array.from({ length: 256 }, (_, value) => value / 127.5 - 1);
-
-/** Writes the pixels of one image. `index` is b·I + i. */
-export function fillImage(batch: BatchArrays, index: number, pixels: Uint8Array): void {
-  const start = index * pixels.length;
-  const images = batch.images_NHWC;
-  for (let i = 0; i < pixels.length; i++) images[start + i] = NORMALISED[pixels[i]!]!;
+/** Writes the pixels of an image, by its number in the microbatch. `values` are those of `channelValues`. */
+export function fillImage(
+  { images_NHWC: images }: BatchArrays,
+  index: number,
+  pixels: Uint8Array,
+  values: Float32Array,
+): void {
+  if (images === undefined) throw new WeftError('internal', 'the microbatch has no room for images');
+  writePixels(images, index * pixels.length, pixels, values);
 }

@@ -2,13 +2,12 @@ import { ofSource, type SourceId } from '@weft/common';
 import { heldOutSequence } from '@weft/mixture';
 import { rankSlice } from '@weft/topology';
 import type { Dataset } from '../index/dataset.js';
-import { type BatchArrays, emptyBatchOf, fillSequence } from './batch-arrays.js';
+import { type BatchArrays, type BatchShapes, readBatch } from './batch-arrays.js';
 
 /** Which held-out sequences of a source a rank evaluates. */
-export interface HeldOutPart {
+export interface HeldOutPart extends BatchShapes {
   /** Held-out sequences of the source, over all ranks. */
   readonly heldOut: number;
-  readonly microbatchSize: number;
   readonly rank: number;
   readonly worldSize: number;
 }
@@ -35,13 +34,11 @@ export async function* heldOutBatches(options: HeldOutBatchesOptions): AsyncGene
   const { dataset, source, heldOut, microbatchSize, rank, worldSize } = options;
   const { first, end } = rankSlice(0, heldOut, rank, worldSize);
   for (let start = first; start < end; start += microbatchSize) {
-    const batch = emptyBatchOf(dataset, microbatchSize);
-    const count = Math.min(microbatchSize, end - start);
-    const filling = Array.from({ length: count }, (_, row) => {
-      const index = heldOutSequence(start + row, ofSource(dataset.sequences, source), heldOut, source);
-      return fillSequence(batch, row, dataset, source, index);
-    });
-    await Promise.all(filling);
-    yield batch;
+    const locations = Array.from({ length: Math.min(microbatchSize, end - start) }, (_, row) => ({
+      source,
+      index: heldOutSequence(start + row, ofSource(dataset.sequences, source), heldOut, source),
+    }));
+    const { arrays } = await readBatch(dataset, locations, options);
+    yield arrays;
   }
 }

@@ -8,23 +8,26 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Dataset } from '../index/dataset.js';
 import { indexDataset } from '../index/index-dataset.js';
 import { tinyConfig, writeTinyDataset } from '../testing/tiny-dataset.js';
-import type { BatchArrays } from './batch-arrays.js';
+import { type BatchArrays, type BatchShapes, readBatch } from './batch-arrays.js';
 import { heldOutBatches } from './held-out-batches.js';
-import { type RankBatch, RankBatchLoader } from './rank-batch-loader.js';
+import { type RankBatch, RankBatchLoader, type RankBatchLoaderOptions } from './rank-batch-loader.js';
 
 const GLOBAL_BATCH_SIZE = 7;
 const POSITIONS = 48;
-const IMAGE_VALUES = 3 * 6 * 6 * 3;
+const IMAGE_PIXELS = 6 * 6 * 3;
+const SLOTS = 3;
 
-/** The rows of all microbatches as bytes, padding rows left out. `imageRows` depend on the row, so they are made relative. */
-function rowsOf(rankBatch: Pick<RankBatch, 'microbatches'>, imagesPerSequence = 3, tokensPerImage = 4): string[] {
+const IMAGE_POSITIONS = 4;
+
+/** The rows of all microbatches as bytes, padding rows left out, each with the images that it names. */
+function rowsOf(rankBatch: Pick<RankBatch<BatchArrays>, 'microbatches'>): string[] {
   return rankBatch.microbatches.flatMap((batch) => {
     const count = batch.tokenIds_BT.length / POSITIONS;
-    return Array.from({ length: count }, (_, b) => rowOf(batch, b, b * imagesPerSequence * tokensPerImage)).flat();
+    return Array.from({ length: count }, (_, b) => rowOf(batch, b)).flat();
   });
 }
 
-function rowOf(batch: BatchArrays, b: number, firstImageRow: number): string[] {
+function rowOf(batch: BatchArrays, b: number): string[] {
   const cut = <A extends Int32Array | Float32Array>(array: A) => array.slice(b * POSITIONS, (b + 1) * POSITIONS);
   if (cut(batch.segmentIds_BT).every((id) => id === 0)) return [];
   const hash = createHash('sha256');
@@ -36,25 +39,42 @@ function rowOf(batch: BatchArrays, b: number, firstImageRow: number): string[] {
     batch.positions_BT,
   ])
     hash.update(cut(array));
-  hash.update(cut(batch.imageTokenIndex_BT).map((row) => (row === 0 ? 0 : row - firstImageRow)));
-  hash.update(batch.images_NHWC.slice(b * IMAGE_VALUES, (b + 1) * IMAGE_VALUES));
+  for (const index of cut(batch.imageTokenIndex_BT)) {
+    const [image, position] = [Math.floor((index - 1) / IMAGE_POSITIONS), (index - 1) % IMAGE_POSITIONS];
+    hash.update(index === 0 ? 'text' : `position ${position} of an image`);
+    if (index > 0) hash.update(imageOf(batch, image));
+  }
   return [hash.digest('hex')];
+}
+
+function imageOf({ images_NHWC = new Float32Array() }: BatchArrays, image: number): Float32Array {
+  const pixels = images_NHWC.slice(image * IMAGE_PIXELS, (image + 1) * IMAGE_PIXELS);
+  expect(pixels).toHaveLength(IMAGE_PIXELS);
+  return pixels;
+}
+
+/** How many images the sequences of a microbatch name. */
+function imagesNamed({ imageTokenIndex_BT }: BatchArrays): number {
+  return Math.max(...imageTokenIndex_BT) / IMAGE_POSITIONS;
 }
 
 describe('RankBatchLoader', () => {
   let folder: Awaited<ReturnType<typeof temporaryDirectory>>;
   let dataset: Dataset;
   let schedule: MixtureSchedule;
-  const loaderWith = (options: { microbatchSize?: number; prefetchSteps?: number; seed?: number } = {}) =>
-    new RankBatchLoader({
+  const loaderWith = (options: Partial<RankBatchLoaderOptions<BatchArrays> & BatchShapes> = {}) => {
+    const shapes = { microbatchSize: 2, ...options };
+    return new RankBatchLoader({
       dataset,
       schedule,
+      read: (rows) => readBatch(dataset, rows, shapes),
       seed: 5,
       microbatchSize: 2,
       globalBatchSize: GLOBAL_BATCH_SIZE,
       prefetchSteps: 2,
       ...options,
     });
+  };
 
   beforeAll(async () => {
     folder = await temporaryDirectory();
@@ -75,7 +95,7 @@ describe('RankBatchLoader', () => {
       const whole = await alone.load(step, 0, 1);
       await alone.close();
       for (const worldSize of [2, 3, 5, 7]) {
-        const batches: RankBatch[] = [];
+        const batches: RankBatch<BatchArrays>[] = [];
         for (let rank = 0; rank < worldSize; rank++) {
           const loader = loaderWith({ microbatchSize: 1 + (rank % 3) });
           batches.push(await loader.load(step, rank, worldSize));
@@ -86,6 +106,27 @@ describe('RankBatchLoader', () => {
         expect(combineDigests(batches.map(({ digest }) => digest))).toBe(whole.digest);
       }
     }
+  });
+
+  it('leaves out the batches that are skipped: a later step takes the next one', async () => {
+    const whole = loaderWith();
+    const skipping = loaderWith({ skippedBatches: [{ first: 3, end: 5 }] });
+    for (const [step, batch] of [
+      [2, 2],
+      [3, 5],
+      [4, 6],
+    ] as const) {
+      const { digest } = await skipping.load(step, 0, 1);
+      expect(digest, `step ${step}`).toBe((await whole.load(batch, 0, 1)).digest);
+    }
+    const named: string[] = [];
+    for await (const { source, sequence } of skipping.sequences(3)) named.push(`${source}:${sequence}`);
+    const wanted = Array.from({ length: GLOBAL_BATCH_SIZE }, (_, n) => {
+      const { source, indexInSource } = schedule.locate(4 * GLOBAL_BATCH_SIZE + n);
+      return `${source}:${datasetSequence(indexInSource, ofSource(dataset.sequences, source), 5, source).sequence}`;
+    });
+    expect(named).toEqual(wanted);
+    for (const loader of [whole, skipping]) await loader.close();
   });
 
   it('reads the sequences that schedule, seed and step name', async () => {
@@ -105,7 +146,8 @@ describe('RankBatchLoader', () => {
       expect(used).toBe(positions);
       targets += batch.lossMask_BT.slice(row, row + POSITIONS).reduce((sum, value) => sum + value, 0);
     }
-    expect(rankBatch.sequences).toEqual(Object.fromEntries(counts));
+    expect(rankBatch.counts.sequences).toEqual(Object.fromEntries(counts));
+    expect(Object.values(rankBatch.counts.lossTokens).reduce((sum, each) => sum + each, 0)).toBe(targets);
     expect(rankBatch.lossTokens).toBe(targets);
     await loader.close();
   });
@@ -114,6 +156,7 @@ describe('RankBatchLoader', () => {
     const heldOut = 2;
     const loader = new RankBatchLoader({
       ...{ dataset, schedule, seed: 5, microbatchSize: 7, globalBatchSize: 7, prefetchSteps: 0 },
+      read: (rows) => readBatch(dataset, rows, { microbatchSize: 7 }),
       heldOutPerSource: heldOut,
     });
     const trained = new Set<string>();
@@ -151,8 +194,27 @@ describe('RankBatchLoader', () => {
     ])
       expect(padding(array).every((value) => value === 0)).toBe(true);
     expect(padding(last.tokenIds_BT).every((id) => id === 257)).toBe(true);
-    expect(last.images_NHWC.slice(3 * IMAGE_VALUES).every((value) => value === 0)).toBe(true);
+    const used = imagesNamed(last) * IMAGE_PIXELS;
+    expect(last.images_NHWC).toHaveLength(4 * SLOTS * IMAGE_PIXELS);
+    expect(last.images_NHWC?.slice(used).every((value) => value === 0)).toBe(true);
     await loader.close();
+  });
+
+  it('gives a microbatch the least room that holds its images, and the same rows in it', async () => {
+    const [plain, sized] = [loaderWith(), loaderWith({ imageSizes: [0, 2, 3, 2 * SLOTS] })];
+    const rooms = new Set<number>();
+    for (let step = 1; step <= 12; step++) {
+      const [whole, batch] = [await plain.load(step, 0, 1), await sized.load(step, 0, 1)];
+      expect(rowsOf(batch)).toEqual(rowsOf(whole));
+      for (const microbatch of batch.microbatches) {
+        const room = (microbatch.images_NHWC?.length ?? 0) / IMAGE_PIXELS;
+        expect(room).toBe([0, 2, 3, 6].find((size) => size >= imagesNamed(microbatch)));
+        expect('images_NHWC' in microbatch).toBe(room > 0);
+        rooms.add(room);
+      }
+    }
+    expect([...rooms].toSorted()).toEqual([0, 2, 3, 6]);
+    await Promise.all([plain.close(), sized.close()]);
   });
 
   it('gives what it read ahead, and reads anew after a jump, a repeated step or another worldSize', async () => {
@@ -192,7 +254,11 @@ describe('RankBatchLoader', () => {
     const path = join(folder.path, 'captioned');
     const fresh = await Dataset.open(tinyConfig(folder.path));
     const options = { schedule, seed: 5, microbatchSize: 2, globalBatchSize: GLOBAL_BATCH_SIZE, prefetchSteps: 1 };
-    const loader = new RankBatchLoader({ dataset: fresh, ...options });
+    const loader = new RankBatchLoader({
+      dataset: fresh,
+      read: (rows) => readBatch(fresh, rows, options),
+      ...options,
+    });
     await rename(path, `${path}-away`);
     await expect(loader.load(1, 0, 1)).rejects.toMatchObject({ code: 'not_found' });
     await rename(`${path}-away`, path);

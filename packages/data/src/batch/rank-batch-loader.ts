@@ -1,13 +1,14 @@
-import { mapSources, ofSource, type PerSource, type SourceId, WeftError } from '@weft/common';
+import { mapSources, ofSource, type SourceId, WeftError } from '@weft/common';
+import type { BatchCounts } from '@weft/contracts';
 import { datasetSequence, digestOf, type MixtureSchedule } from '@weft/mixture';
-import { rankSlice, stepSequences } from '@weft/topology';
+import { type Range, rankSlice, stepSequences } from '@weft/topology';
 import type { Dataset } from '../index/dataset.js';
-import { type BatchArrays, emptyBatchOf, fillSequence } from './batch-arrays.js';
+import type { FilledBatch, LocatedSequence } from './batch-arrays.js';
 
 /** A rank's part of the global batch of one step. */
-export interface RankBatch {
+export interface RankBatch<Arrays> {
   /** The last one may end in empty sequences. */
-  readonly microbatches: readonly BatchArrays[];
+  readonly microbatches: readonly Arrays[];
   /** Positions with a target, over all microbatches. */
   readonly lossTokens: number;
   /**
@@ -15,18 +16,29 @@ export interface RankBatch {
    * `@weft/mixture` combines the digests of all ranks into that of the step, the same for any worldSize.
    */
   readonly digest: string;
-  /** Sequences of each source. */
-  readonly sequences: PerSource<number>;
+  readonly counts: BatchCounts;
+}
+
+/** One sequence. */
+export interface SequenceBatch<Arrays> {
+  readonly source: SourceId;
+  /** Its number in the index of its source. */
+  readonly sequence: number;
+  readonly arrays: Arrays;
 }
 
 /** Options of `RankBatchLoader`. */
-export interface RankBatchLoaderOptions {
+export interface RankBatchLoaderOptions<Arrays> {
   readonly dataset: Dataset;
+  /** Reads sequences, at most `microbatchSize`, into a microbatch. */
+  readonly read: (rows: readonly LocatedSequence[]) => Promise<FilledBatch<Arrays>>;
+  readonly microbatchSize: number;
   readonly schedule: MixtureSchedule;
   /** Seed of the shuffle of each source. */
   readonly seed: number;
-  readonly microbatchSize: number;
   readonly globalBatchSize: number;
+  /** Batches that no step consumes; default none. */
+  readonly skippedBatches?: readonly Range[];
   /** Steps to prefetch after the one asked for. Each prefetched batch is kept in memory. */
   readonly prefetchSteps: number;
   /** Sequences of each source held out for validation; default 0. */
@@ -37,16 +49,18 @@ export interface RankBatchLoaderOptions {
  * Reads a rank's batches, and prefetches the batches of its next steps. Schedule, seed and step determine the sequences
  * of a step; the rank takes its slice of them.
  */
-export class RankBatchLoader {
-  readonly #options: RankBatchLoaderOptions;
+export class RankBatchLoader<Arrays> {
+  readonly #options: RankBatchLoaderOptions<Arrays>;
   /** By step, all of one rank and worldSize. */
-  #prefetched = new Map<number, Promise<RankBatch>>();
+  #prefetched = new Map<number, Promise<RankBatch<Arrays>>>();
+  /** Those of the prefetched batches that are read. */
+  readonly #ready = new WeakSet<Promise<RankBatch<Arrays>>>();
   /** The rank and worldSize of the prefetched batches. */
   #prefetchedFor = '';
   #reading = new AbortController();
   #isClosed = false;
 
-  constructor(options: RankBatchLoaderOptions) {
+  constructor(options: RankBatchLoaderOptions<Arrays>) {
     this.#options = options;
   }
 
@@ -57,15 +71,29 @@ export class RankBatchLoader {
    * @throws WeftError `corrupt_data` naming shard and member, `not_found` when a shard is missing, `cancelled` after
    * `close`
    */
-  async load(step: number, rank: number, worldSize: number): Promise<RankBatch> {
+  async load(step: number, rank: number, worldSize: number): Promise<RankBatch<Arrays>> {
     if (this.#isClosed) throw closed();
-    const sequences = stepSequences(step, this.#options.globalBatchSize);
+    const sequences = this.#sequencesOf(step);
     rankSlice(sequences.first, sequences.end, rank, worldSize);
     this.#discardStale(step, rank, worldSize);
     const batch = this.#prefetched.get(step) ?? this.#read(step, rank, worldSize, this.#reading.signal);
     this.#prefetched.delete(step);
+    // Without the batch of this step, where it is ready.
+    const queuedBatches = [...this.#prefetched.values()].filter((each) => this.#ready.has(each)).length;
     this.#prefetch(batch, step, rank, worldSize);
-    return batch;
+    const { counts, ...read } = await batch;
+    const { decoded } = this.#options.dataset;
+    return { ...read, counts: { ...counts, queuedBatches, decoded } };
+  }
+
+  /** The sequences of a step, of all ranks, in order: each alone in a microbatch. */
+  async *sequences(step: number): AsyncGenerator<SequenceBatch<Arrays>, void, undefined> {
+    const { first, end } = this.#sequencesOf(step);
+    for (let globalIndex = first; globalIndex < end; globalIndex++) {
+      const located = this.#locate(globalIndex);
+      const { arrays } = await this.#options.read([located]);
+      yield { source: located.source, sequence: located.index, arrays };
+    }
   }
 
   /** Cancels prefetching and waits until it has stopped. The dataset stays open. */
@@ -90,58 +118,71 @@ export class RankBatchLoader {
   }
 
   /** One step after the other, so that the batch training waits for is never behind a later one. */
-  #prefetch(current: Promise<RankBatch>, step: number, rank: number, worldSize: number): void {
+  #prefetch(current: Promise<RankBatch<Arrays>>, step: number, rank: number, worldSize: number): void {
     const { signal } = this.#reading;
     let previous: Promise<unknown> = current;
     for (let next = step + 1; next <= step + this.#options.prefetchSteps; next++) {
       let batch = this.#prefetched.get(next);
       if (batch === undefined) {
         batch = previous.catch(() => undefined).then(() => this.#read(next, rank, worldSize, signal));
+        const reading = batch;
         // A failure is reported by the `load` of its step, if that ever comes.
-        batch.catch(() => undefined);
+        batch.then(
+          () => this.#ready.add(reading),
+          () => undefined,
+        );
         this.#prefetched.set(next, batch);
       }
       previous = batch;
     }
   }
 
-  async #read(step: number, rank: number, worldSize: number, signal: AbortSignal): Promise<RankBatch> {
-    const { dataset, schedule, microbatchSize, globalBatchSize } = this.#options;
-    const all = stepSequences(step, globalBatchSize);
+  async #read(step: number, rank: number, worldSize: number, signal: AbortSignal): Promise<RankBatch<Arrays>> {
+    const { dataset, schedule, read, microbatchSize } = this.#options;
+    const all = this.#sequencesOf(step);
     const { first, end } = rankSlice(all.first, all.end, rank, worldSize);
-    const microbatches: BatchArrays[] = [];
-    const rows: FilledRow[] = [];
+    const microbatches: Arrays[] = [];
+    const rows: (LocatedSequence & { readonly images: number; readonly targets: number })[] = [];
+    let lossTokens = 0;
     for (let start = first; start < end; start += microbatchSize) {
       if (signal.aborted) throw closed();
-      const batch = emptyBatchOf(dataset, microbatchSize);
-      const count = Math.min(microbatchSize, end - start);
-      const filling = Array.from({ length: count }, (_, row) => this.#fill(batch, row, start + row));
-      rows.push(...(await Promise.all(filling)));
-      microbatches.push(batch);
+      const own = Array.from({ length: Math.min(microbatchSize, end - start) }, (_, row) => this.#locate(start + row));
+      const { arrays, images, targets } = await read(own);
+      rows.push(...own.map((row, at) => ({ ...row, images: images[at] ?? 0, targets: targets[at] ?? 0 })));
+      microbatches.push(arrays);
+      lossTokens += targets.reduce((sum, each) => sum + each, 0);
     }
+    const sumOf = (count: (row: (typeof rows)[number]) => number) =>
+      mapSources(schedule.weights, (_, source) =>
+        rows.reduce((sum, row) => sum + (row.source === source ? count(row) : 0), 0),
+      );
     return {
       microbatches,
-      lossTokens: rows.reduce((sum, { targets }) => sum + targets, 0),
+      lossTokens,
       digest: digestOf(rows.map(({ identity }) => identity)),
-      sequences: mapSources(schedule.weights, (_, source) => rows.filter((row) => row.source === source).length),
+      counts: {
+        sequences: sumOf(() => 1),
+        images: sumOf(({ images }) => images),
+        lossTokens: sumOf(({ targets }) => targets),
+        queuedBatches: 0,
+        decoded: dataset.decoded,
+      },
     };
   }
 
-  /** Reads one sequence of the global order, with its images, into a row. */
-  async #fill(batch: BatchArrays, row: number, globalIndex: number): Promise<FilledRow> {
+  #sequencesOf(step: number): Range {
+    const { globalBatchSize, skippedBatches } = this.#options;
+    return stepSequences(step, globalBatchSize, skippedBatches);
+  }
+
+  /** Finds a sequence of the global order. */
+  #locate(globalIndex: number): LocatedSequence {
     const { dataset, schedule, seed, heldOutPerSource = 0 } = this.#options;
     const { source, indexInSource } = schedule.locate(globalIndex);
     const size = ofSource(dataset.sequences, source);
     const { sequence } = datasetSequence(indexInSource, size, seed, source, heldOutPerSource);
-    const targets = await fillSequence(batch, row, dataset, source, sequence);
-    return { source, targets, identity: `${dataset.identity}/${globalIndex}/${source}/${sequence}` };
+    return { source, index: sequence, identity: `${dataset.identity}/${globalIndex}/${source}/${sequence}` };
   }
-}
-
-interface FilledRow {
-  readonly source: SourceId;
-  readonly targets: number;
-  readonly identity: string;
 }
 
 function closed(): WeftError {

@@ -2,16 +2,18 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers';
-import { isJsonObject, type JsonObject, WeftError } from '@weft/common';
+import { isJsonObject, type JsonObject, systemErrorCode, WeftError } from '@weft/common';
 import { isMissing } from '@weft/files';
 import type { Tokenizer } from './tokenizer.js';
+import { UnigramModel } from './unigram.js';
 
 /** Names of the end-of-text token in common tokenizers, most specific first. */
 const END_OF_TEXT_NAMES = ['<|endoftext|>', '<|end_of_text|>', '</s>', '<eos>', '<|eos|>', '[EOS]', '[SEP]'];
 
 /**
  * A Hugging Face `tokenizer.json`. The end-of-text token is `eos_token` of the `tokenizer_config.json` beside it, else the
- * first known name among its tokens.
+ * first known name among its tokens. A special token that a text spells is text, as with `encode_special_tokens` of Python's
+ * `tokenizers`.
  *
  * @throws WeftError `not_found` when the file is missing, `corrupt_data` when it is not a tokenizer or has no end-of-text
  * token
@@ -27,7 +29,7 @@ export async function jsonTokenizer(path: string): Promise<Tokenizer> {
   const config = parse(configPath, configContent);
   let tokenizer: HuggingFaceTokenizer;
   try {
-    tokenizer = new HuggingFaceTokenizer(description, config);
+    tokenizer = libraryTokenizer(description, config);
   } catch (thrown) {
     throw new WeftError('corrupt_data', `${path} is not a tokenizer: ${WeftError.from(thrown).message}`, {
       cause: thrown,
@@ -39,6 +41,15 @@ export async function jsonTokenizer(path: string): Promise<Tokenizer> {
     throw new WeftError('corrupt_data', `${path} has no token that ends a text`, {
       hint: `put a tokenizer_config.json with "eos_token" beside it, or name a token ${END_OF_TEXT_NAMES[0]}`,
     });
+  const specialIds = idsOfSpecialTokens(description);
+  let ofText: HuggingFaceTokenizer | undefined;
+  const idsOf = (text: string): readonly unknown[] => {
+    const ids: readonly unknown[] = tokenizer.encode(text, { add_special_tokens: false }).ids;
+    if (!ids.some((id) => specialIds.has(id))) return ids;
+    // Rare: the text spells a special token. It is text, so it is encoded as if there were no such tokens.
+    ofText ??= libraryTokenizer(withoutSpecialTokens(description), config);
+    return ofText.encode(text, { add_special_tokens: false }).ids;
+  };
   const digest = createHash('sha256').update(content).update('\0').update(vocabularyRelevant(config)).digest('hex');
   return {
     name: `${basename(path, '.json').replace(/[^A-Za-z0-9_]+/g, '_')}_${digest.slice(0, 8)}`,
@@ -46,7 +57,7 @@ export async function jsonTokenizer(path: string): Promise<Tokenizer> {
     endOfTextId,
     padTokenId: endOfTextId,
     encode: (text) =>
-      Int32Array.from(tokenizer.encode(text, { add_special_tokens: false }).ids, (id: unknown) => {
+      Int32Array.from(idsOf(text), (id: unknown) => {
         // What the vocabulary lacks comes as undefined or null where there is no token for the unknown.
         if (typeof id === 'number') return id;
         throw new WeftError('corrupt_data', `${path} has no token for a part of the text, and none for the unknown`);
@@ -60,10 +71,26 @@ export async function jsonTokenizer(path: string): Promise<Tokenizer> {
   };
 }
 
+/** The library's Unigram lacks byte fallback, is quadratic in memory and overflows the stack on long texts: it gets ours. */
+function libraryTokenizer(description: JsonObject, config: JsonObject): HuggingFaceTokenizer {
+  const tokenizer = new HuggingFaceTokenizer(description, config);
+  const model = UnigramModel.of(description);
+  if (model !== undefined && tokenizer.model !== null) {
+    tokenizer.model.encode = (texts: readonly string[]) => model.encode(texts);
+    // Ours fuses what is unknown; the library would also fuse tokens for the unknown that a text spells.
+    tokenizer.model.fuse_unk = false;
+  }
+  return tokenizer;
+}
+
 async function readTokenizerFile(path: string): Promise<string> {
   try {
     return await readFile(path, 'utf8');
   } catch (thrown) {
+    if (systemErrorCode(thrown) === 'EISDIR')
+      throw new WeftError('invalid_argument', `the tokenizer ${path} is a folder`, {
+        hint: 'set data.tokenizer to the tokenizer.json in it',
+      });
     if (!isMissing(thrown)) throw WeftError.from(thrown);
     throw new WeftError('not_found', `the tokenizer ${path} does not exist`, {
       hint: 'set data.tokenizer to bytes, or to the path of a tokenizer.json',
@@ -80,6 +107,23 @@ function parse(path: string, content: string): JsonObject {
   }
   if (!isJsonObject(value)) throw new WeftError('corrupt_data', `${path} does not hold a JSON object`);
   return value;
+}
+
+function addedTokens(description: JsonObject): readonly JsonObject[] {
+  return Array.isArray(description.added_tokens) ? description.added_tokens.filter(isJsonObject) : [];
+}
+
+/** Special tokens but the one for the unknown, which stands for what any text may hold. */
+function isSpecial({ special, content }: JsonObject, { model }: JsonObject): boolean {
+  return special === true && !(isJsonObject(model) && model.unk_token === content);
+}
+
+function idsOfSpecialTokens(description: JsonObject): ReadonlySet<unknown> {
+  return new Set(addedTokens(description).flatMap((token) => (isSpecial(token, description) ? [token.id] : [])));
+}
+
+function withoutSpecialTokens(description: JsonObject): JsonObject {
+  return { ...description, added_tokens: addedTokens(description).filter((token) => !isSpecial(token, description)) };
 }
 
 function findEndOfText(vocabulary: ReadonlyMap<string, number>, config: JsonObject): number | undefined {

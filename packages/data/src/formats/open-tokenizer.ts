@@ -1,5 +1,5 @@
 import { WeftError } from '@weft/common';
-import type { DataConfig, ModelConfig } from '@weft/config';
+import { type DataConfig, DEFAULT_TASK, type ModelConfig, type TaskConfig } from '@weft/config';
 import { jsonTokenizer } from './json-tokenizer.js';
 import { byteTokenizer, type Tokenizer } from './tokenizer.js';
 
@@ -19,18 +19,25 @@ export async function openTokenizer(tokenizer: string): Promise<Tokenizer> {
 export async function openRunTokenizer({
   data,
   model,
+  task = DEFAULT_TASK,
 }: {
   readonly data: DataConfig;
   readonly model: ModelConfig;
+  readonly task?: TaskConfig;
 }): Promise<Tokenizer> {
   const tokenizer = await openTokenizer(data.tokenizer);
   const { name, vocabularySize } = tokenizer;
-  const { vocabularySize: modelSize } = model.decoder;
+  // Of a task that predicts patches nothing reads the tokens of captions.
+  if (task.kind === 'reconstructive') return tokenizer;
+  const [field, modelSize] =
+    task.kind === 'contrastive'
+      ? ['task.text.vocabularySize', task.text.vocabularySize]
+      : ['model.decoder.vocabularySize', model.decoder.vocabularySize];
   if (modelSize < vocabularySize)
     throw new WeftError(
       'invalid_argument',
-      `model.decoder.vocabularySize is ${modelSize}, but the tokenizer ${name} has ${vocabularySize} tokens`,
-      { hint: `set model.decoder.vocabularySize to ${vocabularySize} or more` },
+      `${field} is ${modelSize}, but the tokenizer ${name} has ${vocabularySize} tokens`,
+      { hint: `set ${field} to ${vocabularySize} or more` },
     );
   return tokenizer;
 }

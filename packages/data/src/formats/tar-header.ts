@@ -68,7 +68,16 @@ function sumOfHeader(block: Uint8Array): number {
 function text(block: Uint8Array, offset: number, length: number): string {
   const field = block.subarray(offset, offset + length);
   const end = field.indexOf(0);
-  return Buffer.from(end === -1 ? field : field.subarray(0, end)).toString('utf8');
+  return memberName(end === -1 ? field : field.subarray(0, end));
+}
+
+/** A name is UTF-8, else Latin-1, as older tools write it. */
+export function memberName(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    return Buffer.from(bytes).toString('latin1');
+  }
 }
 
 function octal(block: Uint8Array, offset: number, length: number): number | undefined {

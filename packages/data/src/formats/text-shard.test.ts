@@ -11,10 +11,12 @@ async function documentsOf(name: string, content: string | Uint8Array): Promise<
   const path = join(folder.path, name);
   await writeFile(path, content);
   const documents: { name: string; texts: string[] }[] = [];
-  for await (const { name: document, parts } of textDocuments(path)) {
+  for await (const document of textDocuments(path)) {
+    if ('problem' in document) throw document.problem;
+    const { key, parts } = document;
     const texts: string[] = [];
     for await (const part of parts) if (part.kind === 'text') texts.push(part.text);
-    documents.push({ name: document, texts });
+    documents.push({ name: key, texts });
   }
   return documents;
 }
@@ -23,8 +25,8 @@ describe('text shards', () => {
   it('hold one document per line of a .jsonl file; empty lines, CRLF and a missing last line end are fine', async () => {
     const documents = await documentsOf('a.jsonl', '{"text":"one\\ntwo"}\r\n\n{"text":"é","id":7}');
     expect(documents).toEqual([
-      { name: 'a.jsonl line 1', texts: ['one\ntwo'] },
-      { name: 'a.jsonl line 3', texts: ['é'] },
+      { name: 'line 1', texts: ['one\ntwo'] },
+      { name: 'line 3', texts: ['é'] },
     ]);
   });
 

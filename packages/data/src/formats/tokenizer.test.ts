@@ -64,6 +64,35 @@ describe('a tokenizer.json', () => {
     expect(tokenizer.name).toMatch(/^my_loom_[0-9a-f]{8}$/);
   });
 
+  it.each([
+    'a<|endoftext|>b',
+    '<|endoftext|>',
+    '<|endoftext|><|endoftext|>',
+    ' <|pad|> loom <|endoftext|>',
+    'é<|endoftext|>\n',
+  ])('encodes a special token that the text %j spells as text', async (text) => {
+    // Python's byte-to-character table: what is printable stands for itself, the other bytes follow from U+0100.
+    const isItself = (byte: number) => (byte > 32 && byte < 127) || (byte > 160 && byte !== 173);
+    let others = 256;
+    const letters = Array.from({ length: 256 }, (_, byte) => String.fromCharCode(isItself(byte) ? byte : others++));
+    const vocab: Record<string, number> = Object.fromEntries(letters.map((letter, id) => [letter, id]));
+    const special = (id: number, content: string) => ({ ...bpe.added_tokens[0], id, content, rstrip: true });
+    const tokenizer = await tokenizerFrom({
+      ...bpe,
+      added_tokens: [
+        special(256, '<|endoftext|>'),
+        special(257, '<|pad|>'),
+        { ...special(258, 'loom'), special: false },
+      ],
+      model: { ...bpe.model, vocab, merges: [] },
+    });
+    const expected = text
+      .split(/(loom ?)/)
+      .flatMap((part) => (part.startsWith('loom') ? [258] : [...Buffer.from(part)]));
+    expect([...tokenizer.encode(text)]).toEqual(expected);
+    expect(tokenizer.endOfTextId).toBe(256);
+  });
+
   it('takes the end of text from the configuration beside it, and another configuration is another name', async () => {
     const named = await tokenizerFrom(bpe, { eos_token: 'loo' });
     expect(named.endOfTextId).toBe(5);
@@ -73,6 +102,7 @@ describe('a tokenizer.json', () => {
 
   it('is refused with the file named when it is missing, damaged, lacks an end of text, or lacks a token', async () => {
     await expect(openTokenizer('/nowhere/tokenizer.json')).rejects.toMatchObject({ code: 'not_found' });
+    await expect(openTokenizer('/')).rejects.toThrow('the tokenizer / is a folder');
     await expect(tokenizerFrom('{')).rejects.toThrow(/my-loom\.json is not JSON/);
     await expect(tokenizerFrom({})).rejects.toThrow(/my-loom\.json is not a tokenizer/);
     await expect(tokenizerFrom({ ...bpe, added_tokens: [] })).rejects.toThrow('has no token that ends a text');

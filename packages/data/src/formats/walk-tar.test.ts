@@ -48,6 +48,10 @@ const named = (name: string) => (header: Buffer) => {
   header.fill(0, 0, 100);
   header.write(name);
 };
+const namedBytes = (bytes: readonly number[]) => (header: Buffer) => {
+  header.fill(0, 0, 100);
+  header.set(bytes, 0);
+};
 const typed = (type: string) => (header: Buffer) => void header.write(type, 156);
 
 describe('tar archives', () => {
@@ -82,6 +86,20 @@ describe('tar archives', () => {
       ),
       { numRuns: 20 },
     );
+  });
+
+  it.each([
+    ['Latin-1', [0x63, 0x61, 0x66, 0xe9, 0x2e, 0x74, 0x78, 0x74], 'café.txt'],
+    ['UTF-8', [0x63, 0x61, 0x66, 0xc3, 0xa9, 0x2e, 0x74, 0x78, 0x74], 'café.txt'],
+    ['Latin-1 letters alone', [0xe4, 0xf6, 0xfc], 'äöü'],
+    ['a folder and a file in Latin-1', [0xe9, 0x2f, 0xe8, 0x2e, 0x61], 'é/è.a'],
+    ['ASCII', [0x61, 0x2e, 0x62], 'a.b'],
+  ])('may have names in %s', async (_, bytes, name) => {
+    expect((await entriesOf(archiveWith(namedBytes(bytes)))).map((entry) => entry.name)).toEqual([
+      'a.txt',
+      name,
+      'c.txt',
+    ]);
   });
 
   it('may leave members unread, hold folders, and start names with ./', async () => {

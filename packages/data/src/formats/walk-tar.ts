@@ -1,6 +1,6 @@
 import { WeftError } from '@weft/common';
 import type { ByteCursor } from './byte-cursor.js';
-import { parseTarHeader, TAR_BLOCK_BYTES, type TarHeader } from './tar-header.js';
+import { memberName, parseTarHeader, TAR_BLOCK_BYTES, type TarHeader } from './tar-header.js';
 
 /** A file inside a tar archive. */
 export interface TarEntry {
@@ -74,7 +74,7 @@ async function readExtension(cursor: ByteCursor, header: TarHeader, archive: str
   const content = Buffer.from(await cursor.read(header.bytes));
   const complete = await cursor.skip(padded(header.bytes) - header.bytes);
   if (content.length < header.bytes || !complete) throw truncated(archive, start);
-  if (header.type === 'L') return { path: content.toString('utf8').replace(/\0[\s\S]*$/, '') };
+  if (header.type === 'L') return { path: memberName(content).replace(/\0[\s\S]*$/, '') };
   if (header.type !== 'x') return {};
   const records = paxRecords(content);
   if (records === undefined) throw damaged(archive, start, 'its pax record is malformed');
@@ -94,7 +94,7 @@ function paxRecords(content: Buffer): Map<string, string> | undefined {
     const digits = space === -1 ? '' : content.toString('latin1', position, space);
     const end = position + (/^\d{1,6}$/.test(digits) ? Number(digits) : 0);
     if (end <= space + 1 || end > content.length || content[end - 1] !== 0x0a) return undefined;
-    const record = content.toString('utf8', space + 1, end - 1);
+    const record = memberName(content.subarray(space + 1, end - 1));
     const equals = record.indexOf('=');
     if (equals === -1) return undefined;
     records.set(record.slice(0, equals), record.slice(equals + 1));

@@ -1,4 +1,4 @@
-import { appendFile, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { appendFile, readdir, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DEFAULT_SOURCES, ofSource, type SourceId } from '@weft/common';
 import { temporaryDirectory } from '@weft/testing';
@@ -84,7 +84,7 @@ describe('a dataset made of real shards', () => {
     expect(summary.sequence).toMatch(
       /^captioned sequence 0: \d+ of 48 positions, \d segments?, \d images?\n\nsegment 1: document/,
     );
-    expect(summary.sequence).toMatch(/⟨image: c-0\.tar \d\.png⟩.+⟨end⟩/);
+    expect(summary.sequence).toMatch(/⟨image 1: c-0\.tar \d\.png⟩.+⟨end⟩/);
   });
 
   it('is indexed into the same bytes every time, and not again while it is current', async () => {
@@ -173,6 +173,8 @@ describe('a dataset made of real shards', () => {
     await expect(damage(manifest.replace('"formatVersion": 1', '"formatVersion": 9'))).rejects.toMatchObject({
       code: 'version_mismatch',
     });
+    await truncate(manifestPath, 200 * 1024 * 1024);
+    await expect(Dataset.open(config)).rejects.toThrow('has 209715200 bytes, and no such file has more than');
     await writeFile(manifestPath, manifest);
 
     const tokens = join(indexFolder, 'captioned.tokens.bin');

@@ -1,14 +1,25 @@
 import { join } from 'node:path';
 import { mapSources, ofSource, type PerSource, type SourceId, WeftError } from '@weft/common';
-import type { DataConfig, ModelConfig } from '@weft/config';
+import type { DataConfig } from '@weft/config';
 import { fileBytes } from '@weft/files';
+import { channelValues } from '../formats/decode-image.js';
 import type { ImageLocation } from '../formats/document.js';
+import { findShards } from '../formats/find-shards.js';
 import { openRunTokenizer } from '../formats/open-tokenizer.js';
-import { listShards } from '../formats/source-shards.js';
 import type { Tokenizer } from '../formats/tokenizer.js';
 import { ImageReader } from './image-reader.js';
-import { type IndexManifest, indexDirectory, packingLimits, REINDEX, readManifest } from './manifest.js';
+import { countBadSamples, hasLeftOutFile, readLeftOutFiles } from './left-out-file.js';
+import {
+  type DatasetConfig,
+  datasetFolder,
+  type IndexManifest,
+  indexDirectory,
+  packingLimits,
+  REINDEX,
+  readManifest,
+} from './manifest.js';
 import type { PackedSequence, PackingLimits } from './packed-sequence.js';
+import { compareShardSamples } from './shard-samples.js';
 import { SourceTables } from './source-tables.js';
 
 /** A packed dataset: reads any sequence by index and any image by location. Memory use does not grow with its size. */
@@ -21,6 +32,8 @@ export class Dataset {
   readonly tokenizer: Tokenizer;
   /** Height and width of decoded images, pixels. */
   readonly imageSize: number;
+  /** What the encoder gets for the channel values of pixels, see `channelValues`. */
+  readonly channelValues: Float32Array;
   readonly #tables: PerSource<SourceTables>;
   readonly #images: ImageReader;
 
@@ -32,17 +45,22 @@ export class Dataset {
    * has another size or is not in the index or a source with a positive weight is empty, `corrupt_data` for a damaged
    * index, `invalid_argument` when the model's vocabulary is too small
    */
-  static async open({ data, model }: { readonly data: DataConfig; readonly model: ModelConfig }): Promise<Dataset> {
-    const tokenizer = await openRunTokenizer({ data, model });
-    const limits = packingLimits(data, model);
+  static async open(config: DatasetConfig): Promise<Dataset> {
+    const { data, model } = config;
+    const tokenizer = await openRunTokenizer(config);
+    const limits = packingLimits(config);
     const directory = indexDirectory(data, tokenizer, limits);
     const { manifest, identity } = await readManifest(directory);
     checkParameters(directory, manifest, tokenizer, limits);
-    for (const source of Object.keys(data.sources)) await checkShards(data, source, manifest);
+    const isOlder = !(await hasLeftOutFile(directory));
+    const leftOut = await readLeftOutFiles(directory);
+    for (const source of Object.keys(data.sources)) await checkShards(data, source, manifest, { isOlder, leftOut });
     const tables = await openTables(directory, manifest);
     const shards = mapSources(manifest.sources, ({ shards }) => shards);
-    const images = new ImageReader(data.directory, shards, model.vision.imageSize);
-    return new Dataset({ directory, identity, manifest, tokenizer, imageSize: model.vision.imageSize, tables, images });
+    const images = new ImageReader(data, shards, model.vision.imageSize);
+    const { imageSize } = model.vision;
+    const values = channelValues(data.images);
+    return new Dataset({ directory, identity, manifest, tokenizer, imageSize, channelValues: values, tables, images });
   }
 
   private constructor(parts: {
@@ -51,6 +69,7 @@ export class Dataset {
     readonly manifest: IndexManifest;
     readonly tokenizer: Tokenizer;
     readonly imageSize: number;
+    readonly channelValues: Float32Array;
     readonly tables: PerSource<SourceTables>;
     readonly images: ImageReader;
   }) {
@@ -59,8 +78,28 @@ export class Dataset {
     this.manifest = parts.manifest;
     this.tokenizer = parts.tokenizer;
     this.imageSize = parts.imageSize;
+    this.channelValues = parts.channelValues;
     this.#tables = parts.tables;
     this.#images = parts.images;
+  }
+
+  /** How many images were decoded since it was opened, and the time of that on all threads. */
+  get decoded(): { readonly images: number; readonly seconds: number } {
+    return this.#images.decoded;
+  }
+
+  /** How many samples of its shards the index leaves out, by source and reason. Reads the whole list. */
+  badSamples(): Promise<PerSource<Readonly<Record<string, number>>>> {
+    return countBadSamples(this.directory);
+  }
+
+  /**
+   * Compares samples of the shards with those taken when the index was made: what a run is begun with.
+   *
+   * @throws WeftError `failed_precondition` naming a shard whose bytes have changed
+   */
+  async compareShards(data: Pick<DataConfig, 'directory' | 'datasets'>): Promise<void> {
+    await compareShardSamples(this.directory, data, this.manifest);
   }
 
   /** How many packed sequences each source holds. */
@@ -86,6 +125,15 @@ export class Dataset {
   }
 
   /**
+   * How many images sequences of a source have: of all sequences, or of some thousands spread over a large source.
+   *
+   * @throws WeftError `corrupt_data` when the index is damaged
+   */
+  sampleImageCounts(source: SourceId): Promise<Uint16Array> {
+    return ofSource(this.#tables, source).sampleImageCounts(ofSource(this.sequences, source));
+  }
+
+  /**
    * The pixels of an image, 8 bits per channel: imageSize · imageSize · 3 bytes, row by row. The array is shared: do not
    * write into it.
    *
@@ -95,10 +143,15 @@ export class Dataset {
     return this.#images.read(source, image);
   }
 
+  /** The bytes of the file of an image, not decoded. */
+  readImageFile(source: SourceId, image: ImageLocation): Promise<Uint8Array> {
+    return this.#images.readFile(source, image);
+  }
+
   /** The shard and the member that hold an image. Walks the shard: for messages only. */
   async imageName(source: SourceId, image: ImageLocation): Promise<string> {
     const shard = ofSource(this.manifest.sources, source).shards[image.shard]?.name ?? `shard ${image.shard}`;
-    return `${shard} ${await this.#images.nameOf(source, image)}`;
+    return `${shard} ${await this.#images.nameOf(source, image)}`.trimEnd();
   }
 
   async close(): Promise<void> {
@@ -132,6 +185,8 @@ function checkParameters(
     ['sequenceLength', manifest.packing.sequenceLength, limits.sequenceLength],
     ['tokensPerImage', manifest.packing.tokensPerImage, limits.tokensPerImage],
     ['imagesPerSequence', manifest.packing.imagesPerSequence, limits.imagesPerSequence],
+    ['pairs', manifest.packing.pairs, limits.pairs],
+    ['views of a picture', manifest.packing.viewsPerPicture, limits.viewsPerPicture],
   ].find(([, indexed, wanted]) => indexed !== wanted);
   if (differing === undefined) return;
   const [field, indexed, wanted] = differing;
@@ -142,10 +197,20 @@ function checkParameters(
   );
 }
 
-async function checkShards(data: DataConfig, source: SourceId, manifest: IndexManifest): Promise<void> {
+/**
+ * @param isOlder the index was made when only the plainest names were read: it is valid beside files with others
+ * @param leftOut files that were not read when it was made; a later version may read them
+ */
+async function checkShards(
+  data: DataConfig,
+  source: SourceId,
+  manifest: IndexManifest,
+  { isOlder, leftOut }: { readonly isOlder: boolean; readonly leftOut: ReadonlySet<string> },
+): Promise<void> {
+  const folder = datasetFolder(data, source);
   const { shards, sequences } = ofSource(manifest.sources, source);
   for (const { name, bytes: indexedBytes } of shards) {
-    const path = join(data.directory, source, name);
+    const path = join(folder, name);
     const bytes = await fileBytes(path);
     if (bytes === undefined)
       throw new WeftError('not_found', `the shard ${path} is in the data index, but the file is missing`, {
@@ -159,17 +224,15 @@ async function checkShards(data: DataConfig, source: SourceId, manifest: IndexMa
       );
   }
   const indexed = new Set(shards.map(({ name }) => name));
-  const unknown = (await listShards(data.directory, source, ofSource(data.sources, source))).find(
-    (name) => !indexed.has(name),
-  );
+  const found = await findShards(folder, source, ofSource(data.sources, source));
+  const unknown = found.shards
+    .filter((name) => !isOlder || (!name.includes('/') && PLAINEST.test(name)))
+    .filter((name) => !leftOut.has(`${source}/${name}`))
+    .find((name) => !indexed.has(name));
   if (unknown !== undefined)
-    throw new WeftError(
-      'failed_precondition',
-      `the shard ${join(data.directory, source, unknown)} is not in the data index`,
-      {
-        hint: `${REINDEX}, or move the file away`,
-      },
-    );
+    throw new WeftError('failed_precondition', `the shard ${join(folder, unknown)} is not in the data index`, {
+      hint: `${REINDEX}, or move the file away`,
+    });
   const weight = ofSource(data.weights, source);
   if (sequences === 0 && weight > 0)
     throw new WeftError(
@@ -178,3 +241,6 @@ async function checkShards(data: DataConfig, source: SourceId, manifest: IndexMa
       { hint: `add ${source} shards and ${REINDEX}, or set data.weights.${source}=0` },
     );
 }
+
+/** Names that were read, or refused, from the beginning. */
+const PLAINEST = /\.(tar|jsonl|txt|gz)$/;

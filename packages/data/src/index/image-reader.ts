@@ -1,11 +1,12 @@
 import { join } from 'node:path';
-import { ofSource, type PerSource, type SourceId } from '@weft/common';
+import { ofSource, type PerSource, type SourceId, WeftError } from '@weft/common';
+import type { DataConfig, ImagePreprocessing } from '@weft/config';
 import { LRUCache } from 'lru-cache';
 import pLimit from 'p-limit';
-import { decodeImage, undecodableImage } from '../formats/decode-image.js';
+import { decodeViews, undecodableImage } from '../formats/decode-image.js';
 import type { ImageLocation } from '../formats/document.js';
 import { ShardFile } from '../formats/shard-file.js';
-import type { IndexedShard } from './manifest.js';
+import { datasetFolder, type IndexedShard } from './manifest.js';
 
 /** One of the four threads of Node's pool stays free for files and for the tensor engine. */
 const CONCURRENT_READS = 3;
@@ -15,14 +16,17 @@ const CACHED_IMAGE_BYTES = 64 * 1024 * 1024;
 
 /** Reads images from the shards of a dataset and decodes them off the main thread, a few at a time. */
 export class ImageReader {
-  readonly #directory: string;
+  readonly #data: Pick<DataConfig, 'directory' | 'datasets'>;
   readonly #shards: PerSource<readonly IndexedShard[]>;
   readonly #imageSize: number;
+  #count = { images: 0, seconds: 0 };
+  readonly #preprocessing: ImagePreprocessing;
   readonly #limit = pLimit(CONCURRENT_READS);
   readonly #decoded = new LRUCache<string, Uint8Array>({
     maxSize: CACHED_IMAGE_BYTES,
     sizeCalculation: (pixels) => pixels.length,
   });
+  readonly #decoding = new Map<string, Promise<readonly Uint8Array[]>>();
   readonly #open = new LRUCache<string, Promise<ShardFile>>({
     max: OPEN_SHARDS,
     dispose: (shard, _key, reason) => {
@@ -30,29 +34,51 @@ export class ImageReader {
     },
   });
 
-  constructor(directory: string, shards: PerSource<readonly IndexedShard[]>, imageSize: number) {
-    this.#directory = directory;
+  constructor(
+    data: Pick<DataConfig, 'directory' | 'datasets' | 'images'>,
+    shards: PerSource<readonly IndexedShard[]>,
+    imageSize: number,
+  ) {
+    this.#data = data;
+    this.#preprocessing = data.images;
     this.#shards = shards;
     this.#imageSize = imageSize;
   }
 
   /**
-   * The pixels of an image: imageSize · imageSize · 3 bytes. The array is cached and shared: do not write into it.
+   * The pixels of a view of an image: imageSize · imageSize · 3 bytes. The array is cached and shared: do not write into it.
    *
    * @throws WeftError `corrupt_data` naming shard and member
    */
   async read(source: SourceId, image: ImageLocation): Promise<Uint8Array> {
-    const key = `${source}/${image.shard}/${image.offset}`;
-    const cached = this.#decoded.get(key);
+    const picture = `${source}/${image.shard}/${image.offset}`;
+    const cached = this.#decoded.get(`${picture}/${image.view}`);
     if (cached !== undefined) return cached;
-    const pixels = await this.#limit(() => this.#decode(source, image));
-    this.#decoded.set(key, pixels);
+    // The views of a picture are asked for together, and decoded once.
+    const decoding = this.#decoding.get(picture) ?? this.#limit(() => this.#timed(() => this.#decode(source, image)));
+    this.#decoding.set(picture, decoding);
+    const views = await decoding.finally(() => this.#decoding.delete(picture));
+    for (const [view, pixels] of views.entries()) this.#decoded.set(`${picture}/${view}`, pixels);
+    const pixels = views[image.view];
+    if (pixels === undefined)
+      throw new WeftError('internal', `a picture of ${views.length} views has no view ${image.view}`);
     return pixels;
   }
 
-  /** The name of the member that holds an image. Walks the shard: for messages only. */
+  /** How many images were decoded so far, and the time of that, reading included, on all threads. */
+  get decoded(): { readonly images: number; readonly seconds: number } {
+    return this.#count;
+  }
+
+  /** The bytes of the file of an image, as they are in the shard. */
+  async readFile(source: SourceId, image: ImageLocation): Promise<Uint8Array> {
+    return (await this.#shard(source, image.shard)).read(image.offset, image.bytes);
+  }
+
+  /** The name of the member that holds an image; empty for an image that is a shard itself. Walks the shard: for messages only. */
   async nameOf(source: SourceId, image: ImageLocation): Promise<string> {
-    return (await this.#shard(source, image.shard)).nameAt(image.offset);
+    const shard = await this.#shard(source, image.shard);
+    return image.offset === 0 ? '' : shard.nameAt(image.offset);
   }
 
   async close(): Promise<void> {
@@ -61,12 +87,20 @@ export class ImageReader {
     for (const shard of shards) await closeQuietly(shard);
   }
 
-  async #decode(source: SourceId, image: ImageLocation): Promise<Uint8Array> {
+  async #timed<T>(decode: () => Promise<T>): Promise<T> {
+    const beganMs = performance.now();
+    const decoded = await decode();
+    const { images, seconds } = this.#count;
+    this.#count = { images: images + 1, seconds: seconds + (performance.now() - beganMs) / 1000 };
+    return decoded;
+  }
+
+  async #decode(source: SourceId, image: ImageLocation): Promise<readonly Uint8Array[]> {
     const shard = await this.#shard(source, image.shard);
     try {
-      return await decodeImage(await shard.read(image.offset, image.bytes), this.#imageSize);
+      return await decodeViews(await shard.read(image.offset, image.bytes), this.#imageSize, this.#preprocessing);
     } catch (thrown) {
-      throw undecodableImage(await shard.nameAt(image.offset), shard.path, thrown);
+      throw undecodableImage(await this.nameOf(source, image), shard.path, thrown);
     }
   }
 
@@ -75,7 +109,7 @@ export class ImageReader {
     const key = `${source}/${name}`;
     const known = this.#open.get(key);
     if (known !== undefined) return known;
-    const opening = ShardFile.open(join(this.#directory, source, name));
+    const opening = ShardFile.open(join(datasetFolder(this.#data, source), name));
     this.#open.set(key, opening);
     // A shard that could not be opened is tried again the next time.
     opening.catch(() => this.#open.delete(key));

@@ -1,10 +1,11 @@
 import { join } from 'node:path';
 import { mapSources, type PerSource, plural, type SourceId, WeftError } from '@weft/common';
-import type { DataConfig, ModelConfig } from '@weft/config';
+import type { DataConfig } from '@weft/config';
 import { sha256OfFile } from '@weft/files';
 import type { OnProgress } from '../progress.js';
+import { contactSheet } from './contact-sheet.js';
 import { Dataset } from './dataset.js';
-import { REINDEX, type SourceManifest, tableFile } from './manifest.js';
+import { type DatasetConfig, datasetFolder, REINDEX, type SourceManifest, tableFile } from './manifest.js';
 import { IMAGE_ENTRY, type PackingLimits, type Segment } from './packed-sequence.js';
 import { TABLES } from './records.js';
 
@@ -20,6 +21,8 @@ export interface SourceSummary {
   readonly images: number;
   /** Used positions among all positions, 0 to 1; 0 for an empty source. */
   readonly fillRatio: number;
+  /** Images among all places for images, 0 to 1; 0 for an empty source. */
+  readonly imageSlotRatio: number;
 }
 
 /** What `inspectDataset` found. */
@@ -35,26 +38,28 @@ export interface DatasetSummary {
   readonly isVerified: boolean;
   /** The description of the sequence asked for, several lines. */
   readonly sequence: string | undefined;
+  /** A PNG of the images of that sequence, where it was asked for: see `contactSheet`. */
+  readonly sheet: Uint8Array | undefined;
 }
 
 /**
  * Summarises a dataset; on request also verifies the hashes of its files and describes one sequence.
  *
  * @param options.verify compare the SHA-256 of every shard and table; default false
- * @param options.show the sequence to describe
+ * @param options.show the sequence to describe; `sheet`: with a picture of its images
  * @throws WeftError like `Dataset.open`; `corrupt_data` naming the first file whose hash differs
  */
-export async function inspectDataset(options: {
-  readonly data: DataConfig;
-  readonly model: ModelConfig;
-  readonly verify?: boolean;
-  readonly show?: { readonly source: SourceId; readonly sequence: number };
-  readonly onProgress?: OnProgress;
-}): Promise<DatasetSummary> {
-  const { data, model, verify = false, show } = options;
-  const dataset = await Dataset.open({ data, model });
+export async function inspectDataset(
+  options: DatasetConfig & {
+    readonly verify?: boolean;
+    readonly show?: { readonly source: SourceId; readonly sequence: number; readonly sheet?: boolean };
+    readonly onProgress?: OnProgress;
+  },
+): Promise<DatasetSummary> {
+  const { data, verify = false, show } = options;
+  const dataset = await Dataset.open(options);
   try {
-    if (verify) await verifyHashes(dataset, data.directory, options.onProgress ?? (() => undefined));
+    if (verify) await verifyHashes(dataset, data, options.onProgress ?? (() => undefined));
     return {
       directory: dataset.directory,
       identity: dataset.identity,
@@ -63,13 +68,17 @@ export async function inspectDataset(options: {
       sources: mapSources(dataset.manifest.sources, (source) => summarise(source, dataset.limits)),
       isVerified: verify,
       sequence: show === undefined ? undefined : await describeSequence(dataset, show.source, show.sequence),
+      sheet:
+        show?.sheet === true
+          ? await contactSheet(dataset, await dataset.readSequence(show.source, show.sequence))
+          : undefined,
     };
   } finally {
     await dataset.close();
   }
 }
 
-function summarise(source: SourceManifest, { sequenceLength }: PackingLimits): SourceSummary {
+function summarise(source: SourceManifest, { sequenceLength, imagesPerSequence }: PackingLimits): SourceSummary {
   const { shards, documents, segments, sequences, textTokens, images, positions } = source;
   const available = sequences * sequenceLength;
   return {
@@ -81,13 +90,18 @@ function summarise(source: SourceManifest, { sequenceLength }: PackingLimits): S
     textTokens,
     images,
     fillRatio: available === 0 ? 0 : positions / available,
+    imageSlotRatio: sequences === 0 ? 0 : images / (sequences * imagesPerSequence),
   };
 }
 
-async function verifyHashes(dataset: Dataset, dataDirectory: string, onProgress: OnProgress): Promise<void> {
+async function verifyHashes(
+  dataset: Dataset,
+  data: Pick<DataConfig, 'directory' | 'datasets'>,
+  onProgress: OnProgress,
+): Promise<void> {
   const files = Object.entries(dataset.manifest.sources).flatMap(([source, { shards, files: tables }]) => {
     return [
-      ...shards.map(({ name, bytes, sha256 }) => ({ path: join(dataDirectory, source, name), bytes, sha256 })),
+      ...shards.map(({ name, bytes, sha256 }) => ({ path: join(datasetFolder(data, source), name), bytes, sha256 })),
       ...TABLES.map((table) => ({ path: join(dataset.directory, tableFile(source, table)), ...tables[table] })),
     ];
   });
@@ -110,7 +124,7 @@ async function verifyHashes(dataset: Dataset, dataDirectory: string, onProgress:
   onProgress({ phase: 'verify', what: dataset.directory, done, total, unit: 'bytes' });
 }
 
-/** One paragraph per segment, with `⟨image: shard member⟩` for an image and `⟨end⟩` at the end of a document. */
+/** One paragraph per segment, with `⟨image 1: shard member⟩` for an image, numbered as on the contact sheet, and `⟨end⟩` at the end of a document. */
 async function describeSequence(dataset: Dataset, source: SourceId, index: number): Promise<string> {
   const sequence = await dataset.readSequence(source, index);
   const images = sequence.segments.reduce((sum, segment) => sum + segment.images.length, 0);
@@ -118,15 +132,17 @@ async function describeSequence(dataset: Dataset, source: SourceId, index: numbe
     `${source} sequence ${index}: ${sequence.positions} of ${dataset.limits.sequenceLength} positions, ` +
       `${plural(sequence.segments.length, 'segment')}, ${plural(images, 'image')}`,
   ];
+  let firstImage = 1;
   for (const [number, segment] of sequence.segments.entries()) {
     const part = segment.part === 0 ? '' : `, continued (part ${segment.part + 1})`;
     lines.push('', `segment ${number + 1}: document ${segment.document}${part}, ${segment.positions} positions`);
-    lines.push(await segmentText(dataset, source, segment));
+    lines.push(await segmentText(dataset, source, segment, firstImage));
+    firstImage += segment.images.length;
   }
   return lines.join('\n');
 }
 
-async function segmentText(dataset: Dataset, source: SourceId, segment: Segment): Promise<string> {
+async function segmentText(dataset: Dataset, source: SourceId, segment: Segment, firstImage: number): Promise<string> {
   const { tokenizer } = dataset;
   let text = '';
   let image = 0;
@@ -138,7 +154,8 @@ async function segmentText(dataset: Dataset, source: SourceId, segment: Segment)
   for (const entry of segment.entries) {
     if (entry === IMAGE_ENTRY) {
       endRun();
-      text += `⟨image: ${await dataset.imageName(source, segment.images[image++]!)}⟩`;
+      const name = await dataset.imageName(source, segment.images[image]!);
+      text += `⟨image ${firstImage + image++}: ${name}⟩`;
     } else if (entry === tokenizer.endOfTextId) {
       endRun();
       text += '⟨end⟩';

@@ -1,15 +1,29 @@
 import { createHash } from 'node:crypto';
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { isJsonObject, type JsonObject, mapSources, type PerSource, WeftError } from '@weft/common';
-import { type DataConfig, hasDefaultSources, type ModelConfig } from '@weft/config';
-import { isMissing, writeJsonFile } from '@weft/files';
+import {
+  type DataConfig,
+  DEFAULT_CHAT_TEMPLATE,
+  DEFAULT_DATASET,
+  DEFAULT_TASK,
+  datasetSettings,
+  hasDefaultSources,
+  isEncoderTask,
+  type ModelConfig,
+  type TaskConfig,
+  viewsPerPicture,
+} from '@weft/config';
+import { diskStore, readText, writeJsonFile } from '@weft/files';
 import type { Tokenizer } from '../formats/tokenizer.js';
 import type { PackingLimits } from './packed-sequence.js';
 import type { EntryBytes, Table } from './records.js';
 
 /** The version of the manifest and the tables. An index of another version is rebuilt. */
 export const INDEX_FORMAT_VERSION = 1;
+/** Of some 400,000 shards. */
+const MOST_MANIFEST_BYTES = 64 * 1024 * 1024;
 /** The hint of errors that a new index resolves. */
 export const REINDEX = 'run weft data index <recipe>';
 
@@ -48,27 +62,73 @@ export interface IndexedShard extends WrittenFile {
   readonly name: string;
 }
 
-/** The limits of the sequences of a run. */
-export function packingLimits(data: DataConfig, model: ModelConfig): PackingLimits {
+/** What of a run its index depends on. */
+export interface DatasetConfig {
+  readonly data: DataConfig;
+  readonly model: ModelConfig;
+  /** Default: a language model. */
+  readonly task?: TaskConfig;
+}
+
+/** The limits of the sequences of a run. Of a pair the image counts as one position, before those of the caption. */
+export function packingLimits({ data, model, task = DEFAULT_TASK }: DatasetConfig): PackingLimits {
+  if (isEncoderTask(task))
+    return {
+      ...{ sequenceLength: model.sequenceLength + 1, tokensPerImage: 1, imagesPerSequence: 1, viewsPerPicture: 1 },
+      pairs: true,
+    };
   return {
     sequenceLength: model.sequenceLength,
     tokensPerImage: model.connector.tokensPerImage,
     imagesPerSequence: data.imagesPerSequence,
+    viewsPerPicture: viewsPerPicture(data.images),
   };
 }
 
 /**
- * The folder of the index for these parameters: `<data.directory>/index/bytes-T128-K4-I16`. For other than the default
+ * The folder of the index for these parameters, in `data.index`: `<data.directory>/index/bytes-T128-K4-I16`, and `bytes-pairs77` for pairs
+ * with captions of up to 77 tokens. For other than the default
  * sources a hash of their names and kinds follows, `-S1a2b3c4d`, so that runs with different sources keep their indexes.
+ * `-V5` says into how many images a picture is cut, `-C1a2b3c4d` is of a chat template other than the default, `-D1a2b3c4d` of
+ * settings of datasets.
  */
 export function indexDirectory(data: DataConfig, tokenizer: Tokenizer, limits: PackingLimits): string {
-  const { sequenceLength, tokensPerImage, imagesPerSequence } = limits;
-  const parameters = `${tokenizer.name}-T${sequenceLength}-K${tokensPerImage}-I${imagesPerSequence}`;
-  return join(data.directory, 'index', hasDefaultSources(data) ? parameters : `${parameters}-S${sourcesHash(data)}`);
+  const { sequenceLength, tokensPerImage, imagesPerSequence, viewsPerPicture, pairs } = limits;
+  const packing = pairs ? `pairs${sequenceLength - 1}` : `T${sequenceLength}-K${tokensPerImage}-I${imagesPerSequence}`;
+  const name = [
+    `${tokenizer.name}-${packing}`,
+    viewsPerPicture === 1 ? '' : `-V${viewsPerPicture}`,
+    hasDefaultSources(data) ? '' : `-S${shortHash(data.sources)}`,
+    hasConversations(data) && !isDeepStrictEqual(data.chatTemplate, DEFAULT_CHAT_TEMPLATE)
+      ? `-C${shortHash(data.chatTemplate)}`
+      : '',
+    readingSettings(data).length === 0 ? '' : `-D${shortHash(readingSettings(data))}`,
+  ];
+  return join(data.index ?? join(data.directory, 'index'), name.join(''));
 }
 
-const sourcesHash = ({ sources }: DataConfig) =>
-  createHash('sha256').update(JSON.stringify(sources)).digest('hex').slice(0, 8);
+/** What is set for the datasets of a run and changes what is read of them, by dataset and field. */
+function readingSettings(data: Pick<DataConfig, 'sources' | 'datasets'>): unknown[] {
+  return Object.keys(data.sources).flatMap((source) => {
+    // Where it lies and how often it is read changes nothing in the index.
+    const { directory: _, source: __, weight: ___, epochs: ____, ...settings } = datasetSettings(data, source);
+    return Object.entries(settings)
+      .filter(([field, value]) => value !== DEFAULT_DATASET[field as keyof typeof settings])
+      .map((set) => [source, ...set]);
+  });
+}
+
+/** The folder of the shards of a dataset. */
+export function datasetFolder(data: Pick<DataConfig, 'directory' | 'datasets'>, name: string): string {
+  return datasetSettings(data, name).directory ?? join(data.directory, name);
+}
+
+/** Whether some source is of kind `conversations`. */
+export function hasConversations({ sources }: Pick<DataConfig, 'sources'>): boolean {
+  return Object.values(sources).includes('conversations');
+}
+
+const shortHash = (value: unknown) => createHash('sha256').update(JSON.stringify(value)).digest('hex').slice(0, 8);
 
 /** `captioned.tokens.bin` and so on. Format 1 calls the table of segments `pieces`. */
 export function tableFile(source: string, table: Table): string {
@@ -80,7 +140,9 @@ export function tableFile(source: string, table: Table): string {
  * `pieces` for segments and `fillerId` for `padTokenId`.
  */
 export async function writeManifest(folder: string, manifest: IndexManifest): Promise<void> {
-  const { formatVersion, tokenizer, packing, entryBytes, sources } = manifest;
+  const { formatVersion, tokenizer, entryBytes, sources } = manifest;
+  const { viewsPerPicture, ...limits } = manifest.packing;
+  const packing = viewsPerPicture === 1 ? limits : manifest.packing;
   const { name, vocabularySize, endOfTextId, padTokenId: fillerId } = tokenizer;
   await writeJsonFile(join(folder, 'index.json'), {
     formatVersion,
@@ -103,13 +165,10 @@ export async function readManifest(
   folder: string,
 ): Promise<{ readonly manifest: IndexManifest; readonly identity: string }> {
   const path = join(folder, 'index.json');
-  let content: string;
-  try {
-    content = await readFile(path, 'utf8');
-  } catch (thrown) {
-    if (!isMissing(thrown)) throw WeftError.from(thrown);
-    throw await noIndex(folder);
-  }
+  const content = await readText(diskStore, path, MOST_MANIFEST_BYTES).catch(async (thrown: unknown) => {
+    if (WeftError.is(thrown, 'not_found')) throw await noIndex(folder);
+    throw WeftError.is(thrown, 'corrupt_data') ? damagedManifest(path, thrown.message) : thrown;
+  });
   let value: unknown;
   try {
     value = JSON.parse(content);
@@ -150,6 +209,9 @@ function parseManifest(value: JsonObject, path: string): IndexManifest {
       sequenceLength: read.count(packing, 'sequenceLength'),
       tokensPerImage: read.count(packing, 'tokensPerImage'),
       imagesPerSequence: read.count(packing, 'imagesPerSequence'),
+      ...(packing.pairs === true ? { pairs: true } : {}),
+      // Indexes of whole pictures do not say so.
+      viewsPerPicture: packing.viewsPerPicture === undefined ? 1 : read.count(packing, 'viewsPerPicture'),
     },
     entryBytes: read.count(value, 'entryBytes') === 2 ? 2 : 4,
     sources: mapSources(sources, (_, source) => parseSource(read, read.record(sources, source))),

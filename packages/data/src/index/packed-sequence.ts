@@ -8,6 +8,10 @@ export interface PackingLimits {
   /** Positions of one image, K < T. */
   readonly tokensPerImage: number;
   readonly imagesPerSequence: number;
+  /** Whether every sequence is one document, an image and as much of its caption as fits; default: documents are packed. */
+  readonly pairs?: true | undefined;
+  /** Images that one picture becomes, one after another; 1 where pictures are not cut. */
+  readonly viewsPerPicture: number;
 }
 
 /** Stands for an image among the token ids of a segment. */
@@ -21,6 +25,8 @@ export interface Segment {
   readonly part: number;
   /** Token ids in order, IMAGE_ENTRY for an image. */
   readonly entries: Int32Array;
+  /** By entry, 1 for the tokens that the loss counts: of a conversation its answers and their ends. Null: all of them. */
+  readonly targets: Uint8Array | null;
   /** One for each IMAGE_ENTRY, in order. */
   readonly images: readonly ImageLocation[];
   /** Positions in the sequence: one per token, K per image. */

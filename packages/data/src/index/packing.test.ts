@@ -11,12 +11,16 @@ const limits: fc.Arbitrary<PackingLimits> = fc
   .record({
     sequenceLength: fc.integer({ min: 2, max: 40 }),
     tokensPerImage: fc.integer({ min: 1, max: 9 }),
-    imagesPerSequence: fc.integer({ min: 1, max: 4 }),
+    imagesPerSequence: fc.integer({ min: 1, max: 8 }),
+    viewsPerPicture: fc.constantFrom(1, 2, 5),
   })
-  .filter(({ sequenceLength, tokensPerImage }) => tokensPerImage < sequenceLength);
+  .filter(
+    ({ sequenceLength, tokensPerImage, imagesPerSequence, viewsPerPicture }) =>
+      viewsPerPicture * tokensPerImage < sequenceLength && viewsPerPicture <= imagesPerSequence,
+  );
 const part: fc.Arbitrary<Part> = fc.oneof(
   fc.record({ tokens: fc.array(fc.nat(300), { maxLength: 60 }) }),
-  fc.record({ image: fc.record({ shard: fc.nat(3), offset: fc.nat(1e6), bytes: fc.nat(1e4) }) }),
+  fc.record({ image: fc.record({ shard: fc.nat(3), offset: fc.nat(1e6), bytes: fc.nat(1e4), view: fc.constant(0) }) }),
 );
 const documents = fc.array(fc.array(part, { minLength: 1, maxLength: 8 }), { maxLength: 40 });
 
@@ -41,8 +45,12 @@ function pack(all: readonly (readonly Part[])[], bounds: PackingLimits): (readon
 }
 
 /** A document as one list: token ids, and the image where one stands. */
-function flat(parts: readonly Part[]): (number | ImageLocation)[] {
-  return parts.flatMap((each): (number | ImageLocation)[] => ('image' in each ? [each.image] : [...each.tokens]));
+function flat(parts: readonly Part[], { viewsPerPicture }: PackingLimits): (number | ImageLocation)[] {
+  return parts.flatMap((each): (number | ImageLocation)[] =>
+    'image' in each
+      ? Array.from({ length: viewsPerPicture }, (_, view) => ({ ...each.image, view }))
+      : [...each.tokens],
+  );
 }
 
 function flatSegments(segments: readonly Segment[]): (number | ImageLocation)[] {
@@ -60,7 +68,7 @@ describe('packing', () => {
         for (const [document, parts] of all.entries()) {
           const own = segments.filter((segment) => segment.document === document).sort((a, b) => a.part - b.part);
           expect(own.map((segment) => segment.part)).toEqual(own.map((_, i) => i));
-          expect(flatSegments(own)).toEqual(flat(parts));
+          expect(flatSegments(own)).toEqual(flat(parts, bounds));
         }
       }),
     );
@@ -80,6 +88,8 @@ describe('packing', () => {
             expect(marks).toBe(images.length);
             expect(positions).toBe(entries.length - marks + marks * bounds.tokensPerImage);
             expect(entries.length).toBeGreaterThan(0);
+            // Views of a picture stay together, in their order.
+            expect(images.map(({ view }) => view)).toEqual(images.map((_, i) => i % bounds.viewsPerPicture));
           }
         }
       }),
@@ -90,8 +100,8 @@ describe('packing', () => {
     fc.assert(
       fc.property(documents, limits, (all, bounds) => {
         for (const parts of all) {
-          const images = parts.filter((each) => 'image' in each).length;
-          const positions = flat(parts).length + images * (bounds.tokensPerImage - 1);
+          const images = bounds.viewsPerPicture * parts.filter((each) => 'image' in each).length;
+          const positions = flat(parts, bounds).length + images * (bounds.tokensPerImage - 1);
           if (positions > 0 && positions <= bounds.sequenceLength && images <= bounds.imagesPerSequence)
             expect(cut(parts, bounds)).toHaveLength(1);
         }
@@ -100,8 +110,8 @@ describe('packing', () => {
   });
 
   it('lets images at a cut move on to the text after them', () => {
-    const bounds = { sequenceLength: 10, tokensPerImage: 4, imagesPerSequence: 4 };
-    const image = { shard: 0, offset: 0, bytes: 1 };
+    const bounds = { sequenceLength: 10, tokensPerImage: 4, imagesPerSequence: 4, viewsPerPicture: 1 };
+    const image = { shard: 0, offset: 0, bytes: 1, view: 0 };
     const segments = cut([{ tokens: [1, 2, 3, 4, 5, 6] }, { image }, { tokens: [7, 8] }], bounds);
     expect(segments.map(({ entries }) => [...entries])).toEqual([
       [1, 2, 3, 4, 5, 6],
@@ -110,7 +120,7 @@ describe('packing', () => {
   });
 
   it('fills rows well: small segments go into the gaps large ones leave', () => {
-    const bounds = { sequenceLength: 100, tokensPerImage: 4, imagesPerSequence: 4 };
+    const bounds = { sequenceLength: 100, tokensPerImage: 4, imagesPerSequence: 4, viewsPerPicture: 1 };
     const sized = (length: number): Part[] => [{ tokens: new Array<number>(length).fill(1) }];
     const rows = pack([70, 60, 55, 45, 40, 30].map(sized), bounds);
     expect(rows.map((row) => row.map(({ positions }) => positions))).toEqual([
@@ -121,7 +131,7 @@ describe('packing', () => {
   });
 
   it('keeps no more rows open than it says, and closes the fullest first', () => {
-    const bounds = { sequenceLength: 100, tokensPerImage: 4, imagesPerSequence: 4 };
+    const bounds = { sequenceLength: 100, tokensPerImage: 4, imagesPerSequence: 4, viewsPerPicture: 1 };
     const rows: number[] = [];
     const packer = new SequencePacker(bounds, ([segment]) => rows.push(segment!.document));
     for (let document = 0; document < 66; document++)

@@ -14,6 +14,8 @@ export class Segmenter {
   readonly #document: number;
   readonly #emit: (segment: Segment) => void;
   readonly #entries: Int32Array;
+  readonly #targets: Uint8Array;
+  #hasPrompt = false;
   #length = 0;
   #positions = 0;
   #images: ImageLocation[] = [];
@@ -28,26 +30,49 @@ export class Segmenter {
     this.#document = document;
     this.#emit = emit;
     this.#entries = new Int32Array(limits.sequenceLength);
+    this.#targets = new Uint8Array(limits.sequenceLength);
   }
 
-  /** Appends text tokens. */
-  addTokens(ids: Int32Array): void {
+  /** Appends text tokens. @param areTargets whether the loss counts them; default true */
+  addTokens(ids: Int32Array, areTargets = true): void {
+    this.#hasPrompt ||= !areTargets;
     for (let added = 0; added < ids.length; ) {
       this.#makeSpace(1, 0);
       const run = ids.subarray(added, added + this.#limits.sequenceLength - this.#positions);
       this.#entries.set(run, this.#length);
+      this.#targets.fill(areTargets ? 1 : 0, this.#length, this.#length + run.length);
       this.#length += run.length;
       this.#positions += run.length;
       added += run.length;
     }
   }
 
-  /** Appends an image. */
+  /** Appends a picture: its views, which no cut takes apart. */
   addImage(image: ImageLocation): void {
-    this.#makeSpace(this.#limits.tokensPerImage, 1);
-    this.#entries[this.#length++] = IMAGE_ENTRY;
-    this.#positions += this.#limits.tokensPerImage;
-    this.#images.push(image);
+    const { tokensPerImage, viewsPerPicture } = this.#limits;
+    this.#makeSpace(viewsPerPicture * tokensPerImage, viewsPerPicture);
+    for (let view = 0; view < viewsPerPicture; view++) {
+      this.#targets[this.#length] = 0;
+      this.#entries[this.#length++] = IMAGE_ENTRY;
+      this.#positions += tokensPerImage;
+      this.#images.push({ ...image, view });
+    }
+  }
+
+  /** Whether nothing was added. */
+  get isEmpty(): boolean {
+    return this.#length === 0 && this.#part === 0;
+  }
+
+  /** Why a document may be empty. */
+  get emptyBecause(): string {
+    return 'it holds neither text nor image';
+  }
+
+  /** Appends the token that ends the document, and emits the last segment. */
+  end(endOfTextId: number): void {
+    this.addTokens(Int32Array.of(endOfTextId));
+    this.finish();
   }
 
   /** Emits the last segment. */
@@ -80,13 +105,57 @@ export class Segmenter {
       document: this.#document,
       part: this.#part++,
       entries: this.#entries.slice(0, length),
+      targets: this.#hasPrompt ? this.#targets.slice(0, length) : null,
       images: this.#images.slice(0, this.#images.length - carried),
       positions: this.#positions - carriedPositions,
     });
     this.#entries.fill(IMAGE_ENTRY, 0, carried);
+    this.#targets.fill(0, 0, carried);
     this.#images = this.#images.slice(this.#images.length - carried);
     this.#length = carried;
     this.#positions = carriedPositions;
+  }
+}
+
+/** Makes one segment of a document: its first image, as much of its text as fits behind it, and the end of the text. */
+export class PairSegmenter {
+  readonly #document: number;
+  readonly #emit: (segment: Segment) => void;
+  readonly #entries: Int32Array;
+  #length = 1;
+  #image: ImageLocation | undefined;
+
+  /** @param emit called once, at the end */
+  constructor({ sequenceLength }: PackingLimits, document: number, emit: (segment: Segment) => void) {
+    this.#document = document;
+    this.#emit = emit;
+    this.#entries = new Int32Array(sequenceLength).fill(IMAGE_ENTRY, 0, 1);
+  }
+
+  addTokens(ids: Int32Array): void {
+    // The last position is that of the end.
+    const run = ids.subarray(0, this.#entries.length - 1 - this.#length);
+    this.#entries.set(run, this.#length);
+    this.#length += run.length;
+  }
+
+  addImage(image: ImageLocation): void {
+    this.#image ??= { ...image, view: 0 };
+  }
+
+  get isEmpty(): boolean {
+    return this.#image === undefined || this.#length === 1;
+  }
+
+  get emptyBecause(): string {
+    return 'it is no pair of an image and a caption';
+  }
+
+  end(endOfTextId: number): void {
+    this.#entries[this.#length++] = endOfTextId;
+    const images = this.#image === undefined ? [] : [this.#image];
+    const entries = this.#entries.slice(0, this.#length);
+    this.#emit({ document: this.#document, part: 0, entries, targets: null, images, positions: this.#length });
   }
 }
 

@@ -1,5 +1,5 @@
 import type { ImageLocation } from '../formats/document.js';
-import { IMAGE_ENTRY } from './packed-sequence.js';
+import { IMAGE_ENTRY, type Segment } from './packed-sequence.js';
 
 /** Bytes per entry of the table `tokens`. */
 export type EntryBytes = 2 | 4;
@@ -10,8 +10,9 @@ export type EntryBytes = 2 | 4;
  *
  * - `sequences`: where the segments, entries and images of a sequence start in the other tables, and how many it has.
  * - `segments`: the segments of the sequences in order, each with its number of entries, positions and images.
- * - `images`: shard, offset and bytes of each image, in the order of their entries.
- * - `tokens`: 2 or 4 bytes per entry: a token id, or the largest number for an image.
+ * - `images`: shard, offset, bytes and view of each image, in the order of their entries.
+ * - `tokens`: 2 or 4 bytes per entry: a token id, or the largest number for an image. The highest bit is set where a
+ *   conversation has a token that is no answer; a vocabulary that needs the bit for its ids gets 4 bytes if there are any.
  */
 export const TABLES = ['sequences', 'segments', 'images', 'tokens'] as const;
 /** The name of a table. */
@@ -94,7 +95,7 @@ export function readSegmentRecord(from: Buffer, offset: number): SegmentRecord {
 export function writeImageRecord(to: Buffer, offset: number, image: ImageLocation): void {
   to.writeUInt32LE(image.shard, offset);
   to.writeUIntLE(image.offset, offset + 4, 6);
-  to.writeUInt16LE(0, offset + 10);
+  to.writeUInt16LE(image.view, offset + 10);
   to.writeUInt32LE(image.bytes, offset + 12);
 }
 
@@ -103,29 +104,54 @@ export function readImageRecord(from: Buffer, offset: number): ImageLocation {
   return {
     shard: from.readUInt32LE(offset),
     offset: from.readUIntLE(offset + 4, 6),
+    view: from.readUInt16LE(offset + 10),
     bytes: from.readUInt32LE(offset + 12),
   };
 }
 
-/** Bytes per entry of the table `tokens`: 2 while every token id is below the number that stands for an image. */
-export function entryBytesFor(vocabularySize: number): EntryBytes {
-  return vocabularySize <= 0xffff ? 2 : 4;
+/**
+ * Bytes per entry of the table `tokens`: 2 while every token id is below the number that stands for an image, and below the
+ * bit that marks a prompt where there are conversations.
+ */
+export function entryBytesFor(vocabularySize: number, hasConversations: boolean): EntryBytes {
+  return vocabularySize <= (hasConversations ? MARKABLE[2] : 0xffff) ? 2 : 4;
 }
+
+/** The largest vocabulary whose ids leave the highest bit free, by bytes per entry. */
+const MARKABLE: Readonly<Record<EntryBytes, number>> = { 2: 0x7fff, 4: 0x7fffffff };
 
 /** Writes the entries of a segment, token ids or IMAGE_ENTRY, at byte `offset`. */
-export function writeEntries(to: Buffer, offset: number, entries: Int32Array, entryBytes: EntryBytes): void {
+export function writeEntries(
+  to: Buffer,
+  offset: number,
+  { entries, targets }: Pick<Segment, 'entries' | 'targets'>,
+  entryBytes: EntryBytes,
+): void {
   for (const [i, entry] of entries.entries()) {
-    if (entryBytes === 2) to.writeUInt16LE(entry === IMAGE_ENTRY ? 0xffff : entry, offset + 2 * i);
-    else to.writeUInt32LE(entry === IMAGE_ENTRY ? 0xffffffff : entry, offset + 4 * i);
+    const isPrompt = targets !== null && targets[i] === 0 && entry !== IMAGE_ENTRY;
+    if (entryBytes === 2)
+      to.writeUInt16LE(entry === IMAGE_ENTRY ? 0xffff : isPrompt ? entry + 0x8000 : entry, offset + 2 * i);
+    else to.writeUInt32LE(entry === IMAGE_ENTRY ? 0xffffffff : isPrompt ? entry + 0x80000000 : entry, offset + 4 * i);
   }
 }
 
-/** Reads all entries of a buffer of the table `tokens`. */
-export function readEntries(from: Buffer, entryBytes: EntryBytes): Int32Array {
+/** Reads all entries of a buffer of the table `tokens`. `targets` is null where no entry is marked as a prompt. */
+export function readEntries(
+  from: Buffer,
+  entryBytes: EntryBytes,
+  vocabularySize: number,
+): Pick<Segment, 'entries' | 'targets'> {
   const entries = new Int32Array(from.length / entryBytes);
+  const targets = new Uint8Array(entries.length);
+  const [image, mark] = entryBytes === 2 ? [0xffff, 0x8000] : [0xffffffff, 0x80000000];
+  const hasMarks = vocabularySize <= MARKABLE[entryBytes];
+  let hasPrompt = false;
   for (let i = 0; i < entries.length; i++) {
     const value = entryBytes === 2 ? from.readUInt16LE(2 * i) : from.readUInt32LE(4 * i);
-    entries[i] = value === (entryBytes === 2 ? 0xffff : 0xffffffff) ? IMAGE_ENTRY : value;
+    const isPrompt = hasMarks && value !== image && value >= mark;
+    hasPrompt ||= isPrompt;
+    entries[i] = value === image ? IMAGE_ENTRY : isPrompt ? value - mark : value;
+    targets[i] = value === image || isPrompt ? 0 : 1;
   }
-  return entries;
+  return { entries, targets: hasPrompt ? targets : null };
 }

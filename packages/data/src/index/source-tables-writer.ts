@@ -29,14 +29,24 @@ export class SourceTablesWriter {
 
   /** Creates the files of the tables in `folder`; they must not exist. */
   static async create(folder: string, source: SourceId, entryBytes: EntryBytes): Promise<SourceTablesWriter> {
-    const create = (table: Table) => TableWriter.create(join(folder, tableFile(source, table)));
-    const tables = {
-      sequences: await create('sequences'),
-      segments: await create('segments'),
-      images: await create('images'),
-      tokens: await create('tokens'),
+    const created: TableWriter[] = [];
+    const create = async (table: Table) => {
+      const writer = await TableWriter.create(join(folder, tableFile(source, table)));
+      created.push(writer);
+      return writer;
     };
-    return new SourceTablesWriter(tables, entryBytes);
+    try {
+      const tables = {
+        sequences: await create('sequences'),
+        segments: await create('segments'),
+        images: await create('images'),
+        tokens: await create('tokens'),
+      };
+      return new SourceTablesWriter(tables, entryBytes);
+    } catch (thrown) {
+      for (const writer of created) await writer.abandon();
+      throw thrown;
+    }
   }
 
   private constructor(tables: Record<Table, TableWriter>, entryBytes: EntryBytes) {
@@ -92,13 +102,14 @@ export class SourceTablesWriter {
     for (const table of TABLES) await this.#tables[table].abandon();
   }
 
-  #addSegment({ document, part, entries, positions, images }: Segment): void {
+  #addSegment(segment: Segment): void {
+    const { document, part, entries, positions, images } = segment;
     const record = { document, part, entries: entries.length, positions, images: images.length };
     this.#tables.segments.append(SEGMENT_RECORD_BYTES, (to, at) => writeSegmentRecord(to, at, record));
     for (const image of images)
       this.#tables.images.append(IMAGE_RECORD_BYTES, (to, at) => writeImageRecord(to, at, image));
     this.#tables.tokens.append(entries.length * this.#entryBytes, (to, at) =>
-      writeEntries(to, at, entries, this.#entryBytes),
+      writeEntries(to, at, segment, this.#entryBytes),
     );
   }
 }

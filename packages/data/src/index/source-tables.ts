@@ -17,6 +17,10 @@ import {
   type Table,
 } from './records.js';
 
+/** A sample of a large table is so many blocks of so many neighbouring records. */
+const SAMPLE_BLOCKS = 64;
+const SAMPLE_BLOCK = 128;
+
 /** The tables of one source of an index, open for reading sequences by index. */
 export class SourceTables {
   readonly #folder: string;
@@ -37,14 +41,24 @@ export class SourceTables {
           { hint: REINDEX },
         );
     }
-    const handle = (table: Table) => open(join(folder, tableFile(source, table)), 'r');
-    const handles = {
-      sequences: await handle('sequences'),
-      segments: await handle('segments'),
-      images: await handle('images'),
-      tokens: await handle('tokens'),
+    const opened: FileHandle[] = [];
+    const handle = async (table: Table) => {
+      const file = await open(join(folder, tableFile(source, table)), 'r');
+      opened.push(file);
+      return file;
     };
-    return new SourceTables(folder, source, manifest, handles);
+    try {
+      const handles = {
+        sequences: await handle('sequences'),
+        segments: await handle('segments'),
+        images: await handle('images'),
+        tokens: await handle('tokens'),
+      };
+      return new SourceTables(folder, source, manifest, handles);
+    } catch (thrown) {
+      for (const file of opened) await file.close();
+      throw thrown;
+    }
   }
 
   private constructor(folder: string, source: SourceId, manifest: IndexManifest, handles: Record<Table, FileHandle>) {
@@ -73,18 +87,39 @@ export class SourceTables {
     return { source: this.#source, index, positions: record.positions, segments };
   }
 
+  /**
+   * The images of each of `count` sequences, or of a sample where there are many: blocks of neighbours at equal distances.
+   *
+   * @throws WeftError `corrupt_data` when the tables are inconsistent
+   */
+  async sampleImageCounts(count: number): Promise<Uint16Array> {
+    const blocks = count <= SAMPLE_BLOCKS * SAMPLE_BLOCK ? 1 : SAMPLE_BLOCKS;
+    const perBlock = blocks === 1 ? count : SAMPLE_BLOCK;
+    const images: number[] = [];
+    for (let block = 0; block < blocks; block++) {
+      const first = Math.floor((block * count) / blocks);
+      const records = await this.#read('sequences', first * SEQUENCE_RECORD_BYTES, perBlock * SEQUENCE_RECORD_BYTES);
+      for (let i = 0; i < perBlock; i++) {
+        const record = readSequenceRecord(records, i * SEQUENCE_RECORD_BYTES);
+        if (record.images > this.#manifest.packing.imagesPerSequence) throw this.#corruptIndex(first + i);
+        images.push(record.images);
+      }
+    }
+    return Uint16Array.from(images);
+  }
+
   async close(): Promise<void> {
     for (const table of TABLES) await this.#handles[table].close();
   }
 
   async #readSegments(record: SequenceRecord): Promise<readonly Segment[]> {
-    const { entryBytes } = this.#manifest;
+    const { entryBytes, tokenizer } = this.#manifest;
     const [segmentBytes, imageBytes, tokenBytes] = await Promise.all([
       this.#read('segments', record.firstSegment * SEGMENT_RECORD_BYTES, record.segments * SEGMENT_RECORD_BYTES),
       this.#read('images', record.firstImage * IMAGE_RECORD_BYTES, record.images * IMAGE_RECORD_BYTES),
       this.#read('tokens', record.firstEntry * entryBytes, record.entries * entryBytes),
     ]);
-    const entries = readEntries(tokenBytes, entryBytes);
+    const { entries, targets } = readEntries(tokenBytes, entryBytes, tokenizer.vocabularySize);
     const images = Array.from({ length: record.images }, (_, i) => readImageRecord(imageBytes, i * IMAGE_RECORD_BYTES));
     let firstEntry = 0;
     let firstImage = 0;
@@ -96,6 +131,7 @@ export class SourceTables {
         part: segment.part,
         positions: segment.positions,
         entries: entries.subarray(firstEntry, endEntry),
+        targets: targets?.subarray(firstEntry, endEntry) ?? null,
         images: images.slice(firstImage, endImage),
       };
       [firstEntry, firstImage] = [endEntry, endImage];

@@ -1,7 +1,15 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Random } from '@weft/common';
-import { type DataConfig, DEFAULT_SOURCE_KINDS, type ModelConfig } from '@weft/config';
+import {
+  type DataConfig,
+  DEFAULT_CHAT_TEMPLATE,
+  DEFAULT_DECODER,
+  DEFAULT_IMAGES,
+  DEFAULT_SOURCE_KINDS,
+  DEFAULT_VISION,
+  type ModelConfig,
+} from '@weft/config';
 import sharp from 'sharp';
 import { TarWriter } from '../formats/tar-writer.js';
 
@@ -84,17 +92,24 @@ export function tinyConfig(directory: string): { data: DataConfig; model: ModelC
       sources: DEFAULT_SOURCE_KINDS,
       weights: { captioned: 4, interleaved: 4, text: 1 },
       imagesPerSequence: 3,
+      images: DEFAULT_IMAGES,
+      chatTemplate: DEFAULT_CHAT_TEMPLATE,
+      skippedBatches: [],
       prefetchSteps: 2,
+      datasets: {},
+      index: null,
     },
     model: {
       sequenceLength: 48,
-      vision: { imageSize: 6, patchSize: 3, width: 8, depth: 1, heads: 1, feedForwardWidth: 8 },
+      vision: { ...DEFAULT_VISION, imageSize: 6, patchSize: 3, width: 8, depth: 1, heads: 1, feedForwardWidth: 8 },
       connector: { kind: 'averagePool', tokensPerImage: 4, hiddenWidth: 8, depth: 1 },
       decoder: {
+        ...DEFAULT_DECODER,
         vocabularySize: 260,
         width: 8,
         depth: 1,
         heads: 1,
+        headWidth: 8,
         keyValueHeads: 1,
         feedForwardWidth: 8,
         ropeTheta: 10_000,

@@ -42,7 +42,7 @@ export interface OptimumOptions {
 }
 
 /** Rates on each side of the best one that the parabola is fitted to: farther out a loss is not a parabola. */
-const NEIGHBOURS = 2;
+export const NEIGHBOURS = 2;
 
 /**
  * The best rate of every scale of a grid, in ascending order of scale.

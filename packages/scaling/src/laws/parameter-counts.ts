@@ -33,7 +33,8 @@ export interface AnalyticParameterCounts {
 export function parameterCounts(model: ModelConfig): AnalyticParameterCounts {
   const vision = visionParameters(model);
   const connector = connectorParameters(model);
-  const decoderEmbedding = 2 * model.decoder.vocabularySize * model.decoder.width;
+  const { vocabularySize, width, tiedEmbeddings } = model.decoder;
+  const decoderEmbedding = (tiedEmbeddings ? 1 : 2) * vocabularySize * width;
   const backbone = backboneParameters(model);
   const { extra, idle } = expertParameters(model);
   const nonEmbedding = backbone + extra;
@@ -54,9 +55,9 @@ export function parameterCounts(model: ModelConfig): AnalyticParameterCounts {
 
 /** All decoder blocks as if they were dense, and the final norm: grouped-query attention, SwiGLU, RMSNorms, QK-norm. */
 function backboneParameters({ decoder }: ModelConfig): number {
-  const { width, depth, heads, keyValueHeads, qkNorm } = decoder;
-  const headWidth = width / heads;
-  const attention = 2 * width ** 2 + 2 * width * keyValueHeads * headWidth + (qkNorm ? 2 * headWidth : 0);
+  const { width, depth, heads, keyValueHeads, headWidth, qkNorm, qkvBias } = decoder;
+  const biases = qkvBias ? (heads + 2 * keyValueHeads) * headWidth : 0;
+  const attention = 2 * width * (heads + keyValueHeads) * headWidth + biases + (qkNorm ? 2 * headWidth : 0);
   return depth * (attention + feedForwardParameters(decoder) + 2 * width) + width;
 }
 
@@ -75,13 +76,16 @@ function expertParameters({ decoder }: ModelConfig): { readonly extra: number; r
 /** SwiGLU: gate, up and down. */
 const feedForwardParameters = ({ width, feedForwardWidth }: DecoderConfig) => 3 * width * feedForwardWidth;
 
-/** Patch embedding, learned positions, blocks with biases except on keys, and a final LayerNorm. */
+/** Patch embedding, class token, learned positions, blocks, and LayerNorms before and after them. */
 function visionParameters({ vision }: ModelConfig): number {
-  const { imageSize, patchSize, width, depth, feedForwardWidth } = vision;
-  const attention = 3 * linear(width, width) + width ** 2;
+  const { imageSize, patchSize, width, feedForwardWidth, classToken, inputNorm, patchBias, keyBias } = vision;
+  const layers = vision.featureLayer ?? vision.depth;
+  const attention = 3 * linear(width, width) + width ** 2 + (keyBias ? width : 0);
   const block = attention + linear(width, feedForwardWidth) + linear(feedForwardWidth, width) + 2 * layerNorm(width);
-  const positions = (imageSize / patchSize) ** 2 * width;
-  return linear(3 * patchSize ** 2, width) + positions + depth * block + layerNorm(width);
+  const patch = 3 * patchSize ** 2 * width + (patchBias ? width : 0);
+  const positions = (imageSize / patchSize) ** 2 * width + (classToken ? 2 * width : 0);
+  const norms = [inputNorm, vision.outputNorm].filter((isThere) => isThere).length * layerNorm(width);
+  return patch + positions + layers * block + norms;
 }
 
 function connectorParameters({ vision, connector, decoder }: ModelConfig): number {
@@ -89,6 +93,11 @@ function connectorParameters({ vision, connector, decoder }: ModelConfig): numbe
   switch (kind) {
     case 'averagePool':
       return linear(vision.width, decoder.width);
+    case 'attentionPool': {
+      const queries = connector.tokensPerImage * vision.width;
+      const attention = layerNorm(vision.width) + vision.width ** 2 + linear(vision.width, vision.width);
+      return queries + attention + linear(vision.width, decoder.width);
+    }
     case 'cAbstractor': {
       const positions = (vision.imageSize / vision.patchSize) ** 2 * vision.width;
       const regStages = regStage(vision.width, hiddenWidth, depth) + regStage(hiddenWidth, hiddenWidth, depth);

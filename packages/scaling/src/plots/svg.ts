@@ -13,21 +13,25 @@ export const COLORS = {
   text: '#333c4a',
 };
 
-/** A plot as the text of an SVG file, 720 · 460 pixels on white. */
-export function svgDocument(title: string, ...shapes: readonly string[]): string {
+/** A plot as the text of an SVG file, on white, 720 pixels wide and, where nothing else is said, 460 high. */
+export function svgDocument(
+  what: string | { readonly title: string; readonly height: number },
+  ...shapes: readonly string[]
+): string {
+  const { title, height } = typeof what === 'string' ? { title: what, height: HEIGHT } : what;
   return `${element(
     'svg',
     {
       xmlns: 'http://www.w3.org/2000/svg',
-      viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
+      viewBox: `0 0 ${WIDTH} ${height}`,
       width: WIDTH,
-      height: HEIGHT,
+      height,
       role: 'img',
       'font-family': 'system-ui, sans-serif',
       'font-size': 13,
     },
     element('title', {}, escapeXml(title)),
-    element('rect', { width: WIDTH, height: HEIGHT, fill: '#ffffff' }),
+    element('rect', { width: WIDTH, height, fill: '#ffffff' }),
     ...shapes,
   )}\n`;
 }

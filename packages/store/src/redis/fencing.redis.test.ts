@@ -1,4 +1,4 @@
-import { type RedisServer, redisServer } from '@weft/testing';
+import { type RedisServer, redisServer, waitFor } from '@weft/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openStore } from '../open-store.js';
 import { describeCrashes } from '../testing/crash-conformance.js';
@@ -35,16 +35,24 @@ const WRITER = `
     }
   }`;
 
+/** Keeps the lease until the test asks, then stops before it writes. */
+const STOP_WHEN_ASKED = `
+  await new Promise((asked) => process.once('SIGUSR2', asked));
+  process.kill(process.pid, 'SIGSTOP');`;
+
 describe('the lease in Redis', () => {
   it('that lapsed while its holder was stopped passes on, and nothing the holder sends when it wakes is written', async () => {
     const stopped = new StoreProcess(
       options('stopped'),
-      WRITER.replace("say('ready');", "say('ready'); process.kill(process.pid, 'SIGSTOP');"),
+      WRITER.replace("say('ready');", `say('ready'); ${STOP_WHEN_ASKED}`),
     );
     await stopped.waitForLine(/ready/);
     const store = await openStore(options('stopped'));
     const told: string[] = [];
-    const held = await store.lease.acquire('this test', { onWaiting: (holder) => told.push(holder) });
+    const acquiring = store.lease.acquire('this test', { onWaiting: (holder) => told.push(holder) });
+    await waitFor('the name of the holder', () => told.length > 0);
+    stopped.signal('SIGUSR2');
+    const held = await acquiring;
     expect(told).toEqual([`process ${stopped.processId}`]);
     const log = await store.openLog('tiny-1', held);
     const queue = await store.openQueue(held);

@@ -1,6 +1,11 @@
 import { type ErrorCode, WeftError } from '@weft/common';
-/** The answer of scripts when another process has the lease. */
-export const FENCED = 'WEFT_FENCED';
+
+/** Begins the answer of scripts under a lease that is not the current one; the current token and that of the caller follow. */
+const FENCED = 'WEFT_FENCED';
+
+/** Lua that answers so. @param token a Lua expression, as is `current`, which may be false */
+export const fencedReply = (current: string, token: string) =>
+  `redis.error_reply('${FENCED} ' .. (${current} or 'none') .. ' ' .. ${token})`;
 
 const CONNECTION_LOST =
   /connection is closed|stream isn't writeable|socket timeout|socket closed|socket disconnected|cluster isn't ready|refresh slots cache|startup nodes|sentinels are unreachable|timed out|max retries per request|aborted due to connection|connect |getaddrinfo |^(read|write) E|ECONN|EPIPE/i;
@@ -15,7 +20,13 @@ export function isTransient(thrown: unknown): boolean {
   );
 }
 
-const isFenced = (thrown: unknown): boolean => thrown instanceof Error && thrown.message.includes(FENCED);
+/** The tokens in the answer of a fenced script; undefined for any other error. */
+function fencedTokens(thrown: unknown): { current: string | undefined; token: string } | undefined {
+  const text = thrown instanceof Error ? thrown.message : '';
+  const [, current, token = ''] = new RegExp(`${FENCED} (\\S+) (\\S+)`).exec(text) ?? [];
+  if (current === undefined) return undefined;
+  return { current: current === 'none' ? undefined : current, token };
+}
 
 const isReply = (error: Error) => error.name === 'ReplyError';
 
@@ -40,7 +51,8 @@ export function redisError(thrown: unknown, place: string): WeftError {
   if (thrown instanceof WeftError) return thrown;
   const text = thrown instanceof Error ? messageOf(thrown) || thrown.name : String(thrown);
   const cause = new Error(text);
-  if (isFenced(thrown)) return leaseLost();
+  const fenced = fencedTokens(thrown);
+  if (fenced !== undefined) return leaseLost(place, fenced);
   const refusal = findRefusal(text);
   if (refusal !== undefined) {
     const { code, says, hint } = refusal;
@@ -54,10 +66,29 @@ export function redisError(thrown: unknown, place: string): WeftError {
   return new WeftError('internal', `Redis at ${place} answered: ${text}`, { cause });
 }
 
-/** The error of a write whose lease another process has now. */
-export const leaseLost = (holder?: string) =>
-  new WeftError('failed_precondition', `the lease has passed to ${holder ?? 'another'}`, {
+interface LostLease {
+  /** Undefined: Redis has none. */
+  readonly current: string | undefined;
+  readonly token: string;
+  /** Of the current lease, where it is known. */
+  readonly holder?: string | undefined;
+}
+
+/**
+ * The error of a write under a lease that is not the current one: another process has it now. Tokens only grow, so where
+ * Redis has an older one, or none, it came back without a part of what it had stored.
+ */
+export function leaseLost(place: string, { current, token, holder }: LostLease): WeftError {
+  if (current === undefined || Number(current) < Number(token)) return forgotten(place);
+  return new WeftError('failed_precondition', `the lease has passed to ${holder ?? 'another'}`, {
     hint: 'start the process again; it will wait until it is needed',
+  });
+}
+
+/** The error where Redis came back without what it had stored. @param what default: what was stored */
+export const forgotten = (place: string, what = 'what was stored') =>
+  new WeftError('corrupt_data', `Redis at ${place} has lost ${what}`, {
+    hint: 'restore its files, set `appendonly yes` in redis.conf, and start again',
   });
 
 /** Answers of Redis that do not change by themselves: what each means, and its hint. */

@@ -2,7 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { systemClock, WeftError } from '@weft/common';
 import { type Append, AppendQueue, wrongSequence } from '../append-queue.js';
 import { toJson } from '../as-json.js';
-import type { EventLog, LogEntry, LogReader } from '../event-log.js';
+import type { EventLog, LogEntry, LogMark, LogReader } from '../event-log.js';
+import { forgotten } from './redis-errors.js';
 import type { RedisKeys } from './redis-keys.js';
 import type { RedisClient, RedisLink } from './redis-link.js';
 import { APPEND, runScript } from './redis-scripts.js';
@@ -54,6 +55,10 @@ export class RedisEventLog implements EventLog {
     if (this.lastSequence > 0) yield* this.#reader.read(fromSequence);
   }
 
+  readOn(mark: LogMark | undefined, take: (record: unknown) => void): Promise<LogMark | undefined> {
+    return this.#reader.readOn(mark, take);
+  }
+
   subscribe(fromSequence: number, signal: AbortSignal): AsyncGenerator<LogEntry> {
     return this.#reader.subscribe(fromSequence, signal);
   }
@@ -78,7 +83,11 @@ async function append(
     runScript(client, APPEND, [keys.token, keys.log(name), keys.logNames], words),
   );
   const [outcome, last] = Array.isArray(answer) ? answer : [];
-  if (outcome === -1) throw wrongSequence(title, Number(last), expected);
+  if (outcome !== -1) return;
+  // A log has one writer, which knows its end: where it is shorter, Redis came back without a part of it.
+  if (Number(last) < expected)
+    throw forgotten(link.displayName, `the records ${Number(last) + 1} to ${expected} of ${title}`);
+  throw wrongSequence(title, Number(last), expected);
 }
 
 const PAGE = 500;
@@ -126,6 +135,23 @@ export class RedisLogReader implements LogReader {
         });
       }
     }
+  }
+
+  async readOn(mark: LogMark | undefined, take: (record: unknown) => void): Promise<LogMark | undefined> {
+    if (mark !== undefined && (await this.#recordAt(mark.sequence)) !== mark.tail) return undefined;
+    let sequence = mark?.sequence ?? 0;
+    for await (const entry of this.read(sequence + 1)) {
+      take(entry.record);
+      sequence = entry.sequence;
+    }
+    return { sequence, bytes: 0, tail: await this.#recordAt(sequence) };
+  }
+
+  /** The text of a record; empty when there is none. */
+  async #recordAt(sequence: number): Promise<string> {
+    const id = `${sequence}-0`;
+    const [entry] = await this.#link.run((client) => client.xrange(this.#key, id, id));
+    return entry?.[1][1] ?? '';
   }
 
   async *subscribe(fromSequence: number, signal: AbortSignal): AsyncGenerator<LogEntry> {

@@ -64,7 +64,8 @@ export class RedisLease implements Lease {
   /** @throws WeftError `failed_precondition` when the lease has another token now. */
   async check(token: number): Promise<void> {
     const now = await this.#link.run((client) => client.get(this.#keys.token));
-    if (now !== String(token)) throw leaseLost();
+    if (now !== String(token))
+      throw leaseLost(this.#link.displayName, { current: now ?? undefined, token: String(token) });
   }
 
   #hold(me: Holder, token: number): AcquiredLease {
@@ -90,8 +91,11 @@ export class RedisLease implements Lease {
       await systemClock.sleep(this.#leaseMs / RENEWALS, ended);
       const [held, current, holder] = await this.#script(RENEW, [JSON.stringify(me), token, this.#leaseMs], stop);
       if (held === 1) continue;
-      if (typeof current !== 'string') return forgotten(this.#link.displayName);
-      return leaseLost(typeof holder === 'string' ? parseHolder(holder).name : undefined);
+      return leaseLost(this.#link.displayName, {
+        current: typeof current === 'string' ? current : undefined,
+        token: String(token),
+        holder: typeof holder === 'string' ? parseHolder(holder).name : undefined,
+      });
     }
     return undefined;
   }
@@ -113,11 +117,6 @@ export class RedisLease implements Lease {
 const inUse = (place: string, holder: string) =>
   new WeftError('failed_precondition', `Redis at ${place} is in use by ${holder}`, {
     hint: 'stop that one, or choose another prefix for the keys',
-  });
-
-const forgotten = (place: string) =>
-  new WeftError('corrupt_data', `Redis at ${place} has lost what was stored`, {
-    hint: 'restore its files, set `appendonly yes` in redis.conf, and start again',
   });
 
 /** The holder of the lease, as stored in Redis. */

@@ -104,22 +104,22 @@ describe('when Redis goes away', () => {
   });
 
   it('for longer than a lease, no standby takes over from a holder that is well, only slower to come back', async () => {
-    const store = await opened(proxy.port, { leaseMs: 800 });
+    const store = await opened(proxy.port, { leaseMs: 2000 });
     const log = await store.openLog('tiny-1', await store.lease.acquire('coordinator 1'));
-    const standby = await opened(server.port, { leaseMs: 800 });
+    const standby = await opened(server.port, { leaseMs: 2000 });
     const stop = new AbortController();
     const waiting = standby.lease.acquire('coordinator 2', { signal: stop.signal });
     const refused = expect(waiting).rejects.toMatchObject({ code: 'cancelled' });
     await pause(300);
     proxy.sever();
     await server.kill();
-    await pause(1000);
+    await pause(2500);
     await server.start();
     await waitFor('the standby to be back', () => standby.health.isAvailable);
     await pause(200);
     proxy.mend();
     expect(await log.append(0, ['a'])).toBe(1);
-    await pause(1000);
+    await pause(2500);
     expect(await log.append(1, ['b'])).toBe(2);
     stop.abort();
     await refused;

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { IRedisClient, IRedisTransaction } from 'bullmq';
-import { FENCED } from './redis-errors.js';
+import { fencedReply } from './redis-errors.js';
 import type { RedisClient } from './redis-link.js';
 
 /**
@@ -71,7 +71,8 @@ export const APPEND: RedisScript = {
   lua: `
 local tokenKey, logKey, namesKey = KEYS[1], KEYS[2], KEYS[3]
 local token, name, expected, append, first = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], 5
-if redis.call('GET', tokenKey) ~= token then return redis.error_reply('${FENCED}') end
+local current = redis.call('GET', tokenKey)
+if current ~= token then return ${fencedReply('current', 'token')} end
 local last, lastAppend = 0, nil
 local entries = redis.call('XREVRANGE', logKey, '+', '-', 'COUNT', 1)
 if entries[1] then
@@ -154,7 +155,8 @@ export async function runScript(
  */
 export function fencedClient(client: IRedisClient, tokenKey: string, token: number): IRedisClient {
   const fence = `
-if redis.call('GET', '${tokenKey}') ~= table.remove(ARGV) then return redis.error_reply('${FENCED}') end
+local weftToken, weftCurrent = table.remove(ARGV), redis.call('GET', '${tokenKey}')
+if weftCurrent ~= weftToken then return ${fencedReply('weftCurrent', 'weftToken')} end
 `;
   const overrides: Partial<IRedisClient> = {
     defineCommand: (name, definition) => client.defineCommand(name, { ...definition, lua: fence + definition.lua }),

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile, stat, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { WeftError } from '@weft/common';
@@ -169,8 +169,39 @@ describe('a Redis', () => {
     await log.append(0, ['a']);
     await server.kill();
     await server.start();
-    await expect(log.append(1, ['b'])).rejects.toMatchObject({ code: 'failed_precondition' });
+    await expect(log.append(1, ['b'])).rejects.toMatchObject({ code: 'corrupt_data' });
     expect(await held.lost).toMatchObject({
+      code: 'corrupt_data',
+      message: expect.stringContaining('has lost what was stored'),
+    });
+  });
+
+  it('that came back with half of its log is distinguished from another coordinator', async () => {
+    const server = await started();
+    const store = await opened(server.url);
+    const held = await store.lease.acquire('this test');
+    const log = await store.openLog('tiny-1', held);
+    await log.append(0, ['a']);
+    const folder = join(server.directory, 'appendonlydir');
+    const [name = ''] = (await readdir(folder)).filter((each) => each.endsWith('.incr.aof'));
+    const half = (await stat(join(folder, name))).size;
+    await log.append(1, ['b', 'c']);
+    await server.kill();
+    await truncate(join(folder, name), half);
+    await server.start();
+    await expect(log.append(3, ['d'])).rejects.toMatchObject({
+      code: 'corrupt_data',
+      message: expect.stringContaining('has lost the records 2 to 3 of the event log tiny-1'),
+    });
+
+    // The lease too is older than the one it gave.
+    await held.release();
+    const next = await store.lease.acquire('this test');
+    const again = await store.openLog('tiny-2', next);
+    await server.kill();
+    await truncate(join(folder, name), half);
+    await server.start();
+    await expect(again.append(0, ['a'])).rejects.toMatchObject({
       code: 'corrupt_data',
       message: expect.stringContaining('has lost what was stored'),
     });

@@ -44,6 +44,30 @@ export function describeEventLog(makePlace: () => Promise<StoreFixture>): void {
       expect(await all(reopened.read(7))).toEqual([]);
     });
 
+    it('is read on from a mark, and tells when the mark is of another log', async () => {
+      await log.append(0, values.slice(0, 2));
+      const taken: unknown[] = [];
+      const take = (record: unknown) => void taken.push(record);
+      const mark = await store.log('tiny-1').readOn(undefined, take);
+      await log.append(2, values.slice(2));
+      const after = await log.readOn(mark, take);
+      expect(taken).toEqual(values);
+      expect([mark?.sequence, after?.sequence]).toEqual([2, 6]);
+      expect(await log.readOn(after, take)).toEqual(after);
+      const other = await store.openLog('tiny-2', held);
+      await other.append(0, ['b', 'c', 'd', 'e', 'f', 'g', 'h']);
+      expect(await other.readOn(after, take)).toBeUndefined();
+      expect(taken).toEqual(values);
+      await expect(store.log('none').readOn(undefined, take)).rejects.toMatchObject({ code: 'not_found' });
+      // What was read need not be scanned when the log is opened for writing.
+      await log.close();
+      await store.log('tiny-1').readOn(undefined, () => {});
+      const reopened = await store.openLog('tiny-1', held);
+      expect(reopened.lastSequence).toBe(6);
+      await reopened.append(6, ['more']);
+      expect((await all(reopened.read())).length).toBe(7);
+    });
+
     it('holds thousands of records', async () => {
       const many = Array.from({ length: 2500 }, (_, index) => ({ index }));
       for (let at = 0; at < many.length; at += 500) await log.append(at, many.slice(at, at + 500));

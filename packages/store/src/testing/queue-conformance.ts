@@ -1,3 +1,4 @@
+import { waitFor } from '@weft/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Job, JobQueue, NewJob } from '../job-queue.js';
 import type { AcquiredLease } from '../lease.js';
@@ -96,12 +97,12 @@ export function describeJobQueue(makePlace: () => Promise<StoreFixture>): void {
     });
 
     it('a failed job is tried again after a back-off that doubles, until its attempts are used up', async () => {
-      await queue.add(run('a', { attempts: 3, backoffMs: 150 }));
-      for (const backoffMs of [150, 300]) {
+      await queue.add(run('a', { attempts: 3, backoffMs: 500 }));
+      for (const backoffMs of [500, 1000]) {
         await queue.take('a');
         const beforeMs = Date.now();
         const failed = await queue.fail('a', 'out of memory');
-        expect(failed).toMatchObject({ state: 'delayed', reason: 'out of memory', failedAttempts: backoffMs / 150 });
+        expect(failed).toMatchObject({ state: 'delayed', reason: 'out of memory', failedAttempts: backoffMs / 500 });
         expect(failed.notBeforeMs).toBeGreaterThanOrEqual(beforeMs + backoffMs);
         expect(failed.notBeforeMs).toBeLessThanOrEqual(Date.now() + backoffMs);
         await expect(queue.take('a')).rejects.toMatchObject(refusal('job a cannot be started, it is delayed'));
@@ -115,11 +116,11 @@ export function describeJobQueue(makePlace: () => Promise<StoreFixture>): void {
     });
 
     it('a delayed start is kept, is not taken before, and wakes those who follow', async () => {
-      const notBeforeMs = Date.now() + 1000;
+      const notBeforeMs = Date.now() + 2000;
       await queue.add(run('later', { notBeforeMs }));
       await queue.add(run('now'));
       expect((await listed()).map(({ id, state }) => `${id} ${state}`)).toEqual(['later delayed', 'now waiting']);
-      for await (const _ of queue.changes(AbortSignal.timeout(5000)))
+      for await (const _ of queue.changes(AbortSignal.timeout(15_000)))
         if ((await queue.get('later')).state === 'waiting') break;
       expect(Date.now()).toBeGreaterThanOrEqual(notBeforeMs);
       expect(await queue.take('later')).toMatchObject({ state: 'active' });
@@ -199,9 +200,11 @@ export function describeJobQueue(makePlace: () => Promise<StoreFixture>): void {
       const following = (async () => {
         for await (const _ of queue.changes(stop.signal)) yields++;
       })();
+      await waitFor('a change at once', () => yields >= 1);
       await new Promise((resolve) => setTimeout(resolve, 20));
       expect(yields).toBe(1);
       await queue.add(run('a'));
+      await waitFor('the change', () => yields >= 2);
       await new Promise((resolve) => setTimeout(resolve, 20));
       expect(yields).toBe(2);
       stop.abort();

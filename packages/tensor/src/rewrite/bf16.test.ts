@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import type { DType } from '../dtype.js';
 import type { OpType } from '../ops.js';
 import type { RecordedOp, Recording } from '../recording.js';
-import { sinkCasts } from './bf16.js';
+import { float32Gradients, sinkCasts } from './bf16.js';
 import { dropDeadOps } from './redundant-ops.js';
 
 const type = (value: DType) => ({ kind: 'type', value }) as const;
@@ -86,4 +86,23 @@ test('what others read as it was moved stays', () => {
     ['MatMul', 16],
     ['Neg', 32],
   ]);
+});
+
+test('products that leave are given in float32, and those that are read on in bfloat16', () => {
+  const ops = [
+    op('Placeholder', [], 0),
+    op('Cast', [0], 1, NARROW),
+    op('MatMul', [1, 1], 2),
+    op('Cast', [2], 3, WIDEN),
+    op('MatMul', [1, 2], 4),
+    op('Cast', [4], 5, WIDEN),
+    op('Reshape', [5], 6),
+    op('Placeholder', [], 7),
+    op('AddV2', [6, 7], 8),
+  ];
+  const recording = float32Gradients(recordingOf(ops, { read: 3, gradient: 8 }, [1, 2, 4]));
+  const products = recording.ops.filter(({ type }) => type === 'MatMul');
+  expect(products.map(({ outputs: [id = -1] }) => recording.values.get(id)?.dtype)).toEqual(['bfloat16', 'float32']);
+  expect(products.map(({ attrs }) => attrs.Tout?.value)).toEqual([undefined, 'float32']);
+  expect(recording.ops.filter(({ attrs }) => attrs === WIDEN)).toHaveLength(1);
 });

@@ -1,6 +1,6 @@
 import { ATTENTION, ATTENTION_GRADIENT } from '../attention.js';
 import type { Attrs, OpType } from '../ops.js';
-import { inputOf, outputOf, type RecordedOp, type ValueId, type ValueInfo } from '../recording.js';
+import { inputOf, outputOf, type RecordedOp, resultsOf, type ValueId, type ValueInfo } from '../recording.js';
 import { itemAt } from '../required.js';
 import { castValue, isFloat, isNarrowing, isWidening, typeAttr } from './casts.js';
 import { isVectorProduct } from './cheaper-sums.js';
@@ -40,6 +40,36 @@ export const bf16Matmuls: Pass = (recording) => {
       if (kept !== undefined && !isWhole(index)) halves.set(whole, half);
       editor.replace(output, whole);
     }
+  });
+};
+
+/** What gradients pass through on their way out. */
+const GATHERING: ReadonlySet<OpType> = new Set<OpType>(['Reshape', 'Transpose', 'ConcatV2', 'AddN', 'AddV2', 'Add']);
+
+/**
+ * Products that leave a phase, as gradients of weights do, are given in the float32 in which they were summed
+ * (attribute `Tout`) instead of being rounded to bfloat16 first: where a mesh cuts the batch, its devices then add their parts
+ * in float32 too. Runs after `bf16Matmuls`. Not for TensorFlow, whose kernel it is not.
+ */
+export const float32Gradients: Pass = (recording) => {
+  const uses = countUses(recording);
+  const leaving = new Set(resultsOf(recording));
+  const wide = new Set<ValueId>();
+  for (const op of recording.ops.toReversed()) {
+    if (!op.outputs.some((output) => leaving.has(output))) continue;
+    if (GATHERING.has(op.type)) for (const input of op.inputs) leaving.add(input);
+    else if (isWidening(op) && uses.get(inputOf(op)) === 1) wide.add(inputOf(op));
+  }
+  const widened = new Set<ValueId>();
+  return editOps(recording, (op, editor) => {
+    const output = outputOf(op);
+    if (MATMULS.has(op.type) && wide.has(output)) {
+      const info: ValueInfo = { ...editor.infoOf(output), dtype: 'float32' };
+      const whole = editor.add(op.type, { ...op.attrs, Tout: typeAttr('float32') }, op.inputs, info);
+      widened.add(whole);
+      editor.replace(output, whole);
+    } else if (isWidening(op) && widened.has(inputOf(op))) editor.replace(output, inputOf(op));
+    else editor.keep(op);
   });
 };
 

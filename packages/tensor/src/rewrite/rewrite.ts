@@ -1,5 +1,5 @@
 import type { Recording } from '../recording.js';
-import { bf16Matmuls, bf16Softmax, sinkCasts } from './bf16.js';
+import { bf16Matmuls, bf16Softmax, float32Gradients, sinkCasts } from './bf16.js';
 import { sumsOfSquares, sumToMatmul, vectorProducts } from './cheaper-sums.js';
 import type { Pass } from './edit.js';
 import { expandAttention } from './expand-attention.js';
@@ -55,6 +55,7 @@ export const passes = {
   dropDeadOps,
   bf16Matmuls,
   bf16Softmax,
+  float32Gradients,
   sinkCasts,
   recompute,
   fuseElementwise,

@@ -1,5 +1,5 @@
 import { SerialQueue } from '@weft/common';
-import type { HostTensor, PhaseInputs, PhaseRun } from '@weft/tensor';
+import type { HostTensor, PhaseInputs, PhaseRun, ResidentTensor } from '@weft/tensor';
 
 /** Measures the time in which nothing is computed because the answer of an expert worker is awaited. */
 export class StallTimer {
@@ -75,13 +75,21 @@ export class LockedPhaseRun implements PhaseRun {
   }
 
   advance(inputs: PhaseInputs, outputs: readonly string[]): Promise<Record<string, HostTensor>> {
-    return this.#lock.run(async () => {
-      this.#run ??= await this.#begin();
-      return this.#run.advance(inputs, outputs);
-    });
+    return this.#locked((run) => run.advance(inputs, outputs));
+  }
+
+  keep(inputs: PhaseInputs, outputs: readonly string[]): Promise<Record<string, ResidentTensor>> {
+    return this.#locked((run) => run.keep(inputs, outputs));
   }
 
   async abandon(): Promise<void> {
     await this.#run?.abandon();
+  }
+
+  #locked<T>(work: (run: PhaseRun) => Promise<T>): Promise<T> {
+    return this.#lock.run(async () => {
+      this.#run ??= await this.#begin();
+      return work(this.#run);
+    });
   }
 }

@@ -15,8 +15,17 @@ import {
   moeShape,
 } from '@weft/model';
 import { type TaskParameter, taskParameter } from '@weft/tasks';
-import { type HostTensor, type Phase, type PhaseContext, type PhaseInputs, type TensorSpec, tf } from '@weft/tensor';
-import { adamwApply, clipScale } from '../optimizer/adamw.js';
+import {
+  type HostTensor,
+  type Phase,
+  type PhaseContext,
+  type PhaseInputs,
+  type ResidentTensor,
+  type TensorSpec,
+  tf,
+} from '@weft/tensor';
+import { clipScale } from '../optimizer/adamw.js';
+import { applyOptimizer, optimized } from '../optimizer/optimizer.js';
 import { scheduleFactor } from '../optimizer/schedule.js';
 import { type StatefulProgram, trainedState } from '../state.js';
 
@@ -35,6 +44,7 @@ type LayerPass = 'forward' | 'backward' | 'accumulate' | 'evaluate';
 /** An executor of an expert program. Every `Executor` is one; this one knows the names of the phases. */
 export interface ExpertExecutor {
   run(phase: ExpertPhase, inputs: PhaseInputs): Promise<Record<string, HostTensor>>;
+  runResident(phase: ExpertPhase, inputs: PhaseInputs): Promise<Record<string, ResidentTensor>>;
 }
 
 /**
@@ -47,13 +57,13 @@ export interface ExpertExecutor {
  *
  * For all of them:
  * - `squaredNorm` of the gradients so far.
- * - `apply`: the gradients, clipped by the norm of the whole model, in an AdamW update under the schedule.
+ * - `apply`: the gradients, clipped by the norm of the whole model, in an update of the optimizer under the schedule.
  * - `clear`: gradients back to 0.
  */
 export function expertProgram(config: RunConfig, experts: ExpertRange): ExpertProgram {
   const { model, microbatchSize } = config;
   const layers = moeLayerIndices(model.decoder);
-  const parameters = expertParameters(model, experts).map(taskParameter);
+  const parameters = expertParameters(model, experts).map((each) => taskParameter(each, config.optimizer));
   const { slots } = moeShape(model, microbatchSize);
   const rows = spec([experts.end - experts.first, slots, model.decoder.width]);
   const hidden = spec([experts.end - experts.first, slots, model.decoder.feedForwardWidth]);
@@ -82,7 +92,7 @@ export function expertProgram(config: RunConfig, experts: ExpertRange): ExpertPr
     },
     clear: { inputs: {}, run: (context) => clear(context, parameters) },
   };
-  const { state: trained, layout } = trainedState(parameters, () => true);
+  const { state: trained, layout } = trainedState(parameters, config.optimizer.kind, () => true);
   const gradients = Object.fromEntries(parameters.map(({ name, shape }) => [gradientOf(name), spec(shape)]));
   const state = { ...trained, ...gradients };
   return { name: `experts of ${config.recipe}`, state, phases, parameters, layout, layers, rows };
@@ -148,7 +158,7 @@ function applyUpdate(
 ): Record<string, tf.Tensor> {
   const clip = clipScale(context.input('gradNorm'), optimizer.clipNorm);
   const step = context.input('step');
-  adamwApply(context, optimizer, parameters, {
+  applyOptimizer(context, optimizer, optimized(parameters), {
     gradient: (name) => context.read(gradientOf(name)),
     gradientScale: tf.div(clip, context.input('lossTokens')),
     step,

@@ -2,6 +2,7 @@ import { inMemoryExchange } from '@weft/collectives';
 import { resolveRunConfig } from '@weft/config';
 import { moeLayerIndices, moeShape } from '@weft/model';
 import { type Executor, javascriptExecutor } from '@weft/tensor';
+import { waitFor } from '@weft/testing';
 import { afterAll, beforeEach, expect, test } from 'vitest';
 import { CheckpointSaver, expertShare } from '../checkpoint-saver.js';
 import type { ExpertDecision, GenerationPlan } from '../ports.js';
@@ -127,7 +128,7 @@ test('a rank that is gone before the vote ends the generation', async () => {
   const server = openServer();
   await computeUntilVote(server, 1);
   server.decide();
-  await pause();
+  await waitFor('the step', () => server.steps.length === 1);
   await server.ranks[0]!.close();
   expect(await server.outcome).toContain('rank 0 of run in-memory, generation 1 is gone');
   expect(server.steps).toHaveLength(1);

@@ -7,7 +7,7 @@ import type { ExpertCoordinatorPort, ExpertDecision, TrainOutcome } from '../por
 import { type RunStepsOptions, runSteps } from '../train-loop.js';
 import { accumulationOrder } from './exchange-plan.js';
 import { type ExpertExecutor, type ExpertProgram, expertPhase } from './expert-program.js';
-import { ExpertStep, sendAnswer } from './expert-step.js';
+import { answerWith, ExpertStep } from './expert-step.js';
 
 /** What an expert worker needs to serve the ranks in one generation. */
 export interface ExpertServerOptions extends RunStepsOptions {
@@ -51,6 +51,7 @@ export async function serveExperts(options: ExpertServerOptions): Promise<TrainO
     await executor.run('clear', {});
     return await runSteps(options, async (step, isEvaluated) => {
       options.onStep(await serveStep(options, requests, step));
+      options.timer?.enter(isEvaluated ? 'evaluating' : 'idle');
       if (isEvaluated) await serveEvaluation(options, requests, step);
     });
   } catch (thrown) {
@@ -73,8 +74,10 @@ async function serveStep(
   try {
     const { decision, computeMs } = await serveUntilDecided(options, requests, step);
     const decidedMs = performance.now();
+    options.timer?.enter('computing');
     if (decision.apply) await executor.run('apply', applyInputs(decision, number));
     await executor.run('clear', {});
+    options.spans?.add('step', 'apply', decidedMs);
     return {
       step: number,
       applied: decision.apply,
@@ -96,7 +99,7 @@ async function serveUntilDecided(
   requests: ExpertRequestQueue,
   step: ExpertStep,
 ): Promise<{ readonly decision: ExpertDecision; readonly computeMs: number }> {
-  const { config, coordinator, rankTimeoutMs = RANK_TIMEOUT_MS } = options;
+  const { config, coordinator, timer, rankTimeoutMs = RANK_TIMEOUT_MS } = options;
   let decision: ExpertDecision | undefined;
   const decided = coordinator.decision(step.step).then((made) => {
     decision = made;
@@ -108,13 +111,17 @@ async function serveUntilDecided(
     const startedMs = performance.now();
     // Every rank can vote now, so the step may be decided even if a rank is lost meanwhile: listen to nobody else.
     if (step.isAnswered) {
+      timer?.enter('idle');
       await decided;
+      options.spans?.add('step', 'wait for the decision', startedMs);
       continue;
     }
     const work = nextWork(step, requests, 2 * config.microbatchesInFlight);
+    timer?.enter(work === undefined ? 'idle' : 'computing');
     if (work === undefined) await untilChanged(step, requests, decided, rankTimeoutMs);
     else {
       await work;
+      options.spans?.add('step', 'serve', startedMs);
       computeMs += performance.now() - startedMs;
     }
   }
@@ -131,7 +138,10 @@ function nextWork(step: ExpertStep, requests: ExpertRequestQueue, window: number
   const mayServe = ({ direction, microbatch }: RowsRequest) =>
     direction === 'backward' || microbatch < step.completedMicrobatches + window;
   const isServed = (request: ExpertRequest): request is RowsRequest =>
-    request.kind === 'rows' && request.direction !== 'evaluate' && request.step === step.step && mayServe(request);
+    request.kind !== 'squaredNorm' &&
+    request.direction !== 'evaluate' &&
+    request.step === step.step &&
+    mayServe(request);
   const rows = requests.take(isServed);
   if (rows !== undefined) return step.serve(rows);
   if (due !== undefined) return step.accumulate(due);
@@ -174,7 +184,7 @@ async function serveEvaluation(
   step: number,
 ): Promise<void> {
   const isServed = (request: ExpertRequest): request is RowsRequest =>
-    request.kind === 'rows' && request.direction === 'evaluate' && request.step === step;
+    request.kind !== 'squaredNorm' && request.direction === 'evaluate' && request.step === step;
   let left = heldOutMicrobatchCount(config, plan.worldSize) * program.layers.length;
   while (left > 0) {
     const rows = requests.take(isServed);
@@ -185,7 +195,7 @@ async function serveEvaluation(
     const { layer, rank } = rows;
     if (!program.layers.includes(layer))
       throw new WeftError('corrupt_data', `rank ${rank} evaluates layer ${layer}, which has no experts`);
-    sendAnswer(rows, await executor.run(expertPhase('evaluate', layer), { rows: rows.rows_ECD }), 'outputs');
+    await answerWith(executor, rows, expertPhase('evaluate', layer), 'rows', 'outputs');
     rows.release();
     left--;
   }

@@ -1,8 +1,9 @@
-import type { ExpertHost } from '@weft/collectives';
+import type { ExchangeDevices, ExpertHost } from '@weft/collectives';
 import type { ExpertRange } from '@weft/model';
 import { expertShare } from '../checkpoint-saver.js';
-import type { ExpertCoordinatorPort, GenerationPlan, TrainOutcome, TrainSignals } from '../ports.js';
+import type { ExpertCoordinatorPort, GenerationPlan, TrainOutcome, TrainSignals, WorkTimer } from '../ports.js';
 import { type ProcessOptions, RunEngine } from '../run-engine.js';
+import { openDeviceExchange } from './device-exchange.js';
 import { type ExpertProgram, expertProgram } from './expert-program.js';
 import { type ExpertStepResult, serveExperts } from './expert-server.js';
 
@@ -12,6 +13,10 @@ export interface ExpertSessionOptions extends ProcessOptions {
   readonly experts: ExpertRange;
   /** Called after every decided step; default: nothing. */
   readonly onStep?: (result: ExpertStepResult) => void;
+  /** Keeps what the worker spends its time on; default: nobody does. */
+  readonly timer?: WorkTimer;
+  /** Told at the start of a generation how rows travel, where they might between GPUs; default: nothing. */
+  readonly onExchange?: (description: string) => void;
 }
 
 /** One run on this expert worker: the engine and its experts, kept across the run's generations. */
@@ -50,10 +55,13 @@ export class ExpertSession {
     coordinator: ExpertCoordinatorPort,
     signals: TrainSignals,
   ): Promise<TrainOutcome> {
-    const { config, onStep } = this.#options;
+    const { config, onStep, timer, spans, onExchange = () => {} } = this.#options;
     const { executor, program, saver, state } = this.#engine;
-    return this.#engine.runGeneration(plan, signals, () =>
-      serveExperts({
+    return this.#engine.runGeneration(plan, signals, async () => {
+      const allocate = () => executor.allocate(program.rows);
+      const open = (devices: ExchangeDevices) => host.openDevices(devices, allocate);
+      await openDeviceExchange({ config, executor, open, onExchange });
+      return serveExperts({
         config,
         program,
         executor,
@@ -62,12 +70,14 @@ export class ExpertSession {
         plan,
         signals,
         saver,
+        timer,
+        spans,
         onStep: (result) => {
           state.setStep(result.step);
           onStep?.(result);
         },
-      }),
-    );
+      });
+    });
   }
 
   /** Frees the engine; waits for a checkpoint that is being written. */

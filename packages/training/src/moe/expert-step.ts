@@ -1,14 +1,18 @@
 import type { NormRequest, RowsRequest } from '@weft/collectives';
 import { WeftError } from '@weft/common';
-import { disposeAll, floatsOf, type HostTensors, outputOf, scalarOf } from '../host-tensors.js';
+import type { HostTensor, ResidentTensor } from '@weft/tensor';
+import { disposeAll, floatsOf, outputOf, scalarOf } from '../host-tensors.js';
 import type { MicrobatchId } from './exchange-plan.js';
-import { type ExpertExecutor, type ExpertProgram, expertPhase } from './expert-program.js';
+import { type ExpertExecutor, type ExpertPhase, type ExpertProgram, expertPhase } from './expert-program.js';
+
+/** Outputs of a phase, by name: on the host, or where rows come from devices, in the memory of this one. */
+type Outputs = Readonly<Record<string, HostTensor | ResidentTensor>>;
 
 /** What the forward pass of a microbatch through a layer leaves for its backward pass. */
 interface SavedActivations {
   readonly rows: RowsRequest;
   /** `gate` and `up`. */
-  readonly inner: HostTensors;
+  readonly inner: Outputs;
 }
 
 /** What a microbatch adds to the gradients of a layer's weights, when it is next in the order. */
@@ -16,7 +20,7 @@ interface Contribution {
   readonly rows: RowsRequest;
   readonly outputGradients: RowsRequest;
   /** `hidden`, `gateGradients` and `upGradients`. */
-  readonly inner: HostTensors;
+  readonly inner: Outputs;
 }
 
 /** What an expert worker needs to take a step. */
@@ -96,7 +100,7 @@ export class ExpertStep {
     if (contribution === undefined) return;
     const { rows, outputGradients, inner } = contribution;
     this.#contributions.delete(key);
-    const inputs = { rows: rows.rows_ECD, outputGradients: outputGradients.rows_ECD, ...inner };
+    const inputs = { rows: valuesOf(rows), outputGradients: valuesOf(outputGradients), ...inner };
     await this.#parts.executor.run(expertPhase('accumulate', layer), inputs);
     this.#added.set(layer, (this.#added.get(layer) ?? 0) + 1);
     disposeAll(inner);
@@ -128,10 +132,9 @@ export class ExpertStep {
     const isPlanned = this.#parts.order.some((each) => each.microbatch === microbatch && each.rank === rank);
     const isRepeated = this.#activations.has(key) || this.#contributions.has(key);
     if (!isPlanned || !this.#added.has(rows.layer) || isRepeated) throw this.#unexpected(rows);
-    const results = await this.#parts.executor.run(expertPhase('forward', rows.layer), { rows: rows.rows_ECD });
-    const { outputs, ...inner } = results;
+    const { executor } = this.#parts;
+    const inner = await answerWith(executor, rows, expertPhase('forward', rows.layer), 'rows', 'outputs');
     this.#activations.set(key, { rows, inner });
-    sendAnswer(rows, results, 'outputs');
   }
 
   async #backward(outputGradients: RowsRequest): Promise<void> {
@@ -140,13 +143,12 @@ export class ExpertStep {
     const saved = this.#activations.get(key);
     if (saved === undefined) throw this.#unexpected(outputGradients);
     const { rows, inner } = saved;
-    const inputs = { outputGradients: outputGradients.rows_ECD, ...inner };
-    const results = await this.#parts.executor.run(expertPhase('backward', layer), inputs);
+    const { executor } = this.#parts;
+    const phase = expertPhase('backward', layer);
+    const contribution = await answerWith(executor, outputGradients, phase, 'outputGradients', 'rowGradients', inner);
     this.#activations.delete(key);
     disposeAll(inner);
-    const { rowGradients, ...contribution } = results;
     this.#contributions.set(key, { rows, outputGradients, inner: contribution });
-    sendAnswer(outputGradients, results, 'rowGradients');
   }
 
   #unexpected({ direction, layer, microbatch, rank }: RowsRequest): WeftError {
@@ -160,10 +162,36 @@ export class ExpertStep {
   }
 }
 
-/** Sends an output of a phase as the answer. Its memory is freed when it has left, while other work goes on. */
-export function sendAnswer(request: RowsRequest, outputs: HostTensors, name: string): void {
-  const answer = outputOf(outputs, name);
-  void request.answer(floatsOf(outputs, name)).finally(() => answer.dispose());
+/**
+ * Runs a phase on the rows of a request, where they are, and sends an output as the answer. Its memory is freed when it has left,
+ * while other work goes on.
+ * @param input the name of the rows among the inputs
+ * @returns the other outputs
+ */
+export async function answerWith(
+  executor: ExpertExecutor,
+  request: RowsRequest,
+  phase: ExpertPhase,
+  input: string,
+  output: string,
+  others: Outputs = {},
+): Promise<Outputs> {
+  const inputs = { ...others, [input]: valuesOf(request) };
+  if (request.kind === 'rows') {
+    const outputs = await executor.run(phase, inputs);
+    const { [output]: _, ...rest } = outputs;
+    const answer = outputOf(outputs, output);
+    void request.answer(floatsOf(outputs, output)).finally(() => answer.dispose());
+    return rest;
+  }
+  const { [output]: answer, ...rest } = await executor.runResident(phase, inputs);
+  if (answer === undefined) throw new WeftError('internal', `phase ${phase} gave no output ${output}`);
+  void request.answer(answer).finally(() => answer.dispose());
+  return rest;
+}
+
+function valuesOf(request: RowsRequest): Float32Array | ResidentTensor {
+  return request.kind === 'rows' ? request.rows_ECD : request.rows;
 }
 
 function keyOf(layer: number, { microbatch, rank }: MicrobatchId): string {

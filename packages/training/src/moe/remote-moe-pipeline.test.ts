@@ -1,13 +1,16 @@
 import type { ExchangeSubject, ExpertExchange } from '@weft/collectives';
 import { type Deferred, deferred } from '@weft/common';
 import { exchangeNames } from '@weft/tasks';
-import type { HostTensor, PhaseInputs, PhaseRun } from '@weft/tensor';
+import { type HostTensor, type PhaseInputs, type PhaseRun, residentOnHost } from '@weft/tensor';
 import { expect, test } from 'vitest';
-import type { TrainExecutor, TrainProgram } from '../train-program.js';
+import type { MicrobatchPass, TrainExecutor, TrainProgram } from '../train-program.js';
 import { beginRemoteGradients, evaluateRemotely, openRemoteExperts } from './remote-moe-pipeline.js';
 
 const LAYERS = [1, 3];
-const program = { buckets: [{ name: 'bucket/0' }] } as unknown as TrainProgram;
+const program = {
+  buckets: [{ name: 'bucket/0' }],
+  phaseOf: (pass: MicrobatchPass) => pass,
+} as unknown as TrainProgram;
 
 /** An engine and experts that record what they are asked; the test answers for the experts. */
 class PipelineHarness {
@@ -20,6 +23,8 @@ class PipelineHarness {
 
   readonly executor: TrainExecutor = {
     run: () => expect.fail('no phase is run in one go'),
+    runResident: () => expect.fail('no phase is run in one go'),
+    boxesOf: () => expect.fail('nothing is reduced here'),
     begin: async (phase, inputs) => {
       const run = this.fed.push({ ...inputs }) - 1;
       this.events.push(`begin ${phase}`);
@@ -34,6 +39,8 @@ class PipelineHarness {
       this.events.push(`${subject.direction} ${subject.microbatch}/${subject.layer}`);
       return answer.promise.then(() => void answer_ECD.fill(1));
     },
+    openDevices: async () => ({ reason: 'the engine has no GPU' }),
+    exchangeOnDevices: () => expect.fail('rows lie on the host'),
     squaredNorms: async () => [],
     close: async () => {},
     stats: { bytesSent: 0, bytesReceived: 0 },
@@ -55,6 +62,10 @@ class PipelineHarness {
       advance: async (inputs, outputs) => {
         Object.assign(this.fed[number]!, inputs);
         return Object.fromEntries(outputs.map((name) => [name, this.#tensor(name)]));
+      },
+      keep: async (inputs, outputs) => {
+        Object.assign(this.fed[number]!, inputs);
+        return residentOnHost(Object.fromEntries(outputs.map((name) => [name, this.#tensor(name)])));
       },
       abandon: async () => {
         this.abandoned++;

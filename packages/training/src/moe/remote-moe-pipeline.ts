@@ -1,11 +1,19 @@
 // Legend: E experts, C slots of each, G groups of tokens, D width.
 import type { ExchangeSubject, ExpertExchange } from '@weft/collectives';
-import { WeftError } from '@weft/common';
+import { refuse, WeftError } from '@weft/common';
 import type { MoeReport } from '@weft/contracts';
 import { exchangeNames, type Microbatch } from '@weft/tasks';
-import { type HostTensor, type PhaseInputs, type PhaseRun, required } from '@weft/tensor';
-import type { HostBuckets } from '../gradient-buckets.js';
+import {
+  type DeviceSpan,
+  type HostTensor,
+  type PhaseInputs,
+  type PhaseRun,
+  type ResidentTensor,
+  required,
+} from '@weft/tensor';
+import type { Buckets } from '../gradient-buckets.js';
 import { disposeAll, floatsOf, outputOf } from '../host-tensors.js';
+import { noSpans, type SpanNotes } from '../ports.js';
 import type { TrainExecutor, TrainProgram } from '../train-program.js';
 import { EngineLock, LockedPhaseRun, StallTimer } from './engine-lock.js';
 
@@ -18,6 +26,9 @@ export interface RemoteExperts {
   readonly microbatchesInFlight: number;
   readonly timer: StallTimer;
   readonly lock: EngineLock;
+  /** Gives memory for an answer, [E, C, D], where rows go from device to device; default: they go by way of the host. */
+  readonly allocate?: (() => Promise<ResidentTensor>) | undefined;
+  readonly spans: SpanNotes;
 }
 
 /**
@@ -26,19 +37,24 @@ export interface RemoteExperts {
  * @param exchange the connections to all expert workers
  * @param layers the decoder layers with experts, ascending
  * @param microbatchesInFlight how many microbatches may be under way at a time
+ * @param allocate gives memory for an answer, where rows go from device to device
+ * @param spans default: nothing is noted
  */
 export function openRemoteExperts(
   exchange: ExpertExchange,
   layers: readonly number[],
   microbatchesInFlight: number,
+  allocate?: RemoteExperts['allocate'],
+  spans: SpanNotes = noSpans,
 ): RemoteExperts {
   const timer = new StallTimer();
-  return { exchange, layers, microbatchesInFlight, timer, lock: new EngineLock(timer) };
+  return { exchange, layers, microbatchesInFlight, timer, lock: new EngineLock(timer), allocate, spans };
 }
 
 /** What a microbatch needs to go through its layers. */
 interface PipelineParts {
   readonly executor: TrainExecutor;
+  readonly program: TrainProgram;
   readonly remote: RemoteExperts;
   readonly step: number;
 }
@@ -50,16 +66,16 @@ interface PipelineParts {
  * @throws WeftError what the exchange met; every run is then abandoned.
  */
 export async function beginRemoteGradients(
-  parts: PipelineParts & { readonly program: TrainProgram },
+  parts: PipelineParts,
   microbatches: readonly Microbatch[],
 ): Promise<PhaseRun> {
   const { executor, program, remote } = parts;
   const bucketNames = program.buckets.map(({ name }) => name);
-  let sums: Promise<HostBuckets> = Promise.resolve({});
+  let sums: Promise<Buckets> = Promise.resolve({});
   let last: LockedPhaseRun | undefined;
-  const finished: Promise<HostBuckets>[] = [];
+  const finished: Promise<Buckets>[] = [];
   for (const [index, microbatch] of microbatches.entries()) {
-    const phase = index === 0 ? 'gradients' : 'accumulate';
+    const phase = program.phaseOf(index === 0 ? 'gradients' : 'accumulate', microbatch);
     const run = new LockedPhaseRun(() => executor.begin(phase, microbatch), remote.lock);
     const mayBegin = finished[index - remote.microbatchesInFlight] ?? Promise.resolve();
     const pendingInputs = mayBegin.then(() => forwardAndBackward(parts, run, index));
@@ -83,10 +99,12 @@ export async function evaluateRemotely(
   batch: Microbatch,
   microbatch: number,
 ): Promise<Record<string, HostTensor>> {
-  const run = await parts.executor.begin('evaluate', batch);
+  const run = await parts.executor.begin(parts.program.phaseOf('evaluate', batch), batch);
   try {
     const { pendingInputs } = await forwardPass(parts, run, microbatch, 'evaluate');
-    return await run.advance(pendingInputs, ['lossSum', 'lossTokens']);
+    const outputs = await run.advance(pendingInputs, ['lossSum', 'lossTokens']);
+    freeAnswers(pendingInputs);
+    return outputs;
   } catch (thrown) {
     await run.abandon().catch(() => {});
     throw thrown;
@@ -126,19 +144,20 @@ const NO_BYTES = { bytesSent: 0, bytesReceived: 0 };
 async function finish(
   run: PhaseRun,
   pending: Promise<PhaseInputs>,
-  before: Promise<HostBuckets>,
+  before: Promise<Buckets>,
   outputs: readonly string[],
-): Promise<HostBuckets> {
+): Promise<Buckets> {
   const [inputs, sums] = await Promise.allSettled([pending, before]);
   try {
     if (inputs.status === 'rejected') throw inputs.reason;
     if (sums.status === 'rejected') throw sums.reason;
-    return await run.advance({ ...inputs.value, ...sums.value }, outputs);
+    return await run.keep({ ...inputs.value, ...sums.value }, outputs);
   } catch (thrown) {
     await run.abandon().catch(() => {});
     throw thrown;
   } finally {
     if (sums.status === 'fulfilled') disposeAll(sums.value);
+    if (inputs.status === 'fulfilled') freeAnswers(inputs.value);
   }
 }
 
@@ -167,16 +186,18 @@ async function forwardPass(
   let pendingInputs: PhaseInputs = {};
   for (const layer of remote.layers) {
     const names = exchangeNames(layer);
-    const given = await run.advance(pendingInputs, [names.tokensPerExpert, names.rows]);
+    // Where rows stay on the device, their numbers leave alone.
+    const early = remote.allocate === undefined ? [names.tokensPerExpert, names.rows] : [names.tokensPerExpert];
+    const given = await run.advance(pendingInputs, early);
     try {
+      freeAnswers(pendingInputs);
       const tokensPerExpert_EG = Int32Array.from(outputOf(given, names.tokensPerExpert).data);
       tokensPerExpert.set(layer, tokensPerExpert_EG);
-      const answer = await ask(
-        remote,
-        { direction, step, microbatch, layer },
-        tokensPerExpert_EG,
-        floatsOf(given, names.rows),
-      );
+      const subject = { direction, step, microbatch, layer };
+      const answer =
+        remote.allocate === undefined
+          ? await ask(remote, subject, tokensPerExpert_EG, floatsOf(given, names.rows))
+          : await askOnDevice(remote, subject, tokensPerExpert_EG, await run.keep({}, [names.rows]), names.rows);
       pendingInputs = { [names.outputs]: answer };
     } finally {
       disposeAll(given);
@@ -196,16 +217,18 @@ async function backwardPass(
   let { pendingInputs } = forward;
   for (const layer of remote.layers.toReversed()) {
     const names = exchangeNames(layer);
+    const subject = { direction: 'backward', step, microbatch, layer } as const;
+    const tokensPerExpert_EG = required(forward.tokensPerExpert, layer);
+    if (remote.allocate !== undefined) {
+      const kept = await run.keep(pendingInputs, [names.outputGradients]);
+      freeAnswers(pendingInputs);
+      const answer = await askOnDevice(remote, subject, tokensPerExpert_EG, kept, names.outputGradients);
+      pendingInputs = { [names.rowGradients]: answer };
+      continue;
+    }
     const given = await run.advance(pendingInputs, [names.outputGradients]);
     try {
-      const tokensPerExpert_EG = required(forward.tokensPerExpert, layer);
-      const gradients_ECD = floatsOf(given, names.outputGradients);
-      const answer = await ask(
-        remote,
-        { direction: 'backward', step, microbatch, layer },
-        tokensPerExpert_EG,
-        gradients_ECD,
-      );
+      const answer = await ask(remote, subject, tokensPerExpert_EG, floatsOf(given, names.outputGradients));
       pendingInputs = { [names.rowGradients]: answer };
     } finally {
       disposeAll(given);
@@ -216,12 +239,59 @@ async function backwardPass(
 
 /** Sends rows to the experts and resolves with their answer, [E, C, D]. */
 async function ask(
-  { exchange, timer }: RemoteExperts,
+  { exchange, timer, spans }: RemoteExperts,
   subject: ExchangeSubject,
   tokensPerExpert_EG: Int32Array,
   rows_ECD: Float32Array,
 ): Promise<Float32Array> {
   const answer_ECD = new Float32Array(rows_ECD.length);
+  const beganMs = performance.now();
   await timer.awaiting(exchange.exchange(subject, { tokensPerExpert_EG, rows_ECD, answer_ECD }));
+  noteExchange(spans, subject, beganMs);
   return answer_ECD;
+}
+
+/** The same from device to device. Frees the rows. */
+async function askOnDevice(
+  { exchange, timer, allocate, spans }: RemoteExperts,
+  subject: ExchangeSubject,
+  tokensPerExpert_EG: Int32Array,
+  kept: Readonly<Record<string, ResidentTensor>>,
+  name: string,
+): Promise<ResidentTensor> {
+  const rows = required(new Map(Object.entries(kept)), name);
+  const beganMs = performance.now();
+  let answer: ResidentTensor | undefined;
+  try {
+    const into = (await allocate?.()) ?? refuse('internal', 'no memory for an answer');
+    answer = into;
+    await lent(rows, (from) =>
+      lent(into, (to) =>
+        timer.awaiting(exchange.exchangeOnDevices(subject, { tokensPerExpert_EG, rows: from, answer: to })),
+      ),
+    );
+    noteExchange(spans, subject, beganMs);
+    return into;
+  } catch (thrown) {
+    answer?.dispose();
+    throw thrown;
+  } finally {
+    rows.dispose();
+  }
+}
+
+function noteExchange(spans: SpanNotes, { direction, microbatch, layer }: ExchangeSubject, beganMs: number): void {
+  spans.add('exchanges', `${direction}, layer ${layer}`, beganMs, { microbatch });
+}
+
+/** Lends the memory of a tensor that one device holds whole. */
+async function lent(tensor: ResidentTensor, work: (memory: DeviceSpan) => Promise<void>): Promise<void> {
+  await tensor.lend?.(([memory]) =>
+    memory === undefined ? Promise.reject(new WeftError('internal', 'rows lie on no device')) : work(memory),
+  );
+}
+
+/** Of the devices, once the engine was fed with them: it has its own reference. Safe to call twice. */
+function freeAnswers(inputs: PhaseInputs): void {
+  for (const value of Object.values(inputs)) if ('dispose' in value) value.dispose();
 }

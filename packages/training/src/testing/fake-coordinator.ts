@@ -33,13 +33,22 @@ export function planOf(changes: Partial<GenerationPlan> = {}): GenerationPlan {
 }
 
 /** The signals of a generation, with the means to send them. */
-export function trainSignals(): TrainSignals & { release(): void; stopAfter(step: number): void } {
+export function trainSignals(): TrainSignals & {
+  release(): void;
+  stopAfter(step: number): void;
+  saveAfter(step: number): void;
+} {
   const released = new AbortController();
   const stop: { afterStep: number | undefined } = { afterStep: undefined };
+  const save: { afterStep: number | undefined } = { afterStep: undefined };
   return {
     released: released.signal,
     stop,
+    save,
     release: () => released.abort(),
+    saveAfter: (step) => {
+      save.afterStep = step;
+    },
     stopAfter: (step) => {
       stop.afterStep = step;
     },

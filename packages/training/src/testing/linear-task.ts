@@ -31,6 +31,8 @@ export interface LinearTaskOptions {
   readonly identity?: string;
   /** Changes the target of a point, by its number in the run. Default: it stays. */
   readonly target?: (point: number, y: number) => number;
+  /** Whether the loss counts a point. Default: yes. */
+  readonly isTarget?: (point: number) => boolean;
   /** Called in every forward pass. Default: nothing. */
   readonly onForward?: (pass: ForwardPass) => void;
 }
@@ -43,6 +45,7 @@ export function linearTask({
   config,
   identity = 'linear',
   target = (_, y) => y,
+  isTarget = () => true,
   onForward,
 }: LinearTaskOptions): TrainTask {
   const { microbatchSize: B, globalBatchSize, evaluation } = config;
@@ -54,7 +57,7 @@ export function linearTask({
       const [x0, x1] = [random.normal(), random.normal()];
       batch.x_B2.set([x0, x1], 2 * row);
       batch.y_B[row] = target(number, TRUTH.weights[0] * x0 + TRUTH.weights[1] * x1 + TRUTH.bias);
-      batch.mask_B[row] = 1;
+      batch.mask_B[row] = isTarget(number) ? 1 : 0;
     }
     return batch;
   };
@@ -112,7 +115,7 @@ export function linearTask({
 }
 
 function parameter(name: string, shape: readonly number[]): TaskParameter {
-  const stored = [{ name, shape, offset: 0, initialSources: [name], maySeed: false }];
+  const stored = [{ name, shape, offset: 0, initialSources: [name], maySeed: false, isPositions: false }];
   const length = shape.reduce((product, each) => product * each, 1);
   const initialValue = (seed: number) => {
     const random = Random.of(seed, name);

@@ -20,6 +20,7 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import { ProfileSpan, Role, roleFromJSON, roleToJSON } from "./workers.js";
 
 export enum RunStatus {
   RUN_STATUS_UNSPECIFIED = 0,
@@ -105,7 +106,11 @@ export interface ResumeRequest {
    * Absent: the newest checkpoint that verifies. 0: the beginning. Otherwise the step of an older checkpoint;
    * the newer ones are set aside.
    */
-  fromStep?: number | undefined;
+  fromStep?:
+    | number
+    | undefined;
+  /** Changes of how the run is computed, such as "engine.mesh.fsdp=4". Other fields than those of engine are refused. */
+  settings: string[];
 }
 
 export interface StopRequest {
@@ -202,6 +207,50 @@ export interface ClusterSummary {
   store: string;
   /** Empty while the store is available; otherwise since when it is not, and why. */
   storeError: string;
+}
+
+export interface GoodputReply {
+  /** A RunGoodput of @weft/contracts as JSON; empty for a run whose time was never measured. */
+  goodputJson: string;
+}
+
+export interface RanksReply {
+  /** RunRanks of @weft/contracts as JSON. */
+  ranksJson: string;
+}
+
+export interface ProfileRequest {
+  runId: string;
+  /** At most so many steps: the run may end before. */
+  steps: number;
+}
+
+export interface ProfileUpdate {
+  body: { $case: "plan"; plan: ProfilePlan } | { $case: "process"; process: ProfiledProcess } | undefined;
+}
+
+/** Comes first: the steps that are recorded. */
+export interface ProfilePlan {
+  firstStep: number;
+  lastStep: number;
+  processes: number;
+}
+
+/** What a process did. Comes several times where it is much. */
+export interface ProfiledProcess {
+  /** Empty for the coordinator. */
+  workerId: string;
+  hostName: string;
+  role: Role;
+  rank: number;
+  spans: ProfileSpan[];
+  /** Spans beyond the limit, which are missing. */
+  leftOut: number;
+  /** What was added to its times, and by how much they may still be wrong. The error is negative where no answer came. */
+  clockOffsetMs: number;
+  clockErrorMs: number;
+  /** Why it sent nothing, one clause; empty where it did. */
+  lost: string;
 }
 
 export interface ReadLogRequest {
@@ -309,7 +358,7 @@ export const LaunchRequest: MessageFns<LaunchRequest> = {
 };
 
 function createBaseResumeRequest(): ResumeRequest {
-  return { runId: "", workers: 0, steps: 0, expertWorkers: undefined, fromStep: undefined };
+  return { runId: "", workers: 0, steps: 0, expertWorkers: undefined, fromStep: undefined, settings: [] };
 }
 
 export const ResumeRequest: MessageFns<ResumeRequest> = {
@@ -328,6 +377,9 @@ export const ResumeRequest: MessageFns<ResumeRequest> = {
     }
     if (message.fromStep !== undefined) {
       writer.uint32(40).uint32(message.fromStep);
+    }
+    for (const v of message.settings) {
+      writer.uint32(50).string(v!);
     }
     return writer;
   },
@@ -385,6 +437,14 @@ export const ResumeRequest: MessageFns<ResumeRequest> = {
             message.fromStep = reader.uint32();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.settings.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -416,6 +476,9 @@ export const ResumeRequest: MessageFns<ResumeRequest> = {
         : isSet(object.from_step)
         ? globalThis.Number(object.from_step)
         : undefined,
+      settings: globalThis.Array.isArray(object?.settings)
+        ? object.settings.map((e: any) => globalThis.String(e))
+        : [],
     };
   },
 
@@ -436,6 +499,9 @@ export const ResumeRequest: MessageFns<ResumeRequest> = {
     if (message.fromStep !== undefined) {
       obj.fromStep = Math.round(message.fromStep);
     }
+    if (message.settings?.length) {
+      obj.settings = message.settings;
+    }
     return obj;
   },
 
@@ -449,6 +515,7 @@ export const ResumeRequest: MessageFns<ResumeRequest> = {
     message.steps = object.steps ?? 0;
     message.expertWorkers = object.expertWorkers ?? undefined;
     message.fromStep = object.fromStep ?? undefined;
+    message.settings = object.settings?.map((e) => e) || [];
     return message;
   },
 };
@@ -1815,6 +1882,678 @@ export const ClusterSummary: MessageFns<ClusterSummary> = {
   },
 };
 
+function createBaseGoodputReply(): GoodputReply {
+  return { goodputJson: "" };
+}
+
+export const GoodputReply: MessageFns<GoodputReply> = {
+  encode(message: GoodputReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.goodputJson !== "") {
+      writer.uint32(10).string(message.goodputJson);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GoodputReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGoodputReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.goodputJson = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GoodputReply {
+    return {
+      goodputJson: isSet(object.goodputJson)
+        ? globalThis.String(object.goodputJson)
+        : isSet(object.goodput_json)
+        ? globalThis.String(object.goodput_json)
+        : "",
+    };
+  },
+
+  toJSON(message: GoodputReply): unknown {
+    const obj: any = {};
+    if (message.goodputJson !== "") {
+      obj.goodputJson = message.goodputJson;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GoodputReply>, I>>(base?: I): GoodputReply {
+    return GoodputReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GoodputReply>, I>>(object: I): GoodputReply {
+    const message = createBaseGoodputReply();
+    message.goodputJson = object.goodputJson ?? "";
+    return message;
+  },
+};
+
+function createBaseRanksReply(): RanksReply {
+  return { ranksJson: "" };
+}
+
+export const RanksReply: MessageFns<RanksReply> = {
+  encode(message: RanksReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.ranksJson !== "") {
+      writer.uint32(10).string(message.ranksJson);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RanksReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRanksReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.ranksJson = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RanksReply {
+    return {
+      ranksJson: isSet(object.ranksJson)
+        ? globalThis.String(object.ranksJson)
+        : isSet(object.ranks_json)
+        ? globalThis.String(object.ranks_json)
+        : "",
+    };
+  },
+
+  toJSON(message: RanksReply): unknown {
+    const obj: any = {};
+    if (message.ranksJson !== "") {
+      obj.ranksJson = message.ranksJson;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RanksReply>, I>>(base?: I): RanksReply {
+    return RanksReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RanksReply>, I>>(object: I): RanksReply {
+    const message = createBaseRanksReply();
+    message.ranksJson = object.ranksJson ?? "";
+    return message;
+  },
+};
+
+function createBaseProfileRequest(): ProfileRequest {
+  return { runId: "", steps: 0 };
+}
+
+export const ProfileRequest: MessageFns<ProfileRequest> = {
+  encode(message: ProfileRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.runId !== "") {
+      writer.uint32(10).string(message.runId);
+    }
+    if (message.steps !== 0) {
+      writer.uint32(16).uint32(message.steps);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ProfileRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseProfileRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.runId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.steps = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ProfileRequest {
+    return {
+      runId: isSet(object.runId)
+        ? globalThis.String(object.runId)
+        : isSet(object.run_id)
+        ? globalThis.String(object.run_id)
+        : "",
+      steps: isSet(object.steps) ? globalThis.Number(object.steps) : 0,
+    };
+  },
+
+  toJSON(message: ProfileRequest): unknown {
+    const obj: any = {};
+    if (message.runId !== "") {
+      obj.runId = message.runId;
+    }
+    if (message.steps !== 0) {
+      obj.steps = Math.round(message.steps);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ProfileRequest>, I>>(base?: I): ProfileRequest {
+    return ProfileRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ProfileRequest>, I>>(object: I): ProfileRequest {
+    const message = createBaseProfileRequest();
+    message.runId = object.runId ?? "";
+    message.steps = object.steps ?? 0;
+    return message;
+  },
+};
+
+function createBaseProfileUpdate(): ProfileUpdate {
+  return { body: undefined };
+}
+
+export const ProfileUpdate: MessageFns<ProfileUpdate> = {
+  encode(message: ProfileUpdate, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.body?.$case) {
+      case "plan":
+        ProfilePlan.encode(message.body.plan, writer.uint32(10).fork()).join();
+        break;
+      case "process":
+        ProfiledProcess.encode(message.body.process, writer.uint32(18).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ProfileUpdate {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseProfileUpdate();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.body = { $case: "plan", plan: ProfilePlan.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.body = { $case: "process", process: ProfiledProcess.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ProfileUpdate {
+    return {
+      body: isSet(object.plan)
+        ? { $case: "plan", plan: ProfilePlan.fromJSON(object.plan) }
+        : isSet(object.process)
+        ? { $case: "process", process: ProfiledProcess.fromJSON(object.process) }
+        : undefined,
+    };
+  },
+
+  toJSON(message: ProfileUpdate): unknown {
+    const obj: any = {};
+    if (message.body?.$case === "plan") {
+      obj.plan = ProfilePlan.toJSON(message.body.plan);
+    } else if (message.body?.$case === "process") {
+      obj.process = ProfiledProcess.toJSON(message.body.process);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ProfileUpdate>, I>>(base?: I): ProfileUpdate {
+    return ProfileUpdate.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ProfileUpdate>, I>>(object: I): ProfileUpdate {
+    const message = createBaseProfileUpdate();
+    switch (object.body?.$case) {
+      case "plan": {
+        if (object.body?.plan !== undefined && object.body?.plan !== null) {
+          message.body = { $case: "plan", plan: ProfilePlan.fromPartial(object.body.plan) };
+        }
+        break;
+      }
+      case "process": {
+        if (object.body?.process !== undefined && object.body?.process !== null) {
+          message.body = { $case: "process", process: ProfiledProcess.fromPartial(object.body.process) };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseProfilePlan(): ProfilePlan {
+  return { firstStep: 0, lastStep: 0, processes: 0 };
+}
+
+export const ProfilePlan: MessageFns<ProfilePlan> = {
+  encode(message: ProfilePlan, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.firstStep !== 0) {
+      writer.uint32(8).uint32(message.firstStep);
+    }
+    if (message.lastStep !== 0) {
+      writer.uint32(16).uint32(message.lastStep);
+    }
+    if (message.processes !== 0) {
+      writer.uint32(24).uint32(message.processes);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ProfilePlan {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseProfilePlan();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.firstStep = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.lastStep = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.processes = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ProfilePlan {
+    return {
+      firstStep: isSet(object.firstStep)
+        ? globalThis.Number(object.firstStep)
+        : isSet(object.first_step)
+        ? globalThis.Number(object.first_step)
+        : 0,
+      lastStep: isSet(object.lastStep)
+        ? globalThis.Number(object.lastStep)
+        : isSet(object.last_step)
+        ? globalThis.Number(object.last_step)
+        : 0,
+      processes: isSet(object.processes) ? globalThis.Number(object.processes) : 0,
+    };
+  },
+
+  toJSON(message: ProfilePlan): unknown {
+    const obj: any = {};
+    if (message.firstStep !== 0) {
+      obj.firstStep = Math.round(message.firstStep);
+    }
+    if (message.lastStep !== 0) {
+      obj.lastStep = Math.round(message.lastStep);
+    }
+    if (message.processes !== 0) {
+      obj.processes = Math.round(message.processes);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ProfilePlan>, I>>(base?: I): ProfilePlan {
+    return ProfilePlan.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ProfilePlan>, I>>(object: I): ProfilePlan {
+    const message = createBaseProfilePlan();
+    message.firstStep = object.firstStep ?? 0;
+    message.lastStep = object.lastStep ?? 0;
+    message.processes = object.processes ?? 0;
+    return message;
+  },
+};
+
+function createBaseProfiledProcess(): ProfiledProcess {
+  return {
+    workerId: "",
+    hostName: "",
+    role: 0,
+    rank: 0,
+    spans: [],
+    leftOut: 0,
+    clockOffsetMs: 0,
+    clockErrorMs: 0,
+    lost: "",
+  };
+}
+
+export const ProfiledProcess: MessageFns<ProfiledProcess> = {
+  encode(message: ProfiledProcess, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.workerId !== "") {
+      writer.uint32(10).string(message.workerId);
+    }
+    if (message.hostName !== "") {
+      writer.uint32(18).string(message.hostName);
+    }
+    if (message.role !== 0) {
+      writer.uint32(24).int32(message.role);
+    }
+    if (message.rank !== 0) {
+      writer.uint32(32).uint32(message.rank);
+    }
+    for (const v of message.spans) {
+      ProfileSpan.encode(v!, writer.uint32(42).fork()).join();
+    }
+    if (message.leftOut !== 0) {
+      writer.uint32(48).uint32(message.leftOut);
+    }
+    if (message.clockOffsetMs !== 0) {
+      writer.uint32(57).double(message.clockOffsetMs);
+    }
+    if (message.clockErrorMs !== 0) {
+      writer.uint32(65).double(message.clockErrorMs);
+    }
+    if (message.lost !== "") {
+      writer.uint32(74).string(message.lost);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ProfiledProcess {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseProfiledProcess();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.workerId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.hostName = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.role = reader.int32() as any;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.rank = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.spans.push(ProfileSpan.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.leftOut = reader.uint32();
+            continue;
+          }
+          case 7: {
+            if (tag !== 57) {
+              break;
+            }
+
+            message.clockOffsetMs = reader.double();
+            continue;
+          }
+          case 8: {
+            if (tag !== 65) {
+              break;
+            }
+
+            message.clockErrorMs = reader.double();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.lost = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ProfiledProcess {
+    return {
+      workerId: isSet(object.workerId)
+        ? globalThis.String(object.workerId)
+        : isSet(object.worker_id)
+        ? globalThis.String(object.worker_id)
+        : "",
+      hostName: isSet(object.hostName)
+        ? globalThis.String(object.hostName)
+        : isSet(object.host_name)
+        ? globalThis.String(object.host_name)
+        : "",
+      role: isSet(object.role) ? roleFromJSON(object.role) : 0,
+      rank: isSet(object.rank) ? globalThis.Number(object.rank) : 0,
+      spans: globalThis.Array.isArray(object?.spans) ? object.spans.map((e: any) => ProfileSpan.fromJSON(e)) : [],
+      leftOut: isSet(object.leftOut)
+        ? globalThis.Number(object.leftOut)
+        : isSet(object.left_out)
+        ? globalThis.Number(object.left_out)
+        : 0,
+      clockOffsetMs: isSet(object.clockOffsetMs)
+        ? globalThis.Number(object.clockOffsetMs)
+        : isSet(object.clock_offset_ms)
+        ? globalThis.Number(object.clock_offset_ms)
+        : 0,
+      clockErrorMs: isSet(object.clockErrorMs)
+        ? globalThis.Number(object.clockErrorMs)
+        : isSet(object.clock_error_ms)
+        ? globalThis.Number(object.clock_error_ms)
+        : 0,
+      lost: isSet(object.lost) ? globalThis.String(object.lost) : "",
+    };
+  },
+
+  toJSON(message: ProfiledProcess): unknown {
+    const obj: any = {};
+    if (message.workerId !== "") {
+      obj.workerId = message.workerId;
+    }
+    if (message.hostName !== "") {
+      obj.hostName = message.hostName;
+    }
+    if (message.role !== 0) {
+      obj.role = roleToJSON(message.role);
+    }
+    if (message.rank !== 0) {
+      obj.rank = Math.round(message.rank);
+    }
+    if (message.spans?.length) {
+      obj.spans = message.spans.map((e) => ProfileSpan.toJSON(e));
+    }
+    if (message.leftOut !== 0) {
+      obj.leftOut = Math.round(message.leftOut);
+    }
+    if (message.clockOffsetMs !== 0) {
+      obj.clockOffsetMs = floatToJson(message.clockOffsetMs);
+    }
+    if (message.clockErrorMs !== 0) {
+      obj.clockErrorMs = floatToJson(message.clockErrorMs);
+    }
+    if (message.lost !== "") {
+      obj.lost = message.lost;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ProfiledProcess>, I>>(base?: I): ProfiledProcess {
+    return ProfiledProcess.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ProfiledProcess>, I>>(object: I): ProfiledProcess {
+    const message = createBaseProfiledProcess();
+    message.workerId = object.workerId ?? "";
+    message.hostName = object.hostName ?? "";
+    message.role = object.role ?? 0;
+    message.rank = object.rank ?? 0;
+    message.spans = object.spans?.map((e) => ProfileSpan.fromPartial(e)) || [];
+    message.leftOut = object.leftOut ?? 0;
+    message.clockOffsetMs = object.clockOffsetMs ?? 0;
+    message.clockErrorMs = object.clockErrorMs ?? 0;
+    message.lost = object.lost ?? "";
+    return message;
+  },
+};
+
 function createBaseReadLogRequest(): ReadLogRequest {
   return { runId: "", fromSequence: 0 };
 }
@@ -2027,6 +2766,16 @@ export const RunsService = {
     responseSerialize: (value: RunSummary): Buffer => Buffer.from(RunSummary.encode(value).finish()),
     responseDeserialize: (value: Buffer): RunSummary => RunSummary.decode(value),
   },
+  /** A checkpoint after the current step; the run goes on. */
+  saveCheckpoint: {
+    path: "/weft.v1.Runs/SaveCheckpoint" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetRequest): Buffer => Buffer.from(GetRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetRequest => GetRequest.decode(value),
+    responseSerialize: (value: RunSummary): Buffer => Buffer.from(RunSummary.encode(value).finish()),
+    responseDeserialize: (value: Buffer): RunSummary => RunSummary.decode(value),
+  },
   get: {
     path: "/weft.v1.Runs/Get" as const,
     requestStream: false as const,
@@ -2074,12 +2823,44 @@ export const RunsService = {
     responseSerialize: (value: LogLine): Buffer => Buffer.from(LogLine.encode(value).finish()),
     responseDeserialize: (value: Buffer): LogLine => LogLine.decode(value),
   },
+  /** Where the time of the run went. */
+  goodput: {
+    path: "/weft.v1.Runs/Goodput" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetRequest): Buffer => Buffer.from(GetRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetRequest => GetRequest.decode(value),
+    responseSerialize: (value: GoodputReply): Buffer => Buffer.from(GoodputReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GoodputReply => GoodputReply.decode(value),
+  },
+  /** Who trains the run, and the phases of the last steps of every rank. */
+  ranks: {
+    path: "/weft.v1.Runs/Ranks" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetRequest): Buffer => Buffer.from(GetRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetRequest => GetRequest.decode(value),
+    responseSerialize: (value: RanksReply): Buffer => Buffer.from(RanksReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): RanksReply => RanksReply.decode(value),
+  },
+  /** What all processes of a run do in its next steps, by the coordinator's clock; ends when all have answered. */
+  profile: {
+    path: "/weft.v1.Runs/Profile" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: ProfileRequest): Buffer => Buffer.from(ProfileRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ProfileRequest => ProfileRequest.decode(value),
+    responseSerialize: (value: ProfileUpdate): Buffer => Buffer.from(ProfileUpdate.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ProfileUpdate => ProfileUpdate.decode(value),
+  },
 } as const;
 
 export interface RunsServer extends UntypedServiceImplementation {
   launch: handleUnaryCall<LaunchRequest, RunSummary>;
   resume: handleUnaryCall<ResumeRequest, RunSummary>;
   stop: handleUnaryCall<StopRequest, RunSummary>;
+  /** A checkpoint after the current step; the run goes on. */
+  saveCheckpoint: handleUnaryCall<GetRequest, RunSummary>;
   get: handleUnaryCall<GetRequest, RunSummary>;
   list: handleUnaryCall<ListRequest, ListResponse>;
   /** The run as it is, the metrics asked for, then every change, until the run ends or the call is cancelled. */
@@ -2087,6 +2868,12 @@ export interface RunsServer extends UntypedServiceImplementation {
   cluster: handleUnaryCall<ClusterRequest, ClusterSummary>;
   /** The run's log as it is now, from files or Redis; for the ledger and the history of a run. */
   readLog: handleServerStreamingCall<ReadLogRequest, LogLine>;
+  /** Where the time of the run went. */
+  goodput: handleUnaryCall<GetRequest, GoodputReply>;
+  /** Who trains the run, and the phases of the last steps of every rank. */
+  ranks: handleUnaryCall<GetRequest, RanksReply>;
+  /** What all processes of a run do in its next steps, by the coordinator's clock; ends when all have answered. */
+  profile: handleServerStreamingCall<ProfileRequest, ProfileUpdate>;
 }
 
 export interface RunsClient extends Client {
@@ -2122,6 +2909,22 @@ export interface RunsClient extends Client {
   ): ClientUnaryCall;
   stop(
     request: StopRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: RunSummary) => void,
+  ): ClientUnaryCall;
+  /** A checkpoint after the current step; the run goes on. */
+  saveCheckpoint(
+    request: GetRequest,
+    callback: (error: ServiceError | null, response: RunSummary) => void,
+  ): ClientUnaryCall;
+  saveCheckpoint(
+    request: GetRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: RunSummary) => void,
+  ): ClientUnaryCall;
+  saveCheckpoint(
+    request: GetRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: RunSummary) => void,
@@ -2171,6 +2974,39 @@ export interface RunsClient extends Client {
   /** The run's log as it is now, from files or Redis; for the ledger and the history of a run. */
   readLog(request: ReadLogRequest, options?: Partial<CallOptions>): ClientReadableStream<LogLine>;
   readLog(request: ReadLogRequest, metadata?: Metadata, options?: Partial<CallOptions>): ClientReadableStream<LogLine>;
+  /** Where the time of the run went. */
+  goodput(request: GetRequest, callback: (error: ServiceError | null, response: GoodputReply) => void): ClientUnaryCall;
+  goodput(
+    request: GetRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: GoodputReply) => void,
+  ): ClientUnaryCall;
+  goodput(
+    request: GetRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: GoodputReply) => void,
+  ): ClientUnaryCall;
+  /** Who trains the run, and the phases of the last steps of every rank. */
+  ranks(request: GetRequest, callback: (error: ServiceError | null, response: RanksReply) => void): ClientUnaryCall;
+  ranks(
+    request: GetRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: RanksReply) => void,
+  ): ClientUnaryCall;
+  ranks(
+    request: GetRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: RanksReply) => void,
+  ): ClientUnaryCall;
+  /** What all processes of a run do in its next steps, by the coordinator's clock; ends when all have answered. */
+  profile(request: ProfileRequest, options?: Partial<CallOptions>): ClientReadableStream<ProfileUpdate>;
+  profile(
+    request: ProfileRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<ProfileUpdate>;
 }
 
 export const RunsClient = makeGenericClientConstructor(RunsService, "weft.v1.Runs") as unknown as {

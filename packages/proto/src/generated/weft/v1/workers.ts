@@ -20,6 +20,7 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import { ContinueGeneration, EndGeneration, HeldRun, Leaving, PrepareRun, Probe, Reachability } from "./membership.js";
 
 /** The role of a worker in a run: train as a rank of the ring, or hold experts of the MoE layers. */
 export enum Role {
@@ -71,6 +72,12 @@ export interface WorkerMessage {
     | { $case: "checkpointWritten"; checkpointWritten: CheckpointWritten }
     | { $case: "ringBroken"; ringBroken: RingBroken }
     | { $case: "runEnded"; runEnded: RunEnded }
+    | { $case: "timeReport"; timeReport: TimeReport }
+    | { $case: "runPrepared"; runPrepared: RunPrepared }
+    | { $case: "leaving"; leaving: Leaving }
+    | { $case: "reachability"; reachability: Reachability }
+    | { $case: "profilePart"; profilePart: ProfilePart }
+    | { $case: "clockReply"; clockReply: ClockReply }
     | undefined;
 }
 
@@ -82,6 +89,12 @@ export interface CoordinatorMessage {
     | { $case: "writeManifest"; writeManifest: WriteManifest }
     | { $case: "stopRun"; stopRun: StopRun }
     | { $case: "release"; release: Release }
+    | { $case: "prepareRun"; prepareRun: PrepareRun }
+    | { $case: "endGeneration"; endGeneration: EndGeneration }
+    | { $case: "continueGeneration"; continueGeneration: ContinueGeneration }
+    | { $case: "probe"; probe: Probe }
+    | { $case: "profile"; profile: Profile }
+    | { $case: "clockProbe"; clockProbe: ClockProbe }
     | undefined;
 }
 
@@ -96,18 +109,66 @@ export interface Hello {
   /** The device the engine runs on, for people: "cpu, 2 threads" or "cuda:0 …". */
   device: string;
   role: Role;
+  /** The values of engine.backend with which this worker computes bf16 in instructions of its own. */
+  bf16Backends: string[];
+  /** Absent: unknown. */
+  memory:
+    | WorkerMemory
+    | undefined;
+  /** Where /metrics of this worker is: "host:port". Empty where it has no such page. */
+  metricsAddress: string;
+  /** Absent: unknown. */
+  peak:
+    | DevicePeak
+    | undefined;
+  /** The run whose state this worker has in memory, from before its stream ended. Absent: none. */
+  held: HeldRun | undefined;
+}
+
+/** What all devices of a worker together could compute in a second, floating-point operations of dense matrix products. */
+export interface DevicePeak {
+  bf16: number;
+  fp32: number;
+}
+
+/** What a worker has to hold a run in. */
+export interface WorkerMemory {
+  /** Of its host or container, with what can be swapped out. */
+  hostBytes: number;
+  /** The accelerators that it may use, and the memory of the smallest of them; 0 where there are none, or nobody says. */
+  devices: number;
+  deviceBytes: number;
 }
 
 export interface Welcome {
   coordinatorVersion: string;
   heartbeatIntervalMs: number;
+  /** Of this stream alone; heartbeats beside it carry it. */
+  heartbeatToken: string;
 }
 
 export interface Heartbeat {
 }
 
+/** What a worker has spent its time on since it was assigned to a run; sent with its heartbeats and when the run ends. */
+export interface TimeReport {
+  runId: string;
+  /** Each bucket of its time that is not empty; together the whole time. */
+  buckets: BucketSeconds[];
+  /** The bucket of now. */
+  bucket: string;
+}
+
+export interface BucketSeconds {
+  /** One of TIME_BUCKETS of @weft/contracts. */
+  bucket: string;
+  seconds: number;
+}
+
 export interface HeartbeatRequest {
   workerId: string;
+  /** As the welcome gave it. A heartbeat without it counts for nothing: anybody could send it. */
+  token: string;
 }
 
 export interface HeartbeatReply {
@@ -141,10 +202,23 @@ export interface Assignment {
     | //
     /** Load this checkpoint directory. */
     { $case: "checkpointDirectory"; checkpointDirectory: string }
+    | //
+    /** Take the state after step first_step - 1 from the ranks that hold it, all but those in newcomers. */
+    { $case: "peers"; peers: boolean }
     | undefined;
   role: Role;
   /** Data-plane addresses of the expert workers, by number; empty where every rank holds all experts. */
   expertAddresses: string[];
+  /** Steps up to this one were committed before and rolled back: they are trained again. 0: none. */
+  trainedToStep: number;
+  /** The ranks that get the state from the others' memory at the beginning of this generation. */
+  newcomers: number[];
+}
+
+/** The answer: the engine is ready to take the state, or why it cannot join. */
+export interface RunPrepared {
+  runId: string;
+  failure: Failure | undefined;
 }
 
 /**
@@ -161,6 +235,13 @@ export interface StepVote {
   /** SHA-256 over the identities of the sequences this rank consumed, hexadecimal. */
   sequenceDigest: string;
   lossTokens: number;
+  /** Of this rank alone: from the end of its backward pass to the end of the all-reduce. */
+  communicationSeconds: number;
+  /** Of this rank alone, in this step: until its batch was there, and computing until the vote. */
+  dataSeconds: number;
+  computeSeconds: number;
+  /** Of this rank alone: applying the update of the step before. */
+  applySecondsBefore: number;
 }
 
 export interface StepDecision {
@@ -172,6 +253,10 @@ export interface StepDecision {
   /** As the ranks voted: expert workers clip and scale their gradients with them. */
   gradNorm: number;
   lossTokens: number;
+  /** The least of the ranks' communication_seconds: that of the rank the others waited for. */
+  leastCommunicationSeconds: number;
+  /** Save a checkpoint after this step, because a person asked for one. */
+  save: boolean;
 }
 
 /** Rank 0 after the step was applied: one line of metrics.jsonl. */
@@ -190,7 +275,50 @@ export interface StepReport {
     | MoeReport
     | undefined;
   /** Absent after steps that were not evaluated. */
-  heldOut: HeldOutLoss | undefined;
+  heldOut:
+    | HeldOutLoss
+    | undefined;
+  /** Absent after steps whose tasks were not scored. */
+  taskScores:
+    | TaskScores
+    | undefined;
+  /** Numbers of the task's own, by name, such as its accuracy. */
+  measures: { [key: string]: number };
+  /** By source: the mean loss over its text tokens in this step; a source without any is left out. */
+  sourceLoss: { [key: string]: number };
+}
+
+export interface StepReport_MeasuresEntry {
+  key: string;
+  value: number;
+}
+
+export interface StepReport_SourceLossEntry {
+  key: string;
+  value: number;
+}
+
+/** What the model answered, scored. */
+export interface TaskScores {
+  scores: TaskScore[];
+  seconds: number;
+}
+
+/** The score of one task with one number of shots. */
+export interface TaskScore {
+  task: string;
+  /** caption, question, multipleChoice or lastWord. */
+  kind: string;
+  /** Solved examples before the one that is asked. */
+  shots: number;
+  /** Of captions 100 times CIDEr, of all else per cent. */
+  score: number;
+  examples: number;
+  /** Examples with fewer shots, because more did not fit. */
+  shortened: number;
+  /** accuracyPerByte or perplexity; empty where the task has no second score. */
+  secondName: string;
+  secondValue: number;
 }
 
 /** The loss on sequences that are never trained on, in nats per text token. */
@@ -248,6 +376,8 @@ export interface CheckpointPart {
   generation: number;
   step: number;
   files: CheckpointFile[];
+  /** For how long training stood still on this rank to begin it. Absent: unknown. */
+  stallSeconds?: number | undefined;
 }
 
 /** To rank 0 when every part is on disk: write the manifest, by rename, last. */
@@ -256,6 +386,8 @@ export interface WriteManifest {
   generation: number;
   step: number;
   files: CheckpointFile[];
+  /** Why it may hold a broken model, one sentence; absent when nothing speaks against it. */
+  unhealthy?: string | undefined;
 }
 
 export interface CheckpointWritten {
@@ -263,6 +395,8 @@ export interface CheckpointWritten {
   generation: number;
   step: number;
   directory: string;
+  /** SHA-256 of the manifest as it lies on disk, hexadecimal. Absent: unknown. */
+  manifestSha256?: string | undefined;
 }
 
 /** A ring connection of this worker failed; the coordinator finds out which worker is lost. */
@@ -271,6 +405,8 @@ export interface RingBroken {
   generation: number;
   step: number;
   reason: string;
+  /** Data-plane addresses of members that this worker could not open a connection to. */
+  unreachable: string[];
 }
 
 /**
@@ -356,6 +492,49 @@ export interface Failure {
   hint: string;
 }
 
+/** Record what this worker does from the beginning of first_step to the end of last_step, and send it. */
+export interface Profile {
+  profileId: string;
+  runId: string;
+  generation: number;
+  firstStep: number;
+  lastStep: number;
+}
+
+/** What a worker did, in several parts where it is much. */
+export interface ProfilePart {
+  profileId: string;
+  spans: ProfileSpan[];
+  /** Spans beyond the limit. */
+  leftOut: number;
+  isLast: boolean;
+}
+
+export interface ProfileSpan {
+  /** What belongs together, such as "ring". */
+  track: string;
+  name: string;
+  /** Since the Unix epoch: from a worker by its own clock, to a client by the coordinator's. */
+  beginMs: number;
+  durationMs: number;
+  /** Other facts, as a JSON object; empty where there are none. */
+  detailsJson: string;
+}
+
+/** To be answered at once: tells how far the clocks are apart. */
+export interface ClockProbe {
+  profileId: string;
+  /** When it was sent, by the coordinator's clock. */
+  coordinatorMs: number;
+}
+
+export interface ClockReply {
+  profileId: string;
+  coordinatorMs: number;
+  /** When the probe came, by the worker's clock. */
+  workerMs: number;
+}
+
 function createBaseWorkerMessage(): WorkerMessage {
   return { body: undefined };
 }
@@ -386,6 +565,24 @@ export const WorkerMessage: MessageFns<WorkerMessage> = {
         break;
       case "runEnded":
         RunEnded.encode(message.body.runEnded, writer.uint32(66).fork()).join();
+        break;
+      case "timeReport":
+        TimeReport.encode(message.body.timeReport, writer.uint32(74).fork()).join();
+        break;
+      case "runPrepared":
+        RunPrepared.encode(message.body.runPrepared, writer.uint32(82).fork()).join();
+        break;
+      case "leaving":
+        Leaving.encode(message.body.leaving, writer.uint32(90).fork()).join();
+        break;
+      case "reachability":
+        Reachability.encode(message.body.reachability, writer.uint32(98).fork()).join();
+        break;
+      case "profilePart":
+        ProfilePart.encode(message.body.profilePart, writer.uint32(162).fork()).join();
+        break;
+      case "clockReply":
+        ClockReply.encode(message.body.clockReply, writer.uint32(170).fork()).join();
         break;
     }
     return writer;
@@ -471,6 +668,54 @@ export const WorkerMessage: MessageFns<WorkerMessage> = {
             message.body = { $case: "runEnded", runEnded: RunEnded.decode(reader, reader.uint32()) };
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.body = { $case: "timeReport", timeReport: TimeReport.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.body = { $case: "runPrepared", runPrepared: RunPrepared.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.body = { $case: "leaving", leaving: Leaving.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.body = { $case: "reachability", reachability: Reachability.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.body = { $case: "profilePart", profilePart: ProfilePart.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.body = { $case: "clockReply", clockReply: ClockReply.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -513,6 +758,26 @@ export const WorkerMessage: MessageFns<WorkerMessage> = {
         ? { $case: "runEnded", runEnded: RunEnded.fromJSON(object.runEnded) }
         : isSet(object.run_ended)
         ? { $case: "runEnded", runEnded: RunEnded.fromJSON(object.run_ended) }
+        : isSet(object.timeReport)
+        ? { $case: "timeReport", timeReport: TimeReport.fromJSON(object.timeReport) }
+        : isSet(object.time_report)
+        ? { $case: "timeReport", timeReport: TimeReport.fromJSON(object.time_report) }
+        : isSet(object.runPrepared)
+        ? { $case: "runPrepared", runPrepared: RunPrepared.fromJSON(object.runPrepared) }
+        : isSet(object.run_prepared)
+        ? { $case: "runPrepared", runPrepared: RunPrepared.fromJSON(object.run_prepared) }
+        : isSet(object.leaving)
+        ? { $case: "leaving", leaving: Leaving.fromJSON(object.leaving) }
+        : isSet(object.reachability)
+        ? { $case: "reachability", reachability: Reachability.fromJSON(object.reachability) }
+        : isSet(object.profilePart)
+        ? { $case: "profilePart", profilePart: ProfilePart.fromJSON(object.profilePart) }
+        : isSet(object.profile_part)
+        ? { $case: "profilePart", profilePart: ProfilePart.fromJSON(object.profile_part) }
+        : isSet(object.clockReply)
+        ? { $case: "clockReply", clockReply: ClockReply.fromJSON(object.clockReply) }
+        : isSet(object.clock_reply)
+        ? { $case: "clockReply", clockReply: ClockReply.fromJSON(object.clock_reply) }
         : undefined,
     };
   },
@@ -535,6 +800,18 @@ export const WorkerMessage: MessageFns<WorkerMessage> = {
       obj.ringBroken = RingBroken.toJSON(message.body.ringBroken);
     } else if (message.body?.$case === "runEnded") {
       obj.runEnded = RunEnded.toJSON(message.body.runEnded);
+    } else if (message.body?.$case === "timeReport") {
+      obj.timeReport = TimeReport.toJSON(message.body.timeReport);
+    } else if (message.body?.$case === "runPrepared") {
+      obj.runPrepared = RunPrepared.toJSON(message.body.runPrepared);
+    } else if (message.body?.$case === "leaving") {
+      obj.leaving = Leaving.toJSON(message.body.leaving);
+    } else if (message.body?.$case === "reachability") {
+      obj.reachability = Reachability.toJSON(message.body.reachability);
+    } else if (message.body?.$case === "profilePart") {
+      obj.profilePart = ProfilePart.toJSON(message.body.profilePart);
+    } else if (message.body?.$case === "clockReply") {
+      obj.clockReply = ClockReply.toJSON(message.body.clockReply);
     }
     return obj;
   },
@@ -599,6 +876,42 @@ export const WorkerMessage: MessageFns<WorkerMessage> = {
         }
         break;
       }
+      case "timeReport": {
+        if (object.body?.timeReport !== undefined && object.body?.timeReport !== null) {
+          message.body = { $case: "timeReport", timeReport: TimeReport.fromPartial(object.body.timeReport) };
+        }
+        break;
+      }
+      case "runPrepared": {
+        if (object.body?.runPrepared !== undefined && object.body?.runPrepared !== null) {
+          message.body = { $case: "runPrepared", runPrepared: RunPrepared.fromPartial(object.body.runPrepared) };
+        }
+        break;
+      }
+      case "leaving": {
+        if (object.body?.leaving !== undefined && object.body?.leaving !== null) {
+          message.body = { $case: "leaving", leaving: Leaving.fromPartial(object.body.leaving) };
+        }
+        break;
+      }
+      case "reachability": {
+        if (object.body?.reachability !== undefined && object.body?.reachability !== null) {
+          message.body = { $case: "reachability", reachability: Reachability.fromPartial(object.body.reachability) };
+        }
+        break;
+      }
+      case "profilePart": {
+        if (object.body?.profilePart !== undefined && object.body?.profilePart !== null) {
+          message.body = { $case: "profilePart", profilePart: ProfilePart.fromPartial(object.body.profilePart) };
+        }
+        break;
+      }
+      case "clockReply": {
+        if (object.body?.clockReply !== undefined && object.body?.clockReply !== null) {
+          message.body = { $case: "clockReply", clockReply: ClockReply.fromPartial(object.body.clockReply) };
+        }
+        break;
+      }
     }
     return message;
   },
@@ -628,6 +941,24 @@ export const CoordinatorMessage: MessageFns<CoordinatorMessage> = {
         break;
       case "release":
         Release.encode(message.body.release, writer.uint32(50).fork()).join();
+        break;
+      case "prepareRun":
+        PrepareRun.encode(message.body.prepareRun, writer.uint32(58).fork()).join();
+        break;
+      case "endGeneration":
+        EndGeneration.encode(message.body.endGeneration, writer.uint32(66).fork()).join();
+        break;
+      case "continueGeneration":
+        ContinueGeneration.encode(message.body.continueGeneration, writer.uint32(74).fork()).join();
+        break;
+      case "probe":
+        Probe.encode(message.body.probe, writer.uint32(82).fork()).join();
+        break;
+      case "profile":
+        Profile.encode(message.body.profile, writer.uint32(162).fork()).join();
+        break;
+      case "clockProbe":
+        ClockProbe.encode(message.body.clockProbe, writer.uint32(170).fork()).join();
         break;
     }
     return writer;
@@ -694,6 +1025,57 @@ export const CoordinatorMessage: MessageFns<CoordinatorMessage> = {
             message.body = { $case: "release", release: Release.decode(reader, reader.uint32()) };
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.body = { $case: "prepareRun", prepareRun: PrepareRun.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.body = { $case: "endGeneration", endGeneration: EndGeneration.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.body = {
+              $case: "continueGeneration",
+              continueGeneration: ContinueGeneration.decode(reader, reader.uint32()),
+            };
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.body = { $case: "probe", probe: Probe.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.body = { $case: "profile", profile: Profile.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.body = { $case: "clockProbe", clockProbe: ClockProbe.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -726,6 +1108,26 @@ export const CoordinatorMessage: MessageFns<CoordinatorMessage> = {
         ? { $case: "stopRun", stopRun: StopRun.fromJSON(object.stop_run) }
         : isSet(object.release)
         ? { $case: "release", release: Release.fromJSON(object.release) }
+        : isSet(object.prepareRun)
+        ? { $case: "prepareRun", prepareRun: PrepareRun.fromJSON(object.prepareRun) }
+        : isSet(object.prepare_run)
+        ? { $case: "prepareRun", prepareRun: PrepareRun.fromJSON(object.prepare_run) }
+        : isSet(object.endGeneration)
+        ? { $case: "endGeneration", endGeneration: EndGeneration.fromJSON(object.endGeneration) }
+        : isSet(object.end_generation)
+        ? { $case: "endGeneration", endGeneration: EndGeneration.fromJSON(object.end_generation) }
+        : isSet(object.continueGeneration)
+        ? { $case: "continueGeneration", continueGeneration: ContinueGeneration.fromJSON(object.continueGeneration) }
+        : isSet(object.continue_generation)
+        ? { $case: "continueGeneration", continueGeneration: ContinueGeneration.fromJSON(object.continue_generation) }
+        : isSet(object.probe)
+        ? { $case: "probe", probe: Probe.fromJSON(object.probe) }
+        : isSet(object.profile)
+        ? { $case: "profile", profile: Profile.fromJSON(object.profile) }
+        : isSet(object.clockProbe)
+        ? { $case: "clockProbe", clockProbe: ClockProbe.fromJSON(object.clockProbe) }
+        : isSet(object.clock_probe)
+        ? { $case: "clockProbe", clockProbe: ClockProbe.fromJSON(object.clock_probe) }
         : undefined,
     };
   },
@@ -744,6 +1146,18 @@ export const CoordinatorMessage: MessageFns<CoordinatorMessage> = {
       obj.stopRun = StopRun.toJSON(message.body.stopRun);
     } else if (message.body?.$case === "release") {
       obj.release = Release.toJSON(message.body.release);
+    } else if (message.body?.$case === "prepareRun") {
+      obj.prepareRun = PrepareRun.toJSON(message.body.prepareRun);
+    } else if (message.body?.$case === "endGeneration") {
+      obj.endGeneration = EndGeneration.toJSON(message.body.endGeneration);
+    } else if (message.body?.$case === "continueGeneration") {
+      obj.continueGeneration = ContinueGeneration.toJSON(message.body.continueGeneration);
+    } else if (message.body?.$case === "probe") {
+      obj.probe = Probe.toJSON(message.body.probe);
+    } else if (message.body?.$case === "profile") {
+      obj.profile = Profile.toJSON(message.body.profile);
+    } else if (message.body?.$case === "clockProbe") {
+      obj.clockProbe = ClockProbe.toJSON(message.body.clockProbe);
     }
     return obj;
   },
@@ -793,13 +1207,68 @@ export const CoordinatorMessage: MessageFns<CoordinatorMessage> = {
         }
         break;
       }
+      case "prepareRun": {
+        if (object.body?.prepareRun !== undefined && object.body?.prepareRun !== null) {
+          message.body = { $case: "prepareRun", prepareRun: PrepareRun.fromPartial(object.body.prepareRun) };
+        }
+        break;
+      }
+      case "endGeneration": {
+        if (object.body?.endGeneration !== undefined && object.body?.endGeneration !== null) {
+          message.body = {
+            $case: "endGeneration",
+            endGeneration: EndGeneration.fromPartial(object.body.endGeneration),
+          };
+        }
+        break;
+      }
+      case "continueGeneration": {
+        if (object.body?.continueGeneration !== undefined && object.body?.continueGeneration !== null) {
+          message.body = {
+            $case: "continueGeneration",
+            continueGeneration: ContinueGeneration.fromPartial(object.body.continueGeneration),
+          };
+        }
+        break;
+      }
+      case "probe": {
+        if (object.body?.probe !== undefined && object.body?.probe !== null) {
+          message.body = { $case: "probe", probe: Probe.fromPartial(object.body.probe) };
+        }
+        break;
+      }
+      case "profile": {
+        if (object.body?.profile !== undefined && object.body?.profile !== null) {
+          message.body = { $case: "profile", profile: Profile.fromPartial(object.body.profile) };
+        }
+        break;
+      }
+      case "clockProbe": {
+        if (object.body?.clockProbe !== undefined && object.body?.clockProbe !== null) {
+          message.body = { $case: "clockProbe", clockProbe: ClockProbe.fromPartial(object.body.clockProbe) };
+        }
+        break;
+      }
     }
     return message;
   },
 };
 
 function createBaseHello(): Hello {
-  return { workerId: "", hostName: "", processId: 0, version: "", dataPlaneAddress: "", device: "", role: 0 };
+  return {
+    workerId: "",
+    hostName: "",
+    processId: 0,
+    version: "",
+    dataPlaneAddress: "",
+    device: "",
+    role: 0,
+    bf16Backends: [],
+    memory: undefined,
+    metricsAddress: "",
+    peak: undefined,
+    held: undefined,
+  };
 }
 
 export const Hello: MessageFns<Hello> = {
@@ -824,6 +1293,21 @@ export const Hello: MessageFns<Hello> = {
     }
     if (message.role !== 0) {
       writer.uint32(56).int32(message.role);
+    }
+    for (const v of message.bf16Backends) {
+      writer.uint32(66).string(v!);
+    }
+    if (message.memory !== undefined) {
+      WorkerMemory.encode(message.memory, writer.uint32(74).fork()).join();
+    }
+    if (message.metricsAddress !== "") {
+      writer.uint32(82).string(message.metricsAddress);
+    }
+    if (message.peak !== undefined) {
+      DevicePeak.encode(message.peak, writer.uint32(90).fork()).join();
+    }
+    if (message.held !== undefined) {
+      HeldRun.encode(message.held, writer.uint32(98).fork()).join();
     }
     return writer;
   },
@@ -897,6 +1381,46 @@ export const Hello: MessageFns<Hello> = {
             message.role = reader.int32() as any;
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.bf16Backends.push(reader.string());
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.memory = WorkerMemory.decode(reader, reader.uint32());
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.metricsAddress = reader.string();
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.peak = DevicePeak.decode(reader, reader.uint32());
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.held = HeldRun.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -934,6 +1458,19 @@ export const Hello: MessageFns<Hello> = {
         : "",
       device: isSet(object.device) ? globalThis.String(object.device) : "",
       role: isSet(object.role) ? roleFromJSON(object.role) : 0,
+      bf16Backends: globalThis.Array.isArray(object?.bf16Backends)
+        ? object.bf16Backends.map((e: any) => globalThis.String(e))
+        : globalThis.Array.isArray(object?.bf16_backends)
+        ? object.bf16_backends.map((e: any) => globalThis.String(e))
+        : [],
+      memory: isSet(object.memory) ? WorkerMemory.fromJSON(object.memory) : undefined,
+      metricsAddress: isSet(object.metricsAddress)
+        ? globalThis.String(object.metricsAddress)
+        : isSet(object.metrics_address)
+        ? globalThis.String(object.metrics_address)
+        : "",
+      peak: isSet(object.peak) ? DevicePeak.fromJSON(object.peak) : undefined,
+      held: isSet(object.held) ? HeldRun.fromJSON(object.held) : undefined,
     };
   },
 
@@ -960,6 +1497,21 @@ export const Hello: MessageFns<Hello> = {
     if (message.role !== 0) {
       obj.role = roleToJSON(message.role);
     }
+    if (message.bf16Backends?.length) {
+      obj.bf16Backends = message.bf16Backends;
+    }
+    if (message.memory !== undefined) {
+      obj.memory = WorkerMemory.toJSON(message.memory);
+    }
+    if (message.metricsAddress !== "") {
+      obj.metricsAddress = message.metricsAddress;
+    }
+    if (message.peak !== undefined) {
+      obj.peak = DevicePeak.toJSON(message.peak);
+    }
+    if (message.held !== undefined) {
+      obj.held = HeldRun.toJSON(message.held);
+    }
     return obj;
   },
 
@@ -975,12 +1527,215 @@ export const Hello: MessageFns<Hello> = {
     message.dataPlaneAddress = object.dataPlaneAddress ?? "";
     message.device = object.device ?? "";
     message.role = object.role ?? 0;
+    message.bf16Backends = object.bf16Backends?.map((e) => e) || [];
+    message.memory = (object.memory !== undefined && object.memory !== null)
+      ? WorkerMemory.fromPartial(object.memory)
+      : undefined;
+    message.metricsAddress = object.metricsAddress ?? "";
+    message.peak = (object.peak !== undefined && object.peak !== null)
+      ? DevicePeak.fromPartial(object.peak)
+      : undefined;
+    message.held = (object.held !== undefined && object.held !== null) ? HeldRun.fromPartial(object.held) : undefined;
+    return message;
+  },
+};
+
+function createBaseDevicePeak(): DevicePeak {
+  return { bf16: 0, fp32: 0 };
+}
+
+export const DevicePeak: MessageFns<DevicePeak> = {
+  encode(message: DevicePeak, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.bf16 !== 0) {
+      writer.uint32(9).double(message.bf16);
+    }
+    if (message.fp32 !== 0) {
+      writer.uint32(17).double(message.fp32);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DevicePeak {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDevicePeak();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 9) {
+              break;
+            }
+
+            message.bf16 = reader.double();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.fp32 = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): DevicePeak {
+    return {
+      bf16: isSet(object.bf16) ? globalThis.Number(object.bf16) : 0,
+      fp32: isSet(object.fp32) ? globalThis.Number(object.fp32) : 0,
+    };
+  },
+
+  toJSON(message: DevicePeak): unknown {
+    const obj: any = {};
+    if (message.bf16 !== 0) {
+      obj.bf16 = floatToJson(message.bf16);
+    }
+    if (message.fp32 !== 0) {
+      obj.fp32 = floatToJson(message.fp32);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<DevicePeak>, I>>(base?: I): DevicePeak {
+    return DevicePeak.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DevicePeak>, I>>(object: I): DevicePeak {
+    const message = createBaseDevicePeak();
+    message.bf16 = object.bf16 ?? 0;
+    message.fp32 = object.fp32 ?? 0;
+    return message;
+  },
+};
+
+function createBaseWorkerMemory(): WorkerMemory {
+  return { hostBytes: 0, devices: 0, deviceBytes: 0 };
+}
+
+export const WorkerMemory: MessageFns<WorkerMemory> = {
+  encode(message: WorkerMemory, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.hostBytes !== 0) {
+      writer.uint32(8).uint64(message.hostBytes);
+    }
+    if (message.devices !== 0) {
+      writer.uint32(16).uint32(message.devices);
+    }
+    if (message.deviceBytes !== 0) {
+      writer.uint32(24).uint64(message.deviceBytes);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WorkerMemory {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWorkerMemory();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.hostBytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.devices = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.deviceBytes = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): WorkerMemory {
+    return {
+      hostBytes: isSet(object.hostBytes)
+        ? globalThis.Number(object.hostBytes)
+        : isSet(object.host_bytes)
+        ? globalThis.Number(object.host_bytes)
+        : 0,
+      devices: isSet(object.devices) ? globalThis.Number(object.devices) : 0,
+      deviceBytes: isSet(object.deviceBytes)
+        ? globalThis.Number(object.deviceBytes)
+        : isSet(object.device_bytes)
+        ? globalThis.Number(object.device_bytes)
+        : 0,
+    };
+  },
+
+  toJSON(message: WorkerMemory): unknown {
+    const obj: any = {};
+    if (message.hostBytes !== 0) {
+      obj.hostBytes = Math.round(message.hostBytes);
+    }
+    if (message.devices !== 0) {
+      obj.devices = Math.round(message.devices);
+    }
+    if (message.deviceBytes !== 0) {
+      obj.deviceBytes = Math.round(message.deviceBytes);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<WorkerMemory>, I>>(base?: I): WorkerMemory {
+    return WorkerMemory.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<WorkerMemory>, I>>(object: I): WorkerMemory {
+    const message = createBaseWorkerMemory();
+    message.hostBytes = object.hostBytes ?? 0;
+    message.devices = object.devices ?? 0;
+    message.deviceBytes = object.deviceBytes ?? 0;
     return message;
   },
 };
 
 function createBaseWelcome(): Welcome {
-  return { coordinatorVersion: "", heartbeatIntervalMs: 0 };
+  return { coordinatorVersion: "", heartbeatIntervalMs: 0, heartbeatToken: "" };
 }
 
 export const Welcome: MessageFns<Welcome> = {
@@ -990,6 +1745,9 @@ export const Welcome: MessageFns<Welcome> = {
     }
     if (message.heartbeatIntervalMs !== 0) {
       writer.uint32(16).uint32(message.heartbeatIntervalMs);
+    }
+    if (message.heartbeatToken !== "") {
+      writer.uint32(26).string(message.heartbeatToken);
     }
     return writer;
   },
@@ -1023,6 +1781,14 @@ export const Welcome: MessageFns<Welcome> = {
             message.heartbeatIntervalMs = reader.uint32();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.heartbeatToken = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1047,6 +1813,11 @@ export const Welcome: MessageFns<Welcome> = {
         : isSet(object.heartbeat_interval_ms)
         ? globalThis.Number(object.heartbeat_interval_ms)
         : 0,
+      heartbeatToken: isSet(object.heartbeatToken)
+        ? globalThis.String(object.heartbeatToken)
+        : isSet(object.heartbeat_token)
+        ? globalThis.String(object.heartbeat_token)
+        : "",
     };
   },
 
@@ -1058,6 +1829,9 @@ export const Welcome: MessageFns<Welcome> = {
     if (message.heartbeatIntervalMs !== 0) {
       obj.heartbeatIntervalMs = Math.round(message.heartbeatIntervalMs);
     }
+    if (message.heartbeatToken !== "") {
+      obj.heartbeatToken = message.heartbeatToken;
+    }
     return obj;
   },
 
@@ -1068,6 +1842,7 @@ export const Welcome: MessageFns<Welcome> = {
     const message = createBaseWelcome();
     message.coordinatorVersion = object.coordinatorVersion ?? "";
     message.heartbeatIntervalMs = object.heartbeatIntervalMs ?? 0;
+    message.heartbeatToken = object.heartbeatToken ?? "";
     return message;
   },
 };
@@ -1124,14 +1899,209 @@ export const Heartbeat: MessageFns<Heartbeat> = {
   },
 };
 
+function createBaseTimeReport(): TimeReport {
+  return { runId: "", buckets: [], bucket: "" };
+}
+
+export const TimeReport: MessageFns<TimeReport> = {
+  encode(message: TimeReport, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.runId !== "") {
+      writer.uint32(10).string(message.runId);
+    }
+    for (const v of message.buckets) {
+      BucketSeconds.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.bucket !== "") {
+      writer.uint32(26).string(message.bucket);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TimeReport {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTimeReport();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.runId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.buckets.push(BucketSeconds.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.bucket = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): TimeReport {
+    return {
+      runId: isSet(object.runId)
+        ? globalThis.String(object.runId)
+        : isSet(object.run_id)
+        ? globalThis.String(object.run_id)
+        : "",
+      buckets: globalThis.Array.isArray(object?.buckets)
+        ? object.buckets.map((e: any) => BucketSeconds.fromJSON(e))
+        : [],
+      bucket: isSet(object.bucket) ? globalThis.String(object.bucket) : "",
+    };
+  },
+
+  toJSON(message: TimeReport): unknown {
+    const obj: any = {};
+    if (message.runId !== "") {
+      obj.runId = message.runId;
+    }
+    if (message.buckets?.length) {
+      obj.buckets = message.buckets.map((e) => BucketSeconds.toJSON(e));
+    }
+    if (message.bucket !== "") {
+      obj.bucket = message.bucket;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<TimeReport>, I>>(base?: I): TimeReport {
+    return TimeReport.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<TimeReport>, I>>(object: I): TimeReport {
+    const message = createBaseTimeReport();
+    message.runId = object.runId ?? "";
+    message.buckets = object.buckets?.map((e) => BucketSeconds.fromPartial(e)) || [];
+    message.bucket = object.bucket ?? "";
+    return message;
+  },
+};
+
+function createBaseBucketSeconds(): BucketSeconds {
+  return { bucket: "", seconds: 0 };
+}
+
+export const BucketSeconds: MessageFns<BucketSeconds> = {
+  encode(message: BucketSeconds, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.bucket !== "") {
+      writer.uint32(10).string(message.bucket);
+    }
+    if (message.seconds !== 0) {
+      writer.uint32(17).double(message.seconds);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BucketSeconds {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBucketSeconds();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.bucket = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.seconds = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): BucketSeconds {
+    return {
+      bucket: isSet(object.bucket) ? globalThis.String(object.bucket) : "",
+      seconds: isSet(object.seconds) ? globalThis.Number(object.seconds) : 0,
+    };
+  },
+
+  toJSON(message: BucketSeconds): unknown {
+    const obj: any = {};
+    if (message.bucket !== "") {
+      obj.bucket = message.bucket;
+    }
+    if (message.seconds !== 0) {
+      obj.seconds = floatToJson(message.seconds);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<BucketSeconds>, I>>(base?: I): BucketSeconds {
+    return BucketSeconds.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<BucketSeconds>, I>>(object: I): BucketSeconds {
+    const message = createBaseBucketSeconds();
+    message.bucket = object.bucket ?? "";
+    message.seconds = object.seconds ?? 0;
+    return message;
+  },
+};
+
 function createBaseHeartbeatRequest(): HeartbeatRequest {
-  return { workerId: "" };
+  return { workerId: "", token: "" };
 }
 
 export const HeartbeatRequest: MessageFns<HeartbeatRequest> = {
   encode(message: HeartbeatRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.workerId !== "") {
       writer.uint32(10).string(message.workerId);
+    }
+    if (message.token !== "") {
+      writer.uint32(18).string(message.token);
     }
     return writer;
   },
@@ -1157,6 +2127,14 @@ export const HeartbeatRequest: MessageFns<HeartbeatRequest> = {
             message.workerId = reader.string();
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.token = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1176,6 +2154,7 @@ export const HeartbeatRequest: MessageFns<HeartbeatRequest> = {
         : isSet(object.worker_id)
         ? globalThis.String(object.worker_id)
         : "",
+      token: isSet(object.token) ? globalThis.String(object.token) : "",
     };
   },
 
@@ -1183,6 +2162,9 @@ export const HeartbeatRequest: MessageFns<HeartbeatRequest> = {
     const obj: any = {};
     if (message.workerId !== "") {
       obj.workerId = message.workerId;
+    }
+    if (message.token !== "") {
+      obj.token = message.token;
     }
     return obj;
   },
@@ -1193,6 +2175,7 @@ export const HeartbeatRequest: MessageFns<HeartbeatRequest> = {
   fromPartial<I extends Exact<DeepPartial<HeartbeatRequest>, I>>(object: I): HeartbeatRequest {
     const message = createBaseHeartbeatRequest();
     message.workerId = object.workerId ?? "";
+    message.token = object.token ?? "";
     return message;
   },
 };
@@ -1262,6 +2245,8 @@ function createBaseAssignment(): Assignment {
     state: undefined,
     role: 0,
     expertAddresses: [],
+    trainedToStep: 0,
+    newcomers: [],
   };
 }
 
@@ -1301,12 +2286,25 @@ export const Assignment: MessageFns<Assignment> = {
       case "checkpointDirectory":
         writer.uint32(90).string(message.state.checkpointDirectory);
         break;
+      case "peers":
+        writer.uint32(120).bool(message.state.peers);
+        break;
     }
     if (message.role !== 0) {
       writer.uint32(96).int32(message.role);
     }
     for (const v of message.expertAddresses) {
       writer.uint32(106).string(v!);
+    }
+    if (message.trainedToStep !== 0) {
+      writer.uint32(112).uint32(message.trainedToStep);
+    }
+    if (message.newcomers.length !== 0) {
+      writer.uint32(130).fork();
+      for (const v of message.newcomers) {
+        writer.uint32(v);
+      }
+      writer.join();
     }
     return writer;
   },
@@ -1412,6 +2410,14 @@ export const Assignment: MessageFns<Assignment> = {
             message.state = { $case: "checkpointDirectory", checkpointDirectory: reader.string() };
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.state = { $case: "peers", peers: reader.bool() };
+            continue;
+          }
           case 12: {
             if (tag !== 96) {
               break;
@@ -1427,6 +2433,32 @@ export const Assignment: MessageFns<Assignment> = {
 
             message.expertAddresses.push(reader.string());
             continue;
+          }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.trainedToStep = reader.uint32();
+            continue;
+          }
+          case 16: {
+            if (tag === 128) {
+              message.newcomers.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 130) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.newcomers.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
           }
         }
         if ((tag & 7) === 4 || tag === 0) {
@@ -1482,12 +2514,22 @@ export const Assignment: MessageFns<Assignment> = {
         ? { $case: "checkpointDirectory", checkpointDirectory: globalThis.String(object.checkpointDirectory) }
         : isSet(object.checkpoint_directory)
         ? { $case: "checkpointDirectory", checkpointDirectory: globalThis.String(object.checkpoint_directory) }
+        : isSet(object.peers)
+        ? { $case: "peers", peers: globalThis.Boolean(object.peers) }
         : undefined,
       role: isSet(object.role) ? roleFromJSON(object.role) : 0,
       expertAddresses: globalThis.Array.isArray(object?.expertAddresses)
         ? object.expertAddresses.map((e: any) => globalThis.String(e))
         : globalThis.Array.isArray(object?.expert_addresses)
         ? object.expert_addresses.map((e: any) => globalThis.String(e))
+        : [],
+      trainedToStep: isSet(object.trainedToStep)
+        ? globalThis.Number(object.trainedToStep)
+        : isSet(object.trained_to_step)
+        ? globalThis.Number(object.trained_to_step)
+        : 0,
+      newcomers: globalThis.Array.isArray(object?.newcomers)
+        ? object.newcomers.map((e: any) => globalThis.Number(e))
         : [],
     };
   },
@@ -1524,12 +2566,20 @@ export const Assignment: MessageFns<Assignment> = {
       obj.keep = message.state.keep;
     } else if (message.state?.$case === "checkpointDirectory") {
       obj.checkpointDirectory = message.state.checkpointDirectory;
+    } else if (message.state?.$case === "peers") {
+      obj.peers = message.state.peers;
     }
     if (message.role !== 0) {
       obj.role = roleToJSON(message.role);
     }
     if (message.expertAddresses?.length) {
       obj.expertAddresses = message.expertAddresses;
+    }
+    if (message.trainedToStep !== 0) {
+      obj.trainedToStep = Math.round(message.trainedToStep);
+    }
+    if (message.newcomers?.length) {
+      obj.newcomers = message.newcomers.map((e) => Math.round(e));
     }
     return obj;
   },
@@ -1566,15 +2616,127 @@ export const Assignment: MessageFns<Assignment> = {
         }
         break;
       }
+      case "peers": {
+        if (object.state?.peers !== undefined && object.state?.peers !== null) {
+          message.state = { $case: "peers", peers: object.state.peers };
+        }
+        break;
+      }
     }
     message.role = object.role ?? 0;
     message.expertAddresses = object.expertAddresses?.map((e) => e) || [];
+    message.trainedToStep = object.trainedToStep ?? 0;
+    message.newcomers = object.newcomers?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseRunPrepared(): RunPrepared {
+  return { runId: "", failure: undefined };
+}
+
+export const RunPrepared: MessageFns<RunPrepared> = {
+  encode(message: RunPrepared, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.runId !== "") {
+      writer.uint32(10).string(message.runId);
+    }
+    if (message.failure !== undefined) {
+      Failure.encode(message.failure, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RunPrepared {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRunPrepared();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.runId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.failure = Failure.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): RunPrepared {
+    return {
+      runId: isSet(object.runId)
+        ? globalThis.String(object.runId)
+        : isSet(object.run_id)
+        ? globalThis.String(object.run_id)
+        : "",
+      failure: isSet(object.failure) ? Failure.fromJSON(object.failure) : undefined,
+    };
+  },
+
+  toJSON(message: RunPrepared): unknown {
+    const obj: any = {};
+    if (message.runId !== "") {
+      obj.runId = message.runId;
+    }
+    if (message.failure !== undefined) {
+      obj.failure = Failure.toJSON(message.failure);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<RunPrepared>, I>>(base?: I): RunPrepared {
+    return RunPrepared.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RunPrepared>, I>>(object: I): RunPrepared {
+    const message = createBaseRunPrepared();
+    message.runId = object.runId ?? "";
+    message.failure = (object.failure !== undefined && object.failure !== null)
+      ? Failure.fromPartial(object.failure)
+      : undefined;
     return message;
   },
 };
 
 function createBaseStepVote(): StepVote {
-  return { runId: "", generation: 0, step: 0, loss: 0, gradNorm: 0, finite: false, sequenceDigest: "", lossTokens: 0 };
+  return {
+    runId: "",
+    generation: 0,
+    step: 0,
+    loss: 0,
+    gradNorm: 0,
+    finite: false,
+    sequenceDigest: "",
+    lossTokens: 0,
+    communicationSeconds: 0,
+    dataSeconds: 0,
+    computeSeconds: 0,
+    applySecondsBefore: 0,
+  };
 }
 
 export const StepVote: MessageFns<StepVote> = {
@@ -1602,6 +2764,18 @@ export const StepVote: MessageFns<StepVote> = {
     }
     if (message.lossTokens !== 0) {
       writer.uint32(64).uint64(message.lossTokens);
+    }
+    if (message.communicationSeconds !== 0) {
+      writer.uint32(73).double(message.communicationSeconds);
+    }
+    if (message.dataSeconds !== 0) {
+      writer.uint32(161).double(message.dataSeconds);
+    }
+    if (message.computeSeconds !== 0) {
+      writer.uint32(169).double(message.computeSeconds);
+    }
+    if (message.applySecondsBefore !== 0) {
+      writer.uint32(177).double(message.applySecondsBefore);
     }
     return writer;
   },
@@ -1683,6 +2857,38 @@ export const StepVote: MessageFns<StepVote> = {
             message.lossTokens = longToNumber(reader.uint64());
             continue;
           }
+          case 9: {
+            if (tag !== 73) {
+              break;
+            }
+
+            message.communicationSeconds = reader.double();
+            continue;
+          }
+          case 20: {
+            if (tag !== 161) {
+              break;
+            }
+
+            message.dataSeconds = reader.double();
+            continue;
+          }
+          case 21: {
+            if (tag !== 169) {
+              break;
+            }
+
+            message.computeSeconds = reader.double();
+            continue;
+          }
+          case 22: {
+            if (tag !== 177) {
+              break;
+            }
+
+            message.applySecondsBefore = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1721,6 +2927,26 @@ export const StepVote: MessageFns<StepVote> = {
         : isSet(object.loss_tokens)
         ? globalThis.Number(object.loss_tokens)
         : 0,
+      communicationSeconds: isSet(object.communicationSeconds)
+        ? globalThis.Number(object.communicationSeconds)
+        : isSet(object.communication_seconds)
+        ? globalThis.Number(object.communication_seconds)
+        : 0,
+      dataSeconds: isSet(object.dataSeconds)
+        ? globalThis.Number(object.dataSeconds)
+        : isSet(object.data_seconds)
+        ? globalThis.Number(object.data_seconds)
+        : 0,
+      computeSeconds: isSet(object.computeSeconds)
+        ? globalThis.Number(object.computeSeconds)
+        : isSet(object.compute_seconds)
+        ? globalThis.Number(object.compute_seconds)
+        : 0,
+      applySecondsBefore: isSet(object.applySecondsBefore)
+        ? globalThis.Number(object.applySecondsBefore)
+        : isSet(object.apply_seconds_before)
+        ? globalThis.Number(object.apply_seconds_before)
+        : 0,
     };
   },
 
@@ -1750,6 +2976,18 @@ export const StepVote: MessageFns<StepVote> = {
     if (message.lossTokens !== 0) {
       obj.lossTokens = Math.round(message.lossTokens);
     }
+    if (message.communicationSeconds !== 0) {
+      obj.communicationSeconds = floatToJson(message.communicationSeconds);
+    }
+    if (message.dataSeconds !== 0) {
+      obj.dataSeconds = floatToJson(message.dataSeconds);
+    }
+    if (message.computeSeconds !== 0) {
+      obj.computeSeconds = floatToJson(message.computeSeconds);
+    }
+    if (message.applySecondsBefore !== 0) {
+      obj.applySecondsBefore = floatToJson(message.applySecondsBefore);
+    }
     return obj;
   },
 
@@ -1766,12 +3004,25 @@ export const StepVote: MessageFns<StepVote> = {
     message.finite = object.finite ?? false;
     message.sequenceDigest = object.sequenceDigest ?? "";
     message.lossTokens = object.lossTokens ?? 0;
+    message.communicationSeconds = object.communicationSeconds ?? 0;
+    message.dataSeconds = object.dataSeconds ?? 0;
+    message.computeSeconds = object.computeSeconds ?? 0;
+    message.applySecondsBefore = object.applySecondsBefore ?? 0;
     return message;
   },
 };
 
 function createBaseStepDecision(): StepDecision {
-  return { runId: "", generation: 0, step: 0, apply: false, gradNorm: 0, lossTokens: 0 };
+  return {
+    runId: "",
+    generation: 0,
+    step: 0,
+    apply: false,
+    gradNorm: 0,
+    lossTokens: 0,
+    leastCommunicationSeconds: 0,
+    save: false,
+  };
 }
 
 export const StepDecision: MessageFns<StepDecision> = {
@@ -1793,6 +3044,12 @@ export const StepDecision: MessageFns<StepDecision> = {
     }
     if (message.lossTokens !== 0) {
       writer.uint32(48).uint64(message.lossTokens);
+    }
+    if (message.leastCommunicationSeconds !== 0) {
+      writer.uint32(57).double(message.leastCommunicationSeconds);
+    }
+    if (message.save !== false) {
+      writer.uint32(64).bool(message.save);
     }
     return writer;
   },
@@ -1858,6 +3115,22 @@ export const StepDecision: MessageFns<StepDecision> = {
             message.lossTokens = longToNumber(reader.uint64());
             continue;
           }
+          case 7: {
+            if (tag !== 57) {
+              break;
+            }
+
+            message.leastCommunicationSeconds = reader.double();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.save = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1890,6 +3163,12 @@ export const StepDecision: MessageFns<StepDecision> = {
         : isSet(object.loss_tokens)
         ? globalThis.Number(object.loss_tokens)
         : 0,
+      leastCommunicationSeconds: isSet(object.leastCommunicationSeconds)
+        ? globalThis.Number(object.leastCommunicationSeconds)
+        : isSet(object.least_communication_seconds)
+        ? globalThis.Number(object.least_communication_seconds)
+        : 0,
+      save: isSet(object.save) ? globalThis.Boolean(object.save) : false,
     };
   },
 
@@ -1913,6 +3192,12 @@ export const StepDecision: MessageFns<StepDecision> = {
     if (message.lossTokens !== 0) {
       obj.lossTokens = Math.round(message.lossTokens);
     }
+    if (message.leastCommunicationSeconds !== 0) {
+      obj.leastCommunicationSeconds = floatToJson(message.leastCommunicationSeconds);
+    }
+    if (message.save !== false) {
+      obj.save = message.save;
+    }
     return obj;
   },
 
@@ -1927,6 +3212,8 @@ export const StepDecision: MessageFns<StepDecision> = {
     message.apply = object.apply ?? false;
     message.gradNorm = object.gradNorm ?? 0;
     message.lossTokens = object.lossTokens ?? 0;
+    message.leastCommunicationSeconds = object.leastCommunicationSeconds ?? 0;
+    message.save = object.save ?? false;
     return message;
   },
 };
@@ -1944,6 +3231,9 @@ function createBaseStepReport(): StepReport {
     applySeconds: 0,
     moe: undefined,
     heldOut: undefined,
+    taskScores: undefined,
+    measures: {},
+    sourceLoss: {},
   };
 }
 
@@ -1982,6 +3272,15 @@ export const StepReport: MessageFns<StepReport> = {
     if (message.heldOut !== undefined) {
       HeldOutLoss.encode(message.heldOut, writer.uint32(90).fork()).join();
     }
+    if (message.taskScores !== undefined) {
+      TaskScores.encode(message.taskScores, writer.uint32(98).fork()).join();
+    }
+    globalThis.Object.entries(message.measures).forEach(([key, value]: [string, number]) => {
+      StepReport_MeasuresEntry.encode({ key: key as any, value }, writer.uint32(106).fork()).join();
+    });
+    globalThis.Object.entries(message.sourceLoss).forEach(([key, value]: [string, number]) => {
+      StepReport_SourceLossEntry.encode({ key: key as any, value }, writer.uint32(114).fork()).join();
+    });
     return writer;
   },
 
@@ -2086,6 +3385,36 @@ export const StepReport: MessageFns<StepReport> = {
             message.heldOut = HeldOutLoss.decode(reader, reader.uint32());
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.taskScores = TaskScores.decode(reader, reader.uint32());
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            const entry13 = StepReport_MeasuresEntry.decode(reader, reader.uint32());
+            if (entry13.value !== undefined) {
+              message.measures[entry13.key] = entry13.value;
+            }
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            const entry14 = StepReport_SourceLossEntry.decode(reader, reader.uint32());
+            if (entry14.value !== undefined) {
+              message.sourceLoss[entry14.key] = entry14.value;
+            }
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2143,6 +3472,52 @@ export const StepReport: MessageFns<StepReport> = {
         : isSet(object.held_out)
         ? HeldOutLoss.fromJSON(object.held_out)
         : undefined,
+      taskScores: isSet(object.taskScores)
+        ? TaskScores.fromJSON(object.taskScores)
+        : isSet(object.task_scores)
+        ? TaskScores.fromJSON(object.task_scores)
+        : undefined,
+      measures: isObject(object.measures)
+        ? (globalThis.Object.entries(object.measures) as [string, any][]).reduce(
+          (acc: { [key: string]: number }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.Number(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
+      sourceLoss: isObject(object.sourceLoss)
+        ? (globalThis.Object.entries(object.sourceLoss) as [string, any][]).reduce(
+          (acc: { [key: string]: number }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.Number(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : isObject(object.source_loss)
+        ? (globalThis.Object.entries(object.source_loss) as [string, any][]).reduce(
+          (acc: { [key: string]: number }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.Number(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
     };
   },
 
@@ -2181,6 +3556,27 @@ export const StepReport: MessageFns<StepReport> = {
     if (message.heldOut !== undefined) {
       obj.heldOut = HeldOutLoss.toJSON(message.heldOut);
     }
+    if (message.taskScores !== undefined) {
+      obj.taskScores = TaskScores.toJSON(message.taskScores);
+    }
+    if (message.measures) {
+      const entries = globalThis.Object.entries(message.measures) as [string, number][];
+      if (entries.length > 0) {
+        obj.measures = {};
+        entries.forEach(([k, v]) => {
+          obj.measures[k] = floatToJson(v);
+        });
+      }
+    }
+    if (message.sourceLoss) {
+      const entries = globalThis.Object.entries(message.sourceLoss) as [string, number][];
+      if (entries.length > 0) {
+        obj.sourceLoss = {};
+        entries.forEach(([k, v]) => {
+          obj.sourceLoss[k] = floatToJson(v);
+        });
+      }
+    }
     return obj;
   },
 
@@ -2202,6 +3598,471 @@ export const StepReport: MessageFns<StepReport> = {
     message.heldOut = (object.heldOut !== undefined && object.heldOut !== null)
       ? HeldOutLoss.fromPartial(object.heldOut)
       : undefined;
+    message.taskScores = (object.taskScores !== undefined && object.taskScores !== null)
+      ? TaskScores.fromPartial(object.taskScores)
+      : undefined;
+    message.measures = (globalThis.Object.entries(object.measures ?? {}) as [string, number][]).reduce(
+      (acc: { [key: string]: number }, [key, value]: [string, number]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.Number(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    message.sourceLoss = (globalThis.Object.entries(object.sourceLoss ?? {}) as [string, number][]).reduce(
+      (acc: { [key: string]: number }, [key, value]: [string, number]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.Number(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    return message;
+  },
+};
+
+function createBaseStepReport_MeasuresEntry(): StepReport_MeasuresEntry {
+  return { key: "", value: 0 };
+}
+
+export const StepReport_MeasuresEntry: MessageFns<StepReport_MeasuresEntry> = {
+  encode(message: StepReport_MeasuresEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== 0) {
+      writer.uint32(17).double(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StepReport_MeasuresEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStepReport_MeasuresEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.value = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): StepReport_MeasuresEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.Number(object.value) : 0,
+    };
+  },
+
+  toJSON(message: StepReport_MeasuresEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== 0) {
+      obj.value = floatToJson(message.value);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<StepReport_MeasuresEntry>, I>>(base?: I): StepReport_MeasuresEntry {
+    return StepReport_MeasuresEntry.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<StepReport_MeasuresEntry>, I>>(object: I): StepReport_MeasuresEntry {
+    const message = createBaseStepReport_MeasuresEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? 0;
+    return message;
+  },
+};
+
+function createBaseStepReport_SourceLossEntry(): StepReport_SourceLossEntry {
+  return { key: "", value: 0 };
+}
+
+export const StepReport_SourceLossEntry: MessageFns<StepReport_SourceLossEntry> = {
+  encode(message: StepReport_SourceLossEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== 0) {
+      writer.uint32(17).double(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StepReport_SourceLossEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStepReport_SourceLossEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.value = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): StepReport_SourceLossEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.Number(object.value) : 0,
+    };
+  },
+
+  toJSON(message: StepReport_SourceLossEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== 0) {
+      obj.value = floatToJson(message.value);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<StepReport_SourceLossEntry>, I>>(base?: I): StepReport_SourceLossEntry {
+    return StepReport_SourceLossEntry.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<StepReport_SourceLossEntry>, I>>(object: I): StepReport_SourceLossEntry {
+    const message = createBaseStepReport_SourceLossEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? 0;
+    return message;
+  },
+};
+
+function createBaseTaskScores(): TaskScores {
+  return { scores: [], seconds: 0 };
+}
+
+export const TaskScores: MessageFns<TaskScores> = {
+  encode(message: TaskScores, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.scores) {
+      TaskScore.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.seconds !== 0) {
+      writer.uint32(17).double(message.seconds);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TaskScores {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTaskScores();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.scores.push(TaskScore.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.seconds = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): TaskScores {
+    return {
+      scores: globalThis.Array.isArray(object?.scores) ? object.scores.map((e: any) => TaskScore.fromJSON(e)) : [],
+      seconds: isSet(object.seconds) ? globalThis.Number(object.seconds) : 0,
+    };
+  },
+
+  toJSON(message: TaskScores): unknown {
+    const obj: any = {};
+    if (message.scores?.length) {
+      obj.scores = message.scores.map((e) => TaskScore.toJSON(e));
+    }
+    if (message.seconds !== 0) {
+      obj.seconds = floatToJson(message.seconds);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<TaskScores>, I>>(base?: I): TaskScores {
+    return TaskScores.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<TaskScores>, I>>(object: I): TaskScores {
+    const message = createBaseTaskScores();
+    message.scores = object.scores?.map((e) => TaskScore.fromPartial(e)) || [];
+    message.seconds = object.seconds ?? 0;
+    return message;
+  },
+};
+
+function createBaseTaskScore(): TaskScore {
+  return { task: "", kind: "", shots: 0, score: 0, examples: 0, shortened: 0, secondName: "", secondValue: 0 };
+}
+
+export const TaskScore: MessageFns<TaskScore> = {
+  encode(message: TaskScore, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.task !== "") {
+      writer.uint32(10).string(message.task);
+    }
+    if (message.kind !== "") {
+      writer.uint32(18).string(message.kind);
+    }
+    if (message.shots !== 0) {
+      writer.uint32(24).uint32(message.shots);
+    }
+    if (message.score !== 0) {
+      writer.uint32(33).double(message.score);
+    }
+    if (message.examples !== 0) {
+      writer.uint32(40).uint32(message.examples);
+    }
+    if (message.shortened !== 0) {
+      writer.uint32(48).uint32(message.shortened);
+    }
+    if (message.secondName !== "") {
+      writer.uint32(58).string(message.secondName);
+    }
+    if (message.secondValue !== 0) {
+      writer.uint32(65).double(message.secondValue);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TaskScore {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTaskScore();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.task = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.kind = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.shots = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.score = reader.double();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.examples = reader.uint32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.shortened = reader.uint32();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.secondName = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 65) {
+              break;
+            }
+
+            message.secondValue = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): TaskScore {
+    return {
+      task: isSet(object.task) ? globalThis.String(object.task) : "",
+      kind: isSet(object.kind) ? globalThis.String(object.kind) : "",
+      shots: isSet(object.shots) ? globalThis.Number(object.shots) : 0,
+      score: isSet(object.score) ? globalThis.Number(object.score) : 0,
+      examples: isSet(object.examples) ? globalThis.Number(object.examples) : 0,
+      shortened: isSet(object.shortened) ? globalThis.Number(object.shortened) : 0,
+      secondName: isSet(object.secondName)
+        ? globalThis.String(object.secondName)
+        : isSet(object.second_name)
+        ? globalThis.String(object.second_name)
+        : "",
+      secondValue: isSet(object.secondValue)
+        ? globalThis.Number(object.secondValue)
+        : isSet(object.second_value)
+        ? globalThis.Number(object.second_value)
+        : 0,
+    };
+  },
+
+  toJSON(message: TaskScore): unknown {
+    const obj: any = {};
+    if (message.task !== "") {
+      obj.task = message.task;
+    }
+    if (message.kind !== "") {
+      obj.kind = message.kind;
+    }
+    if (message.shots !== 0) {
+      obj.shots = Math.round(message.shots);
+    }
+    if (message.score !== 0) {
+      obj.score = floatToJson(message.score);
+    }
+    if (message.examples !== 0) {
+      obj.examples = Math.round(message.examples);
+    }
+    if (message.shortened !== 0) {
+      obj.shortened = Math.round(message.shortened);
+    }
+    if (message.secondName !== "") {
+      obj.secondName = message.secondName;
+    }
+    if (message.secondValue !== 0) {
+      obj.secondValue = floatToJson(message.secondValue);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<TaskScore>, I>>(base?: I): TaskScore {
+    return TaskScore.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<TaskScore>, I>>(object: I): TaskScore {
+    const message = createBaseTaskScore();
+    message.task = object.task ?? "";
+    message.kind = object.kind ?? "";
+    message.shots = object.shots ?? 0;
+    message.score = object.score ?? 0;
+    message.examples = object.examples ?? 0;
+    message.shortened = object.shortened ?? 0;
+    message.secondName = object.secondName ?? "";
+    message.secondValue = object.secondValue ?? 0;
     return message;
   },
 };
@@ -2876,7 +4737,7 @@ export const CheckpointFile: MessageFns<CheckpointFile> = {
 };
 
 function createBaseCheckpointPart(): CheckpointPart {
-  return { runId: "", generation: 0, step: 0, files: [] };
+  return { runId: "", generation: 0, step: 0, files: [], stallSeconds: undefined };
 }
 
 export const CheckpointPart: MessageFns<CheckpointPart> = {
@@ -2892,6 +4753,9 @@ export const CheckpointPart: MessageFns<CheckpointPart> = {
     }
     for (const v of message.files) {
       CheckpointFile.encode(v!, writer.uint32(34).fork()).join();
+    }
+    if (message.stallSeconds !== undefined) {
+      writer.uint32(41).double(message.stallSeconds);
     }
     return writer;
   },
@@ -2941,6 +4805,14 @@ export const CheckpointPart: MessageFns<CheckpointPart> = {
             message.files.push(CheckpointFile.decode(reader, reader.uint32()));
             continue;
           }
+          case 5: {
+            if (tag !== 41) {
+              break;
+            }
+
+            message.stallSeconds = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2963,6 +4835,11 @@ export const CheckpointPart: MessageFns<CheckpointPart> = {
       generation: isSet(object.generation) ? globalThis.Number(object.generation) : 0,
       step: isSet(object.step) ? globalThis.Number(object.step) : 0,
       files: globalThis.Array.isArray(object?.files) ? object.files.map((e: any) => CheckpointFile.fromJSON(e)) : [],
+      stallSeconds: isSet(object.stallSeconds)
+        ? globalThis.Number(object.stallSeconds)
+        : isSet(object.stall_seconds)
+        ? globalThis.Number(object.stall_seconds)
+        : undefined,
     };
   },
 
@@ -2980,6 +4857,9 @@ export const CheckpointPart: MessageFns<CheckpointPart> = {
     if (message.files?.length) {
       obj.files = message.files.map((e) => CheckpointFile.toJSON(e));
     }
+    if (message.stallSeconds !== undefined) {
+      obj.stallSeconds = floatToJson(message.stallSeconds);
+    }
     return obj;
   },
 
@@ -2992,12 +4872,13 @@ export const CheckpointPart: MessageFns<CheckpointPart> = {
     message.generation = object.generation ?? 0;
     message.step = object.step ?? 0;
     message.files = object.files?.map((e) => CheckpointFile.fromPartial(e)) || [];
+    message.stallSeconds = object.stallSeconds ?? undefined;
     return message;
   },
 };
 
 function createBaseWriteManifest(): WriteManifest {
-  return { runId: "", generation: 0, step: 0, files: [] };
+  return { runId: "", generation: 0, step: 0, files: [], unhealthy: undefined };
 }
 
 export const WriteManifest: MessageFns<WriteManifest> = {
@@ -3013,6 +4894,9 @@ export const WriteManifest: MessageFns<WriteManifest> = {
     }
     for (const v of message.files) {
       CheckpointFile.encode(v!, writer.uint32(34).fork()).join();
+    }
+    if (message.unhealthy !== undefined) {
+      writer.uint32(42).string(message.unhealthy);
     }
     return writer;
   },
@@ -3062,6 +4946,14 @@ export const WriteManifest: MessageFns<WriteManifest> = {
             message.files.push(CheckpointFile.decode(reader, reader.uint32()));
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.unhealthy = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3084,6 +4976,7 @@ export const WriteManifest: MessageFns<WriteManifest> = {
       generation: isSet(object.generation) ? globalThis.Number(object.generation) : 0,
       step: isSet(object.step) ? globalThis.Number(object.step) : 0,
       files: globalThis.Array.isArray(object?.files) ? object.files.map((e: any) => CheckpointFile.fromJSON(e)) : [],
+      unhealthy: isSet(object.unhealthy) ? globalThis.String(object.unhealthy) : undefined,
     };
   },
 
@@ -3101,6 +4994,9 @@ export const WriteManifest: MessageFns<WriteManifest> = {
     if (message.files?.length) {
       obj.files = message.files.map((e) => CheckpointFile.toJSON(e));
     }
+    if (message.unhealthy !== undefined) {
+      obj.unhealthy = message.unhealthy;
+    }
     return obj;
   },
 
@@ -3113,12 +5009,13 @@ export const WriteManifest: MessageFns<WriteManifest> = {
     message.generation = object.generation ?? 0;
     message.step = object.step ?? 0;
     message.files = object.files?.map((e) => CheckpointFile.fromPartial(e)) || [];
+    message.unhealthy = object.unhealthy ?? undefined;
     return message;
   },
 };
 
 function createBaseCheckpointWritten(): CheckpointWritten {
-  return { runId: "", generation: 0, step: 0, directory: "" };
+  return { runId: "", generation: 0, step: 0, directory: "", manifestSha256: undefined };
 }
 
 export const CheckpointWritten: MessageFns<CheckpointWritten> = {
@@ -3134,6 +5031,9 @@ export const CheckpointWritten: MessageFns<CheckpointWritten> = {
     }
     if (message.directory !== "") {
       writer.uint32(34).string(message.directory);
+    }
+    if (message.manifestSha256 !== undefined) {
+      writer.uint32(42).string(message.manifestSha256);
     }
     return writer;
   },
@@ -3183,6 +5083,14 @@ export const CheckpointWritten: MessageFns<CheckpointWritten> = {
             message.directory = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.manifestSha256 = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3205,6 +5113,11 @@ export const CheckpointWritten: MessageFns<CheckpointWritten> = {
       generation: isSet(object.generation) ? globalThis.Number(object.generation) : 0,
       step: isSet(object.step) ? globalThis.Number(object.step) : 0,
       directory: isSet(object.directory) ? globalThis.String(object.directory) : "",
+      manifestSha256: isSet(object.manifestSha256)
+        ? globalThis.String(object.manifestSha256)
+        : isSet(object.manifest_sha256)
+        ? globalThis.String(object.manifest_sha256)
+        : undefined,
     };
   },
 
@@ -3222,6 +5135,9 @@ export const CheckpointWritten: MessageFns<CheckpointWritten> = {
     if (message.directory !== "") {
       obj.directory = message.directory;
     }
+    if (message.manifestSha256 !== undefined) {
+      obj.manifestSha256 = message.manifestSha256;
+    }
     return obj;
   },
 
@@ -3234,12 +5150,13 @@ export const CheckpointWritten: MessageFns<CheckpointWritten> = {
     message.generation = object.generation ?? 0;
     message.step = object.step ?? 0;
     message.directory = object.directory ?? "";
+    message.manifestSha256 = object.manifestSha256 ?? undefined;
     return message;
   },
 };
 
 function createBaseRingBroken(): RingBroken {
-  return { runId: "", generation: 0, step: 0, reason: "" };
+  return { runId: "", generation: 0, step: 0, reason: "", unreachable: [] };
 }
 
 export const RingBroken: MessageFns<RingBroken> = {
@@ -3255,6 +5172,9 @@ export const RingBroken: MessageFns<RingBroken> = {
     }
     if (message.reason !== "") {
       writer.uint32(34).string(message.reason);
+    }
+    for (const v of message.unreachable) {
+      writer.uint32(42).string(v!);
     }
     return writer;
   },
@@ -3304,6 +5224,14 @@ export const RingBroken: MessageFns<RingBroken> = {
             message.reason = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.unreachable.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3326,6 +5254,9 @@ export const RingBroken: MessageFns<RingBroken> = {
       generation: isSet(object.generation) ? globalThis.Number(object.generation) : 0,
       step: isSet(object.step) ? globalThis.Number(object.step) : 0,
       reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+      unreachable: globalThis.Array.isArray(object?.unreachable)
+        ? object.unreachable.map((e: any) => globalThis.String(e))
+        : [],
     };
   },
 
@@ -3343,6 +5274,9 @@ export const RingBroken: MessageFns<RingBroken> = {
     if (message.reason !== "") {
       obj.reason = message.reason;
     }
+    if (message.unreachable?.length) {
+      obj.unreachable = message.unreachable;
+    }
     return obj;
   },
 
@@ -3355,6 +5289,7 @@ export const RingBroken: MessageFns<RingBroken> = {
     message.generation = object.generation ?? 0;
     message.step = object.step ?? 0;
     message.reason = object.reason ?? "";
+    message.unreachable = object.unreachable?.map((e) => e) || [];
     return message;
   },
 };
@@ -3849,6 +5784,635 @@ export const Failure: MessageFns<Failure> = {
   },
 };
 
+function createBaseProfile(): Profile {
+  return { profileId: "", runId: "", generation: 0, firstStep: 0, lastStep: 0 };
+}
+
+export const Profile: MessageFns<Profile> = {
+  encode(message: Profile, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.profileId !== "") {
+      writer.uint32(10).string(message.profileId);
+    }
+    if (message.runId !== "") {
+      writer.uint32(18).string(message.runId);
+    }
+    if (message.generation !== 0) {
+      writer.uint32(24).uint32(message.generation);
+    }
+    if (message.firstStep !== 0) {
+      writer.uint32(32).uint32(message.firstStep);
+    }
+    if (message.lastStep !== 0) {
+      writer.uint32(40).uint32(message.lastStep);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Profile {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseProfile();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.profileId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.runId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.generation = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.firstStep = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.lastStep = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Profile {
+    return {
+      profileId: isSet(object.profileId)
+        ? globalThis.String(object.profileId)
+        : isSet(object.profile_id)
+        ? globalThis.String(object.profile_id)
+        : "",
+      runId: isSet(object.runId)
+        ? globalThis.String(object.runId)
+        : isSet(object.run_id)
+        ? globalThis.String(object.run_id)
+        : "",
+      generation: isSet(object.generation) ? globalThis.Number(object.generation) : 0,
+      firstStep: isSet(object.firstStep)
+        ? globalThis.Number(object.firstStep)
+        : isSet(object.first_step)
+        ? globalThis.Number(object.first_step)
+        : 0,
+      lastStep: isSet(object.lastStep)
+        ? globalThis.Number(object.lastStep)
+        : isSet(object.last_step)
+        ? globalThis.Number(object.last_step)
+        : 0,
+    };
+  },
+
+  toJSON(message: Profile): unknown {
+    const obj: any = {};
+    if (message.profileId !== "") {
+      obj.profileId = message.profileId;
+    }
+    if (message.runId !== "") {
+      obj.runId = message.runId;
+    }
+    if (message.generation !== 0) {
+      obj.generation = Math.round(message.generation);
+    }
+    if (message.firstStep !== 0) {
+      obj.firstStep = Math.round(message.firstStep);
+    }
+    if (message.lastStep !== 0) {
+      obj.lastStep = Math.round(message.lastStep);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Profile>, I>>(base?: I): Profile {
+    return Profile.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Profile>, I>>(object: I): Profile {
+    const message = createBaseProfile();
+    message.profileId = object.profileId ?? "";
+    message.runId = object.runId ?? "";
+    message.generation = object.generation ?? 0;
+    message.firstStep = object.firstStep ?? 0;
+    message.lastStep = object.lastStep ?? 0;
+    return message;
+  },
+};
+
+function createBaseProfilePart(): ProfilePart {
+  return { profileId: "", spans: [], leftOut: 0, isLast: false };
+}
+
+export const ProfilePart: MessageFns<ProfilePart> = {
+  encode(message: ProfilePart, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.profileId !== "") {
+      writer.uint32(10).string(message.profileId);
+    }
+    for (const v of message.spans) {
+      ProfileSpan.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.leftOut !== 0) {
+      writer.uint32(24).uint32(message.leftOut);
+    }
+    if (message.isLast !== false) {
+      writer.uint32(32).bool(message.isLast);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ProfilePart {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseProfilePart();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.profileId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.spans.push(ProfileSpan.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.leftOut = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.isLast = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ProfilePart {
+    return {
+      profileId: isSet(object.profileId)
+        ? globalThis.String(object.profileId)
+        : isSet(object.profile_id)
+        ? globalThis.String(object.profile_id)
+        : "",
+      spans: globalThis.Array.isArray(object?.spans) ? object.spans.map((e: any) => ProfileSpan.fromJSON(e)) : [],
+      leftOut: isSet(object.leftOut)
+        ? globalThis.Number(object.leftOut)
+        : isSet(object.left_out)
+        ? globalThis.Number(object.left_out)
+        : 0,
+      isLast: isSet(object.isLast)
+        ? globalThis.Boolean(object.isLast)
+        : isSet(object.is_last)
+        ? globalThis.Boolean(object.is_last)
+        : false,
+    };
+  },
+
+  toJSON(message: ProfilePart): unknown {
+    const obj: any = {};
+    if (message.profileId !== "") {
+      obj.profileId = message.profileId;
+    }
+    if (message.spans?.length) {
+      obj.spans = message.spans.map((e) => ProfileSpan.toJSON(e));
+    }
+    if (message.leftOut !== 0) {
+      obj.leftOut = Math.round(message.leftOut);
+    }
+    if (message.isLast !== false) {
+      obj.isLast = message.isLast;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ProfilePart>, I>>(base?: I): ProfilePart {
+    return ProfilePart.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ProfilePart>, I>>(object: I): ProfilePart {
+    const message = createBaseProfilePart();
+    message.profileId = object.profileId ?? "";
+    message.spans = object.spans?.map((e) => ProfileSpan.fromPartial(e)) || [];
+    message.leftOut = object.leftOut ?? 0;
+    message.isLast = object.isLast ?? false;
+    return message;
+  },
+};
+
+function createBaseProfileSpan(): ProfileSpan {
+  return { track: "", name: "", beginMs: 0, durationMs: 0, detailsJson: "" };
+}
+
+export const ProfileSpan: MessageFns<ProfileSpan> = {
+  encode(message: ProfileSpan, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.track !== "") {
+      writer.uint32(10).string(message.track);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    if (message.beginMs !== 0) {
+      writer.uint32(25).double(message.beginMs);
+    }
+    if (message.durationMs !== 0) {
+      writer.uint32(33).double(message.durationMs);
+    }
+    if (message.detailsJson !== "") {
+      writer.uint32(42).string(message.detailsJson);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ProfileSpan {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseProfileSpan();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.track = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.beginMs = reader.double();
+            continue;
+          }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.durationMs = reader.double();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.detailsJson = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ProfileSpan {
+    return {
+      track: isSet(object.track) ? globalThis.String(object.track) : "",
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      beginMs: isSet(object.beginMs)
+        ? globalThis.Number(object.beginMs)
+        : isSet(object.begin_ms)
+        ? globalThis.Number(object.begin_ms)
+        : 0,
+      durationMs: isSet(object.durationMs)
+        ? globalThis.Number(object.durationMs)
+        : isSet(object.duration_ms)
+        ? globalThis.Number(object.duration_ms)
+        : 0,
+      detailsJson: isSet(object.detailsJson)
+        ? globalThis.String(object.detailsJson)
+        : isSet(object.details_json)
+        ? globalThis.String(object.details_json)
+        : "",
+    };
+  },
+
+  toJSON(message: ProfileSpan): unknown {
+    const obj: any = {};
+    if (message.track !== "") {
+      obj.track = message.track;
+    }
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.beginMs !== 0) {
+      obj.beginMs = floatToJson(message.beginMs);
+    }
+    if (message.durationMs !== 0) {
+      obj.durationMs = floatToJson(message.durationMs);
+    }
+    if (message.detailsJson !== "") {
+      obj.detailsJson = message.detailsJson;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ProfileSpan>, I>>(base?: I): ProfileSpan {
+    return ProfileSpan.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ProfileSpan>, I>>(object: I): ProfileSpan {
+    const message = createBaseProfileSpan();
+    message.track = object.track ?? "";
+    message.name = object.name ?? "";
+    message.beginMs = object.beginMs ?? 0;
+    message.durationMs = object.durationMs ?? 0;
+    message.detailsJson = object.detailsJson ?? "";
+    return message;
+  },
+};
+
+function createBaseClockProbe(): ClockProbe {
+  return { profileId: "", coordinatorMs: 0 };
+}
+
+export const ClockProbe: MessageFns<ClockProbe> = {
+  encode(message: ClockProbe, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.profileId !== "") {
+      writer.uint32(10).string(message.profileId);
+    }
+    if (message.coordinatorMs !== 0) {
+      writer.uint32(17).double(message.coordinatorMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ClockProbe {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseClockProbe();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.profileId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.coordinatorMs = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ClockProbe {
+    return {
+      profileId: isSet(object.profileId)
+        ? globalThis.String(object.profileId)
+        : isSet(object.profile_id)
+        ? globalThis.String(object.profile_id)
+        : "",
+      coordinatorMs: isSet(object.coordinatorMs)
+        ? globalThis.Number(object.coordinatorMs)
+        : isSet(object.coordinator_ms)
+        ? globalThis.Number(object.coordinator_ms)
+        : 0,
+    };
+  },
+
+  toJSON(message: ClockProbe): unknown {
+    const obj: any = {};
+    if (message.profileId !== "") {
+      obj.profileId = message.profileId;
+    }
+    if (message.coordinatorMs !== 0) {
+      obj.coordinatorMs = floatToJson(message.coordinatorMs);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ClockProbe>, I>>(base?: I): ClockProbe {
+    return ClockProbe.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ClockProbe>, I>>(object: I): ClockProbe {
+    const message = createBaseClockProbe();
+    message.profileId = object.profileId ?? "";
+    message.coordinatorMs = object.coordinatorMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseClockReply(): ClockReply {
+  return { profileId: "", coordinatorMs: 0, workerMs: 0 };
+}
+
+export const ClockReply: MessageFns<ClockReply> = {
+  encode(message: ClockReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.profileId !== "") {
+      writer.uint32(10).string(message.profileId);
+    }
+    if (message.coordinatorMs !== 0) {
+      writer.uint32(17).double(message.coordinatorMs);
+    }
+    if (message.workerMs !== 0) {
+      writer.uint32(25).double(message.workerMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ClockReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseClockReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.profileId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.coordinatorMs = reader.double();
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.workerMs = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ClockReply {
+    return {
+      profileId: isSet(object.profileId)
+        ? globalThis.String(object.profileId)
+        : isSet(object.profile_id)
+        ? globalThis.String(object.profile_id)
+        : "",
+      coordinatorMs: isSet(object.coordinatorMs)
+        ? globalThis.Number(object.coordinatorMs)
+        : isSet(object.coordinator_ms)
+        ? globalThis.Number(object.coordinator_ms)
+        : 0,
+      workerMs: isSet(object.workerMs)
+        ? globalThis.Number(object.workerMs)
+        : isSet(object.worker_ms)
+        ? globalThis.Number(object.worker_ms)
+        : 0,
+    };
+  },
+
+  toJSON(message: ClockReply): unknown {
+    const obj: any = {};
+    if (message.profileId !== "") {
+      obj.profileId = message.profileId;
+    }
+    if (message.coordinatorMs !== 0) {
+      obj.coordinatorMs = floatToJson(message.coordinatorMs);
+    }
+    if (message.workerMs !== 0) {
+      obj.workerMs = floatToJson(message.workerMs);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ClockReply>, I>>(base?: I): ClockReply {
+    return ClockReply.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ClockReply>, I>>(object: I): ClockReply {
+    const message = createBaseClockReply();
+    message.profileId = object.profileId ?? "";
+    message.coordinatorMs = object.coordinatorMs ?? 0;
+    message.workerMs = object.workerMs ?? 0;
+    return message;
+  },
+};
+
 /**
  * One stream per worker. The worker sends a hello, then heartbeats, votes and reports; the coordinator
  * sends assignments and decisions. When the stream ends, the worker is lost.
@@ -3936,6 +6500,10 @@ function longToNumber(int64: { toString(): string }): number {
     throw new globalThis.Error("Value is smaller than Number.MIN_SAFE_INTEGER");
   }
   return num;
+}
+
+function isObject(value: any): boolean {
+  return typeof value === "object" && value !== null;
 }
 
 function isSet(value: any): boolean {

@@ -1,0 +1,153 @@
+import { join, posix } from 'node:path';
+import { isJsonObject, WeftError } from '@weft/common';
+import { fileBytes } from '@weft/files';
+import type { ImageLocation } from './document.js';
+import { PACKED } from './json-records.js';
+import { parseJson } from './parse-json.js';
+import { ShardFile } from './shard-file.js';
+
+/** Whether a shard beside files of documents holds their images: it is an archive of them, or one. */
+export function holdsImages(shard: string): boolean {
+  return !/\.(jsonl?|ndjson|jsonlines|parquet)$/i.test(shard.replace(PACKED, ''));
+}
+
+/** An image that documents name. */
+interface NamedImage extends ImageLocation {
+  /** Its path below the folder of the dataset, or in its archive. */
+  readonly name: string;
+  isUsed: boolean;
+}
+
+/** Larger descriptions beside images hold something else. */
+const LARGEST_DESCRIPTION_BYTES = 1024 * 1024;
+
+/**
+ * The images that lie beside the documents of a dataset: files below its folder, and members of tar archives there. A
+ * document names one by its path from its own folder, from the folder of the dataset, from `images` in there, or in an
+ * archive; or by the URL it was fetched from. Memory grows with the number of images, some 200 bytes each.
+ */
+export class SourceImages {
+  readonly #folder: string;
+  readonly #shards: readonly string[];
+  readonly #byName: ReadonlyMap<string, NamedImage>;
+  #byUrl: Promise<ReadonlyMap<string, NamedImage>> | undefined;
+
+  private constructor(folder: string, shards: readonly string[], byName: ReadonlyMap<string, NamedImage>) {
+    this.#folder = folder;
+    this.#shards = shards;
+    this.#byName = byName;
+  }
+
+  /**
+   * @param folder of the dataset
+   * @param shards paths below it, in the order of their numbers
+   * @throws WeftError `corrupt_data` for a damaged archive, and for archives that hold images of one name
+   */
+  static async open(folder: string, shards: readonly string[]): Promise<SourceImages> {
+    const byName = new Map<string, NamedImage>();
+    const add = (name: string, location: Omit<ImageLocation, 'view'>) => {
+      const other = byName.get(name);
+      if (other !== undefined)
+        throw new WeftError(
+          'corrupt_data',
+          `${join(folder, shards[location.shard] ?? '')} and ${join(folder, shards[other.shard] ?? '')} both hold the image ${name}`,
+          { hint: 'give every image of a source its own name' },
+        );
+      byName.set(name, { ...location, view: 0, name, isUsed: false });
+    };
+    for (const [number, shard] of shards.entries()) {
+      if (!holdsImages(shard)) continue;
+      const path = join(folder, shard);
+      if (!isArchive(shard)) {
+        add(shard, { shard: number, offset: 0, bytes: (await fileBytes(path)) ?? 0 });
+        continue;
+      }
+      const archive = await ShardFile.open(path);
+      try {
+        for await (const { name, offset, bytes } of archive.entries()) add(name, { shard: number, offset, bytes });
+      } finally {
+        await archive.close();
+      }
+    }
+    return new SourceImages(folder, shards, byName);
+  }
+
+  /** @param shard of the document, a path below the folder of the dataset */
+  async find(name: string, shard: string): Promise<NamedImage | undefined> {
+    const found = isUrl(name) ? await this.#ofUrl(name) : this.#ofPath(name, shard);
+    if (found !== undefined) found.isUsed = true;
+    return found;
+  }
+
+  /** Counts a member as one that a document names. */
+  use(name: string): void {
+    const found = this.#byName.get(name);
+    if (found !== undefined) found.isUsed = true;
+  }
+
+  /** Those that no document has named: their names, and their shards. */
+  *unused(): Generator<{ readonly name: string; readonly shard: string }> {
+    for (const { name, shard, isUsed } of this.#byName.values())
+      if (!isUsed) yield { name, shard: this.#shards[shard] ?? '' };
+  }
+
+  #ofPath(name: string, shard: string): NamedImage | undefined {
+    const plain = posix.normalize(name).replace(/^(\.\/)+/, '');
+    return [posix.join(posix.dirname(shard), plain), plain, posix.join('images', plain)]
+      .map((path) => this.#byName.get(path))
+      .find((image) => image !== undefined);
+  }
+
+  /** As `wget -x` keeps what it fetches, by the `url` of the `.json` beside it (img2dataset), or by a file name of its own. */
+  async #ofUrl(url: string): Promise<NamedImage | undefined> {
+    const path = url.replace(/^[a-z0-9+.-]+:\/\//i, '').replace(/[?#].*$/s, '');
+    const here = this.#byName.get(path) ?? this.#byName.get(`images/${path}`);
+    if (here !== undefined) return here;
+    this.#byUrl ??= this.#readUrls();
+    const byUrl = await this.#byUrl;
+    return byUrl.get(url) ?? byUrl.get(posix.basename(path));
+  }
+
+  /** By URL, and by the base names that are there once. */
+  async #readUrls(): Promise<ReadonlyMap<string, NamedImage>> {
+    const found = new Map<string, NamedImage>();
+    const twice = new Set<string>();
+    const keyOf = (name: string) => name.replace(/\.[^./]*$/, '');
+    const byKey = new Map<string, NamedImage>();
+    for (const image of this.#byName.values()) {
+      const base = posix.basename(image.name);
+      if (found.has(base)) twice.add(base);
+      found.set(base, image);
+      if (!/\.(json|txt)$/i.test(image.name)) byKey.set(keyOf(image.name), image);
+    }
+    for (const base of twice) found.delete(base);
+    for (const description of this.#byName.values()) {
+      if (!/\.json$/i.test(description.name)) continue;
+      const image = byKey.get(keyOf(description.name));
+      const url = image === undefined ? undefined : await this.#urlIn(description);
+      if (image === undefined || url === undefined) continue;
+      found.set(url, image);
+      description.isUsed = true;
+    }
+    return found;
+  }
+
+  async #urlIn({ shard, offset, bytes }: NamedImage): Promise<string | undefined> {
+    if (bytes > LARGEST_DESCRIPTION_BYTES) return undefined;
+    const archive = await ShardFile.open(join(this.#folder, this.#shards[shard] ?? ''));
+    try {
+      const content = parseJson((await archive.read(offset, bytes)).toString('utf8'));
+      return isJsonObject(content) && typeof content.url === 'string' ? content.url : undefined;
+    } catch {
+      // It is no description of an image: it stays among what no document names.
+      return undefined;
+    } finally {
+      await archive.close();
+    }
+  }
+}
+
+/** Whether a shard is a tar archive. */
+export const isArchive = (shard: string) => shard.toLowerCase().endsWith('.tar');
+
+const isUrl = (name: string) => /^[a-z0-9+.-]+:\/\//i.test(name);

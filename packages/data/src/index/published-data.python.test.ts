@@ -1,0 +1,83 @@
+import { spawnSync } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { DatasetSettings, SourceKind } from '@weft/config';
+import { type TemporaryDirectory, temporaryDirectory } from '@weft/testing';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { openTokenizer } from '../formats/open-tokenizer.js';
+import { textDocuments } from '../formats/text-shard.js';
+import { indexField } from '../testing/field-data.js';
+
+const SCRIPT = fileURLToPath(new URL('../../../../scripts/write-data-sets.py', import.meta.url));
+const PYTHON = process.env.WEFT_DATA_PYTHON ?? process.env.PYTHON ?? 'python3';
+const LIBRARIES = 'pyarrow, webdataset, zstandard, PIL, numpy, tokenizers';
+const hasLibraries = spawnSync(PYTHON, ['-c', `import ${LIBRARIES}`]).status === 0;
+
+describe.skipIf(!hasLibraries)('data sets that Python wrote', () => {
+  let folder: TemporaryDirectory;
+  let expected: Readonly<Record<string, readonly string[]>> & { readonly ids: readonly (readonly number[])[] };
+
+  beforeAll(async () => {
+    folder = await temporaryDirectory();
+    const { status, stderr } = spawnSync(PYTHON, [SCRIPT, folder.path], { encoding: 'utf8' });
+    expect(stderr.replace(/.*Warning.*/g, '').trim(), stderr).toBe('');
+    expect(status).toBe(0);
+    expected = JSON.parse(await readFile(join(folder.path, 'expected.json'), 'utf8'));
+  });
+  afterAll(() => folder.remove());
+
+  const read = (name: string, kind: SourceKind, settings: Partial<DatasetSettings> = {}) =>
+    indexField(join(folder.path, name), kind, {}, settings);
+
+  it.each<[string, Partial<DatasetSettings>]>([
+    ['fineweb', {}],
+    ['packings', {}],
+    ['packings-column', { textField: 'content' }],
+    ['c4', {}],
+    ['pile', {}],
+  ])('hold the texts that were written: %s', async (name, settings) => {
+    expect((await read(name, 'text', settings)).documents).toEqual(expected[name]);
+  });
+
+  it('name the columns there are where the field is none of them', async () => {
+    await expect(read('packings-column', 'text')).rejects.toMatchObject({
+      message: expect.stringMatching(/large\.parquet has no column "text"; it has content$/),
+      hint: expect.stringContaining('textField'),
+    });
+  });
+
+  it('hold the pairs of img2dataset; tables and statistics beside the shards are left out', async () => {
+    const { documents, leftOut } = await read('img2dataset', 'captioned');
+    expect(documents.map((document) => document.replace(/⟨.*⟩/, ''))).toEqual(expected.img2dataset);
+    expect(documents[0]).toMatch(/^⟨00000\.tar 000000000\.jpg⟩/);
+    expect(Object.keys(leftOut)).toEqual(
+      expect.arrayContaining(['captioned/00000.parquet', 'captioned/00000_stats.json']),
+    );
+  });
+
+  it('hold the documents of OBELICS, with the images that were fetched', async () => {
+    const { documents } = await read('obelics', 'interleaved');
+    const images = documents.map((document) => document.match(/⟨[^⟩]*⟩/g)?.length);
+    expect(images).toEqual([2, 1, 2, 1, 2, 1]);
+    const names: Record<string, string> = {};
+    for (let i = 0; i < 6; i++)
+      for (const [j, letter] of [...'ab'].entries())
+        names[`<https://x.org/${i}${letter}.jpg>`] = `⟨fetched/images.tar ${i}-${j}.jpg⟩`;
+    expect(documents).toEqual(expected.obelics!.map((text) => text.replace(/<[^>]*>/g, (url) => names[url] ?? url)));
+  });
+
+  it('have the token ids of Python', async () => {
+    const tokenizer = await openTokenizer(join(folder.path, 'tokenizer.json'));
+    const ids: number[][] = [];
+    for await (const document of textDocuments(
+      join(folder.path, 'fineweb/text/data/CC-MAIN-2024-10/000_00000.parquet'),
+    )) {
+      if ('problem' in document) throw document.problem;
+      const own: number[] = [];
+      for await (const part of document.parts) if (part.kind === 'text') own.push(...tokenizer.encode(part.text));
+      ids.push(own);
+    }
+    expect(ids).toEqual(expected.ids);
+  });
+});

@@ -1,0 +1,2 @@
+export { grafanaDataSources, grafanaProviders, prometheusConfig, prometheusRules } from './configuration.js';
+export { panelExpressions, resolveExpression } from './dashboards/dashboards.js';

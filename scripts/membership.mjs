@@ -1,11 +1,13 @@
-// What membership costs, on real processes of this machine: node scripts/membership.mjs kills [count] [minutes]
+// What membership costs, on real processes of this machine: node scripts/membership.mjs kills [count] [minutes] [spares]
 //                                                          node scripts/membership.mjs coordinator [seconds]
 //                                                          node scripts/membership.mjs cut
 //                                                          node scripts/membership.mjs join [recipe]
-// kills:       kills workers of a run of three, one after the other, and starts a replacement after a second.
+// kills:       kills workers of a run of three, one after the other, and starts a replacement after a second. With a spare
+//              (the default is one) a fourth worker waits beside them, ready to take the next place.
 // coordinator: kills the coordinator and starts another one after so many seconds.
 // cut:         puts each worker into a network namespace, and cuts two of them from each other (needs root and `ip`).
 // join:        what the others wait for while a newcomer takes the state from them, step by step.
+// It prints what must hold with pass or fail, and ends with exit code 1 where something does not.
 // It needs the demo data of `npm run quickstart` or `npm run test:e2e`, and `npx tsc -b`.
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -112,7 +114,7 @@ async function verify(/** @type {string} */ runId) {
   const steps = committed(runId).map(({ entry }) => entry.step);
   if (log(runId).some(({ kind }) => kind === 'resumed')) console.log('the run was rolled back');
   else if (steps.some((step, index) => step !== index + 1)) throw new Error('a step is missing or there twice');
-  weft('stop', runId);
+  if (!log(runId).some(({ kind }) => kind === 'stopped')) weft('stop', runId);
   await until('the end', () => log(runId).some(({ kind }) => kind === 'stopped'));
   console.log(weft('data', 'ledger', runId, '--check').trim());
   const last = Math.min(steps.length, 300);
@@ -128,32 +130,90 @@ async function verify(/** @type {string} */ runId) {
   weft('stop', undisturbed, '--no-checkpoint');
 }
 
-async function kills(count = 30, minutes = 5) {
+/** @type {string[]} */
+const failures = [];
+
+/** What must hold. @param {string} what @param {boolean} holds @param {string} bar */
+function bar(what, holds, bar) {
+  console.log(`${holds ? 'pass' : 'FAIL'}: ${what} (${bar})`);
+  if (!holds) failures.push(what);
+}
+
+/** Of every lost worker: how long until the next step, and until a step of three workers, by the times of the log. */
+function recoveries(/** @type {string} */ runId) {
+  /** @type {{ next: number, all: number }[]} */
+  const found = [];
+  const records = log(runId);
+  for (const [at, record] of records.entries()) {
+    if (record.kind !== 'workerLost') continue;
+    const secondsTo = (/** @type {(record: Record<string, any>) => boolean} */ is) => {
+      const then = records.slice(at).find((later) => later.kind === 'committed' && is(later));
+      return then === undefined ? Number.POSITIVE_INFINITY : (Date.parse(then.time) - Date.parse(record.time)) / 1000;
+    };
+    found.push({ next: secondsTo(() => true), all: secondsTo(({ worldSize }) => worldSize === 3) });
+  }
+  return found;
+}
+
+const worker = (/** @type {string} */ name) => ({ name, child: start(['worker', '--name', name]) });
+
+async function kills(count = 30, minutes = 5, spares = 1) {
   await coordinator();
-  const workers = [start(['worker']), start(['worker']), start(['worker'])];
+  const workers = Array.from({ length: 3 + spares }, (_, i) => worker(`w${i}`));
   const runId = launch('debugNano', settings());
   await until('the first steps', () => lastStep(runId) >= 5);
+  if (spares > 0) await until('a spare', () => weft('status', runId).includes('spare is ready'));
+  const firstStep = lastStep(runId);
   const beganMs = performance.now();
   const pauses = [];
   for (let i = 0; i < count; i++) {
     const dueMs = beganMs + (i * minutes * 60_000) / count;
     await sleep(Math.max(0, dueMs - performance.now()));
     await until('two that hold the state', () => holders(runId) >= 2);
-    const victim = workers.shift();
+    // The member that has been there for longest.
+    const members = log(runId).findLast(({ kind }) => kind === 'assigned')?.workers ?? [];
+    const isMember = (/** @type {string} */ name) =>
+      members.some(({ workerId = '' }) => workerId.startsWith(`${name}-`));
+    const [victim] = workers.splice(
+      workers.findIndex(({ name }) => isMember(name)),
+      1,
+    );
     const step = lastStep(runId);
-    if (victim !== undefined) await kill(victim);
+    if (victim !== undefined) await kill(victim.child);
     pauses.push(await until('the next step', () => lastStep(runId) > step));
     await sleep(1000);
-    workers.push(start(['worker']));
+    workers.push(worker(`w${workers.length + i + 1}`));
   }
-  await until('the last replacement', () => lastMembers(runId) === 3);
-  const steps = committed(runId);
+  // The time of the last kill counts as well.
+  await sleep(Math.max(0, beganMs + minutes * 60_000 - performance.now()));
+  await until('the last replacement', () => holders(runId) === 3);
+  const steps = committed(runId).filter(({ entry }) => entry.step > firstStep);
   const onAll = steps.filter(({ worldSize }) => worldSize === 3).length;
-  console.log(`${count} kills in ${((performance.now() - beganMs) / 1000).toFixed(0)} s, ${steps.length} steps`);
-  console.log(`on all three: ${onAll} steps, ${((100 * onAll) / steps.length).toFixed(1)} %`);
-  console.log(`next step after a kill: ${Math.max(...pauses).toFixed(1)} s at most`);
-  const goodput = JSON.parse(readFileSync(join(home, 'runs', runId, 'goodput.json'), 'utf8'));
-  console.log('goodput.json:', JSON.stringify(goodput));
+  const recovered = recoveries(runId);
+  const share = onAll / steps.length;
+  const most = (/** @type {number[]} */ of) => Math.max(...of);
+  const [toStep, toAll] = [most(recovered.map(({ next }) => next)), most(recovered.map(({ all }) => all))];
+  weft('stop', runId);
+  await until('the end', () => log(runId).some(({ kind }) => kind === 'stopped'));
+  const path = join(home, 'runs', runId, 'goodput.json');
+  await until('the times', () => JSON.parse(readFileSync(path, 'utf8')).times.open === null);
+  const { goodput, spent } = JSON.parse(readFileSync(path, 'utf8'));
+  const seconds = (performance.now() - beganMs) / 1000;
+  console.log(`${count} kills in ${seconds.toFixed(0)} s beside ${spares} spares, ${steps.length} steps`);
+  console.log(
+    'seconds of workers:',
+    JSON.stringify(Object.fromEntries(Object.entries(spent).filter(([, each]) => each > 0))),
+  );
+  const goal = count / minutes <= 1 ? 0.9 : 0.8;
+  bar(`${(100 * share).toFixed(1)} % of the committed steps on all three`, share >= 0.9, 'at least 90 %');
+  bar(`goodput ${goodput.toFixed(3)}`, goodput >= goal, `at least ${goal}`);
+  bar(`next step ${toStep.toFixed(1)} s after a loss was noticed, at most`, toStep <= 3, 'at most 3 s');
+  bar(`next step ${most(pauses).toFixed(1)} s after a kill, at most`, most(pauses) <= 5, 'at most 5 s');
+  bar(
+    `all three again ${toAll.toFixed(1)} s after a loss, at most`,
+    toAll <= 11,
+    'at most 10 s after a replacement came',
+  );
   await verify(runId);
 }
 
@@ -261,4 +321,8 @@ try {
   for (const child of running) await kill(child);
   if (process.env.KEEP === undefined) rmSync(home, { recursive: true, force: true });
   else console.log(`kept: ${home}`);
+}
+if (failures.length > 0) {
+  console.log(`${failures.length} of these do not hold`);
+  process.exitCode = 1;
 }

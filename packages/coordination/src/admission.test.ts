@@ -58,8 +58,9 @@ describe('a newcomer', () => {
     expect(grown.members).toEqual(['a']);
     grown.train(1);
     grown.connect('b', 'c', 'd');
-    expect(grown.commandsOf('prepare').map(({ workerId }) => workerId)).toEqual(['b', 'c']);
-    grown.prepared('b', 'c');
+    // The last one as a spare.
+    expect(grown.commandsOf('prepare').map(({ workerId }) => workerId)).toEqual(['b', 'c', 'd']);
+    grown.prepared('b', 'c', 'd');
     grown.train(1);
     expect(grown.members).toEqual(['a', 'b', 'c']);
   });
@@ -156,6 +157,54 @@ describe('a newcomer', () => {
     expect(evaluated.members).toEqual(['a']);
     evaluated.train(1);
     expect(evaluated.members).toEqual(['a', 'c']);
+  });
+});
+
+describe('a spare', () => {
+  beforeEach(() => {
+    harness.connect('c', 'd');
+    harness.prepared('c');
+  });
+
+  it('is one idle worker that gets ready for a run that has all its workers', () => {
+    expect(harness.commandsOf('prepare').map(({ workerId, ring }) => ({ workerId, ring }))).toEqual([
+      { workerId: 'c', ring: ['a:1'] },
+    ]);
+    expect(harness.view().reason).toBe('it trains step 3 of 20 on 2 workers, and a spare is ready');
+    harness.train(2);
+    expect(harness.members).toEqual(['a', 'b']);
+  });
+
+  it('takes the place of a lost worker in the ring that forms next, and another one becomes the spare', () => {
+    harness.disconnect('b');
+    harness.advance(200, 'a', 'c', 'd');
+    expect(harness.lastCommand('assign')).toMatchObject({
+      firstStep: 3,
+      startFrom: { kind: 'keep' },
+      newcomers: ['c'],
+    });
+    expect(harness.members).toEqual(['a', 'c']);
+    expect(harness.lastCommand('prepare')).toMatchObject({ workerId: 'd' });
+  });
+
+  it('takes the place of a worker that leaves at the same boundary', () => {
+    harness.handle({ kind: 'leaving', workerId: 'b' });
+    harness.train(1);
+    expect(harness.members).toEqual(['a', 'c']);
+  });
+
+  it('is let go for a run of the queue that can start with it', () => {
+    harness.launch({ workers: 2 }, 'next');
+    expect(harness.view('next').worldSize).toBe(2);
+    expect(harness.membersOf('next')).toEqual(['c', 'd']);
+    expect(harness.lastCommand('release')).toMatchObject({ workerIds: ['c'], runId: RUN, discardState: true });
+  });
+
+  it('stays where the run of the queue could not start with it either', () => {
+    harness.launch({ workers: 9 }, 'huge');
+    harness.train(1);
+    expect(harness.commandsOf('release')).toEqual([]);
+    expect(harness.view().reason).toContain('a spare is ready');
   });
 });
 

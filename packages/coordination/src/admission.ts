@@ -1,10 +1,18 @@
 import type { RunConfig } from '@weft/config';
-import { type ConnectedWorker, memberIds, type Reforming, type Role, type Training } from './cluster-state.js';
+import {
+  type ConnectedWorker,
+  connectedWorkers,
+  memberIds,
+  type Reforming,
+  type Role,
+  type Training,
+} from './cluster-state.js';
 import type { DecisionBuilder } from './decision-builder.js';
 import type { EventOf } from './events.js';
 import { withMemoryFor } from './memory.js';
 import { areCut } from './reachability.js';
 import type { RunState } from './run-state.js';
+import { blocksQueue, waitingRuns } from './scheduling.js';
 
 /** Who joins and who leaves a run between two steps. */
 export interface MembershipChange {
@@ -13,35 +21,50 @@ export interface MembershipChange {
   readonly newcomers: readonly ConnectedWorker[];
 }
 
+/** So many idle workers beyond those that a run asks for get ready too, each to take the place of one that is lost. */
+const SPARES = 1;
+
 /**
- * Asks idle workers to get ready for active runs that lack some. They open the run's engine while the others train on, and
- * join at the end of a step.
+ * Asks idle workers to get ready for active runs: for those that lack some, and as spares. They open the run's engine while
+ * the others train on, and join at the end of a step, or with the ring that forms after a loss. A spare is let go for a run of
+ * the queue that could start with it.
  */
 export function recruit(builder: DecisionBuilder): string {
-  const reasons = builder.queue.activeRunIds.flatMap((runId) => {
+  const { activeRunIds } = builder.queue;
+  if (activeRunIds.length === 0) return '';
+  const connected = connectedWorkers(builder.state);
+  const areWanted = waitingRuns(builder.state, builder.nowMs).some((waiting) => blocksQueue(waiting, connected));
+  const reasons = activeRunIds.flatMap((runId) => {
     const run = builder.findRun(runId);
     return run?.live.state === 'training' || run?.live.state === 'reforming'
-      ? recruitFor(builder, run.state, run.live)
+      ? recruitFor(builder, run.state, run.live, areWanted ? 0 : SPARES)
       : [];
   });
   return reasons.join('; ');
 }
 
-function recruitFor(builder: DecisionBuilder, state: RunState, live: Training | Reforming): readonly string[] {
+function recruitFor(
+  builder: DecisionBuilder,
+  state: RunState,
+  live: Training | Reforming,
+  spares: number,
+): readonly string[] {
   const { runId, config, generation, step } = state;
   if (!mayChange(state, live) || step + 1 >= config.steps) return [];
   const members = builder.membersOf(runId, 'rank').filter(({ isLeaving }) => isLeaving !== true);
   const joining = builder.joining(runId);
-  if (members.length >= config.workers)
-    for (const { workerId } of joining) releaseJoining(builder, workerId, runId, 'the run has all its workers');
   const able = joining.filter((worker) => !members.some((member) => areCut(member, worker)));
-  const missing = config.workers - members.length - able.length;
-  if (missing <= 0) return [];
+  const missing = Math.max(0, config.workers - members.length);
+  for (const { workerId } of able.slice(missing + spares))
+    releaseJoining(builder, workerId, runId, 'the run has all its workers');
+  const open = missing + spares - able.length;
+  if (open <= 0) return [];
   const fit = builder.idle('rank').filter(({ unfitFor }) => unfitFor?.includes(runId) !== true);
-  const chosen = withMemoryFor(builder, config, fit).slice(0, missing);
+  const chosen = withMemoryFor(builder, config, fit).slice(0, open);
   const addresses = (workerIds: readonly string[]) =>
     workerIds.flatMap((workerId) => builder.worker(workerId)?.dataPlaneAddress ?? []);
-  const ring = members.map(({ dataPlaneAddress }) => dataPlaneAddress);
+  // As the ring will be with it: a spare takes the place of a member.
+  const ring = members.slice(0, config.workers - 1).map(({ dataPlaneAddress }) => dataPlaneAddress);
   const experts = addresses(live.experts);
   return chosen.map(({ workerId, hostName }) => {
     builder.changeWorker(workerId, { joining: { runId, isReady: false, notBeforeMs: 0 } });

@@ -66,8 +66,10 @@ export class Generation implements CoordinatorPort, ExpertCoordinatorPort {
     const sizes = { worldSize: ringAddresses.length, expertWorkers: expertAddresses.length };
     const { trainedToStep } = assignment;
     const state = initialState(assignment);
-    const { newcomers } = assignment;
-    this.plan = { generation, rank, ...sizes, firstStep, trainedToStep, state, newcomers };
+    const { newcomers, expertCopies } = assignment;
+    const expertHolders = assignment.expertHolders.map(({ expertWorkers }) => expertWorkers);
+    const moving = { newcomers, expertCopies, expertHolders };
+    this.plan = { generation, rank, ...sizes, firstStep, trainedToStep, state, ...moving };
     this.signals = { released: this.#released.signal, stop: this.#stop, save: this.#save, handOver: this.#handOver };
     this.#send = send;
     this.#lastStep = firstStep - 1;

@@ -32,7 +32,14 @@ export interface WorkerRunOptions {
   readonly send: Send;
   readonly dataPlane: Pick<
     DataPlane,
-    'joinRing' | 'callExperts' | 'hostExperts' | 'sendState' | 'receiveState' | 'findUnreachable' | 'address'
+    | 'joinRing'
+    | 'callExperts'
+    | 'hostExperts'
+    | 'linkExperts'
+    | 'sendState'
+    | 'receiveState'
+    | 'findUnreachable'
+    | 'address'
   >;
   readonly openSession: (options: SessionOptions) => Promise<Session>;
   readonly openExperts: ExpertRunOptions['openExperts'];

@@ -41,7 +41,7 @@ describe('a worker', () => {
     const desk = await stage.openStream();
     desk.send(stage.assignment());
     const { finish, link, plan } = await stage.call();
-    const place1 = { generation: 1, rank: 0, worldSize: 1, expertWorkers: 0 };
+    const place1 = { generation: 1, rank: 0, worldSize: 1, expertWorkers: 0, expertCopies: [], expertHolders: [] };
     expect(plan).toEqual({ ...place1, firstStep: 1, trainedToStep: 0, newcomers: [], state: { kind: 'fresh' } });
     expect(stage.sessions[0]?.options).toMatchObject({ runId: RUN, runDirectory: '/runs/tiny-1', localWorkers: 1 });
     expect(stage.sessions[0]?.options.config).toEqual(tinyConfig);

@@ -107,6 +107,7 @@ describe('resolving', () => {
       },
       minWorkers: null,
       expertWorkers: 0,
+      expertCopies: 'auto',
       initFrom: null,
       microbatchesInFlight: 2,
       activationCheckpointing: 'none',

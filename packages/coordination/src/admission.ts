@@ -9,6 +9,7 @@ import {
 } from './cluster-state.js';
 import type { DecisionBuilder } from './decision-builder.js';
 import type { EventOf } from './events.js';
+import { canGoOnWithoutExperts, chooseExperts, leavingExperts } from './expert-copies.js';
 import { withMemoryFor } from './memory.js';
 import { areCut } from './reachability.js';
 import type { RunState } from './run-state.js';
@@ -19,6 +20,8 @@ export interface MembershipChange {
   /** workerIds of ranks that were asked to end. */
   readonly leavers: readonly string[];
   readonly newcomers: readonly ConnectedWorker[];
+  /** workerIds of the expert workers that there are then, by number. */
+  readonly experts: readonly string[];
 }
 
 /** So many idle workers beyond those that a run asks for get ready too, each to take the place of one that is lost. */
@@ -102,8 +105,9 @@ export function leaving(builder: DecisionBuilder, workerId: string): string {
 }
 
 /** Whether a run can go on without those of its members that were asked to end. */
-export function canGoOnWithout(builder: DecisionBuilder, { role, runId }: ConnectedWorker): boolean {
-  if (role === 'expertWorker' || runId === undefined) return false;
+export function canGoOnWithout(builder: DecisionBuilder, { role, runId, workerId }: ConnectedWorker): boolean {
+  if (runId === undefined) return false;
+  if (role === 'expertWorker') return canGoOnWithoutExperts(builder, builder.run(runId).state, [workerId]);
   return builder.membersOf(runId, 'rank').some(({ isLeaving }) => isLeaving !== true);
 }
 
@@ -155,10 +159,14 @@ export function dueChange(builder: DecisionBuilder, runId: string, isSaved: bool
   const { config, step } = state;
   if (isMeasured(config, step) && !isMeasured(config, step + 1)) return undefined;
   const asked = live.members.filter((workerId) => builder.worker(workerId)?.isLeaving === true);
-  const mayLeave = asked.length < live.members.length && !isSaving(state, live, isSaved);
-  const leavers = mayLeave ? asked : [];
-  const newcomers = readyNewcomers(builder, state, live.members.length - leavers.length);
-  return leavers.length + newcomers.length === 0 ? undefined : { leavers, newcomers };
+  const mayGo = !isSaving(state, live, isSaved);
+  const ranks = mayGo && asked.length < live.members.length ? asked : [];
+  const newcomers = readyNewcomers(builder, state, live.members.length - ranks.length);
+  const goneExperts = mayGo ? leavingExperts(builder, state) : [];
+  const experts = live.experts.length === 0 ? [] : chooseExperts(builder, state, goneExperts);
+  const isSame = experts.length === live.experts.length && experts.every((id, at) => id === live.experts[at]);
+  if (isSame && ranks.length + newcomers.length === 0) return undefined;
+  return { leavers: [...ranks, ...goneExperts], newcomers, experts };
 }
 
 /** The workers that can join now, as many as the run lacks. */
@@ -193,6 +201,19 @@ function isSaving({ config, checkpointStep }: RunState, live: Training, isSaved:
   const { everySteps } = config.checkpoint;
   if (everySteps === 1) return false;
   return isSaved || live.parts.size > 0 || [...live.manifests].some((each) => each > checkpointStep);
+}
+
+/** A ring broke in which these expert workers had no state yet, which may have been their fault. */
+export function newExpertsFailed(builder: DecisionBuilder, runId: string, workerIds: readonly string[]): void {
+  for (const workerId of workerIds) {
+    const worker = builder.worker(workerId);
+    if (worker?.runId !== runId) continue;
+    const joinFailures = (worker.joinFailures ?? 0) + 1;
+    builder.changeWorker(workerId, { joinFailures });
+    if (joinFailures < MAX_JOIN_FAILURES) continue;
+    leaveOut(builder, worker, runId);
+    releaseOne(builder, workerId, runId, `no ring formed with it, ${joinFailures} times in a row`);
+  }
 }
 
 const FIRST_PAUSE_MS = 3000;

@@ -53,6 +53,8 @@ export interface Assigned extends Line<'assigned'> {
   readonly workers: readonly { readonly workerId: string; readonly hostName: string; readonly device: string }[];
   /** The expert workers by number; absent where every rank holds all experts. */
   readonly expertWorkers?: Assigned['workers'];
+  /** Which of them keeps the copy of each one's experts: its number, by number of the owner. Absent: there are no copies. */
+  readonly expertCopies?: readonly number[];
   /** workerIds of the ranks that joined the run under way. Absent: none. */
   readonly newcomers?: readonly string[];
   /** What `precision: auto` is from here on, for good. Absent: as before. */

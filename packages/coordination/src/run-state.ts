@@ -54,8 +54,10 @@ export interface RunState {
   readonly checkpoints: readonly KnownCheckpoint[];
   /** What the last generation trained on; undefined before the first, and after a resume by hand. */
   readonly lastWorkers: WorkerCounts | undefined;
-  /** Who made up the newest generation: workerIds of the ranks, and of the expert workers. */
-  readonly lastMembers: { readonly ranks: readonly string[]; readonly experts: readonly string[] };
+  /** Who made up the newest generation. */
+  readonly lastMembers: Members;
+  /** The members of the generation that committed the last step: what they have in memory is the state after it. */
+  readonly heldBy: Members;
   /** The first generation since the run was last rolled back: what older ones hold in memory is not the state of this log. */
   readonly firstGeneration: number;
   /** How the last step was decided; undefined before the first, and after the run was rolled back. */
@@ -83,6 +85,16 @@ export interface RunState {
   readonly createdAtMs: number;
   readonly updatedAtMs: number;
 }
+
+/** Who made up a generation: workerIds of the ranks, and of the expert workers by number. */
+export interface Members {
+  readonly ranks: readonly string[];
+  readonly experts: readonly string[];
+  /** The number of the expert worker that keeps the copy of each one's experts; empty: there are no copies. */
+  readonly expertCopies: readonly number[];
+}
+
+const NOBODY: Members = { ranks: [], experts: [], expertCopies: [] };
 
 /** A checkpoint as the log has it. */
 export interface KnownCheckpoint {
@@ -113,7 +125,8 @@ export function applyRecord(state: RunState | undefined, record: RunRecord): Run
       checkpointStep: 0,
       checkpoints: [],
       lastWorkers: undefined,
-      lastMembers: { ranks: [], experts: [] },
+      lastMembers: NOBODY,
+      heldBy: NOBODY,
       firstGeneration: 1,
       lastCommit: undefined,
       saveCosts: NO_COSTS,
@@ -168,7 +181,7 @@ function completeConfig(config: RunConfig): RunConfig {
   const older: Partial<RunConfig> = config;
   const divergence = { ...DEFAULT_DIVERGENCE, ...older.divergence };
   const checkpoint = { ...DEFAULT_CHECKPOINT, ...config.checkpoint };
-  const { expertWorkers = 0, minWorkers = null, task = DEFAULT_TASK } = older;
+  const { expertWorkers = 0, expertCopies = 'auto', minWorkers = null, task = DEFAULT_TASK } = older;
   const queue = { ...DEFAULT_QUEUE, ...older.queue };
   const evaluation = { ...DEFAULT_EVALUATION, ...older.evaluation };
   const model = completeModel(config.model);
@@ -182,6 +195,7 @@ function completeConfig(config: RunConfig): RunConfig {
     model,
     queue,
     expertWorkers,
+    expertCopies,
     minWorkers,
     evaluation,
     data,
@@ -200,6 +214,7 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
         lastMembers: {
           ranks: record.workers.map(({ workerId }) => workerId),
           experts: (record.expertWorkers ?? []).map(({ workerId }) => workerId),
+          expertCopies: record.expertCopies ?? [],
         },
         status: state.status === 'stopping' ? 'stopping' : 'running',
         failure: undefined,
@@ -223,7 +238,7 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
       const { generation } = record.entry;
       // A norm that was not finite belongs to a step that is not applied, where nobody reads it.
       const lastCommit = { generation, apply: applied, gradNorm: gradNorm ?? 0, lossTokens: record.lossTokens };
-      return { step, furthestStep, loss, skippedInARow, recent, rolledBack, lastCommit };
+      return { step, furthestStep, loss, skippedInARow, recent, rolledBack, lastCommit, heldBy: state.lastMembers };
     }
     case 'checkpointWritten':
       return { checkpointStep: record.step, checkpoints: withCheckpoint(state, knownOf(record)) };

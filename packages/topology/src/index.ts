@@ -1,3 +1,11 @@
+export {
+  type ExpertLayout,
+  type ExpertMove,
+  type ExpertTarget,
+  expertMoves,
+  expertTargets,
+  placeCopies,
+} from './expert-moves.js';
 export { assignShards, placeExperts } from './placement.js';
 export {
   batchOfStep,

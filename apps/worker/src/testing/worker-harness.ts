@@ -201,6 +201,8 @@ export class WorkerHarness implements AsyncDisposable {
       role: Role.ROLE_RANK,
       expertAddresses: [],
       newcomers: [],
+      expertCopies: [],
+      expertHolders: [],
       ...changes,
     };
     return { $case: 'assignment', assignment };

@@ -213,6 +213,18 @@ export interface Assignment {
   trainedToStep: number;
   /** The ranks that get the state from the others' memory at the beginning of this generation. */
   newcomers: number[];
+  /** The number of the expert worker that keeps the copy of each one's experts, by number of the owner. Empty: no copies. */
+  expertCopies: number[];
+  /**
+   * Who holds the experts with which this generation goes on: for each expert worker of the one before, those of this one.
+   * Empty: each has what it had.
+   */
+  expertHolders: ExpertHolders[];
+}
+
+/** Expert workers, by number, that hold the same experts in memory. */
+export interface ExpertHolders {
+  expertWorkers: number[];
 }
 
 /** The answer: the engine is ready to take the state, or why it cannot join. */
@@ -2247,6 +2259,8 @@ function createBaseAssignment(): Assignment {
     expertAddresses: [],
     trainedToStep: 0,
     newcomers: [],
+    expertCopies: [],
+    expertHolders: [],
   };
 }
 
@@ -2305,6 +2319,16 @@ export const Assignment: MessageFns<Assignment> = {
         writer.uint32(v);
       }
       writer.join();
+    }
+    if (message.expertCopies.length !== 0) {
+      writer.uint32(138).fork();
+      for (const v of message.expertCopies) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    for (const v of message.expertHolders) {
+      ExpertHolders.encode(v!, writer.uint32(146).fork()).join();
     }
     return writer;
   },
@@ -2460,6 +2484,32 @@ export const Assignment: MessageFns<Assignment> = {
 
             break;
           }
+          case 17: {
+            if (tag === 136) {
+              message.expertCopies.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 138) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.expertCopies.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 18: {
+            if (tag !== 146) {
+              break;
+            }
+
+            message.expertHolders.push(ExpertHolders.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2531,6 +2581,16 @@ export const Assignment: MessageFns<Assignment> = {
       newcomers: globalThis.Array.isArray(object?.newcomers)
         ? object.newcomers.map((e: any) => globalThis.Number(e))
         : [],
+      expertCopies: globalThis.Array.isArray(object?.expertCopies)
+        ? object.expertCopies.map((e: any) => globalThis.Number(e))
+        : globalThis.Array.isArray(object?.expert_copies)
+        ? object.expert_copies.map((e: any) => globalThis.Number(e))
+        : [],
+      expertHolders: globalThis.Array.isArray(object?.expertHolders)
+        ? object.expertHolders.map((e: any) => ExpertHolders.fromJSON(e))
+        : globalThis.Array.isArray(object?.expert_holders)
+        ? object.expert_holders.map((e: any) => ExpertHolders.fromJSON(e))
+        : [],
     };
   },
 
@@ -2581,6 +2641,12 @@ export const Assignment: MessageFns<Assignment> = {
     if (message.newcomers?.length) {
       obj.newcomers = message.newcomers.map((e) => Math.round(e));
     }
+    if (message.expertCopies?.length) {
+      obj.expertCopies = message.expertCopies.map((e) => Math.round(e));
+    }
+    if (message.expertHolders?.length) {
+      obj.expertHolders = message.expertHolders.map((e) => ExpertHolders.toJSON(e));
+    }
     return obj;
   },
 
@@ -2627,6 +2693,95 @@ export const Assignment: MessageFns<Assignment> = {
     message.expertAddresses = object.expertAddresses?.map((e) => e) || [];
     message.trainedToStep = object.trainedToStep ?? 0;
     message.newcomers = object.newcomers?.map((e) => e) || [];
+    message.expertCopies = object.expertCopies?.map((e) => e) || [];
+    message.expertHolders = object.expertHolders?.map((e) => ExpertHolders.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseExpertHolders(): ExpertHolders {
+  return { expertWorkers: [] };
+}
+
+export const ExpertHolders: MessageFns<ExpertHolders> = {
+  encode(message: ExpertHolders, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.expertWorkers.length !== 0) {
+      writer.uint32(10).fork();
+      for (const v of message.expertWorkers) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExpertHolders {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExpertHolders();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag === 8) {
+              message.expertWorkers.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 10) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.expertWorkers.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ExpertHolders {
+    return {
+      expertWorkers: globalThis.Array.isArray(object?.expertWorkers)
+        ? object.expertWorkers.map((e: any) => globalThis.Number(e))
+        : globalThis.Array.isArray(object?.expert_workers)
+        ? object.expert_workers.map((e: any) => globalThis.Number(e))
+        : [],
+    };
+  },
+
+  toJSON(message: ExpertHolders): unknown {
+    const obj: any = {};
+    if (message.expertWorkers?.length) {
+      obj.expertWorkers = message.expertWorkers.map((e) => Math.round(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ExpertHolders>, I>>(base?: I): ExpertHolders {
+    return ExpertHolders.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ExpertHolders>, I>>(object: I): ExpertHolders {
+    const message = createBaseExpertHolders();
+    message.expertWorkers = object.expertWorkers?.map((e) => e) || [];
     return message;
   },
 };

@@ -1,12 +1,13 @@
 import { assertNever, errorCode, WEFT_VERSION, type WeftError } from '@weft/common';
 import { BACKENDS } from '@weft/config';
-import { type RunFailure, stepReportFromProto } from '@weft/contracts';
+import { type RunFailure, stepReportFromProto, timeBucketOf } from '@weft/contracts';
 import type { Assign, ClusterEvent, Command, HeldRun, Outcome, WorkerIdentity } from '@weft/coordination';
 import {
   type Assignment,
   type CoordinatorMessage,
   type Failure,
   type Hello,
+  type Progress,
   Role,
   type RunEnded,
   RunEnded_Outcome,
@@ -17,7 +18,11 @@ import {
 export function eventFromMessage(workerId: string, { body }: WorkerMessage): ClusterEvent | undefined {
   switch (body?.$case) {
     case 'heartbeat':
-      return { kind: 'heartbeat', workerId };
+      return body.heartbeat.progress === undefined
+        ? { kind: 'heartbeat', workerId }
+        : progressed(workerId, body.heartbeat.progress);
+    case 'progress':
+      return progressed(workerId, body.progress);
     case 'stepVote': {
       const { runId, generation, ...vote } = body.stepVote;
       return { kind: 'voted', workerId, runId, generation, vote };
@@ -61,6 +66,14 @@ export function eventFromMessage(workerId: string, { body }: WorkerMessage): Clu
       return assertNever(body);
   }
 }
+
+function progressed(workerId: string, { phase, lastEvent, ...told }: Progress): ClusterEvent {
+  const progress = { ...told, phase: timeBucketOf(phase), lastEvent: lastEvent.slice(0, LONGEST_EVENT) };
+  return { kind: 'progressed', workerId, progress };
+}
+
+/** What a worker did last is kept and shown. */
+const LONGEST_EVENT = 80;
 
 function outcomeFromProto({ outcome, step, failure }: RunEnded): Outcome {
   if (outcome === RunEnded_Outcome.OUTCOME_FINISHED) return { kind: 'finished', step };

@@ -2,7 +2,15 @@ import type { DataPlane, ExpertExchange, ProcessGroup } from '@weft/collectives'
 import { WeftError } from '@weft/common';
 import { type RunConfig, resolveRunConfig } from '@weft/config';
 import { addTime, type WorkTime, workTimeToProto } from '@weft/contracts';
-import { type Assignment, type HeldRun, type PrepareRun, type Profile, Role, type WriteManifest } from '@weft/proto';
+import {
+  type Assignment,
+  type HeldRun,
+  type PrepareRun,
+  type Profile,
+  type Progress,
+  Role,
+  type WriteManifest,
+} from '@weft/proto';
 import type { Logger, RecordedSpan, SpanRecorder, WorkClock, WorkerMetrics } from '@weft/telemetry';
 import {
   exchangeShape,
@@ -54,6 +62,8 @@ export class WorkerRun {
   readonly #meter: StepMeter;
   readonly #experts: ExpertRun;
   #generation: Generation | undefined;
+  /** The ring of the generation, while there is one. */
+  #group: Pick<ProcessGroup, 'stats'> | undefined;
   #session: Promise<Session> | undefined;
   #work: Promise<void>;
   #isClosed = false;
@@ -111,6 +121,13 @@ export class WorkerRun {
   /** What this worker holds of the run; undefined while that is nothing. */
   get held(): HeldRun | undefined {
     return this.#generation?.held;
+  }
+
+  /** Which generation it is in, and what its ring has done. */
+  get progress(): Pick<Progress, 'runId' | 'generation' | 'ringOperations' | 'ringBytes'> {
+    const { operations = 0, bytesSent = 0 } = this.#group?.stats ?? {};
+    const { generation = 0 } = this.#generation?.id ?? {};
+    return { runId: this.runId, generation, ringOperations: operations, ringBytes: bytesSent };
   }
 
   /** On rank 0, when every part of a checkpoint is on disk. */
@@ -179,6 +196,7 @@ export class WorkerRun {
     const watch = this.#watch(generation);
     const group = await this.#join(generation, watch.signal).catch(watch.explain);
     watch.follow(group);
+    this.#group = group;
     let exchange: ExpertExchange | undefined;
     try {
       exchange = await this.#callExperts(generation);
@@ -202,6 +220,7 @@ export class WorkerRun {
         .catch(watch.explain);
     } finally {
       watch.end();
+      this.#group = undefined;
       await exchange?.close();
       await group.close().catch(() => {});
     }

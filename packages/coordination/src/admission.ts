@@ -30,7 +30,7 @@ export function recruit(builder: DecisionBuilder): string {
 function recruitFor(builder: DecisionBuilder, state: RunState, live: Training | Reforming): readonly string[] {
   const { runId, config, generation, step } = state;
   if (!mayChange(state, live) || step + 1 >= config.steps) return [];
-  const members = builder.membersOf(runId, 'rank').filter(({ isLeaving }) => isLeaving !== true);
+  const members = builder.membersOf(runId, 'rank').filter((worker) => !isToLeave(worker, runId));
   const joining = builder.joining(runId);
   if (members.length >= config.workers)
     for (const { workerId } of joining) releaseJoining(builder, workerId, runId, 'the run has all its workers');
@@ -104,6 +104,7 @@ export function saveBeforeLeaving(builder: DecisionBuilder, runId: string, role:
 }
 
 const LEFT = 'it was asked to end';
+const TOO_SLOW = 'it was much slower than the others';
 
 /** Lets one worker go, which drops its state of the run. */
 export function releaseOne(builder: DecisionBuilder, workerId: string, runId: string, reason: string): void {
@@ -119,7 +120,8 @@ function releaseJoining(builder: DecisionBuilder, workerId: string, runId: strin
 
 /** Lets leavers go at the end of a step. */
 export function releaseLeavers(builder: DecisionBuilder, runId: string, leavers: readonly string[]): void {
-  for (const workerId of leavers) releaseOne(builder, workerId, runId, LEFT);
+  for (const workerId of leavers)
+    releaseOne(builder, workerId, runId, builder.worker(workerId)?.isLeaving === true ? LEFT : TOO_SLOW);
 }
 
 /**
@@ -131,11 +133,16 @@ export function dueChange(builder: DecisionBuilder, runId: string, isSaved: bool
   if (live.state !== 'training' || !mayChange(state, live) || state.step >= state.config.steps) return undefined;
   const { config, step } = state;
   if (isMeasured(config, step) && !isMeasured(config, step + 1)) return undefined;
-  const asked = live.members.filter((workerId) => builder.worker(workerId)?.isLeaving === true);
+  const asked = live.members.filter((workerId) => isToLeave(builder.worker(workerId), state.runId));
   const mayLeave = asked.length < live.members.length && !isSaving(state, live, isSaved);
   const leavers = mayLeave ? asked : [];
   const newcomers = readyNewcomers(builder, state, live.members.length - leavers.length);
   return leavers.length + newcomers.length === 0 ? undefined : { leavers, newcomers };
+}
+
+/** Whether it was asked to end, or is not to be in this run any more. */
+function isToLeave(worker: ConnectedWorker | undefined, runId: string): boolean {
+  return worker?.isLeaving === true || worker?.unfitFor?.includes(runId) === true;
 }
 
 /** The workers that can join now, as many as the run lacks. */
@@ -159,7 +166,7 @@ function mayChange({ status }: RunState, live: Training | Reforming): boolean {
 }
 
 /** Whether all ranks evaluate the model after a step, in the ring of the generation that took it. */
-function isMeasured({ evaluation }: RunConfig, step: number): boolean {
+export function isMeasured({ evaluation }: Pick<RunConfig, 'evaluation'>, step: number): boolean {
   const { everySteps, sequencesPerSource, tasks, tasksEverySteps } = evaluation;
   const isDue = (every: number) => every > 0 && step % every === 0;
   return (sequencesPerSource > 0 && isDue(everySteps)) || (Object.keys(tasks).length > 0 && isDue(tasksEverySteps));

@@ -1,6 +1,6 @@
 import { HEARTBEAT_TIMEOUT_MS, type PerSource } from '@weft/common';
 import type { Backend, RunConfig } from '@weft/config';
-import type { CheckpointFile, DevicePeak, Shortage, StepVote, WorkerMemory } from '@weft/contracts';
+import type { CheckpointFile, DevicePeak, Shortage, StepVote, TimeBucket, WorkerMemory } from '@weft/contracts';
 import { EMPTY_QUEUE, type QueueState } from './queue-state.js';
 import type { RunState, WorkerCounts } from './run-state.js';
 
@@ -106,8 +106,41 @@ export interface ConnectedWorker extends WorkerIdentity {
   readonly joinFailures?: number | undefined;
   /** Data-plane addresses of other workers that it could not reach when it last tried; absent: none. */
   readonly cannotReach?: readonly string[] | undefined;
-  /** Runs that it could not join; absent: none. */
+  /** Runs that it could not join, or is not to be in any more; absent: none. */
   readonly unfitFor?: readonly string[];
+  /** Where it was in its run when it last told; absent: it never did. */
+  readonly progress?: MemberProgress;
+  /** It was left out of a run because it hung, and has not ended what it does there. Absent: it has not. */
+  readonly hung?: { readonly askedMs: number } | undefined;
+  /** How often it was left out for that; absent: never. */
+  readonly hangs?: number;
+}
+
+/** Where a worker is in its run, by its own words. */
+export interface ToldProgress {
+  /** Empty while it has none. */
+  readonly runId: string;
+  readonly generation: number;
+  /** The step that it is in, and how many parts of it are done. */
+  readonly step: number;
+  readonly parts: number;
+  /** What it does now. */
+  readonly phase: TimeBucket;
+  /** What it did last, and how long ago. */
+  readonly lastEvent: string;
+  readonly lastEventSeconds: number;
+  /** Operations of the ring that it has begun, and the bytes that it has sent in all of them. */
+  readonly ringOperations: number;
+  readonly ringBytes: number;
+}
+
+/** The same on the clock of the coordinator. */
+export interface MemberProgress extends Omit<ToldProgress, 'lastEventSeconds'> {
+  /** When it told so. */
+  readonly atMs: number;
+  readonly lastEventMs: number;
+  /** Since when nothing of it has changed. */
+  readonly stillSinceMs: number;
 }
 
 /** What a worker says of the run whose state it has kept while it had no coordinator. */
@@ -234,6 +267,23 @@ export interface Training extends RetainedState {
   readonly isLeft?: true;
   /** Undefined before the first commit of the generation. */
   readonly timing: StepTiming | undefined;
+  /** How long its last steps took, by which one tells that a member hangs; absent: none yet. */
+  readonly stepMs?: readonly number[];
+  /** The step that is trained now; absent before the first commit of the generation. */
+  readonly watch?: StepWatch;
+  /** By rank, how many steps in a row it was much slower than the others; absent: none was. */
+  readonly slowSteps?: readonly number[];
+}
+
+/** What is known of the step that a generation trains now. */
+export interface StepWatch {
+  /** When the step before was committed. */
+  readonly sinceMs: number;
+  /** When its members were asked where they are, first and last; undefined: not yet. */
+  readonly firstAskedMs: number | undefined;
+  readonly askedMs: number | undefined;
+  /** Members that hang in it, by workerId, with what was said of them. */
+  readonly named: ReadonlyMap<string, string>;
 }
 
 /** Between two generations: the survivors keep their state and wait for a new ring. */
@@ -308,9 +358,11 @@ export function expertWorkers({ workers }: Pick<ClusterState, 'workers'>): reado
   return [...workers.values()].filter(({ role }) => role === 'expertWorker');
 }
 
-/** Those of the workers that can be given work: they are in no run, and neither about to join one nor to leave. */
+/** Those of the workers that can be given work: they are in no run, neither about to join one nor to leave, and do not hang. */
 export function onlyIdle(workers: readonly ConnectedWorker[]): readonly ConnectedWorker[] {
-  return workers.filter(({ runId, joining, held, isLeaving }) => (runId ?? joining ?? held ?? isLeaving) === undefined);
+  return workers.filter(
+    ({ runId, joining, held, isLeaving, hung }) => (runId ?? joining ?? held ?? isLeaving ?? hung) === undefined,
+  );
 }
 
 /** How many workers of each role are connected. */

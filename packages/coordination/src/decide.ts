@@ -5,6 +5,7 @@ import type { ClusterState, ShortageOf } from './cluster-state.js';
 import type { Command } from './commands.js';
 import { DecisionBuilder } from './decision-builder.js';
 import type { ClusterEvent, MemberEvent } from './events.js';
+import { progressed } from './hangs.js';
 import { heartbeat, ownFault, tick, workerConnected, workerDisconnected, workerLeaves } from './membership.js';
 import { updateShortages } from './memory.js';
 import { stepReported } from './metrics.js';
@@ -75,6 +76,9 @@ function handle(builder: DecisionBuilder, event: ClusterEvent): string {
       return workerDisconnected(builder, event.workerId, event.reason);
     case 'heartbeat':
       return heartbeat(builder, event.workerId);
+    case 'progressed':
+      heartbeat(builder, event.workerId);
+      return progressed(builder, event);
     case 'prepared':
       return prepared(builder, event);
     case 'probed':

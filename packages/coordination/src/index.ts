@@ -8,6 +8,8 @@ export {
   type Run,
   type ShortageOf,
   type Timeouts,
+  type ToldProgress,
+  type Training,
   type WorkerIdentity,
 } from './cluster-state.js';
 export type { Assign, Command, FindCheckpoint, QueueCommand } from './commands.js';

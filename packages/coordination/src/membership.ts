@@ -3,6 +3,7 @@ import { canGoOnWithout, leaving, releaseOne, saveBeforeLeaving } from './admiss
 import type { ConnectedWorker } from './cluster-state.js';
 import type { DecisionBuilder } from './decision-builder.js';
 import type { EventOf } from './events.js';
+import { restartWatches, watchHangs } from './hangs.js';
 import { probeCuts } from './reachability.js';
 import { takeBack } from './returning.js';
 import { memberEnded } from './run-termination.js';
@@ -50,7 +51,8 @@ export function tick(builder: DecisionBuilder): string {
   probeCuts(builder);
   const silent = builder.workers.filter((worker) => builder.nowMs - worker.lastHeartbeatMs > heartbeatTimeoutMs);
   const reason = `it sent no heartbeat for ${seconds(heartbeatTimeoutMs)}`;
-  return [...silent.map((worker) => dismiss(builder, worker, reason)), ...dismissSilentRanks(builder)].join('; ');
+  const dismissed = [...silent.map((worker) => dismiss(builder, worker, reason)), ...dismissSilentRanks(builder)];
+  return [...dismissed, ...watchHangs(builder)].join('; ');
 }
 
 function restartTimeouts(builder: DecisionBuilder): string {
@@ -60,6 +62,7 @@ function restartTimeouts(builder: DecisionBuilder): string {
     if (live?.state === 'training' && live.votesSinceMs !== undefined)
       builder.setLive(runId, { ...live, votesSinceMs: builder.nowMs });
   }
+  restartWatches(builder);
   return 'the clock jumped, so every timeout starts again';
 }
 

@@ -241,6 +241,7 @@ export class SimulatedCluster {
       case 'prepare':
         this.#send(command.workerId, command);
         break;
+      case 'askProgress':
       case 'decideStep':
       case 'endGeneration':
       case 'continueGeneration':

@@ -104,6 +104,7 @@ export class SimulatedWorker {
     if (command?.kind === 'assign') this.#start(command);
     if (command?.kind === 'prepare')
       this.outbox.push({ kind: 'prepared', workerId: this.workerId, runId: command.runId, failure: undefined });
+    if (command?.kind === 'askProgress') this.outbox.push(this.#progress());
     if (command?.kind === 'endGeneration' && this.#training !== undefined)
       this.#training.endAfterStep = command.afterStep;
     if (command?.kind === 'continueGeneration') this.#goOn();
@@ -111,6 +112,18 @@ export class SimulatedWorker {
     if (command?.kind === 'stopRun' && this.#training !== undefined) this.#training.stopAfterStep = command.afterStep;
     if (command?.kind === 'release') this.#released(command.discardState);
     if (command?.kind === 'writeManifest') this.#writeManifest(command);
+  }
+
+  /** A rank that has given its gradients waits for the others. */
+  #progress(): ClusterEvent {
+    const { ring, rank, assignment } = this.#training ?? {};
+    const step = (this.#model?.step ?? 0) + 1;
+    const hasReduced = rank !== undefined && ring?.contributed.get(rank) === step;
+    const phase = assignment === undefined ? 'idle' : hasReduced ? 'communicating' : 'waitingForData';
+    const { runId = '', generation = 0 } = assignment ?? {};
+    const last = { lastEvent: 'apply', lastEventSeconds: 60, ringOperations: 0, ringBytes: 0 };
+    const progress = { runId, generation, step, parts: hasReduced ? 1 : 0, phase, ...last } as const;
+    return { kind: 'progressed', workerId: this.workerId, progress };
   }
 
   /** Goes on with the current step, as far as the other ranks allow. */

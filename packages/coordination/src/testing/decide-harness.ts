@@ -19,6 +19,7 @@ import {
   replay,
   type ShortageOf,
   type Timeouts,
+  type ToldProgress,
   type WorkerIdentity,
 } from '../index.js';
 import { tinyConfig } from './tiny-config.js';
@@ -159,6 +160,22 @@ export class DecideHarness {
   train(count: number, runId = RUN): void {
     for (let i = 0; i < count; i++)
       for (const workerId of this.membersOf(runId)) this.vote(workerId, {}, this.view(runId).generation, runId);
+  }
+
+  /** A worker tells where it is in its run; without more, in the forward pass of the step that is trained. */
+  tell(workerId: string, told: Partial<ToldProgress> = {}): void {
+    const { generation, step } = this.view();
+    const last = { lastEvent: 'data', lastEventSeconds: 0, ringOperations: 0, ringBytes: 0 };
+    const progress = {
+      runId: RUN,
+      generation,
+      step: step + 1,
+      parts: 1,
+      phase: 'computing',
+      ...last,
+      ...told,
+    } as const;
+    this.handle({ kind: 'progressed', workerId, progress });
   }
 
   savePart(workerId: string, step: number, generation = this.view().generation, runId = RUN): void {

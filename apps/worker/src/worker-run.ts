@@ -22,7 +22,7 @@ import {
 import { ExpertRun, type ExpertRunOptions } from './expert-run.js';
 import { Generation } from './generation.js';
 import { logSlowDecisions } from './log-slow-decisions.js';
-import { ended, failed, failureOf, type Send } from './messages.js';
+import { ended, failed, failureOf, isPeerFailure, type Send, sendProfile } from './messages.js';
 import { linkedRanks, watchPeers } from './peer-watch.js';
 import { StepMeter } from './step-meter.js';
 
@@ -439,31 +439,10 @@ function memberName({ ringAddresses, expertAddresses }: Assignment, address: str
 /** What a session is opened with. */
 type SessionParts = Pick<Assignment, 'configJson' | 'runDirectory' | 'ringAddresses' | 'expertAddresses'>;
 
-/** Whether another process may be the cause; the coordinator then finds out which workers are left. */
-function isPeerFailure({ code }: WeftError, hadJoined: boolean): boolean {
-  if (code === 'unavailable' || code === 'deadline_exceeded') return true;
-  return !hadJoined && (code === 'failed_precondition' || code === 'cancelled');
-}
-
 function configOf(json: string): RunConfig {
   return resolveRunConfig(JSON.parse(json), 'the assigned configuration');
 }
 
 function hostOf(address: string): string {
   return address.slice(0, address.lastIndexOf(':'));
-}
-
-/** So many spans go into one message. */
-const SPANS_PER_MESSAGE = 2000;
-
-function sendProfile(send: Send, profileId: string, spans: readonly RecordedSpan[], leftOut: number): void {
-  for (let first = 0; ; first += SPANS_PER_MESSAGE) {
-    const some = spans.slice(first, first + SPANS_PER_MESSAGE).map(({ details, ...span }) => {
-      const isPlain = Object.keys(details).length === 0;
-      return { ...span, detailsJson: isPlain ? '' : JSON.stringify(details) };
-    });
-    const isLast = first + SPANS_PER_MESSAGE >= spans.length;
-    send({ $case: 'profilePart', profilePart: { profileId, spans: some, leftOut: isLast ? leftOut : 0, isLast } });
-    if (isLast) return;
-  }
 }

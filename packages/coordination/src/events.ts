@@ -1,6 +1,6 @@
 import type { RunConfig } from '@weft/config';
 import type { CheckpointFile, RunFailure, StepReport, StepVote } from '@weft/contracts';
-import type { FoundCheckpoint, HeldRun, ToldProgress, WorkerIdentity } from './cluster-state.js';
+import type { FoundCheckpoint, HeldRun, WorkerIdentity } from './cluster-state.js';
 import type { QueueState } from './queue-state.js';
 
 /** Everything that can happen to a coordinator: requests, connections, messages of workers, answers, time. */
@@ -42,9 +42,6 @@ export type ClusterEvent =
   | { readonly kind: 'workerConnected'; readonly worker: WorkerIdentity; readonly held?: HeldRun | undefined }
   /** The worker's stream ended. */
   | { readonly kind: 'workerDisconnected'; readonly workerId: string; readonly reason: string }
-  | { readonly kind: 'heartbeat'; readonly workerId: string }
-  /** A heartbeat, or the answer to the command `askProgress`. */
-  | { readonly kind: 'progressed'; readonly workerId: string; readonly progress: ToldProgress }
   /** The answer to the command `prepare`: the worker can join the run, or says why not. */
   | {
       readonly kind: 'prepared';

@@ -4,14 +4,13 @@ import { releaseOne } from './admission.js';
 import {
   type ConnectedWorker,
   describeMember,
-  type MemberProgress,
   memberIds,
   memberIndex,
   type StepWatch,
   type Training,
 } from './cluster-state.js';
+import type { MemberProgress, ToldProgress } from './connected-worker.js';
 import type { DecisionBuilder } from './decision-builder.js';
-import type { EventOf } from './events.js';
 import type { RunState } from './run-state.js';
 import { lastStepOfGeneration } from './run-termination.js';
 import { ringBroken, workerLost } from './worker-lost.js';
@@ -72,34 +71,27 @@ export function learnStepMs(
   return [...stepMs, nowMs - watch.sinceMs].slice(-KEPT_STEPS);
 }
 
-/**
- * Handles what a worker tells of where it is, with its heartbeats and when it is asked. Of a worker that hung it tells when it
- * is free again.
- */
-export function progressed(builder: DecisionBuilder, { workerId, progress }: EventOf<'progressed'>): string {
-  const worker = builder.worker(workerId);
-  if (worker === undefined) return '';
-  const { lastEventSeconds, ...rest } = progress;
-  const lastEventMs = builder.nowMs - lastEventSeconds * 1000;
-  const { progress: before } = worker;
-  const isStill = before !== undefined && isSamePlace(before, progress) && comparePositions(before, progress) === 0;
-  const stillSinceMs = isStill ? before.stillSinceMs : builder.nowMs;
-  const isWell = worker.hung !== undefined && progress.runId === '' && progress.phase === 'idle';
-  builder.changeWorker(workerId, {
-    progress: { ...rest, atMs: builder.nowMs, lastEventMs, stillSinceMs },
-    ...(isWell ? { hung: undefined } : {}),
-  });
-  return isWell ? `worker ${workerId} on ${worker.hostName} is well again` : '';
+/** What is known of where a worker is, once it has told. @param before as it was known until then */
+export function learnProgress(
+  before: MemberProgress | undefined,
+  { lastEventSeconds, ...told }: ToldProgress,
+  nowMs: number,
+): MemberProgress {
+  const isStill =
+    before?.runId === told.runId && before.generation === told.generation && comparePositions(before, told) === 0;
+  const stillSinceMs = isStill ? before.stillSinceMs : nowMs;
+  return { ...told, atMs: nowMs, lastEventMs: nowMs - lastEventSeconds * 1000, stillSinceMs };
 }
 
 /** To be called with every tick: finds the members that hang, names them, and leaves them out where the others wait. */
 export function watchHangs(builder: DecisionBuilder): readonly string[] {
-  askHung(builder);
-  return builder.queue.activeRunIds.flatMap((runId) => {
+  const well = askHung(builder);
+  const found = builder.queue.activeRunIds.flatMap((runId) => {
     const run = builder.findRun(runId);
     if (run?.live.state !== 'training') return [];
     return watchRun(builder, run.state, run.live);
   });
+  return [...well, ...found];
 }
 
 /** The coordinator stood still: how long a step takes begins anew. */
@@ -114,7 +106,7 @@ export function restartWatches(builder: DecisionBuilder): void {
 function watchRun(builder: DecisionBuilder, state: RunState, live: Training): readonly string[] {
   const { runId } = state;
   const { nowMs } = builder;
-  const silent = silentMembers(builder, live);
+  const silent = silentMembers(builder, runId, live);
   const deadlineMs = stepDeadlineMs(live.stepMs);
   const { watch } = live;
   const isOver = state.step >= lastStepOfGeneration(state, live);
@@ -138,15 +130,28 @@ interface Hanging {
   readonly what: string;
 }
 
-function silentMembers(builder: DecisionBuilder, live: Training): readonly Hanging[] {
-  const patienceMs = SILENT_PART * builder.timeouts.heartbeatTimeoutMs;
-  return memberIds(live).flatMap((workerId) => {
+/** All members are looked at only when the one that was silent the longest may have been so for too long. */
+function silentMembers(builder: DecisionBuilder, runId: string, live: Training): readonly Hanging[] {
+  const { nowMs, timeoutsSinceMs, timeouts } = builder;
+  const patienceMs = SILENT_PART * timeouts.heartbeatTimeoutMs;
+  if (live.silenceLookMs !== undefined && nowMs <= live.silenceLookMs) return [];
+  let oldestMs = nowMs;
+  const silent = memberIds(live).flatMap((workerId): Hanging[] => {
     const worker = builder.worker(workerId);
-    if (worker === undefined || builder.nowMs - worker.lastHeartbeatMs <= patienceMs) return [];
-    const progress = progressIn(worker, live);
-    const what = `has sent nothing for ${seconds(builder.nowMs - worker.lastHeartbeatMs)}${lastWords(progress, builder.nowMs)}`;
+    if (worker === undefined) return [];
+    const lastMs = builder.heardMs(worker);
+    const heardMs = lastMs > nowMs ? timeoutsSinceMs : Math.max(timeoutsSinceMs, lastMs);
+    if (nowMs - heardMs <= patienceMs) {
+      oldestMs = Math.min(oldestMs, heardMs);
+      return [];
+    }
+    const progress = progressIn(builder, workerId, live);
+    const what = `has sent nothing for ${seconds(nowMs - heardMs)}${lastWords(progress, nowMs)}`;
     return [{ worker, isSilent: true, phase: progress?.phase, what }];
   });
+  // While somebody is silent, every tick may find that the others wait for it.
+  if (silent.length === 0) builder.setLive(runId, { ...live, silenceLookMs: oldestMs + patienceMs });
+  return silent;
 }
 
 /** The ranks that answer, and are behind all others, which wait for them. */
@@ -163,7 +168,7 @@ function stuckMembers(
   const places = live.members.flatMap((workerId, rank) => {
     const worker = builder.worker(workerId);
     if (worker === undefined) return [];
-    const told = progressIn(worker, live);
+    const told = progressIn(builder, workerId, live);
     const progress = told !== undefined && told.atMs >= firstAskedMs ? told : undefined;
     return [{ worker, progress, position: live.votes.has(rank) ? VOTED : (progress ?? UNKNOWN) }];
   });
@@ -174,8 +179,8 @@ function stuckMembers(
   return behind.flatMap(({ worker, progress }): Hanging[] => {
     if (progress === undefined) {
       // Only once its thread has told that its process lives.
-      if (worker.lastHeartbeatMs <= firstAskedMs + ASK_INTERVAL_MS) return [];
-      const words = lastWords(progressIn(worker, live), nowMs);
+      if (builder.heardMs(worker) <= firstAskedMs + ASK_INTERVAL_MS) return [];
+      const words = lastWords(progressIn(builder, worker.workerId, live), nowMs);
       return [
         { worker, isSilent: false, phase: undefined, what: `does not answer: its event loop is blocked${words}` },
       ];
@@ -186,8 +191,10 @@ function stuckMembers(
   });
 }
 
-/** What a worker last told of where it is in this generation; undefined: nothing. */
-function progressIn({ progress, runId }: ConnectedWorker, { generation }: Training): MemberProgress | undefined {
+/** Where a member is in this generation, as it last told; undefined: it has not. */
+function progressIn(builder: DecisionBuilder, workerId: string, { generation }: Training): MemberProgress | undefined {
+  const progress = builder.progressOf(workerId);
+  const { runId } = builder.worker(workerId) ?? {};
   return progress?.runId === runId && progress?.generation === generation ? progress : undefined;
 }
 
@@ -243,7 +250,7 @@ function leaveOut(
       releaseOne(builder, workerId, runId, reason);
       const hangs = (worker.hangs ?? 0) + 1;
       const unfit = hangs < MOST_HANGS ? {} : { unfitFor: [...(worker.unfitFor ?? []), runId] };
-      builder.changeWorker(workerId, { hung: { askedMs: builder.nowMs }, hangs, ...unfit });
+      builder.changeWorker(workerId, { hungAskedMs: builder.nowMs, hangs, ...unfit });
     }
     return [`worker ${workerId} on ${hostName} is left out`, workerLost(builder, worker, runId, reason)];
   });
@@ -260,10 +267,7 @@ function breakStuck(
 ): readonly string[] {
   const { generation, members, votes } = live;
   if (overdueMs <= STUCK_DEADLINES * deadlineMs || votes.size > 0) return [];
-  const answers = members.flatMap((workerId) => {
-    const worker = builder.worker(workerId);
-    return (worker && progressIn(worker, live)) ?? [];
-  });
+  const answers = members.flatMap((workerId) => progressIn(builder, workerId, live) ?? []);
   const areStill = answers.every(({ phase, stillSinceMs, lastEventMs }) => {
     const sinceMs = Math.max(stillSinceMs, lastEventMs);
     return phase === 'communicating' && builder.nowMs - sinceMs > deadlineMs;
@@ -284,21 +288,21 @@ function ask(builder: DecisionBuilder, runId: string, { members, experts, watch 
   builder.command({ kind: 'askProgress', workerIds: [...members, ...experts] });
 }
 
-/** Asks those that were left out, and live, whether they are free again. */
-function askHung(builder: DecisionBuilder): void {
-  for (const { workerId, hung } of builder.workers) {
-    if (hung === undefined || builder.nowMs - hung.askedMs < 2 * ASK_INTERVAL_MS) continue;
-    builder.changeWorker(workerId, { hung: { askedMs: builder.nowMs } });
+/** Asks those that were left out, and live, where they are: once they have nothing to do any more they may join again. */
+function askHung(builder: DecisionBuilder): readonly string[] {
+  return builder.workers.group('hung').flatMap(({ workerId, hostName, hungAskedMs = 0 }) => {
+    const progress = builder.progressOf(workerId);
+    if (progress !== undefined && progress.atMs > hungAskedMs && progress.runId === '' && progress.phase === 'idle') {
+      builder.changeWorker(workerId, { hungAskedMs: undefined });
+      return [`worker ${workerId} on ${hostName} is well again`];
+    }
+    if (builder.nowMs - hungAskedMs < 2 * ASK_INTERVAL_MS) return [];
+    builder.changeWorker(workerId, { hungAskedMs: builder.nowMs });
     builder.command({ kind: 'askProgress', workerIds: [workerId] });
-  }
+    return [];
+  });
 }
 
-/** Whether both are of one generation. */
-function isSamePlace(a: WorkerProgress, b: WorkerProgress): boolean {
-  return a.runId === b.runId && a.generation === b.generation;
-}
-
-type WorkerProgress = Pick<MemberProgress, 'runId' | 'generation'>;
 type Position = Pick<MemberProgress, 'step' | 'parts' | 'ringOperations' | 'ringBytes'>;
 /** Of a rank that waits for the decision. */
 const VOTED: Position = { step: Infinity, parts: 0, ringOperations: 0, ringBytes: 0 };

@@ -9,13 +9,21 @@ import type { RunState } from './run-state.js';
 const LEAST_SECONDS = 0.05;
 
 /** How many times as long as the others each rank took by itself, without what it waited for them. */
-export function slowness(votes: readonly StepVote[]): readonly { readonly factor: number; readonly isSlow: boolean }[] {
+function slowness(votes: readonly StepVote[]): readonly { readonly factor: number; readonly isSlow: boolean }[] {
   const own = votes.map(({ dataSeconds = 0, computeSeconds = 0 }) => dataSeconds + computeSeconds);
-  return own.map((seconds, rank) => {
-    const others = own.filter((_, other) => other !== rank);
-    const usual = others.length === 0 ? seconds : median(others);
+  const sorted = own.toSorted((a, b) => a - b);
+  return own.map((seconds) => {
+    const usual = own.length === 1 ? seconds : medianWithout(sorted, seconds);
     return { factor: usual > 0 ? seconds / usual : 1, isSlow: seconds - usual > LEAST_SECONDS };
   });
+}
+
+/** The median of sorted values without one of them. */
+function medianWithout(sorted: readonly number[], value: number): number {
+  const at = sorted.indexOf(value);
+  const others = (index: number) => sorted[index < at ? index : index + 1]!;
+  const middle = (sorted.length - 2) / 2;
+  return (others(Math.floor(middle)) + others(Math.ceil(middle))) / 2;
 }
 
 /** By rank, how many steps in a row it was slow, after one more. */

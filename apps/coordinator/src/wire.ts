@@ -1,23 +1,22 @@
 import { assertNever, errorCode, WEFT_VERSION, type WeftError } from '@weft/common';
 import { BACKENDS } from '@weft/config';
-import { type RunFailure, stepReportFromProto } from '@weft/contracts';
-import type { Assign, ClusterEvent, Command, HeldRun, Outcome, WorkerIdentity } from '@weft/coordination';
+import { type RunFailure, stepReportFromProto, timeBucketOf } from '@weft/contracts';
+import type { Assign, ClusterEvent, Command, HeldRun, Outcome, ToldProgress, WorkerIdentity } from '@weft/coordination';
 import {
   type Assignment,
   type CoordinatorMessage,
   type Failure,
   type Hello,
+  type Progress,
   Role,
   type RunEnded,
   RunEnded_Outcome,
   type WorkerMessage,
 } from '@weft/proto';
 
-/** A worker's message as an event; undefined for a second hello and for an empty message. */
+/** A worker's message as an event; undefined where it is none. */
 export function eventFromMessage(workerId: string, { body }: WorkerMessage): ClusterEvent | undefined {
   switch (body?.$case) {
-    case 'heartbeat':
-      return { kind: 'heartbeat', workerId };
     case 'stepVote': {
       const { runId, generation, ...vote } = body.stepVote;
       return { kind: 'voted', workerId, runId, generation, vote };
@@ -50,7 +49,9 @@ export function eventFromMessage(workerId: string, { body }: WorkerMessage): Clu
       return { kind: 'leaving', workerId };
     case 'reachability':
       return { kind: 'probed', workerId, reached: body.reachability.reached };
-    // Times of workers and what they record change no decision; `WorkerRegistry` passes them on.
+    // When a message comes, times of workers and what they record change no decision; `WorkerRegistry` takes them.
+    case 'heartbeat':
+    case 'progress':
     case 'profilePart':
     case 'clockReply':
     case 'timeReport':
@@ -61,6 +62,14 @@ export function eventFromMessage(workerId: string, { body }: WorkerMessage): Clu
       return assertNever(body);
   }
 }
+
+/** Where a worker is in its run, from its own message. */
+export function progressFromProto({ phase, lastEvent, ...told }: Progress): ToldProgress {
+  return { ...told, phase: timeBucketOf(phase), lastEvent: lastEvent.slice(0, LONGEST_EVENT) };
+}
+
+/** What a worker did last is kept and shown. */
+const LONGEST_EVENT = 80;
 
 function outcomeFromProto({ outcome, step, failure }: RunEnded): Outcome {
   if (outcome === RunEnded_Outcome.OUTCOME_FINISHED) return { kind: 'finished', step };

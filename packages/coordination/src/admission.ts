@@ -35,8 +35,9 @@ const SPARES = 1;
 export function recruit(builder: DecisionBuilder): string {
   const { activeRunIds } = builder.queue;
   if (activeRunIds.length === 0) return '';
-  const connected = connectedWorkers(builder.state);
-  const areWanted = waitingRuns(builder.state, builder.nowMs).some((waiting) => blocksQueue(waiting, connected));
+  const areWanted =
+    builder.queue.state.jobs.length > activeRunIds.length &&
+    waitingRuns(builder.state, builder.nowMs).some((waiting) => blocksQueue(waiting, connectedWorkers(builder.state)));
   const reasons = activeRunIds.flatMap((runId) => {
     const run = builder.findRun(runId);
     return run?.live.state === 'training' || run?.live.state === 'reforming'
@@ -54,10 +55,16 @@ function recruitFor(
 ): readonly string[] {
   const { runId, config, generation, step } = state;
   if (!mayChange(state, live) || step + 1 >= config.steps) return [];
-  const members = builder.membersOf(runId, 'rank').filter(({ isLeaving }) => isLeaving !== true);
+  const { workers } = builder;
+  const present = workers.count(`members/${runId}/rank`) - workers.count(`leaving/${runId}/rank`);
+  const missing = Math.max(0, config.workers - present);
+  // Every event asks this, and mostly nothing is to do.
+  const lacking = missing + spares - workers.count(`joining/${runId}`);
+  const isComplete = lacking === 0 && workers.count('cut') === 0;
+  if (isComplete || (lacking > 0 && workers.count('idle/rank') === 0)) return [];
+  const members = builder.membersOf(runId, 'rank').filter((worker) => !isToLeave(worker, runId));
   const joining = builder.joining(runId);
   const able = joining.filter((worker) => !members.some((member) => areCut(member, worker)));
-  const missing = Math.max(0, config.workers - members.length);
   for (const { workerId } of able.slice(missing + spares))
     releaseJoining(builder, workerId, runId, 'the run has all its workers');
   const open = missing + spares - able.length;
@@ -108,7 +115,8 @@ export function leaving(builder: DecisionBuilder, workerId: string): string {
 export function canGoOnWithout(builder: DecisionBuilder, { role, runId, workerId }: ConnectedWorker): boolean {
   if (runId === undefined) return false;
   if (role === 'expertWorker') return canGoOnWithoutExperts(builder, builder.run(runId).state, [workerId]);
-  return builder.membersOf(runId, 'rank').some(({ isLeaving }) => isLeaving !== true);
+  const { workers } = builder;
+  return workers.count(`members/${runId}/rank`) > workers.count(`leaving/${runId}/rank`);
 }
 
 /**
@@ -131,6 +139,7 @@ export function saveBeforeLeaving(builder: DecisionBuilder, runId: string, role:
 }
 
 const LEFT = 'it was asked to end';
+const TOO_SLOW = 'it was much slower than the others';
 
 /** Lets one worker go, which drops its state of the run. */
 export function releaseOne(builder: DecisionBuilder, workerId: string, runId: string, reason: string): void {
@@ -146,7 +155,8 @@ function releaseJoining(builder: DecisionBuilder, workerId: string, runId: strin
 
 /** Lets leavers go at the end of a step. */
 export function releaseLeavers(builder: DecisionBuilder, runId: string, leavers: readonly string[]): void {
-  for (const workerId of leavers) releaseOne(builder, workerId, runId, LEFT);
+  for (const workerId of leavers)
+    releaseOne(builder, workerId, runId, builder.worker(workerId)?.isLeaving === true ? LEFT : TOO_SLOW);
 }
 
 /**
@@ -158,15 +168,23 @@ export function dueChange(builder: DecisionBuilder, runId: string, isSaved: bool
   if (live.state !== 'training' || !mayChange(state, live) || state.step >= state.config.steps) return undefined;
   const { config, step } = state;
   if (isMeasured(config, step) && !isMeasured(config, step + 1)) return undefined;
-  const asked = live.members.filter((workerId) => builder.worker(workerId)?.isLeaving === true);
+  const asked = builder.workers.group(`leaving/${runId}/rank`).map(({ workerId }) => workerId);
   const mayGo = !isSaving(state, live, isSaved);
   const ranks = mayGo && asked.length < live.members.length ? asked : [];
   const newcomers = readyNewcomers(builder, state, live.members.length - ranks.length);
   const goneExperts = mayGo ? leavingExperts(builder, state) : [];
-  const experts = live.experts.length === 0 ? [] : chooseExperts(builder, state, goneExperts);
+  const { workers } = builder;
+  const isGrowing = live.experts.length < config.expertWorkers && workers.count('idle/expertWorker') > 0;
+  const mayDiffer = live.experts.length > 0 && (goneExperts.length > 0 || isGrowing);
+  const experts = mayDiffer ? chooseExperts(builder, state, goneExperts) : live.experts;
   const isSame = experts.length === live.experts.length && experts.every((id, at) => id === live.experts[at]);
   if (isSame && ranks.length + newcomers.length === 0) return undefined;
   return { leavers: [...ranks, ...goneExperts], newcomers, experts };
+}
+
+/** Whether it was asked to end, or is not to be in this run any more. */
+function isToLeave({ isLeaving, unfitFor }: ConnectedWorker, runId: string): boolean {
+  return isLeaving === true || unfitFor?.includes(runId) === true;
 }
 
 /** The workers that can join now, as many as the run lacks. */
@@ -175,7 +193,7 @@ export function readyNewcomers(
   { runId, config, step }: RunState,
   members: number,
 ): readonly ConnectedWorker[] {
-  if (step >= config.steps) return [];
+  if (step >= config.steps || builder.workers.count(`joining/${runId}`) === 0) return [];
   const present = builder.membersOf(runId);
   const ready = builder.joining(runId).filter((worker) => {
     const { isReady = false, notBeforeMs = 0 } = worker.joining ?? {};
@@ -190,7 +208,7 @@ function mayChange({ status }: RunState, live: Training | Reforming): boolean {
 }
 
 /** Whether all ranks evaluate the model after a step, in the ring of the generation that took it. */
-function isMeasured({ evaluation }: RunConfig, step: number): boolean {
+export function isMeasured({ evaluation }: Pick<RunConfig, 'evaluation'>, step: number): boolean {
   const { everySteps, sequencesPerSource, tasks, tasksEverySteps } = evaluation;
   const isDue = (every: number) => every > 0 && step % every === 0;
   return (sequencesPerSource > 0 && isDue(everySteps)) || (Object.keys(tasks).length > 0 && isDue(tasksEverySteps));

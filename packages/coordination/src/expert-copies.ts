@@ -80,7 +80,7 @@ export function chooseCopies(
 
 /** The expert workers that can leave now, one after the other, so that nothing is lost and somebody is left. */
 export function leavingExperts(builder: DecisionBuilder, state: RunState): readonly string[] {
-  const asked = builder.membersOf(state.runId, 'expertWorker').filter(({ isLeaving }) => isLeaving === true);
+  const asked = builder.workers.group(`leaving/${state.runId}/expertWorker`);
   return asked.reduce<readonly string[]>((gone, { workerId }) => {
     const without = [...gone, workerId];
     return canGoOnWithoutExperts(builder, state, without) ? without : gone;

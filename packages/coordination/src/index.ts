@@ -1,13 +1,18 @@
 export {
   type ClusterState,
+  type ConnectedWorker,
   defaultTimeouts,
   type FoundCheckpoint,
   type HeldRun,
   initialCluster,
-  onlyIdle,
+  type Lookups,
+  type MemberProgress,
   type Run,
+  rankOf,
   type ShortageOf,
   type Timeouts,
+  type ToldProgress,
+  type Training,
   type WorkerIdentity,
 } from './cluster-state.js';
 export type { Assign, Command, FindCheckpoint, QueueCommand } from './commands.js';
@@ -17,6 +22,7 @@ export { findSpike } from './divergence.js';
 export { forecastQueue } from './estimates.js';
 export type { ClusterEvent, MemberEvent, Outcome, RecoveryPolicy } from './events.js';
 export { lookForCheckpoint } from './find-checkpoint.js';
+export { learnProgress } from './hangs.js';
 export { InMemoryQueue } from './in-memory-queue.js';
 export { repairMetrics } from './metrics.js';
 export {
@@ -41,3 +47,4 @@ export { blocksQueue, waitingRuns } from './scheduling.js';
 export { type StepHistory, stepHistory } from './step-history.js';
 export { Timeline, type TimelineEntry } from './timeline.js';
 export { membershipOf, WorkTimes } from './work-times.js';
+export { WorkerTable } from './worker-table.js';

@@ -20,9 +20,10 @@ export function workerLost(builder: DecisionBuilder, worker: ConnectedWorker, ru
   builder.record(runId, { kind: 'workerLost', generation, ...memberIndex(live, workerId), workerId, hostName, reason });
   const cause = `${describeMember(live, workerId)} (${workerId} on ${hostName}) was lost: ${reason}`;
   if (live.state === 'training' && onlyRank0IsNeeded(builder, runId, live)) return cause;
-  const isHeld = state.step !== live.startState?.step && canGoOnWithoutExperts(builder, state, []);
-  if (worker.role === 'expertWorker' && !isHeld) return `${cause}; ${expertsLost(builder, runId, live, cause)}`;
-  const survivors = holders(builder, runId, live);
+  const isLost = () => state.step === live.startState?.step || !canGoOnWithoutExperts(builder, state, []);
+  if (worker.role === 'expertWorker' && isLost()) return `${cause}; ${expertsLost(builder, runId, live, cause)}`;
+  const survivors =
+    live.state === 'reforming' ? live.survivors.filter((each) => each !== workerId) : holders(builder, runId, live);
   if (survivors.length === 0) return `${cause}; ${abandon(builder, runId, live, `it lost its last worker (${cause})`)}`;
   if (live.state === 'training') {
     release(builder, runId, { discardState: false, reason: cause });
@@ -34,7 +35,7 @@ export function workerLost(builder: DecisionBuilder, worker: ConnectedWorker, ru
     sinceMs: builder.nowMs,
     survivors,
     // A ring that broke just before is explained by this loss, so the others need not prove that they are alive.
-    awaitingHeartbeat: new Set(),
+    awaitingHeartbeat: [],
     ringFailures: 0,
     cause,
   });
@@ -55,8 +56,8 @@ export function expertsLost(
   live: Training | Reforming,
   cause: string,
 ): string {
-  const workers = builder.membersOf(runId, 'rank').length;
-  const expertWorkers = builder.membersOf(runId, 'expertWorker').length;
+  const workers = builder.workers.count(`members/${runId}/rank`);
+  const expertWorkers = builder.workers.count(`members/${runId}/expertWorker`);
   // Without any worker of a role the run cannot go on.
   const minimumWorkers = { workers: Math.max(1, workers), expertWorkers: Math.max(1, expertWorkers) };
   return abandon(builder, runId, live, `it lost experts (${cause})`, minimumWorkers);
@@ -129,7 +130,7 @@ export function ringBroken(builder: DecisionBuilder, event: EventOf<'ringBroken'
     state: 'reforming',
     sinceMs: builder.nowMs,
     survivors,
-    awaitingHeartbeat: new Set([...survivors, ...live.experts].filter((member) => member !== workerId)),
+    awaitingHeartbeat: [...survivors, ...live.experts].filter((member) => member !== workerId),
     ringFailures,
     cause,
   });

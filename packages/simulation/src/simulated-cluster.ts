@@ -11,6 +11,8 @@ import {
   type FoundCheckpoint,
   InMemoryQueue,
   initialCluster,
+  learnProgress,
+  type MemberProgress,
   type RunDescription,
   repairMetrics,
   replay,
@@ -55,6 +57,8 @@ export class SimulatedCluster {
   readonly #onDecision: NonNullable<SimulatedClusterOptions['onDecision']>;
   #nowMs = 0;
   #state: ClusterState = initialCluster(TIMEOUTS);
+  readonly #lastMessageMs = new Map<string, number>();
+  readonly #progress = new Map<string, MemberProgress>();
   #spawned = 0;
   /** Events that follow once all commands of the current decision are executed. */
   #pending: ClusterEvent[] = [];
@@ -70,7 +74,11 @@ export class SimulatedCluster {
 
   /** Decides an event, writes the records and executes the commands. */
   handle(event: ClusterEvent): void {
-    const decision = decide(this.#nowMs, this.#state, event);
+    if (event.kind === 'workerConnected') this.#lastMessageMs.delete(event.worker.workerId);
+    else if ('workerId' in event) this.#lastMessageMs.set(event.workerId, this.#nowMs);
+    const lastMessageMs = (workerId: string) => this.#lastMessageMs.get(workerId);
+    const progressOf = (workerId: string) => this.#progress.get(workerId);
+    const decision = decide(this.#nowMs, this.#state, event, { lastMessageMs, progressOf });
     this.#state = decision.state;
     for (const { runId, record } of decision.records) this.#run(runId).log.push(record);
     for (const command of decision.commands) this.#execute(command);
@@ -198,8 +206,11 @@ export class SimulatedCluster {
   /** Time passes; workers that do not hang send heartbeats, and the coordinator reads its queue. */
   advance(durationMs: number): void {
     this.#nowMs += durationMs;
-    for (const { workerId, isHanging } of [...this.workers])
-      if (!isHanging) this.handle({ kind: 'heartbeat', workerId });
+    for (const { workerId, isHanging, progress } of [...this.workers]) {
+      if (isHanging) continue;
+      this.#lastMessageMs.set(workerId, this.#nowMs);
+      this.#progress.set(workerId, learnProgress(this.#progress.get(workerId), progress, this.#nowMs));
+    }
     this.handle({ kind: 'tick' });
     this.listQueue();
   }
@@ -274,6 +285,8 @@ export class SimulatedCluster {
         for (const step of [...checkpoints.keys()]) if (step > command.afterStep) checkpoints.delete(step);
         break;
       }
+      // They tell it with every heartbeat.
+      case 'askProgress':
       case 'notify':
       case 'probe':
       case 'writeConfig':

@@ -13,12 +13,15 @@ import {
   type FoundCheckpoint,
   type HeldRun,
   initialCluster,
+  learnProgress,
   ledgerRecords,
+  type MemberProgress,
   type RunDescription,
   type RunRecord,
   replay,
   type ShortageOf,
   type Timeouts,
+  type ToldProgress,
   type WorkerIdentity,
 } from '../index.js';
 import { tinyConfig } from './tiny-config.js';
@@ -43,6 +46,10 @@ export class DecideHarness {
   /** The commands since `clearCommands`. */
   commands: Command[] = [];
   reason = '';
+  /** When workers sent their last message. */
+  readonly lastMessageMs = new Map<string, number>();
+  /** Where workers last told that they were. */
+  readonly progress = new Map<string, MemberProgress>();
   /** What workers lack for a run; default: nothing. */
   shortageOf: ShortageOf | undefined;
 
@@ -51,7 +58,14 @@ export class DecideHarness {
   }
 
   handle(event: ClusterEvent): Decision {
-    const decision = decide(this.nowMs, this.state, event, this.shortageOf);
+    if (event.kind === 'workerConnected') {
+      this.lastMessageMs.delete(event.worker.workerId);
+      this.progress.delete(event.worker.workerId);
+    } else if ('workerId' in event && event.kind !== 'workerDisconnected') this.hear(event.workerId);
+    const { shortageOf } = this;
+    const lastMessageMs = (workerId: string) => this.lastMessageMs.get(workerId);
+    const progressOf = (workerId: string) => this.progress.get(workerId);
+    const decision = decide(this.nowMs, this.state, event, { shortageOf, lastMessageMs, progressOf });
     this.state = decision.state;
     this.reason = decision.reason;
     for (const { runId, record } of decision.records) this.logs.set(runId, [...(this.logs.get(runId) ?? []), record]);
@@ -69,11 +83,16 @@ export class DecideHarness {
     this.handle({ kind: 'recovered', policy, queue: this.queue.list(this.nowMs), endedJobIds: this.queue.endedIds });
   }
 
+  /** A message of a worker comes, which decides nothing. */
+  hear(workerId: string): void {
+    this.lastMessageMs.set(workerId, this.nowMs);
+  }
+
   /** Advances the clock in ticks of 100 ms. The workers named send heartbeats. */
   advance(durationMs: number, ...alive: string[]): void {
     for (let passed = 0; passed < durationMs; passed += 100) {
       this.nowMs += 100;
-      for (const workerId of alive) this.handle({ kind: 'heartbeat', workerId });
+      for (const workerId of alive) this.hear(workerId);
       this.handle({ kind: 'tick' });
       this.listQueue();
     }
@@ -159,6 +178,23 @@ export class DecideHarness {
   train(count: number, runId = RUN): void {
     for (let i = 0; i < count; i++)
       for (const workerId of this.membersOf(runId)) this.vote(workerId, {}, this.view(runId).generation, runId);
+  }
+
+  /** A worker tells where it is in its run; without more, in the forward pass of the step that is trained. */
+  tell(workerId: string, told: Partial<ToldProgress> = {}): void {
+    const { generation, step } = this.view();
+    const last = { lastEvent: 'data', lastEventSeconds: 0, ringOperations: 0, ringBytes: 0 };
+    const progress = {
+      runId: RUN,
+      generation,
+      step: step + 1,
+      parts: 1,
+      phase: 'computing',
+      ...last,
+      ...told,
+    } as const;
+    this.hear(workerId);
+    this.progress.set(workerId, learnProgress(this.progress.get(workerId), progress, this.nowMs));
   }
 
   savePart(workerId: string, step: number, generation = this.view().generation, runId = RUN): void {

@@ -80,11 +80,12 @@ export function chooseCopies(
 
 /** The expert workers that can leave now, one after the other, so that nothing is lost and somebody is left. */
 export function leavingExperts(builder: DecisionBuilder, state: RunState): readonly string[] {
-  const asked = builder.workers.group(`leaving/${state.runId}/expertWorker`);
-  return asked.reduce<readonly string[]>((gone, { workerId }) => {
-    const without = [...gone, workerId];
-    return canGoOnWithoutExperts(builder, state, without) ? without : gone;
-  }, []);
+  const gone: string[] = [];
+  for (const { workerId } of builder.workers.group(`leaving/${state.runId}/expertWorker`)) {
+    gone.push(workerId);
+    if (!canGoOnWithoutExperts(builder, state, gone)) gone.pop();
+  }
+  return gone;
 }
 
 /** Whether a run can go on without some of its expert workers, with what others hold. */

@@ -23,7 +23,7 @@ import { ExpertRun, type ExpertRunOptions } from './expert-run.js';
 import { Generation } from './generation.js';
 import { logSlowDecisions } from './log-slow-decisions.js';
 import { ended, failed, failureOf, isPeerFailure, type Send, sendProfile } from './messages.js';
-import { linkedRanks, watchPeers } from './peer-watch.js';
+import { linkedRanks, memberName, watchPeers } from './peer-watch.js';
 import { StepMeter } from './step-meter.js';
 
 /** How long a rank waits for the others of its ring, which may be in a long step that cannot be interrupted. */
@@ -434,13 +434,6 @@ export class WorkerRun {
       send(failed(place, step, error));
     }
   }
-}
-
-/** "rank 2 at 10.0.0.7:4711". */
-function memberName({ ringAddresses, expertAddresses }: Assignment, address: string): string {
-  const rank = ringAddresses.indexOf(address);
-  const name = rank >= 0 ? `rank ${rank}` : `expert worker ${expertAddresses.indexOf(address)}`;
-  return `${name} at ${address}`;
 }
 
 /** What a session is opened with. */

@@ -8,7 +8,7 @@ import { ExpertClients } from './experts/client.js';
 import { acceptRanks, type CallExpertsOptions, dialExperts, type HostExpertsOptions } from './experts/connect.js';
 import type { ExpertExchange, ExpertHost } from './experts/exchange.js';
 import { ExpertServer } from './experts/server.js';
-import { type ExpertLinks, type LinkExpertsOptions, linkExperts } from './experts/worker-links.js';
+import { type LinkWorkersOptions, linkExperts, type WorkerLinks } from './experts/worker-links.js';
 import { connectRing } from './ring/connect.js';
 import { type ProcessGroup, RingGroup } from './ring/process-group.js';
 import { rankIdOf, receiveState, type StateShare, type StateTransferOptions, sendState } from './state/transfer.js';
@@ -157,7 +157,7 @@ export class DataPlane {
    *
    * @throws WeftError `deadline_exceeded` naming the expert workers that are missing; otherwise as `hostExperts`.
    */
-  async linkExperts(options: LinkExpertsOptions): Promise<ExpertLinks> {
+  async linkExperts(options: LinkWorkersOptions): Promise<WorkerLinks> {
     const { expertWorker, addresses, token } = options;
     this.#checkJoining({ ...options, rank: expertWorker, worldSize: addresses.length }, token);
     const links = await linkExperts(this.#acceptor, options);

@@ -1,7 +1,5 @@
 export {
-  type ExpertLayout,
   type ExpertMove,
-  type ExpertTarget,
   expertMoves,
   expertTargets,
   placeCopies,

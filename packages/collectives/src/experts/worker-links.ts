@@ -7,7 +7,7 @@ import { readInto, writeFrom } from '../transport/whole.js';
 import { expertWorkerGone, expertWorkerName } from './expert-shard.js';
 
 /** Which expert workers send something to which, in one generation. */
-export interface LinkExpertsOptions extends GenerationId {
+export interface LinkWorkersOptions extends GenerationId {
   /** This expert worker. */
   readonly expertWorker: number;
   /** The data plane address of every expert worker, by number. */
@@ -24,7 +24,7 @@ export interface LinkExpertsOptions extends GenerationId {
 }
 
 /** A connection to another expert worker. */
-export interface ExpertLink {
+export interface WorkerLink {
   /** Resolves when the memory may be reused. @throws WeftError `unavailable` when the other one is gone */
   write(bytes: Uint8Array): Promise<void>;
   /** Fills the whole target. @throws WeftError `unavailable` when the other one is gone */
@@ -32,16 +32,16 @@ export interface ExpertLink {
 }
 
 /** An expert worker's connections to others, one for each direction in which something is sent. */
-export interface ExpertLinks {
+export interface WorkerLinks {
   /** To a receiver. @throws WeftError `internal` for one that is none */
-  to(receiver: number): ExpertLink;
+  to(receiver: number): WorkerLink;
   /** From a sender. @throws WeftError `internal` for one that is none */
-  from(sender: number): ExpertLink;
+  from(sender: number): WorkerLink;
   close(): void;
 }
 
 /** See `DataPlane.linkExperts`. The receiving side dials. */
-export async function linkExperts(acceptor: ConnectionAcceptor, options: LinkExpertsOptions): Promise<ExpertLinks> {
+export async function linkExperts(acceptor: ConnectionAcceptor, options: LinkWorkersOptions): Promise<WorkerLinks> {
   const { runId, generation, expertWorker, addresses, receivers, senders, token, timeoutMs, signal } = options;
   const name = generationName(options);
   const dialers = senders.map((sender) => {
@@ -92,7 +92,7 @@ export async function linkExperts(acceptor: ConnectionAcceptor, options: LinkExp
   }
 }
 
-class Links implements ExpertLinks {
+class Links implements WorkerLinks {
   readonly #receivers: ReadonlyMap<number, Link>;
   readonly #senders: ReadonlyMap<number, Link>;
   readonly #signal: AbortSignal | undefined;
@@ -111,11 +111,11 @@ class Links implements ExpertLinks {
     if (signal?.aborted) this.close();
   }
 
-  to(receiver: number): ExpertLink {
+  to(receiver: number): WorkerLink {
     return this.#receivers.get(receiver) ?? refuse('internal', `expert worker ${receiver} gets nothing from here`);
   }
 
-  from(sender: number): ExpertLink {
+  from(sender: number): WorkerLink {
     return this.#senders.get(sender) ?? refuse('internal', `nothing comes from expert worker ${sender}`);
   }
 
@@ -125,7 +125,7 @@ class Links implements ExpertLinks {
   }
 }
 
-class Link implements ExpertLink {
+class Link implements WorkerLink {
   readonly #duplex: Duplex;
   readonly #gone: Promise<never>;
   #isClosed = false;

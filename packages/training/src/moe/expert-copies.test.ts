@@ -1,4 +1,4 @@
-import { DataPlane, type ExpertLinks } from '@weft/collectives';
+import { DataPlane, type WorkerLinks } from '@weft/collectives';
 import { Random } from '@weft/common';
 import { resolveRunConfig } from '@weft/config';
 import { type Executor, elementCount, javascriptExecutor } from '@weft/tensor';
@@ -31,7 +31,7 @@ interface Engine {
 }
 
 let planes: DataPlane[] = [];
-let opened: (Executor | ExpertLinks)[] = [];
+let opened: (Executor | WorkerLinks)[] = [];
 beforeEach(async () => {
   planes = await Promise.all([DataPlane.listen(), DataPlane.listen()]);
 });
@@ -50,7 +50,7 @@ async function engine(first: number, end: number, seed?: number): Promise<Engine
 }
 
 /** The links of two expert workers, each of which sends to the other. */
-async function linked(): Promise<readonly ExpertLinks[]> {
+async function linked(): Promise<readonly WorkerLinks[]> {
   const links = await Promise.all(
     planes.map((plane, expertWorker) =>
       plane.linkExperts({

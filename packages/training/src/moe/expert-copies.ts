@@ -1,4 +1,4 @@
-import type { ExpertLink } from '@weft/collectives';
+import type { WorkerLink } from '@weft/collectives';
 import { type Deferred, deferred, WeftError } from '@weft/common';
 import { cut, type Executor, elementCount, elementsOf } from '@weft/tensor';
 import { copiedBoxes } from '../checkpoint-saver.js';
@@ -10,7 +10,7 @@ import { type ExpertProgram, gradientOf } from './expert-program.js';
 export interface LinkedExperts {
   readonly executor: Pick<Executor, 'run' | 'copyState' | 'fillState'>;
   readonly program: Pick<ExpertProgram, 'parameters'>;
-  readonly link: ExpertLink;
+  readonly link: WorkerLink;
 }
 
 /** What an expert worker does for copies, in one generation. */
@@ -105,7 +105,7 @@ function stepBytes(step: number): Uint8Array {
   return bytes;
 }
 
-async function readStep(link: ExpertLink, step: number, does: string): Promise<void> {
+async function readStep(link: WorkerLink, step: number, does: string): Promise<void> {
   const bytes = new Uint8Array(STEP_BYTES);
   await link.read(bytes);
   const found = new DataView(bytes.buffer).getUint32(0, true);

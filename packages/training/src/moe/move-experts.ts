@@ -1,5 +1,5 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
-import type { ExpertLink } from '@weft/collectives';
+import type { WorkerLink } from '@weft/collectives';
 import { refuse } from '@weft/common';
 import { cut, type Executor, elementCount, elementsOf, required } from '@weft/tensor';
 import type { ExpertMove, Range } from '@weft/topology';
@@ -16,8 +16,8 @@ export interface ExpertsInMemory {
 
 /** Ways to other expert workers, by number. */
 export interface LinksTo {
-  to(receiver: number): ExpertLink;
-  from(sender: number): ExpertLink;
+  to(receiver: number): WorkerLink;
+  from(sender: number): WorkerLink;
 }
 
 /** What an expert worker has to move, and with what. */

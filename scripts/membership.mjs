@@ -2,11 +2,13 @@
 //                                                          node scripts/membership.mjs coordinator [seconds]
 //                                                          node scripts/membership.mjs cut
 //                                                          node scripts/membership.mjs join [recipe]
+//                                                          node scripts/membership.mjs experts [backend]
 // kills:       kills workers of a run of three, one after the other, and starts a replacement after a second. With a spare
 //              (the default is one) a fourth worker waits beside them, ready to take the next place.
 // coordinator: kills the coordinator and starts another one after so many seconds.
 // cut:         puts each worker into a network namespace, and cuts two of them from each other (needs root and `ip`).
 // join:        what the others wait for while a newcomer takes the state from them, step by step.
+// experts:     kills expert workers: one is replaced, one is not, another joins, and one is asked to end.
 // It prints what must hold with pass or fail, and ends with exit code 1 where something does not.
 // It needs the demo data of `npm run quickstart` or `npm run test:e2e`, and `npx tsc -b`.
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
@@ -110,15 +112,15 @@ const launch = (/** @type {string} */ recipe, /** @type {string[]} */ with_) =>
   JSON.parse(weft('launch', recipe, '--detach', '--json', ...with_)).runId;
 
 /** The ledger, and every step once with the loss of a run that nothing happened to. */
-async function verify(/** @type {string} */ runId) {
+async function verify(/** @type {string} */ runId, /** @type {Record<string, string | number>} */ more = {}) {
   const steps = committed(runId).map(({ entry }) => entry.step);
-  if (log(runId).some(({ kind }) => kind === 'resumed')) console.log('the run was rolled back');
-  else if (steps.some((step, index) => step !== index + 1)) throw new Error('a step is missing or there twice');
+  const isOnce = steps.every((step, index) => step === index + 1);
+  bar(`${steps.length} steps, each committed once`, isOnce, 'none is rolled back');
   if (!log(runId).some(({ kind }) => kind === 'stopped')) weft('stop', runId);
   await until('the end', () => log(runId).some(({ kind }) => kind === 'stopped'));
   console.log(weft('data', 'ledger', runId, '--check').trim());
   const last = Math.min(steps.length, 300);
-  const undisturbed = launch('debugNano', settings({ workers: 1 }));
+  const undisturbed = launch('debugNano', settings({ ...more, workers: 1 }));
   await until('the undisturbed run', () => lastStep(undisturbed) >= last);
   const losses = (/** @type {string} */ id) =>
     committed(id)
@@ -126,7 +128,8 @@ async function verify(/** @type {string} */ runId) {
       .map(({ entry }) => entry.loss);
   const others = losses(undisturbed);
   const worst = Math.max(...losses(runId).map((loss, index) => Math.abs(loss / others[index] - 1)));
-  console.log(`losses of ${last} steps against those of an undisturbed run: ${worst.toExponential(1)} apart at most`);
+  const apart = `losses of ${last} steps and of an undisturbed run ${worst.toExponential(1)} apart at most`;
+  bar(apart, worst <= 1e-4, 'at most 1e-4');
   weft('stop', undisturbed, '--no-checkpoint');
 }
 
@@ -257,6 +260,52 @@ async function joinUnderWay(recipe = 'decoder34m') {
   weft('stop', runId, '--no-checkpoint');
 }
 
+const sparse = {
+  ...{ 'data.weights': '0:0:1', microbatchSize: 1, 'optimizer.learningRate': 3e-4 },
+  ...{ 'model.decoder.moe.experts': 8, 'model.decoder.moe.everyLayers': 2 },
+  ...{ 'model.decoder.moe.capacityFactor': 2, 'model.decoder.moe.groupSize': 64 },
+};
+
+/** Who serves the experts in the last generation, once it has committed a step. */
+function expertWorkers(/** @type {string} */ runId) {
+  const last = log(runId).findLast(({ kind }) => kind === 'assigned' || kind === 'committed');
+  const of = log(runId).findLast(({ kind }) => kind === 'assigned');
+  /** @type {{ workerId: string }[]} */
+  const workers = of?.expertWorkers ?? [];
+  return last?.kind === 'committed' ? workers.map(({ workerId }) => workerId.slice(0, workerId.indexOf('-'))) : [];
+}
+
+async function loseExperts(backend = 'tensorflow') {
+  await coordinator();
+  for (let i = 0; i < 2; i++) worker(`w${i}`);
+  const expert = (/** @type {string} */ name) => start(['expert-worker', '--name', name]);
+  const [x, y] = [expert('x'), expert('y')];
+  const more = { ...sparse, 'engine.backend': backend };
+  const runId = launch('debugNano', settings({ ...more, workers: 2, expertWorkers: 2 }));
+  await until('the first steps', () => lastStep(runId) >= 5);
+  const z = expert('z');
+  const targets = join(home, 'prometheus-targets.json');
+  await until('an idle one', () => readFileSync(targets, 'utf8').match(/expert/g)?.length === 3);
+  const follow = async (/** @type {string} */ what, /** @type {string} */ names) => {
+    const seconds = await until(what, () => expertWorkers(runId).toSorted().join() === names);
+    const step = lastStep(runId);
+    await until('some steps', () => lastStep(runId) >= step + 3);
+    console.log(`${what}: the next step came after ${seconds.toFixed(1)} s, on ${names}`);
+  };
+  await kill(x);
+  await follow('an expert worker is killed, and an idle one takes its place', 'y,z');
+  await kill(y);
+  await follow('another is killed, and one is left', 'z');
+  const v = expert('v');
+  await follow('another one joins', 'v,z');
+  z.kill('SIGTERM');
+  await follow('one is asked to end', 'v');
+  const rolledBack = log(runId).filter(({ kind }) => kind === 'resumed' || kind === 'requeued').length;
+  bar(`rolled back ${rolledBack} times`, rolledBack === 0, 'never');
+  await verify(runId, more);
+  await kill(v);
+}
+
 const ip = (/** @type {string} */ words) => execFileSync('ip', words.split(' '), { stdio: 'pipe' });
 
 async function cut() {
@@ -316,7 +365,8 @@ try {
   else if (scenario === 'coordinator') await loseCoordinator(...numbers);
   else if (scenario === 'join') await joinUnderWay(...rest);
   else if (scenario === 'cut') await cut();
-  else throw new Error(`there is no scenario ${scenario}: kills, coordinator, cut or join`);
+  else if (scenario === 'experts') await loseExperts(...rest);
+  else throw new Error(`there is no scenario ${scenario}: kills, coordinator, cut, join or experts`);
 } finally {
   for (const child of running) await kill(child);
   if (process.env.KEEP === undefined) rmSync(home, { recursive: true, force: true });

@@ -188,7 +188,7 @@ export class WorkerRun {
       if (outcome === undefined) return;
       this.#options.spans.finish();
       if (outcome.outcome === 'handedOver') return;
-      if (!generation.isReleased) generation.end(ended(generation.id, outcome), false);
+      if (!generation.isReleased) generation.end(ended(generation.id, outcome), 'planned');
       log.info({ ...generation.id, ...outcome }, `run ${this.runId} is ${outcome.outcome} at step ${outcome.step}`);
     } catch (thrown) {
       timer.enter('recovering');
@@ -343,9 +343,11 @@ export class WorkerRun {
       const addresses = [...ringAddresses, dataPlane.address];
       const session = await this.#open({ ...message, configJson, ringAddresses: addresses });
       await session.warmUp(step, addresses.length);
+      if (this.#isClosed) return;
       log.info({ runId, step }, `is ready to join run ${runId}, which is at step ${step}`);
       send({ $case: 'runPrepared', runPrepared: { runId, failure: undefined } });
     } catch (thrown) {
+      if (this.#isClosed) return;
       const error = WeftError.from(thrown);
       log.warn({ error, runId }, `cannot join run ${runId}: ${error.sentence}`);
       send({ $case: 'runPrepared', runPrepared: { runId, failure: failureOf(error) } });
@@ -408,10 +410,10 @@ export class WorkerRun {
       const members = [...ringAddresses, ...expertAddresses].filter((address) => address !== dataPlane.address);
       const unreachable = [...(await dataPlane.findUnreachable(members))];
       const ringBroken = { ...place, step: lastStep + 1, reason: error.message, unreachable };
-      if (!generation.isReleased) generation.end({ $case: 'ringBroken', ringBroken }, true);
+      if (!generation.isReleased) generation.end({ $case: 'ringBroken', ringBroken }, 'disconnected');
     } else {
       log.error({ error, ...place }, `run ${this.runId} failed: ${error.sentence}`);
-      generation.end(failed(place, lastStep, error), true);
+      generation.end(failed(place, lastStep, error), 'failed');
     }
   }
 

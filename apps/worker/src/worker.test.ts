@@ -1,5 +1,5 @@
 import { DataPlane } from '@weft/collectives';
-import { WeftError } from '@weft/common';
+import { deferred, WeftError } from '@weft/common';
 import { Role, RunEnded_Outcome } from '@weft/proto';
 import { waitFor } from '@weft/testing';
 import { describe, expect, it } from 'vitest';
@@ -358,6 +358,24 @@ describe('a worker whose coordinator goes away', () => {
     expect((await again.receive('hello')).hello.held).toMatchObject({ hasVoted: true, isTraining: false });
   });
 
+  it('offers nothing of a step that it was told and could not apply', async () => {
+    await using stage = await WorkerHarness.open();
+    const desk = await stage.openStream();
+    desk.send(stage.assignment());
+    const { link, fail } = await stage.call();
+    const decided = link.vote(vote(1));
+    await desk.receive('stepVote');
+    desk.send({ $case: 'stepDecision', stepDecision: { ...decisionOf(1, 1), apply: true } });
+    await decided;
+    desk.close(new WeftError('unavailable', 'shutting down'));
+    await waitFor('the pause', () => stage.clock.sleeping === 1);
+    fail(new WeftError('out_of_memory', 'no memory for the update'));
+    await stage.clock.advance(1000);
+    const again = await stage.openStream(1);
+    expect((await again.receive('hello')).hello.held).toBeUndefined();
+    expect(stage.sessions[0]?.isClosed).toBe(true);
+  });
+
   it('says that it leaves after its hello when it is asked to end while it connects again', async () => {
     await using stage = await WorkerHarness.open();
     await loseCoordinator(stage);
@@ -396,6 +414,27 @@ describe('a worker whose coordinator goes away', () => {
       runId: 'other',
       failure: { code: 'native_library', message: 'no TensorFlow' },
     });
+  });
+
+  it('says nothing of a run that it was let go from while it got ready', async () => {
+    await using stage = await WorkerHarness.open();
+    const warming = deferred();
+    stage.onOpen = (session) => {
+      session.warming = warming.promise;
+    };
+    const desk = await stage.openStream();
+    const { configJson, runDirectory } = stage.assignment().assignment;
+    const addresses = { ringAddresses: ['127.0.0.1:1'], expertAddresses: [] };
+    const prepareRun = { runId: RUN, generation: 4, configJson, runDirectory, step: 9, ...addresses };
+    desk.send({ $case: 'prepareRun', prepareRun });
+    await waitFor('the step', () => stage.sessions[0]?.warmUps.length === 1);
+    desk.send({ $case: 'release', release: { runId: RUN, generation: 4, discardState: true, reason: 'it ended' } });
+    desk.send({ $case: 'prepareRun', prepareRun: { ...prepareRun, runId: 'other' } });
+    // Its time is told when it is closed.
+    await desk.receive('timeReport');
+    warming.resolve();
+    expect((await desk.receive('runPrepared')).runPrepared.runId).toBe('other');
+    expect(desk.all('runPrepared')).toHaveLength(1);
   });
 
   it('finishes the step after which another generation follows, and is not interrupted by it', async () => {

@@ -268,6 +268,35 @@ describe('a worker that was asked to end', () => {
     expect(harness.lastCommand('assign')).toMatchObject({ firstStep: step + 1, startFrom: { kind: 'checkpoint' } });
   });
 
+  it('saves the step also when the one that would have stayed is lost meanwhile', () => {
+    harness.handle({ kind: 'leaving', workerId: 'b' });
+    harness.disconnect('a');
+    harness.advance(200, 'b');
+    expect(harness.lastCommand('stopRun')).toMatchObject({ workerIds: ['b'], afterStep: 3 });
+    harness.train(1);
+    harness.checkpoint(3);
+    expect(harness.view()).toMatchObject({ status: 'queued', step: 3, checkpointStep: 3 });
+    expect(harness.lastCommand('release')).toMatchObject({ workerIds: ['b'], discardState: true });
+  });
+
+  it('is no interruption, by which checkpoints would be saved more often', () => {
+    harness.handle({ kind: 'leaving', workerId: 'b' });
+    harness.handle({ kind: 'leaving', workerId: 'a' });
+    harness.train(1);
+    harness.checkpoint(3);
+    expect(harness.state.runs.get(RUN)?.state.saveCosts.interruptions).toBe(0);
+    expect(harness.log.at(-1)).toMatchObject({ kind: 'requeued', isSaved: true });
+  });
+
+  it('goes at once where it holds a run that is paused', () => {
+    harness.restart('auto');
+    harness.queue.isPaused = true;
+    harness.listQueue();
+    harness.comeBack('a');
+    harness.handle({ kind: 'leaving', workerId: 'a' });
+    expect(harness.lastCommand('release')).toMatchObject({ workerIds: ['a'], runId: RUN, discardState: true });
+  });
+
   it('stops with that checkpoint when the run is asked to stop meanwhile', () => {
     harness.handle({ kind: 'leaving', workerId: 'b' });
     harness.handle({ kind: 'leaving', workerId: 'a' });

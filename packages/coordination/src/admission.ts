@@ -104,9 +104,11 @@ function leaveOut(builder: DecisionBuilder, { workerId, unfitFor = [] }: Connect
 export function leaving(builder: DecisionBuilder, workerId: string): string {
   const worker = builder.worker(workerId);
   if (worker === undefined) return '';
-  const { joining, runId, hostName } = worker;
-  builder.changeWorker(workerId, { isLeaving: true, joining: undefined });
+  const { joining, held, runId, hostName } = worker;
+  builder.changeWorker(workerId, { isLeaving: true, joining: undefined, held: undefined });
   if (joining !== undefined) releaseJoining(builder, workerId, joining.runId, LEFT);
+  // Its run is paused: nobody waits for the end of a step.
+  if (held !== undefined) releaseOne(builder, workerId, held.runId, LEFT);
   const of = runId === undefined ? '' : ` of run ${runId}`;
   return `worker ${workerId} on ${hostName}${of} was asked to end`;
 }

@@ -143,6 +143,8 @@ interface Requeued extends Line<'requeued'> {
   readonly reason: string;
   /** The run of a higher priority that got its workers; absent when it lost them, or they were asked to end. */
   readonly yieldedTo?: string;
+  /** Its last step was saved before its workers went, so that nothing is lost. Absent: it was not. */
+  readonly isSaved?: true;
 }
 
 /** The run's workers came back with its state: it goes on after the last committed step, in the same generation. */

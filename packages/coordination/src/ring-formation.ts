@@ -1,5 +1,12 @@
 import { AUTOMATIC_PRECISION, type Precision, type RunConfig } from '@weft/config';
-import { type MembershipChange, readyNewcomers, recruit, releaseLeavers, releaseOne } from './admission.js';
+import {
+  type MembershipChange,
+  readyNewcomers,
+  recruit,
+  releaseLeavers,
+  releaseOne,
+  saveBeforeLeaving,
+} from './admission.js';
 import type { ConnectedWorker, Reforming, RetainedState, StartState, Training } from './cluster-state.js';
 import { connectedWorkers, memberIds } from './cluster-state.js';
 import type { Assign } from './commands.js';
@@ -53,6 +60,8 @@ function reformRing(builder: DecisionBuilder, state: RunState, live: Reforming):
   releaseUnused(builder, runId, experts);
   const retained = { ...live, experts };
   const formed = formRing(builder, state, retained, [...survivors, ...ready, ...idle], { newcomers: ready });
+  // Those that would have stayed were lost: what the others hold is saved before they go.
+  if (leavers.length === survivors.length && goesOn) saveBeforeLeaving(builder, runId, 'rank');
   return left === '' ? formed : `${left}; ${formed}`;
 }
 

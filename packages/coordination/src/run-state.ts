@@ -168,13 +168,18 @@ function saveCosts(state: RunState, record: RunRecord): SaveCosts {
     case 'continued':
       return returned;
     case 'requeued':
-      return { ...before, trainedMs, interruptions: interrupted(record.yieldedTo === undefined) };
+      return { ...before, trainedMs, interruptions: interrupted(isInterruption(record)) };
     case 'attemptFailed':
     case 'rolledBack':
       return { ...before, trainedMs, interruptions: interrupted(true) };
     default:
       return { ...before, trainedMs };
   }
+}
+
+/** Whether steps may be lost: its workers were, or its coordinator was. */
+function isInterruption({ yieldedTo, isSaved }: Extract<RunRecord, { kind: 'requeued' }>): boolean {
+  return yieldedTo === undefined && isSaved !== true;
 }
 
 /** Configurations in logs of older versions lack what came later. */
@@ -251,7 +256,7 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
     case 'straggler':
       return {};
     case 'requeued':
-      return { status: 'queued', reason: record.reason, isInterrupted: record.yieldedTo === undefined };
+      return { status: 'queued', reason: record.reason, isInterrupted: isInterruption(record) };
     case 'continued':
       return { status: 'running', failure: undefined, isInterrupted: false };
     case 'attemptFailed':

@@ -46,8 +46,12 @@ export class FakeSession implements Session {
     });
   }
 
+  /** What getting ready waits for. */
+  warming: Promise<void> | undefined;
+
   async warmUp(step: number): Promise<void> {
     this.warmUps.push(step);
+    await this.warming;
   }
 
   async writeManifest(step: number): Promise<{ directory: string; manifestSha256: string }> {
@@ -114,6 +118,8 @@ export class WorkerHarness implements AsyncDisposable {
   openAtOnce = 0;
   /** How often it tried to reach the coordinator. */
   attempts = 0;
+  /** Called with every session. */
+  onOpen = (_: FakeSession) => {};
   /** Called with every attempt. */
   onConnect = () => {};
   readonly dataPlane: DataPlane;
@@ -155,6 +161,7 @@ export class WorkerHarness implements AsyncDisposable {
       openSession: async (options) => {
         if (this.openFailure !== undefined) throw this.openFailure;
         const session = new FakeSession(options);
+        this.onOpen(session);
         this.sessions.push(session);
         const open = this.sessions.filter(({ isClosed }) => !isClosed).length;
         this.openAtOnce = Math.max(this.openAtOnce, open);

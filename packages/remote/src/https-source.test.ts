@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { WeftError } from '@weft/common';
-import { temporaryDirectory, type FileServer, fileServer, someBytes } from '@weft/testing';
+import { type FileServer, fileServer, someBytes, temporaryDirectory } from '@weft/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { HttpsSource } from './https-source.js';
 import { HuggingFaceSource } from './hugging-face.js';

@@ -1,6 +1,6 @@
 import { mkdir, readdir, rm, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type TemporaryDirectory, temporaryDirectory, type FileServer, fileServer, someBytes } from '@weft/testing';
+import { type FileServer, fileServer, someBytes, type TemporaryDirectory, temporaryDirectory } from '@weft/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { BlockCache } from './block-cache.js';
 import { HttpsSource } from './https-source.js';

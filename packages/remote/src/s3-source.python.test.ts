@@ -1,5 +1,5 @@
 import type { BlobStatus } from '@weft/files';
-import { hasMoto, type MotoServer, motoServer, type Trouble, troubledProxy, someBytes } from '@weft/testing';
+import { hasMoto, type MotoServer, motoServer, someBytes, type Trouble, troubledProxy } from '@weft/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { S3Source } from './s3-source.js';
 import { withRetries } from './with-retries.js';
@@ -16,7 +16,7 @@ beforeAll(async () => {
   before = { ...process.env };
   Object.assign(process.env, KEYS);
   const put = (path: string, body: Uint8Array | string = '') =>
-    fetch(`${moto.url}/${path}`, { method: 'PUT', body: body as BodyInit }).then((answer) =>
+    fetch(`${moto.url}/${path}`, { method: 'PUT', body: Buffer.from(body) }).then((answer) =>
       expect(answer.ok).toBe(true),
     );
   await put('shards');

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import { temporaryDirectory, fileServer } from '@weft/testing';
+import { fileServer, temporaryDirectory } from '@weft/testing';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { S3Source } from './s3-source.js';
 import { withRetries } from './with-retries.js';

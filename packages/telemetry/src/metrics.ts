@@ -1,4 +1,5 @@
 import { counter, gauge, histogram } from './declare-metric.js';
+import { REMOTE_METRICS } from './remote-metrics.js';
 
 /**
  * Every series that Weft exports: the one declaration from which the registries, `docs/metrics.md`, dashboards and rules are made.
@@ -379,36 +380,7 @@ export const WORKER_METRICS = {
     'seconds',
     'Time of decoding images, reading them included, on all threads.',
   ),
-  remoteBytes: counter(
-    'weft_worker_remote_fetched_bytes_total',
-    'bytes',
-    'Bytes of shards fetched from addresses such as s3://.',
-  ),
-  remoteRequests: counter(
-    'weft_worker_remote_requests_total',
-    'requests',
-    'Requests to the servers of shards, repeated ones included.',
-  ),
-  remoteRetries: counter(
-    'weft_worker_remote_retries_total',
-    'requests',
-    'Of them, those that repeated one which had failed or was refused for the moment.',
-  ),
-  remoteHits: counter(
-    'weft_worker_remote_cache_hits_total',
-    'reads',
-    'Reads of shards at addresses that found their block in the cache of the host.',
-  ),
-  remoteMisses: counter(
-    'weft_worker_remote_cache_misses_total',
-    'reads',
-    'Reads of shards at addresses that waited for their block to be fetched.',
-  ),
-  remoteWait: counter(
-    'weft_worker_remote_wait_seconds_total',
-    'seconds',
-    'Time of these waits, over all reads at once.',
-  ),
+  ...REMOTE_METRICS,
   badSamples: gauge(
     'weft_worker_bad_samples',
     'samples',

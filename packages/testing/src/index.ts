@@ -22,5 +22,5 @@ export {
 export { endedSweepRun, exampleSweep, exampleSweepLoss, exampleSweepScale } from './sweep-fixtures.js';
 export { type TemporaryDirectory, temporaryDirectory } from './temporary-directory.js';
 export { tinyRun } from './tiny-run.js';
-export { type Trouble, type TroubledProxy, troubledProxy } from './troubled-proxy.js';
+export { type Trouble, troubledProxy } from './troubled-proxy.js';
 export { waitFor } from './wait-for.js';

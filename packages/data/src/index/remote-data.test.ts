@@ -70,7 +70,7 @@ async function digestsOf(config: DatasetConfig): Promise<string[]> {
     const batches = [];
     for (let step = 1; step <= 6; step++) batches.push(await loader.load(step, 0, 1));
     return batches.map(({ digest, microbatches }) =>
-      JSON.stringify([digest, microbatches.map(({ images_NHWC }) => [...images_NHWC])]),
+      JSON.stringify([digest, microbatches.map(({ images_NHWC }) => [...(images_NHWC ?? [])])]),
     );
   } finally {
     await loader.close();

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { basename, join } from 'node:path';
 import { isJsonObject, WeftError } from '@weft/common';
 import type { ChatTemplate, DatasetSettings, SourceKind } from '@weft/config';
+import { type BlobStore, diskStore } from '@weft/files';
 import { chatParts } from './chat-template.js';
 import { readConversation } from './conversation.js';
 import { type BadSample, type DocumentPart, type ImageLocation, type SourceDocument, textParts } from './document.js';
@@ -63,17 +64,28 @@ export class ShardReader {
    * The documents of one shard.
    *
    * @param number its index, copied into every `ImageLocation`
+   * @param store that has it
    * @throws WeftError `corrupt_data` naming the shard when it cannot be read at all
    */
-  documents(number: number, onLeftOut: OnLeftOut): ShardDocuments {
+  documents(number: number, onLeftOut: OnLeftOut, store: BlobStore = diskStore): ShardDocuments {
     const { folder, kind, shards } = this.#options;
     const shard = shards[number] ?? '';
-    if (kind === 'text') return this.#texts(join(folder, shard));
-    if (kind === 'captioned') return this.#samples(shard, number, onLeftOut);
-    if (this.#images === undefined) return this.#samples(shard, number, onLeftOut);
-    if (kind === 'conversations' && isArchive(shard)) return this.#packedConversations(shard, this.#images);
+    if (kind === 'text') return this.#texts(join(folder, shard), store);
+    if (kind === 'captioned') return this.#samples(shard, number, onLeftOut, store);
+    if (this.#images === undefined) return this.#samples(shard, number, onLeftOut, store);
+    if (kind === 'conversations' && isArchive(shard)) return this.#packedConversations(shard, this.#images, store);
     if (holdsImages(shard)) return [];
-    return this.#records(shard, this.#images);
+    return this.#records(shard, this.#images, store);
+  }
+
+  /** The images beside the documents that were named since the last call. */
+  takeUsed(): readonly string[] {
+    return this.#images?.takeUsed() ?? [];
+  }
+
+  /** Counts images as named, as another reader found. */
+  use(names: Iterable<string>): void {
+    for (const name of names) this.#images?.use(name);
   }
 
   /** The images that no document has named. */
@@ -82,12 +94,12 @@ export class ShardReader {
     for (const each of this.#images?.unused() ?? []) yield { ...each, reason };
   }
 
-  async *#texts(path: string): AsyncGenerator<SourceDocument | BadSample, void, undefined> {
+  async *#texts(path: string, store: BlobStore): AsyncGenerator<SourceDocument | BadSample, void, undefined> {
     const { textField, badSamples } = this.#options.settings;
-    for await (const document of textDocuments(path, textField)) {
+    for await (const document of textDocuments(path, textField, store)) {
       // A whole file is packed while it is read, so where it may be left out it is read once before.
       const isWholeFile = !('problem' in document) && document.key === '';
-      yield isWholeFile && badSamples === 'skip' ? await readable(document, path) : document;
+      yield isWholeFile && badSamples === 'skip' ? await readable(document, path, store) : document;
     }
   }
 
@@ -95,11 +107,12 @@ export class ShardReader {
     shard: string,
     number: number,
     onLeftOut: OnLeftOut,
+    store: BlobStore,
   ): AsyncGenerator<SourceDocument | BadSample, void, undefined> {
     const { folder, settings } = this.#options;
     const kind = this.#options.kind === 'captioned' ? 'captioned' : 'interleaved';
     const read = kind === 'captioned' ? readCaptioned : readInterleaved;
-    const file = await ShardFile.open(join(folder, shard));
+    const file = await ShardFile.open(join(folder, shard), store);
     const seen = new Map<string, string>();
     try {
       for await (const sample of webDatasetSamples(file, settings, onLeftOut)) {
@@ -124,9 +137,13 @@ export class ShardReader {
     }
   }
 
-  async *#records(shard: string, images: SourceImages): AsyncGenerator<SourceDocument | BadSample, void, undefined> {
+  async *#records(
+    shard: string,
+    images: SourceImages,
+    store: BlobStore,
+  ): AsyncGenerator<SourceDocument | BadSample, void, undefined> {
     const { folder, kind } = this.#options;
-    for await (const { key, where, value, problem } of sourceRecords(join(folder, shard))) {
+    for await (const { key, where, value, problem } of sourceRecords(join(folder, shard), undefined, store)) {
       if (problem !== undefined) yield { key, problem };
       else if (kind === 'conversations')
         yield await caught(key, () => this.#conversation(value, { key, where }, (name) => images.find(name, shard)));
@@ -138,9 +155,10 @@ export class ShardReader {
   async *#packedConversations(
     shard: string,
     images: SourceImages,
+    store: BlobStore,
   ): AsyncGenerator<SourceDocument | BadSample, void, undefined> {
     const { folder, settings } = this.#options;
-    const file = await ShardFile.open(join(folder, shard));
+    const file = await ShardFile.open(join(folder, shard), store);
     try {
       // What is left out of samples is what no conversation names.
       for await (const { key, members } of webDatasetSamples(file, settings, () => undefined)) {
@@ -221,9 +239,14 @@ function fingerprintOf(members: ReadonlyMap<string, TarEntry>, content: SampleCo
 }
 
 /** A document that is a whole file, or why it cannot be read. */
-async function readable(document: SourceDocument, path: string): Promise<SourceDocument | BadSample> {
+async function readable(
+  document: SourceDocument,
+  path: string,
+  store: BlobStore,
+): Promise<SourceDocument | BadSample> {
   return await caught(document.key, async () => {
-    for await (const { parts } of textDocuments(path) as AsyncIterable<SourceDocument>) for await (const _ of parts);
+    const documents = textDocuments(path, undefined, store) as AsyncIterable<SourceDocument>;
+    for await (const { parts } of documents) for await (const _ of parts);
     return document;
   });
 }

@@ -5,6 +5,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { mapSources, ofSource, type PerSource, type SourceId, systemErrorCode, WeftError } from '@weft/common';
 import { type DataConfig, datasetSettings } from '@weft/config';
 import { buildDirectory, fileBytes, makeDirectory } from '@weft/files';
+import { shardStore } from '@weft/remote';
 import type { LeftOutReason } from '../formats/left-out.js';
 import { openRunTokenizer } from '../formats/open-tokenizer.js';
 import type { Tokenizer } from '../formats/tokenizer.js';
@@ -27,8 +28,9 @@ import {
 } from './manifest.js';
 import { packSource } from './pack-source.js';
 import { entryBytesFor, TABLES } from './records.js';
+import type { IndexRun } from './shard-indexer.js';
 import { type ReadingOptions, type ReadProgress, type ShardParts, withShardParts } from './shard-parts.js';
-import { writeShardSamples } from './shard-samples.js';
+import { readShardSamples, writeShardSamples } from './shard-samples.js';
 
 /** The index after `indexDataset`. */
 export interface IndexResult {
@@ -106,11 +108,14 @@ async function indexInto(
 
   const total = shardCount(listed.shards);
   const entryBytes = entryBytesFor(vocabularySize, hasConversations(data));
-  const shards = mapSources(listed.shards, (all) => all.map(({ name }) => name));
-  const run = { config: { data, model: options.model, ...(options.task === undefined ? {} : { task: options.task }) }, shards };
+  const { shards } = listed;
+  const run: IndexRun = {
+    config: { data, model: options.model, ...(options.task === undefined ? {} : { task: options.task }) },
+    shards,
+  };
   onProgress({ phase: 'index', what: 'the shards', done: 0, total, unit: 'shards' });
   const reading = {
-    ...{ index: folder, run, listed, entryBytes, madeWith: { tokenizer: name, limits, entryBytes } },
+    ...{ index: folder, run, entryBytes, madeWith: { tokenizer: name, limits, entryBytes } },
     ...options.reading,
     onRead: (source: SourceId, shard: string, { shards, bytes, totalBytes }: ReadProgress) =>
       onProgress({
@@ -128,8 +133,9 @@ async function indexInto(
         const packed = await packSource({
           ...{ source, settings, folder: unfinished, limits, parts: parts.reader },
           reader: {
-            ...{ folder: datasetFolder(data, source), kind, shards: ofSource(shards, source), settings },
-            chatTemplate: data.chatTemplate,
+            ...{ folder: datasetFolder(data, source), kind, settings, chatTemplate: data.chatTemplate },
+            shards: ofSource(shards, source).map(({ name }) => name),
+            store: shardStore(data.remote),
           },
           take: (number) => parts.take(source, number),
           onLeftOut: (what) => leftOutFile.add(what),
@@ -197,7 +203,8 @@ async function currentIndex(
     mapSources(shards, (all) => all.map(({ name, bytes }) => ({ name, bytes })));
   const indexed = mapSources(manifest.sources, (source) => source.shards);
   if (!isDeepStrictEqual(sizes(indexed), sizes(listed.shards))) return undefined;
-  return isDeepStrictEqual(indexed, await hashShards(data, listed, onProgress)) ? manifest : undefined;
+  const known = { manifest, samples: await readShardSamples(folder) };
+  return isDeepStrictEqual(indexed, await hashShards(data, listed, known, onProgress)) ? manifest : undefined;
 }
 
 /** @throws WeftError `not_found` when a source with a positive weight has no document */

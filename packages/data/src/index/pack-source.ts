@@ -1,6 +1,6 @@
-import { join } from 'node:path';
 import type { SourceId } from '@weft/common';
 import type { DatasetSettings } from '@weft/config';
+import { joinPath } from '@weft/files';
 import type { LeftOut } from '../formats/left-out.js';
 import { ShardReader } from '../formats/source-shards.js';
 import { BadSamples } from './bad-samples.js';
@@ -57,7 +57,7 @@ export async function packSource(options: {
         else if (event.kind === 'used') for (const image of event.names) used.add(image);
         else {
           const problem = receivedError(event.problem);
-          const [reason, detail] = bad.leaveOut({ key: event.key, problem }, join(directory, name));
+          const [reason, detail] = bad.leaveOut({ key: event.key, problem }, joinPath(directory, name));
           onLeftOut(leftOutOf(source, name, event.key, reason, detail));
         }
       };

@@ -1,7 +1,7 @@
-import { join } from 'node:path';
-import { ofSource, type SourceId } from '@weft/common';
+import { ofSource, type PerSource, type SourceId, WeftError } from '@weft/common';
 import { datasetSettings } from '@weft/config';
-import { type Blob, type BlobStore, diskStore, withBlob } from '@weft/files';
+import { type Blob, type BlobStatus, isRemote, joinPath, type ShardStore, withBlob, withKnown } from '@weft/files';
+import { shardStore } from '@weft/remote';
 import type { BadSample, SourceDocument } from '../formats/document.js';
 import { openRunTokenizer } from '../formats/open-tokenizer.js';
 import { type ShardDocuments, ShardReader } from '../formats/source-shards.js';
@@ -12,14 +12,23 @@ import { type DatasetConfig, datasetFolder, hasConversations, packingLimits } fr
 import type { PackingLimits, Segment } from './packed-sequence.js';
 import { PairSegmenter, Segmenter } from './packing.js';
 import { entryBytesFor } from './records.js';
-import { type PartLocation, PartWriter, type ShardFingerprint, type ShardPart, sentError } from './shard-part.js';
+import { type PartLocation, PartWriter, type ShardPart, sentError } from './shard-part.js';
 import { fingerprintOf } from './shard-samples.js';
+
+/** A shard that is there. */
+export interface ListedShard {
+  /** Path below the folder of its dataset. */
+  readonly name: string;
+  readonly bytes: number;
+  /** Changes when the shard does: of a file its size and times. Null where that is not known. */
+  readonly version: string | null;
+}
 
 /** What all shards of an index are read by. It is sent to other processes. */
 export interface IndexRun {
   readonly config: DatasetConfig;
-  /** Paths below the folders of the datasets, in the order of their numbers. */
-  readonly shards: Readonly<Record<SourceId, readonly string[]>>;
+  /** In the order of their numbers. */
+  readonly shards: PerSource<readonly ListedShard[]>;
 }
 
 /** A shard to be read. */
@@ -28,8 +37,6 @@ export interface ShardTask {
   /** Among the shards of its source. */
   readonly number: number;
   readonly bytes: number;
-  /** See `ShardPart`. */
-  readonly version: string;
 }
 
 /** A smaller shard is read into memory once, for its hash, its documents and its images. */
@@ -46,6 +53,7 @@ export class ShardIndexer {
   readonly #tokenizer: Tokenizer;
   readonly #limits: PackingLimits;
   readonly #part: PartWriter;
+  readonly #store: NearStore;
   readonly #sources = new Map<SourceId, SourceReader>();
 
   /**
@@ -63,19 +71,20 @@ export class ShardIndexer {
     this.#run = run;
     this.#tokenizer = tokenizer;
     this.#limits = packingLimits(run.config);
+    this.#store = new NearStore(withKnown(shardStore(run.config.data.remote), knownStatuses(run)));
     this.#part = part;
   }
 
   /**
    * @throws WeftError `corrupt_data` naming shard and member, and where bad samples are refused for the first of them
    */
-  async index(task: ShardTask): Promise<ShardPart> {
-    const { source, number, version } = task;
-    const name = ofSource(this.#run.shards, source)[number] ?? '';
-    const path = join(datasetFolder(this.#run.config.data, source), name);
+  async index({ source, number }: ShardTask): Promise<ShardPart> {
+    const { name, bytes, version } = ofSource(this.#run.shards, source)[number]!;
+    const path = joinPath(datasetFolder(this.#run.config.data, source), name);
     try {
-      const { fingerprint, store } = await readOnce(path, diskStore);
-      const documents = await this.#documents(source, number, store);
+      const status = isRemote(path) ? { bytes, version } : undefined;
+      const fingerprint = await this.#store.hold(path, (shard) => fingerprintOf(shard, status));
+      const documents = await this.#documents(source, number);
       const location: PartLocation = await this.#part.end();
       return { source, name, version, documents, ...fingerprint, ...location };
     } catch (thrown) {
@@ -89,7 +98,7 @@ export class ShardIndexer {
   }
 
   /** @returns how many have segments */
-  async #documents(source: SourceId, number: number, store: BlobStore): Promise<number> {
+  async #documents(source: SourceId, number: number): Promise<number> {
     const { data } = this.#run.config;
     const kind = ofSource(data.sources, source);
     // Only captioned sources hold pairs; a run of pairs may have others beside them, with a weight of 0.
@@ -99,11 +108,14 @@ export class ShardIndexer {
     const { reader, checker } = known;
     const part = this.#part;
     const leave = (key: string, reason: string) =>
-      part.addEvent({ kind: 'leftOut', what: leftOutOf(source, ofSource(this.#run.shards, source)[number], key, reason) });
+      part.addEvent({
+        kind: 'leftOut',
+        what: leftOutOf(source, ofSource(this.#run.shards, source)[number]!.name, key, reason),
+      });
     let documents = 0;
     try {
-      const found = reader.documents(number, ({ name, reason }) => leave(name, reason), store);
-      for await (const document of checked(found, checker, store)) {
+      const found = reader.documents(number, ({ name, reason }) => leave(name, reason));
+      for await (const document of checked(found, checker)) {
         if ('problem' in document) {
           const { key, problem } = document;
           if (datasetSettings(data, source).badSamples === 'refuse') throw refusedSample(problem, source);
@@ -122,11 +134,12 @@ export class ShardIndexer {
   async #openSource(source: SourceId): Promise<SourceReader> {
     const { data } = this.#run.config;
     const kind = ofSource(data.sources, source);
-    const shards = ofSource(this.#run.shards, source);
+    const shards = ofSource(this.#run.shards, source).map(({ name }) => name);
     const folder = datasetFolder(data, source);
     const settings = datasetSettings(data, source);
-    const reader = await ShardReader.open({ folder, kind, shards, settings, chatTemplate: data.chatTemplate });
-    return { reader, checker: new ImageChecker(folder, shards, kind) };
+    const store = this.#store;
+    const reader = await ShardReader.open({ folder, kind, shards, settings, chatTemplate: data.chatTemplate, store });
+    return { reader, checker: new ImageChecker(folder, shards, kind, store) };
   }
 
   /**
@@ -158,25 +171,58 @@ export function leftOutOf(source: SourceId, shard = '', key: string, reason: str
   };
 }
 
-/** The fingerprint of a shard, and a store that has it: in memory where it is small. */
-async function readOnce(
-  path: string,
-  store: BlobStore,
-): Promise<{ readonly fingerprint: ShardFingerprint; readonly store: BlobStore }> {
-  return await withBlob(store, path, async (shard) => {
-    if (shard.bytes > SMALL_SHARD_BYTES) return { fingerprint: await fingerprintOf(shard), store };
-    const content = Buffer.allocUnsafe(shard.bytes);
-    await shard.read(content, 0);
-    const inMemory = memoryBlob(content);
-    const open = async (other: string) => (other === path ? inMemory : await store.open(other));
-    return { fingerprint: await fingerprintOf(inMemory), store: { ...store, open } };
-  });
+/** What was told of shards at addresses when they were listed. */
+function knownStatuses({ config: { data }, shards }: IndexRun): ReadonlyMap<string, BlobStatus> {
+  return new Map(
+    Object.entries(shards).flatMap(([source, listed]) => {
+      const folder = datasetFolder(data, source);
+      return isRemote(folder) ? listed.map(({ name, ...status }) => [joinPath(folder, name), status] as const) : [];
+    }),
+  );
+}
+
+/** A store that has one shard in memory, where it is small: it is hashed and read from the same bytes. */
+class NearStore implements ShardStore {
+  readonly status: ShardStore['status'];
+  readonly names: ShardStore['names'];
+  readonly list: ShardStore['list'];
+  readonly prepare: ShardStore['prepare'];
+  readonly #below: ShardStore;
+  #near: { readonly path: string; readonly blob: Blob } | undefined;
+
+  constructor(below: ShardStore) {
+    this.#below = below;
+    this.status = below.status;
+    this.names = below.names;
+    this.list = below.list;
+    this.prepare = below.prepare;
+  }
+
+  /** Reads a shard that is read again afterwards, in place of the one before. */
+  async hold<T>(path: string, read: (shard: Blob) => Promise<T>): Promise<T> {
+    this.#near = undefined;
+    return await withBlob(this.#below, path, async (shard) => {
+      if (shard.bytes > SMALL_SHARD_BYTES) return await read(shard);
+      const content = Buffer.allocUnsafe(shard.bytes);
+      await shard.read(content, 0);
+      const blob = memoryBlob(content);
+      this.#near = { path, blob };
+      return await read(blob);
+    });
+  }
+
+  async open(path: string, known?: BlobStatus): Promise<Blob> {
+    return this.#near?.path === path ? this.#near.blob : await this.#below.open(path, known);
+  }
 }
 
 function memoryBlob(content: Buffer): Blob {
   return {
     bytes: content.length,
-    read: async (into, position) => void content.copy(into, 0, position, position + into.length),
+    read: async (into, position) => {
+      if (content.copy(into, 0, position, position + into.length) < into.length)
+        throw new WeftError('corrupt_data', `it ends at byte ${content.length}, in the middle of its data`);
+    },
     close: async () => undefined,
   };
 }
@@ -185,12 +231,11 @@ function memoryBlob(content: Buffer): Blob {
 async function* checked(
   documents: ShardDocuments,
   checker: ImageChecker,
-  store: BlobStore,
 ): AsyncGenerator<SourceDocument | BadSample, void, undefined> {
   const ahead: Promise<SourceDocument | BadSample>[] = [];
   try {
     for await (const document of documents) {
-      ahead.push('problem' in document ? Promise.resolve(document) : checker.check(document, store));
+      ahead.push('problem' in document ? Promise.resolve(document) : checker.check(document));
       if (ahead.length > DOCUMENTS_AHEAD) yield await ahead.shift()!;
     }
     for (const next of ahead.splice(0)) yield await next;

@@ -21,7 +21,7 @@ import {
 export interface ShardFingerprint {
   readonly bytes: number;
   readonly sha256: string;
-  /** See `sampleOf`. */
+  /** See `ShardSamples`. */
   readonly sample: string;
 }
 
@@ -39,8 +39,8 @@ export interface ShardPart extends ShardFingerprint, PartLocation {
   readonly source: SourceId;
   /** Path below the folder of the dataset. */
   readonly name: string;
-  /** Of the file, before it was read: another one says that it may have changed. */
-  readonly version: string;
+  /** As it was listed before it was read; see `ListedShard`. */
+  readonly version: string | null;
   /** How many documents have segments. */
   readonly documents: number;
 }
@@ -84,7 +84,7 @@ const EVENTS = 2;
 /** Segments and events are written when so much of them is waiting. */
 const CHUNK_BYTES = 1 << 20;
 
-export const partFile = (folder: string, number: number) => join(folder, `part-${number}.bin`);
+const partFile = (folder: string, number: number) => join(folder, `part-${number}.bin`);
 
 /** Writes the parts of shards behind one another into one file. */
 export class PartWriter {

@@ -1,11 +1,9 @@
 import { createHash } from 'node:crypto';
 import { availableParallelism } from 'node:os';
-import { join } from 'node:path';
 import { mapSources, ofSource, type SourceId, WeftError } from '@weft/common';
 import { datasetSettings } from '@weft/config';
-import { withTemporaryDirectory } from '@weft/files';
+import { joinPath, withTemporaryDirectory } from '@weft/files';
 import { holdsImages } from '../formats/source-images.js';
-import type { ListedShards } from './list-shards.js';
 import { datasetFolder } from './manifest.js';
 import type { EntryBytes } from './records.js';
 import type { IndexRun, ShardTask } from './shard-indexer.js';
@@ -44,7 +42,6 @@ export async function withShardParts<T>(
   options: ReadingOptions & {
     readonly index: string;
     readonly run: IndexRun;
-    readonly listed: ListedShards;
     readonly entryBytes: EntryBytes;
     /** What the parts depend on, beside the settings of `run` that are a dataset's own. */
     readonly madeWith: unknown;
@@ -52,8 +49,8 @@ export async function withShardParts<T>(
   },
   use: (parts: ShardParts) => Promise<T>,
 ): Promise<T> {
-  const { index, run, listed, madeWith, processModule = SHARD_PROCESS } = options;
-  const shards = Object.values(listed.shards).flat();
+  const { index, run, madeWith, processModule = SHARD_PROCESS } = options;
+  const shards = Object.values(run.shards).flat();
   const isSmall = shards.length < FEW_SHARDS && bytesOf(shards) < FEW_BYTES;
   const processes = options.processes ?? (isSmall ? 0 : availableParallelism());
   if (processes === 0)
@@ -61,7 +58,7 @@ export async function withShardParts<T>(
       const openReader = (file: number) => openUnitReader(run, folder, file);
       return useParts({ ...options, folder, openReader, readers: 1, firstFile: 0, found: new Map() }, use);
     });
-  const unfinished = await UnfinishedIndex.open(index, { madeWith, ...dependencies(run, listed) });
+  const unfinished = await UnfinishedIndex.open(index, { madeWith, ...dependencies(run) });
   try {
     const { folder, found, nextFile: firstFile } = unfinished;
     const openReader = (file: number) => openShardProcess(processModule, run, folder, file);
@@ -84,15 +81,17 @@ export interface ReadProgress {
 const bytesOf = (shards: readonly { readonly bytes: number }[]) => shards.reduce((sum, { bytes }) => sum + bytes, 0);
 
 /** What the parts of each source depend on: how it is read, and the images that lie beside its documents. */
-function dependencies({ config: { data } }: IndexRun, { shards }: ListedShards) {
+function dependencies({ config: { data }, shards }: IndexRun) {
   return {
     chatTemplate: data.chatTemplate,
     sources: mapSources(data.sources, (kind, source) => {
       const images = ofSource(shards, source).filter(({ name }) => holdsImages(name));
       const hash = createHash('sha256');
       // The number of a shard is its place among all, so that any other shard matters too.
-      for (const { name } of kind === 'captioned' || kind === 'text' ? [] : ofSource(shards, source)) hash.update(`${name}\n`);
-      for (const { name, version } of kind === 'captioned' || kind === 'text' ? [] : images) hash.update(`${name} ${version}\n`);
+      for (const { name } of kind === 'captioned' || kind === 'text' ? [] : ofSource(shards, source))
+        hash.update(`${name}\n`);
+      for (const { name, version } of kind === 'captioned' || kind === 'text' ? [] : images)
+        hash.update(`${name} ${version}\n`);
       return { kind, folder: datasetFolder(data, source), ...settingsOf(data, source), beside: hash.digest('hex') };
     }),
   };
@@ -100,12 +99,19 @@ function dependencies({ config: { data } }: IndexRun, { shards }: ListedShards) 
 
 /** What is set for a dataset and changes what is read of it. */
 function settingsOf(data: IndexRun['config']['data'], source: SourceId) {
-  const { directory: _, source: __, weight: ___, epochs: ____, ...settings } = datasetSettings(data, source);
+  const {
+    directory: _,
+    source: __,
+    weight: ___,
+    epochs: ____,
+    shards: _____,
+    ...settings
+  } = datasetSettings(data, source);
   return settings;
 }
 
 async function useParts<T>(
-  options: Pick<Parameters<typeof withShardParts>[0], 'run' | 'listed' | 'entryBytes' | 'onRead'> & {
+  options: Pick<Parameters<typeof withShardParts>[0], 'run' | 'entryBytes' | 'onRead'> & {
     readonly folder: string;
     readonly openReader: (file: number) => Promise<UnitReader>;
     readonly readers: number;
@@ -114,28 +120,29 @@ async function useParts<T>(
   },
   use: (parts: ShardParts) => Promise<T>,
 ): Promise<T> {
-  const { run, listed, folder, found, onRead } = options;
+  const { run, folder, found, onRead } = options;
   const reader = new PartReader(folder, options.entryBytes);
   const known = new Map<string, ShardPart>();
   const first = new Map<SourceId, number>();
   const tasks: (ShardTask | undefined)[] = [];
-  for (const [source, shards] of Object.entries(listed.shards)) {
+  for (const [source, shards] of Object.entries(run.shards)) {
     first.set(source, tasks.length);
     for (const [number, { name, bytes, version }] of shards.entries()) {
       const part = found.get(partKey(source, name));
-      const isUsable = part !== undefined && part.version === version && (await reader.isIntact(part));
+      const isUsable =
+        part !== undefined && version !== null && part.version === version && (await reader.isIntact(part));
       if (isUsable) known.set(`${source} ${number}`, part);
-      tasks.push(isUsable ? undefined : { source, number, bytes, version });
+      tasks.push(isUsable ? undefined : { source, number, bytes });
     }
   }
-  const all = Object.values(listed.shards).flat();
+  const all = Object.values(run.shards).flat();
   const [totalShards, totalBytes] = [all.length, bytesOf(all)];
   let shards = known.size;
   let bytes = [...known.values()].reduce((sum, part) => sum + part.bytes, 0);
-  const nameOf = ({ source, number }: ShardTask) => ofSource(run.shards, source)[number] ?? '';
+  const nameOf = ({ source, number }: ShardTask) => ofSource(run.shards, source)[number]?.name ?? '';
   const queue = new ShardQueue({
     ...{ tasks, readers: options.readers, firstFile: options.firstFile, openReader: options.openReader },
-    describe: (task) => `the shard ${join(datasetFolder(run.config.data, task.source), nameOf(task))}`,
+    describe: (task) => `the shard ${joinPath(datasetFolder(run.config.data, task.source), nameOf(task))}`,
     onFinished: (task) => {
       shards++;
       bytes += task.bytes;

@@ -1,7 +1,18 @@
 // The process of `openShardProcess`: reads the shards that it is sent into a part file of its own.
-import { sentError } from './shard-part.js';
-import type { FromShardProcess, ToShardProcess } from './shard-process.js';
-import { openUnitReader, type UnitReader } from './shard-queue.js';
+import type { IndexRun, ShardTask } from './shard-indexer.js';
+import { type SentError, sentError } from './shard-part.js';
+import { openUnitReader, type ShardResult, type UnitReader } from './shard-queue.js';
+
+/** To the process: what it reads by, then units of shards. */
+export type ToShardProcess =
+  | { readonly kind: 'open'; readonly run: IndexRun; readonly folder: string; readonly file: number }
+  | { readonly kind: 'read'; readonly unit: readonly ShardTask[] };
+
+/** From the process: an answer to each of these. */
+export type FromShardProcess =
+  | { readonly kind: 'opened' }
+  | { readonly kind: 'read'; readonly results: readonly ShardResult[] }
+  | { readonly kind: 'failed'; readonly error: SentError };
 
 let reader: UnitReader | undefined;
 
@@ -14,7 +25,7 @@ async function answer(message: ToShardProcess): Promise<FromShardProcess> {
 }
 
 process.on('message', (message: ToShardProcess) => {
-  answer(message)
+  void answer(message)
     .catch((thrown: unknown): FromShardProcess => ({ kind: 'failed', error: sentError(thrown) }))
     .then((reply) => process.send?.(reply));
 });

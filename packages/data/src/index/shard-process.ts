@@ -1,20 +1,10 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { type Deferred, deferred, WeftError } from '@weft/common';
-import type { IndexRun, ShardTask } from './shard-indexer.js';
-import { receivedError, type SentError } from './shard-part.js';
-import type { ShardResult, UnitReader } from './shard-queue.js';
-
-/** To the process: what it reads by, then units of shards. */
-export type ToShardProcess =
-  | { readonly kind: 'open'; readonly run: IndexRun; readonly folder: string; readonly file: number }
-  | { readonly kind: 'read'; readonly unit: readonly ShardTask[] };
-
-/** From the process: an answer to each of these. */
-export type FromShardProcess =
-  | { readonly kind: 'opened' }
-  | { readonly kind: 'read'; readonly results: readonly ShardResult[] }
-  | { readonly kind: 'failed'; readonly error: SentError };
+import type { IndexRun } from './shard-indexer.js';
+import { receivedError } from './shard-part.js';
+import type { FromShardProcess, ToShardProcess } from './shard-process-main.js';
+import type { UnitReader } from './shard-queue.js';
 
 /** The compiled module of the process. */
 export const SHARD_PROCESS = new URL('./shard-process-main.js', import.meta.url);

@@ -15,7 +15,7 @@ export interface UnitReader {
 }
 
 /** The parts of a part file that are complete, one JSON line each. */
-export const journalFile = (folder: string, number: number) => join(folder, `part-${number}.jsonl`);
+const journalFile = (folder: string, number: number) => join(folder, `part-${number}.jsonl`);
 
 /** Reads shards in this process. */
 export async function openUnitReader(run: IndexRun, folder: string, file: number): Promise<UnitReader> {

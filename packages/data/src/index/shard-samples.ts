@@ -1,8 +1,20 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { isJsonObject, type PerSource, WeftError } from '@weft/common';
+import { isJsonObject, WeftError } from '@weft/common';
 import type { DataConfig } from '@weft/config';
-import { type Blob, diskStore, isMissing, readJsonFile, withBlob, writeJsonFile } from '@weft/files';
+import {
+  type Blob,
+  type BlobStatus,
+  isMissing,
+  isRemote,
+  joinPath,
+  readJsonFile,
+  type ShardStore,
+  withBlob,
+  writeJsonFile,
+} from '@weft/files';
+import pLimit from 'p-limit';
+import { compareStatus, type ShardSamples, sampleOfVersion, versionOfSample } from './known-shards.js';
 import { datasetFolder, type IndexManifest, REINDEX } from './manifest.js';
 import type { ShardFingerprint } from './shard-part.js';
 
@@ -13,10 +25,9 @@ const BLOCK_BYTES = 4096;
 const CHUNK_BYTES = 1 << 20;
 /** Of more shards than these so many are compared, at equal distances; a comparison takes about a millisecond. */
 const MOST_COMPARED = 2000;
+/** Of shards at addresses, which are asked for one by one. */
+const CONCURRENT_QUESTIONS = 16;
 const FILE = 'shard-samples.json';
-
-/** Hashes of samples of the shards, in their order. They are no part of the identity of the dataset. */
-export type ShardSamples = PerSource<readonly string[]>;
 
 /** The SHA-256 over 16 blocks of a file, 16 hexadecimal digits: it tells most changes without reading all of it. */
 async function sampleOf(shard: Blob): Promise<string> {
@@ -32,8 +43,12 @@ async function sampleOf(shard: Blob): Promise<string> {
   return hash.digest('hex').slice(0, 16);
 }
 
-/** Size, hash and sample of a shard. Reads all of it. */
-export async function fingerprintOf(shard: Blob): Promise<ShardFingerprint> {
+/**
+ * Size, hash and sample of a shard. Reads all of it.
+ *
+ * @param status of a shard at an address
+ */
+export async function fingerprintOf(shard: Blob, status?: BlobStatus): Promise<ShardFingerprint> {
   const hash = createHash('sha256');
   const chunk = Buffer.allocUnsafe(Math.min(CHUNK_BYTES, shard.bytes));
   for (let at = 0; at < shard.bytes; at += chunk.length) {
@@ -41,12 +56,24 @@ export async function fingerprintOf(shard: Blob): Promise<ShardFingerprint> {
     await shard.read(part, at);
     hash.update(part);
   }
-  return { bytes: shard.bytes, sha256: hash.digest('hex'), sample: await sampleOf(shard) };
+  const sample = status === undefined ? await sampleOf(shard) : (sampleOfVersion(status) ?? '');
+  return { bytes: shard.bytes, sha256: hash.digest('hex'), sample };
 }
 
 /** Writes the samples into the folder of an index. */
 export async function writeShardSamples(folder: string, samples: ShardSamples): Promise<void> {
   await writeJsonFile(join(folder, FILE), samples);
+}
+
+/** The samples of an index; none where an older version made it. */
+export async function readShardSamples(folder: string): Promise<ShardSamples> {
+  const samples = await readJsonFile(join(folder, FILE)).catch((thrown: unknown) => {
+    if (WeftError.is(thrown, 'not_found') || isMissing(thrown)) return undefined;
+    throw thrown;
+  });
+  if (!isJsonObject(samples)) return {};
+  const lists = Object.entries(samples).filter((entry): entry is [string, string[]] => Array.isArray(entry[1]));
+  return Object.fromEntries(lists);
 }
 
 /**
@@ -58,25 +85,40 @@ export async function compareShardSamples(
   folder: string,
   data: Pick<DataConfig, 'directory' | 'datasets'>,
   { sources }: Pick<IndexManifest, 'sources'>,
+  store: ShardStore,
 ): Promise<void> {
-  const samples = await readJsonFile(join(folder, FILE)).catch((thrown: unknown) => {
-    if (WeftError.is(thrown, 'not_found') || isMissing(thrown)) return undefined;
-    throw thrown;
-  });
-  if (!isJsonObject(samples)) return;
+  const samples = await readShardSamples(folder);
   const shards = Object.entries(sources).flatMap(([source, { shards: all }]) => {
-    const known: unknown = samples[source];
-    return all.map(({ name }, i) => ({
-      path: join(datasetFolder(data, source), name),
-      sample: Array.isArray(known) ? (known[i] as unknown) : undefined,
+    const known = samples[source];
+    return all.map(({ name, bytes }, i) => ({
+      ...{ path: joinPath(datasetFolder(data, source), name), bytes },
+      sample: known?.[i],
     }));
   });
   const step = Math.max(1, shards.length / MOST_COMPARED);
-  for (let at = 0; at < shards.length; at += step) {
-    const { path, sample } = shards[Math.floor(at)]!;
-    if (sample === undefined || (await withBlob(diskStore, path, sampleOf)) === sample) continue;
+  const compared = Array.from({ length: Math.ceil(shards.length / step) }, (_, i) => shards[Math.floor(i * step)]!);
+  await compareVersions(
+    compared.filter(({ path }) => isRemote(path)),
+    store,
+  );
+  for (const { path, sample } of compared) {
+    const hasSample = sample !== undefined && versionOfSample(sample) === null && !isRemote(path);
+    if (!hasSample || (await withBlob(store, path, sampleOf)) === sample) continue;
     throw new WeftError('failed_precondition', `the shard ${path} has changed since it was indexed`, {
       hint: `put the former file back, or ${REINDEX}`,
     });
   }
+}
+
+/** Asks the stores of shards at addresses for their sizes and versions of now. */
+async function compareVersions(
+  shards: readonly { readonly path: string; readonly bytes: number; readonly sample: string | undefined }[],
+  store: ShardStore,
+): Promise<void> {
+  const limit = pLimit(CONCURRENT_QUESTIONS);
+  await Promise.all(
+    shards.map(({ path, bytes, sample }) =>
+      limit(async () => compareStatus(path, await store.status(path), { bytes, version: versionOfSample(sample) })),
+    ),
+  );
 }

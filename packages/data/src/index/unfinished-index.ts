@@ -2,7 +2,7 @@ import { mkdir, readdir, readFile, rm, stat, utimes } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { WeftError } from '@weft/common';
 import { isMissing, makeDirectory, ProcessLock, readJsonFile, writeJsonFile } from '@weft/files';
-import { type ShardPart, parsePart } from './shard-part.js';
+import { parsePart, type ShardPart } from './shard-part.js';
 
 /** Of a folder of parts; another version begins anew. */
 const PARTS_VERSION = 1;
@@ -62,7 +62,8 @@ export class UnfinishedIndex {
 
   /** Removes the parts: the index is complete. */
   async remove(): Promise<void> {
-    await rm(this.folder, { recursive: true, force: true });
+    // A process whose parent was killed may still end its last shard.
+    await rm(this.folder, { recursive: true, force: true, maxRetries: 3 });
   }
 
   async close(): Promise<void> {

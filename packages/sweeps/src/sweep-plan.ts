@@ -8,6 +8,7 @@ import {
   DEFAULT_CHECKPOINT,
   DEFAULT_DIVERGENCE,
   DEFAULT_IMAGES,
+  DEFAULT_STRAGGLERS,
   DEFAULT_TASK,
   hasDefaultSources,
   ONE_DEVICE,
@@ -121,6 +122,7 @@ const LATER_FIELDS: readonly (readonly [path: string, formerValue: unknown])[] =
   ['checkpoint.everyMinutes', DEFAULT_CHECKPOINT.everyMinutes],
   ['checkpoint.keepEvery', DEFAULT_CHECKPOINT.keepEvery],
   ['data.skippedBatches', []],
+  ['stragglers', DEFAULT_STRAGGLERS],
 ];
 
 /**

@@ -104,7 +104,13 @@ describe.skipIf(!hasMoto())('a run on an S3 server of others, behind a bad conne
     const changed = await readFile(join(DEMO, name));
     changed[1000]! ^= 1;
     await fetch(`${moto.url}/shards/demo/${name}`, { method: 'PUT', body: Buffer.from(changed) });
-    const launched = await home.weft('launch', 'debugNano', '--local', '1', ...withSettings({ ...there, ...cache('second') }));
+    const launched = await home.weft(
+      'launch',
+      'debugNano',
+      '--local',
+      '1',
+      ...withSettings({ ...there, ...cache('second') }),
+    );
     expect(launched.code).not.toBe(0);
     expect(launched.stderr).toContain(`the shard s3://shards/demo/${name} has changed since it was indexed`);
   });

@@ -120,6 +120,9 @@ export function completeData(data: DataConfig): DataConfig {
     skippedBatches = [],
     datasets = {},
     index = null,
+    // Then an index had one.
+    indexVersion = 1,
+    mixtureChanges = [],
   }: Partial<DataConfig> = data;
   return {
     ...data,
@@ -129,6 +132,8 @@ export function completeData(data: DataConfig): DataConfig {
     skippedBatches,
     datasets,
     index,
+    indexVersion,
+    mixtureChanges,
   };
 }
 

@@ -83,6 +83,8 @@ describe('resolving', () => {
         datasets: {},
         index: null,
         skippedBatches: [],
+        indexVersion: null,
+        mixtureChanges: [],
       },
       optimizer: {
         kind: 'adamw',

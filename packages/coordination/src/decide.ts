@@ -11,6 +11,7 @@ import { stepReported } from './metrics.js';
 import { probed } from './reachability.js';
 import type { RunRecord } from './records.js';
 import { checkpointFound, recovered } from './recovery.js';
+import { changeMixture } from './mixture-requests.js';
 import { launch, resume, saveCheckpoint, stop } from './requests.js';
 import { giveUpReturns, takeBackHeld } from './returning.js';
 import { formRings } from './ring-formation.js';
@@ -65,6 +66,8 @@ function handle(builder: DecisionBuilder, event: ClusterEvent): string {
       return launch(builder, event);
     case 'resume':
       return resume(builder, event);
+    case 'changeMixture':
+      return changeMixture(builder, event);
     case 'stop':
       return stop(builder, event);
     case 'saveCheckpoint':

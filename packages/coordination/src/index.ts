@@ -27,6 +27,7 @@ export {
   type QueueState,
   sweepJobId,
 } from './queue-state.js';
+export { describeChange, mixtureAt } from './mixture-change.js';
 export type { RunRecord } from './records.js';
 export {
   applyRecord,

@@ -1,5 +1,4 @@
-export { datasetSequence, indexInSourceOf } from './dataset-sequence.js';
-export { heldOutSequence, isHeldOut } from './held-out.js';
+export { heldOutBase, heldOutSequence, isHeldOut } from './held-out.js';
 export { Ledger, type LedgerRecord } from './ledger.js';
 export {
   consumedBy,
@@ -9,6 +8,20 @@ export {
   skippedData,
   stepRanges,
 } from './ledger-entry.js';
-export { MixtureSchedule, scheduleOf } from './mixture-schedule.js';
+export {
+  type MixtureChange,
+  MixtureSchedule,
+  type MixtureStretch,
+  type RunMixture,
+  scheduleOf,
+} from './mixture-schedule.js';
 export { permute, unpermute } from './permute.js';
+export {
+  type IndexVersion,
+  type RunSequence,
+  RunSequences,
+  type RunSequencesOptions,
+  type TakenAt,
+} from './run-sequences.js';
 export { combineDigests, digestOf, EMPTY_DIGEST } from './sequence-digest.js';
+export { type DatasetSequence, SourceOrder, type SourceOrderOptions } from './source-order.js';

@@ -21,7 +21,7 @@ export async function openEncoderData(config: RunConfig, read: ReadPairs): Promi
     await dataset.close();
     throw thrown;
   }
-  const schedule = scheduleOf(data);
+  const schedule = scheduleOf(config);
   return {
     identity: dataset.identity,
     openLoader: () =>

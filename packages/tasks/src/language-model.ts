@@ -94,7 +94,7 @@ async function openData(config: RunConfig, sourceLoss: SourceLoss): Promise<Task
 
 async function taskData(config: RunConfig, dataset: Dataset, sourceLoss: SourceLoss): Promise<TaskData> {
   const { data, evaluation, globalBatchSize, microbatchSize, model, seed, steps } = config;
-  const schedule = scheduleOf(data);
+  const schedule = scheduleOf(config);
   checkEpochs(dataset, config);
   const sizes = await imageSizes(dataset, { schedule, microbatchSize, multipleOf: imageMultiple(config), steps });
   const shapes = { microbatchSize, imageSizes: sizes };

@@ -60,6 +60,6 @@ export function describePageRun(coordinator: Coordinator, runId: string): PageRu
   const run = runViewFromProto(coordinator.runs.get(runId));
   const { config, checkpoints } = coordinator.state.runs.get(runId)!.state;
   const { weights, skippedBatches } = config.data;
-  const consumed = consumedBy(scheduleOf(config.data), config.globalBatchSize, run.step, skippedBatches);
+  const consumed = consumedBy(scheduleOf(config), config.globalBatchSize, run.step, skippedBatches);
   return { run, config, checkpoints, mixture: { consumed, weights } };
 }

@@ -34,8 +34,7 @@ export function reweighted(
     const kept = sumOf(own) === 0 ? mapSources(own, () => 1) : own;
     const within = divided.includes(group) ? complete(kept, asked, `dataset of ${group}`) : { [group]: 1 };
     const whole = sumOf(within) === 0 ? mapSources(within, () => 1) : within;
-    for (const name of members)
-      shares.push([name, `${(ofGroups[group] ?? 0) * (whole[name] ?? 0)}/${sumOf(whole)}`]);
+    for (const name of members) shares.push([name, `${(ofGroups[group] ?? 0) * (whole[name] ?? 0)}/${sumOf(whole)}`]);
   }
   const weights = wholeWeights(Object.fromEntries(shares));
   if (weights === undefined)
@@ -46,11 +45,7 @@ export function reweighted(
 }
 
 /** The weights asked for some names, all of them or none; where none is, those of now. */
-function complete(
-  now: PerSource<number>,
-  asked: Readonly<Record<string, string>>,
-  what: string,
-): PerSource<number> {
+function complete(now: PerSource<number>, asked: Readonly<Record<string, string>>, what: string): PerSource<number> {
   const names = Object.keys(now);
   const missing = names.filter((name) => !Object.hasOwn(asked, name));
   if (missing.length === names.length) return now;

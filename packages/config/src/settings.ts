@@ -32,7 +32,7 @@ export function applyResumeSettings(input: unknown, settings: readonly string[])
   if (other === undefined) return applySettings(input, settings);
   throw refusal(
     '--set',
-    `a run that is resumed changes fields of ${RESUME_GROUPS.join(', ')} only, and some of data, and ${JSON.stringify(other)} is none`,
+    `a run that is resumed changes fields of ${RESUME_GROUPS.join(', ')} and some of data only, and ${JSON.stringify(other)} is none`,
   );
 }
 

@@ -19,6 +19,7 @@ export type { ClusterEvent, MemberEvent, Outcome, RecoveryPolicy } from './event
 export { lookForCheckpoint } from './find-checkpoint.js';
 export { InMemoryQueue } from './in-memory-queue.js';
 export { repairMetrics } from './metrics.js';
+export { describeChange, mixtureAt } from './mixture-change.js';
 export {
   createRunJob,
   jobOwner,
@@ -27,7 +28,6 @@ export {
   type QueueState,
   sweepJobId,
 } from './queue-state.js';
-export { describeChange, mixtureAt } from './mixture-change.js';
 export type { RunRecord } from './records.js';
 export {
   applyRecord,

@@ -117,7 +117,11 @@ function describeRecord(record: Exclude<RunRecord, Committed>): TimelineEntry {
     case 'mixtureChanged': {
       const { fromStep, change, reason } = record;
       const why = reason === '' ? '' : ` (${reason})`;
-      return { time, text: `the mixture changes from step ${fromStep} on: ${describeChange(change)}${why}`, tone: 'plain' };
+      return {
+        time,
+        text: `the mixture changes from step ${fromStep} on: ${describeChange(change)}${why}`,
+        tone: 'plain',
+      };
     }
     case 'stopRequested':
       return { time, text: 'asked to stop', tone: 'plain' };

@@ -8,10 +8,10 @@ import { describeSpike, divergedSince, findSpike, type Spike } from './divergenc
 import { extendTiming, learnStepTime } from './estimates.js';
 import type { EventOf } from './events.js';
 import { committedStep, flushMetrics } from './metrics.js';
+import { mixtureIsDue } from './mixture-requests.js';
 import { stopIfPreempted } from './preemption.js';
 import { changeMembership } from './ring-formation.js';
 import { mayRollBack, rollBack } from './rollback.js';
-import { mixtureIsDue } from './mixture-requests.js';
 import type { RunState } from './run-state.js';
 import { fail, lastStepOfGeneration } from './run-termination.js';
 

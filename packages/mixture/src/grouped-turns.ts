@@ -35,12 +35,15 @@ export class GroupedTurns {
       members.set(group, { ...members.get(group), [source]: weight });
     }
     const ofGroups = Object.fromEntries([...members].map(([group, each]) => [group, sumOf(each)]));
-    this.#groups = new SourceTurns(ofGroups, former && former.turns.#groups.balancesBefore(former.length));
+    this.#groups = new SourceTurns(
+      ofGroups,
+      former === undefined ? undefined : former.turns.#groups.balancesBefore(former.length),
+    );
     const taken = former === undefined ? {} : former.turns.#groups.countsBefore(former.length);
     this.#inGroup = new Map(
       [...members].flatMap(([group, each]) => {
         if (Object.hasOwn(each, group) && Object.keys(each).length === 1) return [];
-        const before = former && former.turns.#inGroup.get(group);
+        const before = former === undefined ? undefined : former.turns.#inGroup.get(group);
         const begin = before?.turns?.balancesBefore(taken[group] ?? 0) ?? before?.begin;
         const turns = sumOf(each) === 0 ? undefined : new SourceTurns(each, begin);
         return [[group, { turns, begin }]];

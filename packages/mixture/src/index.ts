@@ -5,8 +5,10 @@ export {
   type LedgerEntry,
   ledgerEntry,
   type SkippedData,
+  sharesBy,
   skippedData,
   stepRanges,
+  stretchOfStep,
 } from './ledger-entry.js';
 export {
   type MixtureChange,

@@ -172,11 +172,10 @@ const changing = (least: number, most: number) =>
         .array(fc.record({ after: fc.nat(60), weights: weightsOf(count) }), { minLength: 1, maxLength: 5 })
         .map((all) => {
           let first = 0;
-          return all.map(({ after, weights: changed }) => ({
-            first: (first += after),
-            weights: changed,
-            indexVersion: null,
-          }));
+          return all.map(({ after, weights: changed }) => {
+            first += after;
+            return { first, weights: changed, indexVersion: null };
+          });
         }),
     }),
   );

@@ -1,5 +1,5 @@
-import { checkpointDirectory, type Manifest, manifestSha256, pruneCheckpoints, writeManifest } from '@weft/checkpoint';
 import { isDeepStrictEqual } from 'node:util';
+import { checkpointDirectory, type Manifest, manifestSha256, pruneCheckpoints, writeManifest } from '@weft/checkpoint';
 import type { ExchangeDevices, ExpertExchange, ProcessGroup } from '@weft/collectives';
 import { type PerSource, refuse, type SourceId, WeftError } from '@weft/common';
 import type { RunConfig } from '@weft/config';

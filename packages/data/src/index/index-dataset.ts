@@ -120,6 +120,7 @@ async function indexInto(
     for (const [source, kind] of Object.entries(data.sources)) sources[source] = await build(source, kind);
     const result: IndexManifest = {
       formatVersion: INDEX_FORMAT_VERSION,
+      formerIdentities: [],
       tokenizer: { name, vocabularySize, endOfTextId, padTokenId },
       packing: limits,
       entryBytes: entryBytesFor(vocabularySize, hasConversations(data)),

@@ -88,6 +88,7 @@ export class SourceTablesWriter {
       textTokens: this.#entries - this.#images,
       images: this.#images,
       positions: this.#positions,
+      later: [],
       files: {
         sequences: await this.#tables.sequences.finish(),
         segments: await this.#tables.segments.finish(),

@@ -7,7 +7,7 @@ import axe from 'axe-core';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { Cluster } from './cluster.js';
-import { until, withSettings } from './weft.js';
+import { expectUnder, until, withSettings } from './weft.js';
 
 /** A step whose sequences hold pictures. */
 const STEP = 2;
@@ -35,7 +35,7 @@ it('a real browser sees a run live: curves, a killed worker, stop and resume, wh
   await page.goto(`http://${pageAddress}/#/runs/${runId}`);
   const loss = page.getByRole('slider', { name: 'Loss' });
   await loss.waitFor();
-  expect(await firstPaintMs(page)).toBeLessThan(1000);
+  expectUnder(1000, await firstPaintMs(page));
   const lastStep = async () => Number(await loss.getAttribute('aria-valuemax'));
   const before = await lastStep();
   await until(
@@ -53,7 +53,7 @@ it('a real browser sees a run live: curves, a killed worker, stop and resume, wh
   const killedMs = performance.now();
   await second.kill();
   await page.getByText('lost', { exact: true }).waitFor();
-  expect(performance.now() - killedMs).toBeLessThan(5000);
+  expectUnder(5000, performance.now() - killedMs);
   await page.getByText('it trains step').waitFor();
   expect(await axeViolations(page)).toEqual([]);
 

@@ -1,7 +1,7 @@
 import { recipe } from '@weft/recipes';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Cluster } from './cluster.js';
-import { ENDLESS, withSettings } from './weft.js';
+import { ENDLESS, expectUnder, withSettings } from './weft.js';
 
 const one = (settings: Readonly<Record<string, string | number>> = {}) =>
   withSettings({ ...ENDLESS, workers: 1, 'checkpoint.everySteps': 10, ...settings });
@@ -56,13 +56,13 @@ export function queueSuite(place: string, redisUrl: () => Promise<string>): void
       expect(cluster.losses(patient)).toEqual(cluster.losses(alone).slice(0, steps));
     });
 
-    it('of a thousand runs is shown by the command in less than half a second of work', async () => {
+    it('of a thousand runs is shown by the command, with less than half a second of work where times are tested', async () => {
       cluster.coordinator();
       await cluster.ready(0);
       await cluster.launchMany(1000, recipe('debugNano'));
       const { processorMs, rows } = await cluster.queueWork();
       expect(rows).toBe(1000);
-      expect(processorMs).toBeLessThan(500);
+      expectUnder(500, processorMs);
     });
   });
 }

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { expect } from 'vitest';
 
 export const repository = fileURLToPath(new URL('..', import.meta.url));
 export const command = join(repository, 'apps/cli/bin/weft.js');
@@ -25,6 +26,14 @@ export const ENDLESS = {
   'optimizer.warmupSteps': 2,
   'optimizer.finalLearningRateRatio': 1,
 } as const;
+
+/**
+ * Holds a measured time to its bar where times are tested, with WEFT_TEST_TIMES=1 on a quiet machine: nowhere else does a
+ * time say anything.
+ */
+export function expectUnder(limitMs: number, measuredMs: number): void {
+  if (process.env.WEFT_TEST_TIMES === '1') expect(measuredMs).toBeLessThan(limitMs);
+}
 
 /** What a finished command printed, and its exit code. */
 export interface Output {

@@ -65,8 +65,7 @@ export class CoordinatorObserver {
     this.#checkpointBytes.delete(runId);
   }
 
-  #countRuns({ workers, runs }: ClusterState): void {
-    this.#metrics.setWorkers([...workers.values()].map(({ role, runId }) => ({ role, isBusy: runId !== undefined })));
+  #countRuns({ runs }: ClusterState): void {
     const statuses: Partial<Record<RunStatus, number>> = {};
     for (const { state: durable } of runs.values()) statuses[durable.status] = (statuses[durable.status] ?? 0) + 1;
     this.#metrics.setRuns(statuses);
@@ -84,5 +83,5 @@ function hasSpike(records: Decision['records']): boolean {
 /** Events of every step, ticks, and messages that came too late: logged only for debugging. */
 export function isRoutine(event: ClusterEvent, records: Decision['records']): boolean {
   if (records.length > 0) return records.every(({ record }) => record.kind === 'committed');
-  return 'generation' in event || event.kind === 'heartbeat' || event.kind === 'tick';
+  return 'generation' in event || event.kind === 'tick';
 }

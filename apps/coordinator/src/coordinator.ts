@@ -5,6 +5,7 @@ import { hasEnded, type RunGoodput, type RunRanks } from '@weft/contracts';
 import {
   type ClusterEvent,
   type ClusterState,
+  type ConnectedWorker,
   type Decision,
   defaultTimeouts,
   initialCluster,
@@ -117,6 +118,7 @@ export class Coordinator {
     const queue = new DecisionQueue({
       clock,
       state,
+      lastMessageMs: (workerId) => this.#streams.lastMessageMs(workerId),
       append: (records) => this.#append(records),
       execute: (decision, event) => this.#execute(decision, event),
       onDecided: (seconds) => metrics.decided({ seconds }),
@@ -154,7 +156,9 @@ export class Coordinator {
   async updateMetrics(): Promise<void> {
     const { home, leasedStore, metrics } = this.#options;
     const { state } = this.#decisions;
-    metrics.setOldestHeartbeatAge(this.#oldestHeartbeatAge());
+    const workers = state.workers.values();
+    metrics.setOldestHeartbeatAge(Math.max(0, ...workers.map((worker) => this.silentSeconds(worker))));
+    metrics.setWorkers(workers.map(({ role, runId }) => ({ role, isBusy: runId !== undefined })));
     this.#monitor.updateMetrics(state);
     const jobs = state.queue.jobs.map((job) => job.state);
     const oldestWaitSeconds = this.#monitor.oldestWaitSeconds();
@@ -181,7 +185,7 @@ export class Coordinator {
 
   /** Who trains a run now, and what the ranks spent their last steps on. */
   ranksOf(runId: string): RunRanks {
-    return this.#rankTimes.of(this.#decisions.state, runId, this.#clock.nowMs());
+    return this.#rankTimes.of(this.#decisions.state, runId, (worker) => this.silentSeconds(worker));
   }
 
   /** As of the last decision. */
@@ -199,10 +203,9 @@ export class Coordinator {
     return this.#clock.nowMs();
   }
 
-  /** Seconds since the last heartbeat of the worker that has been silent the longest; 0 without workers. */
-  #oldestHeartbeatAge(): number {
-    const lastHeartbeatMs = [...this.#decisions.state.workers.values()].map((worker) => worker.lastHeartbeatMs);
-    return lastHeartbeatMs.length === 0 ? 0 : Math.max(0, (this.#clock.nowMs() - Math.min(...lastHeartbeatMs)) / 1000);
+  /** Since the last message of a worker. */
+  silentSeconds({ workerId, connectedMs }: ConnectedWorker): number {
+    return Math.max(0, (this.#clock.nowMs() - (this.#streams.lastMessageMs(workerId) ?? connectedMs)) / 1000);
   }
 
   /** Closes streams, watchers and files. The next coordinator finds the active runs in the logs. */
@@ -263,9 +266,10 @@ export class Coordinator {
     this.profiles.observe(decision, event);
     const routine = isRoutine(event, decision.records);
     await this.#monitor.observe(decision, event, routine);
-    if (!routine || event.kind === 'tick') this.#targets.update(decision.state);
+    if (event.kind === 'tick') this.#targets.update(decision.state);
     for (const command of decision.commands) await this.#effects.execute(command);
-    this.#updateWatchers();
+    // What a member reports changes nothing that a summary says.
+    if (!routine || event.kind === 'tick' || decision.records.length > 0) this.#updateWatchers();
     for (const runId of new Set(decision.records.map((record) => record.runId))) {
       const state = decision.state.runs.get(runId)?.state;
       if (state === undefined || !hasEnded(state)) continue;

@@ -1,5 +1,5 @@
 import { type Clock, SerialQueue } from '@weft/common';
-import { type ClusterEvent, type ClusterState, type Decision, decide } from '@weft/coordination';
+import { type ClusterEvent, type ClusterState, type Decision, decide, type Lookups } from '@weft/coordination';
 import { MemoryCheck } from './memory-check.js';
 
 interface DecisionQueueOptions {
@@ -9,6 +9,8 @@ interface DecisionQueueOptions {
   readonly append: (records: Decision['records']) => Promise<void>;
   /** Executes the commands of a decision whose records are durable. */
   readonly execute: (decision: Decision, event: ClusterEvent) => Promise<void>;
+  /** As `decide` looks it up. */
+  readonly lastMessageMs: NonNullable<Lookups['lastMessageMs']>;
   /** Called with the seconds that a decision took to compute; default: nothing. */
   readonly onDecided?: (seconds: number) => void;
 }
@@ -18,14 +20,15 @@ interface DecisionQueueOptions {
  * are on disk, and nothing is executed before.
  */
 export class DecisionQueue {
-  readonly #options: DecisionQueueOptions;
+  readonly #options: Omit<DecisionQueueOptions, 'state'>;
   readonly #serial = new SerialQueue();
   readonly #memory = new MemoryCheck();
   #state: ClusterState;
 
-  constructor(options: DecisionQueueOptions) {
+  constructor({ state, ...options }: DecisionQueueOptions) {
+    // The first state is not kept: it would keep every change since.
     this.#options = options;
-    this.#state = options.state;
+    this.#state = state;
   }
 
   /** As of the last decision. */
@@ -45,11 +48,12 @@ export class DecisionQueue {
   /** Like `submit`, for an event that is created when its turn comes: nothing is decided in between. */
   submitWith(make: () => Promise<ClusterEvent>): Promise<Decision> {
     return this.runExclusive(async () => {
-      const { clock, append, execute, onDecided } = this.#options;
+      const { clock, append, execute, lastMessageMs, onDecided } = this.#options;
+      const { shortageOf } = this.#memory;
       const event = await make();
       await this.#memory.prepareFor(event);
       const beganMs = performance.now();
-      const decision = decide(clock.nowMs(), this.#state, event, this.#memory.shortageOf);
+      const decision = decide(clock.nowMs(), this.#state, event, { shortageOf, lastMessageMs });
       onDecided?.((performance.now() - beganMs) / 1000);
       await append(decision.records);
       this.#state = decision.state;

@@ -36,7 +36,7 @@ export class QueueRequests {
   show({ pageToken }: ShowQueueRequest): QueuePage {
     const { state } = this.#options.queue;
     const { page, nextPageToken } = paginate(state.queue.jobs, ({ id }) => id, pageToken);
-    const idle = [...state.workers.values()].filter(({ runId }) => runId === undefined).length;
+    const idle = state.workers.values().filter(({ runId }) => runId === undefined).length;
     return {
       entries: page.flatMap((job) => this.#toEntry(job) ?? []),
       nextPageToken,

@@ -1,5 +1,5 @@
 import type { RankStep, RunRank, RunRanks, StepVote } from '@weft/contracts';
-import type { ClusterEvent, ClusterState, Decision } from '@weft/coordination';
+import { type ClusterEvent, type ClusterState, type ConnectedWorker, type Decision, rankOf } from '@weft/coordination';
 
 /** So many steps of a rank are kept. */
 const KEPT_STEPS = 60;
@@ -13,7 +13,7 @@ export class RankTimes {
     if (event.kind === 'voted') {
       const live = state.runs.get(event.runId)?.live;
       if (live?.state !== 'training' || live.generation !== event.generation) return;
-      this.#timesOf(event.runId, event.generation).voted(live.members.indexOf(event.workerId), event.vote);
+      this.#timesOf(event.runId, event.generation).voted(rankOf(live.members, event.workerId), event.vote);
     }
     for (const { runId, record } of records) {
       if (record.kind === 'committed') this.#runs.get(runId)?.committed(record.entry.step);
@@ -21,8 +21,8 @@ export class RankTimes {
     }
   }
 
-  /** Who trains a run now. @param nowMs of the clock of all decisions */
-  of({ runs, workers }: ClusterState, runId: string, nowMs: number): RunRanks {
+  /** Who trains a run now. */
+  of({ runs, workers }: ClusterState, runId: string, silentSeconds: (worker: ConnectedWorker) => number): RunRanks {
     const live = runs.get(runId)?.live;
     if (live?.state !== 'training') return { ranks: [] };
     const times = this.#runs.get(runId);
@@ -35,7 +35,7 @@ export class RankTimes {
         hostName: worker?.hostName ?? '',
         device: worker?.device ?? '',
         hasVoted: role === 'rank' && live.votes.has(rank),
-        silentSeconds: worker === undefined ? 0 : Math.max(0, Math.round((nowMs - worker.lastHeartbeatMs) / 1000)),
+        silentSeconds: worker === undefined ? 0 : Math.round(silentSeconds(worker)),
         steps: role === 'rank' && times?.generation === live.generation ? times.stepsOf(rank) : [],
       };
     };

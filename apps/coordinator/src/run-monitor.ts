@@ -112,7 +112,7 @@ export class RunMonitor {
     }
     for (const command of commands) this.#see(command);
     if (!isRoutine) for (const run of state.runs.values()) this.#follow(run, state, nowMs);
-    this.#saveSometimes(state, nowMs);
+    this.#saveSometimes(state, nowMs, isRoutine);
   }
 
   /** A worker's own account of its time since it was assigned to the run. */
@@ -259,13 +259,14 @@ export class RunMonitor {
   }
 
   /** In the background: no decision waits for it. */
-  #saveSometimes(state: ClusterState, nowMs: number): void {
+  #saveSometimes(state: ClusterState, nowMs: number, isRoutine: boolean): void {
     const isDue = nowMs - this.#lastSaveMs >= SAVE_INTERVAL_MS || nowMs < this.#lastSaveMs;
-    const hasEndedNow = [...this.#runs].some(([runId, { hasChanged }]) => {
-      const run = state.runs.get(runId);
-      return hasChanged && run !== undefined && hasEnded(run.state);
-    });
-    if (!isDue && !hasEndedNow && !this.#membersChanged) return;
+    const hasEndedNow = () =>
+      [...this.#runs].some(([runId, { hasChanged }]) => {
+        const run = state.runs.get(runId);
+        return hasChanged && run !== undefined && hasEnded(run.state);
+      });
+    if (!isDue && (isRoutine || !hasEndedNow()) && !this.#membersChanged) return;
     this.#membersChanged = false;
     this.#lastSaveMs = nowMs;
     for (const [runId, monitored] of this.#runs) {

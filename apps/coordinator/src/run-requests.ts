@@ -1,7 +1,7 @@
 import { type Clock, newRunId, type Random, WEFT_VERSION, WeftError } from '@weft/common';
 import { type RunConfig, resolveRunConfig } from '@weft/config';
 import { hasEnded, runViewToProto } from '@weft/contracts';
-import { describeRun, type FoundCheckpoint, lookForCheckpoint, type RunDescription } from '@weft/coordination';
+import { describeRun, type FoundCheckpoint, lookForCheckpoint, type RunDescription, rankOf } from '@weft/coordination';
 import type {
   ChangeMixtureRequest,
   ClusterSummary,
@@ -175,9 +175,9 @@ export class RunRequests {
       coordinatorVersion: WEFT_VERSION,
       store: store.description,
       storeError: describeStoreError(store) ?? '',
-      workers: [...workers.values()].map(({ workerId, hostName, device, runId = '' }) => {
+      workers: workers.values().map(({ workerId, hostName, device, runId = '' }) => {
         const live = runs.get(runId)?.live;
-        const rank = live?.state === 'training' ? Math.max(0, live.members.indexOf(workerId)) : 0;
+        const rank = live?.state === 'training' ? Math.max(0, rankOf(live.members, workerId)) : 0;
         return { workerId, hostName, device, runId, rank };
       }),
     };

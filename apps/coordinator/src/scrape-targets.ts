@@ -1,4 +1,4 @@
-import type { ClusterState } from '@weft/coordination';
+import { type ClusterState, rankOf, WorkerTable } from '@weft/coordination';
 import { type Home, writeFileAtomically } from '@weft/files';
 import type { Logger } from '@weft/telemetry';
 
@@ -8,13 +8,15 @@ interface TargetGroup {
   readonly labels: { readonly run: string; readonly rank: string; readonly host: string; readonly role: string };
 }
 
+type Shown = { readonly runs: Pick<ClusterState['runs'], 'get'> } & Pick<ClusterState, 'workers'>;
+
 /** The metrics page of every connected worker. An idle worker has no run and no rank. */
-export function scrapeTargets({ runs, workers }: Pick<ClusterState, 'runs' | 'workers'>): TargetGroup[] {
-  return [...workers.values()].flatMap(({ workerId, metricsAddress = '', hostName, role, runId = '' }) => {
+export function scrapeTargets({ runs, workers }: Shown): TargetGroup[] {
+  return workers.values().flatMap(({ workerId, metricsAddress = '', hostName, role, runId = '' }) => {
     if (metricsAddress === '') return [];
     const live = runs.get(runId)?.live;
     const isMember = live?.state === 'training';
-    const rank = isMember ? (role === 'rank' ? live.members : live.experts).indexOf(workerId) : -1;
+    const rank = isMember ? rankOf(role === 'rank' ? live.members : live.experts, workerId) : -1;
     const labels = { run: runId, rank: rank < 0 ? '' : `${rank}`, host: hostName, role };
     return [{ targets: [metricsAddress], labels }];
   });
@@ -33,7 +35,7 @@ export class TargetsFile {
   }
 
   /** Writes the file when it changes, in the background; while it is written, the next change waits for the next call. */
-  update(cluster: Pick<ClusterState, 'runs' | 'workers'>): void {
+  update(cluster: Shown): void {
     if (this.#writing !== undefined) return;
     const text = `${JSON.stringify(scrapeTargets(cluster), undefined, 1)}\n`;
     if (text === this.#written) return;
@@ -52,7 +54,7 @@ export class TargetsFile {
   /** Writes that there are no workers, and waits for it. */
   async close(): Promise<void> {
     await this.#writing;
-    this.update({ runs: new Map(), workers: new Map() });
+    this.update({ runs: new Map(), workers: WorkerTable.empty() });
     await this.#writing;
   }
 }

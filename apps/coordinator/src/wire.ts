@@ -13,11 +13,9 @@ import {
   type WorkerMessage,
 } from '@weft/proto';
 
-/** A worker's message as an event; undefined for a second hello and for an empty message. */
+/** A worker's message as an event; undefined where it is none. */
 export function eventFromMessage(workerId: string, { body }: WorkerMessage): ClusterEvent | undefined {
   switch (body?.$case) {
-    case 'heartbeat':
-      return { kind: 'heartbeat', workerId };
     case 'stepVote': {
       const { runId, generation, ...vote } = body.stepVote;
       return { kind: 'voted', workerId, runId, generation, vote };
@@ -50,7 +48,8 @@ export function eventFromMessage(workerId: string, { body }: WorkerMessage): Clu
       return { kind: 'leaving', workerId };
     case 'reachability':
       return { kind: 'probed', workerId, reached: body.reachability.reached };
-    // Times of workers and what they record change no decision; `WorkerRegistry` passes them on.
+    // When a message comes, times of workers and what they record change no decision; `WorkerRegistry` takes them.
+    case 'heartbeat':
     case 'profilePart':
     case 'clockReply':
     case 'timeReport':

@@ -57,6 +57,7 @@ export class WorkerRegistry {
     try {
       for (let next = await messages.next(); next.done !== true; next = await messages.next()) {
         const { body } = next.value;
+        if (streams.isCurrent(workerId, stream)) streams.heard(workerId, clock.nowMs());
         if (body?.$case === 'timeReport') {
           const { runId, buckets, bucket } = body.timeReport;
           this.#options.reportTime(runId, workerId, workTimeFromProto(buckets), timeBucketOf(bucket));
@@ -81,10 +82,10 @@ export class WorkerRegistry {
    * @throws WeftError `not_found` when no worker is connected by a stream with this token.
    */
   heartbeat(workerId: string, token: string): void {
-    const { dispatch, streams } = this.#options;
+    const { clock, streams } = this.#options;
     if (!streams.hasToken(workerId, token))
       throw new WeftError('not_found', `worker ${workerId} is not connected by the stream of this heartbeat`);
-    dispatch({ kind: 'heartbeat', workerId });
+    streams.heard(workerId, clock.nowMs());
   }
 }
 
@@ -130,14 +131,26 @@ export class WorkerStreams {
   readonly #streams = new Map<string, WorkerStream>();
   /** What only the worker of the current stream knows. */
   readonly #tokens = new WeakMap<WorkerStream, string>();
+  /** Of the current stream. Every message of a worker counts as a heartbeat. */
+  readonly #lastMessageMs = new Map<string, number>();
 
   /** Makes a stream the worker's current one; an older one of the same worker is closed. Returns the stream's new token. */
   add(workerId: string, stream: WorkerStream): string {
     this.#streams.get(workerId)?.close();
     this.#streams.set(workerId, stream);
+    this.#lastMessageMs.delete(workerId);
     const token = randomBytes(16).toString('hex');
     this.#tokens.set(stream, token);
     return token;
+  }
+
+  heard(workerId: string, nowMs: number): void {
+    this.#lastMessageMs.set(workerId, nowMs);
+  }
+
+  /** When the last message came on the worker's current stream, or beside it; undefined: none since its hello. */
+  lastMessageMs(workerId: string): number | undefined {
+    return this.#lastMessageMs.get(workerId);
   }
 
   /** Whether the worker's current stream has this token. */
@@ -148,7 +161,9 @@ export class WorkerStreams {
 
   /** Whether it was the worker's current stream, and not an older one. */
   remove(workerId: string, stream: WorkerStream): boolean {
-    return this.isCurrent(workerId, stream) && this.#streams.delete(workerId);
+    if (!this.isCurrent(workerId, stream)) return false;
+    this.#forget(workerId);
+    return true;
   }
 
   isCurrent(workerId: string, stream: WorkerStream): boolean {
@@ -161,8 +176,13 @@ export class WorkerStreams {
 
   close(workerId: string, error?: WeftError): void {
     const stream = this.#streams.get(workerId);
-    this.#streams.delete(workerId);
+    this.#forget(workerId);
     stream?.close(error);
+  }
+
+  #forget(workerId: string): void {
+    this.#streams.delete(workerId);
+    this.#lastMessageMs.delete(workerId);
   }
 
   closeAll(error: WeftError): void {

@@ -1,5 +1,11 @@
 import { isJsonObject, mapSources, ofSource } from '@weft/common';
-import { type DataConfig, DEFAULT_CHAT_TEMPLATE, DEFAULT_IMAGES, DEFAULT_SOURCE_KINDS } from './data-config.js';
+import {
+  type DataConfig,
+  DEFAULT_CHAT_TEMPLATE,
+  DEFAULT_IMAGES,
+  DEFAULT_REMOTE,
+  DEFAULT_SOURCE_KINDS,
+} from './data-config.js';
 import { expandDatasets } from './datasets.js';
 import {
   BYTE_VOCABULARY_SIZE,
@@ -123,6 +129,7 @@ export function completeData(data: DataConfig): DataConfig {
     // Then an index had one.
     indexVersion = 1,
     mixtureChanges = [],
+    remote = DEFAULT_REMOTE,
   }: Partial<DataConfig> = data;
   return {
     ...data,
@@ -134,6 +141,7 @@ export function completeData(data: DataConfig): DataConfig {
     index,
     indexVersion,
     mixtureChanges,
+    remote,
   };
 }
 

@@ -14,6 +14,7 @@ export {
   DEFAULT_CHAT_TEMPLATE,
   DEFAULT_DATASET,
   DEFAULT_IMAGES,
+  DEFAULT_REMOTE,
   DEFAULT_SOURCE_KINDS,
   datasetSettings,
   hasDefaultSources,

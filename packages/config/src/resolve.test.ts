@@ -1,7 +1,7 @@
 import { WeftError } from '@weft/common';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { DEFAULT_CHAT_TEMPLATE, DEFAULT_IMAGES } from './data-config.js';
+import { DEFAULT_CHAT_TEMPLATE, DEFAULT_IMAGES, DEFAULT_REMOTE } from './data-config.js';
 import { resolveLayers, resolveRunConfig } from './resolve.js';
 import { DEFAULT_ADAFACTOR } from './run-config.js';
 import { smallestRun } from './testing/smallest-run.js';
@@ -82,6 +82,7 @@ describe('resolving', () => {
         prefetchSteps: 2,
         datasets: {},
         index: null,
+        remote: DEFAULT_REMOTE,
         skippedBatches: [],
         indexVersion: null,
         mixtureChanges: [],

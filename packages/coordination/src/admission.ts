@@ -30,6 +30,10 @@ export function recruit(builder: DecisionBuilder): string {
 function recruitFor(builder: DecisionBuilder, state: RunState, live: Training | Reforming): readonly string[] {
   const { runId, config, generation, step } = state;
   if (!mayChange(state, live) || step + 1 >= config.steps) return [];
+  const { workers } = builder;
+  const present = workers.count(`members/${runId}/rank`) - workers.count(`leaving/${runId}/rank`);
+  const areJoining = workers.count(`joining/${runId}`) > 0;
+  if (!areJoining && (present >= config.workers || workers.count('idle/rank') === 0)) return [];
   const members = builder.membersOf(runId, 'rank').filter(({ isLeaving }) => isLeaving !== true);
   const joining = builder.joining(runId);
   if (members.length >= config.workers)
@@ -81,7 +85,8 @@ export function leaving(builder: DecisionBuilder, workerId: string): string {
 /** Whether a run can go on without those of its members that were asked to end. */
 export function canGoOnWithout(builder: DecisionBuilder, { role, runId }: ConnectedWorker): boolean {
   if (role === 'expertWorker' || runId === undefined) return false;
-  return builder.membersOf(runId, 'rank').some(({ isLeaving }) => isLeaving !== true);
+  const { workers } = builder;
+  return workers.count(`members/${runId}/rank`) > workers.count(`leaving/${runId}/rank`);
 }
 
 /**
@@ -131,7 +136,7 @@ export function dueChange(builder: DecisionBuilder, runId: string, isSaved: bool
   if (live.state !== 'training' || !mayChange(state, live) || state.step >= state.config.steps) return undefined;
   const { config, step } = state;
   if (isMeasured(config, step) && !isMeasured(config, step + 1)) return undefined;
-  const asked = live.members.filter((workerId) => builder.worker(workerId)?.isLeaving === true);
+  const asked = builder.workers.group(`leaving/${runId}/rank`).map(({ workerId }) => workerId);
   const mayLeave = asked.length < live.members.length && !isSaving(state, live, isSaved);
   const leavers = mayLeave ? asked : [];
   const newcomers = readyNewcomers(builder, state, live.members.length - leavers.length);
@@ -144,7 +149,7 @@ export function readyNewcomers(
   { runId, config, step }: RunState,
   members: number,
 ): readonly ConnectedWorker[] {
-  if (step >= config.steps) return [];
+  if (step >= config.steps || builder.workers.count(`joining/${runId}`) === 0) return [];
   const present = builder.membersOf(runId);
   const ready = builder.joining(runId).filter((worker) => {
     const { isReady = false, notBeforeMs = 0 } = worker.joining ?? {};

@@ -1,9 +1,11 @@
-import { describeMember } from './cluster-state.js';
+import type { CheckpointFile } from '@weft/contracts';
+import { describeMember, rankOf } from './cluster-state.js';
 import type { DecisionBuilder } from './decision-builder.js';
 import { findUnhealthy } from './divergence.js';
 import type { EventOf } from './events.js';
 import { requeueSaved } from './preemption.js';
 import { fail, finish, stopNow } from './run-termination.js';
+import { VersionedMap } from './versioned-map.js';
 
 /** Handles a member's part of a checkpoint that is on disk. After the last part, rank 0 is asked to write the manifest. */
 export function partSaved(builder: DecisionBuilder, event: EventOf<'partSaved'>): string {
@@ -20,7 +22,8 @@ export function partSaved(builder: DecisionBuilder, event: EventOf<'partSaved'>)
     });
   if (step <= state.checkpointStep) return `checkpoint ${step} of run ${runId} is written already`;
   if (live.manifests.has(step)) return `checkpoint ${step} of run ${runId} has all its parts already`;
-  const partsOfStep = new Map(live.parts.get(step)).set(members.indexOf(workerId), files);
+  const known = live.parts.get(step) ?? VersionedMap.empty<number, readonly CheckpointFile[]>();
+  const partsOfStep = known.with(rankOf(members, workerId), files);
   const parts = new Map(live.parts).set(step, partsOfStep);
   const stalls = new Map(live.stalls);
   if (stallSeconds !== undefined) stalls.set(step, Math.max(stallSeconds, stalls.get(step) ?? 0));

@@ -1,16 +1,20 @@
 import { HEARTBEAT_TIMEOUT_MS, type PerSource } from '@weft/common';
-import type { Backend, RunConfig } from '@weft/config';
-import type { CheckpointFile, DevicePeak, Shortage, StepVote, WorkerMemory } from '@weft/contracts';
+import type { RunConfig } from '@weft/config';
+import type { CheckpointFile, Shortage, StepVote } from '@weft/contracts';
+import type { WorkerIdentity } from './connected-worker.js';
 import { EMPTY_QUEUE, type QueueState } from './queue-state.js';
 import type { RunState, WorkerCounts } from './run-state.js';
+import { VersionedMap } from './versioned-map.js';
+import { WorkerTable } from './worker-table.js';
+
+export type { ConnectedWorker, HeldRun, Role, WorkerIdentity } from './connected-worker.js';
 
 /** All that `decide` knows: the runs, the connected workers and the queue. */
 export interface ClusterState {
   readonly timeouts: Timeouts;
-  /** The connected workers, by workerId. */
-  readonly workers: ReadonlyMap<string, ConnectedWorker>;
+  readonly workers: WorkerTable;
   /** By runId, in the order they were launched. */
-  readonly runs: ReadonlyMap<string, Run>;
+  readonly runs: VersionedMap<string, Run>;
   /** The jobs that have not ended, in order. Every run that has not ended has its job here. */
   readonly queue: QueueState;
   /** How long steps took, to estimate when runs end. */
@@ -21,6 +25,10 @@ export interface ClusterState {
   readonly lastTickMs: number | undefined;
   /** When workers were last asked whether they reach those again that they could not; absent: never. */
   readonly lastProbeMs?: number | undefined;
+  /** The clock jumped then: nobody was silent before. */
+  readonly timeoutsSinceMs: number;
+  /** Nobody can have been silent for too long before this time. */
+  readonly silenceCheckMs: number;
 }
 
 /** Timeouts and failure limits. */
@@ -57,28 +65,6 @@ export const defaultTimeouts: Timeouts = {
   returnMs: 5000,
 };
 
-/** What a worker does in a run: train as a rank of the ring, or hold experts of the MoE layers. */
-export type Role = 'rank' | 'expertWorker';
-
-/** How a worker identifies itself when it connects. */
-export interface WorkerIdentity {
-  readonly workerId: string;
-  readonly hostName: string;
-  readonly processId: number;
-  /** Where other workers reach its data plane, `host:port`. */
-  readonly dataPlaneAddress: string;
-  /** Where its /metrics is, `host:port`; empty or absent where it has none. */
-  readonly metricsAddress?: string;
-  readonly device: string;
-  readonly role: Role;
-  /** With which backends it computes bf16 in instructions of its own. */
-  readonly bf16Backends: readonly Backend[];
-  /** Undefined: unknown. */
-  readonly memory?: WorkerMemory | undefined;
-  /** Undefined: unknown. */
-  readonly peak?: DevicePeak | undefined;
-}
-
 /**
  * What a worker's memory lacks for its part of a run; undefined where it may hold it, or nobody knows. Pure: the same for the
  * same configuration and memory.
@@ -88,49 +74,12 @@ export type ShortageOf = (config: RunConfig, worker: WorkerIdentity) => Shortage
 /** Of a cluster that does not look at memory. */
 export const fitsAll: ShortageOf = () => undefined;
 
-/** A worker whose stream is open. */
-export interface ConnectedWorker extends WorkerIdentity {
-  /** Smaller for workers that connected earlier. */
-  readonly order: number;
-  /** When its last message of any kind came. */
-  readonly lastHeartbeatMs: number;
-  /** The run it is a member of; undefined when idle. */
-  readonly runId: string | undefined;
-  /** The run that it will join under way; absent: none. */
-  readonly joining?: Joining | undefined;
-  /** What it came back with, while the run's job is paused; absent: nothing. */
-  readonly held?: HeldRun | undefined;
-  /** It was asked to end, and gets no more work. Absent: it stays. */
-  readonly isLeaving?: true;
-  /** Generations in a row that did not form with it as a newcomer; absent: none. */
-  readonly joinFailures?: number | undefined;
-  /** Data-plane addresses of other workers that it could not reach when it last tried; absent: none. */
-  readonly cannotReach?: readonly string[] | undefined;
-  /** Runs that it could not join; absent: none. */
-  readonly unfitFor?: readonly string[];
-}
-
-/** What a worker says of the run whose state it has kept while it had no coordinator. */
-export interface HeldRun {
-  readonly runId: string;
-  readonly generation: number;
-  /** The state is the one after this step. */
-  readonly step: number;
-  /** The global loss of that step; undefined: the worker did not take it. */
-  readonly loss: number | undefined;
-  /** It has voted for the next step, with this loss, and holds its reduced gradients; undefined: it has not. */
-  readonly votedLoss: number | undefined;
-  /** The generation is not over for it: its connections are open. */
-  readonly isTraining: boolean;
-}
-
-/** How far a worker is that will join a run under way. */
-export interface Joining {
-  readonly runId: string;
-  /** Its engine is open and warm: it can be a member of the next generation. */
-  readonly isReady: boolean;
-  /** After a generation that did not form with it, not before this time. */
-  readonly notBeforeMs: number;
+/** What `decide` looks up. It changes no state by itself: workers send many thousand heartbeats for every decision. */
+export interface Lookups {
+  /** What a worker's memory lacks for a run; default: nothing. */
+  readonly shortageOf?: ShortageOf | undefined;
+  /** When the last message of any kind came from a worker; undefined: none since it connected. Default: none of anybody. */
+  readonly lastMessageMs?: ((workerId: string) => number | undefined) | undefined;
 }
 
 /** A run: its logged state, and what exists only in memory. */
@@ -215,11 +164,11 @@ export interface Training extends RetainedState {
    */
   readonly savers: ReadonlyMap<number, readonly string[]>;
   /** The votes received for the step after the last committed one, by rank. */
-  readonly votes: ReadonlyMap<number, StepVote>;
+  readonly votes: VersionedMap<number, StepVote>;
   /** When the first of them came. */
   readonly votesSinceMs: number | undefined;
   /** Checkpoint parts that are on disk: by step, then by the member's index among the savers of its generation. */
-  readonly parts: ReadonlyMap<number, ReadonlyMap<number, readonly CheckpointFile[]>>;
+  readonly parts: ReadonlyMap<number, VersionedMap<number, readonly CheckpointFile[]>>;
   /** Steps whose manifest rank 0 was asked to write. */
   readonly manifests: ReadonlySet<number>;
   /** By step, for how long training stood still to save it, on the member where that was longest. Absent: nobody said. */
@@ -241,8 +190,8 @@ export interface Reforming extends RetainedState {
   readonly state: 'reforming';
   readonly survivors: readonly string[];
   readonly sinceMs: number;
-  /** Survivors that sent nothing since the ring broke. The ring does not form before each of them has, or is lost. */
-  readonly awaitingHeartbeat: ReadonlySet<string>;
+  /** Members of which a message is awaited since the ring broke. The ring does not form before each of them sent one, or is lost. */
+  readonly awaitingHeartbeat: readonly string[];
   /** What ended the last generation, one clause. */
   readonly cause: string;
   /** Members come back with the state, one after the other. Absent: nobody is awaited. */
@@ -254,7 +203,7 @@ export interface Returns {
   /** Until then all members of the newest generation are awaited. */
   readonly untilMs: number;
   /** workerIds of those for whom the generation is not over. */
-  readonly training: readonly string[];
+  readonly training: VersionedMap<string, true>;
 }
 
 /** What the commit of a step contributes to its row of `metrics.jsonl`. */
@@ -289,33 +238,25 @@ export function initialCluster(timeouts: Timeouts = defaultTimeouts, runs: reado
   const inOrder = runs.toSorted((a, b) => a.createdAtMs - b.createdAtMs || (a.runId < b.runId ? -1 : 1));
   return {
     timeouts,
-    workers: new Map(),
-    runs: new Map(inOrder.map((state) => [state.runId, { state, live: { state: 'ended' } }])),
+    workers: WorkerTable.empty(),
+    runs: VersionedMap.from(inOrder.map((state) => [state.runId, { state, live: { state: 'ended' } }])),
     queue: EMPTY_QUEUE,
     stepTimes: new Map(),
     connectionCount: 0,
     lastTickMs: undefined,
+    timeoutsSinceMs: 0,
+    silenceCheckMs: 0,
   };
 }
 
-/** The connected workers that can be ranks. The queue and preemption count only these. */
-export function rankWorkers({ workers }: Pick<ClusterState, 'workers'>): readonly ConnectedWorker[] {
-  return [...workers.values()].filter(({ role }) => role === 'rank');
-}
-
-/** The connected workers that can hold experts. */
-export function expertWorkers({ workers }: Pick<ClusterState, 'workers'>): readonly ConnectedWorker[] {
-  return [...workers.values()].filter(({ role }) => role === 'expertWorker');
-}
-
-/** Those of the workers that can be given work: they are in no run, and neither about to join one nor to leave. */
-export function onlyIdle(workers: readonly ConnectedWorker[]): readonly ConnectedWorker[] {
-  return workers.filter(({ runId, joining, held, isLeaving }) => (runId ?? joining ?? held ?? isLeaving) === undefined);
-}
-
 /** How many workers of each role are connected. */
-export function connectedWorkers(cluster: Pick<ClusterState, 'workers'>): WorkerCounts {
-  return { workers: rankWorkers(cluster).length, expertWorkers: expertWorkers(cluster).length };
+export function connectedWorkers({ workers }: Pick<ClusterState, 'workers'>): WorkerCounts {
+  return { workers: workers.count('connected/rank'), expertWorkers: workers.count('connected/expertWorker') };
+}
+
+/** How many workers of each role can be given work. */
+export function idleWorkers({ workers }: Pick<ClusterState, 'workers'>): WorkerCounts {
+  return { workers: workers.count('idle/rank'), expertWorkers: workers.count('idle/expertWorker') };
 }
 
 /** All members of a generation: the ranks, then the expert workers. Files of checkpoints are listed in this order. */
@@ -337,4 +278,13 @@ export function memberIndex(
   const expert = live.experts.indexOf(workerId);
   if (expert >= 0) return { rank: expert, role: 'expertWorker' };
   return { rank: (live.state === 'training' ? live.members : live.survivors).indexOf(workerId) };
+}
+
+const ranks = new WeakMap<readonly string[], ReadonlyMap<string, number>>();
+
+/** Where a worker is in a list of members, -1 where it is not. Unlike `indexOf` it does not look at every member. */
+export function rankOf(members: readonly string[], workerId: string): number {
+  const known = ranks.get(members) ?? new Map(members.map((member, rank) => [member, rank]));
+  ranks.set(members, known);
+  return known.get(workerId) ?? -1;
 }

@@ -1,11 +1,11 @@
 import { assertNever } from '@weft/common';
 import { prepared } from './admission.js';
 import { manifestWritten, partSaved } from './checkpoints.js';
-import type { ClusterState, ShortageOf } from './cluster-state.js';
+import type { ClusterState, Lookups } from './cluster-state.js';
 import type { Command } from './commands.js';
 import { DecisionBuilder } from './decision-builder.js';
 import type { ClusterEvent, MemberEvent } from './events.js';
-import { heartbeat, ownFault, tick, workerConnected, workerDisconnected, workerLeaves } from './membership.js';
+import { ownFault, tick, workerConnected, workerDisconnected, workerLeaves } from './membership.js';
 import { updateShortages } from './memory.js';
 import { stepReported } from './metrics.js';
 import { changeMixture } from './mixture-requests.js';
@@ -35,19 +35,20 @@ export interface Decision {
  * commands to execute. Everything the coordinator decides is decided here, so a test can replay a cluster of a hundred
  * workers with all its failures.
  *
- * First the event's handler changes the state. Then, after any event, every ring that the idle workers allow is formed.
+ * First the event's handler changes the state. Then every ring that the idle workers allow is formed, unless nothing has
+ * happened but that a member of a run has reported something. A decision takes no longer because more workers are connected; that
+ * of a run that begins, ends or commits a step is about each of its members.
  *
- * @param shortageOf what a worker's memory lacks for a run; default: nothing
  * @throws WeftError for a `launch`, `resume` or `stop` that must be refused; nothing has changed then.
  */
-export function decide(nowMs: number, state: ClusterState, event: ClusterEvent, shortageOf?: ShortageOf): Decision {
-  const builder = new DecisionBuilder(nowMs, state, shortageOf);
-  const handled = handle(builder, event);
+export function decide(nowMs: number, state: ClusterState, event: ClusterEvent, lookups: Lookups = {}): Decision {
+  const builder = new DecisionBuilder(nowMs, state, lookups);
+  const reasons = [handle(builder, event)];
   if (CHANGE_SHORTAGES.has(event.kind)) updateShortages(builder);
-  const reasons = [handled, takeBackHeld(builder), giveUpReturns(builder), formRings(builder)].filter(
-    (reason) => reason !== '',
-  );
-  return { state: builder.state, records: builder.records, commands: builder.commands, reason: reasons.join('; ') };
+  if (event.kind === 'tick' || builder.hasChanged)
+    reasons.push(takeBackHeld(builder), giveUpReturns(builder), formRings(builder));
+  const reason = reasons.filter((each) => each !== '').join('; ');
+  return { state: builder.state, records: builder.records, commands: builder.commands, reason };
 }
 
 /** After these a queued run may find other workers, or be another. */
@@ -76,8 +77,6 @@ function handle(builder: DecisionBuilder, event: ClusterEvent): string {
       return workerConnected(builder, event);
     case 'workerDisconnected':
       return workerDisconnected(builder, event.workerId, event.reason);
-    case 'heartbeat':
-      return heartbeat(builder, event.workerId);
     case 'prepared':
       return prepared(builder, event);
     case 'probed':
@@ -100,10 +99,9 @@ function handle(builder: DecisionBuilder, event: ClusterEvent): string {
   }
 }
 
-/** Handles a message of a member of a run. It counts as a heartbeat, even when that run is over for the worker. */
+/** Handles a message of a member of a run, which may be over for the worker. */
 function handleMember(builder: DecisionBuilder, event: MemberEvent): string {
   const { workerId, runId } = event;
-  heartbeat(builder, workerId);
   if (builder.worker(workerId)?.runId !== runId) return `worker ${workerId} is not a member of run ${runId}`;
   switch (event.kind) {
     case 'voted':

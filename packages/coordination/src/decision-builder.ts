@@ -4,7 +4,7 @@ import {
   type ConnectedWorker,
   fitsAll,
   type LiveRun,
-  onlyIdle,
+  type Lookups,
   type Role,
   type Run,
   type ShortageOf,
@@ -15,13 +15,15 @@ import type { Command } from './commands.js';
 import { QueueBuilder } from './queue-builder.js';
 import type { RunRecord } from './records.js';
 import { applyRecord, type RunState } from './run-state.js';
+import type { VersionedMap } from './versioned-map.js';
+import type { WorkerTable } from './worker-table.js';
 
 /** A record without its time, which the builder adds. */
 type NewRecord = RunRecord extends infer Record ? (Record extends RunRecord ? Omit<Record, 'time'> : never) : never;
 
 /**
- * One decision in the making: a copy of the state that handlers may change, and the records and commands so far. It
- * lives only inside `decide`, which therefore stays pure.
+ * One decision in the making: the state as far as handlers have changed it, and the records and commands so far. It lives only
+ * inside `decide`, which therefore stays pure. Nothing here takes longer because more workers are connected, but for `workers`.
  */
 export class DecisionBuilder {
   readonly nowMs: number;
@@ -35,22 +37,30 @@ export class DecisionBuilder {
   stepTimes: StepTimes;
   lastTickMs: number | undefined;
   lastProbeMs: number | undefined;
-  readonly #workers: Map<string, ConnectedWorker>;
+  timeoutsSinceMs: number;
+  silenceCheckMs: number;
+  readonly #before: ClusterState;
+  readonly #lastMessageMs: NonNullable<Lookups['lastMessageMs']>;
+  #table: WorkerTable;
   #connectionCount: number;
-  /** Copied when the first of them changes: there may be thousands, and most events change none. */
-  #runs: ReadonlyMap<string, Run>;
-  #changedRuns: Map<string, Run> | undefined;
+  #runs: VersionedMap<string, Run>;
+  /** A run changed in more than what its members have reported. */
+  #runsChanged = false;
 
-  constructor(nowMs: number, state: ClusterState, shortageOf: ShortageOf = fitsAll) {
+  constructor(nowMs: number, state: ClusterState, { shortageOf = fitsAll, lastMessageMs = () => undefined }: Lookups) {
     this.nowMs = nowMs;
     this.shortageOf = shortageOf;
+    this.#before = state;
+    this.#lastMessageMs = lastMessageMs;
+    this.timeoutsSinceMs = state.timeoutsSinceMs;
+    this.silenceCheckMs = state.silenceCheckMs;
     this.time = new Date(nowMs).toISOString();
     this.timeouts = state.timeouts;
     this.queue = new QueueBuilder(state.queue, (command) => this.command(command));
     this.stepTimes = state.stepTimes;
     this.lastTickMs = state.lastTickMs;
     this.lastProbeMs = state.lastProbeMs;
-    this.#workers = new Map(state.workers);
+    this.#table = state.workers;
     this.#connectionCount = state.connectionCount;
     this.#runs = state.runs;
   }
@@ -59,14 +69,21 @@ export class DecisionBuilder {
   get state(): ClusterState {
     return {
       timeouts: this.timeouts,
-      workers: this.#workers,
+      workers: this.#table,
       runs: this.#runs,
       queue: this.queue.state,
       stepTimes: this.stepTimes,
       connectionCount: this.#connectionCount,
       lastTickMs: this.lastTickMs,
       lastProbeMs: this.lastProbeMs,
+      timeoutsSinceMs: this.timeoutsSinceMs,
+      silenceCheckMs: this.silenceCheckMs,
     };
+  }
+
+  /** Whether anything changed but what members of runs that train have reported: then a ring may form. */
+  get hasChanged(): boolean {
+    return this.#runsChanged || this.#table !== this.#before.workers || this.queue.state !== this.#before.queue;
   }
 
   command(command: Command): void {
@@ -78,13 +95,16 @@ export class DecisionBuilder {
     const stamped: RunRecord = { ...record, time: this.time };
     const run = this.#runs.get(runId);
     const state = applyRecord(run?.state, stamped);
-    this.#setRun(runId, { state, live: run?.live ?? { state: 'ended' } });
+    this.#runs = this.#runs.with(runId, { state, live: run?.live ?? { state: 'ended' } });
+    this.#runsChanged = true;
     this.records.push({ runId, record: stamped });
     return state;
   }
 
   setLive(runId: string, live: LiveRun): void {
-    this.#setRun(runId, { state: this.run(runId).state, live });
+    const before = this.run(runId);
+    this.#runs = this.#runs.with(runId, { state: before.state, live });
+    if (before.live.state !== 'training' || live.state !== 'training') this.#runsChanged = true;
   }
 
   get runIds(): readonly string[] {
@@ -103,45 +123,45 @@ export class DecisionBuilder {
     return run;
   }
 
-  get workers(): readonly ConnectedWorker[] {
-    return [...this.#workers.values()];
+  /** The connected workers. */
+  get workers(): WorkerTable {
+    return this.#table;
   }
 
   worker(workerId: string): ConnectedWorker | undefined {
-    return this.#workers.get(workerId);
+    return this.#table.get(workerId);
   }
 
-  addWorker(worker: Omit<ConnectedWorker, 'order'>): void {
-    this.#workers.set(worker.workerId, { ...worker, order: this.#connectionCount++ });
+  addWorker(worker: Omit<ConnectedWorker, 'order' | 'connectedMs'>): void {
+    this.#table = this.#table.with({ ...worker, order: this.#connectionCount++, connectedMs: this.nowMs });
   }
 
   changeWorker(workerId: string, change: Partial<ConnectedWorker>): void {
-    const worker = this.#workers.get(workerId);
-    if (worker !== undefined) this.#workers.set(workerId, { ...worker, ...change });
+    const worker = this.#table.get(workerId);
+    if (worker !== undefined) this.#table = this.#table.with({ ...worker, ...change });
   }
 
   removeWorker(workerId: string): void {
-    this.#workers.delete(workerId);
+    this.#table = this.#table.without(workerId);
+  }
+
+  /** When a worker sent its last message of any kind, its hello included. */
+  heardMs({ workerId, connectedMs }: ConnectedWorker): number {
+    return this.#lastMessageMs(workerId) ?? connectedMs;
   }
 
   /** The idle workers of a role, in the order they connected. */
   idle(role: Role): readonly ConnectedWorker[] {
-    const idle = onlyIdle(this.workers.filter((worker) => worker.role === role));
-    return idle.toSorted((a, b) => a.order - b.order);
+    return this.#table.group(`idle/${role}`);
   }
 
   /** The workers that will join a run under way, in the order they connected. */
   joining(runId: string): readonly ConnectedWorker[] {
-    return this.workers.filter(({ joining }) => joining?.runId === runId).toSorted((a, b) => a.order - b.order);
+    return this.#table.group(`joining/${runId}`);
   }
 
-  /** The connected members of a run, of one role or of both. */
+  /** The connected members of a run, of one role or of both, in the order they connected. */
   membersOf(runId: string, role?: Role): readonly ConnectedWorker[] {
-    return this.workers.filter((worker) => worker.runId === runId && (role ?? worker.role) === worker.role);
-  }
-
-  #setRun(runId: string, run: Run): void {
-    this.#changedRuns ??= new Map(this.#runs);
-    this.#runs = this.#changedRuns.set(runId, run);
+    return this.#table.group(role === undefined ? `members/${runId}` : `members/${runId}/${role}`);
   }
 }

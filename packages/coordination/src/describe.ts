@@ -1,14 +1,6 @@
 import { plural } from '@weft/common';
 import type { RunStatus, RunView } from '@weft/contracts';
-import {
-  type ClusterState,
-  connectedWorkers,
-  expertWorkers,
-  onlyIdle,
-  type Run,
-  rankWorkers,
-  type Waiting,
-} from './cluster-state.js';
+import { type ClusterState, connectedWorkers, idleWorkers, type Run, type Waiting } from './cluster-state.js';
 import { divergedSince } from './divergence.js';
 import { forecastQueue, nextCheckpointStep } from './estimates.js';
 import type { RunState, WorkerCounts } from './run-state.js';
@@ -87,7 +79,7 @@ function describeFound({ found }: Waiting): string {
 }
 
 function explainJoining({ workers }: ClusterState, { runId }: RunState): string {
-  const joining = [...workers.values()].filter((worker) => worker.joining?.runId === runId).length;
+  const joining = workers.count(`joining/${runId}`);
   return joining === 0 ? '' : `, and ${plural(joining, 'more worker')} will join`;
 }
 
@@ -131,12 +123,13 @@ function explainUnfinished({ runs }: ClusterState, runId: string): string {
 
 function explainMissingWorkers(cluster: ClusterState, state: RunState, live: Waiting): string {
   const required = requiredWorkers({ state, live }, cluster.lastTickMs ?? 0, cluster.timeouts);
-  const missing = Math.max(0, required.workers - onlyIdle(rankWorkers(cluster)).length);
-  const connected = expertWorkers(cluster);
-  const missingExperts = Math.max(0, required.expertWorkers - onlyIdle(connected).length);
+  const idle = idleWorkers(cluster);
+  const missing = Math.max(0, required.workers - idle.workers);
+  const connected = connectedWorkers(cluster).expertWorkers;
+  const missingExperts = Math.max(0, required.expertWorkers - idle.expertWorkers);
   const help = explainFewerWorkers(cluster, state, required);
   if (missing === 0 && missingExperts > 0)
-    return `it waits for ${plural(missingExperts, 'more expert worker')}: it needs ${required.expertWorkers}, and ${connected.length} ${are(connected.length)} connected${help}`;
+    return `it waits for ${plural(missingExperts, 'more expert worker')}: it needs ${required.expertWorkers}, and ${connected} ${are(connected)} connected${help}`;
   return `it waits for ${plural(missing, 'more worker')}: ${countAvailable(cluster, required)}${help}`;
 }
 
@@ -160,9 +153,9 @@ function explainFewerWorkers(cluster: ClusterState, state: RunState, required: W
 }
 
 function countAvailable(cluster: ClusterState, required: WorkerCounts): string {
-  const connected = rankWorkers(cluster);
-  const idle = onlyIdle(connected).length;
-  return `it needs ${required.workers}, ${connected.length} ${are(connected.length)} connected and ${idle} of them ${are(idle)} idle`;
+  const connected = connectedWorkers(cluster).workers;
+  const idle = idleWorkers(cluster).workers;
+  return `it needs ${required.workers}, ${connected} ${are(connected)} connected and ${idle} of them ${are(idle)} idle`;
 }
 
 function are(count: number): string {

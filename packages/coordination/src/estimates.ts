@@ -1,10 +1,9 @@
 import type { RunConfig } from '@weft/config';
 import {
   type ClusterState,
-  expertWorkers,
-  onlyIdle,
+  connectedWorkers,
+  idleWorkers,
   type Run,
-  rankWorkers,
   type StepTimes,
   type StepTiming,
   type Training,
@@ -58,13 +57,12 @@ function expectedStarts(
 ): QueueForecast['expectedStartMs'] {
   const starts = new Map<string, number>();
   const releases = releaseTimes(cluster, preemptions, nowMs);
-  let free = onlyIdle(rankWorkers(cluster)).length;
-  let freeExperts = onlyIdle(expertWorkers(cluster)).length;
+  const connected = connectedWorkers(cluster);
+  let { workers: free, expertWorkers: freeExperts } = idleWorkers(cluster);
   let clockMs = nowMs;
   for (const { state, required, isDue } of waiting) {
     const { workers } = required;
-    if (!isDue || workers > rankWorkers(cluster).length) continue;
-    if (required.expertWorkers > expertWorkers(cluster).length) continue;
+    if (!isDue || workers > connected.workers || required.expertWorkers > connected.expertWorkers) continue;
     // When others give their expert workers back is not counted.
     if (required.expertWorkers > freeExperts) return starts;
     freeExperts -= required.expertWorkers;

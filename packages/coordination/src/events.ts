@@ -54,7 +54,6 @@ export type ClusterEvent =
   | { readonly kind: 'workerConnected'; readonly worker: WorkerIdentity; readonly held?: HeldRun | undefined }
   /** The worker's stream ended. */
   | { readonly kind: 'workerDisconnected'; readonly workerId: string; readonly reason: string }
-  | { readonly kind: 'heartbeat'; readonly workerId: string }
   /** The answer to the command `prepare`: the worker can join the run, or says why not. */
   | {
       readonly kind: 'prepared';

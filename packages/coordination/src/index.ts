@@ -1,11 +1,13 @@
 export {
   type ClusterState,
+  type ConnectedWorker,
   defaultTimeouts,
   type FoundCheckpoint,
   type HeldRun,
   initialCluster,
-  onlyIdle,
+  type Lookups,
   type Run,
+  rankOf,
   type ShortageOf,
   type Timeouts,
   type WorkerIdentity,
@@ -42,3 +44,4 @@ export { blocksQueue, waitingRuns } from './scheduling.js';
 export { type StepHistory, stepHistory } from './step-history.js';
 export { Timeline, type TimelineEntry } from './timeline.js';
 export { membershipOf, WorkTimes } from './work-times.js';
+export { WorkerTable } from './worker-table.js';

@@ -11,7 +11,7 @@ import { workerLost } from './worker-lost.js';
 /** Handles a new stream of a worker. If it had another stream, that one is lost; the state may come back with this one. */
 export function workerConnected(builder: DecisionBuilder, { worker, held }: EventOf<'workerConnected'>): string {
   workerDisconnected(builder, worker.workerId, 'it connected again on a new stream');
-  builder.addWorker({ ...worker, lastHeartbeatMs: builder.nowMs, runId: undefined });
+  builder.addWorker({ ...worker, runId: undefined });
   const connected = `worker ${worker.workerId} on ${worker.hostName} is connected`;
   return held === undefined ? connected : `${connected}; ${takeBack(builder, worker.workerId, held)}`;
 }
@@ -25,20 +25,6 @@ export function workerDisconnected(builder: DecisionBuilder, workerId: string, r
   return `the idle worker ${workerId} on ${worker.hostName} is gone: ${reason}`;
 }
 
-/** Every message of a worker counts as a heartbeat. */
-export function heartbeat(builder: DecisionBuilder, workerId: string): string {
-  const worker = builder.worker(workerId);
-  if (worker === undefined) return '';
-  builder.changeWorker(workerId, { lastHeartbeatMs: builder.nowMs });
-  if (worker.runId === undefined) return '';
-  const { live } = builder.run(worker.runId);
-  if (live.state !== 'reforming' || !live.awaitingHeartbeat.has(workerId)) return '';
-  const awaitingHeartbeat = new Set(live.awaitingHeartbeat);
-  awaitingHeartbeat.delete(workerId);
-  builder.setLive(worker.runId, { ...live, awaitingHeartbeat });
-  return '';
-}
-
 /** Handles the passing of time: workers that were silent for too long are lost. */
 export function tick(builder: DecisionBuilder): string {
   const { heartbeatTimeoutMs } = builder.timeouts;
@@ -48,13 +34,34 @@ export function tick(builder: DecisionBuilder): string {
   // suspended, the clock was set, or the store did not answer.
   if (sinceTickMs < 0 || sinceTickMs > heartbeatTimeoutMs / 2) return restartTimeouts(builder);
   probeCuts(builder);
-  const silent = builder.workers.filter((worker) => builder.nowMs - worker.lastHeartbeatMs > heartbeatTimeoutMs);
+  return [...dismissSilentWorkers(builder), ...dismissSilentRanks(builder)].join('; ');
+}
+
+/**
+ * Every message of a worker counts as a heartbeat. All workers are looked at only when the one that was silent the longest may
+ * have been so for too long: a few times per timeout, not in every tick.
+ */
+function dismissSilentWorkers(builder: DecisionBuilder): readonly string[] {
+  const { nowMs, silenceCheckMs, timeoutsSinceMs } = builder;
+  const { heartbeatTimeoutMs } = builder.timeouts;
+  if (nowMs <= silenceCheckMs) return [];
+  let oldestMs = nowMs;
+  const silent: ConnectedWorker[] = [];
+  for (const worker of builder.workers.values()) {
+    const lastMs = builder.heardMs(worker);
+    // What was heard later than now was heard before the clock was set back.
+    const heardMs = lastMs > nowMs ? timeoutsSinceMs : Math.max(timeoutsSinceMs, lastMs);
+    if (nowMs - heardMs > heartbeatTimeoutMs) silent.push(worker);
+    else if (heardMs < oldestMs) oldestMs = heardMs;
+  }
+  builder.silenceCheckMs = oldestMs + heartbeatTimeoutMs;
   const reason = `it sent no heartbeat for ${seconds(heartbeatTimeoutMs)}`;
-  return [...silent.map((worker) => dismiss(builder, worker, reason)), ...dismissSilentRanks(builder)].join('; ');
+  return silent.map((worker) => dismiss(builder, worker, reason));
 }
 
 function restartTimeouts(builder: DecisionBuilder): string {
-  for (const { workerId } of builder.workers) builder.changeWorker(workerId, { lastHeartbeatMs: builder.nowMs });
+  builder.timeoutsSinceMs = builder.nowMs;
+  builder.silenceCheckMs = builder.nowMs + builder.timeouts.heartbeatTimeoutMs;
   for (const runId of builder.queue.activeRunIds) {
     const live = builder.findRun(runId)?.live;
     if (live?.state === 'training' && live.votesSinceMs !== undefined)

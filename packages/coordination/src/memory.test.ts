@@ -37,7 +37,7 @@ it('a run of a sweep is not refused, because the sweep is launched whole; it wai
     weftVersion: '0.1.0',
     parent: 'lr-1',
   } as const;
-  const { state } = decide(cluster.nowMs, cluster.state, event, shortageOf);
+  const { state } = decide(cluster.nowMs, cluster.state, event, { shortageOf });
   expect(describeRun(state, RUN)).toMatchObject({
     status: 'queued',
     reason: expect.stringContaining('workers with more memory'),

@@ -52,9 +52,14 @@ function shortageOfRole(
   role: Role,
   required: number,
 ): Shortage | undefined {
-  const connected = builder.workers.filter((worker) => worker.role === role);
+  if (builder.workers.count(`connected/${role}`) < required) return undefined;
+  const connected = builder.workers.group(`connected/${role}`);
+  let count = 0;
+  // As a rule all of them have it, and the first ones are enough to know.
+  for (const worker of connected)
+    if (builder.shortageOf(config, worker) === undefined && ++count === required) return undefined;
   const able = withMemoryFor(builder, config, connected);
-  if (connected.length < required || able.length >= required) return undefined;
+  if (able.length >= required) return undefined;
   const small = connected.find((worker) => !able.includes(worker));
   const shortage = small === undefined ? undefined : builder.shortageOf(config, small);
   if (small === undefined || shortage === undefined) return undefined;

@@ -1,4 +1,4 @@
-import { type ClusterState, connectedWorkers, memberIds, rankWorkers } from './cluster-state.js';
+import { type ClusterState, connectedWorkers, memberIds } from './cluster-state.js';
 import type { DecisionBuilder } from './decision-builder.js';
 import { detachWorkers } from './run-termination.js';
 import { blocksQueue, waitingRuns } from './scheduling.js';
@@ -44,10 +44,7 @@ interface Preemptible {
 }
 
 /** The active runs that go on for now, unless they are preempted. All other workers are idle, or soon will be. */
-function findPreemptible({ queue, runs, ...cluster }: ClusterState): Preemptible[] {
-  const workersOf = new Map<string, number>();
-  for (const { runId } of rankWorkers(cluster))
-    if (runId !== undefined) workersOf.set(runId, (workersOf.get(runId) ?? 0) + 1);
+function findPreemptible({ queue, runs, workers }: ClusterState): Preemptible[] {
   return queue.jobs.flatMap((job, order): Preemptible[] => {
     const { runId, priority } = job;
     const run = job.state === 'active' ? runs.get(runId) : undefined;
@@ -55,7 +52,7 @@ function findPreemptible({ queue, runs, ...cluster }: ClusterState): Preemptible
     const { state, live } = run;
     const isStopping = live.state === 'training' && live.stopAfterStep !== undefined;
     if (state.status !== 'running' || isStopping || state.step === state.config.steps) return [];
-    return [{ runId, priority, order, workers: workersOf.get(runId) ?? 0 }];
+    return [{ runId, priority, order, workers: workers.count(`members/${runId}/rank`) }];
   });
 }
 

@@ -42,7 +42,9 @@ export class QueueBuilder {
 
   /** The runs with workers, in the order they started. */
   get activeRunIds(): readonly string[] {
-    return this.#state.jobs.flatMap(({ state, runId }) => (state === 'active' ? runId : []));
+    const { jobs } = this.#state;
+    const end = jobs.findIndex(({ state }) => state !== 'active');
+    return jobs.slice(0, end < 0 ? jobs.length : end).map(({ runId }) => runId);
   }
 
   /** Queues a run. Does nothing when its job is in the queue already. */

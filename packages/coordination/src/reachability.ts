@@ -12,8 +12,8 @@ export function noteUnreachable(
   builder: DecisionBuilder,
   { workerId, unreachable = [] }: Pick<EventOf<'ringBroken'>, 'workerId' | 'unreachable'>,
 ): readonly ConnectedWorker[] {
-  const others = builder.workers.filter(
-    (other) => other.workerId !== workerId && unreachable.includes(other.dataPlaneAddress),
+  const others = [...new Set(unreachable)].flatMap((address) =>
+    builder.workers.group(`at/${address}`).filter((other) => other.workerId !== workerId),
   );
   const { cannotReach = [] } = builder.worker(workerId) ?? {};
   const addresses = [...new Set([...cannotReach, ...others.map(({ dataPlaneAddress }) => dataPlaneAddress)])];
@@ -64,10 +64,8 @@ function* subsets<T>(items: readonly T[], size: number, first = 0): Generator<re
 export function probeCuts(builder: DecisionBuilder): void {
   if (builder.nowMs - (builder.lastProbeMs ?? 0) < PROBE_INTERVAL_MS) return;
   builder.lastProbeMs = builder.nowMs;
-  const here = new Set(builder.workers.map(({ dataPlaneAddress }) => dataPlaneAddress));
-  for (const { workerId, cannotReach = [] } of builder.workers) {
-    if (cannotReach.length === 0) continue;
-    const addresses = cannotReach.filter((address) => here.has(address));
+  for (const { workerId, cannotReach = [] } of builder.workers.group('cut')) {
+    const addresses = cannotReach.filter((address) => builder.workers.count(`at/${address}`) > 0);
     if (addresses.length < cannotReach.length)
       builder.changeWorker(workerId, { cannotReach: addresses.length === 0 ? undefined : addresses });
     if (addresses.length > 0) builder.command({ kind: 'probe', workerId, addresses });

@@ -1,10 +1,11 @@
-import type { HeldRun, Reforming, Waiting } from './cluster-state.js';
+import { type HeldRun, idleWorkers, type Reforming, rankOf, type Waiting } from './cluster-state.js';
 import type { DecisionBuilder } from './decision-builder.js';
 import { withMemoryFor } from './memory.js';
 import { hasOtherMixture } from './mixture-requests.js';
 import { checkpointFound } from './recovery.js';
 import type { RunState } from './run-state.js';
 import { requiredWorkers } from './scheduling.js';
+import { VersionedMap } from './versioned-map.js';
 
 /** How long the other members are awaited once one has come back. */
 const OTHERS_MS = 3000;
@@ -32,11 +33,12 @@ export function takeBack(builder: DecisionBuilder, workerId: string, held: HeldR
   builder.changeWorker(workerId, { runId });
   catchUp(builder, run.state, workerId, held);
   const live = run.live.state === 'reforming' ? run.live : beginReturn(builder, run.state, run.live as Waiting);
-  const survivors = builder.membersOf(runId, 'rank').map((member) => member.workerId);
+  const isRank = builder.worker(workerId)?.role === 'rank';
+  const survivors = isRank ? [...live.survivors, workerId] : live.survivors;
   const isOfNewest = held.isTraining && generation === run.state.generation;
   const returns = live.returns && {
     ...live.returns,
-    training: isOfNewest ? [...live.returns.training, workerId] : live.returns.training,
+    training: isOfNewest ? live.returns.training.with(workerId, true) : live.returns.training,
   };
   builder.setLive(runId, { ...live, survivors, returns });
   const step = run.state.step;
@@ -52,7 +54,8 @@ function explainRefusal(state: RunState, workerId: string, held: HeldRun): strin
   const { generation, firstGeneration, lastMembers, step, lastCommit } = state;
   if (held.generation < firstGeneration || held.generation > generation)
     return `its generation ${held.generation} is not one of this log, ${firstGeneration} to ${generation}`;
-  const wasMember = lastMembers.ranks.includes(workerId) || lastMembers.experts.includes(workerId);
+  const wasRank = rankOf(lastMembers.ranks, workerId) >= 0;
+  const wasMember = wasRank || lastMembers.experts.includes(workerId);
   if (held.generation === generation && !wasMember) return `it was no member of generation ${generation}`;
   if (held.step === step) {
     const isSame = held.loss === undefined ? held.generation === generation : isSameLoss(held.loss, state.loss);
@@ -60,7 +63,7 @@ function explainRefusal(state: RunState, workerId: string, held: HeldRun): strin
   }
   if (held.step !== step - 1 || lastCommit?.generation !== held.generation)
     return `it holds step ${held.step}, and the log ends at step ${step}`;
-  if (held.votedLoss === undefined && lastMembers.ranks.includes(workerId))
+  if (held.votedLoss === undefined && wasRank)
     return `it holds step ${held.step} without the gradients of step ${step}`;
   const isSame = held.votedLoss === undefined || isSameLoss(held.votedLoss, state.loss);
   return isSame
@@ -101,9 +104,9 @@ function beginReturn(builder: DecisionBuilder, state: RunState, { returnsUntilMs
     unreported: [],
     survivors: [],
     sinceMs: builder.nowMs,
-    awaitingHeartbeat: new Set(),
+    awaitingHeartbeat: [],
     cause: reason,
-    returns: { untilMs: Math.max(returnsUntilMs, builder.nowMs + OTHERS_MS), training: [] },
+    returns: { untilMs: Math.max(returnsUntilMs, builder.nowMs + OTHERS_MS), training: VersionedMap.empty() },
   };
 }
 
@@ -114,8 +117,8 @@ function continueGeneration(builder: DecisionBuilder, runId: string): string {
   const { ranks, experts } = state.lastMembers;
   const workerIds = [...ranks, ...experts];
   const { training } = live.returns;
-  if (!workerIds.every((workerId) => training.includes(workerId) && builder.worker(workerId)?.runId === runId))
-    return '';
+  if (training.size < workerIds.length) return '';
+  if (!workerIds.every((workerId) => training.has(workerId) && builder.worker(workerId)?.runId === runId)) return '';
   // They know of another mixture than the one of the next step: a new generation tells them.
   if (hasOtherMixture(state)) return '';
   const { generation, step } = state;
@@ -126,7 +129,7 @@ function continueGeneration(builder: DecisionBuilder, runId: string): string {
     members: ranks,
     newcomers: [],
     savers: new Map([[generation, workerIds]]),
-    votes: new Map(),
+    votes: VersionedMap.empty(),
     votesSinceMs: undefined,
     parts: new Map(),
     manifests: new Set(),
@@ -153,7 +156,7 @@ export function areAwaited(builder: DecisionBuilder, { lastMembers }: RunState, 
 
 /** Looks again at workers that came back while their run was paused. */
 export function takeBackHeld(builder: DecisionBuilder): string {
-  const reasons = builder.workers.flatMap(({ workerId, held }) => {
+  const reasons = builder.workers.group('holding').flatMap(({ workerId, held }) => {
     if (held === undefined) return [];
     builder.changeWorker(workerId, { held: undefined });
     const reason = takeBack(builder, workerId, held);
@@ -175,8 +178,9 @@ export function giveUpReturns(builder: DecisionBuilder): string {
     const { found, returnsUntilMs = 0 } = live;
     if (found === undefined || builder.nowMs < returnsUntilMs) return [];
     const required = requiredWorkers({ state, live }, builder.nowMs, builder.timeouts);
-    const idle = withMemoryFor(builder, state.config, builder.idle('rank'));
-    if (idle.length < required.workers || builder.idle('expertWorker').length < required.expertWorkers) return [];
+    const idle = idleWorkers(builder);
+    if (idle.workers < required.workers || idle.expertWorkers < required.expertWorkers) return [];
+    if (withMemoryFor(builder, state.config, builder.idle('rank')).length < required.workers) return [];
     builder.setLive(runId, { ...live, returnsUntilMs: undefined, found: undefined });
     return checkpointFound(builder, runId, found);
   });

@@ -9,6 +9,7 @@ import { areCut, chooseLeftOut } from './reachability.js';
 import { areAwaited, lacksExperts } from './returning.js';
 import type { RunState } from './run-state.js';
 import { blocksQueue, requestedWorkers, type WaitingRun, waitingRuns } from './scheduling.js';
+import { VersionedMap } from './versioned-map.js';
 import { expertsLost } from './worker-lost.js';
 
 /**
@@ -25,7 +26,7 @@ export function formRings(builder: DecisionBuilder): string {
 
 /** After a loss: the members that are left form the next generation. */
 function reformRing(builder: DecisionBuilder, state: RunState, live: Reforming): string {
-  if (live.awaitingHeartbeat.size > 0 || builder.nowMs - live.sinceMs < builder.timeouts.lossGraceMs) return '';
+  if (builder.nowMs - live.sinceMs < builder.timeouts.lossGraceMs || awaitsHeartbeats(builder, state, live)) return '';
   if (areAwaited(builder, state, live)) return '';
   if (lacksExperts(builder, state, live)) return expertsLost(builder, state.runId, live, live.cause);
   const { runId, config } = state;
@@ -45,6 +46,18 @@ function reformRing(builder: DecisionBuilder, state: RunState, live: Reforming):
         .slice(0, Math.max(0, config.workers - survivors.length - ready.length));
   const formed = formRing(builder, state, live, [...survivors, ...ready, ...idle], { newcomers: ready });
   return left === '' ? formed : `${left}; ${formed}`;
+}
+
+/** Whether a member has sent nothing since the ring broke. Those at the beginning of the list that have are not looked at again. */
+function awaitsHeartbeats(builder: DecisionBuilder, { runId }: RunState, live: Reforming): boolean {
+  const { awaitingHeartbeat, sinceMs } = live;
+  const first = awaitingHeartbeat.findIndex((workerId) => {
+    const worker = builder.worker(workerId);
+    return worker?.runId === runId && builder.heardMs(worker) <= sinceMs;
+  });
+  const rest = first < 0 ? [] : awaitingHeartbeat.slice(first);
+  if (rest.length < awaitingHeartbeat.length) builder.setLive(runId, { ...live, awaitingHeartbeat: rest });
+  return rest.length > 0;
 }
 
 /** Lets the fewest ranks go without which all members reach each other. They may join again when they are reached again. */
@@ -89,10 +102,12 @@ export function changeMembership(
 
 function startWaitingRuns(builder: DecisionBuilder): readonly string[] {
   const reasons: string[] = [];
+  if (builder.workers.count('idle/rank') === 0) return reasons;
+  const waitingFor = waitingRuns(builder.state, builder.nowMs).filter(({ isDue }) => isDue);
+  if (waitingFor.length === 0) return reasons;
   let idle = builder.idle('rank');
-  if (idle.length === 0) return reasons;
   const connected = connectedWorkers(builder.state);
-  for (const waiting of waitingRuns(builder.state, builder.nowMs)) {
+  for (const waiting of waitingFor) {
     const { state, startState, isDue } = waiting;
     const able = withMemoryFor(builder, state.config, idle);
     const size = Math.min(requestedWorkers(state.config).workers, Math.max(waiting.required.workers, able.length));
@@ -180,7 +195,7 @@ function formRing(
       ...(before === undefined ? [] : [[before.generation, memberIds(before)] as const]),
       [generation, workerIds],
     ]),
-    votes: new Map(),
+    votes: VersionedMap.empty(),
     votesSinceMs: undefined,
     parts: before?.parts ?? new Map(),
     manifests: before?.manifests ?? new Set(),

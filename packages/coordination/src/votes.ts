@@ -2,7 +2,7 @@ import type { RunFailure, StepVote } from '@weft/contracts';
 import { combineDigests, ledgerEntry, scheduleOf } from '@weft/mixture';
 import { dueChange } from './admission.js';
 import { saveIsDue } from './checkpoint-schedule.js';
-import { memberIds, type Training } from './cluster-state.js';
+import { memberIds, rankOf, type Training } from './cluster-state.js';
 import type { DecisionBuilder } from './decision-builder.js';
 import { describeSpike, divergedSince, findSpike, type Spike } from './divergence.js';
 import { extendTiming, learnStepTime } from './estimates.js';
@@ -14,16 +14,17 @@ import { changeMembership } from './ring-formation.js';
 import { mayRollBack, rollBack } from './rollback.js';
 import type { RunState } from './run-state.js';
 import { fail, lastStepOfGeneration } from './run-termination.js';
+import { VersionedMap } from './versioned-map.js';
 
 /** First phase of a commit: counts the vote of a rank. The vote of the last rank commits the step. */
 export function voted(builder: DecisionBuilder, { runId, workerId, generation, vote }: EventOf<'voted'>): string {
   const { live, state } = builder.run(runId);
   if (live.state !== 'training' || live.generation !== generation)
     return `generation ${generation} of run ${runId} is already over: the vote does not count`;
-  const rank = live.members.indexOf(workerId);
+  const rank = rankOf(live.members, workerId);
   if (vote.step !== state.step + 1 || vote.step > lastStepOfGeneration(state, live) || live.votes.has(rank))
     return fail(builder, runId, describeWrongStep(state, live, rank, vote));
-  const votes = new Map(live.votes).set(rank, vote);
+  const votes = live.votes.with(rank, vote);
   const voting: Training = { ...live, votes, votesSinceMs: live.votesSinceMs ?? builder.nowMs };
   builder.setLive(runId, voting);
   return votes.size === live.members.length ? commit(builder, state, voting) : '';
@@ -69,7 +70,7 @@ function commit(builder: DecisionBuilder, state: RunState, live: Training): stri
     isCheckpointAsked: undefined,
     newcomers: [],
     ...(isSaved ? { saveAskedMs: builder.nowMs } : {}),
-    votes: new Map(),
+    votes: VersionedMap.empty(),
     votesSinceMs: undefined,
     ringFailures: 0,
     unreported: [committedStep({ ...record, time: builder.time })],

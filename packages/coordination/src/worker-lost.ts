@@ -20,7 +20,8 @@ export function workerLost(builder: DecisionBuilder, worker: ConnectedWorker, ru
   const cause = `${describeMember(live, workerId)} (${workerId} on ${hostName}) was lost: ${reason}`;
   if (live.state === 'training' && onlyRank0IsNeeded(builder, runId, live)) return cause;
   if (worker.role === 'expertWorker') return `${cause}; ${expertsLost(builder, runId, live, cause)}`;
-  const survivors = holders(builder, runId, live);
+  const survivors =
+    live.state === 'reforming' ? live.survivors.filter((each) => each !== workerId) : holders(builder, runId, live);
   if (survivors.length === 0) return `${cause}; ${abandon(builder, runId, live, `it lost its last worker (${cause})`)}`;
   if (live.state === 'training') {
     release(builder, runId, { discardState: false, reason: cause });
@@ -32,7 +33,7 @@ export function workerLost(builder: DecisionBuilder, worker: ConnectedWorker, ru
     sinceMs: builder.nowMs,
     survivors,
     // A ring that broke just before is explained by this loss, so the others need not prove that they are alive.
-    awaitingHeartbeat: new Set(),
+    awaitingHeartbeat: [],
     ringFailures: 0,
     cause,
   });
@@ -52,8 +53,8 @@ export function expertsLost(
   live: Training | Reforming,
   cause: string,
 ): string {
-  const workers = builder.membersOf(runId, 'rank').length;
-  const expertWorkers = builder.membersOf(runId, 'expertWorker').length;
+  const workers = builder.workers.count(`members/${runId}/rank`);
+  const expertWorkers = builder.workers.count(`members/${runId}/expertWorker`);
   // Without any worker of a role the run cannot go on.
   const minimumWorkers = expertWorkers === 0 || workers === 0 ? undefined : { workers, expertWorkers };
   return abandon(builder, runId, live, `it lost experts (${cause})`, minimumWorkers);
@@ -124,7 +125,7 @@ export function ringBroken(builder: DecisionBuilder, event: EventOf<'ringBroken'
     state: 'reforming',
     sinceMs: builder.nowMs,
     survivors,
-    awaitingHeartbeat: new Set([...survivors, ...live.experts].filter((member) => member !== workerId)),
+    awaitingHeartbeat: [...survivors, ...live.experts].filter((member) => member !== workerId),
     ringFailures,
     cause,
   });

@@ -39,7 +39,7 @@ export interface WholeConfig
   readonly checkpoint: Pick<CheckpointConfig, 'everySteps' | 'keepLast'>;
   readonly data: Omit<
     DataConfig,
-    'images' | 'chatTemplate' | 'skippedBatches' | 'datasets' | 'index' | 'indexVersion' | 'mixtureChanges'
+    'images' | 'chatTemplate' | 'skippedBatches' | 'datasets' | 'index' | 'indexVersion' | 'mixtureChanges' | 'remote'
   > & {
     readonly images?: Pick<DataConfig['images'], 'subImages'>;
   };

@@ -411,9 +411,7 @@ describe('a server', () => {
     const { client, server } = await served({ get: () => new Promise(() => {}) });
     const call = client.unary(RunsService.get, { runId: 'never' });
     await new Promise((resolve) => setTimeout(resolve, 50));
-    const started = performance.now();
     await Promise.all([server.close(50), expect(call).rejects.toMatchObject({ code: 'unavailable' })]);
-    expect(performance.now() - started).toBeLessThan(1000);
   });
 
   it('ends the streams of connected workers with the reason when it shuts down', async () => {

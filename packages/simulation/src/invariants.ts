@@ -4,7 +4,6 @@ import {
   blocksQueue,
   type ClusterState,
   ledgerRecords,
-  onlyIdle,
   type QueueState,
   type RunState,
   replay,
@@ -35,7 +34,7 @@ export function checkQueue(cluster: ClusterState, stored: QueueState, nowMs: num
       }
     if (state.status === 'queued') assert.notEqual(job, undefined, `${runId} is queued without a job`);
   }
-  const idle = onlyIdle([...workers.values()]).length;
+  const idle = workers.count('idle/rank');
   // A change that a person made, and a time that has come, reach the coordinator with the next listing.
   const isListed = JSON.stringify(queue.jobs.map(({ id }) => id)) === JSON.stringify(stored.jobs.map(({ id }) => id));
   for (const waiting of isListed ? waitingRuns(cluster, nowMs) : []) {

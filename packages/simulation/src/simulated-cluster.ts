@@ -55,6 +55,7 @@ export class SimulatedCluster {
   readonly #onDecision: NonNullable<SimulatedClusterOptions['onDecision']>;
   #nowMs = 0;
   #state: ClusterState = initialCluster(TIMEOUTS);
+  readonly #lastMessageMs = new Map<string, number>();
   #spawned = 0;
   /** Events that follow once all commands of the current decision are executed. */
   #pending: ClusterEvent[] = [];
@@ -70,7 +71,10 @@ export class SimulatedCluster {
 
   /** Decides an event, writes the records and executes the commands. */
   handle(event: ClusterEvent): void {
-    const decision = decide(this.#nowMs, this.#state, event);
+    if (event.kind === 'workerConnected') this.#lastMessageMs.delete(event.worker.workerId);
+    else if ('workerId' in event) this.#lastMessageMs.set(event.workerId, this.#nowMs);
+    const lastMessageMs = (workerId: string) => this.#lastMessageMs.get(workerId);
+    const decision = decide(this.#nowMs, this.#state, event, { lastMessageMs });
     this.#state = decision.state;
     for (const { runId, record } of decision.records) this.#run(runId).log.push(record);
     for (const command of decision.commands) this.#execute(command);
@@ -199,7 +203,7 @@ export class SimulatedCluster {
   advance(durationMs: number): void {
     this.#nowMs += durationMs;
     for (const { workerId, isHanging } of [...this.workers])
-      if (!isHanging) this.handle({ kind: 'heartbeat', workerId });
+      if (!isHanging) this.#lastMessageMs.set(workerId, this.#nowMs);
     this.handle({ kind: 'tick' });
     this.listQueue();
   }

@@ -8,7 +8,7 @@ import {
   type RunView,
   runViewFromProto,
 } from '@weft/contracts';
-import type { ClusterState } from '@weft/coordination';
+import { type ClusterState, type ConnectedWorker, rankOf } from '@weft/coordination';
 import { consumedBy, scheduleOf, sharesBy, stretchOfStep } from '@weft/mixture';
 import type { Coordinator } from '../coordinator.js';
 
@@ -26,7 +26,7 @@ export function overviewOf(coordinator: Coordinator): PageOverview {
     queue: state.queue.jobs.map(({ kind, runId, state: jobState }) => ({ id: runId, kind, state: jobState })),
     runs: shownRuns(coordinator),
     runCount: state.runs.size,
-    workers: [...state.workers.keys()].map((workerId) => describeWorker(state, workerId, nowMs)),
+    workers: state.workers.values().map((worker) => describeWorker(state, worker, coordinator.silentSeconds(worker))),
   };
 }
 
@@ -37,11 +37,11 @@ function shownRuns(coordinator: Coordinator): RunView[] {
   return chosen.map(({ state }) => runViewFromProto(coordinator.runs.get(state.runId)));
 }
 
-function describeWorker({ workers, runs }: ClusterState, workerId: string, nowMs: number): PageWorker {
-  const { hostName, processId, device, role, runId, lastHeartbeatMs } = workers.get(workerId)!;
+function describeWorker({ runs }: ClusterState, worker: ConnectedWorker, silentSeconds: number): PageWorker {
+  const { workerId, hostName, processId, device, role, runId } = worker;
   const live = runs.get(runId ?? '')?.live;
   const members = live?.state === 'training' ? (role === 'rank' ? live.members : live.experts) : [];
-  const rank = members.indexOf(workerId);
+  const rank = rankOf(members, workerId);
   return {
     workerId,
     hostName,
@@ -51,7 +51,7 @@ function describeWorker({ workers, runs }: ClusterState, workerId: string, nowMs
     runId: runId ?? null,
     rank: rank < 0 ? null : rank,
     hasVoted: live?.state === 'training' && role === 'rank' && rank >= 0 ? live.votes.has(rank) : null,
-    silentSeconds: Math.max(0, Math.round((nowMs - lastHeartbeatMs) / 1000)),
+    silentSeconds: Math.round(silentSeconds),
   };
 }
 

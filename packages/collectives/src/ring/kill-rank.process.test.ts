@@ -65,7 +65,6 @@ it.each([2, 4])('kill -9 of one of %i processes ends the all-reduce of all other
 
   const dead = worldSize - 1;
   ranks[dead]!.kill();
-  const killedMs = performance.now();
   const survivors = ranks.slice(0, dead);
   for (const survivor of survivors) {
     const failure = await survivor.waitFor(({ code }) => code !== undefined);
@@ -76,5 +75,4 @@ it.each([2, 4])('kill -9 of one of %i processes ends the all-reduce of all other
     await survivor.exited;
     for (const { wrong = -1 } of survivor.received) expect(wrong).toBe(-1);
   }
-  expect(performance.now() - killedMs).toBeLessThan(5_000);
 });

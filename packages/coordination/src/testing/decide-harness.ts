@@ -43,6 +43,8 @@ export class DecideHarness {
   /** The commands since `clearCommands`. */
   commands: Command[] = [];
   reason = '';
+  /** When workers sent their last message. */
+  readonly lastMessageMs = new Map<string, number>();
   /** What workers lack for a run; default: nothing. */
   shortageOf: ShortageOf | undefined;
 
@@ -51,7 +53,11 @@ export class DecideHarness {
   }
 
   handle(event: ClusterEvent): Decision {
-    const decision = decide(this.nowMs, this.state, event, this.shortageOf);
+    if (event.kind === 'workerConnected') this.lastMessageMs.delete(event.worker.workerId);
+    else if ('workerId' in event && event.kind !== 'workerDisconnected') this.hear(event.workerId);
+    const { shortageOf } = this;
+    const lastMessageMs = (workerId: string) => this.lastMessageMs.get(workerId);
+    const decision = decide(this.nowMs, this.state, event, { shortageOf, lastMessageMs });
     this.state = decision.state;
     this.reason = decision.reason;
     for (const { runId, record } of decision.records) this.logs.set(runId, [...(this.logs.get(runId) ?? []), record]);
@@ -69,11 +75,16 @@ export class DecideHarness {
     this.handle({ kind: 'recovered', policy, queue: this.queue.list(this.nowMs), endedJobIds: this.queue.endedIds });
   }
 
+  /** A message of a worker comes, which decides nothing. */
+  hear(workerId: string): void {
+    this.lastMessageMs.set(workerId, this.nowMs);
+  }
+
   /** Advances the clock in ticks of 100 ms. The workers named send heartbeats. */
   advance(durationMs: number, ...alive: string[]): void {
     for (let passed = 0; passed < durationMs; passed += 100) {
       this.nowMs += 100;
-      for (const workerId of alive) this.handle({ kind: 'heartbeat', workerId });
+      for (const workerId of alive) this.hear(workerId);
       this.handle({ kind: 'tick' });
       this.listQueue();
     }

@@ -1,0 +1,68 @@
+import type { Backend } from '@weft/config';
+import type { DevicePeak, WorkerMemory } from '@weft/contracts';
+
+/** What a worker does in a run: train as a rank of the ring, or hold experts of the MoE layers. */
+export type Role = 'rank' | 'expertWorker';
+
+/** How a worker identifies itself when it connects. */
+export interface WorkerIdentity {
+  readonly workerId: string;
+  readonly hostName: string;
+  readonly processId: number;
+  /** Where other workers reach its data plane, `host:port`. */
+  readonly dataPlaneAddress: string;
+  /** Where its /metrics is, `host:port`; empty or absent where it has none. */
+  readonly metricsAddress?: string;
+  readonly device: string;
+  readonly role: Role;
+  /** With which backends it computes bf16 in instructions of its own. */
+  readonly bf16Backends: readonly Backend[];
+  /** Undefined: unknown. */
+  readonly memory?: WorkerMemory | undefined;
+  /** Undefined: unknown. */
+  readonly peak?: DevicePeak | undefined;
+}
+
+/** A worker whose stream is open. */
+export interface ConnectedWorker extends WorkerIdentity {
+  /** Smaller for workers that connected earlier. */
+  readonly order: number;
+  readonly connectedMs: number;
+  /** The run it is a member of; undefined when idle. */
+  readonly runId: string | undefined;
+  /** The run that it will join under way; absent: none. */
+  readonly joining?: Joining | undefined;
+  /** What it came back with, while the run's job is paused; absent: nothing. */
+  readonly held?: HeldRun | undefined;
+  /** It was asked to end, and gets no more work. Absent: it stays. */
+  readonly isLeaving?: true;
+  /** Generations in a row that did not form with it as a newcomer; absent: none. */
+  readonly joinFailures?: number | undefined;
+  /** Data-plane addresses of other workers that it could not reach when it last tried; absent: none. */
+  readonly cannotReach?: readonly string[] | undefined;
+  /** Runs that it could not join; absent: none. */
+  readonly unfitFor?: readonly string[];
+}
+
+/** What a worker says of the run whose state it has kept while it had no coordinator. */
+export interface HeldRun {
+  readonly runId: string;
+  readonly generation: number;
+  /** The state is the one after this step. */
+  readonly step: number;
+  /** The global loss of that step; undefined: the worker did not take it. */
+  readonly loss: number | undefined;
+  /** It has voted for the next step, with this loss, and holds its reduced gradients; undefined: it has not. */
+  readonly votedLoss: number | undefined;
+  /** The generation is not over for it: its connections are open. */
+  readonly isTraining: boolean;
+}
+
+/** How far a worker is that will join a run under way. */
+export interface Joining {
+  readonly runId: string;
+  /** Its engine is open and warm: it can be a member of the next generation. */
+  readonly isReady: boolean;
+  /** After a generation that did not form with it, not before this time. */
+  readonly notBeforeMs: number;
+}

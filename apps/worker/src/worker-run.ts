@@ -188,14 +188,12 @@ export class WorkerRun {
       const config = configOf(generation.assignment.configJson);
       await session.follow(config);
       const { generation: number, rank, worldSize, expertWorkers, firstStep, state } = generation.plan;
-      const { data, precision } = config;
-      const sources = Object.keys(data.sources);
-      metrics.joinedRun({ runId: this.runId, rank, worldSize, generation: number, sources });
-      this.#meter.follow(group);
       const place = { runId: this.runId, generation: number, rank, worldSize, expertWorkers };
+      metrics.joinedRun({ ...place, sources: Object.keys(config.data.sources) });
+      this.#meter.follow(group);
       log.info(
-        { ...place, firstStep, state: state.kind, precision, engine: session.engine },
-        `trains run ${this.runId} from step ${firstStep} as rank ${rank} of ${worldSize}, in ${precision}`,
+        { ...place, firstStep, state: state.kind, precision: config.precision, engine: session.engine },
+        `trains run ${this.runId} from step ${firstStep} as rank ${rank} of ${worldSize}, in ${config.precision}`,
       );
       const link = logSlowDecisions(generation, log);
       const transfer = this.#transferOf(generation);

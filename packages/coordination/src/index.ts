@@ -21,7 +21,7 @@ export type { ClusterEvent, MemberEvent, Outcome, RecoveryPolicy } from './event
 export { lookForCheckpoint } from './find-checkpoint.js';
 export { InMemoryQueue } from './in-memory-queue.js';
 export { repairMetrics } from './metrics.js';
-export { describeChange, mixtureAt } from './mixture-change.js';
+export { describeChange } from './mixture-change.js';
 export {
   createRunJob,
   jobOwner,

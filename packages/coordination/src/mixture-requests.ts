@@ -46,7 +46,7 @@ export function changeMixture(builder: DecisionBuilder, event: EventOf<'changeMi
  * @param wanted weights as a person writes them, none where they stay; the version of the index, undefined where it stays
  * @throws WeftError as `changeMixture`
  */
-export function mixtureChangeAt(
+function mixtureChangeAt(
   { data }: Pick<RunConfig, 'data'>,
   step: number,
   {

@@ -10,20 +10,8 @@ export {
   stepRanges,
   stretchOfStep,
 } from './ledger-entry.js';
-export {
-  type MixtureChange,
-  MixtureSchedule,
-  type MixtureStretch,
-  type RunMixture,
-  scheduleOf,
-} from './mixture-schedule.js';
+export { MixtureSchedule, scheduleOf } from './mixture-schedule.js';
 export { permute, unpermute } from './permute.js';
-export {
-  type IndexVersion,
-  type RunSequence,
-  RunSequences,
-  type RunSequencesOptions,
-  type TakenAt,
-} from './run-sequences.js';
+export { type IndexVersion, RunSequences } from './run-sequences.js';
 export { combineDigests, digestOf, EMPTY_DIGEST } from './sequence-digest.js';
-export { type DatasetSequence, SourceOrder, type SourceOrderOptions } from './source-order.js';
+export { type DatasetSequence, SourceOrder } from './source-order.js';

@@ -11,21 +11,21 @@ export interface IndexVersion {
 }
 
 /** What a run takes as one global sequence. */
-export interface RunSequence extends SequenceAddress, DatasetSequence {
+interface RunSequence extends SequenceAddress, DatasetSequence {
   readonly globalSequence: number;
   /** The version of the index that counts there, from 1. */
   readonly indexVersion: number;
 }
 
 /** One time a packed sequence is taken. */
-export interface TakenAt {
+interface TakenAt {
   /** 0 for the first pass over the source. */
   readonly epoch: number;
   readonly indexInSource: number;
 }
 
 /** What decides which packed sequences a run takes. */
-export interface RunSequencesOptions {
+interface RunSequencesOptions {
   readonly schedule: MixtureSchedule;
   /** All versions of the index, the oldest first. */
   readonly versions: readonly IndexVersion[];

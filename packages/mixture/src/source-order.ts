@@ -11,14 +11,14 @@ export interface DatasetSequence {
 }
 
 /** How many packed sequences a source holds for a run, the held-out ones included, from its `first`-th one on. */
-export interface SourceSize {
+interface SourceSize {
   /** How many the run has taken of the source before: 0 for the beginning of the run. */
   readonly first: number;
   readonly sequences: number;
 }
 
 /** What decides the order in which a run takes the sequences of a source. */
-export interface SourceOrderOptions {
+interface SourceOrderOptions {
   readonly source: SourceId;
   /** Of the run. */
   readonly seed: number;
@@ -92,7 +92,7 @@ export class SourceOrder {
     if (!Number.isSafeInteger(indexInSource) || indexInSource < 0)
       throw new WeftError('invalid_argument', `indexInSource is a non-negative integer, not ${indexInSource}`);
     const phase = this.#phases.findLast(({ first }) => first <= indexInSource)!;
-    const { epoch, position } = placeIn(phase, indexInSource);
+    const { epoch, position } = epochAt(phase, indexInSource);
     return { epoch, sequence: this.#sequenceOf(this.#trainedAt(phase, epoch, position)) };
   }
 
@@ -117,10 +117,10 @@ export class SourceOrder {
       const phaseEnd = Math.min(end, this.#phases[number + 1]?.first ?? end);
       if (trained >= phase.trained || phaseEnd <= from) continue;
       const begin = Math.max(from, phase.first);
-      const { epoch: firstEpoch, position: within } = placeIn(phase, begin);
+      const { epoch: firstEpoch, position: within } = epochAt(phase, begin);
       let epoch = firstEpoch;
       for (let first = begin - within; first < phaseEnd; epoch++) {
-        const position = this.#placeOf(phase, epoch, trained);
+        const position = this.#positionIn(phase, epoch, trained);
         const indexInSource = first + (position ?? 0);
         if (position !== undefined && begin <= indexInSource && indexInSource < phaseEnd)
           yield { epoch, indexInSource };
@@ -140,12 +140,12 @@ export class SourceOrder {
   }
 
   /** The inverse of `#trainedAt`; undefined for what was given before this phase. */
-  #placeOf(phase: Phase, epoch: number, trained: number): number | undefined {
+  #positionIn(phase: Phase, epoch: number, trained: number): number | undefined {
     const { rest } = phase;
     if (rest === undefined || epoch > phase.epoch) return unpermute(trained, phase.trained, this.#orderName(epoch));
     let at = rest.left + trained - rest.before.trained;
     if (trained < rest.before.trained) {
-      const before = this.#placeOf(rest.before, epoch, trained);
+      const before = this.#positionIn(rest.before, epoch, trained);
       if (before === undefined || before < rest.given) return undefined;
       at = before - rest.given;
     }
@@ -172,14 +172,14 @@ export class SourceOrder {
 }
 
 function grown(before: Phase, first: number, trained: number): Phase {
-  const { epoch, position: given } = placeIn(before, first);
+  const { epoch, position: given } = epochAt(before, first);
   // Between two epochs nothing is left.
   if (given === 0) return { first, trained, epoch, rest: undefined };
   const left = lengthOf(before, epoch) - given;
   return { first, trained, epoch, rest: { length: left + trained - before.trained, left, given, before } };
 }
 
-function placeIn(phase: Phase, indexInSource: number): { readonly epoch: number; readonly position: number } {
+function epochAt(phase: Phase, indexInSource: number): { readonly epoch: number; readonly position: number } {
   const { epoch, rest, trained, first } = phase;
   const offset = indexInSource - first;
   if (rest !== undefined && offset < rest.length) return { epoch, position: offset };

@@ -63,6 +63,7 @@ export {
   DEFAULT_DECODER,
   DEFAULT_DIVERGENCE,
   DEFAULT_EVALUATION,
+  DEFAULT_STRAGGLERS,
   type DecoderConfig,
   type DecoderVariant,
   type DivergenceConfig,

@@ -28,16 +28,19 @@ import {
   DEFAULT_DECODER,
   DEFAULT_DIVERGENCE,
   DEFAULT_EVALUATION,
+  DEFAULT_STRAGGLERS,
   DIVERGENCE_POLICIES,
   DROPLESS,
   OPTIMIZER_KINDS,
   PRECISION_SETTINGS,
   PRECISIONS,
+  STRAGGLER_POLICIES,
 } from './run-config.js';
 import {
   group,
   integer,
   nonNegativeNumber,
+  numberAbove,
   numberFrom,
   oneOf,
   orEmpty,
@@ -328,6 +331,12 @@ const divergence = group({
   rollbackSteps: wholeNumber(1).default(DEFAULT_DIVERGENCE.rollbackSteps),
 });
 
+const stragglers = group({
+  factor: numberAbove(1).default(DEFAULT_STRAGGLERS.factor),
+  steps: wholeNumber(1).default(DEFAULT_STRAGGLERS.steps),
+  policy: oneOf(STRAGGLER_POLICIES).default(DEFAULT_STRAGGLERS.policy),
+});
+
 const axis = () => wholeNumber(1, 65_536).default(1);
 const meshError = 'auto, or sizes of at least 1 for fsdp, tensor and expert';
 const mesh = z.union([group({ fsdp: axis(), tensor: axis(), expert: axis() }), z.literal(AUTOMATIC_MESH)], {
@@ -428,6 +437,7 @@ export const runConfigSchema = group({
   optimizer: orEmpty(optimizer),
   checkpoint: orEmpty(checkpoint),
   divergence: orEmpty(divergence),
+  stragglers: orEmpty(stragglers),
   engine: orEmpty(engine),
   queue: orEmpty(queue),
   evaluation: orEmpty(evaluation),

@@ -8,6 +8,7 @@ import {
   DEFAULT_CHECKPOINT,
   DEFAULT_DIVERGENCE,
   DEFAULT_IMAGES,
+  DEFAULT_STRAGGLERS,
   DEFAULT_TASK,
   hasDefaultSources,
   ONE_DEVICE,
@@ -124,6 +125,7 @@ const LATER_FIELDS: readonly (readonly [path: string, formerValue: unknown])[] =
   ['data.indexVersion', 1],
   ['data.indexVersion', null],
   ['data.mixtureChanges', []],
+  ['stragglers', DEFAULT_STRAGGLERS],
 ];
 
 /**

@@ -1,4 +1,4 @@
-export type { BatchCounts } from './batch-counts.js';
+export type { BatchCounts, RemoteCounts } from './batch-counts.js';
 export type { CheckpointFile } from './checkpoint-file.js';
 export { curveValues } from './curve-values.js';
 export type { HeldOutLoss } from './held-out-loss.js';

@@ -19,6 +19,9 @@ export interface RankBatch<Arrays> {
   readonly counts: BatchCounts;
 }
 
+/** Steps after the prefetched ones whose images are fetched from afar meanwhile. */
+const PREPARED_STEPS = 8;
+
 /** One sequence. */
 export interface SequenceBatch<Arrays> {
   readonly source: SourceId;
@@ -60,6 +63,9 @@ export class RankBatchLoader<Arrays> {
   /** The rank and worldSize of the prefetched batches. */
   #prefetchedFor = '';
   #reading = new AbortController();
+  /** The last step whose images were asked for from afar, and when they are near. */
+  #preparedUntil = 0;
+  #preparing: Promise<void> = Promise.resolve();
   #isClosed = false;
 
   constructor(options: RankBatchLoaderOptions<Arrays>) {
@@ -79,14 +85,15 @@ export class RankBatchLoader<Arrays> {
     const sequences = this.#sequencesOf(step);
     rankSlice(sequences.first, sequences.end, rank, worldSize);
     this.#discardStale(step, rank, worldSize);
+    this.#prepare(step, rank, worldSize);
     const batch = this.#prefetched.get(step) ?? this.#read(step, rank, worldSize, this.#reading.signal);
     this.#prefetched.delete(step);
     // Without the batch of this step, where it is ready.
     const queuedBatches = [...this.#prefetched.values()].filter((each) => this.#ready.has(each)).length;
     this.#prefetch(batch, step, rank, worldSize);
     const { counts, ...read } = await batch;
-    const { decoded } = this.#options.dataset;
-    return { ...read, counts: { ...counts, queuedBatches, decoded } };
+    const { decoded, remote } = this.#options.dataset;
+    return { ...read, counts: { ...counts, queuedBatches, decoded, remote } };
   }
 
   /** The sequences of a step, of all ranks, in order: each alone in a microbatch. */
@@ -118,6 +125,23 @@ export class RankBatchLoader<Arrays> {
     this.#reading.abort();
     this.#reading = new AbortController();
     this.#prefetched = new Map();
+    this.#preparedUntil = 0;
+    this.#preparing = Promise.resolve();
+  }
+
+  /** One step after the other, as for the prefetched batches. The order is known, so nothing is fetched in vain. */
+  #prepare(step: number, rank: number, worldSize: number): void {
+    const { dataset, prefetchSteps } = this.#options;
+    if (!dataset.isRemote) return;
+    const { signal } = this.#reading;
+    const last = step + prefetchSteps + PREPARED_STEPS;
+    for (let next = Math.max(step, this.#preparedUntil + 1); next <= last; next++) {
+      const all = this.#sequencesOf(next);
+      const { first, end } = rankSlice(all.first, all.end, rank, worldSize);
+      const rows = Array.from({ length: end - first }, (_, row) => this.#locate(first + row));
+      this.#preparing = this.#preparing.then(() => dataset.prepare(rows, signal));
+    }
+    this.#preparedUntil = last;
   }
 
   /** One step after the other, so that the batch training waits for is never behind a later one. */

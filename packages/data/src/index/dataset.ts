@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { mapSources, ofSource, type PerSource, type SourceId, WeftError } from '@weft/common';
 import { type DataConfig, datasetSettings } from '@weft/config';
+import type { RemoteCounts } from '@weft/contracts';
 import {
   type BlobRange,
   type BlobStatus,
@@ -11,7 +12,7 @@ import {
   withKnown,
 } from '@weft/files';
 import { heldOutBase, type IndexVersion } from '@weft/mixture';
-import { type RemoteCounts, remoteCounts, shardStore } from '@weft/remote';
+import { remoteCounts, shardStore } from '@weft/remote';
 import { channelValues } from '../formats/decode-image.js';
 import type { ImageLocation } from '../formats/document.js';
 import { findShards } from '../formats/find-shards.js';
@@ -131,9 +132,14 @@ export class Dataset {
     await compareShardSamples(this.directory, data, this.manifest, shardStore(this.#data.remote));
   }
 
+  /** Whether some of its shards lie at addresses. */
+  get isRemote(): boolean {
+    return Object.keys(this.manifest.sources).some((source) => isRemote(datasetFolder(this.#data, source)));
+  }
+
   /** What reading shards at addresses has cost this process; undefined where all lie on this machine. */
   get remote(): RemoteCounts | undefined {
-    return remoteCounts(this.#data.remote);
+    return this.isRemote ? remoteCounts() : undefined;
   }
 
   /** The versions of the index, the oldest first: what each holds of every source. */

@@ -7,6 +7,7 @@ import {
   collect,
   collectList,
   devicesName,
+  indexVersion,
   plannedDevices,
   positiveInteger,
   quantity,
@@ -16,6 +17,7 @@ import {
 import type { CompileOptions } from './commands/compile.js';
 import type { Shell } from './commands/completion.js';
 import type { DataLedgerOptions } from './commands/data-ledger.js';
+import type { DataReweightOptions } from './commands/data-reweight.js';
 import type { DiagnoseOptions } from './commands/diagnose.js';
 import type { ExportOptions } from './commands/export.js';
 import type { LaunchOptions } from './commands/launch.js';
@@ -291,6 +293,23 @@ export function commandTree(terminal: Terminal, run: RunCommand): Command {
     .option('--check', 'was every sequence consumed exactly once? Exit code 1 when not')
     .action((runId: string, options: CommonOptions & DataLedgerOptions) =>
       run(options, async (context) => (await import('./commands/data-ledger.js')).dataLedger(context, runId, options)),
+    );
+
+  data
+    .command('reweight')
+    .description('change the mixture of a run from a step on: what it has consumed counts on')
+    .argument('<run>', 'the id of the run, or the beginning of it')
+    .argument(
+      '[weights...]',
+      'a weight for every source, or for every dataset of one: captioned=5 interleaved=0.5 text=1/3',
+    )
+    .requiredOption('--from-step <N>', 'the first step of the new mixture, not trained yet', positiveInteger)
+    .option('--index-version <N|newest>', 'go on with the shards that a version of the data index added', indexVersion)
+    .option('--reason <text>', "why, for the run's log")
+    .action((runId: string, weights: string[], options: CommonOptions & DataReweightOptions) =>
+      run(options, async (context) =>
+        (await import('./commands/data-reweight.js')).dataReweight(context, runId, weights, options),
+      ),
     );
 
   program.commandsGroup('Models:');

@@ -119,6 +119,7 @@ export class Coordinator {
       clock,
       state,
       lastMessageMs: (workerId) => this.#streams.lastMessageMs(workerId),
+      progressOf: (workerId) => this.#streams.progressOf(workerId),
       append: (records) => this.#append(records),
       execute: (decision, event) => this.#execute(decision, event),
       onDecided: (seconds) => metrics.decided({ seconds }),

@@ -24,6 +24,7 @@ function noting(append: () => Promise<void> = async () => {}) {
     clock: systemClock,
     state: initialCluster(),
     lastMessageMs: () => undefined,
+    progressOf: () => undefined,
     append: async (records) => {
       await new Promise((resolve) => setTimeout(resolve, 5));
       await append();

@@ -11,6 +11,7 @@ interface DecisionQueueOptions {
   readonly execute: (decision: Decision, event: ClusterEvent) => Promise<void>;
   /** As `decide` looks it up. */
   readonly lastMessageMs: NonNullable<Lookups['lastMessageMs']>;
+  readonly progressOf: NonNullable<Lookups['progressOf']>;
   /** Called with the seconds that a decision took to compute; default: nothing. */
   readonly onDecided?: (seconds: number) => void;
 }
@@ -48,12 +49,12 @@ export class DecisionQueue {
   /** Like `submit`, for an event that is created when its turn comes: nothing is decided in between. */
   submitWith(make: () => Promise<ClusterEvent>): Promise<Decision> {
     return this.runExclusive(async () => {
-      const { clock, append, execute, lastMessageMs, onDecided } = this.#options;
+      const { clock, append, execute, lastMessageMs, progressOf, onDecided } = this.#options;
       const { shortageOf } = this.#memory;
       const event = await make();
       await this.#memory.prepareFor(event);
       const beganMs = performance.now();
-      const decision = decide(clock.nowMs(), this.#state, event, { shortageOf, lastMessageMs });
+      const decision = decide(clock.nowMs(), this.#state, event, { shortageOf, lastMessageMs, progressOf });
       onDecided?.((performance.now() - beganMs) / 1000);
       await append(decision.records);
       this.#state = decision.state;

@@ -2,14 +2,14 @@ import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { type Clock, WeftError } from '@weft/common';
 import { type TimeBucket, timeBucketOf, type WorkTime, workTimeFromProto } from '@weft/contracts';
-import type { ClusterEvent } from '@weft/coordination';
+import { type ClusterEvent, learnProgress, type MemberProgress, type ToldProgress } from '@weft/coordination';
 import { watchMemory } from '@weft/files';
 import type { CoordinatorMessage, Hello, WorkerMessage } from '@weft/proto';
 import type { MessageStream } from '@weft/rpc';
 import type { DecisionQueue } from './decision-queue.js';
 import type { Profiles } from './profiles.js';
 import { refuseOtherVersion } from './request-parsing.js';
-import { eventFromMessage, heldFromHello, identityFromHello, welcomeMessage } from './wire.js';
+import { eventFromMessage, heldFromHello, identityFromHello, progressFromProto, welcomeMessage } from './wire.js';
 
 const HELLO_TIMEOUT_MS = 10_000;
 
@@ -57,7 +57,12 @@ export class WorkerRegistry {
     try {
       for (let next = await messages.next(); next.done !== true; next = await messages.next()) {
         const { body } = next.value;
-        if (streams.isCurrent(workerId, stream)) streams.heard(workerId, clock.nowMs());
+        if (streams.isCurrent(workerId, stream)) {
+          streams.heard(workerId, clock.nowMs());
+          const progress = body?.$case === 'heartbeat' ? body.heartbeat.progress : undefined;
+          const told = body?.$case === 'progress' ? body.progress : progress;
+          if (told !== undefined) streams.told(workerId, progressFromProto(told), clock.nowMs());
+        }
         if (body?.$case === 'timeReport') {
           const { runId, buckets, bucket } = body.timeReport;
           this.#options.reportTime(runId, workerId, workTimeFromProto(buckets), timeBucketOf(bucket));
@@ -133,12 +138,15 @@ export class WorkerStreams {
   readonly #tokens = new WeakMap<WorkerStream, string>();
   /** Of the current stream. Every message of a worker counts as a heartbeat. */
   readonly #lastMessageMs = new Map<string, number>();
+  /** Where the worker was in its run when it last told, on its current stream. */
+  readonly #progress = new Map<string, MemberProgress>();
 
   /** Makes a stream the worker's current one; an older one of the same worker is closed. Returns the stream's new token. */
   add(workerId: string, stream: WorkerStream): string {
     this.#streams.get(workerId)?.close();
     this.#streams.set(workerId, stream);
     this.#lastMessageMs.delete(workerId);
+    this.#progress.delete(workerId);
     const token = randomBytes(16).toString('hex');
     this.#tokens.set(stream, token);
     return token;
@@ -151,6 +159,15 @@ export class WorkerStreams {
   /** When the last message came on the worker's current stream, or beside it; undefined: none since its hello. */
   lastMessageMs(workerId: string): number | undefined {
     return this.#lastMessageMs.get(workerId);
+  }
+
+  told(workerId: string, progress: ToldProgress, nowMs: number): void {
+    this.#progress.set(workerId, learnProgress(this.#progress.get(workerId), progress, nowMs));
+  }
+
+  /** Where the worker was in its run when it last told; undefined: it has not. */
+  progressOf(workerId: string): MemberProgress | undefined {
+    return this.#progress.get(workerId);
   }
 
   /** Whether the worker's current stream has this token. */
@@ -183,6 +200,7 @@ export class WorkerStreams {
   #forget(workerId: string): void {
     this.#streams.delete(workerId);
     this.#lastMessageMs.delete(workerId);
+    this.#progress.delete(workerId);
   }
 
   closeAll(error: WeftError): void {

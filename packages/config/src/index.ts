@@ -21,6 +21,7 @@ export {
   type ImagePreprocessing,
   isChat,
   MESSAGE_TEXT,
+  type MixtureChange,
   type PerColour,
   type SourceKind,
   viewsPerPicture,
@@ -45,6 +46,7 @@ export { fitsPattern, learningRateFactor } from './learning-rate-factors.js';
 export { axesOfArray, OPTIMIZER_PREFIXES, optimizerArrays } from './optimizer-arrays.js';
 export { DEFAULT_QUEUE } from './queue-config.js';
 export { resolveLayers, resolveRunConfig } from './resolve.js';
+export { reweighted } from './reweight.js';
 export { allowsMesh } from './rules.js';
 export {
   ACTIVATION_CHECKPOINTING,
@@ -61,6 +63,7 @@ export {
   DEFAULT_DECODER,
   DEFAULT_DIVERGENCE,
   DEFAULT_EVALUATION,
+  DEFAULT_STRAGGLERS,
   type DecoderConfig,
   type DecoderVariant,
   type DivergenceConfig,

@@ -48,6 +48,7 @@ describe('resolving', () => {
       recipe: 'custom',
       seed: 0,
       steps: 60,
+      stragglers: { factor: 1.5, steps: 20, policy: 'warn' },
       task: { kind: 'languageModel' },
       workers: 3,
       globalBatchSize: 8,
@@ -84,6 +85,8 @@ describe('resolving', () => {
         index: null,
         remote: DEFAULT_REMOTE,
         skippedBatches: [],
+        indexVersion: null,
+        mixtureChanges: [],
       },
       optimizer: {
         kind: 'adamw',

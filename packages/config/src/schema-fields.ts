@@ -25,6 +25,11 @@ export function positiveNumber() {
   return z.number({ error }).positive({ error });
 }
 
+export function numberAbove(least: number) {
+  const error = `a number above ${least}`;
+  return z.number({ error }).gt(least, { error });
+}
+
 export function nonNegativeNumber() {
   const error = 'a number of at least 0';
   return z.number({ error }).min(0, { error });

@@ -28,16 +28,19 @@ import {
   DEFAULT_DECODER,
   DEFAULT_DIVERGENCE,
   DEFAULT_EVALUATION,
+  DEFAULT_STRAGGLERS,
   DIVERGENCE_POLICIES,
   DROPLESS,
   OPTIMIZER_KINDS,
   PRECISION_SETTINGS,
   PRECISIONS,
+  STRAGGLER_POLICIES,
 } from './run-config.js';
 import {
   group,
   integer,
   nonNegativeNumber,
+  numberAbove,
   numberFrom,
   oneOf,
   orEmpty,
@@ -249,6 +252,17 @@ const data = group({
       error: 'a list of ranges, such as {first: 41, end: 43}',
     })
     .default([]),
+  indexVersion: wholeNumber(1).nullable().default(null),
+  mixtureChanges: z
+    .array(
+      group({
+        fromBatch: wholeNumber(1),
+        weights: perSource(weight(), 'a group of whole weights, one for each source'),
+        indexVersion: wholeNumber(1).nullable().default(null),
+      }),
+      { error: 'a list of changes, such as {fromBatch: 1001, weights: {captioned: 5, interleaved: 5, text: 1}}' },
+    )
+    .default([]),
 });
 
 /** A learning rate as a person may write it: a number, `auto` for MM1's law, or `auto:<law or fit file>`. */
@@ -315,6 +329,12 @@ const divergence = group({
   threshold: positiveNumber().default(DEFAULT_DIVERGENCE.threshold),
   patienceSteps: wholeNumber(1).default(DEFAULT_DIVERGENCE.patienceSteps),
   rollbackSteps: wholeNumber(1).default(DEFAULT_DIVERGENCE.rollbackSteps),
+});
+
+const stragglers = group({
+  factor: numberAbove(1).default(DEFAULT_STRAGGLERS.factor),
+  steps: wholeNumber(1).default(DEFAULT_STRAGGLERS.steps),
+  policy: oneOf(STRAGGLER_POLICIES).default(DEFAULT_STRAGGLERS.policy),
 });
 
 const axis = () => wholeNumber(1, 65_536).default(1);
@@ -417,6 +437,7 @@ export const runConfigSchema = group({
   optimizer: orEmpty(optimizer),
   checkpoint: orEmpty(checkpoint),
   divergence: orEmpty(divergence),
+  stragglers: orEmpty(stragglers),
   engine: orEmpty(engine),
   queue: orEmpty(queue),
   evaluation: orEmpty(evaluation),

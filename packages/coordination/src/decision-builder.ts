@@ -12,6 +12,7 @@ import {
   type Timeouts,
 } from './cluster-state.js';
 import type { Command } from './commands.js';
+import type { MemberProgress } from './connected-worker.js';
 import { QueueBuilder } from './queue-builder.js';
 import type { RunRecord } from './records.js';
 import { applyRecord, type RunState } from './run-state.js';
@@ -41,14 +42,17 @@ export class DecisionBuilder {
   silenceCheckMs: number;
   readonly #before: ClusterState;
   readonly #lastMessageMs: NonNullable<Lookups['lastMessageMs']>;
+  readonly #progressOf: NonNullable<Lookups['progressOf']>;
   #table: WorkerTable;
   #connectionCount: number;
   #runs: VersionedMap<string, Run>;
   /** A run changed in more than what its members have reported. */
   #runsChanged = false;
 
-  constructor(nowMs: number, state: ClusterState, { shortageOf = fitsAll, lastMessageMs = () => undefined }: Lookups) {
+  constructor(nowMs: number, state: ClusterState, lookups: Lookups) {
+    const { shortageOf = fitsAll, lastMessageMs = () => undefined, progressOf = () => undefined } = lookups;
     this.nowMs = nowMs;
+    this.#progressOf = progressOf;
     this.shortageOf = shortageOf;
     this.#before = state;
     this.#lastMessageMs = lastMessageMs;
@@ -148,6 +152,11 @@ export class DecisionBuilder {
   /** When a worker sent its last message of any kind, its hello included. */
   heardMs({ workerId, connectedMs }: ConnectedWorker): number {
     return this.#lastMessageMs(workerId) ?? connectedMs;
+  }
+
+  /** Where a worker was in its run when it last told; undefined: it has not. */
+  progressOf(workerId: string): MemberProgress | undefined {
+    return this.#progressOf(workerId);
   }
 
   /** The idle workers of a role, in the order they connected. */

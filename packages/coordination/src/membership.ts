@@ -3,6 +3,7 @@ import { canGoOnWithout, leaving, releaseOne, saveBeforeLeaving } from './admiss
 import type { ConnectedWorker } from './cluster-state.js';
 import type { DecisionBuilder } from './decision-builder.js';
 import type { EventOf } from './events.js';
+import { restartWatches, watchHangs } from './hangs.js';
 import { probeCuts } from './reachability.js';
 import { takeBack } from './returning.js';
 import { memberEnded } from './run-termination.js';
@@ -34,7 +35,7 @@ export function tick(builder: DecisionBuilder): string {
   // suspended, the clock was set, or the store did not answer.
   if (sinceTickMs < 0 || sinceTickMs > heartbeatTimeoutMs / 2) return restartTimeouts(builder);
   probeCuts(builder);
-  return [...dismissSilentWorkers(builder), ...dismissSilentRanks(builder)].join('; ');
+  return [...dismissSilentWorkers(builder), ...dismissSilentRanks(builder), ...watchHangs(builder)].join('; ');
 }
 
 /**
@@ -67,6 +68,7 @@ function restartTimeouts(builder: DecisionBuilder): string {
     if (live?.state === 'training' && live.votesSinceMs !== undefined)
       builder.setLive(runId, { ...live, votesSinceMs: builder.nowMs });
   }
+  restartWatches(builder);
   return 'the clock jumped, so every timeout starts again';
 }
 

@@ -1,5 +1,7 @@
 import { assertNever, decimal, duration, plural } from '@weft/common';
+import { describeChange } from './mixture-change.js';
 import type { Committed, RunRecord } from './records.js';
+import { describeStraggler } from './stragglers.js';
 
 /** One thing that happened to a run. */
 export interface TimelineEntry {
@@ -99,6 +101,17 @@ function describeRecord(record: Exclude<RunRecord, Committed>): TimelineEntry {
       const text = `the ring broke at rank ${record.rank} in step ${record.step}: ${record.reason}`;
       return { time, text, tone: 'warning' };
     }
+    case 'hung': {
+      const { role, rank, workerId, hostName, step, reason } = record;
+      const member = role === undefined ? `rank ${rank}` : `expert worker ${rank}`;
+      return {
+        time,
+        text: `${member} (${workerId} on ${hostName}) hung in step ${step}: it ${reason}`,
+        tone: 'warning',
+      };
+    }
+    case 'straggler':
+      return { time, text: describeStraggler(record), tone: 'warning' };
     case 'requeued':
       return { time, text: `queued: ${record.reason}`, tone: 'warning' };
     case 'continued': {
@@ -113,6 +126,15 @@ function describeRecord(record: Exclude<RunRecord, Committed>): TimelineEntry {
       return { time, text: record.reason, tone: 'plain' };
     case 'rolledBack':
       return { time, text: record.reason, tone: 'warning' };
+    case 'mixtureChanged': {
+      const { fromStep, change, reason } = record;
+      const why = reason === '' ? '' : ` (${reason})`;
+      return {
+        time,
+        text: `the mixture changes from step ${fromStep} on: ${describeChange(change)}${why}`,
+        tone: 'plain',
+      };
+    }
     case 'stopRequested':
       return { time, text: 'asked to stop', tone: 'plain' };
     case 'stopped':

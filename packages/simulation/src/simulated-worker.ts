@@ -1,6 +1,6 @@
 import { hash32 } from '@weft/common';
 import type { MetricsRow } from '@weft/contracts';
-import type { ClusterEvent, Command, HeldRun, MemberEvent, RunRecord } from '@weft/coordination';
+import type { ClusterEvent, Command, HeldRun, MemberEvent, RunRecord, ToldProgress } from '@weft/coordination';
 import { digestOf } from '@weft/mixture';
 
 /** The model after some steps: a number that depends on every step applied so far, in order. */
@@ -111,6 +111,17 @@ export class SimulatedWorker {
     if (command?.kind === 'stopRun' && this.#training !== undefined) this.#training.stopAfterStep = command.afterStep;
     if (command?.kind === 'release') this.#released(command.discardState);
     if (command?.kind === 'writeManifest') this.#writeManifest(command);
+  }
+
+  /** Where it is in its run: a rank that has given its gradients waits for the others. */
+  get progress(): ToldProgress {
+    const { ring, rank, assignment } = this.#training ?? {};
+    const step = (this.#model?.step ?? 0) + 1;
+    const hasReduced = rank !== undefined && ring?.contributed.get(rank) === step;
+    const phase = assignment === undefined ? 'idle' : hasReduced ? 'communicating' : 'waitingForData';
+    const { runId = '', generation = 0 } = assignment ?? {};
+    const last = { lastEvent: 'apply', lastEventSeconds: 60, ringOperations: 0, ringBytes: 0 };
+    return { runId, generation, step, parts: hasReduced ? 1 : 0, phase, ...last };
   }
 
   /** Goes on with the current step, as far as the other ranks allow. */

@@ -8,6 +8,7 @@ import {
   DEFAULT_CHECKPOINT,
   DEFAULT_DIVERGENCE,
   DEFAULT_IMAGES,
+  DEFAULT_STRAGGLERS,
   DEFAULT_TASK,
   hasDefaultSources,
   ONE_DEVICE,
@@ -121,6 +122,10 @@ const LATER_FIELDS: readonly (readonly [path: string, formerValue: unknown])[] =
   ['checkpoint.everyMinutes', DEFAULT_CHECKPOINT.everyMinutes],
   ['checkpoint.keepEvery', DEFAULT_CHECKPOINT.keepEvery],
   ['data.skippedBatches', []],
+  ['data.indexVersion', 1],
+  ['data.indexVersion', null],
+  ['data.mixtureChanges', []],
+  ['stragglers', DEFAULT_STRAGGLERS],
 ];
 
 /**

@@ -13,12 +13,15 @@ import {
   type FoundCheckpoint,
   type HeldRun,
   initialCluster,
+  learnProgress,
   ledgerRecords,
+  type MemberProgress,
   type RunDescription,
   type RunRecord,
   replay,
   type ShortageOf,
   type Timeouts,
+  type ToldProgress,
   type WorkerIdentity,
 } from '../index.js';
 import { tinyConfig } from './tiny-config.js';
@@ -45,6 +48,8 @@ export class DecideHarness {
   reason = '';
   /** When workers sent their last message. */
   readonly lastMessageMs = new Map<string, number>();
+  /** Where workers last told that they were. */
+  readonly progress = new Map<string, MemberProgress>();
   /** What workers lack for a run; default: nothing. */
   shortageOf: ShortageOf | undefined;
 
@@ -53,11 +58,14 @@ export class DecideHarness {
   }
 
   handle(event: ClusterEvent): Decision {
-    if (event.kind === 'workerConnected') this.lastMessageMs.delete(event.worker.workerId);
-    else if ('workerId' in event && event.kind !== 'workerDisconnected') this.hear(event.workerId);
+    if (event.kind === 'workerConnected') {
+      this.lastMessageMs.delete(event.worker.workerId);
+      this.progress.delete(event.worker.workerId);
+    } else if ('workerId' in event && event.kind !== 'workerDisconnected') this.hear(event.workerId);
     const { shortageOf } = this;
     const lastMessageMs = (workerId: string) => this.lastMessageMs.get(workerId);
-    const decision = decide(this.nowMs, this.state, event, { shortageOf, lastMessageMs });
+    const progressOf = (workerId: string) => this.progress.get(workerId);
+    const decision = decide(this.nowMs, this.state, event, { shortageOf, lastMessageMs, progressOf });
     this.state = decision.state;
     this.reason = decision.reason;
     for (const { runId, record } of decision.records) this.logs.set(runId, [...(this.logs.get(runId) ?? []), record]);
@@ -155,6 +163,11 @@ export class DecideHarness {
     this.handle({ kind: 'resume', runId: RUN, workers, steps, ...others, found });
   }
 
+  /** Other weights, or a newer version of the index, from a step on. */
+  changeMixture(fromStep: number, weights: Record<string, string>, indexVersion?: number): void {
+    this.handle({ kind: 'changeMixture', runId: RUN, fromStep, weights, indexVersion, reason: 'a test' });
+  }
+
   stop(saveCheckpoint = true): void {
     this.handle({ kind: 'stop', runId: RUN, saveCheckpoint });
   }
@@ -170,6 +183,23 @@ export class DecideHarness {
   train(count: number, runId = RUN): void {
     for (let i = 0; i < count; i++)
       for (const workerId of this.membersOf(runId)) this.vote(workerId, {}, this.view(runId).generation, runId);
+  }
+
+  /** A worker tells where it is in its run; without more, in the forward pass of the step that is trained. */
+  tell(workerId: string, told: Partial<ToldProgress> = {}): void {
+    const { generation, step } = this.view();
+    const last = { lastEvent: 'data', lastEventSeconds: 0, ringOperations: 0, ringBytes: 0 };
+    const progress = {
+      runId: RUN,
+      generation,
+      step: step + 1,
+      parts: 1,
+      phase: 'computing',
+      ...last,
+      ...told,
+    } as const;
+    this.hear(workerId);
+    this.progress.set(workerId, learnProgress(this.progress.get(workerId), progress, this.nowMs));
   }
 
   savePart(workerId: string, step: number, generation = this.view().generation, runId = RUN): void {

@@ -27,8 +27,6 @@ type NewRecord = RunRecord extends infer Record ? (Record extends RunRecord ? Om
  */
 export class DecisionBuilder {
   readonly nowMs: number;
-  /** `nowMs` as ISO 8601. */
-  readonly time: string;
   readonly timeouts: Timeouts;
   readonly records: { runId: string; record: RunRecord }[] = [];
   readonly commands: Command[] = [];
@@ -54,7 +52,6 @@ export class DecisionBuilder {
     this.#lastMessageMs = lastMessageMs;
     this.timeoutsSinceMs = state.timeoutsSinceMs;
     this.silenceCheckMs = state.silenceCheckMs;
-    this.time = new Date(nowMs).toISOString();
     this.timeouts = state.timeouts;
     this.queue = new QueueBuilder(state.queue, (command) => this.command(command));
     this.stepTimes = state.stepTimes;
@@ -63,6 +60,11 @@ export class DecisionBuilder {
     this.#table = state.workers;
     this.#connectionCount = state.connectionCount;
     this.#runs = state.runs;
+  }
+
+  /** `nowMs` as ISO 8601. */
+  get time(): string {
+    return new Date(this.nowMs).toISOString();
   }
 
   /** The state as it is after the changes so far. */

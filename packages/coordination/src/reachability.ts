@@ -26,12 +26,22 @@ export function areCut(a: ConnectedWorker, b: ConnectedWorker): boolean {
   return a.cannotReach?.includes(b.dataPlaneAddress) === true || b.cannotReach?.includes(a.dataPlaneAddress) === true;
 }
 
+/** Whether a worker and a member of a run could not reach each other. Only those are looked at that could not reach somebody. */
+export function isCutFromMembers({ workers }: DecisionBuilder, runId: string, worker: ConnectedWorker): boolean {
+  if (workers.count('cut') === 0) return false;
+  const reachesAll = (worker.cannotReach ?? []).every((address) =>
+    workers.group(`at/${address}`).every((other) => other.runId !== runId),
+  );
+  return !reachesAll || workers.group('cut').some((other) => other.runId === runId && areCut(other, worker));
+}
+
 /**
  * The fewest of the workers without which all others reach each other. Among equally many those that come later in the list.
  *
  * @param workers the most wanted first
  */
 export function chooseLeftOut(workers: readonly ConnectedWorker[]): readonly ConnectedWorker[] {
+  if (workers.every(({ cannotReach }) => cannotReach === undefined)) return [];
   const cuts = workers.flatMap((a, i) => workers.slice(i + 1).flatMap((b) => (areCut(a, b) ? [[a, b] as const] : [])));
   const involved = workers.filter((worker) => cuts.some((cut) => cut.includes(worker))).toReversed();
   if (involved.length > MAX_EXACT) return leaveOutGreedily(involved, cuts);

@@ -9,13 +9,14 @@ import { chromium } from 'playwright-core';
 import { ROOT } from './lib/root.mjs';
 
 const recipe = process.argv[2] ?? 'moeTiny';
-const steps = process.argv[3] ?? '60';
+/** Of the run when its pictures are taken: it goes on meanwhile. */
+const steps = Number(process.argv[3] ?? '60');
 const weft = join(ROOT, 'apps/cli/bin/weft.js');
 const home = mkdtempSync(join(tmpdir(), 'weft-page-'));
 const launched = spawn(
   process.execPath,
   [
-    ...[weft, 'launch', recipe, '--local', '2', '--home', home, '--steps', steps, ...process.argv.slice(4)],
+    ...[weft, 'launch', recipe, '--local', '2', '--home', home, '--steps', `${100 * steps}`, ...process.argv.slice(4)],
     ...['--set', `data.directory=${join(ROOT, '.weft/data/demo')}`],
     ...['--set', 'evaluation.everySteps=10', '--set', 'evaluation.sequencesPerSource=4'],
   ],
@@ -24,7 +25,7 @@ const launched = spawn(
 try {
   await until(() => existsSync(join(home, 'coordinator.json')));
   const { pageAddress } = JSON.parse(readFileSync(join(home, 'coordinator.json'), 'utf8'));
-  await until(() => metricsOf() > 0.75 * Number(steps));
+  await until(() => metricsOf() >= steps);
   const runId = readdirSync(join(home, 'runs'))[0] ?? '';
   await takePictures(`http://${pageAddress}/#`, runId);
 } finally {
@@ -57,13 +58,14 @@ async function takePictures(base, runId) {
     ['page-data', `/runs/${runId}/data?step=2`, desktop, 'light'],
     ['page-workers', `/runs/${runId}/workers`, desktop, 'light'],
     ['page-time', `/runs/${runId}/time`, desktop, 'dark'],
+    ['page-experts', `/runs/${runId}/experts`, desktop, 'light'],
     ['page-phone', `/runs/${runId}`, { width: 390, height: 800 }, 'light'],
   ];
   try {
     for (const [name, path, viewport, colorScheme] of pictures) {
       const page = await browser.newPage({ viewport, colorScheme });
       await page.goto(`${base}${path}`);
-      await page.locator('.chart canvas, .sequences img, .rank .bar i, .stack.tall').first().waitFor();
+      await page.locator('.chart canvas, .charts canvas, .sequences img, .rank .bar i, .stack.tall').first().waitFor();
       await page.waitForTimeout(1500);
       await page.screenshot({ path: join(folder, `${name}.png`) });
       await page.close();

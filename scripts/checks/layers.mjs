@@ -10,7 +10,7 @@ import { importsOf } from './imports.mjs';
 export const LAYERS = [
   ['common', 'proto', 'native-setup'],
   ['command-line', 'contracts', 'topology', 'files', 'native', 'tensor'],
-  ['mixture', 'rpc', 'store', 'telemetry', 'backend-tensorflow', 'backend-pjrt'],
+  ['mixture', 'rpc', 'store', 'remote', 'telemetry', 'backend-tensorflow', 'backend-pjrt'],
   ['config', 'monitoring'],
   ['model', 'scaling', 'recipes', 'collectives', 'coordination', 'checkpoint', 'data'],
   ['tasks', 'weights', 'client', 'sweeps', 'demo-data', 'generation', 'planning'],
@@ -36,6 +36,8 @@ const OWNERS = Object.entries({
   'grpc-health-check': ['rpc', 'testing'],
   bullmq: ['store'],
   ioredis: ['store'],
+  '@aws-sdk/': ['remote'],
+  '@smithy/': ['remote'],
   sharp: ['data', 'demo-data'],
   '@huggingface/': ['data'],
   hyparquet: ['data'],

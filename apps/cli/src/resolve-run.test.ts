@@ -65,13 +65,30 @@ describe('a run', () => {
   });
 });
 
-it.each(['s3://bucket/data', 'https://x.org/data', 'gs://b', 'hf://datasets/x', 'file:///data'])(
-  'refuses the URL %s as a data directory, and says that it is one',
+it.each(['s3://bucket/data/', 'https://x.org/data', 'gs://b', 'hf://datasets/owner/name@main'])(
+  'keeps the address %s of data as it is, without a slash at its end',
   async (url) => {
     const config = await resolveRun('debugTiny', { set: [`data.directory=${url}`] });
-    expect(() => withAbsolutePaths(config, '/srv/weft')).toThrow(`data.directory is ${url}, a URL`);
+    expect(withAbsolutePaths(config, '/srv/weft').data.directory).toBe(url.replace(/\/$/, ''));
   },
 );
+
+it.each([
+  ['file:///data', 'data.directory: no data are read at file:// addresses'],
+  ['hf://datasets/x', 'data.directory: hf://datasets/x is no address of data: it does not name a data set'],
+  ['s3://', 'data.directory: s3:// is no address of data: it names no bucket'],
+  [
+    'https://user:secret@host/data',
+    'data.directory: an https:// address of data has a name or password in front of its host, which may be a secret',
+  ],
+  [
+    'https://host/data?sig=secret',
+    'data.directory: an https:// address of data has a query behind its path, which may be a secret',
+  ],
+])('refuses %s as a data directory, without telling a secret', async (url, sentence) => {
+  const config = await resolveRun('debugTiny', { set: [`data.directory=${url}`] });
+  expect(() => withAbsolutePaths(config, '/srv/weft')).toThrow(expect.objectContaining({ message: sentence }));
+});
 
 describe('--init-from', () => {
   it('takes one checkpoint, or one for each part', async () => {

@@ -14,8 +14,9 @@ import {
   resolveLayers,
   settingLayers,
 } from '@weft/config';
-import { Home } from '@weft/files';
+import { Home, isRemote } from '@weft/files';
 import { recipeInput, recipes } from '@weft/recipes';
+import { parseAddress } from '@weft/remote';
 
 /** What the command line changes in a run. */
 export interface RunChoices {
@@ -79,29 +80,42 @@ export async function baseLayers(nameOrFile: string): Promise<ConfigLayer[]> {
 /** Makes the paths of a configuration independent of the directory they were written in. */
 export function withAbsolutePaths(config: RunConfig, home: string): RunConfig {
   const { directory, tokenizer, datasets, index } = config.data;
-  refuseUrl('data.directory', directory, 'copy the data to a folder and name that');
   refuseUrl('data.tokenizer', tokenizer, 'fetch the tokenizer.json and name the file');
   if (index !== null) refuseUrl('data.index', index, 'name a folder');
-  for (const [name, dataset] of Object.entries(datasets))
-    if (dataset.directory !== null)
-      refuseUrl(`data.datasets.${name}.directory`, dataset.directory, 'copy the data to a folder and name that');
   const absolute = (path: string | null) => (path === null ? null : new Home(home).resolvePath(path));
+  const folder = (field: string, path: string) =>
+    isRemote(path) ? address(field, path) : new Home(home).resolvePath(path);
+  const folderOf = (name: string, path: string | null) =>
+    path === null ? null : folder(`data.datasets.${name}.directory`, path);
+  const { remote } = config.data;
   return {
     ...config,
     evaluation: { ...config.evaluation, tasks: mapTaskPaths(config.evaluation.tasks, absolute) },
     initFrom: absoluteInitFrom(config.initFrom, home),
     data: {
       ...config.data,
-      directory: new Home(home).resolvePath(directory),
+      directory: folder('data.directory', directory),
       tokenizer: tokenizer === 'bytes' ? tokenizer : new Home(home).resolvePath(tokenizer),
       index: absolute(index),
-      datasets: mapSources(datasets, (dataset) => ({ ...dataset, directory: absolute(dataset.directory) })),
+      datasets: mapSources(datasets, (dataset, name) => ({ ...dataset, directory: folderOf(name, dataset.directory) })),
+      remote: { ...remote, cacheDirectory: absolute(remote.cacheDirectory) },
     },
   };
 }
 
 function refuseUrl(field: string, path: string, hint: string): void {
-  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(path)) refuse('invalid_argument', `${field} is ${path}, a URL`, hint);
+  if (isRemote(path)) refuse('invalid_argument', `${field} is ${path}, a URL`, hint);
+}
+
+/** The address of a folder as it is kept: without a slash at its end. */
+function address(field: string, path: string): string {
+  try {
+    parseAddress(path);
+  } catch (thrown) {
+    const { code, message, hint } = WeftError.from(thrown);
+    refuse(code, `${field}: ${message}`, hint);
+  }
+  return path.replace(/\/+$/, '');
 }
 
 function absoluteInitFrom(initFrom: InitialWeights | null, home: string): InitialWeights | null {

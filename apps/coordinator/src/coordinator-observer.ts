@@ -29,7 +29,14 @@ export class CoordinatorObserver {
     const fields = { event: event.kind, ...('runId' in event ? { runId: event.runId } : {}) };
     const kinds = new Set(records.map(({ record }) => record.kind));
     if (kinds.has('failed')) this.#log.error(fields, reason);
-    else if (kinds.has('workerLost') || kinds.has('ringBroke') || hasSkipped(records) || hasSpike(records))
+    else if (
+      kinds.has('workerLost') ||
+      kinds.has('ringBroke') ||
+      kinds.has('hung') ||
+      kinds.has('straggler') ||
+      hasSkipped(records) ||
+      hasSpike(records)
+    )
       this.#log.warn(fields, reason);
     else if (isRoutine(event, records)) this.#log.debug(fields, reason);
     else this.#log.info(fields, reason);

@@ -51,6 +51,10 @@ export class Effects {
         const addresses = [...command.addresses];
         return streams.send(command.workerId, { body: { $case: 'probe', probe: { addresses } } });
       }
+      case 'askProgress':
+        for (const workerId of command.workerIds)
+          streams.send(workerId, { body: { $case: 'askProgress', askProgress: {} } });
+        return;
       case 'decideStep':
       case 'endGeneration':
       case 'continueGeneration':

@@ -1,8 +1,17 @@
 import type { RankStep, RunRank, RunRanks, StepVote } from '@weft/contracts';
-import { type ClusterEvent, type ClusterState, type ConnectedWorker, type Decision, rankOf } from '@weft/coordination';
+import {
+  type ClusterEvent,
+  type ClusterState,
+  type ConnectedWorker,
+  type Decision,
+  rankOf,
+  type Training,
+} from '@weft/coordination';
 
 /** So many steps of a rank are kept. */
 const KEPT_STEPS = 60;
+/** Fewer slow steps may be chance. */
+const FEWEST_SLOW = 5;
 
 /** What the ranks of runs that train spent their last steps on, from their votes. It changes no decision. */
 export class RankTimes {
@@ -36,6 +45,7 @@ export class RankTimes {
         device: worker?.device ?? '',
         hasVoted: role === 'rank' && live.votes.has(rank),
         silentSeconds: worker === undefined ? 0 : Math.round(silentSeconds(worker)),
+        trouble: troubleOf(live, workerId, rank, role),
         steps: role === 'rank' && times?.generation === live.generation ? times.stepsOf(rank) : [],
       };
     };
@@ -49,6 +59,14 @@ export class RankTimes {
     this.#runs.set(runId, times);
     return times;
   }
+}
+
+/** What is wrong with a member, one clause; null: nothing that is known. */
+function troubleOf(live: Training, workerId: string, rank: number, role: RunRank['role']): string | null {
+  const hang = live.watch?.named.get(workerId);
+  if (hang !== undefined) return `hangs: it ${hang}`;
+  const slow = role === 'rank' ? (live.slowSteps?.[rank] ?? 0) : 0;
+  return slow >= FEWEST_SLOW ? `slow: for ${slow} steps in a row it took much longer than the others` : null;
 }
 
 /** Of one generation: another one has other ranks. */

@@ -1,12 +1,13 @@
 import { assertNever, errorCode, WEFT_VERSION, type WeftError } from '@weft/common';
 import { BACKENDS } from '@weft/config';
-import { type RunFailure, stepReportFromProto } from '@weft/contracts';
-import type { Assign, ClusterEvent, Command, HeldRun, Outcome, WorkerIdentity } from '@weft/coordination';
+import { type RunFailure, stepReportFromProto, timeBucketOf } from '@weft/contracts';
+import type { Assign, ClusterEvent, Command, HeldRun, Outcome, ToldProgress, WorkerIdentity } from '@weft/coordination';
 import {
   type Assignment,
   type CoordinatorMessage,
   type Failure,
   type Hello,
+  type Progress,
   Role,
   type RunEnded,
   RunEnded_Outcome,
@@ -50,6 +51,7 @@ export function eventFromMessage(workerId: string, { body }: WorkerMessage): Clu
       return { kind: 'probed', workerId, reached: body.reachability.reached };
     // When a message comes, times of workers and what they record change no decision; `WorkerRegistry` takes them.
     case 'heartbeat':
+    case 'progress':
     case 'profilePart':
     case 'clockReply':
     case 'timeReport':
@@ -60,6 +62,14 @@ export function eventFromMessage(workerId: string, { body }: WorkerMessage): Clu
       return assertNever(body);
   }
 }
+
+/** Where a worker is in its run, from its own message. */
+export function progressFromProto({ phase, lastEvent, ...told }: Progress): ToldProgress {
+  return { ...told, phase: timeBucketOf(phase), lastEvent: lastEvent.slice(0, LONGEST_EVENT) };
+}
+
+/** What a worker did last is kept and shown. */
+const LONGEST_EVENT = 80;
 
 function outcomeFromProto({ outcome, step, failure }: RunEnded): Outcome {
   if (outcome === RunEnded_Outcome.OUTCOME_FINISHED) return { kind: 'finished', step };

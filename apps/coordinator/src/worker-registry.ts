@@ -2,14 +2,14 @@ import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { type Clock, WeftError } from '@weft/common';
 import { type TimeBucket, timeBucketOf, type WorkTime, workTimeFromProto } from '@weft/contracts';
-import type { ClusterEvent } from '@weft/coordination';
+import { type ClusterEvent, learnProgress, type MemberProgress, type ToldProgress } from '@weft/coordination';
 import { watchMemory } from '@weft/files';
 import type { CoordinatorMessage, Hello, WorkerMessage } from '@weft/proto';
 import type { MessageStream } from '@weft/rpc';
 import type { DecisionQueue } from './decision-queue.js';
 import type { Profiles } from './profiles.js';
 import { refuseOtherVersion } from './request-parsing.js';
-import { eventFromMessage, heldFromHello, identityFromHello, welcomeMessage } from './wire.js';
+import { eventFromMessage, heldFromHello, identityFromHello, progressFromProto, welcomeMessage } from './wire.js';
 
 const HELLO_TIMEOUT_MS = 10_000;
 
@@ -49,6 +49,7 @@ export class WorkerRegistry {
     const { workerId } = hello;
     refuseOtherVersion(hello.version, `worker ${workerId} on ${hello.hostName}`);
     const token = streams.add(workerId, stream);
+    streams.heard(workerId, clock.nowMs());
     stream.send(welcomeMessage(heartbeatIntervalMs, token));
     dispatch({ kind: 'workerConnected', worker: identityFromHello(hello), held: heldFromHello(hello) });
     // Of a worker of this machine it can be known what killed it.
@@ -57,7 +58,12 @@ export class WorkerRegistry {
     try {
       for (let next = await messages.next(); next.done !== true; next = await messages.next()) {
         const { body } = next.value;
-        if (streams.isCurrent(workerId, stream)) streams.heard(workerId, clock.nowMs());
+        if (streams.isCurrent(workerId, stream)) {
+          streams.heard(workerId, clock.nowMs());
+          const progress = body?.$case === 'heartbeat' ? body.heartbeat.progress : undefined;
+          const told = body?.$case === 'progress' ? body.progress : progress;
+          if (told !== undefined) streams.told(workerId, progressFromProto(told), clock.nowMs());
+        }
         if (body?.$case === 'timeReport') {
           const { runId, buckets, bucket } = body.timeReport;
           this.#options.reportTime(runId, workerId, workTimeFromProto(buckets), timeBucketOf(bucket));
@@ -131,26 +137,47 @@ export class WorkerStreams {
   readonly #streams = new Map<string, WorkerStream>();
   /** What only the worker of the current stream knows. */
   readonly #tokens = new WeakMap<WorkerStream, string>();
-  /** Of the current stream. Every message of a worker counts as a heartbeat. */
+  /** Of the current stream, the one that was silent the longest first. Every message of a worker counts as a heartbeat. */
   readonly #lastMessageMs = new Map<string, number>();
+  /** Where the worker was in its run when it last told, on its current stream. */
+  readonly #progress = new Map<string, MemberProgress>();
 
   /** Makes a stream the worker's current one; an older one of the same worker is closed. Returns the stream's new token. */
   add(workerId: string, stream: WorkerStream): string {
     this.#streams.get(workerId)?.close();
     this.#streams.set(workerId, stream);
     this.#lastMessageMs.delete(workerId);
+    this.#progress.delete(workerId);
     const token = randomBytes(16).toString('hex');
     this.#tokens.set(stream, token);
     return token;
   }
 
   heard(workerId: string, nowMs: number): void {
+    this.#lastMessageMs.delete(workerId);
     this.#lastMessageMs.set(workerId, nowMs);
   }
 
   /** When the last message came on the worker's current stream, or beside it; undefined: none since its hello. */
   lastMessageMs(workerId: string): number | undefined {
     return this.#lastMessageMs.get(workerId);
+  }
+
+  told(workerId: string, progress: ToldProgress, nowMs: number): void {
+    this.#progress.set(workerId, learnProgress(this.#progress.get(workerId), progress, nowMs));
+  }
+
+  /** Where the worker was in its run when it last told; undefined: it has not. */
+  progressOf(workerId: string): MemberProgress | undefined {
+    return this.#progress.get(workerId);
+  }
+
+  /** The workers whose last message came before a time, or later than now, because the clock was set back. */
+  *silentBefore(timeMs: number, nowMs: number): Generator<string, void, undefined> {
+    for (const [workerId, lastMs] of this.#lastMessageMs) {
+      if (lastMs >= timeMs && lastMs <= nowMs) return;
+      yield workerId;
+    }
   }
 
   /** Whether the worker's current stream has this token. */
@@ -183,6 +210,7 @@ export class WorkerStreams {
   #forget(workerId: string): void {
     this.#streams.delete(workerId);
     this.#lastMessageMs.delete(workerId);
+    this.#progress.delete(workerId);
   }
 
   closeAll(error: WeftError): void {

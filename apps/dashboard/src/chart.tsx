@@ -4,6 +4,7 @@ import { useEffect, useId, useMemo, useRef, useState } from 'preact/hooks';
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
 import { faded, resolveColor } from './colors.js';
+import { LineMark } from './parts.js';
 
 /** A line of a chart. */
 export interface ChartLine {
@@ -115,23 +116,13 @@ export function Chart(props: ChartProps) {
         {props.aside}
       </figcaption>
       <ul class="legend">
-        {named.map(({ label, color, isDashed, steps, values }) => {
+        {named.map(({ label, color, isDashed, hasDots, steps, values }) => {
           const isHidden = hidden.has(label);
           const toggle = () => setHidden(toggled(hidden, label));
           return (
             <li key={label}>
               <button type="button" aria-pressed={!isHidden} onClick={toggle} title={`show or hide ${label}`}>
-                <svg width="14" height="8" aria-hidden="true">
-                  <line
-                    x1="0"
-                    x2="14"
-                    y1="4"
-                    y2="4"
-                    stroke={color}
-                    stroke-width="3"
-                    stroke-dasharray={isDashed ? '4 2' : undefined}
-                  />
-                </svg>
+                <LineMark color={color} look={isDashed ? 'dashed' : hasDots ? 'lineWithDots' : 'line'} />
                 {label} <b class="number">{valueText(steps, values, at === null ? undefined : step, format)}</b>
               </button>
             </li>

@@ -113,3 +113,25 @@ export function Action(props: {
     </span>
   );
 }
+
+/** How a line of a chart looks, in its legend. */
+export function LineMark(props: { color: string; look?: 'line' | 'dashed' | 'lineWithDots' | 'dots' | undefined }) {
+  const { color, look = 'line' } = props;
+  const hasLine = look !== 'dots';
+  return (
+    <svg width="14" height="8" aria-hidden="true">
+      {hasLine && (
+        <line
+          x1="0"
+          x2="14"
+          y1="4"
+          y2="4"
+          stroke={color}
+          stroke-width={look === 'lineWithDots' ? 1.5 : 3}
+          stroke-dasharray={look === 'dashed' ? '4 2' : undefined}
+        />
+      )}
+      {(look === 'dots' || look === 'lineWithDots') && <circle cx="7" cy="4" r="3.5" fill={color} />}
+    </svg>
+  );
+}

@@ -56,8 +56,16 @@ function Ranks({ ranks }: { ranks: readonly RunRank[] }) {
     >
       <Keys />
       <div class="ranks">
-        {shown.map(({ rank, hostName, steps }) => (
-          <RankRow key={rank} name={`rank ${rank}`} note={hostName} steps={steps} columns={columns} scale={scale} />
+        {shown.map(({ rank, hostName, steps, trouble }) => (
+          <RankRow
+            key={rank}
+            name={`rank ${rank}`}
+            note={hostName}
+            trouble={trouble}
+            steps={steps}
+            columns={columns}
+            scale={scale}
+          />
         ))}
       </div>
       {ranks.length > SHOWN_RANKS && (
@@ -114,19 +122,22 @@ function Keys() {
 interface RankRowProps {
   readonly name: string;
   readonly note: string;
+  /** What is wrong with it; default: nothing. */
+  readonly trouble?: string | null;
   readonly steps: readonly RankStep[];
   readonly columns: readonly number[];
   /** Seconds of the highest bar. */
   readonly scale: number;
 }
 
-function RankRow({ name, note, steps, columns, scale }: RankRowProps) {
+function RankRow({ name, note, trouble, steps, columns, scale }: RankRowProps) {
   const byStep = new Map(steps.map((step) => [step.step, step]));
   const spent = PHASES.map(([phase, words]) => `${words} ${duration(meanOf(steps, phase))}`);
   return (
     <div class="rank">
       <p>
         <b>{name}</b> <span class="remark">{note}</span>
+        {trouble && <span class="bad"> {trouble}</span>}
         <span class="number">
           {duration(steps.reduce((sum, step) => sum + totalOf(step), 0) / Math.max(1, steps.length))} a step
         </span>

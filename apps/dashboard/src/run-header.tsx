@@ -58,8 +58,8 @@ export function RunHeader({ shown }: { shown: PageRun }) {
         />
         <Figure
           name="speed"
-          value={tokens === undefined ? '–' : `${large(tokens)}/s`}
-          note={perStep === undefined ? 'tokens' : `${duration(perStep)} a step`}
+          value={tokens === undefined ? '–' : large(tokens)}
+          note={perStep === undefined ? 'tokens/s' : `tokens/s, ${duration(perStep)} a step`}
         />
         {isLive ? (
           <Figure

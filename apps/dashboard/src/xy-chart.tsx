@@ -3,6 +3,7 @@ import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import uPlot from 'uplot';
 import { themeVersion } from './chart.js';
 import { faded, resolveColor } from './colors.js';
+import { LineMark } from './parts.js';
 
 /** Points or a line over something that is not steps. */
 export interface XyLine {
@@ -63,22 +64,7 @@ export function XyChart(props: XyChartProps) {
           const value = at === null ? undefined : data[index + 1]?.[at];
           return (
             <li key={label}>
-              <svg width="14" height="8" aria-hidden="true">
-                {look === 'dots' ? (
-                  <circle cx="7" cy="4" r="3.5" fill={color} />
-                ) : (
-                  <line
-                    x1="0"
-                    x2="14"
-                    y1="4"
-                    y2="4"
-                    stroke={color}
-                    stroke-width="3"
-                    stroke-dasharray={look === 'dashed' ? '4 2' : undefined}
-                  />
-                )}
-              </svg>{' '}
-              {label} {value != null && <b class="number">{formatY(value)}</b>}
+              <LineMark color={color} look={look} /> {label} {value != null && <b class="number">{formatY(value)}</b>}
             </li>
           );
         })}

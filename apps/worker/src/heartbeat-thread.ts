@@ -9,17 +9,26 @@ const LONGEST_STANDSTILL_MS = 15 * 60_000;
 const DEADLINE_MS = 5000;
 
 const { address, workerId, token, intervalMs, eventLoopTicks } = workerData as HeartbeatThreadData;
+/** How often the event loop is looked at within an interval: its silence must not look like a process that is stopped. */
+const LOOKS = 4;
+/** So many intervals without a heartbeat of the event loop: it is blocked. */
+const BLOCKED_INTERVALS = 1.25;
 let lastTick = -1;
 let movedAtMs = performance.now();
+let sentAtMs = 0;
 let channel: Promise<Channel> | undefined;
 
 setInterval(() => {
+  const nowMs = performance.now();
   const tick = Atomics.load(eventLoopTicks, 0);
-  const hasMoved = tick !== lastTick;
+  if (tick !== lastTick) movedAtMs = nowMs;
   lastTick = tick;
-  if (hasMoved) movedAtMs = performance.now();
-  else if (performance.now() - movedAtMs < LONGEST_STANDSTILL_MS) void sendHeartbeat();
-}, intervalMs);
+  const blockedMs = nowMs - movedAtMs;
+  if (blockedMs < BLOCKED_INTERVALS * intervalMs || blockedMs > LONGEST_STANDSTILL_MS) return;
+  if (nowMs - sentAtMs < intervalMs) return;
+  sentAtMs = nowMs;
+  void sendHeartbeat();
+}, intervalMs / LOOKS);
 
 /** Failures are ignored: the next heartbeat connects again, and the worker's stream reports a real problem. */
 async function sendHeartbeat(): Promise<void> {

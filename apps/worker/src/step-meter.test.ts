@@ -9,7 +9,7 @@ describe('the meter of steps', () => {
     let bytes = 1000;
     const ring = {
       get stats() {
-        return { bytesSent: bytes, bytesReceived: bytes / 2, seconds: 1 };
+        return { bytesSent: bytes, bytesReceived: bytes / 2, seconds: 1, operations: 0 };
       },
     };
     const seconds = { dataSeconds: 1, computeSeconds: 2, communicationSeconds: 3, applySeconds: 4 };

@@ -2,7 +2,15 @@ import type { DataPlane, ExpertExchange, ProcessGroup } from '@weft/collectives'
 import { WeftError } from '@weft/common';
 import { type RunConfig, resolveRunConfig } from '@weft/config';
 import { addTime, type WorkTime, workTimeToProto } from '@weft/contracts';
-import { type Assignment, type HeldRun, type PrepareRun, type Profile, Role, type WriteManifest } from '@weft/proto';
+import {
+  type Assignment,
+  type HeldRun,
+  type PrepareRun,
+  type Profile,
+  type Progress,
+  Role,
+  type WriteManifest,
+} from '@weft/proto';
 import type { Logger, RecordedSpan, SpanRecorder, WorkClock, WorkerMetrics } from '@weft/telemetry';
 import {
   exchangeShape,
@@ -14,7 +22,7 @@ import {
 import { ExpertRun, type ExpertRunOptions } from './expert-run.js';
 import { Generation } from './generation.js';
 import { logSlowDecisions } from './log-slow-decisions.js';
-import { ended, failed, failureOf, type Send } from './messages.js';
+import { ended, failed, failureOf, isPeerFailure, type Send, sendProfile } from './messages.js';
 import { linkedRanks, watchPeers } from './peer-watch.js';
 import { StepMeter } from './step-meter.js';
 
@@ -54,6 +62,8 @@ export class WorkerRun {
   readonly #meter: StepMeter;
   readonly #experts: ExpertRun;
   #generation: Generation | undefined;
+  /** The ring of the generation, while there is one. */
+  #group: Pick<ProcessGroup, 'stats'> | undefined;
   #session: Promise<Session> | undefined;
   #work: Promise<void>;
   #isClosed = false;
@@ -111,6 +121,13 @@ export class WorkerRun {
   /** What this worker holds of the run; undefined while that is nothing. */
   get held(): HeldRun | undefined {
     return this.#generation?.held;
+  }
+
+  /** Which generation it is in, and what its ring has done. */
+  get progress(): Pick<Progress, 'runId' | 'generation' | 'ringOperations' | 'ringBytes'> {
+    const { operations = 0, bytesSent = 0 } = this.#group?.stats ?? {};
+    const { generation = 0 } = this.#generation?.id ?? {};
+    return { runId: this.runId, generation, ringOperations: operations, ringBytes: bytesSent };
   }
 
   /** On rank 0, when every part of a checkpoint is on disk. */
@@ -179,6 +196,7 @@ export class WorkerRun {
     const watch = this.#watch(generation);
     const group = await this.#join(generation, watch.signal).catch(watch.explain);
     watch.follow(group);
+    this.#group = group;
     let exchange: ExpertExchange | undefined;
     try {
       exchange = await this.#callExperts(generation);
@@ -202,6 +220,7 @@ export class WorkerRun {
         .catch(watch.explain);
     } finally {
       watch.end();
+      this.#group = undefined;
       await exchange?.close();
       await group.close().catch(() => {});
     }
@@ -420,31 +439,10 @@ function memberName({ ringAddresses, expertAddresses }: Assignment, address: str
 /** What a session is opened with. */
 type SessionParts = Pick<Assignment, 'configJson' | 'runDirectory' | 'ringAddresses' | 'expertAddresses'>;
 
-/** Whether another process may be the cause; the coordinator then finds out which workers are left. */
-function isPeerFailure({ code }: WeftError, hadJoined: boolean): boolean {
-  if (code === 'unavailable' || code === 'deadline_exceeded') return true;
-  return !hadJoined && (code === 'failed_precondition' || code === 'cancelled');
-}
-
 function configOf(json: string): RunConfig {
   return resolveRunConfig(JSON.parse(json), 'the assigned configuration');
 }
 
 function hostOf(address: string): string {
   return address.slice(0, address.lastIndexOf(':'));
-}
-
-/** So many spans go into one message. */
-const SPANS_PER_MESSAGE = 2000;
-
-function sendProfile(send: Send, profileId: string, spans: readonly RecordedSpan[], leftOut: number): void {
-  for (let first = 0; ; first += SPANS_PER_MESSAGE) {
-    const some = spans.slice(first, first + SPANS_PER_MESSAGE).map(({ details, ...span }) => {
-      const isPlain = Object.keys(details).length === 0;
-      return { ...span, detailsJson: isPlain ? '' : JSON.stringify(details) };
-    });
-    const isLast = first + SPANS_PER_MESSAGE >= spans.length;
-    send({ $case: 'profilePart', profilePart: { profileId, spans: some, leftOut: isLast ? leftOut : 0, isLast } });
-    if (isLast) return;
-  }
 }

@@ -1,5 +1,5 @@
 import { type Clock, systemClock, WEFT_VERSION, WeftError } from '@weft/common';
-import type { CoordinatorMessage, Hello, Profile, Release, WorkerMessage } from '@weft/proto';
+import type { CoordinatorMessage, Hello, Profile, Progress, Release, WorkerMessage } from '@weft/proto';
 import type { MessageStream } from '@weft/rpc';
 import { processNowMs } from '@weft/telemetry';
 import type { Heartbeat, StartHeartbeat } from './heartbeat.js';
@@ -108,7 +108,7 @@ export class Worker {
           token,
           intervalMs,
           sendHeartbeat: () => {
-            this.#send({ $case: 'heartbeat', heartbeat: {} });
+            this.#send({ $case: 'heartbeat', heartbeat: { progress: this.#progress() } });
             this.#run?.reportTime();
           },
         });
@@ -157,7 +157,17 @@ export class Worker {
     if (body?.$case === 'release') this.#onRelease(body.release);
     if (body?.$case === 'clockProbe')
       this.#send({ $case: 'clockReply', clockReply: { ...body.clockProbe, workerMs: processNowMs() } });
+    if (body?.$case === 'askProgress') this.#send({ $case: 'progress', progress: this.#progress() });
     if (body?.$case === 'profile') this.#onProfile(body.profile);
+  }
+
+  #progress(): Progress {
+    const { timer, spans } = this.#options;
+    const { step, parts, lastEvent, lastEventMs } = spans.progress;
+    const lastEventSeconds = (performance.now() - lastEventMs) / 1000;
+    const { runId = '', generation = 0, ringOperations = 0, ringBytes = 0 } = this.#run?.progress ?? {};
+    const done = { step, parts, phase: timer.bucket, lastEvent, lastEventSeconds };
+    return { runId, generation, ...done, ringOperations, ringBytes };
   }
 
   #onRelease(release: Release): void {

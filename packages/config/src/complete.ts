@@ -1,5 +1,11 @@
 import { isJsonObject, mapSources, ofSource } from '@weft/common';
-import { type DataConfig, DEFAULT_CHAT_TEMPLATE, DEFAULT_IMAGES, DEFAULT_SOURCE_KINDS } from './data-config.js';
+import {
+  type DataConfig,
+  DEFAULT_CHAT_TEMPLATE,
+  DEFAULT_IMAGES,
+  DEFAULT_REMOTE,
+  DEFAULT_SOURCE_KINDS,
+} from './data-config.js';
 import { expandDatasets } from './datasets.js';
 import {
   BYTE_VOCABULARY_SIZE,
@@ -120,6 +126,7 @@ export function completeData(data: DataConfig): DataConfig {
     skippedBatches = [],
     datasets = {},
     index = null,
+    remote = DEFAULT_REMOTE,
   }: Partial<DataConfig> = data;
   return {
     ...data,
@@ -129,6 +136,7 @@ export function completeData(data: DataConfig): DataConfig {
     skippedBatches,
     datasets,
     index,
+    remote,
   };
 }
 

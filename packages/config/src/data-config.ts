@@ -27,7 +27,10 @@ export const MAX_IMAGES_PER_SEQUENCE = 1024;
 export const DEFAULT_IMAGES_PER_SEQUENCE = 16;
 
 export interface DataConfig {
-  /** Holds a folder of shards for each source, named for it, and `index/`. */
+  /**
+   * Holds a folder of shards for each source, named for it, and `index/`. An address such as `s3://bucket/prefix` holds the
+   * shards alone.
+   */
   readonly directory: string;
   /** `bytes` for the built-in byte tokenizer, or the path of a `tokenizer.json`. */
   readonly tokenizer: string;
@@ -47,6 +50,8 @@ export interface DataConfig {
   readonly datasets: PerSource<DatasetSettings>;
   /** The folder that holds the packed index, for data that cannot be written to; null: `<data.directory>/index`. */
   readonly index: string | null;
+  /** How shards at addresses are read. */
+  readonly remote: RemoteSettings;
   /**
    * Batches that no step consumes, in rising order, without `end`. Batch b is what step b consumes while none before it is
    * skipped. A run that goes back before a spike adds those of the spike.
@@ -59,6 +64,26 @@ export interface SkippedBatches {
   readonly first: number;
   readonly end: number;
 }
+
+/** How shards at `s3://`, `gs://`, `https://` and `hf://` are read. No field holds a secret: credentials come from the host. */
+export interface RemoteSettings {
+  /** The address of an S3 server; null: that of the environment, or Amazon's. */
+  readonly endpoint: string | null;
+  /** The region of the buckets; null: that of the environment, or of the bucket. */
+  readonly region: string | null;
+  /** The folder of every host that keeps what was fetched; null: `data` in `$WEFT_CACHE_DIR`, or in `~/.cache/weft`. */
+  readonly cacheDirectory: string | null;
+  /** The most bytes that it holds. */
+  readonly cacheBytes: number;
+}
+
+/** How shards at addresses are read where a run says nothing of it. */
+export const DEFAULT_REMOTE: RemoteSettings = {
+  endpoint: null,
+  region: null,
+  cacheDirectory: null,
+  cacheBytes: 64 * 2 ** 30,
+};
 
 /** Where the name of a member splits into the key of its sample and what it is: `a.b.jpg` is `b.jpg` of `a`, or `jpg` of `a.b`. */
 export const KEY_ENDS = ['firstDot', 'lastDot'] as const;
@@ -76,8 +101,13 @@ export interface DatasetSettings {
   readonly weight: number | null;
   /** How often a run may read it from beginning to end; null: as often as its weight asks. */
   readonly epochs: number | null;
-  /** The folder of its shards; null: the one of its name in `data.directory`. */
+  /** The folder of its shards, or its address; null: the one of its name in `data.directory`. */
   readonly directory: string | null;
+  /**
+   * Which files of an address are shards: a pattern such as `train-{000000..000099}.tar`, or a file that lists them; null: all
+   * that its kind reads. Needed where a server has no listings.
+   */
+  readonly shards: string | null;
   /** The field, or the column, that holds the text of a text document. */
   readonly textField: string;
   /** The field of a `.json` member that holds the caption; null: `caption`, else `text`. */
@@ -100,6 +130,7 @@ export const DEFAULT_DATASET: DatasetSettings = {
   weight: 1,
   epochs: null,
   directory: null,
+  shards: null,
   textField: 'text',
   captionField: null,
   captionMember: null,

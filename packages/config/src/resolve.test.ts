@@ -1,7 +1,7 @@
 import { WeftError } from '@weft/common';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { DEFAULT_CHAT_TEMPLATE, DEFAULT_IMAGES } from './data-config.js';
+import { DEFAULT_CHAT_TEMPLATE, DEFAULT_IMAGES, DEFAULT_REMOTE } from './data-config.js';
 import { resolveLayers, resolveRunConfig } from './resolve.js';
 import { DEFAULT_ADAFACTOR } from './run-config.js';
 import { smallestRun } from './testing/smallest-run.js';
@@ -48,6 +48,7 @@ describe('resolving', () => {
       recipe: 'custom',
       seed: 0,
       steps: 60,
+      stragglers: { factor: 1.5, steps: 20, policy: 'warn' },
       task: { kind: 'languageModel' },
       workers: 3,
       globalBatchSize: 8,
@@ -82,6 +83,7 @@ describe('resolving', () => {
         prefetchSteps: 2,
         datasets: {},
         index: null,
+        remote: DEFAULT_REMOTE,
         skippedBatches: [],
       },
       optimizer: {

@@ -50,6 +50,7 @@ export interface RunConfig {
   readonly optimizer: OptimizerConfig;
   readonly checkpoint: CheckpointConfig;
   readonly divergence: DivergenceConfig;
+  readonly stragglers: StragglerConfig;
   readonly engine: EngineConfig;
   readonly queue: QueueConfig;
   readonly evaluation: EvaluationConfig;
@@ -298,6 +299,23 @@ export const DEFAULT_DIVERGENCE: DivergenceConfig = {
   patienceSteps: 20,
   rollbackSteps: 100,
 };
+
+/** What happens to a rank that is slower than the others in every step. */
+export interface StragglerConfig {
+  /** A rank is slow in a step that takes it so many times as long as the others, without what it waits for them. */
+  readonly factor: number;
+  /** One that was slow for so many steps in a row is named. */
+  readonly steps: number;
+  /** `warn` says so. `leaveOut` goes on without it, unless fewer than `minWorkers` would be left. */
+  readonly policy: StragglerPolicy;
+}
+
+/** The values of `stragglers.policy`. */
+export const STRAGGLER_POLICIES = ['warn', 'leaveOut'] as const;
+export type StragglerPolicy = (typeof STRAGGLER_POLICIES)[number];
+
+/** What a run is given that says nothing of stragglers, also one that an older version launched. */
+export const DEFAULT_STRAGGLERS: StragglerConfig = { factor: 1.5, steps: 20, policy: 'warn' };
 
 export interface EngineConfig {
   /** `auto`: XLA by PJRT where a GPU is, else TensorFlow where its library can be had, else pure JavaScript. */

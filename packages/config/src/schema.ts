@@ -5,6 +5,7 @@ import {
   DEFAULT_DATASET,
   DEFAULT_IMAGES,
   DEFAULT_IMAGES_PER_SEQUENCE,
+  DEFAULT_REMOTE,
   DEFAULT_SOURCE_KINDS,
   IMAGE_FITS,
   INTERPOLATIONS,
@@ -27,12 +28,27 @@ import {
   DEFAULT_DECODER,
   DEFAULT_DIVERGENCE,
   DEFAULT_EVALUATION,
+  DEFAULT_STRAGGLERS,
   DIVERGENCE_POLICIES,
   DROPLESS,
   OPTIMIZER_KINDS,
   PRECISION_SETTINGS,
   PRECISIONS,
+  STRAGGLER_POLICIES,
 } from './run-config.js';
+import {
+  group,
+  integer,
+  nonNegativeNumber,
+  numberAbove,
+  numberFrom,
+  oneOf,
+  orEmpty,
+  positiveNumber,
+  text,
+  wholeNumber,
+  yesOrNo,
+} from './schema-fields.js';
 import { DEFAULT_TASK, MAX_SCALE, POOLINGS, TRAIN_TASKS } from './task-config.js';
 import { DEFAULT_VISION, VISION_ACTIVATIONS } from './vision-config.js';
 
@@ -42,57 +58,11 @@ import { DEFAULT_VISION, VISION_ACTIVATIONS } from './vision-config.js';
  * Defaults that depend on another field are filled in by `complete.ts`.
  */
 
-const UINT32_MAX = 2 ** 32 - 1;
-
 /** Far above any model that was ever trained; what is above is a slip, and would only cost memory before it fails. */
 const LARGEST = { depth: 4096, width: 1_048_576, heads: 65_536, pixels: 65_536, tokens: 16_777_216 } as const;
 
-function wholeNumber(min: number, max = UINT32_MAX) {
-  const error = ({ input }: { readonly input?: unknown }) =>
-    max === UINT32_MAX && !(typeof input === 'number' && input > max)
-      ? `a whole number of at least ${min}`
-      : `a whole number from ${min} to ${max}`;
-  return z.int({ error }).min(min, { error }).max(max, { error });
-}
-
-function integer(min: number, max: number) {
-  const error = `an integer from ${min} to ${max}`;
-  return z.int({ error }).min(min, { error }).max(max, { error });
-}
-
-function positiveNumber() {
-  const error = 'a number above 0';
-  return z.number({ error }).positive({ error });
-}
-
-function nonNegativeNumber() {
-  const error = 'a number of at least 0';
-  return z.number({ error }).min(0, { error });
-}
-
-/** A number in [min, max), or in [min, max] when `inclusive`. */
-function numberFrom(min: number, max: number, { inclusive }: { inclusive: boolean }) {
-  const error = inclusive ? `a number from ${min} to ${max}` : `a number from ${min} to below ${max}`;
-  const atLeast = z.number({ error }).min(min, { error });
-  return inclusive ? atLeast.max(max, { error }) : atLeast.lt(max, { error });
-}
-
-function oneOf<const Choices extends readonly [string, ...string[]]>(choices: Choices) {
-  return z.enum(choices, { error: `one of ${choices.join(', ')}` });
-}
-
-function text(meaning: string) {
-  const error = `${meaning}, a text that is not empty`;
-  return z.string({ error }).min(1, { error });
-}
-
-const yesOrNo = () => z.boolean({ error: 'true or false' });
-
-const group = <Shape extends z.core.$ZodLooseShape>(shape: Shape) =>
-  z.strictObject(shape, { error: `a group of fields (${Object.keys(shape).join(', ')})` });
-
-/** A group left out is an empty group, whose own defaults then apply. */
-const orEmpty = <Group extends z.ZodType>(schema: Group) => schema.prefault({} as never);
+/** What is fetched comes in blocks of 8 MiB; some must fit beside those that are being read. */
+const SMALLEST_CACHE_BYTES = 64 * 2 ** 20;
 
 const vision = group({
   imageSize: wholeNumber(1, LARGEST.pixels),
@@ -239,6 +209,9 @@ const dataset = group({
   weight: positiveNumber().nullable().default(DEFAULT_DATASET.weight),
   epochs: positiveNumber().nullable().default(DEFAULT_DATASET.epochs),
   directory: text('the folder of the shards of the dataset').nullable().default(DEFAULT_DATASET.directory),
+  shards: text('a pattern of names, such as train-{000000..000099}.tar, or a file that lists them')
+    .nullable()
+    .default(DEFAULT_DATASET.shards),
   textField: text('the name of a field or column').default(DEFAULT_DATASET.textField),
   captionField: text('the name of a field').nullable().default(DEFAULT_DATASET.captionField),
   captionMember: text('what follows the key in the name of a member').nullable().default(DEFAULT_DATASET.captionMember),
@@ -247,6 +220,13 @@ const dataset = group({
   badSamples: oneOf(BAD_SAMPLES).default(DEFAULT_DATASET.badSamples),
   largestBadShare: numberFrom(0, 1, { inclusive: true }).default(DEFAULT_DATASET.largestBadShare),
   longestBadRun: wholeNumber(1).default(DEFAULT_DATASET.longestBadRun),
+});
+
+const remote = group({
+  endpoint: text('the address of an S3 server, such as http://minio:9000').nullable().default(DEFAULT_REMOTE.endpoint),
+  region: text('the name of a region').nullable().default(DEFAULT_REMOTE.region),
+  cacheDirectory: text('a folder of every host').nullable().default(DEFAULT_REMOTE.cacheDirectory),
+  cacheBytes: wholeNumber(SMALLEST_CACHE_BYTES, Number.MAX_SAFE_INTEGER).default(DEFAULT_REMOTE.cacheBytes),
 });
 
 const data = group({
@@ -266,6 +246,7 @@ const data = group({
   prefetchSteps: wholeNumber(0, 64).default(2),
   datasets: perSource(dataset, 'a group of datasets, such as {text: {textField: content}}').default({}),
   index: text('the folder that holds the packed index').nullable().default(null),
+  remote: orEmpty(remote),
   skippedBatches: z
     .array(group({ first: wholeNumber(1), end: wholeNumber(2) }), {
       error: 'a list of ranges, such as {first: 41, end: 43}',
@@ -337,6 +318,12 @@ const divergence = group({
   threshold: positiveNumber().default(DEFAULT_DIVERGENCE.threshold),
   patienceSteps: wholeNumber(1).default(DEFAULT_DIVERGENCE.patienceSteps),
   rollbackSteps: wholeNumber(1).default(DEFAULT_DIVERGENCE.rollbackSteps),
+});
+
+const stragglers = group({
+  factor: numberAbove(1).default(DEFAULT_STRAGGLERS.factor),
+  steps: wholeNumber(1).default(DEFAULT_STRAGGLERS.steps),
+  policy: oneOf(STRAGGLER_POLICIES).default(DEFAULT_STRAGGLERS.policy),
 });
 
 const axis = () => wholeNumber(1, 65_536).default(1);
@@ -439,6 +426,7 @@ export const runConfigSchema = group({
   optimizer: orEmpty(optimizer),
   checkpoint: orEmpty(checkpoint),
   divergence: orEmpty(divergence),
+  stragglers: orEmpty(stragglers),
   engine: orEmpty(engine),
   queue: orEmpty(queue),
   evaluation: orEmpty(evaluation),

@@ -27,6 +27,8 @@ export interface RunRank {
   readonly hasVoted: boolean;
   /** Seconds since its last message. */
   readonly silentSeconds: number;
+  /** What is wrong with it, one clause: it hangs, or is slower than the others; null: nothing that is known. */
+  readonly trouble: string | null;
   /** Its last steps, oldest first; none of an expert worker. */
   readonly steps: readonly RankStep[];
 }

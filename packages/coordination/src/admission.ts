@@ -45,7 +45,7 @@ function recruitFor(builder: DecisionBuilder, state: RunState, live: Training | 
   const addresses = (workerIds: readonly string[]) =>
     workerIds.flatMap((workerId) => builder.worker(workerId)?.dataPlaneAddress ?? []);
   if (chosen.length === 0) return [];
-  const members = builder.membersOf(runId, 'rank').filter(({ isLeaving }) => isLeaving !== true);
+  const members = builder.membersOf(runId, 'rank').filter((worker) => !isToLeave(worker, runId));
   const ring = members.map(({ dataPlaneAddress }) => dataPlaneAddress);
   const experts = addresses(live.experts);
   return chosen.map(({ workerId, hostName }) => {
@@ -110,6 +110,7 @@ export function saveBeforeLeaving(builder: DecisionBuilder, runId: string, role:
 }
 
 const LEFT = 'it was asked to end';
+const TOO_SLOW = 'it was much slower than the others';
 
 /** Lets one worker go, which drops its state of the run. */
 export function releaseOne(builder: DecisionBuilder, workerId: string, runId: string, reason: string): void {
@@ -125,7 +126,8 @@ function releaseJoining(builder: DecisionBuilder, workerId: string, runId: strin
 
 /** Lets leavers go at the end of a step. */
 export function releaseLeavers(builder: DecisionBuilder, runId: string, leavers: readonly string[]): void {
-  for (const workerId of leavers) releaseOne(builder, workerId, runId, LEFT);
+  for (const workerId of leavers)
+    releaseOne(builder, workerId, runId, builder.worker(workerId)?.isLeaving === true ? LEFT : TOO_SLOW);
 }
 
 /**
@@ -142,6 +144,11 @@ export function dueChange(builder: DecisionBuilder, runId: string, isSaved: bool
   const leavers = mayLeave ? asked : [];
   const newcomers = readyNewcomers(builder, state, live.members.length - leavers.length);
   return leavers.length + newcomers.length === 0 ? undefined : { leavers, newcomers };
+}
+
+/** Whether it was asked to end, or is not to be in this run any more. */
+function isToLeave({ isLeaving, unfitFor }: ConnectedWorker, runId: string): boolean {
+  return isLeaving === true || unfitFor?.includes(runId) === true;
 }
 
 /** The workers that can join now, as many as the run lacks. */
@@ -164,7 +171,7 @@ function mayChange({ status }: RunState, live: Training | Reforming): boolean {
 }
 
 /** Whether all ranks evaluate the model after a step, in the ring of the generation that took it. */
-function isMeasured({ evaluation }: RunConfig, step: number): boolean {
+export function isMeasured({ evaluation }: Pick<RunConfig, 'evaluation'>, step: number): boolean {
   const { everySteps, sequencesPerSource, tasks, tasksEverySteps } = evaluation;
   const isDue = (every: number) => every > 0 && step % every === 0;
   return (sequencesPerSource > 0 && isDue(everySteps)) || (Object.keys(tasks).length > 0 && isDue(tasksEverySteps));

@@ -1,13 +1,20 @@
 import { HEARTBEAT_TIMEOUT_MS, type PerSource } from '@weft/common';
 import type { RunConfig } from '@weft/config';
 import type { CheckpointFile, Shortage, StepVote } from '@weft/contracts';
-import type { WorkerIdentity } from './connected-worker.js';
+import type { MemberProgress, WorkerIdentity } from './connected-worker.js';
 import { EMPTY_QUEUE, type QueueState } from './queue-state.js';
 import type { RunState, WorkerCounts } from './run-state.js';
 import { VersionedMap } from './versioned-map.js';
 import { WorkerTable } from './worker-table.js';
 
-export type { ConnectedWorker, HeldRun, Role, WorkerIdentity } from './connected-worker.js';
+export type {
+  ConnectedWorker,
+  HeldRun,
+  MemberProgress,
+  Role,
+  ToldProgress,
+  WorkerIdentity,
+} from './connected-worker.js';
 
 /** All that `decide` knows: the runs, the connected workers and the queue. */
 export interface ClusterState {
@@ -27,8 +34,6 @@ export interface ClusterState {
   readonly lastProbeMs?: number | undefined;
   /** The clock jumped then: nobody was silent before. */
   readonly timeoutsSinceMs: number;
-  /** Nobody can have been silent for too long before this time. */
-  readonly silenceCheckMs: number;
 }
 
 /** Timeouts and failure limits. */
@@ -80,6 +85,10 @@ export interface Lookups {
   readonly shortageOf?: ShortageOf | undefined;
   /** When the last message of any kind came from a worker; undefined: none since it connected. Default: none of anybody. */
   readonly lastMessageMs?: ((workerId: string) => number | undefined) | undefined;
+  /** The workers whose last message came before a time, or later than now: workerIds. Default: all are looked at. */
+  readonly silentBefore?: ((timeMs: number) => Iterable<string>) | undefined;
+  /** Where a worker was in its run when it last told; undefined: it has not, since it connected. Default: nobody has. */
+  readonly progressOf?: ((workerId: string) => MemberProgress | undefined) | undefined;
 }
 
 /** A run: its logged state, and what exists only in memory. */
@@ -183,6 +192,23 @@ export interface Training extends RetainedState {
   readonly isLeft?: true;
   /** Undefined before the first commit of the generation. */
   readonly timing: StepTiming | undefined;
+  /** How long its last steps took, by which one tells that a member hangs; absent: none yet. */
+  readonly stepMs?: readonly number[];
+  /** The step that is trained now; absent before the first commit of the generation. */
+  readonly watch?: StepWatch;
+  /** By rank, how many steps in a row it was much slower than the others; absent: none was. */
+  readonly slowSteps?: readonly number[];
+}
+
+/** What is known of the step that a generation trains now. */
+export interface StepWatch {
+  /** When the step before was committed. */
+  readonly sinceMs: number;
+  /** When its members were asked where they are, first and last; undefined: not yet. */
+  readonly firstAskedMs: number | undefined;
+  readonly askedMs: number | undefined;
+  /** Members that hang in it, by workerId, with what was said of them. */
+  readonly named: ReadonlyMap<string, string>;
 }
 
 /** Between two generations: the survivors keep their state and wait for a new ring. */
@@ -245,7 +271,6 @@ export function initialCluster(timeouts: Timeouts = defaultTimeouts, runs: reado
     connectionCount: 0,
     lastTickMs: undefined,
     timeoutsSinceMs: 0,
-    silenceCheckMs: 0,
   };
 }
 

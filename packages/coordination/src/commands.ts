@@ -26,6 +26,8 @@ type MessageCommand =
   | Prepare
   /** Try to connect to these data planes. The answer is the event `probed`. */
   | { readonly kind: 'probe'; readonly workerId: string; readonly addresses: readonly string[] }
+  /** Ask workers where they are in their run. The answers are events `progressed`. */
+  | { readonly kind: 'askProgress'; readonly workerIds: readonly string[] }
   | Release
   /** Close a worker's stream. To this coordinator the worker is lost; it may connect again. */
   | { readonly kind: 'dismiss'; readonly workerId: string; readonly code: ErrorCode; readonly message: string };

@@ -1,5 +1,5 @@
 import type { Backend } from '@weft/config';
-import type { DevicePeak, WorkerMemory } from '@weft/contracts';
+import type { DevicePeak, TimeBucket, WorkerMemory } from '@weft/contracts';
 
 /** What a worker does in a run: train as a rank of the ring, or hold experts of the MoE layers. */
 export type Role = 'rank' | 'expertWorker';
@@ -40,8 +40,39 @@ export interface ConnectedWorker extends WorkerIdentity {
   readonly joinFailures?: number | undefined;
   /** Data-plane addresses of other workers that it could not reach when it last tried; absent: none. */
   readonly cannotReach?: readonly string[] | undefined;
-  /** Runs that it could not join; absent: none. */
+  /** Runs that it could not join, or is not to be in any more; absent: none. */
   readonly unfitFor?: readonly string[];
+  /** It was left out of a run because it hung, and may not have ended what it does there; when it was asked. Absent: it was not. */
+  readonly hungAskedMs?: number | undefined;
+  /** How often it was left out for that; absent: never. */
+  readonly hangs?: number;
+}
+
+/** Where a worker is in its run, by its own words. */
+export interface ToldProgress {
+  /** Empty while it has none. */
+  readonly runId: string;
+  readonly generation: number;
+  /** The step that it is in, and how many parts of it are done. */
+  readonly step: number;
+  readonly parts: number;
+  /** What it does now. */
+  readonly phase: TimeBucket;
+  /** What it did last, and how long ago. */
+  readonly lastEvent: string;
+  readonly lastEventSeconds: number;
+  /** Operations of the ring that it has begun, and the bytes that it has sent in all of them. */
+  readonly ringOperations: number;
+  readonly ringBytes: number;
+}
+
+/** The same on the clock of the coordinator. */
+export interface MemberProgress extends Omit<ToldProgress, 'lastEventSeconds'> {
+  /** When it told so. */
+  readonly atMs: number;
+  readonly lastEventMs: number;
+  /** Since when nothing of it has changed. */
+  readonly stillSinceMs: number;
 }
 
 /** What a worker says of the run whose state it has kept while it had no coordinator. */

@@ -12,6 +12,7 @@ import {
   type Timeouts,
 } from './cluster-state.js';
 import type { Command } from './commands.js';
+import type { MemberProgress } from './connected-worker.js';
 import { QueueBuilder } from './queue-builder.js';
 import type { RunRecord } from './records.js';
 import { applyRecord, type RunState } from './run-state.js';
@@ -36,22 +37,25 @@ export class DecisionBuilder {
   lastTickMs: number | undefined;
   lastProbeMs: number | undefined;
   timeoutsSinceMs: number;
-  silenceCheckMs: number;
   readonly #before: ClusterState;
   readonly #lastMessageMs: NonNullable<Lookups['lastMessageMs']>;
+  readonly #silentBefore: NonNullable<Lookups['silentBefore']>;
+  readonly #progressOf: NonNullable<Lookups['progressOf']>;
   #table: WorkerTable;
   #connectionCount: number;
   #runs: VersionedMap<string, Run>;
   /** A run changed in more than what its members have reported. */
   #runsChanged = false;
 
-  constructor(nowMs: number, state: ClusterState, { shortageOf = fitsAll, lastMessageMs = () => undefined }: Lookups) {
+  constructor(nowMs: number, state: ClusterState, lookups: Lookups) {
+    const { shortageOf = fitsAll, lastMessageMs = () => undefined, progressOf = () => undefined } = lookups;
+    this.#silentBefore = lookups.silentBefore ?? (() => this.#table.values().map(({ workerId }) => workerId));
     this.nowMs = nowMs;
+    this.#progressOf = progressOf;
     this.shortageOf = shortageOf;
     this.#before = state;
     this.#lastMessageMs = lastMessageMs;
     this.timeoutsSinceMs = state.timeoutsSinceMs;
-    this.silenceCheckMs = state.silenceCheckMs;
     this.timeouts = state.timeouts;
     this.queue = new QueueBuilder(state.queue, (command) => this.command(command));
     this.stepTimes = state.stepTimes;
@@ -79,7 +83,6 @@ export class DecisionBuilder {
       lastTickMs: this.lastTickMs,
       lastProbeMs: this.lastProbeMs,
       timeoutsSinceMs: this.timeoutsSinceMs,
-      silenceCheckMs: this.silenceCheckMs,
     };
   }
 
@@ -147,9 +150,27 @@ export class DecisionBuilder {
     this.#table = this.#table.without(workerId);
   }
 
+  /** The workers that have sent nothing for so long, and since when. The time before the clock jumped does not count. */
+  silentFor(durationMs: number): readonly { readonly worker: ConnectedWorker; readonly heardMs: number }[] {
+    const { nowMs, timeoutsSinceMs } = this;
+    return [...this.#silentBefore(nowMs - durationMs)].flatMap((workerId) => {
+      const worker = this.#table.get(workerId);
+      if (worker === undefined) return [];
+      const lastMs = this.heardMs(worker);
+      // What was heard later than now was heard before the clock was set back.
+      const heardMs = lastMs > nowMs ? timeoutsSinceMs : Math.max(timeoutsSinceMs, lastMs);
+      return nowMs - heardMs > durationMs ? [{ worker, heardMs }] : [];
+    });
+  }
+
   /** When a worker sent its last message of any kind, its hello included. */
   heardMs({ workerId, connectedMs }: ConnectedWorker): number {
     return this.#lastMessageMs(workerId) ?? connectedMs;
+  }
+
+  /** Where a worker was in its run when it last told; undefined: it has not. */
+  progressOf(workerId: string): MemberProgress | undefined {
+    return this.#progressOf(workerId);
   }
 
   /** The idle workers of a role, in the order they connected. */

@@ -6,10 +6,13 @@ export {
   type HeldRun,
   initialCluster,
   type Lookups,
+  type MemberProgress,
   type Run,
   rankOf,
   type ShortageOf,
   type Timeouts,
+  type ToldProgress,
+  type Training,
   type WorkerIdentity,
 } from './cluster-state.js';
 export type { Assign, Command, FindCheckpoint, QueueCommand } from './commands.js';
@@ -19,6 +22,7 @@ export { findSpike } from './divergence.js';
 export { forecastQueue } from './estimates.js';
 export type { ClusterEvent, MemberEvent, Outcome, RecoveryPolicy } from './events.js';
 export { lookForCheckpoint } from './find-checkpoint.js';
+export { learnProgress } from './hangs.js';
 export { InMemoryQueue } from './in-memory-queue.js';
 export { repairMetrics } from './metrics.js';
 export {

@@ -41,9 +41,9 @@ export function isCutFromMembers({ workers }: DecisionBuilder, runId: string, wo
  * @param workers the most wanted first
  */
 export function chooseLeftOut(workers: readonly ConnectedWorker[]): readonly ConnectedWorker[] {
-  if (workers.every(({ cannotReach }) => cannotReach === undefined)) return [];
-  const cuts = workers.flatMap((a, i) => workers.slice(i + 1).flatMap((b) => (areCut(a, b) ? [[a, b] as const] : [])));
-  const involved = workers.filter((worker) => cuts.some((cut) => cut.includes(worker))).toReversed();
+  const cuts = findCuts(workers);
+  const cutOff = new Set(cuts.flat());
+  const involved = workers.filter((worker) => cutOff.has(worker)).toReversed();
   if (involved.length > MAX_EXACT) return leaveOutGreedily(involved, cuts);
   for (let size = 0; size < involved.length; size++)
     for (const chosen of subsets(involved, size))
@@ -52,6 +52,16 @@ export function chooseLeftOut(workers: readonly ConnectedWorker[]): readonly Con
 }
 
 type Cut = readonly [ConnectedWorker, ConnectedWorker];
+
+/** The pairs that could not reach each other; of thousands of workers few could not reach somebody. */
+function findCuts(workers: readonly ConnectedWorker[]): readonly Cut[] {
+  const unreached = new Set(workers.flatMap(({ cannotReach = [] }) => cannotReach));
+  const others = workers.filter(({ dataPlaneAddress }) => unreached.has(dataPlaneAddress));
+  return workers.flatMap((a) => {
+    const { cannotReach = [] } = a;
+    return others.flatMap((b): Cut[] => (b !== a && cannotReach.includes(b.dataPlaneAddress) ? [[a, b]] : []));
+  });
+}
 
 function leaveOutGreedily(involved: readonly ConnectedWorker[], cuts: readonly Cut[]): readonly ConnectedWorker[] {
   const chosen: ConnectedWorker[] = [];

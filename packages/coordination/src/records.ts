@@ -1,5 +1,5 @@
 import type { Precision, RunConfig } from '@weft/config';
-import type { RunFailure } from '@weft/contracts';
+import type { RunFailure, TimeBucket } from '@weft/contracts';
 import type { LedgerEntry, SkippedData } from '@weft/mixture';
 import type { Spike } from './divergence.js';
 
@@ -17,6 +17,8 @@ export type RunRecord =
   | CheckpointWritten
   | WorkerLost
   | RingBroke
+  | Hung
+  | Straggler
   | Requeued
   | Continued
   | AttemptFailed
@@ -99,6 +101,39 @@ interface RingBroke extends Line<'ringBroke'> {
   readonly role?: 'expertWorker';
   readonly step: number;
   readonly reason: string;
+}
+
+/** A member does not get on, and the others wait for it. */
+export interface Hung extends Line<'hung'> {
+  readonly generation: number;
+  /** Of an expert worker, its number among the expert workers. */
+  readonly rank: number;
+  readonly role?: 'expertWorker';
+  readonly workerId: string;
+  readonly hostName: string;
+  /** The step that it hangs in. */
+  readonly step: number;
+  /** What it was doing; absent: it did not tell. */
+  readonly phase?: TimeBucket;
+  /** One clause of which the worker is the subject. */
+  readonly reason: string;
+}
+
+/** A rank was much slower than the others in many steps in a row. */
+export interface Straggler extends Line<'straggler'> {
+  readonly generation: number;
+  readonly rank: number;
+  readonly workerId: string;
+  readonly hostName: string;
+  /** The last of those steps, and how many they were. */
+  readonly step: number;
+  readonly steps: number;
+  /** How many times as long as the others it took in that step. */
+  readonly factor: number;
+  /** What took it longer. */
+  readonly part: 'data' | 'compute';
+  /** The run goes on without it. Absent: it stays. */
+  readonly isLeftOut?: true;
 }
 
 /** No worker holds the run's state any more: it waits for workers and will start from its newest checkpoint. */

@@ -95,7 +95,7 @@ export function changeMembership(
     newcomers,
     ...(leavers.length === 0 ? { before: live } : {}),
   });
-  const left = leavers.length === 0 ? [] : [`${leavers.join(', ')} left as asked`];
+  const left = leavers.length === 0 ? [] : [`${leavers.join(', ')} left`];
   const joined = newcomers.length === 0 ? [] : [`${newcomers.map(({ workerId }) => workerId).join(', ')} joined`];
   return [...left, ...joined, formed].join('; ');
 }

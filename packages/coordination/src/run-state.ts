@@ -7,6 +7,7 @@ import {
   DEFAULT_DIVERGENCE,
   DEFAULT_EVALUATION,
   DEFAULT_QUEUE,
+  DEFAULT_STRAGGLERS,
   DEFAULT_TASK,
   type RunConfig,
 } from '@weft/config';
@@ -168,6 +169,7 @@ function completeConfig(config: RunConfig): RunConfig {
   const older: Partial<RunConfig> = config;
   const divergence = { ...DEFAULT_DIVERGENCE, ...older.divergence };
   const checkpoint = { ...DEFAULT_CHECKPOINT, ...config.checkpoint };
+  const stragglers = { ...DEFAULT_STRAGGLERS, ...older.stragglers };
   const { expertWorkers = 0, minWorkers = null, task = DEFAULT_TASK } = older;
   const queue = { ...DEFAULT_QUEUE, ...older.queue };
   const evaluation = { ...DEFAULT_EVALUATION, ...older.evaluation };
@@ -177,6 +179,7 @@ function completeConfig(config: RunConfig): RunConfig {
   return {
     ...config,
     divergence,
+    stragglers,
     checkpoint,
     task,
     model,
@@ -229,6 +232,8 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
       return { checkpointStep: record.step, checkpoints: withCheckpoint(state, knownOf(record)) };
     case 'workerLost':
     case 'ringBroke':
+    case 'hung':
+    case 'straggler':
       return {};
     case 'requeued':
       return { status: 'queued', reason: record.reason, isInterrupted: record.yieldedTo === undefined };
@@ -364,6 +369,8 @@ const KINDS: Readonly<Record<RunRecord['kind'], true>> = {
   checkpointWritten: true,
   workerLost: true,
   ringBroke: true,
+  hung: true,
+  straggler: true,
   requeued: true,
   continued: true,
   attemptFailed: true,

@@ -1,5 +1,6 @@
 import { assertNever, decimal, duration, plural } from '@weft/common';
 import type { Committed, RunRecord } from './records.js';
+import { describeStraggler } from './stragglers.js';
 
 /** One thing that happened to a run. */
 export interface TimelineEntry {
@@ -99,6 +100,17 @@ function describeRecord(record: Exclude<RunRecord, Committed>): TimelineEntry {
       const text = `the ring broke at rank ${record.rank} in step ${record.step}: ${record.reason}`;
       return { time, text, tone: 'warning' };
     }
+    case 'hung': {
+      const { role, rank, workerId, hostName, step, reason } = record;
+      const member = role === undefined ? `rank ${rank}` : `expert worker ${rank}`;
+      return {
+        time,
+        text: `${member} (${workerId} on ${hostName}) hung in step ${step}: it ${reason}`,
+        tone: 'warning',
+      };
+    }
+    case 'straggler':
+      return { time, text: describeStraggler(record), tone: 'warning' };
     case 'requeued':
       return { time, text: `queued: ${record.reason}`, tone: 'warning' };
     case 'continued': {

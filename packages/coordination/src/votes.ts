@@ -1,18 +1,21 @@
+import type { RunConfig } from '@weft/config';
 import type { RunFailure, StepVote } from '@weft/contracts';
 import { combineDigests, ledgerEntry, scheduleOf } from '@weft/mixture';
-import { dueChange } from './admission.js';
+import { dueChange, isMeasured } from './admission.js';
 import { saveIsDue } from './checkpoint-schedule.js';
 import { memberIds, rankOf, type Training } from './cluster-state.js';
 import type { DecisionBuilder } from './decision-builder.js';
 import { describeSpike, divergedSince, findSpike, type Spike } from './divergence.js';
 import { extendTiming, learnStepTime } from './estimates.js';
 import type { EventOf } from './events.js';
+import { learnStepMs, watchFrom } from './hangs.js';
 import { committedStep, flushMetrics } from './metrics.js';
 import { stopIfPreempted } from './preemption.js';
 import { changeMembership } from './ring-formation.js';
 import { mayRollBack, rollBack } from './rollback.js';
 import type { RunState } from './run-state.js';
 import { fail, lastStepOfGeneration } from './run-termination.js';
+import { learnSlowSteps, nameStragglers } from './stragglers.js';
 import { VersionedMap } from './versioned-map.js';
 
 /** First phase of a commit: counts the vote of a rank. The vote of the last rank commits the step. */
@@ -74,11 +77,15 @@ function commit(builder: DecisionBuilder, state: RunState, live: Training): stri
     ringFailures: 0,
     unreported: [committedStep({ ...record, time: builder.time })],
     timing,
+    stepMs: learnStepMs(live, builder.nowMs, isUsual(config, step)),
+    watch: watchFrom(builder.nowMs),
+    slowSteps: learnSlowSteps(live.slowSteps, votes, config.stragglers),
   });
   const ended = endDivergence(builder, committed, spike);
   if (ended !== undefined) return ended;
   stopIfPreempted(builder, runId);
   notifyOfSpike(builder, committed, spike);
+  const stragglers = nameStragglers(builder, committed, votes);
   for (const workerId of live.newcomers) builder.changeWorker(workerId, { joinFailures: undefined });
   const leastCommunicationSeconds = Math.min(...votes.map((vote) => vote.communicationSeconds ?? 0));
   const decision = { step, apply, gradNorm, lossTokens, leastCommunicationSeconds };
@@ -94,9 +101,16 @@ function commit(builder: DecisionBuilder, state: RunState, live: Training): stri
         ]),
     ...(spike === undefined ? [] : [describeSpike(spike, step)]),
     ...(due === undefined ? [] : [due]),
+    ...stragglers,
     ...(change === undefined ? [] : [changeMembership(builder, runId, change)]),
   ];
   return [`step ${step} of run ${runId} is committed`, ...reasons].join('; ');
+}
+
+/** Whether nothing but training lay between the commit of the step before and that of this one. */
+function isUsual({ checkpoint, ...config }: RunConfig, step: number): boolean {
+  const isSaved = checkpoint.everySteps > 1 && (step - 1) % checkpoint.everySteps === 0;
+  return !isSaved && !isMeasured(config, step - 1);
 }
 
 /** What the policy of a run does when it has diverged; undefined where it trains on. */

@@ -5,10 +5,10 @@ import { VersionedMap } from './versioned-map.js';
  * Workers that decisions ask for together. A worker is in several groups at a time:
  *
  * - `connected/<role>`, and `idle/<role>` while it can be given work;
- * - `members/<runId>` and `members/<runId>/<role>` of the run it is a member of, and `leaving/<runId>/<role>` once it was asked to
- *   end;
+ * - `members/<runId>` and `members/<runId>/<role>` of the run it is a member of, and `leaving/<runId>/<role>` once it is
+ *   to leave it;
  * - `joining/<runId>` of the run that it will join under way;
- * - `holding` while it holds a run whose job is paused; `cut` when there is somebody it cannot reach;
+ * - `holding` while it holds a run whose job is paused; `cut` when there is somebody it cannot reach; `hung` when it was left out for that;
  * - `at/<address>` of its data plane.
  */
 export type WorkerGroup =
@@ -19,6 +19,7 @@ export type WorkerGroup =
   | `joining/${string}`
   | 'holding'
   | 'cut'
+  | 'hung'
   | `at/${string}`;
 
 /**
@@ -83,21 +84,23 @@ export class WorkerTable {
   }
 }
 
-/** Whether a worker can be given work: it is in no run, and neither about to join one nor to leave. */
-function isIdle({ runId, joining, held, isLeaving }: ConnectedWorker): boolean {
-  return (runId ?? joining ?? held ?? isLeaving) === undefined;
+/** Whether a worker can be given work: it is in no run, neither about to join one nor to leave, and does not hang. */
+function isIdle({ runId, joining, held, isLeaving, hungAskedMs }: ConnectedWorker): boolean {
+  return (runId ?? joining ?? held ?? isLeaving ?? hungAskedMs) === undefined;
 }
 
 function groupsOf(worker: ConnectedWorker | undefined): readonly WorkerGroup[] {
   if (worker === undefined) return [];
-  const { role, runId, joining, held, isLeaving, cannotReach, dataPlaneAddress } = worker;
+  const { role, runId, joining, held, isLeaving, cannotReach, dataPlaneAddress, unfitFor, hungAskedMs } = worker;
   const groups: WorkerGroup[] = [`connected/${role}`, `at/${dataPlaneAddress}`];
   if (isIdle(worker)) groups.push(`idle/${role}`);
   if (runId !== undefined) groups.push(`members/${runId}`, `members/${runId}/${role}`);
-  if (runId !== undefined && isLeaving === true) groups.push(`leaving/${runId}/${role}`);
+  if (runId !== undefined && (isLeaving === true || unfitFor?.includes(runId) === true))
+    groups.push(`leaving/${runId}/${role}`);
   if (joining !== undefined) groups.push(`joining/${joining.runId}`);
   if (held !== undefined) groups.push('holding');
   if (cannotReach !== undefined) groups.push('cut');
+  if (hungAskedMs !== undefined) groups.push('hung');
   return groups;
 }
 

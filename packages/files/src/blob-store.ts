@@ -65,7 +65,11 @@ export interface BlobAppender {
 }
 
 /** Opens, uses and closes. */
-export async function withBlob<T>(store: BlobStore, path: string, use: (blob: Blob) => Promise<T>): Promise<T> {
+export async function withBlob<T>(
+  store: Pick<BlobStore, 'open'>,
+  path: string,
+  use: (blob: Blob) => Promise<T>,
+): Promise<T> {
   const blob = await store.open(path);
   try {
     return await use(blob);

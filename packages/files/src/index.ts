@@ -27,3 +27,13 @@ export { type MemoryWatch, watchMemory } from './memory-kills.js';
 export { isProcessAlive, startTicks } from './process-identity.js';
 export { ProcessLock } from './process-lock.js';
 export { fileBytes, isMissing, readBefore, readExactly, sha256OfFile } from './read-bytes.js';
+export { isRemote, joinPath } from './remote-path.js';
+export {
+  type BlobRange,
+  type BlobReader,
+  type BlobStatus,
+  diskShards,
+  type ListedBlob,
+  type ShardStore,
+  withKnown,
+} from './shard-store.js';

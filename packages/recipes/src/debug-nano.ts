@@ -1,4 +1,4 @@
-import { DEFAULT_DIVERGENCE, DEFAULT_SOURCE_KINDS } from '@weft/config';
+import { DEFAULT_DIVERGENCE, DEFAULT_SOURCE_KINDS, DEFAULT_STRAGGLERS } from '@weft/config';
 import type { WholeConfig } from './whole-config.js';
 
 /**
@@ -49,6 +49,7 @@ export function debugNano(): WholeConfig {
     },
     checkpoint: { everySteps: 20, keepLast: 3 },
     divergence: DEFAULT_DIVERGENCE,
+    stragglers: DEFAULT_STRAGGLERS,
     engine: { backend: 'auto', threadsPerWorker: 0 },
   };
 }

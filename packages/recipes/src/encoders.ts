@@ -1,4 +1,4 @@
-import { DEFAULT_DIVERGENCE } from '@weft/config';
+import { DEFAULT_DIVERGENCE, DEFAULT_STRAGGLERS } from '@weft/config';
 import { debugTiny } from './debug-tiny.js';
 import type { EncoderConfig, WholeConfig } from './whole-config.js';
 
@@ -139,6 +139,7 @@ function large(recipe: string, { learningRate, ...run }: LargeRun): Omit<Encoder
     seed: 0,
     workers: 64,
     divergence: DEFAULT_DIVERGENCE,
+    stragglers: DEFAULT_STRAGGLERS,
     precision: 'bf16',
     data: {
       directory: '.weft/data/mm1',

@@ -1,4 +1,4 @@
-import { DEFAULT_DIVERGENCE, DEFAULT_SOURCE_KINDS } from '@weft/config';
+import { DEFAULT_DIVERGENCE, DEFAULT_SOURCE_KINDS, DEFAULT_STRAGGLERS } from '@weft/config';
 import type { WholeConfig } from './whole-config.js';
 
 /**
@@ -89,6 +89,7 @@ function mm1(recipe: string, learningRate: number, shape: Shape): WholeConfig {
     },
     checkpoint: { everySteps: 1000, keepLast: 5 },
     divergence: DEFAULT_DIVERGENCE,
+    stragglers: DEFAULT_STRAGGLERS,
     engine: { backend: 'auto', threadsPerWorker: 0, mesh: 'auto' },
   };
 }

@@ -6,14 +6,17 @@ import {
   type Decision,
   type decide,
   initialCluster,
+  learnProgress,
+  type MemberProgress,
   type Timeouts,
+  type ToldProgress,
 } from '@weft/coordination';
 import { LeaseLost } from './simulated-store.js';
+import type { CoordinatorEnd, Stream, Surroundings } from './surroundings.js';
 import { Violation } from './violation.js';
-import type { Stream } from './worker-process.js';
-import type { World } from './world.js';
 
-const TICK_MS = 200;
+/** A busy coordinator's. */
+const TICK_MS = 500;
 /** How often it reads the queue, in which delayed jobs fall due. */
 const LIST_MS = 2000;
 /** How long a write of the log takes. */
@@ -23,12 +26,12 @@ const SLOWEST_WRITE_MS = 8;
 export type Decide = typeof decide;
 
 /** A coordinator's process: the real `decide` with its own clock, a store that takes time, and streams to workers. */
-export class CoordinatorProcess {
+export class CoordinatorProcess implements CoordinatorEnd {
   readonly token: number;
   isDead = false;
   isSuspended = false;
   readonly streams = new Map<string, Stream>();
-  readonly #world: World;
+  readonly #world: Surroundings;
   readonly #decide: Decide;
   #state: ClusterState;
   /** What is to be decided while a decision is written, or the process stands still. */
@@ -39,9 +42,14 @@ export class CoordinatorProcess {
   /** Until when it was `#aheadBeforeMs` ahead, in true time. */
   #jumpedMs = 0;
   #aheadBeforeMs: number;
-  readonly #lookups = { lastMessageMs: (workerId: string) => this.#lastMessageMs(workerId) };
+  readonly #progress = new Map<string, MemberProgress>();
+  readonly #lookups = {
+    lastMessageMs: (workerId: string) => this.#lastMessageMs(workerId),
+    progressOf: (workerId: string) => this.#progress.get(workerId),
+    silentBefore: () => this.#world.silent,
+  };
 
-  constructor(world: World, token: number, timeouts: Timeouts, aheadMs: number, decideWith: Decide) {
+  constructor(world: Surroundings, token: number, timeouts: Timeouts, aheadMs: number, decideWith: Decide) {
     this.#world = world;
     this.token = token;
     this.#aheadMs = aheadMs;
@@ -83,6 +91,7 @@ export class CoordinatorProcess {
     const before = this.streams.get(workerId);
     if (before !== undefined && before !== stream) before.process.closed(before, 0);
     this.streams.set(workerId, stream);
+    this.#progress.delete(workerId);
     this.handle(hello);
   }
 
@@ -91,6 +100,13 @@ export class CoordinatorProcess {
     if (this.isDead || this.streams.get(stream.process.workerId) !== stream) return;
     this.#world.count('up', event.kind);
     this.handle(event);
+  }
+
+  /** A worker has answered where it is, which decides nothing by itself. */
+  told(stream: Stream, progress: ToldProgress): void {
+    const { workerId } = stream.process;
+    if (this.isDead || this.streams.get(workerId) !== stream) return;
+    this.#progress.set(workerId, learnProgress(this.#progress.get(workerId), progress, this.nowMs));
   }
 
   /** A stream has ended. */
@@ -151,7 +167,7 @@ export class CoordinatorProcess {
       return;
     }
     try {
-      for (const { runId, record } of records) this.#world.appended(this, runId, record);
+      for (const { runId, record } of records) this.#world.appended(this.token, runId, record);
     } catch (thrown) {
       if (!(thrown instanceof LeaseLost)) throw thrown;
       this.die();
@@ -215,6 +231,9 @@ export class CoordinatorProcess {
       case 'probe':
       case 'writeManifest':
         this.#send(command.workerId, command);
+        break;
+      case 'askProgress':
+        for (const workerId of command.workerIds) this.#send(workerId, command);
         break;
       case 'dismiss': {
         const stream = this.streams.get(command.workerId);

@@ -4,18 +4,18 @@ import type { World } from './world.js';
 
 const HOUR_MS = 3_600_000;
 
-/** What happens to a cluster, and how often in an hour; of workers and hosts, in one of a thousand workers. */
+/** What happens to a cluster, and how often in an hour: about once a minute something does. */
 const RATES = {
-  kill: 6,
-  hang: 4,
-  stall: 4,
-  leave: 3,
-  deviceFails: 1,
-  engineFails: 0.5,
-  ringBreaks: 2,
-  hostDies: 1,
-  hostIsCutOff: 2,
-  hostsAreCut: 2,
+  kill: 12,
+  hang: 8,
+  stall: 8,
+  leave: 6,
+  deviceFails: 2,
+  engineFails: 1,
+  ringBreaks: 4,
+  hostDies: 2,
+  hostIsCutOff: 4,
+  hostsAreCut: 4,
   coordinatorDies: 1,
   coordinatorHangs: 0.5,
   clockJumps: 0.5,
@@ -24,29 +24,16 @@ const RATES = {
 } as const;
 type Fault = keyof typeof RATES;
 
-/** Those of the cluster as a whole, whatever its size. */
-const OF_THE_CLUSTER: ReadonlySet<Fault> = new Set<Fault>([
-  'coordinatorDies',
-  'coordinatorHangs',
-  'clockJumps',
-  'checkpointIsLost',
-  'personStops',
-]);
-/** A small cluster has as many faults as this many workers: it has to be tested too. */
-const LEAST_WORKERS = 2000;
-
 /** Lets things go wrong at random times, until it is ended. */
 export class Faults {
   readonly #world: World;
   readonly #random: Random;
-  readonly #workers: number;
   /** Of every kind, how many there were. */
   readonly counts = new Map<Fault, number>();
   #isOver = false;
 
-  constructor(world: World, workers: number, seed: number) {
+  constructor(world: World, seed: number) {
     this.#world = world;
-    this.#workers = workers;
     this.#random = Random.of('faults', seed);
     for (const fault of Object.keys(RATES) as Fault[]) this.#plan(fault);
   }
@@ -56,8 +43,7 @@ export class Faults {
   }
 
   #plan(fault: Fault): void {
-    const scale = OF_THE_CLUSTER.has(fault) ? 1 : Math.max(LEAST_WORKERS, this.#workers) / 1000;
-    const meanMs = HOUR_MS / (RATES[fault] * scale);
+    const meanMs = HOUR_MS / RATES[fault];
     this.#world.time.after(-meanMs * Math.log(1 - this.#random.uniform()), () => {
       if (this.#isOver) return;
       this.counts.set(fault, (this.counts.get(fault) ?? 0) + 1);

@@ -1,6 +1,16 @@
 import type { RunRecord } from '@weft/coordination';
 import type { VirtualTime } from './virtual-time.js';
-import type { PlannedRun } from './world.js';
+
+/** What a run in the simulation asks for. */
+export interface PlannedRun {
+  readonly runId: string;
+  readonly workers: number;
+  readonly steps: number;
+  /** How long a step takes. */
+  readonly stepMs: number;
+  readonly checkpointEverySteps: number;
+  readonly priority: number;
+}
 
 /** What a run achieves, and what it costs: followed record by record. */
 export class RunWatch {

@@ -3,8 +3,9 @@ import { hasEnded } from '@weft/contracts';
 import { Faults } from './faults.js';
 import { checkQueue } from './invariants.js';
 import { percentile, type SimulationReport } from './report.js';
+import type { PlannedRun } from './run-watch.js';
 import { Violation } from './violation.js';
-import { type PlannedRun, World, type WorldOptions } from './world.js';
+import { World, type WorldOptions } from './world.js';
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
@@ -49,7 +50,7 @@ function play(world: World, { seed, workers, hours }: SimulationOptions, began: 
   const random = Random.of('runs', seed);
   for (let i = 0; i < workers; i++) world.spawn(`h${Math.floor(i / WORKERS_PER_HOST)}`);
   world.time.runUntil(5000);
-  const faults = new Faults(world, workers, seed);
+  const faults = new Faults(world, seed);
   const endMs = hours * HOUR_MS;
   while (world.time.nowMs < endMs) {
     launchWhatFits(world, random, workers);
@@ -117,11 +118,6 @@ function launchWhatFits(world: World, random: Random, workers: number): void {
       priority: random.below(10) === 0 ? 1 : 0,
     };
     world.launch(run);
-    // Where it was not taken, the next minute tries again.
-    if (world.active?.state.runs.get(run.runId) === undefined) {
-      world.watches.delete(run.runId);
-      return;
-    }
     asked += size;
   }
 }

@@ -11,6 +11,8 @@ import {
   type FoundCheckpoint,
   InMemoryQueue,
   initialCluster,
+  learnProgress,
+  type MemberProgress,
   type RunDescription,
   repairMetrics,
   replay,
@@ -57,6 +59,7 @@ export class SimulatedCluster {
   #nowMs = 0;
   #state: ClusterState = initialCluster(TIMEOUTS);
   readonly #lastMessageMs = new Map<string, number>();
+  readonly #progress = new Map<string, MemberProgress>();
   #spawned = 0;
   /** Events that follow once all commands of the current decision are executed. */
   #pending: ClusterEvent[] = [];
@@ -75,7 +78,8 @@ export class SimulatedCluster {
     if (event.kind === 'workerConnected') this.#lastMessageMs.delete(event.worker.workerId);
     else if ('workerId' in event) this.#lastMessageMs.set(event.workerId, this.#nowMs);
     const lastMessageMs = (workerId: string) => this.#lastMessageMs.get(workerId);
-    const decision = decide(this.#nowMs, this.#state, event, { lastMessageMs });
+    const progressOf = (workerId: string) => this.#progress.get(workerId);
+    const decision = decide(this.#nowMs, this.#state, event, { lastMessageMs, progressOf });
     this.#state = decision.state;
     for (const { runId, record } of decision.records) this.#run(runId).log.push(record);
     for (const command of decision.commands) this.#execute(command);
@@ -203,8 +207,11 @@ export class SimulatedCluster {
   /** Time passes; workers that do not hang send heartbeats, and the coordinator reads its queue. */
   advance(durationMs: number): void {
     this.#nowMs += durationMs;
-    for (const { workerId, isHanging } of [...this.workers])
-      if (!isHanging) this.#lastMessageMs.set(workerId, this.#nowMs);
+    for (const { workerId, isHanging, progress } of [...this.workers]) {
+      if (isHanging) continue;
+      this.#lastMessageMs.set(workerId, this.#nowMs);
+      this.#progress.set(workerId, learnProgress(this.#progress.get(workerId), progress, this.#nowMs));
+    }
     this.handle({ kind: 'tick' });
     this.listQueue();
   }
@@ -279,6 +286,8 @@ export class SimulatedCluster {
         for (const step of [...checkpoints.keys()]) if (step > command.afterStep) checkpoints.delete(step);
         break;
       }
+      // They tell it with every heartbeat.
+      case 'askProgress':
       case 'notify':
       case 'probe':
       case 'writeConfig':

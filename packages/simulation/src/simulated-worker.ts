@@ -1,5 +1,5 @@
 import type { MetricsRow } from '@weft/contracts';
-import type { ClusterEvent, Command, HeldRun, MemberEvent, RunRecord } from '@weft/coordination';
+import type { ClusterEvent, Command, HeldRun, MemberEvent, RunRecord, ToldProgress } from '@weft/coordination';
 import { hasFiniteGradients, SimulatedModel } from './simulated-model.js';
 import type { SimulatedRing } from './simulated-ring.js';
 
@@ -36,7 +36,7 @@ interface Training {
 const ranks = new WeakMap<Assignment, ReadonlyMap<string, number>>();
 
 /** Thousands of workers ask for their rank in the same assignment. */
-function rankIn(assignment: Assignment, workerId: string): number {
+export function rankIn(assignment: Assignment, workerId: string): number {
   const known = ranks.get(assignment) ?? new Map(assignment.ring.map((member, rank) => [member.workerId, rank]));
   ranks.set(assignment, known);
   return known.get(workerId) ?? -1;
@@ -88,6 +88,17 @@ export class SimulatedWorker {
     if (command?.kind === 'stopRun' && this.#training !== undefined) this.#training.stopAfterStep = command.afterStep;
     if (command?.kind === 'release') this.#released(command.discardState);
     if (command?.kind === 'writeManifest') this.#writeManifest(command);
+  }
+
+  /** Where it is in its run: a rank that has given its gradients waits for the others. */
+  get progress(): ToldProgress {
+    const { contributedStep, assignment } = this.#training ?? {};
+    const step = (this.#model?.step ?? 0) + 1;
+    const hasReduced = contributedStep === step;
+    const phase = assignment === undefined ? 'idle' : hasReduced ? 'communicating' : 'waitingForData';
+    const { runId = '', generation = 0 } = assignment ?? {};
+    const last = { lastEvent: 'apply', lastEventSeconds: 60, ringOperations: 0, ringBytes: 0 };
+    return { runId, generation, step, parts: hasReduced ? 1 : 0, phase, ...last };
   }
 
   /** Goes on with the current step, as far as the other ranks allow. */

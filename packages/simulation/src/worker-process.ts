@@ -1,8 +1,7 @@
 import type { ClusterEvent, Command, WorkerIdentity } from '@weft/coordination';
-import type { CoordinatorProcess } from './coordinator-process.js';
 import type { SimulatedRing } from './simulated-ring.js';
 import { type Assignment, SimulatedWorker } from './simulated-worker.js';
-import type { World } from './world.js';
+import type { Stream, Surroundings, WorkerEnd } from './surroundings.js';
 
 /** The welcome tells workers to send heartbeats so often: five times per timeout. */
 const HEARTBEAT_MS = 2000;
@@ -16,20 +15,11 @@ const SLOWEST_START_MS = 60_000;
 /** How long a checkpoint takes to write in the background. */
 const SLOWEST_SAVE_MS = 20_000;
 
-/** One connection between a worker and a coordinator. Messages of each direction arrive in order. */
-export interface Stream {
-  readonly process: WorkerProcess;
-  readonly coordinator: CoordinatorProcess;
-  isOpen: boolean;
-  lastUpMs: number;
-  lastDownMs: number;
-}
-
 /** A worker's process: the protocol of `SimulatedWorker` with a network, time that work takes, and everything that can go wrong. */
-export class WorkerProcess {
+export class WorkerProcess implements WorkerEnd {
   readonly identity: WorkerIdentity;
   readonly worker: SimulatedWorker;
-  readonly #world: World;
+  readonly #world: Surroundings;
   #stream: Stream | undefined;
   isDead = false;
   isHung = false;
@@ -40,9 +30,10 @@ export class WorkerProcess {
   /** Since then no message of it has arrived; undefined: they do. */
   #silentSinceMs: number | undefined;
   #connectedMs = 0;
+  #lastEventMs = 0;
   #ring: SimulatedRing | undefined;
 
-  constructor(world: World, workerId: string, hostName: string) {
+  constructor(world: Surroundings, workerId: string, hostName: string) {
     this.#world = world;
     this.identity = {
       workerId,
@@ -136,7 +127,7 @@ export class WorkerProcess {
   die(isSilent: boolean): void {
     if (this.isDead) return;
     this.isDead = true;
-    this.#silentSinceMs ??= this.#world.time.nowMs;
+    this.#fallSilent();
     if (this.#ring !== undefined) this.#world.breakRing(this.#ring);
     const stream = this.#stream;
     this.#stream = undefined;
@@ -148,7 +139,7 @@ export class WorkerProcess {
   hang(durationMs: number): void {
     if (this.isDead || this.isHung) return;
     this.isHung = true;
-    this.#silentSinceMs ??= this.#world.time.nowMs;
+    this.#fallSilent();
     this.#world.time.after(durationMs, () => {
       this.isHung = false;
       this.#heard();
@@ -163,7 +154,7 @@ export class WorkerProcess {
     this.#stalled.up = direction !== 'down';
     this.#stalled.down = direction !== 'up';
     const { time } = this.#world;
-    if (this.#stalled.up) this.#silentSinceMs ??= time.nowMs;
+    if (this.#stalled.up) this.#fallSilent();
     const stream = this.#stream;
     if (stream !== undefined && durationMs > KEEPALIVE_MS)
       time.after(KEEPALIVE_MS, () => {
@@ -178,8 +169,15 @@ export class WorkerProcess {
     });
   }
 
+  #fallSilent(): void {
+    this.#silentSinceMs ??= this.#world.time.nowMs;
+    this.#world.silent.add(this.workerId);
+  }
+
   #heard(): void {
-    if (!this.isHung && !this.#stalled.up && !this.isDead) this.#silentSinceMs = undefined;
+    if (this.isHung || this.#stalled.up || this.isDead) return;
+    this.#silentSinceMs = undefined;
+    this.#world.silent.delete(this.workerId);
   }
 
   #receive(command: Command | undefined): void {
@@ -193,6 +191,14 @@ export class WorkerProcess {
       this.#send(stream, { kind: 'probed', workerId: this.workerId, reached }, 200);
       return;
     }
+    if (next?.kind === 'askProgress' && stream !== undefined) {
+      this.worker.inbox.shift();
+      const lastEventSeconds = (this.#world.time.nowMs - this.#lastEventMs) / 1000;
+      const progress = { ...this.worker.progress, lastEventSeconds };
+      this.#up(stream, () => stream.coordinator.told(stream, progress));
+      return;
+    }
+    this.#lastEventMs = this.#world.time.nowMs;
     this.worker.receive();
     if (next?.kind === 'release') this.#ring = undefined;
     if (next?.kind === 'assign' && this.#ring !== undefined) this.#world.transferred(next, this.#ring);

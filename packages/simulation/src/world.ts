@@ -1,11 +1,12 @@
 import { Random } from '@weft/common';
 import { type Decision, decide, defaultTimeouts, type FoundCheckpoint, type RunRecord } from '@weft/coordination';
 import { CoordinatorProcess, type Decide } from './coordinator-process.js';
-import { RunWatch } from './run-watch.js';
+import { type PlannedRun, RunWatch } from './run-watch.js';
 import { simulatedConfig } from './simulated-cluster.js';
 import { SimulatedRing } from './simulated-ring.js';
 import { SimulatedStore, type StoredRun } from './simulated-store.js';
-import type { Assignment } from './simulated-worker.js';
+import { type Assignment, rankIn } from './simulated-worker.js';
+import type { CoordinatorEnd, Surroundings, WorkerEnd } from './surroundings.js';
 import { Violation } from './violation.js';
 import { VirtualTime } from './virtual-time.js';
 import { WorkerProcess } from './worker-process.js';
@@ -26,19 +27,8 @@ export interface WorldOptions {
   readonly isFenced?: boolean;
 }
 
-/** What a run in the simulation asks for. */
-export interface PlannedRun {
-  readonly runId: string;
-  readonly workers: number;
-  readonly steps: number;
-  /** How long a step takes. */
-  readonly stepMs: number;
-  readonly checkpointEverySteps: number;
-  readonly priority: number;
-}
-
 /** A whole cluster in virtual time: processes, network, store and disk. What happens to it is up to the caller. */
-export class World {
+export class World implements Surroundings {
   readonly time = new VirtualTime();
   /** Of everything that is not a fault: delays and durations. */
   readonly random: Random;
@@ -48,6 +38,8 @@ export class World {
   /** By direction and kind. */
   readonly messages = new Map<string, number>();
   decisions = 0;
+  /** The workers of which nothing arrives. */
+  readonly silent = new Set<string>();
   takeovers = 0;
   /** The last reasons that decisions gave, for the report of a violation. */
   readonly reasons: string[] = [];
@@ -55,6 +47,7 @@ export class World {
   /** When something last happened to the coordinator. */
   #touchedMs = 0;
   readonly #decide: Decide;
+  readonly #assignments = new WeakMap<SimulatedRing, Assignment>();
   readonly #rings = new Map<string, { readonly ring: SimulatedRing; readonly assignment: Assignment }>();
   /** Pairs of hosts that do not reach each other. */
   readonly #cuts = new Set<string>();
@@ -71,10 +64,11 @@ export class World {
     return this.#active;
   }
 
-  /** Of a message between two processes: mostly a few milliseconds, now and then a second. */
+  /** Of a message between two processes: mostly a few milliseconds, now and then seconds. */
   delayMs(): number {
-    const { random } = this;
-    return random.below(100) === 0 ? 50 + random.below(1000) : 1 + random.below(20);
+    const chance = this.random.below(1000);
+    if (chance === 0) return 500 + this.random.below(5000);
+    return chance < 10 ? 50 + this.random.below(1000) : 1 + this.random.below(20);
   }
 
   /** A coordinator takes the lease, whoever had it. */
@@ -85,7 +79,7 @@ export class World {
   }
 
   /** A standby takes over in a moment, or somebody starts another after minutes. */
-  coordinatorDied(dead: CoordinatorProcess): void {
+  coordinatorDied(dead: CoordinatorEnd): void {
     if (dead !== this.#active) return;
     this.#active = undefined;
     this.touched();
@@ -113,7 +107,7 @@ export class World {
   }
 
   /** A process has ended. Another is started on its host, or on one that replaces it. */
-  forget({ workerId, identity }: WorkerProcess): void {
+  forget({ workerId, identity }: WorkerEnd): void {
     this.processes.delete(workerId);
     this.time.after(1000 + this.random.below(60_000), () => this.spawn(identity.hostName));
   }
@@ -138,8 +132,8 @@ export class World {
   }
 
   /** A record is written. @throws Violation, or LeaseLost */
-  appended(coordinator: CoordinatorProcess, runId: string, record: RunRecord): void {
-    const stored = this.store.append(coordinator.token, runId, record);
+  appended(token: number, runId: string, record: RunRecord): void {
+    const stored = this.store.append(token, runId, record);
     if (record.kind === 'committed') this.#checkQuorum(runId, record.entry.step, record.entry.generation);
     if (record.kind === 'checkpointWritten') trim(stored);
     if (record.kind === 'failed' || record.kind === 'attemptFailed') {
@@ -187,6 +181,7 @@ export class World {
     this.#rings.delete(`${runId}/${generation - 3}`);
     const ring: SimulatedRing = new SimulatedRing(members.length, (step) => this.#complete(assignment, ring, step));
     this.#rings.set(name, { ring, assignment });
+    this.#assignments.set(ring, assignment);
     this.time.after(FORMATION_MS, () => {
       if (ring.step === 0) this.breakRing(ring);
     });
@@ -198,7 +193,7 @@ export class World {
   #complete(assignment: Assignment, ring: SimulatedRing, step: number): void {
     const { stepMs = 0 } = this.watches.get(assignment.runId)?.run ?? {};
     const warmUpMs = step === assignment.firstStep ? stepMs / 2 + this.random.below(30_000) : 0;
-    this.time.after(stepMs * (0.9 + 0.2 * this.random.uniform()) + warmUpMs, () => {
+    this.time.after(stepMs * (1 + 0.2 * this.random.uniform()) + warmUpMs, () => {
       if (ring.isBroken) return;
       ring.reduce(step);
       this.#wake(assignment, ring);
@@ -225,10 +220,9 @@ export class World {
   breakRing(ring: SimulatedRing, noticeMs = 20 + this.random.below(1500)): void {
     if (ring.isBroken) return;
     ring.isBroken = true;
-    const found = [...this.#rings.values()].find((each) => each.ring === ring);
-    if (found === undefined) return;
-    this.watches.get(found.assignment.runId)?.touched();
-    this.time.after(noticeMs, () => this.#wake(found.assignment, ring));
+    const assignment = this.#assignments.get(ring)!;
+    this.watches.get(assignment.runId)?.touched();
+    this.time.after(noticeMs, () => this.#wake(assignment, ring));
   }
 
   /** Two hosts do not reach each other for a while. */
@@ -254,17 +248,17 @@ export class World {
   }
 
   /** Whether a worker can connect to the data plane of another. */
-  reaches({ identity }: WorkerProcess, address: string): boolean {
+  reaches({ identity }: WorkerEnd, address: string): boolean {
     const other = this.processes.get(address.split(':')[0]!);
     return other !== undefined && !this.#cuts.has(pairOf(identity.hostName, other.identity.hostName));
   }
 
   /** Data-plane addresses of its neighbours that a member of a ring cannot reach. */
-  unreachableFrom(process: WorkerProcess): readonly string[] {
+  unreachableFrom(process: WorkerEnd): readonly string[] {
     if (this.#cuts.size === 0 || process.ring === undefined) return [];
-    const found = [...this.#rings.values()].find(({ ring }) => ring === process.ring);
-    const members = found?.assignment.ring ?? [];
-    const rank = members.findIndex(({ workerId }) => workerId === process.workerId);
+    const assignment = this.#assignments.get(process.ring)!;
+    const { ring: members } = assignment;
+    const rank = rankIn(assignment, process.workerId);
     const neighbours = [members.at(rank - 1), members[(rank + 1) % members.length]];
     return neighbours.flatMap((each) => {
       const other = each && this.processes.get(each.workerId);

@@ -8,6 +8,7 @@ import {
   DEFAULT_CHECKPOINT,
   DEFAULT_DIVERGENCE,
   DEFAULT_IMAGES,
+  DEFAULT_STRAGGLERS,
   DEFAULT_TASK,
   hasDefaultSources,
   ONE_DEVICE,
@@ -121,17 +122,18 @@ const LATER_FIELDS: readonly (readonly [path: string, formerValue: unknown])[] =
   ['checkpoint.everyMinutes', DEFAULT_CHECKPOINT.everyMinutes],
   ['checkpoint.keepEvery', DEFAULT_CHECKPOINT.keepEvery],
   ['data.skippedBatches', []],
+  ['stragglers', DEFAULT_STRAGGLERS],
 ];
 
 /**
  * A hash of everything that determines the losses of a run: runs with the same key give the same losses.
  *
- * Without the settings that change when a run trains, but not its losses: the queue and `minWorkers`. Without the default
+ * Without the settings that change when a run trains, but not its losses: the queue, `minWorkers`, and how remote shards are read. Without the default
  * sources, a model's variants and an evaluation without tasks too, because configurations of older versions do not name
  * them; the order of other sources counts.
  */
 export function keyOf({ queue: _, minWorkers: __, ...config }: RunConfig): string {
-  const { sources, ...data } = config.data;
+  const { sources, remote: ___, ...data } = config.data;
   const named = hasDefaultSources(config.data) ? data : { ...data, sources: Object.entries(sources) };
   const { everySteps, sequencesPerSource, tasks } = config.evaluation;
   const evaluation = Object.keys(tasks).length === 0 ? { everySteps, sequencesPerSource } : config.evaluation;

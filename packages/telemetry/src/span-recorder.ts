@@ -16,6 +16,18 @@ export interface Recording {
   readonly onDone: (spans: readonly RecordedSpan[], leftOut: number) => void;
 }
 
+/** Where a process is in its run. */
+export interface StepProgress {
+  /** The step it is in; 0 before the first. */
+  readonly step: number;
+  /** How many parts of it are done. */
+  readonly parts: number;
+  /** The last of them, or the part before that was done last. */
+  readonly lastEvent: string;
+  /** When that was, by `performance.now()`. */
+  readonly lastEventMs: number;
+}
+
 /** A process in a tight loop must not fill the memory. */
 const MOST_SPANS = 20_000;
 
@@ -28,6 +40,12 @@ export class SpanRecorder {
   #isOn = false;
   #spans: RecordedSpan[] = [];
   #leftOut = 0;
+  #progress: StepProgress = { step: 0, parts: 0, lastEvent: 'nothing', lastEventMs: performance.now() };
+
+  /** Kept also while nothing is recorded. */
+  get progress(): StepProgress {
+    return this.#progress;
+  }
 
   /** From the beginning of the first step to the end of the last one. A recording that goes on is ended. */
   record(recording: Recording): void {
@@ -37,6 +55,7 @@ export class SpanRecorder {
 
   /** A step begins. The last one is over when the next begins, with its checkpoint and its evaluation. */
   atStep(step: number): void {
+    this.#progress = { ...this.#progress, step, parts: 0 };
     if (this.#recording === undefined) return;
     const { firstStep, lastStep } = this.#recording;
     if (step > lastStep) this.finish();
@@ -45,6 +64,7 @@ export class SpanRecorder {
 
   /** Something is over that began at `beganMs` and ended at `endedMs`, by `performance.now()`. */
   add(track: string, name: string, beganMs: number, details: RecordedSpan['details'] = {}, endedMs?: number): void {
+    if (track === 'step') this.#did(name);
     if (!this.#isOn) return;
     if (this.#spans.length >= MOST_SPANS) {
       this.#leftOut++;
@@ -52,6 +72,11 @@ export class SpanRecorder {
     }
     const beginMs = performance.timeOrigin + beganMs;
     this.#spans.push({ track, name, beginMs, durationMs: (endedMs ?? performance.now()) - beganMs, details });
+  }
+
+  #did(name: string): void {
+    const { step, parts } = this.#progress;
+    this.#progress = { step, parts: parts + 1, lastEvent: name, lastEventMs: performance.now() };
   }
 
   /** Ends the recording, if there is one: the run goes on without this process, or in another generation. */

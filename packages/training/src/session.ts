@@ -322,6 +322,6 @@ function rehearsalGroup(worldSize: number): ProcessGroup {
     barrier: async () => {},
     broken: new Promise(() => {}),
     close: async () => {},
-    stats: { bytesSent: 0, bytesReceived: 0, seconds: 0 },
+    stats: { bytesSent: 0, bytesReceived: 0, seconds: 0, operations: 0 },
   };
 }

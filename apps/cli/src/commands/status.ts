@@ -3,6 +3,7 @@ import { age, bytes, count, decimal, duration, percent, sourceCounts } from '@we
 import {
   type MoeReport,
   type RunGoodput,
+  type RunRanks,
   type RunView,
   TIME_BUCKET_NAMES,
   TIME_BUCKETS,
@@ -22,6 +23,7 @@ export async function status(context: CommandContext, text: string): Promise<num
     const progress = await readProgress(run, client);
     const view = progress.view(Date.now());
     const goodput = await readGoodput(run, client);
+    const ranks = run.status === 'running' ? await client?.ranks(run.runId) : undefined;
     if (json) {
       const { latest, tokensPerSecond, etaSeconds, sequences, sequencesAreWhole } = view;
       const known = { loss: latest?.loss ?? null, tokensPerSecond: tokensPerSecond ?? null };
@@ -36,9 +38,10 @@ export async function status(context: CommandContext, text: string): Promise<num
         checkpoint,
         latest,
         goodput: goodput ?? null,
+        troubles: troublesOf(ranks),
       });
     } else {
-      printLines(terminal, renderStatus(view, Date.now(), terminal.commandName, client?.address, goodput));
+      printLines(terminal, renderStatus(view, Date.now(), terminal.commandName, client?.address, goodput, ranks));
     }
     return EXIT.done;
   });
@@ -51,6 +54,7 @@ export function renderStatus(
   weft: string,
   coordinator?: string,
   goodput?: RunGoodput,
+  ranks?: RunRanks,
 ): Line[] {
   const { run, latest } = view;
   const pairs: [string, string | Span][] = [
@@ -65,6 +69,7 @@ export function renderStatus(
   if (run.parent !== null) pairs.push(['sweep', run.parent]);
   pairs.push(['step', `${run.step} of ${run.steps} (${percent(run.steps === 0 ? 0 : run.step / run.steps)})`]);
   pairs.push(['workers', workersText(view)]);
+  for (const trouble of troublesOf(ranks)) pairs.push(['trouble', span(trouble, 'yellow')]);
   if (latest !== undefined) {
     pairs.push(['loss', decimal(latest.loss)]);
     if (view.heldOut !== undefined) pairs.push(['held-out loss', heldOutText(view.heldOut)]);
@@ -79,6 +84,15 @@ export function renderStatus(
   pairs.push(['directory', shortPath(run.directory)]);
   pairs.push(['launched', age(nowMs - run.createdAtMs)], ['last change', age(nowMs - run.updatedAtMs)]);
   return [[span(run.runId, 'bold')], ...summaryRows(pairs), ...nextSteps(run, weft, coordinator)];
+}
+
+/** What is wrong with members of the run, each in one clause. */
+function troublesOf(ranks: RunRanks | undefined): string[] {
+  return (ranks?.ranks ?? []).flatMap(({ role, rank, workerId, hostName, trouble }) =>
+    (trouble ?? null) === null
+      ? []
+      : `${role === 'rank' ? 'rank' : 'expert worker'} ${rank} (${workerId} on ${hostName}) ${trouble}`,
+  );
 }
 
 /** What part of the time was productive, and what all of it was spent on, the most first. */

@@ -1,9 +1,8 @@
 import { access } from 'node:fs/promises';
-import { join } from 'node:path';
 import { ofSource, WeftError } from '@weft/common';
 import { datasetSettings, hasDefaultSources, type RunConfig } from '@weft/config';
 import { checkEpochs, Dataset } from '@weft/data';
-import { shortPath } from '@weft/files';
+import { isRemote, joinPath, shortPath } from '@weft/files';
 
 /** The data of a run, and the command that named it. */
 export interface RunData {
@@ -42,9 +41,9 @@ export async function withDataHints<T>({ config, recipe, settings, home }: RunDa
     const { directory, sources, weights, datasets } = config.data;
     const needed = Object.keys(sources).filter((source) => ofSource(weights, source) > 0);
     const missing = await missingOf(
-      needed.map((source) => datasetSettings({ datasets }, source).directory ?? join(directory, source)),
+      needed.map((source) => datasetSettings({ datasets }, source).directory ?? joinPath(directory, source)),
     );
-    const isDemo = directory === join(home, 'data', 'demo') && hasDefaultSources(config.data);
+    const isDemo = directory === joinPath(home, 'data', 'demo') && hasDefaultSources(config.data);
     if (isDemo && missing.length === needed.length)
       throw new WeftError('not_found', `the demo data are not in ${directory} yet`, {
         hint: `run weft data fetch demo, then weft data index ${target}`,
@@ -63,12 +62,14 @@ export async function withDataHints<T>({ config, recipe, settings, home }: RunDa
 
 async function missingOf(paths: readonly string[]): Promise<string[]> {
   const found = await Promise.all(
-    paths.map((path) =>
-      access(path).then(
-        () => [],
-        () => [path],
+    paths
+      .filter((path) => !isRemote(path))
+      .map((path) =>
+        access(path).then(
+          () => [],
+          () => [path],
+        ),
       ),
-    ),
   );
   return found.flat();
 }

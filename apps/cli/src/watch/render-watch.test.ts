@@ -8,7 +8,7 @@ import { WatchCurves } from './watch-curves.js';
 
 const rank = (number: number, changes: Partial<RunRank> = {}): RunRank => ({
   ...{ workerId: `w${number}`, hostName: `host-${number}`, device: 'cpu', role: 'rank', rank: number },
-  ...{ hasVoted: false, silentSeconds: 0 },
+  ...{ hasVoted: false, silentSeconds: 0, trouble: null },
   steps: [{ step: 9, data: 0.01, compute: 1.5, communication: 0.2, waiting: number === 0 ? 0 : 0.4, apply: 0.05 }],
   ...changes,
 });

@@ -145,7 +145,9 @@ function rankLines(members: readonly RunRank[], mostRows: number): Line[] {
   return [...lines, [span(`… and ${all.length - shown.length} that wait longer for the others`, 'dim')]];
 }
 
-function stateOf({ hasVoted, silentSeconds, role }: RunRank): Span {
+function stateOf({ hasVoted, silentSeconds, role, trouble }: RunRank): Span {
+  // Of an older coordinator it is absent.
+  if (trouble) return span(trouble.startsWith('hangs') ? 'hangs' : 'slow', 'red');
   if (silentSeconds > 3) return span(`silent for ${silentSeconds} s`, 'red');
   if (role === 'expertWorker') return span('serves', 'green');
   return hasVoted ? span('waits for others', 'yellow') : span('at work', 'green');

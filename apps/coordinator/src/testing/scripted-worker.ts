@@ -93,7 +93,10 @@ export class ScriptedWorker {
     this.#send({ $case: 'hello', hello: { ...identity, version } });
     void this.#listen().catch(() => {});
     if (heartbeatEveryMs === undefined) return;
-    const timer = setInterval(() => this.#send({ $case: 'heartbeat', heartbeat: {} }), heartbeatEveryMs);
+    const timer = setInterval(
+      () => this.#send({ $case: 'heartbeat', heartbeat: { progress: undefined } }),
+      heartbeatEveryMs,
+    );
     void this.gone.then(() => clearInterval(timer));
   }
 

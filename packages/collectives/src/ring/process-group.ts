@@ -53,8 +53,19 @@ export interface ProcessGroup {
   /** Leaves the group. Current and later calls reject with `cancelled`; peers that still need this rank see it gone. */
   close(): Promise<void>;
 
-  /** Totals since the group was created. `seconds` is the time during which operations ran. */
-  readonly stats: { readonly bytesSent: number; readonly bytesReceived: number; readonly seconds: number };
+  /** Totals since the group was created. */
+  readonly stats: RingStats;
+}
+
+/** What a group has done so far. */
+export interface RingStats {
+  /** With the part of the operation under way that has left. */
+  readonly bytesSent: number;
+  readonly bytesReceived: number;
+  /** The time during which operations ran. */
+  readonly seconds: number;
+  /** How many operations were begun. */
+  readonly operations: number;
 }
 
 const MAX_GATHER_BYTES = 2 ** 30;
@@ -103,6 +114,7 @@ export class RingGroup implements ProcessGroup {
       bytesSent: this.#runner?.bytesSent ?? 0,
       bytesReceived: this.#runner?.bytesReceived ?? 0,
       seconds: this.#seconds,
+      operations: this.#runner?.operations ?? 0,
     };
   }
 

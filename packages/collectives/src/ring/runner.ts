@@ -22,8 +22,8 @@ export interface RingLinks {
 
 /** Runs operations over the connections of one rank, one at a time, and finds the cause when they fail. */
 export class RingRunner implements ByteSink {
-  bytesSent = 0;
   bytesReceived = 0;
+  #bytesSent = 0;
   readonly #rankId: RankId;
   readonly #links: RingLinks;
   readonly #faultChannels: { readonly previous: FaultChannel; readonly next: FaultChannel };
@@ -51,6 +51,16 @@ export class RingRunner implements ByteSink {
     links.data.previous.receive(this);
   }
 
+  /** In all operations, with the part of the current one that is under way. */
+  get bytesSent(): number {
+    return this.#bytesSent + (this.#current?.operation.bytesSent ?? 0);
+  }
+
+  /** How many operations were begun. */
+  get operations(): number {
+    return this.#operations;
+  }
+
   /**
    * Runs one operation. Call again only after it settled.
    *
@@ -71,7 +81,7 @@ export class RingRunner implements ByteSink {
       await outcome.promise;
     } finally {
       this.#current = undefined;
-      this.bytesSent += operation.bytesSent;
+      this.#bytesSent += operation.bytesSent;
       this.bytesReceived += operation.bytesReceived + HEADER_BYTES;
     }
     this.#headerBytes = 0;

@@ -13,12 +13,15 @@ import {
   type FoundCheckpoint,
   type HeldRun,
   initialCluster,
+  learnProgress,
   ledgerRecords,
+  type MemberProgress,
   type RunDescription,
   type RunRecord,
   replay,
   type ShortageOf,
   type Timeouts,
+  type ToldProgress,
   type WorkerIdentity,
 } from '../index.js';
 import { tinyConfig } from './tiny-config.js';
@@ -45,6 +48,8 @@ export class DecideHarness {
   reason = '';
   /** When workers sent their last message. */
   readonly lastMessageMs = new Map<string, number>();
+  /** Where workers last told that they were. */
+  readonly progress = new Map<string, MemberProgress>();
   /** What workers lack for a run; default: nothing. */
   shortageOf: ShortageOf | undefined;
 
@@ -53,11 +58,15 @@ export class DecideHarness {
   }
 
   handle(event: ClusterEvent): Decision {
-    if (event.kind === 'workerConnected') this.lastMessageMs.delete(event.worker.workerId);
-    else if ('workerId' in event && event.kind !== 'workerDisconnected') this.hear(event.workerId);
+    if (event.kind === 'workerConnected') {
+      this.hear(event.worker.workerId);
+      this.progress.delete(event.worker.workerId);
+    } else if ('workerId' in event && event.kind !== 'workerDisconnected') this.hear(event.workerId);
     const { shortageOf } = this;
     const lastMessageMs = (workerId: string) => this.lastMessageMs.get(workerId);
-    const decision = decide(this.nowMs, this.state, event, { shortageOf, lastMessageMs });
+    const silentBefore = (timeMs: number) => this.#silentBefore(timeMs);
+    const progressOf = (workerId: string) => this.progress.get(workerId);
+    const decision = decide(this.nowMs, this.state, event, { shortageOf, lastMessageMs, silentBefore, progressOf });
     this.state = decision.state;
     this.reason = decision.reason;
     for (const { runId, record } of decision.records) this.logs.set(runId, [...(this.logs.get(runId) ?? []), record]);
@@ -77,7 +86,16 @@ export class DecideHarness {
 
   /** A message of a worker comes, which decides nothing. */
   hear(workerId: string): void {
+    // The one that was silent the longest is the first.
+    this.lastMessageMs.delete(workerId);
     this.lastMessageMs.set(workerId, this.nowMs);
+  }
+
+  *#silentBefore(timeMs: number): Generator<string, void, undefined> {
+    for (const [workerId, lastMs] of this.lastMessageMs) {
+      if (lastMs >= timeMs && lastMs <= this.nowMs) return;
+      yield workerId;
+    }
   }
 
   /** Advances the clock in ticks of 100 ms. The workers named send heartbeats. */
@@ -170,6 +188,23 @@ export class DecideHarness {
   train(count: number, runId = RUN): void {
     for (let i = 0; i < count; i++)
       for (const workerId of this.membersOf(runId)) this.vote(workerId, {}, this.view(runId).generation, runId);
+  }
+
+  /** A worker tells where it is in its run; without more, in the forward pass of the step that is trained. */
+  tell(workerId: string, told: Partial<ToldProgress> = {}): void {
+    const { generation, step } = this.view();
+    const last = { lastEvent: 'data', lastEventSeconds: 0, ringOperations: 0, ringBytes: 0 };
+    const progress = {
+      runId: RUN,
+      generation,
+      step: step + 1,
+      parts: 1,
+      phase: 'computing',
+      ...last,
+      ...told,
+    } as const;
+    this.hear(workerId);
+    this.progress.set(workerId, learnProgress(this.progress.get(workerId), progress, this.nowMs));
   }
 
   savePart(workerId: string, step: number, generation = this.view().generation, runId = RUN): void {

@@ -3,8 +3,9 @@ import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { type SourceId, WeftError } from '@weft/common';
 import type { SourceKind } from '@weft/config';
-import { isMissing } from '@weft/files';
+import { type BlobStatus, diskShards, isMissing, isRemote, type ShardStore } from '@weft/files';
 import type { LeftOut } from './left-out.js';
+import { namedShards } from './named-shards.js';
 
 const RECORDS = ['.jsonl', '.json', '.ndjson', '.jsonlines', '.parquet'];
 const IMAGES = ['.png', '.jpg', '.jpeg', '.webp', '.gif', '.tif', '.tiff', '.avif'];
@@ -25,10 +26,62 @@ export interface FoundShards {
   readonly shards: readonly string[];
   /** Files and folders that are not read, sorted. */
   readonly leftOut: readonly LeftOut[];
+  /** What was told of them meanwhile, by path below the folder: of shards at an address. */
+  readonly statuses: ReadonlyMap<string, BlobStatus>;
+}
+
+/** The folder of a dataset, or its address. */
+export interface ShardFolder {
+  readonly folder: string;
+  /** Names the dataset in messages. */
+  readonly source: SourceId;
+  readonly kind: SourceKind;
+  /** As `DatasetSettings.shards`; default: all that the kind reads. */
+  readonly shards?: string | null;
 }
 
 /**
- * The shards of a dataset: all files below its folder whose names end as its kind asks, in any case, those of records and
+ * The shards of a dataset, on this machine or at an address: those that are named, else all that its kind reads.
+ *
+ * @throws WeftError as `foundShards` and `namedShards`; `invalid_argument` for an address whose server has no listings
+ */
+export async function findShards(where: ShardFolder, store: ShardStore = diskShards): Promise<FoundShards> {
+  const { folder, source, kind, shards } = where;
+  if (typeof shards === 'string') return found(await namedShards({ folder, source, shards }, store), []);
+  return isRemote(folder) ? listedShards(where, store) : foundShards(folder, source, kind);
+}
+
+function found(shards: readonly (BlobStatus & { readonly name: string })[], leftOut: readonly LeftOut[]): FoundShards {
+  const statuses = new Map(shards.map(({ name, bytes, version }) => [name, { bytes, version }]));
+  return { shards: [...statuses.keys()].sort(), leftOut, statuses };
+}
+
+async function listedShards({ folder, source, kind }: ShardFolder, store: ShardStore): Promise<FoundShards> {
+  const leftOut: LeftOut[] = [];
+  const listed = await store.list(folder);
+  const isHidden = (name: string) => name.split('/').some((part) => part.startsWith('.'));
+  const readable = listed.filter(({ name }) => {
+    const leave = (reason: string) => leftOut.push({ name: `${source}/${name}`, reason });
+    if (isHidden(name)) leave('its name begins with a dot');
+    else if (isShard(name, kind)) return true;
+    else if (COMPRESSED.test(name) && !name.includes('/')) throw compressed(`${folder}/${name}`, source, kind);
+    else if (COMPRESSED.test(name)) leave('it is compressed: unpack it');
+    else leave(reasonFor(name, kind));
+    return false;
+  });
+  const descriptions = descriptionsIn(
+    readable.map(({ name }) => name),
+    kind,
+  );
+  for (const name of descriptions) leftOut.push({ name: `${source}/${name}`, reason: DESCRIBES });
+  return found(
+    readable.filter(({ name }) => !descriptions.has(name)),
+    leftOut.sort(byName),
+  );
+}
+
+/**
+ * The shards in a folder of this machine: all files below its folder whose names end as its kind asks, in any case, those of records and
  * text also with `.gz` or `.zst` behind. Other compressed files right in that folder are an error, because they may hold data;
  * those in folders below are left out.
  *
@@ -37,7 +90,7 @@ export interface FoundShards {
  * @throws WeftError `invalid_argument` for a compressed file that cannot be read, `not_found` for a shard that is a link
  * to nothing
  */
-export async function findShards(folder: string, source: SourceId, kind: SourceKind): Promise<FoundShards> {
+async function foundShards(folder: string, source: SourceId, kind: SourceKind): Promise<FoundShards> {
   const shards: string[] = [];
   const leftOut: LeftOut[] = [];
   const walk = async (below: string): Promise<void> => {
@@ -59,17 +112,21 @@ export async function findShards(folder: string, source: SourceId, kind: SourceK
     }
   };
   await walk('');
-  const descriptions = kind === 'interleaved' ? shards.filter((name) => describesArchive(name, shards)) : [];
-  leftOut.push(
-    ...descriptions.map((name) => ({ name: `${source}/${name}`, reason: 'it describes the archive of its name' })),
-  );
-  const read = shards.filter((name) => !descriptions.includes(name));
-  return { shards: read.sort(), leftOut: leftOut.sort(byName) };
+  const descriptions = descriptionsIn(shards, kind);
+  for (const name of descriptions) leftOut.push({ name: `${source}/${name}`, reason: DESCRIBES });
+  const read = shards.filter((name) => !descriptions.has(name));
+  return { shards: read.sort(), leftOut: leftOut.sort(byName), statuses: new Map() };
 }
 
+const DESCRIBES = 'it describes the archive of its name';
+
 /** img2dataset writes `00000.parquet` beside `00000.tar`, which holds the same and the images. */
-function describesArchive(name: string, shards: readonly string[]): boolean {
-  return /\.(parquet|jsonl)$/i.test(name) && shards.includes(name.replace(/\.[^.]*$/, '.tar'));
+function descriptionsIn(shards: readonly string[], kind: SourceKind): ReadonlySet<string> {
+  if (kind !== 'interleaved') return new Set();
+  const all = new Set(shards);
+  return new Set(
+    shards.filter((name) => /\.(parquet|jsonl)$/i.test(name) && all.has(name.replace(/\.[^.]*$/, '.tar'))),
+  );
 }
 
 /** Folders of the demo that only runs of fine-tuning read: no typing errors. */
@@ -80,11 +137,18 @@ export async function besideSources(
   directory: string,
   sources: readonly SourceId[],
   index: string | null,
+  store: ShardStore = diskShards,
 ): Promise<readonly LeftOut[]> {
   const ownIndex = index !== null && dirname(index) === directory ? [basename(index)] : [];
   const own = new Set([...sources, 'index', 'cache', ...ownIndex, ...DEMO_CONVERSATIONS]);
   const wanted = sources.join(', ');
-  return (await entriesOf(directory, true))
+  const entries = isRemote(directory)
+    ? (await store.names(directory)).map((name) => ({
+        name: name.replace(/\/$/, ''),
+        isDirectory: () => name.endsWith('/'),
+      }))
+    : await entriesOf(directory, true);
+  return entries
     .filter(({ name }) => !own.has(name) && !name.startsWith('.'))
     .flatMap((entry): LeftOut[] => {
       if (entry.isDirectory()) return [{ name: `${entry.name}/`, reason: `it is no source of this run (${wanted})` }];

@@ -1,7 +1,7 @@
 import { pipeline, Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { WeftError } from '@weft/common';
-import { type BlobStore, blobChunks, diskStore } from '@weft/files';
+import { type BlobReader, blobChunks, diskStore } from '@weft/files';
 import { parseJson } from './parse-json.js';
 import { unpackZstd } from './zstd.js';
 
@@ -33,14 +33,14 @@ export const PACKED = /\.(gz|zst)$/i;
  */
 export async function* jsonRecords(
   path: string,
-  store: BlobStore = diskStore,
+  store: BlobReader = diskStore,
 ): AsyncGenerator<SourceRecord, void, undefined> {
   const isJson = path.toLowerCase().replace(PACKED, '').endsWith('.json');
   if (isJson && (await beginsList(path, store))) yield* jsonList(path, store);
   else yield* jsonLines(path, store);
 }
 
-async function* jsonLines(path: string, store: BlobStore): AsyncGenerator<SourceRecord, void, undefined> {
+async function* jsonLines(path: string, store: BlobReader): AsyncGenerator<SourceRecord, void, undefined> {
   let number = 0;
   for await (const line of lines(path, store)) {
     number++;
@@ -60,7 +60,7 @@ function parsed(line: Buffer, where: string): Pick<SourceRecord, 'value' | 'prob
 }
 
 /** Whether the first character that is no space is the bracket of a list. */
-async function beginsList(path: string, store: BlobStore): Promise<boolean> {
+async function beginsList(path: string, store: BlobReader): Promise<boolean> {
   for await (const chunk of chunksOf(path, store)) {
     const [first] = chunk
       .toString('latin1')
@@ -71,7 +71,7 @@ async function beginsList(path: string, store: BlobStore): Promise<boolean> {
   return false;
 }
 
-async function* jsonList(path: string, store: BlobStore): AsyncGenerator<SourceRecord, void, undefined> {
+async function* jsonList(path: string, store: BlobReader): AsyncGenerator<SourceRecord, void, undefined> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   for await (const chunk of chunksOf(path, store)) {
@@ -96,7 +96,7 @@ function jsonOf(content: Buffer, where: string): unknown {
   }
 }
 
-async function* lines(path: string, store: BlobStore): AsyncGenerator<Buffer, void, undefined> {
+async function* lines(path: string, store: BlobReader): AsyncGenerator<Buffer, void, undefined> {
   let parts: Buffer[] = [];
   let waitingBytes = 0;
   for await (const chunk of chunksOf(path, store)) {
@@ -118,7 +118,7 @@ async function* lines(path: string, store: BlobStore): AsyncGenerator<Buffer, vo
 }
 
 /** The content of a file in pieces, unpacked where its name ends in `.gz` or `.zst`. @throws WeftError `corrupt_data` */
-export async function* chunksOf(path: string, store: BlobStore): AsyncGenerator<Buffer, void, undefined> {
+export async function* chunksOf(path: string, store: BlobReader): AsyncGenerator<Buffer, void, undefined> {
   const blob = await store.open(path);
   try {
     const chunks = blobChunks(blob, CHUNK_BYTES);

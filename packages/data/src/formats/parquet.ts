@@ -2,7 +2,7 @@ import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { type Deferred, deferred, WeftError, withTimeout } from '@weft/common';
-import { type Blob, type BlobStore, diskStore } from '@weft/files';
+import { type Blob, type BlobReader, diskStore } from '@weft/files';
 import type { FileMetaData, RowGroup } from 'hyparquet';
 import type { SourceRecord } from './json-records.js';
 
@@ -22,7 +22,7 @@ const COLUMNS_SHOWN = 10;
 export async function* parquetRecords(
   path: string,
   columns?: readonly string[],
-  store: BlobStore = diskStore,
+  store: BlobReader = diskStore,
 ): AsyncGenerator<SourceRecord, void, undefined> {
   const blob = await store.open(path);
   const thread = new ParquetThread(blob, path);

@@ -1,5 +1,5 @@
 import { WeftError } from '@weft/common';
-import { type Blob, type BlobStore, diskStore } from '@weft/files';
+import { type Blob, type BlobStatus, diskShards, type ShardStore } from '@weft/files';
 import { BlobCursor } from './byte-cursor.js';
 import { type TarEntry, walkTar } from './walk-tar.js';
 
@@ -12,10 +12,13 @@ export class ShardFile {
   readonly bytes: number;
   readonly #blob: Blob;
 
-  /** @throws WeftError `not_found` when there is no such file. */
-  static async open(path: string, store: BlobStore = diskStore): Promise<ShardFile> {
+  /**
+   * @param known what the index says of it
+   * @throws WeftError `not_found` when there is no such file.
+   */
+  static async open(path: string, store: ShardStore = diskShards, known?: BlobStatus): Promise<ShardFile> {
     try {
-      return new ShardFile(path, await store.open(path));
+      return new ShardFile(path, await store.open(path, known));
     } catch (cause) {
       if (!WeftError.is(cause, 'not_found')) throw cause;
       throw new WeftError('not_found', `the shard ${path} does not exist`, {

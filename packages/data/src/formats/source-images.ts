@@ -1,6 +1,6 @@
-import { join, posix } from 'node:path';
+import { posix } from 'node:path';
 import { isJsonObject, WeftError } from '@weft/common';
-import { fileBytes } from '@weft/files';
+import { diskShards, joinPath, type ShardStore } from '@weft/files';
 import type { ImageLocation } from './document.js';
 import { PACKED } from './json-records.js';
 import { parseJson } from './parse-json.js';
@@ -29,11 +29,18 @@ const LARGEST_DESCRIPTION_BYTES = 1024 * 1024;
 export class SourceImages {
   readonly #folder: string;
   readonly #shards: readonly string[];
+  readonly #store: ShardStore;
   readonly #byName: ReadonlyMap<string, NamedImage>;
   #byUrl: Promise<ReadonlyMap<string, NamedImage>> | undefined;
 
-  private constructor(folder: string, shards: readonly string[], byName: ReadonlyMap<string, NamedImage>) {
+  private constructor(
+    folder: string,
+    shards: readonly string[],
+    store: ShardStore,
+    byName: ReadonlyMap<string, NamedImage>,
+  ) {
     this.#folder = folder;
+    this.#store = store;
     this.#shards = shards;
     this.#byName = byName;
   }
@@ -43,33 +50,33 @@ export class SourceImages {
    * @param shards paths below it, in the order of their numbers
    * @throws WeftError `corrupt_data` for a damaged archive, and for archives that hold images of one name
    */
-  static async open(folder: string, shards: readonly string[]): Promise<SourceImages> {
+  static async open(folder: string, shards: readonly string[], store: ShardStore = diskShards): Promise<SourceImages> {
     const byName = new Map<string, NamedImage>();
     const add = (name: string, location: Omit<ImageLocation, 'view'>) => {
       const other = byName.get(name);
       if (other !== undefined)
         throw new WeftError(
           'corrupt_data',
-          `${join(folder, shards[location.shard] ?? '')} and ${join(folder, shards[other.shard] ?? '')} both hold the image ${name}`,
+          `${joinPath(folder, shards[location.shard] ?? '')} and ${joinPath(folder, shards[other.shard] ?? '')} both hold the image ${name}`,
           { hint: 'give every image of a source its own name' },
         );
       byName.set(name, { ...location, view: 0, name, isUsed: false });
     };
     for (const [number, shard] of shards.entries()) {
       if (!holdsImages(shard)) continue;
-      const path = join(folder, shard);
+      const path = joinPath(folder, shard);
       if (!isArchive(shard)) {
-        add(shard, { shard: number, offset: 0, bytes: (await fileBytes(path)) ?? 0 });
+        add(shard, { shard: number, offset: 0, bytes: (await store.status(path))?.bytes ?? 0 });
         continue;
       }
-      const archive = await ShardFile.open(path);
+      const archive = await ShardFile.open(path, store);
       try {
         for await (const { name, offset, bytes } of archive.entries()) add(name, { shard: number, offset, bytes });
       } finally {
         await archive.close();
       }
     }
-    return new SourceImages(folder, shards, byName);
+    return new SourceImages(folder, shards, store, byName);
   }
 
   /** @param shard of the document, a path below the folder of the dataset */
@@ -134,7 +141,7 @@ export class SourceImages {
 
   async #urlIn({ shard, offset, bytes }: NamedImage): Promise<string | undefined> {
     if (bytes > LARGEST_DESCRIPTION_BYTES) return undefined;
-    const archive = await ShardFile.open(join(this.#folder, this.#shards[shard] ?? ''));
+    const archive = await ShardFile.open(joinPath(this.#folder, this.#shards[shard] ?? ''), this.#store);
     try {
       const content = parseJson((await archive.read(offset, bytes)).toString('utf8'));
       return isJsonObject(content) && typeof content.url === 'string' ? content.url : undefined;

@@ -1,4 +1,4 @@
-import type { BlobStore } from '@weft/files';
+import type { BlobReader } from '@weft/files';
 import { jsonRecords, type SourceRecord } from './json-records.js';
 import { parquetRecords } from './parquet.js';
 
@@ -11,7 +11,7 @@ import { parquetRecords } from './parquet.js';
 export function sourceRecords(
   path: string,
   columns?: readonly string[],
-  store?: BlobStore,
+  store?: BlobReader,
 ): AsyncGenerator<SourceRecord, void, undefined> {
   return /\.parquet$/i.test(path) ? parquetRecords(path, columns, store) : jsonRecords(path, store);
 }

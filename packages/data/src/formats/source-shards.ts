@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
-import { basename, join } from 'node:path';
+import { basename } from 'node:path';
 import { isJsonObject, WeftError } from '@weft/common';
 import type { ChatTemplate, DatasetSettings, SourceKind } from '@weft/config';
+import { diskShards, joinPath, type ShardStore } from '@weft/files';
 import { chatParts } from './chat-template.js';
 import { readConversation } from './conversation.js';
 import { type BadSample, type DocumentPart, type ImageLocation, type SourceDocument, textParts } from './document.js';
@@ -37,6 +38,8 @@ export interface ReaderOptions {
   readonly settings: DatasetSettings;
   /** Of conversations. */
   readonly chatTemplate: ChatTemplate;
+  /** Where they are read from; default: this machine. */
+  readonly store?: ShardStore;
 }
 
 /**
@@ -45,17 +48,19 @@ export interface ReaderOptions {
  */
 export class ShardReader {
   readonly #options: ReaderOptions;
+  readonly #store: ShardStore;
   readonly #images: SourceImages | undefined;
 
   /** @throws WeftError `corrupt_data` for a damaged archive of images */
   static async open(options: ReaderOptions): Promise<ShardReader> {
-    const { folder, kind, shards } = options;
+    const { folder, kind, shards, store } = options;
     const hasRecords = kind === 'conversations' || (kind === 'interleaved' && !shards.every(holdsImages));
-    return new ShardReader(options, hasRecords ? await SourceImages.open(folder, shards) : undefined);
+    return new ShardReader(options, hasRecords ? await SourceImages.open(folder, shards, store) : undefined);
   }
 
   private constructor(options: ReaderOptions, images: SourceImages | undefined) {
     this.#options = options;
+    this.#store = options.store ?? diskShards;
     this.#images = images;
   }
 
@@ -68,7 +73,7 @@ export class ShardReader {
   documents(number: number, onLeftOut: OnLeftOut): ShardDocuments {
     const { folder, kind, shards } = this.#options;
     const shard = shards[number] ?? '';
-    if (kind === 'text') return this.#texts(join(folder, shard));
+    if (kind === 'text') return this.#texts(joinPath(folder, shard));
     if (kind === 'captioned') return this.#samples(shard, number, onLeftOut);
     if (this.#images === undefined) return this.#samples(shard, number, onLeftOut);
     if (kind === 'conversations' && isArchive(shard)) return this.#packedConversations(shard, this.#images);
@@ -84,10 +89,10 @@ export class ShardReader {
 
   async *#texts(path: string): AsyncGenerator<SourceDocument | BadSample, void, undefined> {
     const { textField, badSamples } = this.#options.settings;
-    for await (const document of textDocuments(path, textField)) {
+    for await (const document of textDocuments(path, textField, this.#store)) {
       // A whole file is packed while it is read, so where it may be left out it is read once before.
       const isWholeFile = !('problem' in document) && document.key === '';
-      yield isWholeFile && badSamples === 'skip' ? await readable(document, path) : document;
+      yield isWholeFile && badSamples === 'skip' ? await readable(document, path, this.#store) : document;
     }
   }
 
@@ -99,7 +104,7 @@ export class ShardReader {
     const { folder, settings } = this.#options;
     const kind = this.#options.kind === 'captioned' ? 'captioned' : 'interleaved';
     const read = kind === 'captioned' ? readCaptioned : readInterleaved;
-    const file = await ShardFile.open(join(folder, shard));
+    const file = await ShardFile.open(joinPath(folder, shard), this.#store);
     const seen = new Map<string, string>();
     try {
       for await (const sample of webDatasetSamples(file, settings, onLeftOut)) {
@@ -126,7 +131,7 @@ export class ShardReader {
 
   async *#records(shard: string, images: SourceImages): AsyncGenerator<SourceDocument | BadSample, void, undefined> {
     const { folder, kind } = this.#options;
-    for await (const { key, where, value, problem } of sourceRecords(join(folder, shard))) {
+    for await (const { key, where, value, problem } of sourceRecords(joinPath(folder, shard), undefined, this.#store)) {
       if (problem !== undefined) yield { key, problem };
       else if (kind === 'conversations')
         yield await caught(key, () => this.#conversation(value, { key, where }, (name) => images.find(name, shard)));
@@ -140,7 +145,7 @@ export class ShardReader {
     images: SourceImages,
   ): AsyncGenerator<SourceDocument | BadSample, void, undefined> {
     const { folder, settings } = this.#options;
-    const file = await ShardFile.open(join(folder, shard));
+    const file = await ShardFile.open(joinPath(folder, shard), this.#store);
     try {
       // What is left out of samples is what no conversation names.
       for await (const { key, members } of webDatasetSamples(file, settings, () => undefined)) {
@@ -221,9 +226,14 @@ function fingerprintOf(members: ReadonlyMap<string, TarEntry>, content: SampleCo
 }
 
 /** A document that is a whole file, or why it cannot be read. */
-async function readable(document: SourceDocument, path: string): Promise<SourceDocument | BadSample> {
+async function readable(
+  document: SourceDocument,
+  path: string,
+  store: ShardStore,
+): Promise<SourceDocument | BadSample> {
   return await caught(document.key, async () => {
-    for await (const { parts } of textDocuments(path) as AsyncIterable<SourceDocument>) for await (const _ of parts);
+    const read = textDocuments(path, undefined, store) as AsyncIterable<SourceDocument>;
+    for await (const { parts } of read) for await (const _ of parts);
     return document;
   });
 }

@@ -1,5 +1,5 @@
 import { isJsonObject, WeftError } from '@weft/common';
-import { type BlobStore, diskStore } from '@weft/files';
+import { type BlobReader, diskStore } from '@weft/files';
 import { type BadSample, cutBefore, type DocumentPart, type SourceDocument, textParts } from './document.js';
 import { CHUNK_BYTES, chunksOf, PACKED, type SourceRecord } from './json-records.js';
 import { sourceRecords } from './source-records.js';
@@ -17,14 +17,14 @@ const FIELDS_SHOWN = 10;
 export async function* textDocuments(
   path: string,
   field = 'text',
-  store: BlobStore = diskStore,
+  store: BlobReader = diskStore,
 ): AsyncGenerator<SourceDocument | BadSample, void, undefined> {
   if (path.toLowerCase().replace(PACKED, '').endsWith('.txt')) yield { key: '', parts: wholeFile(path, store) };
   else for await (const record of sourceRecords(path, [field], store)) yield textDocument(record, field);
 }
 
 /** Split where `cutBefore` says; the rest of a chunk is joined with the next one. */
-async function* wholeFile(path: string, store: BlobStore): AsyncGenerator<DocumentPart, void, undefined> {
+async function* wholeFile(path: string, store: BlobReader): AsyncGenerator<DocumentPart, void, undefined> {
   const decoder = new TextDecoder('utf-8', { fatal: true });
   let waiting = '';
   let chunkStart = 0;

@@ -1,13 +1,23 @@
 import { join } from 'node:path';
 import { mapSources, ofSource, type PerSource, type SourceId, WeftError } from '@weft/common';
-import type { DataConfig } from '@weft/config';
-import { fileBytes } from '@weft/files';
+import { type DataConfig, datasetSettings } from '@weft/config';
+import {
+  type BlobRange,
+  type BlobStatus,
+  fileBytes,
+  isRemote,
+  joinPath,
+  type ShardStore,
+  withKnown,
+} from '@weft/files';
+import { type RemoteCounts, remoteCounts, shardStore } from '@weft/remote';
 import { channelValues } from '../formats/decode-image.js';
 import type { ImageLocation } from '../formats/document.js';
 import { findShards } from '../formats/find-shards.js';
 import { openRunTokenizer } from '../formats/open-tokenizer.js';
 import type { Tokenizer } from '../formats/tokenizer.js';
 import { ImageReader } from './image-reader.js';
+import { compareStatus, knownShards } from './known-shards.js';
 import { countBadSamples, hasLeftOutFile, readLeftOutFiles } from './left-out-file.js';
 import {
   type DatasetConfig,
@@ -19,7 +29,7 @@ import {
   readManifest,
 } from './manifest.js';
 import type { PackedSequence, PackingLimits } from './packed-sequence.js';
-import { compareShardSamples } from './shard-samples.js';
+import { compareShardSamples, readShardSamples } from './shard-samples.js';
 import { SourceTables } from './source-tables.js';
 
 /** A packed dataset: reads any sequence by index and any image by location. Memory use does not grow with its size. */
@@ -34,8 +44,11 @@ export class Dataset {
   readonly imageSize: number;
   /** What the encoder gets for the channel values of pixels, see `channelValues`. */
   readonly channelValues: Float32Array;
+  readonly #data: DataConfig;
   readonly #tables: PerSource<SourceTables>;
   readonly #images: ImageReader;
+  /** Where its shards are read from. */
+  readonly store: ShardStore;
 
   /**
    * Opens the index for these parameters and checks that the shards have the names and sizes it was made from.
@@ -54,13 +67,23 @@ export class Dataset {
     checkParameters(directory, manifest, tokenizer, limits);
     const isOlder = !(await hasLeftOutFile(directory));
     const leftOut = await readLeftOutFiles(directory);
-    for (const source of Object.keys(data.sources)) await checkShards(data, source, manifest, { isOlder, leftOut });
+    const known = knownShards(data, manifest, await readShardSamples(directory));
+    const store = withKnown(shardStore(data.remote), known);
+    for (const source of Object.keys(data.sources)) {
+      const folder = datasetFolder(data, source);
+      if (isRemote(folder)) await checkAddress(folder, { data, source, manifest, known, leftOut, store });
+      else await checkShards(data, source, manifest, { isOlder, leftOut });
+      checkNotEmpty(data, source, manifest);
+    }
     const tables = await openTables(directory, manifest);
     const shards = mapSources(manifest.sources, ({ shards }) => shards);
-    const images = new ImageReader(data, shards, model.vision.imageSize);
+    const images = new ImageReader(data, shards, model.vision.imageSize, store);
     const { imageSize } = model.vision;
     const values = channelValues(data.images);
-    return new Dataset({ directory, identity, manifest, tokenizer, imageSize, channelValues: values, tables, images });
+    return new Dataset({
+      ...{ directory, identity, manifest, tokenizer, imageSize, channelValues: values },
+      ...{ tables, images, data, store },
+    });
   }
 
   private constructor(parts: {
@@ -72,6 +95,8 @@ export class Dataset {
     readonly channelValues: Float32Array;
     readonly tables: PerSource<SourceTables>;
     readonly images: ImageReader;
+    readonly data: DataConfig;
+    readonly store: ShardStore;
   }) {
     this.directory = parts.directory;
     this.identity = parts.identity;
@@ -81,6 +106,8 @@ export class Dataset {
     this.channelValues = parts.channelValues;
     this.#tables = parts.tables;
     this.#images = parts.images;
+    this.#data = parts.data;
+    this.store = parts.store;
   }
 
   /** How many images were decoded since it was opened, and the time of that on all threads. */
@@ -99,7 +126,12 @@ export class Dataset {
    * @throws WeftError `failed_precondition` naming a shard whose bytes have changed
    */
   async compareShards(data: Pick<DataConfig, 'directory' | 'datasets'>): Promise<void> {
-    await compareShardSamples(this.directory, data, this.manifest);
+    await compareShardSamples(this.directory, data, this.manifest, shardStore(this.#data.remote));
+  }
+
+  /** What reading shards at addresses has cost this process; undefined where all lie on this machine. */
+  get remote(): RemoteCounts | undefined {
+    return remoteCounts(this.#data.remote);
   }
 
   /** How many packed sequences each source holds. */
@@ -141,6 +173,26 @@ export class Dataset {
    */
   readImage(source: SourceId, image: ImageLocation): Promise<Uint8Array> {
     return this.#images.read(source, image);
+  }
+
+  /** Fetches the images of sequences that will be read soon, where they lie at an address. Never rejects. */
+  async prepare(
+    sequences: readonly { readonly source: SourceId; readonly index: number }[],
+    signal?: AbortSignal,
+  ): Promise<void> {
+    const far = sequences.filter(({ source }) => isRemote(datasetFolder(this.#data, source)));
+    const ranges: BlobRange[] = [];
+    for (const { source, index } of far) {
+      if (signal?.aborted) return;
+      // A damaged index is an error of the read.
+      const sequence = await this.readSequence(source, index).catch(() => undefined);
+      const { shards } = ofSource(this.manifest.sources, source);
+      for (const { shard, offset, bytes } of sequence?.segments.flatMap(({ images }) => images) ?? []) {
+        const path = joinPath(datasetFolder(this.#data, source), shards[shard]?.name ?? '');
+        ranges.push({ path, known: undefined, offset, bytes });
+      }
+    }
+    await this.store.prepare(ranges, signal);
   }
 
   /** The bytes of the file of an image, not decoded. */
@@ -208,7 +260,7 @@ async function checkShards(
   { isOlder, leftOut }: { readonly isOlder: boolean; readonly leftOut: ReadonlySet<string> },
 ): Promise<void> {
   const folder = datasetFolder(data, source);
-  const { shards, sequences } = ofSource(manifest.sources, source);
+  const { shards } = ofSource(manifest.sources, source);
   for (const { name, bytes: indexedBytes } of shards) {
     const path = join(folder, name);
     const bytes = await fileBytes(path);
@@ -224,15 +276,47 @@ async function checkShards(
       );
   }
   const indexed = new Set(shards.map(({ name }) => name));
-  const found = await findShards(folder, source, ofSource(data.sources, source));
+  const kind = ofSource(data.sources, source);
+  const found = await findShards({ folder, source, kind, shards: datasetSettings(data, source).shards });
   const unknown = found.shards
     .filter((name) => !isOlder || (!name.includes('/') && PLAINEST.test(name)))
     .filter((name) => !leftOut.has(`${source}/${name}`))
     .find((name) => !indexed.has(name));
-  if (unknown !== undefined)
-    throw new WeftError('failed_precondition', `the shard ${join(folder, unknown)} is not in the data index`, {
-      hint: `${REINDEX}, or move the file away`,
-    });
+  if (unknown !== undefined) throw notInIndex(join(folder, unknown));
+}
+
+const notInIndex = (path: string) =>
+  new WeftError('failed_precondition', `the shard ${path} is not in the data index`, {
+    hint: `${REINDEX}, or move the file away`,
+  });
+
+/** Compares an address with the index by one listing. Where there is none, `compareShards` asks for each shard. */
+async function checkAddress(
+  folder: string,
+  check: {
+    readonly data: DataConfig;
+    readonly source: SourceId;
+    readonly manifest: IndexManifest;
+    readonly known: ReadonlyMap<string, BlobStatus>;
+    readonly leftOut: ReadonlySet<string>;
+    readonly store: ShardStore;
+  },
+): Promise<void> {
+  const { data, source, manifest, known, leftOut, store } = check;
+  if (datasetSettings(data, source).shards !== null) return;
+  const { shards } = ofSource(manifest.sources, source);
+  const found = await findShards({ folder, source, kind: ofSource(data.sources, source) }, store);
+  for (const { name, bytes } of shards) {
+    const path = joinPath(folder, name);
+    compareStatus(path, found.statuses.get(name), known.get(path) ?? { bytes, version: null });
+  }
+  const indexed = new Set(shards.map(({ name }) => name));
+  const unknown = found.shards.find((name) => !indexed.has(name) && !leftOut.has(`${source}/${name}`));
+  if (unknown !== undefined) throw notInIndex(joinPath(folder, unknown));
+}
+
+function checkNotEmpty(data: DataConfig, source: SourceId, manifest: IndexManifest): void {
+  const { sequences } = ofSource(manifest.sources, source);
   const weight = ofSource(data.weights, source);
   if (sequences === 0 && weight > 0)
     throw new WeftError(

@@ -1,6 +1,6 @@
-import { join } from 'node:path';
 import { ofSource, type PerSource, type SourceId, WeftError } from '@weft/common';
 import type { DataConfig, ImagePreprocessing } from '@weft/config';
+import { joinPath, type ShardStore } from '@weft/files';
 import { LRUCache } from 'lru-cache';
 import pLimit from 'p-limit';
 import { decodeViews, undecodableImage } from '../formats/decode-image.js';
@@ -18,6 +18,7 @@ const CACHED_IMAGE_BYTES = 64 * 1024 * 1024;
 export class ImageReader {
   readonly #data: Pick<DataConfig, 'directory' | 'datasets'>;
   readonly #shards: PerSource<readonly IndexedShard[]>;
+  readonly #store: ShardStore;
   readonly #imageSize: number;
   #count = { images: 0, seconds: 0 };
   readonly #preprocessing: ImagePreprocessing;
@@ -38,7 +39,9 @@ export class ImageReader {
     data: Pick<DataConfig, 'directory' | 'datasets' | 'images'>,
     shards: PerSource<readonly IndexedShard[]>,
     imageSize: number,
+    store: ShardStore,
   ) {
+    this.#store = store;
     this.#data = data;
     this.#preprocessing = data.images;
     this.#shards = shards;
@@ -109,7 +112,7 @@ export class ImageReader {
     const key = `${source}/${name}`;
     const known = this.#open.get(key);
     if (known !== undefined) return known;
-    const opening = ShardFile.open(join(datasetFolder(this.#data, source), name));
+    const opening = ShardFile.open(joinPath(datasetFolder(this.#data, source), name), this.#store);
     this.#open.set(key, opening);
     // A shard that could not be opened is tried again the next time.
     opening.catch(() => this.#open.delete(key));

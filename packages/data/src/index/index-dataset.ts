@@ -3,13 +3,24 @@ import { access, rmdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { mapSources, ofSource, type PerSource, type SourceId, systemErrorCode, WeftError } from '@weft/common';
 import { type DataConfig, datasetSettings, hasDefaultSources, type SourceKind } from '@weft/config';
-import { buildDirectory, fileBytes, makeDirectory, sha256OfFile } from '@weft/files';
+import {
+  type BlobStatus,
+  buildDirectory,
+  fileBytes,
+  isRemote,
+  joinPath,
+  makeDirectory,
+  type ShardStore,
+  withKnown,
+} from '@weft/files';
+import { shardStore } from '@weft/remote';
 import { besideSources, findShards, SHARD_EXTENSIONS } from '../formats/find-shards.js';
 import type { LeftOut, LeftOutReason } from '../formats/left-out.js';
 import { openRunTokenizer } from '../formats/open-tokenizer.js';
 import type { Tokenizer } from '../formats/tokenizer.js';
 import type { OnProgress } from '../progress.js';
 import { indexSource } from './index-source.js';
+import { indexedVersions, type ShardSamples, sampleOfVersion, sha256OfShard } from './known-shards.js';
 import { LeftOutFile, readLeftOut } from './left-out-file.js';
 import {
   type DatasetConfig,
@@ -26,7 +37,7 @@ import {
   writeManifest,
 } from './manifest.js';
 import { entryBytesFor, TABLES } from './records.js';
-import { type ShardSamples, sampleOf, writeShardSamples } from './shard-samples.js';
+import { readShardSamples, sampleOf, writeShardSamples } from './shard-samples.js';
 
 /** The index after `indexDataset`. */
 export interface IndexResult {
@@ -87,7 +98,7 @@ async function indexInto(
   const { data, onProgress } = options;
   const { name, vocabularySize, endOfTextId, padTokenId } = tokenizer;
   const limits = packingLimits(options);
-  const { shards, samples, leftOut } = await hashShards(data, onProgress);
+  const { shards, samples, leftOut, store } = await hashShards(data, folder, onProgress);
   if (options.force !== true) {
     const current = await currentIndex(folder, shards);
     if (current !== undefined) {
@@ -109,6 +120,7 @@ async function indexInto(
         entryBytes: entryBytesFor(vocabularySize, hasConversations(data)),
         chatTemplate: data.chatTemplate,
         shards: ofSource(shards, source),
+        store,
         folder: unfinished,
         tokenizer,
         limits,
@@ -166,17 +178,24 @@ const REASONS: Readonly<Record<string, string>> = {
 /** Names, sizes and hashes of the shards of every source, and the files and folders that are none. */
 async function hashShards(
   data: DataConfig,
+  index: string,
   onProgress: OnProgress,
 ): Promise<{
   readonly shards: PerSource<readonly IndexedShard[]>;
   readonly samples: ShardSamples;
   readonly leftOut: readonly LeftOut[];
+  /** Knows what was told of shards at addresses while they were looked for. */
+  readonly store: ShardStore;
 }> {
-  const leftOut: LeftOut[] = [...(await besideSources(data.directory, Object.keys(data.sources), data.index))];
+  const known = new Map<string, BlobStatus>();
+  const store = withKnown(shardStore(data.remote), known);
+  const leftOut: LeftOut[] = [...(await besideSources(data.directory, Object.keys(data.sources), data.index, store))];
   const names: Record<SourceId, readonly string[]> = {};
   for (const [source, kind] of Object.entries(data.sources)) {
-    const found = await findShards(datasetFolder(data, source), source, kind);
+    const folder = datasetFolder(data, source);
+    const found = await findShards({ folder, source, kind, shards: datasetSettings(data, source).shards }, store);
     names[source] = found.shards;
+    for (const [name, status] of found.statuses) known.set(joinPath(folder, name), status);
     leftOut.push(...found.leftOut);
     if (found.shards.length === 0 && ofSource(data.weights, source) > 0)
       throw new WeftError('not_found', `there are no ${source} shards in ${datasetFolder(data, source)}`, {
@@ -187,23 +206,48 @@ async function hashShards(
   }
   const total = shardCount(names);
   let done = 0;
+  const former = await formerIndex(index);
   const hashed: Record<SourceId, readonly IndexedShard[]> = {};
   const samples: Record<SourceId, readonly string[]> = {};
   for (const [source, shards] of Object.entries(names)) {
     const found: IndexedShard[] = [];
     const sampled: string[] = [];
+    const indexed = indexedVersions(former.manifest, former.samples, source);
     for (const name of shards) {
-      const path = join(datasetFolder(data, source), name);
+      const path = joinPath(datasetFolder(data, source), name);
+      const status = known.get(path);
+      const before = indexed.get(name);
+      const version = status === undefined || !isRemote(path) ? undefined : sampleOfVersion(status);
+      // A shard of the same version need not be fetched again to know its hash.
+      if (
+        before !== undefined &&
+        version !== undefined &&
+        before.sample === version &&
+        before.bytes === status?.bytes
+      ) {
+        found.push({ name, bytes: before.bytes, sha256: before.sha256 });
+        sampled.push(version);
+        done++;
+        continue;
+      }
       onProgress({ phase: 'verify', what: `${source}/${name}`, done: done++, total, unit: 'shards' });
-      const sha256 = await sha256OfFile(path);
-      const bytes = (await fileBytes(path)) ?? 0;
+      const sha256 = await sha256OfShard(path, store);
+      const bytes = status?.bytes ?? (await fileBytes(path)) ?? 0;
       found.push({ name, bytes, sha256 });
-      sampled.push(await sampleOf(path, bytes));
+      sampled.push(isRemote(path) ? (version ?? '') : await sampleOf(path, bytes));
     }
     hashed[source] = found;
     samples[source] = sampled;
   }
-  return { shards: hashed, samples, leftOut };
+  return { shards: hashed, samples, leftOut, store };
+}
+
+/** The index that is there, for what it knows of shards at addresses. */
+async function formerIndex(
+  folder: string,
+): Promise<{ manifest: Pick<IndexManifest, 'sources'>; samples: ShardSamples }> {
+  const found = await readManifest(folder).catch(() => undefined);
+  return { manifest: found?.manifest ?? { sources: {} }, samples: await readShardSamples(folder) };
 }
 
 const shardCount = (shards: PerSource<readonly unknown[]>) =>

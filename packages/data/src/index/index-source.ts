@@ -1,6 +1,6 @@
-import { join } from 'node:path';
 import type { SourceId, WeftError } from '@weft/common';
 import type { ChatTemplate, DatasetSettings, SourceKind } from '@weft/config';
+import { joinPath, type ShardStore } from '@weft/files';
 import pLimit from 'p-limit';
 import { decodeImage, undecodableImage } from '../formats/decode-image.js';
 import type { BadSample, DocumentPart, ImageLocation, SourceDocument } from '../formats/document.js';
@@ -28,6 +28,8 @@ export async function indexSource(options: {
   readonly kind: SourceKind;
   readonly settings: DatasetSettings;
   readonly shards: readonly IndexedShard[];
+  /** Where they are read from. */
+  readonly store: ShardStore;
   /** Where the tables are written. */
   readonly folder: string;
   readonly tokenizer: Tokenizer;
@@ -39,16 +41,16 @@ export async function indexSource(options: {
   /** Gets every member that is not read, every empty document and every bad sample. */
   readonly onLeftOut: (what: LeftOut) => void;
 }): Promise<SourceManifest> {
-  const { directory, source, kind, settings, shards, tokenizer, limits, chatTemplate } = options;
+  const { directory, source, kind, settings, shards, store, tokenizer, limits, chatTemplate } = options;
   const tables = await SourceTablesWriter.create(options.folder, source, options.entryBytes);
-  const checker = new ImageChecker(directory, shards, kind);
+  const checker = new ImageChecker(directory, shards, kind, store);
   const bad = new BadSamples(source, settings);
   try {
     const packer = new SequencePacker(limits, (segments) => tables.addSequence(segments));
     // Every pair is a sequence of its own.
     const asPairs = { add: (segment: Segment) => tables.addSequence([segment]) };
     const names = shards.map(({ name }) => name);
-    const reader = await ShardReader.open({ folder: directory, kind, shards: names, settings, chatTemplate });
+    const reader = await ShardReader.open({ folder: directory, kind, shards: names, settings, chatTemplate, store });
     let documents = 0;
     // Only captioned sources hold pairs; a run of pairs may have others beside them, with a weight of 0.
     const read = limits.pairs && kind !== 'captioned' ? [] : shards;
@@ -63,7 +65,7 @@ export async function indexSource(options: {
       const found = reader.documents(number, ({ name, reason }) => leaveOut(name, reason));
       for await (const document of checked(found, checker)) {
         if ('problem' in document) {
-          leaveOut(document.key, ...bad.leaveOut(document, join(directory, shard.name)));
+          leaveOut(document.key, ...bad.leaveOut(document, joinPath(directory, shard.name)));
           continue;
         }
         const leave = (reason: string) => leaveOut(document.key, reason);
@@ -173,12 +175,14 @@ const CHECKED_SIZE = 8;
 class ImageChecker {
   readonly #folder: string;
   readonly #shards: readonly IndexedShard[];
+  readonly #store: ShardStore;
   readonly #limit = pLimit(CONCURRENT_DECODES);
   /** What is known of images that several documents may name; undefined where each comes once. */
   readonly #known: Map<string, Promise<WeftError | undefined>> | undefined;
 
-  constructor(folder: string, shards: readonly IndexedShard[], kind: SourceKind) {
+  constructor(folder: string, shards: readonly IndexedShard[], kind: SourceKind, store: ShardStore) {
     this.#folder = folder;
+    this.#store = store;
     this.#shards = shards;
     this.#known = kind === 'conversations' ? new Map() : undefined;
   }
@@ -203,9 +207,9 @@ class ImageChecker {
   }
 
   async #decode({ shard, offset, bytes }: ImageLocation, name: string): Promise<WeftError | undefined> {
-    const path = join(this.#folder, this.#shards[shard]?.name ?? '');
+    const path = joinPath(this.#folder, this.#shards[shard]?.name ?? '');
     try {
-      const file = await ShardFile.open(path);
+      const file = await ShardFile.open(path, this.#store);
       try {
         await decodeImage(await file.read(offset, bytes), CHECKED_SIZE);
         return undefined;

@@ -1,10 +1,11 @@
 import { join } from 'node:path';
 import { mapSources, type PerSource, plural, type SourceId, WeftError } from '@weft/common';
 import type { DataConfig } from '@weft/config';
-import { sha256OfFile } from '@weft/files';
+import { joinPath } from '@weft/files';
 import type { OnProgress } from '../progress.js';
 import { contactSheet } from './contact-sheet.js';
 import { Dataset } from './dataset.js';
+import { sha256OfShard } from './known-shards.js';
 import { type DatasetConfig, datasetFolder, REINDEX, type SourceManifest, tableFile } from './manifest.js';
 import { IMAGE_ENTRY, type PackingLimits, type Segment } from './packed-sequence.js';
 import { TABLES } from './records.js';
@@ -101,7 +102,11 @@ async function verifyHashes(
 ): Promise<void> {
   const files = Object.entries(dataset.manifest.sources).flatMap(([source, { shards, files: tables }]) => {
     return [
-      ...shards.map(({ name, bytes, sha256 }) => ({ path: join(datasetFolder(data, source), name), bytes, sha256 })),
+      ...shards.map(({ name, bytes, sha256 }) => ({
+        path: joinPath(datasetFolder(data, source), name),
+        bytes,
+        sha256,
+      })),
       ...TABLES.map((table) => ({ path: join(dataset.directory, tableFile(source, table)), ...tables[table] })),
     ];
   });
@@ -109,7 +114,7 @@ async function verifyHashes(
   let done = 0;
   for (const { path, sha256 } of files) {
     onProgress({ phase: 'verify', what: path, done, total, unit: 'bytes' });
-    const found = await sha256OfFile(path, (bytes) => {
+    const found = await sha256OfShard(path, dataset.store, (bytes) => {
       done += bytes;
     });
     if (found !== sha256)

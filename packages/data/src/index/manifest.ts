@@ -15,7 +15,7 @@ import {
   type TaskConfig,
   viewsPerPicture,
 } from '@weft/config';
-import { diskStore, readText, writeJsonFile } from '@weft/files';
+import { diskStore, isRemote, joinPath, readText, writeJsonFile } from '@weft/files';
 import type { Tokenizer } from '../formats/tokenizer.js';
 import type { PackingLimits } from './packed-sequence.js';
 import type { EntryBytes, Table } from './records.js';
@@ -104,14 +104,30 @@ export function indexDirectory(data: DataConfig, tokenizer: Tokenizer, limits: P
       : '',
     readingSettings(data).length === 0 ? '' : `-D${shortHash(readingSettings(data))}`,
   ];
-  return join(data.index ?? join(data.directory, 'index'), name.join(''));
+  return join(indexFolder(data), name.join(''));
+}
+
+/** @throws WeftError `invalid_argument` for data at an address without a folder for their index */
+function indexFolder({ index, directory }: Pick<DataConfig, 'index' | 'directory'>): string {
+  if (index !== null) return index;
+  if (!isRemote(directory)) return join(directory, 'index');
+  throw new WeftError('invalid_argument', `data.directory is ${directory}, where no index can be written`, {
+    hint: 'set data.index to a folder that all hosts see',
+  });
 }
 
 /** What is set for the datasets of a run and changes what is read of them, by dataset and field. */
 function readingSettings(data: Pick<DataConfig, 'sources' | 'datasets'>): unknown[] {
   return Object.keys(data.sources).flatMap((source) => {
-    // Where it lies and how often it is read changes nothing in the index.
-    const { directory: _, source: __, weight: ___, epochs: ____, ...settings } = datasetSettings(data, source);
+    // Where it lies, which files of it are meant and how often it is read changes nothing in the index.
+    const {
+      directory: _,
+      shards: _____,
+      source: __,
+      weight: ___,
+      epochs: ____,
+      ...settings
+    } = datasetSettings(data, source);
     return Object.entries(settings)
       .filter(([field, value]) => value !== DEFAULT_DATASET[field as keyof typeof settings])
       .map((set) => [source, ...set]);
@@ -120,7 +136,7 @@ function readingSettings(data: Pick<DataConfig, 'sources' | 'datasets'>): unknow
 
 /** The folder of the shards of a dataset. */
 export function datasetFolder(data: Pick<DataConfig, 'directory' | 'datasets'>, name: string): string {
-  return datasetSettings(data, name).directory ?? join(data.directory, name);
+  return datasetSettings(data, name).directory ?? joinPath(data.directory, name);
 }
 
 /** Whether some source is of kind `conversations`. */

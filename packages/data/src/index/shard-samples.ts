@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isJsonObject, type PerSource, WeftError } from '@weft/common';
+import { isJsonObject, WeftError } from '@weft/common';
 import type { DataConfig } from '@weft/config';
-import { isMissing, readExactly, readJsonFile, writeJsonFile } from '@weft/files';
+import { isMissing, isRemote, joinPath, readExactly, readJsonFile, type ShardStore, writeJsonFile } from '@weft/files';
+import pLimit from 'p-limit';
+import { compareStatus, type ShardSamples, versionOfSample } from './known-shards.js';
 import { datasetFolder, type IndexManifest, REINDEX } from './manifest.js';
 
 /** Blocks of a shard that are hashed, at equal distances from its beginning to its end. */
@@ -11,10 +13,9 @@ const BLOCKS = 16;
 const BLOCK_BYTES = 4096;
 /** Of more shards than these so many are compared, at equal distances; a comparison takes about a millisecond. */
 const MOST_COMPARED = 2000;
+/** Of shards at addresses, which are asked for one by one. */
+const CONCURRENT_QUESTIONS = 16;
 const FILE = 'shard-samples.json';
-
-/** Hashes of samples of the shards, in their order. They are no part of the identity of the dataset. */
-export type ShardSamples = PerSource<readonly string[]>;
 
 /** The SHA-256 over 16 blocks of a file, 16 hexadecimal digits: it tells most changes without reading all of it. */
 export async function sampleOf(path: string, bytes: number): Promise<string> {
@@ -38,6 +39,17 @@ export async function writeShardSamples(folder: string, samples: ShardSamples): 
   await writeJsonFile(join(folder, FILE), samples);
 }
 
+/** The samples of an index; none where an older version made it. */
+export async function readShardSamples(folder: string): Promise<ShardSamples> {
+  const samples = await readJsonFile(join(folder, FILE)).catch((thrown: unknown) => {
+    if (WeftError.is(thrown, 'not_found') || isMissing(thrown)) return undefined;
+    throw thrown;
+  });
+  if (!isJsonObject(samples)) return {};
+  const lists = Object.entries(samples).filter((entry): entry is [string, string[]] => Array.isArray(entry[1]));
+  return Object.fromEntries(lists);
+}
+
 /**
  * Compares samples of the shards with what they were when the index was made. An index of an older version has none.
  *
@@ -47,25 +59,40 @@ export async function compareShardSamples(
   folder: string,
   data: Pick<DataConfig, 'directory' | 'datasets'>,
   { sources }: Pick<IndexManifest, 'sources'>,
+  store: ShardStore,
 ): Promise<void> {
-  const samples = await readJsonFile(join(folder, FILE)).catch((thrown: unknown) => {
-    if (WeftError.is(thrown, 'not_found') || isMissing(thrown)) return undefined;
-    throw thrown;
-  });
-  if (!isJsonObject(samples)) return;
+  const samples = await readShardSamples(folder);
   const shards = Object.entries(sources).flatMap(([source, { shards: all }]) => {
-    const known: unknown = samples[source];
+    const known = samples[source];
     return all.map(({ name, bytes }, i) => ({
-      ...{ path: join(datasetFolder(data, source), name), bytes },
-      sample: Array.isArray(known) ? (known[i] as unknown) : undefined,
+      ...{ path: joinPath(datasetFolder(data, source), name), bytes },
+      sample: known?.[i],
     }));
   });
   const step = Math.max(1, shards.length / MOST_COMPARED);
-  for (let at = 0; at < shards.length; at += step) {
-    const { path, bytes, sample } = shards[Math.floor(at)]!;
-    if (sample === undefined || (await sampleOf(path, bytes)) === sample) continue;
+  const compared = Array.from({ length: Math.ceil(shards.length / step) }, (_, i) => shards[Math.floor(i * step)]!);
+  await compareVersions(
+    compared.filter(({ path }) => isRemote(path)),
+    store,
+  );
+  for (const { path, bytes, sample } of compared) {
+    const hasSample = sample !== undefined && versionOfSample(sample) === null && !isRemote(path);
+    if (!hasSample || (await sampleOf(path, bytes)) === sample) continue;
     throw new WeftError('failed_precondition', `the shard ${path} has changed since it was indexed`, {
       hint: `put the former file back, or ${REINDEX}`,
     });
   }
+}
+
+/** Asks the stores of shards at addresses for their sizes and versions of now. */
+async function compareVersions(
+  shards: readonly { readonly path: string; readonly bytes: number; readonly sample: string | undefined }[],
+  store: ShardStore,
+): Promise<void> {
+  const limit = pLimit(CONCURRENT_QUESTIONS);
+  await Promise.all(
+    shards.map(({ path, bytes, sample }) =>
+      limit(async () => compareStatus(path, await store.status(path), { bytes, version: versionOfSample(sample) })),
+    ),
+  );
 }

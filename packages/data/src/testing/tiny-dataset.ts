@@ -6,6 +6,7 @@ import {
   DEFAULT_CHAT_TEMPLATE,
   DEFAULT_DECODER,
   DEFAULT_IMAGES,
+  DEFAULT_REMOTE,
   DEFAULT_SOURCE_KINDS,
   DEFAULT_VISION,
   type ModelConfig,
@@ -98,6 +99,7 @@ export function tinyConfig(directory: string): { data: DataConfig; model: ModelC
       prefetchSteps: 2,
       datasets: {},
       index: null,
+      remote: DEFAULT_REMOTE,
     },
     model: {
       sequenceLength: 48,

@@ -78,6 +78,7 @@ export interface WorkerMessage {
     | { $case: "reachability"; reachability: Reachability }
     | { $case: "profilePart"; profilePart: ProfilePart }
     | { $case: "clockReply"; clockReply: ClockReply }
+    | { $case: "progress"; progress: Progress }
     | undefined;
 }
 
@@ -95,6 +96,7 @@ export interface CoordinatorMessage {
     | { $case: "probe"; probe: Probe }
     | { $case: "profile"; profile: Profile }
     | { $case: "clockProbe"; clockProbe: ClockProbe }
+    | { $case: "askProgress"; askProgress: AskProgress }
     | undefined;
 }
 
@@ -148,6 +150,8 @@ export interface Welcome {
 }
 
 export interface Heartbeat {
+  /** Absent: not told. */
+  progress: Progress | undefined;
 }
 
 /** What a worker has spent its time on since it was assigned to a run; sent with its heartbeats and when the run ends. */
@@ -535,6 +539,29 @@ export interface ClockReply {
   workerMs: number;
 }
 
+/** A step takes too long, or a worker that hung may be well again: to be answered at once, with Progress. */
+export interface AskProgress {
+}
+
+/** Where a worker is in its run. */
+export interface Progress {
+  /** Empty while it has none. */
+  runId: string;
+  generation: number;
+  /** The step that it is in. */
+  step: number;
+  /** How many parts of that step are done. Every rank does the same ones in the same order. */
+  parts: number;
+  /** What it does now, one of TIME_BUCKETS of @weft/contracts. */
+  phase: string;
+  /** What it did last, such as "gradients", and how long ago. */
+  lastEvent: string;
+  lastEventSeconds: number;
+  /** Operations of the ring that it has begun, and the bytes that it has sent in all of them. */
+  ringOperations: number;
+  ringBytes: number;
+}
+
 function createBaseWorkerMessage(): WorkerMessage {
   return { body: undefined };
 }
@@ -583,6 +610,9 @@ export const WorkerMessage: MessageFns<WorkerMessage> = {
         break;
       case "clockReply":
         ClockReply.encode(message.body.clockReply, writer.uint32(170).fork()).join();
+        break;
+      case "progress":
+        Progress.encode(message.body.progress, writer.uint32(242).fork()).join();
         break;
     }
     return writer;
@@ -716,6 +746,14 @@ export const WorkerMessage: MessageFns<WorkerMessage> = {
             message.body = { $case: "clockReply", clockReply: ClockReply.decode(reader, reader.uint32()) };
             continue;
           }
+          case 30: {
+            if (tag !== 242) {
+              break;
+            }
+
+            message.body = { $case: "progress", progress: Progress.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -778,6 +816,8 @@ export const WorkerMessage: MessageFns<WorkerMessage> = {
         ? { $case: "clockReply", clockReply: ClockReply.fromJSON(object.clockReply) }
         : isSet(object.clock_reply)
         ? { $case: "clockReply", clockReply: ClockReply.fromJSON(object.clock_reply) }
+        : isSet(object.progress)
+        ? { $case: "progress", progress: Progress.fromJSON(object.progress) }
         : undefined,
     };
   },
@@ -812,6 +852,8 @@ export const WorkerMessage: MessageFns<WorkerMessage> = {
       obj.profilePart = ProfilePart.toJSON(message.body.profilePart);
     } else if (message.body?.$case === "clockReply") {
       obj.clockReply = ClockReply.toJSON(message.body.clockReply);
+    } else if (message.body?.$case === "progress") {
+      obj.progress = Progress.toJSON(message.body.progress);
     }
     return obj;
   },
@@ -912,6 +954,12 @@ export const WorkerMessage: MessageFns<WorkerMessage> = {
         }
         break;
       }
+      case "progress": {
+        if (object.body?.progress !== undefined && object.body?.progress !== null) {
+          message.body = { $case: "progress", progress: Progress.fromPartial(object.body.progress) };
+        }
+        break;
+      }
     }
     return message;
   },
@@ -959,6 +1007,9 @@ export const CoordinatorMessage: MessageFns<CoordinatorMessage> = {
         break;
       case "clockProbe":
         ClockProbe.encode(message.body.clockProbe, writer.uint32(170).fork()).join();
+        break;
+      case "askProgress":
+        AskProgress.encode(message.body.askProgress, writer.uint32(242).fork()).join();
         break;
     }
     return writer;
@@ -1076,6 +1127,14 @@ export const CoordinatorMessage: MessageFns<CoordinatorMessage> = {
             message.body = { $case: "clockProbe", clockProbe: ClockProbe.decode(reader, reader.uint32()) };
             continue;
           }
+          case 30: {
+            if (tag !== 242) {
+              break;
+            }
+
+            message.body = { $case: "askProgress", askProgress: AskProgress.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1128,6 +1187,10 @@ export const CoordinatorMessage: MessageFns<CoordinatorMessage> = {
         ? { $case: "clockProbe", clockProbe: ClockProbe.fromJSON(object.clockProbe) }
         : isSet(object.clock_probe)
         ? { $case: "clockProbe", clockProbe: ClockProbe.fromJSON(object.clock_probe) }
+        : isSet(object.askProgress)
+        ? { $case: "askProgress", askProgress: AskProgress.fromJSON(object.askProgress) }
+        : isSet(object.ask_progress)
+        ? { $case: "askProgress", askProgress: AskProgress.fromJSON(object.ask_progress) }
         : undefined,
     };
   },
@@ -1158,6 +1221,8 @@ export const CoordinatorMessage: MessageFns<CoordinatorMessage> = {
       obj.profile = Profile.toJSON(message.body.profile);
     } else if (message.body?.$case === "clockProbe") {
       obj.clockProbe = ClockProbe.toJSON(message.body.clockProbe);
+    } else if (message.body?.$case === "askProgress") {
+      obj.askProgress = AskProgress.toJSON(message.body.askProgress);
     }
     return obj;
   },
@@ -1246,6 +1311,12 @@ export const CoordinatorMessage: MessageFns<CoordinatorMessage> = {
       case "clockProbe": {
         if (object.body?.clockProbe !== undefined && object.body?.clockProbe !== null) {
           message.body = { $case: "clockProbe", clockProbe: ClockProbe.fromPartial(object.body.clockProbe) };
+        }
+        break;
+      }
+      case "askProgress": {
+        if (object.body?.askProgress !== undefined && object.body?.askProgress !== null) {
+          message.body = { $case: "askProgress", askProgress: AskProgress.fromPartial(object.body.askProgress) };
         }
         break;
       }
@@ -1848,11 +1919,14 @@ export const Welcome: MessageFns<Welcome> = {
 };
 
 function createBaseHeartbeat(): Heartbeat {
-  return {};
+  return { progress: undefined };
 }
 
 export const Heartbeat: MessageFns<Heartbeat> = {
-  encode(_: Heartbeat, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: Heartbeat, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.progress !== undefined) {
+      Progress.encode(message.progress, writer.uint32(10).fork()).join();
+    }
     return writer;
   },
 
@@ -1869,6 +1943,14 @@ export const Heartbeat: MessageFns<Heartbeat> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.progress = Progress.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1881,20 +1963,26 @@ export const Heartbeat: MessageFns<Heartbeat> = {
     }
   },
 
-  fromJSON(_: any): Heartbeat {
-    return {};
+  fromJSON(object: any): Heartbeat {
+    return { progress: isSet(object.progress) ? Progress.fromJSON(object.progress) : undefined };
   },
 
-  toJSON(_: Heartbeat): unknown {
+  toJSON(message: Heartbeat): unknown {
     const obj: any = {};
+    if (message.progress !== undefined) {
+      obj.progress = Progress.toJSON(message.progress);
+    }
     return obj;
   },
 
   create<I extends Exact<DeepPartial<Heartbeat>, I>>(base?: I): Heartbeat {
     return Heartbeat.fromPartial(base ?? ({} as any));
   },
-  fromPartial<I extends Exact<DeepPartial<Heartbeat>, I>>(_: I): Heartbeat {
+  fromPartial<I extends Exact<DeepPartial<Heartbeat>, I>>(object: I): Heartbeat {
     const message = createBaseHeartbeat();
+    message.progress = (object.progress !== undefined && object.progress !== null)
+      ? Progress.fromPartial(object.progress)
+      : undefined;
     return message;
   },
 };
@@ -6409,6 +6497,285 @@ export const ClockReply: MessageFns<ClockReply> = {
     message.profileId = object.profileId ?? "";
     message.coordinatorMs = object.coordinatorMs ?? 0;
     message.workerMs = object.workerMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseAskProgress(): AskProgress {
+  return {};
+}
+
+export const AskProgress: MessageFns<AskProgress> = {
+  encode(_: AskProgress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AskProgress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAskProgress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(_: any): AskProgress {
+    return {};
+  },
+
+  toJSON(_: AskProgress): unknown {
+    const obj: any = {};
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<AskProgress>, I>>(base?: I): AskProgress {
+    return AskProgress.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<AskProgress>, I>>(_: I): AskProgress {
+    const message = createBaseAskProgress();
+    return message;
+  },
+};
+
+function createBaseProgress(): Progress {
+  return {
+    runId: "",
+    generation: 0,
+    step: 0,
+    parts: 0,
+    phase: "",
+    lastEvent: "",
+    lastEventSeconds: 0,
+    ringOperations: 0,
+    ringBytes: 0,
+  };
+}
+
+export const Progress: MessageFns<Progress> = {
+  encode(message: Progress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.runId !== "") {
+      writer.uint32(10).string(message.runId);
+    }
+    if (message.generation !== 0) {
+      writer.uint32(16).uint32(message.generation);
+    }
+    if (message.step !== 0) {
+      writer.uint32(24).uint32(message.step);
+    }
+    if (message.parts !== 0) {
+      writer.uint32(32).uint32(message.parts);
+    }
+    if (message.phase !== "") {
+      writer.uint32(42).string(message.phase);
+    }
+    if (message.lastEvent !== "") {
+      writer.uint32(50).string(message.lastEvent);
+    }
+    if (message.lastEventSeconds !== 0) {
+      writer.uint32(57).double(message.lastEventSeconds);
+    }
+    if (message.ringOperations !== 0) {
+      writer.uint32(64).uint64(message.ringOperations);
+    }
+    if (message.ringBytes !== 0) {
+      writer.uint32(72).uint64(message.ringBytes);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Progress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseProgress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.runId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.generation = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.step = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.parts = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.phase = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.lastEvent = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 57) {
+              break;
+            }
+
+            message.lastEventSeconds = reader.double();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.ringOperations = longToNumber(reader.uint64());
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.ringBytes = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Progress {
+    return {
+      runId: isSet(object.runId)
+        ? globalThis.String(object.runId)
+        : isSet(object.run_id)
+        ? globalThis.String(object.run_id)
+        : "",
+      generation: isSet(object.generation) ? globalThis.Number(object.generation) : 0,
+      step: isSet(object.step) ? globalThis.Number(object.step) : 0,
+      parts: isSet(object.parts) ? globalThis.Number(object.parts) : 0,
+      phase: isSet(object.phase) ? globalThis.String(object.phase) : "",
+      lastEvent: isSet(object.lastEvent)
+        ? globalThis.String(object.lastEvent)
+        : isSet(object.last_event)
+        ? globalThis.String(object.last_event)
+        : "",
+      lastEventSeconds: isSet(object.lastEventSeconds)
+        ? globalThis.Number(object.lastEventSeconds)
+        : isSet(object.last_event_seconds)
+        ? globalThis.Number(object.last_event_seconds)
+        : 0,
+      ringOperations: isSet(object.ringOperations)
+        ? globalThis.Number(object.ringOperations)
+        : isSet(object.ring_operations)
+        ? globalThis.Number(object.ring_operations)
+        : 0,
+      ringBytes: isSet(object.ringBytes)
+        ? globalThis.Number(object.ringBytes)
+        : isSet(object.ring_bytes)
+        ? globalThis.Number(object.ring_bytes)
+        : 0,
+    };
+  },
+
+  toJSON(message: Progress): unknown {
+    const obj: any = {};
+    if (message.runId !== "") {
+      obj.runId = message.runId;
+    }
+    if (message.generation !== 0) {
+      obj.generation = Math.round(message.generation);
+    }
+    if (message.step !== 0) {
+      obj.step = Math.round(message.step);
+    }
+    if (message.parts !== 0) {
+      obj.parts = Math.round(message.parts);
+    }
+    if (message.phase !== "") {
+      obj.phase = message.phase;
+    }
+    if (message.lastEvent !== "") {
+      obj.lastEvent = message.lastEvent;
+    }
+    if (message.lastEventSeconds !== 0) {
+      obj.lastEventSeconds = floatToJson(message.lastEventSeconds);
+    }
+    if (message.ringOperations !== 0) {
+      obj.ringOperations = Math.round(message.ringOperations);
+    }
+    if (message.ringBytes !== 0) {
+      obj.ringBytes = Math.round(message.ringBytes);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Progress>, I>>(base?: I): Progress {
+    return Progress.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Progress>, I>>(object: I): Progress {
+    const message = createBaseProgress();
+    message.runId = object.runId ?? "";
+    message.generation = object.generation ?? 0;
+    message.step = object.step ?? 0;
+    message.parts = object.parts ?? 0;
+    message.phase = object.phase ?? "";
+    message.lastEvent = object.lastEvent ?? "";
+    message.lastEventSeconds = object.lastEventSeconds ?? 0;
+    message.ringOperations = object.ringOperations ?? 0;
+    message.ringBytes = object.ringBytes ?? 0;
     return message;
   },
 };

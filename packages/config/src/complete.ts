@@ -127,6 +127,7 @@ export function completeData(data: DataConfig): DataConfig {
     datasets = {},
     index = null,
     remote = DEFAULT_REMOTE,
+    shuffle = null,
   }: Partial<DataConfig> = data;
   return {
     ...data,
@@ -137,6 +138,7 @@ export function completeData(data: DataConfig): DataConfig {
     datasets,
     index,
     remote,
+    shuffle,
   };
 }
 

@@ -6,6 +6,7 @@ import {
   DEFAULT_IMAGES,
   DEFAULT_IMAGES_PER_SEQUENCE,
   DEFAULT_REMOTE,
+  DEFAULT_SHUFFLE_BLOCKS,
   DEFAULT_SOURCE_KINDS,
   IMAGE_FITS,
   INTERPOLATIONS,
@@ -63,6 +64,7 @@ const LARGEST = { depth: 4096, width: 1_048_576, heads: 65_536, pixels: 65_536, 
 
 /** What is fetched comes in blocks of 8 MiB; some must fit beside those that are being read. */
 const SMALLEST_CACHE_BYTES = 64 * 2 ** 20;
+const MOST_SHUFFLED = 2 ** 24;
 
 const vision = group({
   imageSize: wholeNumber(1, LARGEST.pixels),
@@ -247,6 +249,12 @@ const data = group({
   datasets: perSource(dataset, 'a group of datasets, such as {text: {textField: content}}').default({}),
   index: text('the folder that holds the packed index').nullable().default(null),
   remote: orEmpty(remote),
+  shuffle: group({
+    blockSequences: wholeNumber(1, MOST_SHUFFLED).default(DEFAULT_SHUFFLE_BLOCKS.blockSequences),
+    windowBlocks: wholeNumber(1, MOST_SHUFFLED).default(DEFAULT_SHUFFLE_BLOCKS.windowBlocks),
+  })
+    .nullable()
+    .default(null),
   skippedBatches: z
     .array(group({ first: wholeNumber(1), end: wholeNumber(2) }), {
       error: 'a list of ranges, such as {first: 41, end: 43}',

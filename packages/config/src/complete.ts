@@ -126,6 +126,9 @@ export function completeData(data: DataConfig): DataConfig {
     skippedBatches = [],
     datasets = {},
     index = null,
+    // Then an index had one.
+    indexVersion = 1,
+    mixtureChanges = [],
     remote = DEFAULT_REMOTE,
     shuffle = null,
   }: Partial<DataConfig> = data;
@@ -137,6 +140,8 @@ export function completeData(data: DataConfig): DataConfig {
     skippedBatches,
     datasets,
     index,
+    indexVersion,
+    mixtureChanges,
     remote,
     shuffle,
   };

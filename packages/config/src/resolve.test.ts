@@ -86,6 +86,8 @@ describe('resolving', () => {
         remote: DEFAULT_REMOTE,
         shuffle: null,
         skippedBatches: [],
+        indexVersion: null,
+        mixtureChanges: [],
       },
       optimizer: {
         kind: 'adamw',

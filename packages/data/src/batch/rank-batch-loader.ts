@@ -1,6 +1,6 @@
-import { mapSources, ofSource, type SourceId, WeftError } from '@weft/common';
+import { mapSources, type SourceId, WeftError } from '@weft/common';
 import type { BatchCounts } from '@weft/contracts';
-import { datasetSequence, digestOf, type MixtureSchedule } from '@weft/mixture';
+import { digestOf, type MixtureSchedule, RunSequences, type ShuffleBlocks } from '@weft/mixture';
 import { type Range, rankSlice, stepSequences } from '@weft/topology';
 import type { Dataset } from '../index/dataset.js';
 import type { FilledBatch, LocatedSequence } from './batch-arrays.js';
@@ -36,6 +36,7 @@ export interface RankBatchLoaderOptions<Arrays> {
   /** Reads sequences, at most `microbatchSize`, into a microbatch. */
   readonly read: (rows: readonly LocatedSequence[]) => Promise<FilledBatch<Arrays>>;
   readonly microbatchSize: number;
+  /** Over all steps. */
   readonly schedule: MixtureSchedule;
   /** Seed of the shuffle of each source. */
   readonly seed: number;
@@ -46,6 +47,8 @@ export interface RankBatchLoaderOptions<Arrays> {
   readonly prefetchSteps: number;
   /** Sequences of each source held out for validation; default 0. */
   readonly heldOutPerSource?: number;
+  /** How far the shuffle of each source carries sequences; default null: over all of it. */
+  readonly shuffle?: ShuffleBlocks | null;
 }
 
 /**
@@ -54,6 +57,7 @@ export interface RankBatchLoaderOptions<Arrays> {
  */
 export class RankBatchLoader<Arrays> {
   readonly #options: RankBatchLoaderOptions<Arrays>;
+  readonly #sequences: RunSequences;
   /** By step, all of one rank and worldSize. */
   #prefetched = new Map<number, Promise<RankBatch<Arrays>>>();
   /** Those of the prefetched batches that are read. */
@@ -68,6 +72,7 @@ export class RankBatchLoader<Arrays> {
 
   constructor(options: RankBatchLoaderOptions<Arrays>) {
     this.#options = options;
+    this.#sequences = new RunSequences({ ...options, versions: options.dataset.versions });
   }
 
   /**
@@ -201,11 +206,9 @@ export class RankBatchLoader<Arrays> {
 
   /** Finds a sequence of the global order. */
   #locate(globalIndex: number): LocatedSequence {
-    const { dataset, schedule, seed, heldOutPerSource = 0 } = this.#options;
-    const { source, indexInSource } = schedule.locate(globalIndex);
-    const size = ofSource(dataset.sequences, source);
-    const { sequence } = datasetSequence(indexInSource, size, seed, source, heldOutPerSource);
-    return { source, index: sequence, identity: `${dataset.identity}/${globalIndex}/${source}/${sequence}` };
+    const { source, sequence, indexVersion } = this.#sequences.at(globalIndex);
+    const identity = `${this.#options.dataset.identityOf(indexVersion)}/${globalIndex}/${source}/${sequence}`;
+    return { source, index: sequence, identity };
   }
 }
 

@@ -11,6 +11,7 @@ import {
   type ShardStore,
   withKnown,
 } from '@weft/files';
+import { heldOutBase, type IndexVersion } from '@weft/mixture';
 import { remoteCounts, shardStore } from '@weft/remote';
 import { channelValues } from '../formats/decode-image.js';
 import type { ImageLocation } from '../formats/document.js';
@@ -28,6 +29,7 @@ import {
   packingLimits,
   REINDEX,
   readManifest,
+  versionsOf,
 } from './manifest.js';
 import type { PackedSequence, PackingLimits } from './packed-sequence.js';
 import { compareShardSamples, readShardSamples } from './shard-samples.js';
@@ -140,7 +142,25 @@ export class Dataset {
     return this.isRemote ? remoteCounts() : undefined;
   }
 
-  /** How many packed sequences each source holds. */
+  /** The versions of the index, the oldest first: what each holds of every source. */
+  get versions(): readonly IndexVersion[] {
+    return versionsOf(this.manifest);
+  }
+
+  /** As `identity`, of one version, from 1: of the index as it was then. */
+  identityOf(version: number): string {
+    return this.manifest.formerIdentities[version - 1] ?? this.identity;
+  }
+
+  /** Of how many sequences of a source, its first ones, those that are held out are chosen. */
+  heldOutBase(source: SourceId, heldOut: number): number {
+    return heldOutBase(
+      this.versions.map(({ sequences }) => ofSource(sequences, source)),
+      heldOut,
+    );
+  }
+
+  /** How many packed sequences each source holds, in the newest version. */
   get sequences(): PerSource<number> {
     return mapSources(this.manifest.sources, ({ sequences }) => sequences);
   }
@@ -163,12 +183,12 @@ export class Dataset {
   }
 
   /**
-   * How many images sequences of a source have: of all sequences, or of some thousands spread over a large source.
+   * How many images sequences of a source have, as it was first indexed: of all, or of some thousands spread over a large source.
    *
    * @throws WeftError `corrupt_data` when the index is damaged
    */
   sampleImageCounts(source: SourceId): Promise<Uint16Array> {
-    return ofSource(this.#tables, source).sampleImageCounts(ofSource(this.sequences, source));
+    return ofSource(this.#tables, source).sampleImageCounts();
   }
 
   /**

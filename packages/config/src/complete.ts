@@ -126,6 +126,9 @@ export function completeData(data: DataConfig): DataConfig {
     skippedBatches = [],
     datasets = {},
     index = null,
+    // Then an index had one.
+    indexVersion = 1,
+    mixtureChanges = [],
     remote = DEFAULT_REMOTE,
   }: Partial<DataConfig> = data;
   return {
@@ -136,6 +139,8 @@ export function completeData(data: DataConfig): DataConfig {
     skippedBatches,
     datasets,
     index,
+    indexVersion,
+    mixtureChanges,
     remote,
   };
 }

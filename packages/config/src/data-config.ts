@@ -57,6 +57,22 @@ export interface DataConfig {
    * skipped. A run that goes back before a spike adds those of the spike.
    */
   readonly skippedBatches: readonly SkippedBatches[];
+  /**
+   * The version of the packed index that the run begins with: `weft data index` makes another one where shards were added. Null:
+   * the newest one, which `weft launch` writes down.
+   */
+  readonly indexVersion: number | null;
+  /** What of the mixture changes while the run trains, in rising order. `weft data reweight` adds to it. */
+  readonly mixtureChanges: readonly MixtureChange[];
+}
+
+/** From one batch on other weights, or a newer version of the index, whose shards are read too. */
+export interface MixtureChange {
+  /** From 1. */
+  readonly fromBatch: number;
+  /** As `DataConfig.weights`. */
+  readonly weights: PerSource<number>;
+  readonly indexVersion: number | null;
 }
 
 export interface SkippedBatches {

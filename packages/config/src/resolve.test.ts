@@ -85,6 +85,8 @@ describe('resolving', () => {
         index: null,
         remote: DEFAULT_REMOTE,
         skippedBatches: [],
+        indexVersion: null,
+        mixtureChanges: [],
       },
       optimizer: {
         kind: 'adamw',

@@ -252,6 +252,17 @@ const data = group({
       error: 'a list of ranges, such as {first: 41, end: 43}',
     })
     .default([]),
+  indexVersion: wholeNumber(1).nullable().default(null),
+  mixtureChanges: z
+    .array(
+      group({
+        fromBatch: wholeNumber(1),
+        weights: perSource(weight(), 'a group of whole weights, one for each source'),
+        indexVersion: wholeNumber(1).nullable().default(null),
+      }),
+      { error: 'a list of changes, such as {fromBatch: 1001, weights: {captioned: 5, interleaved: 5, text: 1}}' },
+    )
+    .default([]),
 });
 
 /** A learning rate as a person may write it: a number, `auto` for MM1's law, or `auto:<law or fit file>`. */

@@ -1,6 +1,7 @@
 import { type HeldRun, idleWorkers, type Reforming, rankOf, type Waiting } from './cluster-state.js';
 import type { DecisionBuilder } from './decision-builder.js';
 import { withMemoryFor } from './memory.js';
+import { hasOtherMixture } from './mixture-requests.js';
 import { checkpointFound } from './recovery.js';
 import type { RunState } from './run-state.js';
 import { requiredWorkers } from './scheduling.js';
@@ -118,6 +119,8 @@ function continueGeneration(builder: DecisionBuilder, runId: string): string {
   const { training } = live.returns;
   if (training.size < workerIds.length) return '';
   if (!workerIds.every((workerId) => training.has(workerId) && builder.worker(workerId)?.runId === runId)) return '';
+  // They know of another mixture than the one of the next step: a new generation tells them.
+  if (hasOtherMixture(state)) return '';
   const { generation, step } = state;
   builder.record(runId, { kind: 'continued', generation, step });
   builder.setLive(runId, {

@@ -10,6 +10,7 @@ import { extendTiming, learnStepTime } from './estimates.js';
 import type { EventOf } from './events.js';
 import { learnStepMs, watchFrom } from './hangs.js';
 import { committedStep, flushMetrics } from './metrics.js';
+import { mixtureIsDue } from './mixture-requests.js';
 import { stopIfPreempted } from './preemption.js';
 import { changeMembership } from './ring-formation.js';
 import { mayRollBack, rollBack } from './rollback.js';
@@ -45,7 +46,7 @@ function commit(builder: DecisionBuilder, state: RunState, live: Training): stri
   const apply = allFinite && hasTargets && (spike === undefined || config.divergence.policy !== 'skip');
   const { generation } = live;
   const digest = combineDigests(votes.map(({ sequenceDigest }) => sequenceDigest));
-  const schedule = scheduleOf(config.data);
+  const schedule = scheduleOf(config);
   const record = {
     kind: 'committed',
     entry: ledgerEntry(
@@ -90,7 +91,7 @@ function commit(builder: DecisionBuilder, state: RunState, live: Training): stri
   const leastCommunicationSeconds = Math.min(...votes.map((vote) => vote.communicationSeconds ?? 0));
   const decision = { step, apply, gradNorm, lossTokens, leastCommunicationSeconds };
   const toMembers = { workerIds: memberIds(live), runId, generation };
-  const change = dueChange(builder, runId, isSaved);
+  const change = dueChange(builder, runId, isSaved) ?? mixtureIsDue(builder, runId);
   if (change !== undefined) builder.command({ kind: 'endGeneration', ...toMembers, afterStep: step });
   builder.command({ kind: 'decideStep', ...toMembers, ...decision, ...(isAsked ? { save: true } : {}) });
   const reasons = [

@@ -9,6 +9,17 @@ import { permute, unpermute } from './permute.js';
 const key = (source: SourceId) => `held-out/${source}`;
 
 /**
+ * Of how many sequences of a source, its first ones, those that are held out are chosen: as many as the first version of the index
+ * holds that has enough of them. So what is held out stays so when the source grows, and is the same for runs that began before
+ * and after.
+ *
+ * @param sizes sequences of the source in each version of the index, the oldest first
+ */
+export function heldOutBase(sizes: readonly number[], heldOut: number): number {
+  return sizes.find((size) => size > heldOut) ?? sizes.at(-1) ?? 0;
+}
+
+/**
  * The number, in the index of its source, of the `n`-th held-out sequence.
  *
  * @throws `invalid_argument` when there is none.

@@ -122,6 +122,9 @@ const LATER_FIELDS: readonly (readonly [path: string, formerValue: unknown])[] =
   ['checkpoint.everyMinutes', DEFAULT_CHECKPOINT.everyMinutes],
   ['checkpoint.keepEvery', DEFAULT_CHECKPOINT.keepEvery],
   ['data.skippedBatches', []],
+  ['data.indexVersion', 1],
+  ['data.indexVersion', null],
+  ['data.mixtureChanges', []],
   ['stragglers', DEFAULT_STRAGGLERS],
 ];
 

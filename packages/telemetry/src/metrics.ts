@@ -1,4 +1,5 @@
 import { counter, gauge, histogram } from './declare-metric.js';
+import { REMOTE_METRICS } from './remote-metrics.js';
 
 /**
  * Every series that Weft exports: the one declaration from which the registries, `docs/metrics.md`, dashboards and rules are made.
@@ -379,6 +380,7 @@ export const WORKER_METRICS = {
     'seconds',
     'Time of decoding images, reading them included, on all threads.',
   ),
+  ...REMOTE_METRICS,
   badSamples: gauge(
     'weft_worker_bad_samples',
     'samples',

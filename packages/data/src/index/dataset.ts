@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { mapSources, ofSource, type PerSource, type SourceId, WeftError } from '@weft/common';
 import { type DataConfig, datasetSettings } from '@weft/config';
+import type { RemoteCounts } from '@weft/contracts';
 import {
   type BlobRange,
   type BlobStatus,
@@ -10,7 +11,8 @@ import {
   type ShardStore,
   withKnown,
 } from '@weft/files';
-import { type RemoteCounts, remoteCounts, shardStore } from '@weft/remote';
+import { heldOutBase, type IndexVersion } from '@weft/mixture';
+import { remoteCounts, shardStore } from '@weft/remote';
 import { channelValues } from '../formats/decode-image.js';
 import type { ImageLocation } from '../formats/document.js';
 import { findShards } from '../formats/find-shards.js';
@@ -27,6 +29,7 @@ import {
   packingLimits,
   REINDEX,
   readManifest,
+  versionsOf,
 } from './manifest.js';
 import type { PackedSequence, PackingLimits } from './packed-sequence.js';
 import { compareShardSamples, readShardSamples } from './shard-samples.js';
@@ -129,12 +132,35 @@ export class Dataset {
     await compareShardSamples(this.directory, data, this.manifest, shardStore(this.#data.remote));
   }
 
-  /** What reading shards at addresses has cost this process; undefined where all lie on this machine. */
-  get remote(): RemoteCounts | undefined {
-    return remoteCounts(this.#data.remote);
+  /** Whether some of its shards lie at addresses. */
+  get isRemote(): boolean {
+    return Object.keys(this.manifest.sources).some((source) => isRemote(datasetFolder(this.#data, source)));
   }
 
-  /** How many packed sequences each source holds. */
+  /** What reading shards at addresses has cost this process; undefined where all lie on this machine. */
+  get remote(): RemoteCounts | undefined {
+    return this.isRemote ? remoteCounts() : undefined;
+  }
+
+  /** The versions of the index, the oldest first: what each holds of every source. */
+  get versions(): readonly IndexVersion[] {
+    return versionsOf(this.manifest);
+  }
+
+  /** As `identity`, of one version, from 1: of the index as it was then. */
+  identityOf(version: number): string {
+    return this.manifest.formerIdentities[version - 1] ?? this.identity;
+  }
+
+  /** Of how many sequences of a source, its first ones, those that are held out are chosen. */
+  heldOutBase(source: SourceId, heldOut: number): number {
+    return heldOutBase(
+      this.versions.map(({ sequences }) => ofSource(sequences, source)),
+      heldOut,
+    );
+  }
+
+  /** How many packed sequences each source holds, in the newest version. */
   get sequences(): PerSource<number> {
     return mapSources(this.manifest.sources, ({ sequences }) => sequences);
   }
@@ -157,12 +183,12 @@ export class Dataset {
   }
 
   /**
-   * How many images sequences of a source have: of all sequences, or of some thousands spread over a large source.
+   * How many images sequences of a source have, as it was first indexed: of all, or of some thousands spread over a large source.
    *
    * @throws WeftError `corrupt_data` when the index is damaged
    */
   sampleImageCounts(source: SourceId): Promise<Uint16Array> {
-    return ofSource(this.#tables, source).sampleImageCounts(ofSource(this.sequences, source));
+    return ofSource(this.#tables, source).sampleImageCounts();
   }
 
   /**

@@ -24,7 +24,9 @@ try {
   const { code, stdout, stderr } = weftIn(home, ['launch', recipe, '--local', '2', '--json', ...set]);
   if (code !== 0) throw new Error(`the run ended with ${code}: ${stderr}`);
   const runId = /"runId":"([^"]+)"/.exec(stdout)?.[1] ?? '';
-  const log = readFileSync(join(home, 'runs', runId, 'events.jsonl'), 'utf8').trim().split('\n');
+  const log = readFileSync(join(home, 'runs', runId, 'events.jsonl'), 'utf8')
+    .trim()
+    .split('\n');
   /** @type {{ kind: string, step: number, stallSeconds?: number }[]} */
   const records = log.map((line) => JSON.parse(line).record);
   const written = records.filter(({ kind }) => kind === 'checkpointWritten');

@@ -1,36 +1,34 @@
 import { constants } from 'node:fs';
 import { access, rmdir, stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import { isDeepStrictEqual } from 'node:util';
+import { dirname } from 'node:path';
 import { mapSources, ofSource, type PerSource, type SourceId, systemErrorCode, WeftError } from '@weft/common';
 import { type DataConfig, datasetSettings } from '@weft/config';
-import { buildDirectory, fileBytes, makeDirectory } from '@weft/files';
+import { buildDirectory, makeDirectory } from '@weft/files';
 import { shardStore } from '@weft/remote';
 import type { LeftOutReason } from '../formats/left-out.js';
 import { openRunTokenizer } from '../formats/open-tokenizer.js';
 import type { Tokenizer } from '../formats/tokenizer.js';
 import type { OnProgress } from '../progress.js';
+import { type AddedSequences, type FormerIndex, formerIndex, type GrownIndex, growIndex } from './grow-index.js';
 import { LeftOutFile, readLeftOut } from './left-out-file.js';
-import { hashShards, type ListedShards, listShards, shardCount } from './list-shards.js';
+import { type ListedShards, listShards, shardCount } from './list-shards.js';
 import {
   type DatasetConfig,
   datasetFolder,
   hasConversations,
   INDEX_FORMAT_VERSION,
-  type IndexedShard,
   type IndexManifest,
   indexDirectory,
   packingLimits,
   readManifest,
   type SourceManifest,
-  tableFile,
   writeManifest,
 } from './manifest.js';
-import { packSource } from './pack-source.js';
-import { entryBytesFor, TABLES } from './records.js';
+import { type PackedSource, packSource } from './pack-source.js';
+import { entryBytesFor } from './records.js';
 import type { IndexRun } from './shard-indexer.js';
 import { type ReadingOptions, type ReadProgress, type ShardParts, withShardParts } from './shard-parts.js';
-import { readShardSamples, writeShardSamples } from './shard-samples.js';
+import { writeShardSamples } from './shard-samples.js';
 
 /** The index after `indexDataset`. */
 export interface IndexResult {
@@ -38,6 +36,8 @@ export interface IndexResult {
   readonly directory: string;
   /** False when the existing index already holds exactly these shards. */
   readonly built: boolean;
+  /** What was added where the index has grown; its former sequences keep their numbers. */
+  readonly added: AddedSequences | undefined;
   readonly sources: PerSource<SourceManifest>;
   /** What lies in the data directory and is not in the index, by reason. The file `left-out.jsonl` of the index names all. */
   readonly leftOut: readonly LeftOutReason[];
@@ -53,7 +53,8 @@ type IndexOptions = DatasetConfig & {
  * Reads the shards under `data.directory`, tokenizes them, packs them into sequences and writes the index for these
  * parameters. Every image is decoded once. Deterministic: the same shards and parameters give the same bytes, on any number of
  * cores. The index replaces the old one when it is complete; an error leaves the old one, or none. A current index is kept. Where
- * it is large and the process is killed, the next call reads only the shards that were not read.
+ * shards were added and the others are as they were, these are packed into a new version of the index, which keeps the numbers of
+ * all sequences. Where it is large and the process is killed, the next call reads only the shards that were not read.
  *
  * @param options.force build even when the index is current; default false
  * @param options.reading by which processes shards are read; default: as is fastest here
@@ -95,27 +96,29 @@ async function indexInto(
   tokenizer: Tokenizer,
 ): Promise<IndexResult> {
   const { data, onProgress } = options;
-  const { name, vocabularySize, endOfTextId, padTokenId } = tokenizer;
-  const limits = packingLimits(options);
   const listed = await listShards(data);
-  if (options.force !== true) {
-    const current = await currentIndex(folder, options, listed);
-    if (current !== undefined) {
-      const found = await readLeftOut(folder, listed.leftOut);
-      return { directory: folder, built: false, sources: current.sources, leftOut: found };
-    }
+  const former = options.force === true ? undefined : await formerIndex(folder, options, listed);
+  if (former !== undefined && shardCount(former.added) === 0) {
+    const leftOut = await readLeftOut(folder, listed.leftOut);
+    return { directory: folder, built: false, added: undefined, sources: former.manifest.sources, leftOut };
   }
-
-  const total = shardCount(listed.shards);
+  const { vocabularySize } = tokenizer;
+  const limits = packingLimits(options);
   const entryBytes = entryBytesFor(vocabularySize, hasConversations(data));
-  const { shards } = listed;
+  const shards = former === undefined ? listed.shards : withAdded(former, listed);
+  const before = mapSources(shards, (_, source) => ({
+    shards: former?.manifest.sources[source]?.shards.length ?? 0,
+    documents: former?.manifest.sources[source]?.documents ?? 0,
+  }));
+  const total = shardCount(former?.added ?? shards);
   const run: IndexRun = {
     config: { data, model: options.model, ...(options.task === undefined ? {} : { task: options.task }) },
     shards,
   };
   onProgress({ phase: 'index', what: 'the shards', done: 0, total, unit: 'shards' });
   const reading = {
-    ...{ index: folder, run, entryBytes, madeWith: { tokenizer: name, limits, entryBytes } },
+    ...{ index: folder, run, entryBytes, madeWith: { tokenizer: tokenizer.name, limits, entryBytes } },
+    before: mapSources(before, (each) => each.shards),
     ...options.reading,
     onRead: (source: SourceId, shard: string, { shards, bytes, totalBytes }: ReadProgress) =>
       onProgress({
@@ -123,41 +126,65 @@ async function indexInto(
         bytes: { done: bytes, total: totalBytes },
       }),
   };
+  const version = former === undefined ? 1 : former.manifest.formerIdentities.length + 2;
+  const pack = async (parts: ShardParts, unfinished: string, leftOutFile: LeftOutFile) => {
+    const packed: Record<SourceId, PackedSource> = {};
+    for (const [source, kind] of Object.entries(data.sources)) {
+      const settings = datasetSettings(data, source);
+      if (former !== undefined && ofSource(former.added, source).length === 0) continue;
+      packed[source] = await packSource({
+        ...{ source, settings, folder: unfinished, limits, version, before: ofSource(before, source) },
+        parts: parts.reader,
+        reader: {
+          ...{ folder: datasetFolder(data, source), kind, settings, chatTemplate: data.chatTemplate },
+          shards: ofSource(shards, source).map(({ name }) => name),
+          store: shardStore(data.remote),
+        },
+        take: (number) => parts.take(source, number),
+        onLeftOut: (what) => leftOutFile.add(what),
+      });
+    }
+    return packed;
+  };
   const build = (parts: ShardParts) =>
     buildDirectory(folder, async (unfinished) => {
       const leftOutFile = new LeftOutFile(unfinished, listed.leftOut);
-      const sources: Record<SourceId, SourceManifest> = {};
-      const samples: Record<SourceId, readonly string[]> = {};
-      for (const [source, kind] of Object.entries(data.sources)) {
-        const settings = datasetSettings(data, source);
-        const packed = await packSource({
-          ...{ source, settings, folder: unfinished, limits, parts: parts.reader },
-          reader: {
-            ...{ folder: datasetFolder(data, source), kind, settings, chatTemplate: data.chatTemplate },
-            shards: ofSource(shards, source).map(({ name }) => name),
-            store: shardStore(data.remote),
-          },
-          take: (number) => parts.take(source, number),
-          onLeftOut: (what) => leftOutFile.add(what),
-        });
-        sources[source] = packed.manifest;
-        samples[source] = packed.samples;
-      }
-      const result: IndexManifest = {
-        formatVersion: INDEX_FORMAT_VERSION,
-        formerIdentities: [],
+      const packed = await pack(parts, unfinished, leftOutFile);
+      const { name, endOfTextId, padTokenId } = tokenizer;
+      const manifest: IndexManifest = {
+        ...{ formatVersion: INDEX_FORMAT_VERSION, formerIdentities: [] },
         tokenizer: { name, vocabularySize, endOfTextId, padTokenId },
-        ...{ packing: limits, entryBytes, sources },
+        ...{ packing: limits, entryBytes },
+        sources: mapSources(packed, ({ part, shards }) => ({ shards, ...part, later: [] })),
       };
-      for (const [source, indexed] of Object.entries(sources)) checkNotEmpty(data, source, indexed);
+      for (const [source, indexed] of Object.entries(manifest.sources)) checkNotEmpty(data, source, indexed);
       leftOutFile.finish();
-      await writeShardSamples(unfinished, samples);
-      await writeManifest(unfinished, result);
-      return { manifest: result, left: leftOutFile.counts.reasons };
+      await writeShardSamples(
+        unfinished,
+        mapSources(packed, ({ samples }) => samples),
+      );
+      await writeManifest(unfinished, manifest);
+      return { manifest, leftOut: leftOutFile.counts.reasons, added: undefined };
     });
-  const { manifest, left } = await withShardParts(reading, build);
+  const grow = (parts: ShardParts, from: FormerIndex) =>
+    growIndex({
+      ...{ folder, former: from, version, leftOut: listed.leftOut },
+      pack: (unfinished, leftOutFile) => pack(parts, unfinished, leftOutFile),
+    });
+  const { manifest, leftOut, added } = await withShardParts<GrownIndex>(reading, (parts) =>
+    former === undefined ? build(parts) : grow(parts, former),
+  );
   onProgress({ phase: 'index', what: 'index.json', done: total, total, unit: 'shards' });
-  return { directory: folder, built: true, sources: manifest.sources, leftOut: left };
+  return { directory: folder, built: true, added, sources: manifest.sources, leftOut };
+}
+
+/** The shards of each source, those of the index first, in its order. */
+function withAdded({ manifest, added }: FormerIndex, { shards }: ListedShards): ListedShards['shards'] {
+  return mapSources(shards, (all, source) => {
+    const byName = new Map(all.map((shard) => [shard.name, shard]));
+    const known = ofSource(manifest.sources, source).shards.flatMap(({ name }) => byName.get(name) ?? []);
+    return [...known, ...ofSource(added, source)];
+  });
 }
 
 /**
@@ -187,26 +214,6 @@ const REASONS: Readonly<Record<string, string>> = {
   ENOTDIR: 'a part of the path is a file',
   EEXIST: 'there is a file of that name',
 };
-
-/** The manifest in `folder` when it is complete and was made from exactly these shards. */
-async function currentIndex(
-  folder: string,
-  { data, onProgress }: { readonly data: DataConfig; readonly onProgress: OnProgress },
-  listed: ListedShards,
-): Promise<IndexManifest | undefined> {
-  const found = await readManifest(folder).catch(() => undefined);
-  if (found === undefined) return undefined;
-  const { manifest } = found;
-  for (const [source, { files }] of Object.entries(manifest.sources))
-    for (const table of TABLES)
-      if ((await fileBytes(join(folder, tableFile(source, table)))) !== files[table].bytes) return undefined;
-  const sizes = (shards: PerSource<readonly Pick<IndexedShard, 'name' | 'bytes'>[]>) =>
-    mapSources(shards, (all) => all.map(({ name, bytes }) => ({ name, bytes })));
-  const indexed = mapSources(manifest.sources, (source) => source.shards);
-  if (!isDeepStrictEqual(sizes(indexed), sizes(listed.shards))) return undefined;
-  const known = { manifest, samples: await readShardSamples(folder) };
-  return isDeepStrictEqual(indexed, await hashShards(data, listed, known, onProgress)) ? manifest : undefined;
-}
 
 /** @throws WeftError `not_found` when a source with a positive weight has no document */
 function checkNotEmpty(data: DataConfig, source: SourceId, manifest: SourceManifest): void {

@@ -4,17 +4,24 @@ import { joinPath } from '@weft/files';
 import type { LeftOut } from '../formats/left-out.js';
 import { ShardReader } from '../formats/source-shards.js';
 import { BadSamples } from './bad-samples.js';
-import type { IndexedShard, SourceManifest } from './manifest.js';
+import type { IndexedShard, SourcePart } from './manifest.js';
 import type { PackingLimits } from './packed-sequence.js';
 import { SequencePacker } from './packing.js';
 import { leftOutOf } from './shard-indexer.js';
 import { type PartEvent, type PartReader, type PartSegment, receivedError, type ShardPart } from './shard-part.js';
 import { SourceTablesWriter } from './source-tables-writer.js';
 
-/** A packed dataset, and samples of its shards: see `ShardSamples`. */
+/** What was packed of a dataset, with its shards and samples of these: see `ShardSamples`. */
 export interface PackedSource {
-  readonly manifest: SourceManifest;
+  readonly part: Omit<SourcePart, 'version'>;
+  readonly shards: readonly IndexedShard[];
   readonly samples: readonly string[];
+}
+
+/** What an index holds of a dataset that is packed on. */
+export interface PackedBefore {
+  readonly shards: number;
+  readonly documents: number;
 }
 
 /**
@@ -31,15 +38,19 @@ export async function packSource(options: {
   /** Where the tables are written. */
   readonly folder: string;
   readonly limits: PackingLimits;
+  /** The version of the index that it is packed for. */
+  readonly version: number;
+  /** What is not packed again: its first shards. */
+  readonly before: PackedBefore;
   readonly parts: PartReader;
   /** The part of a shard, by its number. */
   readonly take: (number: number) => Promise<ShardPart>;
   /** Gets every member that is not read, every empty document and every bad sample. */
   readonly onLeftOut: (what: LeftOut) => void;
 }): Promise<PackedSource> {
-  const { source, settings, limits, parts, take, onLeftOut } = options;
+  const { source, settings, limits, version, before, parts, take, onLeftOut } = options;
   const { folder: directory, shards: names } = options.reader;
-  const tables = await SourceTablesWriter.create(options.folder, source);
+  const tables = await SourceTablesWriter.create(options.folder, source, version);
   const bad = new BadSamples(source, settings);
   try {
     const packer = new SequencePacker<PartSegment>(limits, (segments) => tables.addSequence(segments));
@@ -48,8 +59,9 @@ export async function packSource(options: {
     const shards: IndexedShard[] = [];
     const samples: string[] = [];
     const used = new Set<string>();
-    let documents = 0;
+    let documents = before.documents;
     for (const [number, name] of names.entries()) {
+      if (number < before.shards) continue;
       const part = await take(number);
       const onEvent = (event: PartEvent) => {
         if (event.kind === 'good') bad.countGood(event.count);
@@ -74,8 +86,12 @@ export async function packSource(options: {
     }
     bad.checkShare();
     packer.finish();
-    await leaveUnused(options.reader, source, used, limits, onLeftOut);
-    return { manifest: { shards, documents, ...(await tables.finish()) }, samples };
+    const packed = new Set(names.slice(before.shards));
+    await leaveUnused(options.reader, source, used, limits, (what) => {
+      if (packed.has(what.shard ?? '')) onLeftOut(what);
+    });
+    const part = { documents: documents - before.documents, ...(await tables.finish()) };
+    return { part, shards, samples };
   } catch (thrown) {
     await tables.abandon();
     throw thrown;

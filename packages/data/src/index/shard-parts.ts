@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { availableParallelism } from 'node:os';
-import { mapSources, ofSource, type SourceId, WeftError } from '@weft/common';
+import { mapSources, ofSource, type PerSource, type SourceId, WeftError } from '@weft/common';
 import { datasetSettings } from '@weft/config';
 import { joinPath, withTemporaryDirectory } from '@weft/files';
 import { holdsImages } from '../formats/source-images.js';
@@ -42,6 +42,8 @@ export async function withShardParts<T>(
   options: ReadingOptions & {
     readonly index: string;
     readonly run: IndexRun;
+    /** How many shards of each source, its first ones, are not read, because the index holds them. */
+    readonly before: PerSource<number>;
     readonly entryBytes: EntryBytes;
     /** What the parts depend on, beside the settings of `run` that are a dataset's own. */
     readonly madeWith: unknown;
@@ -49,8 +51,8 @@ export async function withShardParts<T>(
   },
   use: (parts: ShardParts) => Promise<T>,
 ): Promise<T> {
-  const { index, run, madeWith, processModule = SHARD_PROCESS } = options;
-  const shards = Object.values(run.shards).flat();
+  const { index, run, before, madeWith, processModule = SHARD_PROCESS } = options;
+  const shards = Object.entries(run.shards).flatMap(([source, all]) => all.slice(ofSource(before, source)));
   const isSmall = shards.length < FEW_SHARDS && bytesOf(shards) < FEW_BYTES;
   const processes = options.processes ?? (isSmall ? 0 : availableParallelism());
   if (processes === 0)
@@ -111,7 +113,7 @@ function settingsOf(data: IndexRun['config']['data'], source: SourceId) {
 }
 
 async function useParts<T>(
-  options: Pick<Parameters<typeof withShardParts>[0], 'run' | 'entryBytes' | 'onRead'> & {
+  options: Pick<Parameters<typeof withShardParts>[0], 'run' | 'before' | 'entryBytes' | 'onRead'> & {
     readonly folder: string;
     readonly openReader: (file: number) => Promise<UnitReader>;
     readonly readers: number;
@@ -120,7 +122,7 @@ async function useParts<T>(
   },
   use: (parts: ShardParts) => Promise<T>,
 ): Promise<T> {
-  const { run, folder, found, onRead } = options;
+  const { run, before, folder, found, onRead } = options;
   const reader = new PartReader(folder, options.entryBytes);
   const known = new Map<string, ShardPart>();
   const first = new Map<SourceId, number>();
@@ -128,6 +130,10 @@ async function useParts<T>(
   for (const [source, shards] of Object.entries(run.shards)) {
     first.set(source, tasks.length);
     for (const [number, { name, bytes, version }] of shards.entries()) {
+      if (number < ofSource(before, source)) {
+        tasks.push(undefined);
+        continue;
+      }
       const part = found.get(partKey(source, name));
       const isUsable =
         part !== undefined && version !== null && part.version === version && (await reader.isIntact(part));
@@ -135,7 +141,7 @@ async function useParts<T>(
       tasks.push(isUsable ? undefined : { source, number, bytes });
     }
   }
-  const all = Object.values(run.shards).flat();
+  const all = Object.entries(run.shards).flatMap(([source, each]) => each.slice(ofSource(before, source)));
   const [totalShards, totalBytes] = [all.length, bytesOf(all)];
   let shards = known.size;
   let bytes = [...known.values()].reduce((sum, part) => sum + part.bytes, 0);

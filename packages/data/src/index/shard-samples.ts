@@ -102,7 +102,7 @@ export async function compareShardSamples(
     store,
   );
   for (const { path, sample } of compared) {
-    const hasSample = sample !== undefined && versionOfSample(sample) === null && !isRemote(path);
+    const hasSample = sample !== undefined && sample !== '' && versionOfSample(sample) === null && !isRemote(path);
     if (!hasSample || (await withBlob(store, path, sampleOf)) === sample) continue;
     throw new WeftError('failed_precondition', `the shard ${path} has changed since it was indexed`, {
       hint: `put the former file back, or ${REINDEX}`,

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { SourceId } from '@weft/common';
-import { type SourceManifest, tableFile, type WrittenFile } from './manifest.js';
+import { type SourcePart, tableFile, type WrittenFile } from './manifest.js';
 import {
   IMAGE_RECORD_BYTES,
   SEGMENT_RECORD_BYTES,
@@ -24,11 +24,11 @@ export class SourceTablesWriter {
   #entries = 0;
   #positions = 0;
 
-  /** Creates the files of the tables in `folder`; they must not exist. */
-  static async create(folder: string, source: SourceId): Promise<SourceTablesWriter> {
+  /** Creates the files of the tables in `folder`; they must not exist. @param version of the index that they belong to */
+  static async create(folder: string, source: SourceId, version: number): Promise<SourceTablesWriter> {
     const created: TableWriter[] = [];
     const create = async (table: Table) => {
-      const writer = await TableWriter.create(join(folder, tableFile(source, table)));
+      const writer = await TableWriter.create(join(folder, tableFile(source, table, version)));
       created.push(writer);
       return writer;
     };
@@ -77,14 +77,13 @@ export class SourceTablesWriter {
   }
 
   /** Makes the files durable and closes them. */
-  async finish(): Promise<Omit<SourceManifest, 'shards' | 'documents'>> {
+  async finish(): Promise<Omit<SourcePart, 'version' | 'documents'>> {
     return {
       segments: this.#segments,
       sequences: this.#sequences,
       textTokens: this.#entries - this.#images,
       images: this.#images,
       positions: this.#positions,
-      later: [],
       files: {
         sequences: await this.#tables.sequences.finish(),
         segments: await this.#tables.segments.finish(),

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { RunConfig } from '@weft/config';
 import { Dataset } from '@weft/data';
-import { datasetSequence, MixtureSchedule, stepRanges } from '@weft/mixture';
+import { RunSequences, scheduleOf, stepRanges } from '@weft/mixture';
 import axe from 'axe-core';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -175,15 +175,16 @@ interface Violation {
 async function contentsOf(config: RunConfig, step: number) {
   const dataset = await Dataset.open(config);
   try {
-    const ranges = stepRanges(new MixtureSchedule(config.data.weights), config.globalBatchSize, step);
+    const { seed, evaluation, globalBatchSize } = config;
+    const heldOutPerSource = evaluation.sequencesPerSource;
+    const schedule = scheduleOf(config);
+    const taken = new RunSequences({ schedule, versions: dataset.versions, seed, heldOutPerSource });
+    const ranges = stepRanges(schedule, globalBatchSize, step);
     const pictures: Uint8Array[] = [];
     const texts: string[] = [];
     const sequences: { source: string; index: number }[] = [];
-    for (const [source, { first, end }] of Object.entries(ranges))
-      for (let at = first; at < end; at++) {
-        const size = dataset.sequences[source] ?? 0;
-        const held = config.evaluation.sequencesPerSource;
-        const { sequence } = datasetSequence(at, size, config.seed, source, held);
+    for (const [source, range] of Object.entries(ranges))
+      for (const { sequence } of taken.ofSource(source, range)) {
         const { segments } = await dataset.readSequence(source, sequence);
         sequences.push({ source, index: sequence });
         texts.push(segments.map(({ entries }) => dataset.tokenizer.decode(entries.filter((id) => id >= 0))).join(''));

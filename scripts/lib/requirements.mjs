@@ -32,9 +32,9 @@ export const REQUIREMENTS = [
   {
     kind: 'python',
     skipsItself: true,
-    isThere: () => works('python3', ['-c', 'import safetensors.numpy']),
-    missing: 'Python with safetensors and numpy was not found',
-    hint: 'run `pip install safetensors numpy`',
+    isThere: () => works('python3', ['-c', 'import safetensors.numpy, moto.server']),
+    missing: 'Python with safetensors, numpy and moto was not found',
+    hint: "run `pip install safetensors numpy 'moto[server]'`",
   },
   {
     kind: 'redis',

@@ -111,6 +111,11 @@ export function collectSteps(text: string, earlier: readonly number[] | undefine
   return [...(earlier ?? []), wholeNumber(0)(text)];
 }
 
+/** A version of the data index. */
+export function indexVersion(text: string): number | 'newest' {
+  return text === 'newest' ? 'newest' : positiveInteger(text);
+}
+
 /** A number of at least 0, such as a temperature. */
 export function atLeastZero(text: string): number {
   const value = Number(text);

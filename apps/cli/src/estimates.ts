@@ -55,7 +55,7 @@ type Parameter = Pick<ParameterSpec, 'name' | 'shape'>;
 export function estimateRun(config: RunConfig, specs: readonly Parameter[]): RunEstimates {
   const { globalBatchSize, microbatchSize, workers, steps, data, model, task } = config;
   const parameters = countParameters(model, specs);
-  const schedule = scheduleOf(data);
+  const schedule = scheduleOf(config);
   const totalWeight = Object.values(data.weights).reduce((sum, weight) => sum + weight, 0);
   const tokensPerStep = globalBatchSize * (task.kind === 'reconstructive' ? patchesOf(model) : model.sequenceLength);
   const sequencesPerRank = Math.ceil(globalBatchSize / workers);

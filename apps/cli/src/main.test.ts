@@ -15,6 +15,15 @@ describe('weft', () => {
     expect(await weft('--version')).toEqual({ exitCode: 0, out: `${WEFT_VERSION}\n`, err: '' });
   });
 
+  it.each([[], ['data'], ['lr']])(
+    'without a command, it and its groups print their help: weft %s',
+    async (...words) => {
+      const { exitCode, out, err } = await weft(...words);
+      expect({ exitCode, err }).toEqual({ exitCode: 0, err: '' });
+      expect(out).toBe((await weft(...words, '--help')).out);
+    },
+  );
+
   it('lists every command in its help, the processes included', async () => {
     const { exitCode, out } = await weft('--help');
     expect(exitCode).toBe(0);
@@ -85,7 +94,8 @@ describe('weft', () => {
 
   it('lists the recipes', async () => {
     const { out } = await weft('recipes');
-    expect(out).toMatch(/^debugTiny +languageModel +4 × 128/m);
+    expect(out).toMatch(/^debugTiny +languageModel +1\.24 M +4 × 128/m);
+    expect(out).toMatch(/^mm1-3b-moe-64e +languageModel +64\.6 B \(4\.75 B\) /m);
     const { recipes } = JSON.parse((await weft('recipes', '--json')).out);
     expect(recipes[0]).toMatchObject({ recipe: 'debugTiny', steps: 60 });
   });

@@ -1,33 +1,29 @@
 import { createProgram, hostAndPort, oneOf, port, text, wholeNumber } from '@weft/command-line';
 import { WEFT_VERSION } from '@weft/common';
-import { type Command, Option } from 'commander';
+import { type Command, CommanderError, Option } from 'commander';
 import {
   addQueueOptions,
   atLeastZero,
   collect,
-  collectInOrder,
   collectList,
-  collectSteps,
   devicesName,
+  indexVersion,
   plannedDevices,
   positiveInteger,
   quantity,
-  rejectConflicting,
   type SequenceName,
   sequenceName,
-  share,
-  wholeNumbers,
 } from './arguments.js';
-import type { AblateOptions } from './commands/ablate.js';
 import type { CompileOptions } from './commands/compile.js';
+import type { Shell } from './commands/completion.js';
 import type { DataLedgerOptions } from './commands/data-ledger.js';
+import type { DataReweightOptions } from './commands/data-reweight.js';
 import type { DiagnoseOptions } from './commands/diagnose.js';
-import type { EvaluateOptions } from './commands/evaluate.js';
 import type { ExportOptions } from './commands/export.js';
-import type { GenerateCommandOptions } from './commands/generate.js';
 import type { LaunchOptions } from './commands/launch.js';
 import type { LogsOptions } from './commands/logs.js';
 import { addLearningRateCommands } from './commands/lr-commands.js';
+import { addModelCommands } from './commands/model-commands.js';
 import type { MonitorOptions } from './commands/monitor.js';
 import type { ProfileOptions } from './commands/profile.js';
 import { addQueueCommands } from './commands/queue-commands.js';
@@ -50,6 +46,11 @@ export async function main(argv: readonly string[], terminal: Terminal = systemT
     await program.parseAsync(argv, { from: 'user' });
     return exitCode;
   } catch (thrown) {
+    // Nothing, or the name of a group alone, asks what there is.
+    if (thrown instanceof CommanderError && thrown.code === 'commander.help') {
+      innermostCommand(program, argv).outputHelp();
+      return EXIT.done;
+    }
     return reportError(thrown, terminal, {
       json: argv.includes('--json'),
       debug: argv.includes('--debug'),
@@ -232,6 +233,15 @@ export function commandTree(terminal: Terminal, run: RunCommand): Command {
       run(options, async (context) => (await import('./commands/diagnose.js')).diagnose(context, runId, options)),
     );
 
+  program
+    .command('diff')
+    .description('show in what two runs differ: configuration, outcome, and from which step on their losses')
+    .argument('<run>', 'the id of the run, or the beginning of it')
+    .argument('<run>', 'of another one')
+    .action((one: string, other: string, options: CommonOptions) =>
+      run(options, async (context) => (await import('./commands/diff.js')).diff(context, one, other)),
+    );
+
   const queue = addQueueCommands(program, run);
 
   program
@@ -285,68 +295,25 @@ export function commandTree(terminal: Terminal, run: RunCommand): Command {
       run(options, async (context) => (await import('./commands/data-ledger.js')).dataLedger(context, runId, options)),
     );
 
+  data
+    .command('reweight')
+    .description('change the mixture of a run from a step on: what it has consumed counts on')
+    .argument('<run>', 'the id of the run, or the beginning of it')
+    .argument(
+      '[weights...]',
+      'a weight for every source, or for every dataset of one: captioned=5 interleaved=0.5 text=1/3',
+    )
+    .requiredOption('--from-step <N>', 'the first step of the new mixture, not trained yet', positiveInteger)
+    .option('--index-version <N|newest>', 'go on with the shards that a version of the data index added', indexVersion)
+    .option('--reason <text>', "why, for the run's log")
+    .action((runId: string, weights: string[], options: CommonOptions & DataReweightOptions) =>
+      run(options, async (context) =>
+        (await import('./commands/data-reweight.js')).dataReweight(context, runId, weights, options),
+      ),
+    );
+
   program.commandsGroup('Models:');
-
-  program
-    .command('generate')
-    .description('let a checkpoint continue texts and images')
-    .argument('<run|checkpoint>', 'the id of a run, or the folder of a run or of a checkpoint')
-    .option('--prompt <text>', 'continue this; with --image in any order, or with marks <image>', collectInOrder)
-    .option('--image <file>', 'an image of the prompt', collectInOrder)
-    .option('--step <N...>', 'the checkpoint of this step; several: one after the other', collectSteps)
-    .option('--max-tokens <N>', 'end after so many tokens', positiveInteger, 128)
-    .option('--temperature <T>', '0 takes the likeliest token; higher is bolder', atLeastZero, 0)
-    .option('--top-p <P>', 'draw from the likeliest tokens that have this probability together', share, 1)
-    .option('--seed <N>', 'the same seed draws the same', wholeNumber(0), 0)
-    .option('--stop <text...>', 'end where this text comes, and leave it out', collect)
-    .option('--cut', 'cut off the beginning of a prompt that is too long')
-    .option('--raw', 'take the prompt as it is, also where the run was trained on conversations')
-    .option('--input <file.jsonl>', 'continue every prompt of a file: {"prompt": "<image>…", "images": ["a.png"]}')
-    .option('--output <file.jsonl>', 'where the answers go, one a line, in the order of the prompts')
-    .option('--resume', 'go on behind the last line of the output')
-    .option('--batch <N>', 'with --input: continue so many prompts at a time', positiveInteger, 8)
-    .option('--set <field=value...>', 'change fields, such as engine.backend=javascript', collect)
-    .action((model: string, options: CommonOptions & GenerateCommandOptions) =>
-      run(options, async (context) => (await import('./commands/generate.js')).generate(context, model, options)),
-    );
-
-  program
-    .command('eval')
-    .description('score a checkpoint by captions, questions and text tasks')
-    .argument('<run|checkpoint>', 'the id of a run, or the folder of a run or of a checkpoint')
-    .option('--tasks <tasks...>', 'names of tasks of the run, files of tasks, or demo', collectList)
-    .option('--shots <N,N,...>', 'solved examples before the one that is asked, such as 0,4,8', wholeNumbers)
-    .option('--step <N...>', 'the checkpoint of this step; several: one after the other', collectSteps)
-    .option('--limit <N>', 'the first so many examples of every task', positiveInteger)
-    .option('--seed <N>', 'the same seed draws the same shots', wholeNumber(0))
-    .option('--output <dir>', "where the results go; default: the run's evaluations/step-…")
-    .option('--batch <N>', 'answer so many prompts at a time', positiveInteger, 8)
-    .option('--set <field=value...>', 'change fields, such as engine.backend=javascript', collect)
-    .action((model: string, options: CommonOptions & EvaluateOptions) =>
-      run(options, async (context) => (await import('./commands/evaluate.js')).evaluate(context, model, options)),
-    );
-
-  program
-    .command('ablate')
-    .description("train and score the runs of one of the paper's figures, or of a grid of your own")
-    .argument('<figure|grid.yaml>', 'encoder, resolution, connector, data, encoder-loss, or the file of a grid')
-    .option('--recipe <recipe|file>', 'what every run begins with; default: debugTiny')
-    .option('--steps <N>', 'short for --set steps=N', positiveInteger)
-    .option('--workers <N>', 'workers of every run', positiveInteger)
-    .option('--seeds <N>', 'train every cell with so many seeds', positiveInteger)
-    .option('--shots <N,N,...>', 'solved examples before the one that is asked, such as 0,4,8', wholeNumbers)
-    .option('--tasks <tasks...>', 'files of tasks, or demo', collectList)
-    .option('--only <axis=value...>', 'only these values of an axis, such as tokens=4', collect)
-    .option('--set <field=value...>', 'change fields of every run, or first.<name>.<field> of one before them', collect)
-    .option('--local [N]', 'start a coordinator and N workers on this machine for this grid', positiveInteger)
-    .option('--redis <url>', 'with --local: keep logs and queue in Redis')
-    .option('--dry-run', 'show the runs there would be; start nothing')
-    .action((name: string, options: CommonOptions & AblateOptions) =>
-      run(options, async (context) => {
-        rejectConflicting(options);
-        return (await import('./commands/ablate.js')).ablate(context, name, options);
-      }),
-    );
+  addModelCommands(program, run);
   const weights = addWeightsCommands(program, run);
 
   program.commandsGroup('Learning rates:');
@@ -374,6 +341,20 @@ export function commandTree(terminal: Terminal, run: RunCommand): Command {
     .description('check this machine: what works, what is missing, how to fix it')
     .action((options: CommonOptions) =>
       run(options, async (context) => (await import('./commands/doctor.js')).doctor(context)),
+    );
+
+  program
+    .command('completion')
+    .description('print what completes the words of weft in a shell: eval "$(weft completion bash)"')
+    .addArgument(program.createArgument('<shell>', 'of your terminal').choices(['bash', 'zsh', 'fish']))
+    .action((shell: Shell, options: CommonOptions) =>
+      run(options, async (context) => (await import('./commands/completion.js')).printCompletion(context, shell)),
+    );
+  program
+    .command('complete', { hidden: true })
+    .argument('[words...]')
+    .action((words: readonly string[], options: CommonOptions) =>
+      run(options, async (context) => (await import('./commands/completion.js')).complete(context, program, words)),
     );
 
   for (const command of [...program.commands, ...data.commands, ...weights.commands, ...lr.commands, ...queue.commands])
@@ -405,7 +386,7 @@ Examples:
 /** Commands that may talk to a coordinator. */
 const CLUSTER_COMMANDS = [
   ...['launch', 'resume', 'stop', 'checkpoint', 'watch', 'status', 'ls', 'doctor', 'sweep', 'ablate', 'ledger'],
-  ...['queue', 'move', 'pause', 'cancel', 'history', 'diagnose', 'logs', 'export', 'profile'],
+  ...['queue', 'move', 'pause', 'cancel', 'history', 'diagnose', 'logs', 'export', 'profile', 'diff'],
 ];
 /** Commands without the common options: groups of commands, and programs that parse their own. */
 const GROUP_COMMANDS = ['data', 'weights', 'lr', 'coordinator', 'worker', 'expert-worker'];

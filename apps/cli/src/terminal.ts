@@ -49,7 +49,7 @@ export function commandName(env: Terminal['env'], script: string): string {
 }
 
 const COMMANDS =
-  'launch|compile|resume|stop|watch|status|logs|export|profile|ls|queue|history|generate|eval|recipes|lr|data|doctor|monitor|coordinator|worker';
+  'launch|compile|resume|stop|watch|status|logs|export|profile|diff|ls|queue|history|generate|eval|recipes|lr|data|doctor|monitor|coordinator|worker';
 const MENTION = new RegExp(`(?<![\\w/.@-])(?<!npx )weft (?=(?:${COMMANDS})\\b)`, 'g');
 
 /** Writes the commands that a sentence mentions as this person types them: `weft ls` becomes `npx weft ls`. */

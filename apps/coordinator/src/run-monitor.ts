@@ -12,7 +12,7 @@ import {
   type RunState,
   WorkTimes,
 } from '@weft/coordination';
-import { consumedBy, type MixtureSchedule, scheduleOf } from '@weft/mixture';
+import { consumedBy, type MixtureSchedule, scheduleOf, stretchOfStep } from '@weft/mixture';
 import type { RunMetrics, RunSnapshot } from '@weft/telemetry';
 import type { RunFiles } from './run-files.js';
 
@@ -36,7 +36,8 @@ interface RunMonitorOptions {
 /** What is known of one run beside its state. */
 class Monitored {
   readonly times: WorkTimes;
-  readonly schedule: MixtureSchedule;
+  /** Of these data settings; others come with a change of the mixture. */
+  #schedule: { readonly data: RunState['config']['data']; readonly of: MixtureSchedule } | undefined;
   latest: MetricsRow | undefined;
   heldOut: MetricsRow['heldOut'];
   taskScores: MetricsRow['taskScores'];
@@ -58,9 +59,13 @@ class Monitored {
   /** As `times` last followed it. */
   followed: Run | undefined;
 
-  constructor(state: RunState, times: WorkTimes) {
+  constructor(times: WorkTimes) {
     this.times = times;
-    this.schedule = scheduleOf(state.config.data);
+  }
+
+  scheduleOf({ config }: RunState): MixtureSchedule {
+    if (this.#schedule?.data !== config.data) this.#schedule = { data: config.data, of: scheduleOf(config) };
+    return this.#schedule.of;
   }
 
   /** The run has workers after a time without: what was last before is not overdue. */
@@ -90,7 +95,7 @@ export class RunMonitor {
     for (const state of states) {
       if (hasEnded(state)) continue;
       const stored = await this.#options.filesOf(state.runId).readGoodput();
-      this.#runs.set(state.runId, new Monitored(state, new WorkTimes(stored?.times)));
+      this.#runs.set(state.runId, new Monitored(new WorkTimes(stored?.times)));
     }
   }
 
@@ -173,7 +178,7 @@ export class RunMonitor {
     if (known !== undefined) return known;
     // A new run, or one that had ended and is resumed.
     const stored = state.generation === 0 ? undefined : await this.#options.filesOf(state.runId).readGoodput();
-    const monitored = new Monitored(state, new WorkTimes(stored?.times));
+    const monitored = new Monitored(new WorkTimes(stored?.times));
     this.#runs.set(state.runId, monitored);
     return monitored;
   }
@@ -274,7 +279,8 @@ export class RunMonitor {
 
   #snapshot(monitored: Monitored, { state, live }: Run, cluster: ClusterState, nowMs: number): RunSnapshot {
     const { config, runId, step } = state;
-    const { times, schedule, checkpoint, counts, waitedForSeconds, experts } = monitored;
+    const schedule = monitored.scheduleOf(state);
+    const { times, checkpoint, counts, waitedForSeconds, experts } = monitored;
     const now = this.#goodputNow(monitored);
     const left = config.steps - step;
     const isTraining = live.state === 'training' && left > 0;
@@ -293,7 +299,7 @@ export class RunMonitor {
       taskScores: monitored.taskScores,
       sequences: consumedBy(schedule, config.globalBatchSize, step, config.data.skippedBatches),
       plannedSequences: consumedBy(schedule, config.globalBatchSize, config.steps, config.data.skippedBatches),
-      weights: config.data.weights,
+      weights: stretchOfStep(schedule, config.globalBatchSize, step + 1, config.data.skippedBatches).weights,
       tokens: step * config.globalBatchSize * config.model.sequenceLength,
       checkpoint: {
         step: state.checkpointStep,

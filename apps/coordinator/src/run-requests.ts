@@ -3,6 +3,7 @@ import { type RunConfig, resolveRunConfig } from '@weft/config';
 import { hasEnded, runViewToProto } from '@weft/contracts';
 import { describeRun, type FoundCheckpoint, lookForCheckpoint, type RunDescription, rankOf } from '@weft/coordination';
 import type {
+  ChangeMixtureRequest,
   ClusterSummary,
   GetRequest,
   LaunchRequest,
@@ -103,6 +104,15 @@ export class RunRequests {
   async stop({ runId, saveCheckpoint }: StopRequest): Promise<RunSummary> {
     this.requireStore();
     await this.#options.queue.submit({ kind: 'stop', runId, saveCheckpoint });
+    return this.get(runId);
+  }
+
+  /** @throws WeftError `not_found` for an unknown run; the refusal of `decide`. */
+  async changeMixture(request: ChangeMixtureRequest): Promise<RunSummary> {
+    this.requireStore();
+    const { runId, fromStep, weights, reason } = request;
+    const indexVersion = request.indexVersion === 0 ? undefined : request.indexVersion;
+    await this.#options.queue.submit({ kind: 'changeMixture', runId, fromStep, weights, indexVersion, reason });
     return this.get(runId);
   }
 

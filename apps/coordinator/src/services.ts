@@ -10,6 +10,7 @@ export function coordinatorServices(coordinator: Coordinator): readonly Service[
       launch: (request) => runs.launch(request),
       resume: (request) => runs.resume(request),
       stop: (request) => runs.stop(request),
+      changeMixture: (request) => runs.changeMixture(request),
       saveCheckpoint: (request) => runs.saveCheckpoint(request),
       get: ({ runId }) => runs.get(runId),
       list: (request) => runs.list(request),

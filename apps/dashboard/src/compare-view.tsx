@@ -1,8 +1,7 @@
-import { decimal, duration, large, percent } from '@weft/common';
+import { decimal, differences, duration, large, percent } from '@weft/common';
 import { hasEnded, type PageCurves, type PageRun, type RunGoodput } from '@weft/contracts';
 import { runPath } from './api.js';
 import { lineColor } from './colors.js';
-import { differences } from './config-view.js';
 import { CurvesView } from './curves-view.js';
 import { overview } from './live.js';
 import { Empty, Panel, Problem, Status } from './parts.js';

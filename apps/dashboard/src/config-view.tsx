@@ -1,3 +1,4 @@
+import { flattened } from '@weft/common';
 import { hasEnded, type PageRun } from '@weft/contracts';
 import { post, runPath } from './api.js';
 import { overview } from './live.js';
@@ -61,26 +62,6 @@ export function ConfigView({ shown: { run, config } }: { shown: PageRun }) {
       )}
     </Panel>
   );
-}
-
-/** The fields in which not all configurations agree, with the value of each; undefined where one lacks the field. */
-export function differences(
-  configs: readonly unknown[],
-): { readonly name: string; readonly values: readonly (string | undefined)[] }[] {
-  const flat = configs.map((config) => flattened(config));
-  const names = [...new Set(flat.flatMap((each) => [...each.keys()]))];
-  return names
-    .map((name) => ({ name, values: flat.map((each) => each.get(name)) }))
-    .filter(({ values }) => new Set(values).size > 1);
-}
-
-/** The values of a configuration by their paths, as `--set` writes them. */
-function flattened(value: unknown, path = '', into = new Map<string, string>()): Map<string, string> {
-  const isObject =
-    typeof value === 'object' && value !== null && !Array.isArray(value) && Object.keys(value).length > 0;
-  if (!isObject) return into.set(path, JSON.stringify(value));
-  for (const [name, inner] of Object.entries(value)) flattened(inner, path === '' ? name : `${path}.${name}`, into);
-  return into;
 }
 
 /** The checkpoints that should be on disk, and going on from one of them. */

@@ -1,6 +1,6 @@
 import { useSignal } from '@preact/signals';
 import { count } from '@weft/common';
-import type { PageConsumptions, PageRun, PageSequence, PageStep } from '@weft/contracts';
+import type { PageConsumptions, PageRun, PageStep, SequenceContents } from '@weft/contracts';
 import { runPath } from './api.js';
 import { lineColor } from './colors.js';
 import { Empty, Panel, Problem } from './parts.js';
@@ -52,7 +52,7 @@ function Mixture({ shown: { mixture } }: { shown: PageRun }) {
           <tbody>
             {sources.map((source, at) => {
               const target = (mixture.weights[source] ?? 0) / weights;
-              const behind = (mixture.consumed[source] ?? 0) - target * consumed;
+              const behind = (mixture.consumed[source] ?? 0) - (mixture.shares[source] ?? 0);
               return (
                 <tr key={source}>
                   <th scope="row">
@@ -207,7 +207,7 @@ function WhenEaten({ runId, source, index }: { runId: string; source: string; in
 }
 
 /** A packed sequence as the model reads it: its documents one after the other. */
-function Sequence({ runId, sequence }: { runId: string; sequence: PageSequence }) {
+function Sequence({ runId, sequence }: { runId: string; sequence: SequenceContents }) {
   const { source, index, epoch, positions, capacity, segments } = sequence;
   return (
     <li>

@@ -22,7 +22,7 @@ describe('the meter of steps', () => {
           images: { captioned: 5, text: 0 },
           lossTokens: { captioned: 30, text: 0 },
           queuedBatches: 2,
-          decoded: { images: step * 5, seconds: step / 2 },
+          decoded: { images: step * 5, seconds: step / 2, replacedThreads: 0 },
         },
         deviceBytes,
       });

@@ -32,7 +32,7 @@ const JOIN_TIMEOUT_MS = 120_000;
 const ANSWER_TIMEOUT_MS = 120_000;
 
 /** The part of a `TrainingSession` that a worker uses. */
-export type Session = Pick<TrainingSession, 'train' | 'warmUp' | 'writeManifest' | 'close' | 'engine'>;
+export type Session = Pick<TrainingSession, 'follow' | 'train' | 'warmUp' | 'writeManifest' | 'close' | 'engine'>;
 
 /** Options of a `WorkerRun`. */
 export interface WorkerRunOptions {
@@ -203,15 +203,15 @@ export class WorkerRun {
       progress.hasJoined = true;
       const session = await this.#open(generation.assignment);
       if (generation.isReleased) return undefined;
+      const config = configOf(generation.assignment.configJson);
+      await session.follow(config);
       const { generation: number, rank, worldSize, expertWorkers, firstStep, state } = generation.plan;
-      const { data, precision } = configOf(generation.assignment.configJson);
-      const sources = Object.keys(data.sources);
-      metrics.joinedRun({ runId: this.runId, rank, worldSize, generation: number, sources });
-      this.#meter.follow(group);
       const place = { runId: this.runId, generation: number, rank, worldSize, expertWorkers };
+      metrics.joinedRun({ ...place, sources: Object.keys(config.data.sources) });
+      this.#meter.follow(group);
       log.info(
-        { ...place, firstStep, state: state.kind, precision, engine: session.engine },
-        `trains run ${this.runId} from step ${firstStep} as rank ${rank} of ${worldSize}, in ${precision}`,
+        { ...place, firstStep, state: state.kind, precision: config.precision, engine: session.engine },
+        `trains run ${this.runId} from step ${firstStep} as rank ${rank} of ${worldSize}, in ${config.precision}`,
       );
       const link = logSlowDecisions(generation, log);
       const transfer = this.#transferOf(generation);

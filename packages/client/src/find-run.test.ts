@@ -42,6 +42,7 @@ it('runs are read from the files when the coordinator of a home ends while it is
     ranks: ends,
     profile: ends,
     saveCheckpoint: ends,
+    changeMixture: ends,
     cluster: () => ({ coordinatorVersion: '0.1.0', workers: [], store: 'files', storeError: '' }),
   } satisfies Handlers<typeof RunsService>;
   const server = await serve({ services: [service(RunsService, handlers)] });

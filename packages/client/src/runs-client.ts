@@ -64,6 +64,21 @@ export class RunsClient {
     return runViewFromProto(await this.#channel.unary(RunsService.resume, request));
   }
 
+  /** Other weights, by source or dataset, or a newer version of the packed index, from a step on. Omitted fields stay as they were. */
+  async changeMixture(
+    runId: string,
+    change: {
+      readonly fromStep: number;
+      readonly weights?: Readonly<Record<string, string>>;
+      readonly indexVersion?: number | undefined;
+      readonly reason?: string;
+    },
+  ): Promise<RunView> {
+    const { fromStep, weights = {}, indexVersion = 0, reason = '' } = change;
+    const request = { runId, fromStep, weights: { ...weights }, indexVersion, reason };
+    return runViewFromProto(await this.#channel.unary(RunsService.changeMixture, request));
+  }
+
   async stop(runId: string, { saveCheckpoint }: { saveCheckpoint: boolean }): Promise<RunView> {
     return runViewFromProto(await this.#channel.unary(RunsService.stop, { runId, saveCheckpoint }));
   }

@@ -10,6 +10,7 @@ export {
 } from './async.js';
 export { type Clock, HEARTBEAT_TIMEOUT_MS, systemClock } from './clock.js';
 export { didYouMean } from './did-you-mean.js';
+export { type Difference, differences, flattened } from './differences.js';
 export {
   assertNever,
   ERROR_CODES,

@@ -126,7 +126,11 @@ export function completeData(data: DataConfig): DataConfig {
     skippedBatches = [],
     datasets = {},
     index = null,
+    // Then an index had one.
+    indexVersion = 1,
+    mixtureChanges = [],
     remote = DEFAULT_REMOTE,
+    shuffle = null,
   }: Partial<DataConfig> = data;
   return {
     ...data,
@@ -136,7 +140,10 @@ export function completeData(data: DataConfig): DataConfig {
     skippedBatches,
     datasets,
     index,
+    indexVersion,
+    mixtureChanges,
     remote,
+    shuffle,
   };
 }
 

@@ -21,6 +21,7 @@ export {
   type ImagePreprocessing,
   isChat,
   MESSAGE_TEXT,
+  type MixtureChange,
   type PerColour,
   type SourceKind,
   viewsPerPicture,
@@ -45,6 +46,7 @@ export { fitsPattern, learningRateFactor } from './learning-rate-factors.js';
 export { axesOfArray, OPTIMIZER_PREFIXES, optimizerArrays } from './optimizer-arrays.js';
 export { DEFAULT_QUEUE } from './queue-config.js';
 export { resolveLayers, resolveRunConfig } from './resolve.js';
+export { reweighted } from './reweight.js';
 export { allowsMesh } from './rules.js';
 export {
   ACTIVATION_CHECKPOINTING,

@@ -84,7 +84,10 @@ describe('resolving', () => {
         datasets: {},
         index: null,
         remote: DEFAULT_REMOTE,
+        shuffle: null,
         skippedBatches: [],
+        indexVersion: null,
+        mixtureChanges: [],
       },
       optimizer: {
         kind: 'adamw',

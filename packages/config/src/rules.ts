@@ -45,6 +45,7 @@ function* runRules(config: RunConfig) {
     const sentence = `data.skippedBatches has ${first} to ${end}, but must hold ranges that rise and do not touch`;
     yield problem(['data.skippedBatches'], sentence);
   }
+  yield* mixtureChangeRules(data);
   if (optimizer.warmupSteps >= steps) {
     yield problem(
       ['optimizer.warmupSteps', 'steps'],
@@ -66,6 +67,26 @@ function* runRules(config: RunConfig) {
       ['activationCheckpointing', 'engine.backend'],
       `activationCheckpointing is ${config.activationCheckpointing}, but engine.backend javascript keeps every activation: leave it at none`,
     );
+  }
+}
+
+function* mixtureChangeRules({ sources, indexVersion, mixtureChanges }: RunConfig['data']) {
+  const names = Object.keys(sources);
+  let before = { fromBatch: 1, indexVersion: indexVersion ?? 1 };
+  for (const [at, change] of mixtureChanges.entries()) {
+    const field = `data.mixtureChanges.${at}`;
+    const given = Object.keys(change.weights);
+    const wrong = names.find((name) => !given.includes(name)) ?? given.find((name) => !names.includes(name));
+    if (wrong !== undefined)
+      yield problem([field], `${field}.weights must hold one weight for each of ${names.join(', ')}: see ${wrong}`);
+    else if (Object.values(change.weights).every((weight) => weight === 0))
+      yield problem([field], `${field}.weights are all 0, but at least one source must have a weight`);
+    if (at > 0 && change.fromBatch <= before.fromBatch)
+      yield problem([field], `${field}.fromBatch is ${change.fromBatch}, but must be above ${before.fromBatch}`);
+    const version = change.indexVersion ?? before.indexVersion;
+    if (version < before.indexVersion)
+      yield problem([field], `${field}.indexVersion is ${version}, but must not fall below ${before.indexVersion}`);
+    before = { fromBatch: change.fromBatch, indexVersion: version };
   }
 }
 

@@ -22,15 +22,31 @@ const RESUME_GROUPS = ['engine', 'checkpoint', 'divergence'] as const;
 /**
  * Writes settings over the configuration of a run that has begun.
  *
- * @throws WeftError `invalid_argument` for a field of another group than `RESUME_GROUPS`, and as `applySettings`.
+ * @throws WeftError `invalid_argument` for a field of another group than `RESUME_GROUPS`, for one of `data` that would change what
+ * the numbers of consumed sequences mean, and as `applySettings`.
  */
 export function applyResumeSettings(input: unknown, settings: readonly string[]): unknown {
-  const other = settings.find((setting) => !RESUME_GROUPS.some((group) => setting.startsWith(`${group}.`)));
+  const isAllowed = (setting: string) => RESUME_GROUPS.some((group) => setting.startsWith(`${group}.`));
+  const other = settings.find((setting) => !isAllowed(setting) && !RESUME_DATA.test(setting));
+  if (other?.startsWith('data.')) throw refusal('--set', dataRefusal(other));
   if (other === undefined) return applySettings(input, settings);
   throw refusal(
     '--set',
-    `a run that is resumed changes fields of ${RESUME_GROUPS.join(', ')} only, and ${JSON.stringify(other)} is none`,
+    `a run that is resumed changes fields of ${RESUME_GROUPS.join(', ')} and some of data only, and ${JSON.stringify(other)} is none`,
   );
+}
+
+/** Of the data: how much of each source is read from now on, up to which version of the index, and where the files lie. */
+const RESUME_DATA =
+  /^data\.(weights|weights\.[^.=]+|indexVersion|prefetchSteps|directory|index|datasets\.[^.=]+\.(directory|epochs))\s*=/;
+
+function dataRefusal(setting: string): string {
+  const field = setting.split('=', 1)[0]!.trim();
+  const planned = field === 'data.mixtureChanges' || field === 'data.skippedBatches';
+  const why = planned
+    ? 'it is kept by the run itself: see `weft data reweight`'
+    : 'with another value the sequences that it has consumed would have other numbers or hold something else, and some would be repeated or left out: begin a new run for that';
+  return `${field} of a run that has begun stays as it is: ${why}`;
 }
 
 /** One layer per setting, to be put on top of the others; `option` is how a person wrote it. */

@@ -1,4 +1,4 @@
-export type { BatchCounts } from './batch-counts.js';
+export type { BatchCounts, RemoteCounts } from './batch-counts.js';
 export type { CheckpointFile } from './checkpoint-file.js';
 export { curveValues } from './curve-values.js';
 export type { HeldOutLoss } from './held-out-loss.js';
@@ -17,7 +17,6 @@ export {
   type PageOverview,
   type PagePrediction,
   type PageRun,
-  type PageSequence,
   type PageStep,
   type PageSweep,
   type PageSweepDetail,
@@ -32,6 +31,7 @@ export {
   type RunView,
 } from './run-view.js';
 export { runViewFromProto, runViewToProto } from './run-view-proto.js';
+export type { SegmentContents, SequenceContents } from './sequence-contents.js';
 export { type RunGeneration, type StepReport, stepReportFromProto, stepReportToProto } from './step-report.js';
 export type { StepVote } from './step-vote.js';
 export { averageScores, type ScoreAverages, type TaskScore, type TaskScores } from './task-scores.js';

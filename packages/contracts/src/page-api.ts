@@ -1,7 +1,8 @@
 // What the coordinator answers to its web page, as JSON. Paths begin with /api.
 
-import type { PerSource, SourceId } from '@weft/common';
+import type { PerSource } from '@weft/common';
 import type { RunFailure, RunView } from './run-view.js';
+import type { SequenceContents } from './sequence-contents.js';
 
 /** GET /api/overview, and the event `overview` of GET /api/stream: everything that lives now. */
 export interface PageOverview {
@@ -56,8 +57,14 @@ export interface PageRun {
   /** The whole configuration, as `config.json` has it. */
   readonly config: unknown;
   readonly checkpoints: readonly PageCheckpoint[];
-  /** Sequences consumed so far, and the share of each source that the mixture asks for. */
-  readonly mixture: { readonly consumed: PerSource<number>; readonly weights: PerSource<number> };
+  readonly mixture: {
+    /** Sequences consumed so far. */
+    readonly consumed: PerSource<number>;
+    /** Of how many the mixture asks of each source, over all its changes: fractions of sequences. */
+    readonly shares: PerSource<number>;
+    /** Of the next step. */
+    readonly weights: PerSource<number>;
+  };
 }
 
 /** A checkpoint that should be on disk. */
@@ -93,29 +100,12 @@ export interface PageStep {
   readonly step: number;
   readonly sequenceCount: number;
   /** The first of them. */
-  readonly sequences: readonly PageSequence[];
-}
-
-/** A packed sequence, decoded. */
-export interface PageSequence {
-  readonly source: SourceId;
-  /** Its number in the index of its source. */
-  readonly index: number;
-  /** Which pass over the source it belongs to, from 0; null where a sequence was asked for by its number. */
-  readonly epoch: number | null;
-  readonly positions: number;
-  readonly capacity: number;
-  readonly segments: readonly {
-    readonly document: number;
-    readonly part: number;
-    /** In order: text, or an image by its number in the sequence. */
-    readonly pieces: readonly ({ readonly text: string } | { readonly image: number })[];
-  }[];
+  readonly sequences: readonly SequenceContents[];
 }
 
 /** GET /api/runs/:run/sequences/:source/:index: a sequence, and the steps that consumed it. */
 export interface PageConsumptions {
-  readonly sequence: PageSequence;
+  readonly sequence: SequenceContents;
   readonly isHeldOut: boolean;
   readonly consumptions: readonly { readonly step: number; readonly epoch: number }[];
 }

@@ -8,6 +8,7 @@ import type { ClusterEvent, MemberEvent } from './events.js';
 import { ownFault, tick, workerConnected, workerDisconnected, workerLeaves } from './membership.js';
 import { updateShortages } from './memory.js';
 import { stepReported } from './metrics.js';
+import { changeMixture } from './mixture-requests.js';
 import { probed } from './reachability.js';
 import type { RunRecord } from './records.js';
 import { checkpointFound, recovered } from './recovery.js';
@@ -66,6 +67,8 @@ function handle(builder: DecisionBuilder, event: ClusterEvent): string {
       return launch(builder, event);
     case 'resume':
       return resume(builder, event);
+    case 'changeMixture':
+      return changeMixture(builder, event);
     case 'stop':
       return stop(builder, event);
     case 'saveCheckpoint':

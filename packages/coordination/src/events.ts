@@ -29,6 +29,18 @@ export type ClusterEvent =
       /** The checkpoint to go on from, looked up for this request. */
       readonly found: FoundCheckpoint;
     }
+  /** The mixture of the run changes from a step on. */
+  | {
+      readonly kind: 'changeMixture';
+      readonly runId: string;
+      readonly fromStep: number;
+      /** By source or dataset, as a person writes them; none: they stay. */
+      readonly weights: Readonly<Record<string, string>>;
+      /** The version of the packed index; undefined: as before. */
+      readonly indexVersion: number | undefined;
+      /** Why, as a person says it; empty: nobody said. */
+      readonly reason: string;
+    }
   | {
       readonly kind: 'stop';
       readonly runId: string;

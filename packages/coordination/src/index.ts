@@ -25,6 +25,7 @@ export { lookForCheckpoint } from './find-checkpoint.js';
 export { learnProgress } from './hangs.js';
 export { InMemoryQueue } from './in-memory-queue.js';
 export { repairMetrics } from './metrics.js';
+export { describeChange } from './mixture-change.js';
 export {
   createRunJob,
   jobOwner,

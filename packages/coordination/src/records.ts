@@ -1,4 +1,5 @@
-import type { Precision, RunConfig } from '@weft/config';
+import type { PerSource } from '@weft/common';
+import type { MixtureChange, Precision, RunConfig } from '@weft/config';
 import type { RunFailure, TimeBucket } from '@weft/contracts';
 import type { LedgerEntry, SkippedData } from '@weft/mixture';
 import type { Spike } from './divergence.js';
@@ -24,6 +25,7 @@ export type RunRecord =
   | AttemptFailed
   | Resumed
   | RolledBack
+  | MixtureChanged
   | StopRequested
   | Stopped
   | Finished
@@ -69,6 +71,8 @@ export interface Committed extends Line<'committed'> {
   /** The text tokens of all ranks; the loss is their mean. */
   readonly lossTokens: number;
   readonly worldSize: number;
+  /** By source, the mean loss over its text tokens. Absent: unknown. */
+  readonly sourceLoss?: PerSource<number>;
   /** Its loss or gradient norm was far over those of the steps before. Absent: it was not. */
   readonly spike?: Spike;
 }
@@ -177,6 +181,8 @@ export interface Resumed extends Line<'resumed'> {
   /** How it is kept, and what becomes of it when it diverges, from here on. Absent: as before. */
   readonly checkpoint?: RunConfig['checkpoint'];
   readonly divergence?: RunConfig['divergence'];
+  /** What it is trained on from here on, and where that lies. Absent: as before. */
+  readonly data?: RunConfig['data'];
   readonly reason: string;
 }
 
@@ -193,6 +199,14 @@ export interface RolledBack extends Line<'rolledBack'> {
   readonly skipped: SkippedData;
   /** Of the last step; absent where its gradients were not finite. */
   readonly spike?: Spike;
+  readonly reason: string;
+}
+
+/** The mixture is another one from a step on: by its batch, because steps move when batches are skipped. */
+export interface MixtureChanged extends Line<'mixtureChanged'> {
+  /** As it was asked for. */
+  readonly fromStep: number;
+  readonly change: MixtureChange;
   readonly reason: string;
 }
 

@@ -128,7 +128,7 @@ export function resumeFrom(
   config: RunConfig,
   chosenStep?: number,
 ): string {
-  const { workers, steps, expertWorkers, engine, checkpoint: keeping, divergence } = config;
+  const { workers, steps, expertWorkers, engine, checkpoint: keeping, divergence, data } = config;
   const { state, live } = builder.run(runId);
   const { checkpoint } = found;
   const fromStep = checkpoint?.step ?? 0;
@@ -151,6 +151,7 @@ export function resumeFrom(
     ...(isDeepStrictEqual(engine, state.config.engine) ? {} : { engine }),
     ...(isDeepStrictEqual(keeping, state.config.checkpoint) ? {} : { checkpoint: keeping }),
     ...(isDeepStrictEqual(divergence, state.config.divergence) ? {} : { divergence }),
+    ...(isDeepStrictEqual(data, state.config.data) ? {} : { data }),
     reason: startReason,
   });
   // A newer checkpoint with a broken model must not be taken for the newest once the run has come as far again.

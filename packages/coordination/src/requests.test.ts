@@ -143,7 +143,7 @@ describe('resume', () => {
   it('goes on with another engine, and refuses to change what is trained', () => {
     stopAt(3);
     expect(() => harness.resume(at(3), { settings: ['model.sequenceLength=8'] })).toThrow(
-      'a run that is resumed changes fields of engine, checkpoint, divergence only, and "model.sequenceLength=8" is none',
+      'a run that is resumed changes fields of engine, checkpoint, divergence and some of data only, and "model.sequenceLength=8" is none',
     );
     harness.resume(at(3), { settings: ['engine.backend=pjrt', 'engine.mesh.tensor=2'] });
     const engine = { backend: 'pjrt', mesh: { fsdp: 1, tensor: 2, expert: 1 } };

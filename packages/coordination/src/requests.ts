@@ -1,10 +1,14 @@
+import { isDeepStrictEqual } from 'node:util';
 import { WeftError } from '@weft/common';
 import { applyResumeSettings, type RunConfig, resolveRunConfig } from '@weft/config';
 import { hasEnded } from '@weft/contracts';
+import { batchOfStep } from '@weft/topology';
 import { memberIds } from './cluster-state.js';
 import type { DecisionBuilder } from './decision-builder.js';
 import type { EventOf } from './events.js';
 import { refuseShortage } from './memory.js';
+import { mixtureAt, withMixtureChange } from './mixture-change.js';
+import { newVersion } from './mixture-requests.js';
 import { explainMissingCheckpoints, resumeFrom } from './recovery.js';
 import type { RunState } from './run-state.js';
 import { stopNow } from './run-termination.js';
@@ -39,7 +43,7 @@ export function launch(builder: DecisionBuilder, event: EventOf<'launch'>): stri
 export function resume(builder: DecisionBuilder, event: EventOf<'resume'>): string {
   const { runId, found, fromStep } = event;
   const { state } = builder.run(runId);
-  const config = changeConfig(state, event);
+  const config = changeConfig(state, event, fromStep ?? found.checkpoint?.step ?? 0);
   const isChanged = config !== state.config || fromStep !== undefined;
   if (state.status === 'running' && !isChanged) return `run ${runId} is already running`;
   if (state.status === 'running' || state.status === 'stopping')
@@ -72,19 +76,36 @@ export function resume(builder: DecisionBuilder, event: EventOf<'resume'>): stri
 }
 
 /**
- * The configuration with the changes of the request; the same object when nothing changes.
+ * The configuration with the changes of the request; the same object when nothing changes. Other weights, and another version of
+ * the index, hold from the next step on.
  *
+ * @param step the one that the run goes on from
  * @throws WeftError `invalid_argument` as the rules of the configuration say.
  */
-function changeConfig({ config }: RunState, event: EventOf<'resume'>): RunConfig {
+function changeConfig({ config }: RunState, event: EventOf<'resume'>, step: number): RunConfig {
   const { workers = config.workers, steps = config.steps, expertWorkers = config.expertWorkers, settings = [] } = event;
   const isSame = workers === config.workers && steps === config.steps && expertWorkers === config.expertWorkers;
   if (isSame && settings.length === 0) return config;
   const minWorkers = config.minWorkers === null ? null : Math.min(config.minWorkers, workers);
-  return resolveRunConfig(
-    applyResumeSettings({ ...config, workers, minWorkers, steps, expertWorkers }, settings),
-    'resume',
-  );
+  const now = mixtureAt(config.data, batchOfStep(step + 1, config.data.skippedBatches));
+  const asNow = { ...config, data: { ...config.data, ...now }, workers, minWorkers, steps, expertWorkers };
+  const changed = resolveRunConfig(applyResumeSettings(asNow, settings), 'resume');
+  return { ...changed, data: mixtureFrom(config.data, changed.data, step + 1) };
+}
+
+/**
+ * The data settings of a request, with its mixture as one that holds from a step on, where it is another one.
+ *
+ * @throws WeftError `failed_precondition` for an older version of the index
+ */
+function mixtureFrom(before: RunConfig['data'], changed: RunConfig['data'], step: number): RunConfig['data'] {
+  const fromBatch = batchOfStep(step, before.skippedBatches);
+  const now = mixtureAt(before, fromBatch);
+  const { weights, indexVersion: wanted, ...others } = changed;
+  const data = { ...others, weights: before.weights, indexVersion: before.indexVersion };
+  const indexVersion = newVersion(now.indexVersion, wanted ?? undefined);
+  if (isDeepStrictEqual(weights, now.weights) && indexVersion === now.indexVersion) return data;
+  return withMixtureChange(data, { fromBatch, weights, indexVersion });
 }
 
 /**

@@ -2,6 +2,7 @@ import { releaseOne } from './admission.js';
 import { type HeldRun, idleWorkers, type Reforming, rankOf, type Waiting } from './cluster-state.js';
 import type { DecisionBuilder } from './decision-builder.js';
 import { withMemoryFor } from './memory.js';
+import { hasOtherMixture } from './mixture-requests.js';
 import { checkpointFound } from './recovery.js';
 import type { RunState } from './run-state.js';
 import { requiredWorkers } from './scheduling.js';
@@ -119,6 +120,8 @@ function continueGeneration(builder: DecisionBuilder, runId: string): string {
   const { training } = live.returns;
   if (training.size < workerIds.length) return '';
   if (!workerIds.every((workerId) => training.has(workerId) && builder.worker(workerId)?.runId === runId)) return '';
+  // They know of another mixture than the one of the next step: a new generation tells them.
+  if (hasOtherMixture(state)) return '';
   const { generation, step } = state;
   // Of a generation before, and left behind by this one: its state is soon an old one.
   for (const { workerId } of builder.membersOf(runId))

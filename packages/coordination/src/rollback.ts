@@ -27,7 +27,7 @@ export function rollBack(builder: DecisionBuilder, state: RunState, since: numbe
   const toStep = stepBefore(state, since);
   const { skippedBatches } = config.data;
   const batches = { first: batchOfStep(since, skippedBatches), end: batchOfStep(step, skippedBatches) + 1 };
-  const skipped = skippedData(scheduleOf(config.data), config.globalBatchSize, batches);
+  const skipped = skippedData(scheduleOf(config), config.globalBatchSize, batches);
   const what = spike === undefined ? `the gradients were not finite up to step ${step}` : describeSpike(spike, step);
   const { firstSequence, endSequence } = skipped;
   const back = toStep === 0 ? 'it goes back to its beginning' : `it goes back to the checkpoint of step ${toStep}`;

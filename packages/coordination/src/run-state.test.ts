@@ -11,7 +11,10 @@ const written = readFileSync(new URL('./fixtures/events-0.1.jsonl', import.meta.
 
 describe('a log that an earlier version wrote', () => {
   it('holds every kind of record of its time and describes the same run', () => {
-    const kinds: Record<Exclude<RunRecord['kind'], 'continued' | 'rolledBack' | 'hung' | 'straggler'>, number> = {
+    const kinds: Record<
+      Exclude<RunRecord['kind'], 'continued' | 'rolledBack' | 'hung' | 'straggler' | 'mixtureChanged'>,
+      number
+    > = {
       launched: 1,
       assigned: 7,
       committed: 12,

@@ -16,10 +16,11 @@ import type { LedgerRecord } from '@weft/mixture';
 import { withRange } from '@weft/topology';
 import { learnStall, NO_COSTS, type SaveCosts } from './checkpoint-schedule.js';
 import { divergedSince, NO_STEPS, type RecentSteps, remember } from './divergence.js';
+import { withMixtureChange } from './mixture-change.js';
 import type { CheckpointWritten, Resumed, RolledBack, RunRecord } from './records.js';
 
 /** Grows when the fields of `RunState` change: a `RunState` that was cached with another number is void. */
-export const RUN_STATE_VERSION = 7;
+export const RUN_STATE_VERSION = 9;
 
 /** How many workers of each role. */
 export interface WorkerCounts {
@@ -57,6 +58,8 @@ export interface RunState {
   readonly lastWorkers: WorkerCounts | undefined;
   /** Who made up the newest generation: workerIds of the ranks, and of the expert workers. */
   readonly lastMembers: { readonly ranks: readonly string[]; readonly experts: readonly string[] };
+  /** The changes of the mixture that the members of the newest generation know of. */
+  readonly knownChanges: RunConfig['data']['mixtureChanges'];
   /** The first generation since the run was last rolled back: what older ones hold in memory is not the state of this log. */
   readonly firstGeneration: number;
   /** How the last step was decided; undefined before the first, and after the run was rolled back. */
@@ -115,6 +118,7 @@ export function applyRecord(state: RunState | undefined, record: RunRecord): Run
       checkpoints: [],
       lastWorkers: undefined,
       lastMembers: { ranks: [], experts: [] },
+      knownChanges: [],
       firstGeneration: 1,
       lastCommit: undefined,
       saveCosts: NO_COSTS,
@@ -204,6 +208,7 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
           ranks: record.workers.map(({ workerId }) => workerId),
           experts: (record.expertWorkers ?? []).map(({ workerId }) => workerId),
         },
+        knownChanges: state.config.data.mixtureChanges,
         status: state.status === 'stopping' ? 'stopping' : 'running',
         failure: undefined,
         isInterrupted: false,
@@ -217,8 +222,8 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
           `the log of run ${state.runId} commits step ${step} after step ${state.step}`,
         );
       const furthestStep = Math.max(state.furthestStep, step);
-      const { gradNorm, spike } = record;
-      const recent = remember(state.recent, { step, loss: loss ?? Number.NaN, gradNorm, applied }, spike);
+      const { gradNorm, sourceLoss, spike } = record;
+      const recent = remember(state.recent, { step, loss: loss ?? Number.NaN, gradNorm, applied, sourceLoss }, spike);
       const rolledBack = isPast(state.rolledBack, step) ? undefined : state.rolledBack;
       // A step without targets says nothing of the model.
       const isEmpty = record.lossTokens === 0;
@@ -250,6 +255,8 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
       return resumed(state, record);
     case 'rolledBack':
       return rolledBack(state, record);
+    case 'mixtureChanged':
+      return { config: { ...state.config, data: withMixtureChange(state.config.data, record.change) } };
     case 'stopRequested':
       return { status: 'stopping', reason: 'it was asked to stop' };
     case 'stopped':
@@ -272,6 +279,7 @@ function resumed(state: RunState, record: Resumed): Partial<RunState> {
   const { fromStep, checkpointDirectory, workers, steps } = record;
   const { expertWorkers = state.config.expertWorkers, engine = state.config.engine } = record;
   const { checkpoint = state.config.checkpoint, divergence = state.config.divergence } = record;
+  const { data = state.config.data } = record;
   if (fromStep > state.step)
     throw new WeftError(
       'corrupt_data',
@@ -303,6 +311,7 @@ function resumed(state: RunState, record: Resumed): Partial<RunState> {
       engine,
       checkpoint,
       divergence,
+      data: completeData(data),
     },
   };
 }
@@ -376,6 +385,7 @@ const KINDS: Readonly<Record<RunRecord['kind'], true>> = {
   attemptFailed: true,
   resumed: true,
   rolledBack: true,
+  mixtureChanged: true,
   stopRequested: true,
   stopped: true,
   finished: true,

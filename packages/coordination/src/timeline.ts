@@ -1,4 +1,5 @@
 import { assertNever, decimal, duration, plural } from '@weft/common';
+import { describeChange } from './mixture-change.js';
 import type { Committed, RunRecord } from './records.js';
 import { describeStraggler } from './stragglers.js';
 
@@ -125,6 +126,15 @@ function describeRecord(record: Exclude<RunRecord, Committed>): TimelineEntry {
       return { time, text: record.reason, tone: 'plain' };
     case 'rolledBack':
       return { time, text: record.reason, tone: 'warning' };
+    case 'mixtureChanged': {
+      const { fromStep, change, reason } = record;
+      const why = reason === '' ? '' : ` (${reason})`;
+      return {
+        time,
+        text: `the mixture changes from step ${fromStep} on: ${describeChange(change)}${why}`,
+        tone: 'plain',
+      };
+    }
     case 'stopRequested':
       return { time, text: 'asked to stop', tone: 'plain' };
     case 'stopped':

@@ -7,6 +7,8 @@ export interface DataProgress {
   readonly total: number;
   /** Unit of `done` and `total`. */
   readonly unit: 'packages' | 'shards' | 'bytes';
+  /** Where that is known: how much of the work is done, by bytes. */
+  readonly bytes?: { readonly done: number; readonly total: number };
 }
 
 /** Receives progress reports. */

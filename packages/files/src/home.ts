@@ -1,4 +1,5 @@
 import { isAbsolute, join, relative, resolve, sep } from 'node:path';
+import { isRemote } from './remote-path.js';
 
 /**
  * The layout of a home, the one folder of a machine in which Weft keeps what it makes:
@@ -86,8 +87,9 @@ export class Home {
     return join(this.directory, 'sweeps', sweepId);
   }
 
-  /** A path as a configuration writes it: `.weft/…` means this home, wherever it is; all else is relative to here. */
+  /** A path as a configuration writes it: `.weft/…` means this home, wherever it is; an address stays; all else is relative to here. */
   resolvePath(path: string): string {
+    if (isRemote(path)) return path;
     if (path === '.weft' || path.startsWith(`.weft${sep}`)) return join(this.directory, path.slice('.weft'.length));
     return resolve(path);
   }
@@ -95,6 +97,7 @@ export class Home {
 
 /** A path as short as it can be written: relative when it lies below the current directory. */
 export function shortPath(path: string): string {
+  if (isRemote(path)) return path;
   const here = relative('.', path);
   return here === '' || here.startsWith('..') || isAbsolute(here) ? path : here;
 }

@@ -1,6 +1,6 @@
 import { mapSources, ofSource, type PerSource } from '@weft/common';
 import { type Range, stepSequences } from '@weft/topology';
-import type { MixtureSchedule } from './mixture-schedule.js';
+import type { MixtureSchedule, MixtureStretch } from './mixture-schedule.js';
 
 /** What one committed step consumed. JSON-serialisable: this is the line of the log. */
 export interface LedgerEntry {
@@ -47,6 +47,34 @@ function rangesBetween(schedule: MixtureSchedule, { first, end }: Range): PerSou
   const before = schedule.countsBefore(first);
   const after = schedule.countsBefore(end);
   return mapSources(before, (first, source) => ({ first, end: ofSource(after, source) }));
+}
+
+/** The shares that the weights give every source of what the first `step` steps consumed. @param skipped as in `stepRanges` */
+export function sharesBy(
+  schedule: MixtureSchedule,
+  globalBatchSize: number,
+  step: number,
+  skipped: readonly Range[] = [],
+): PerSource<number> {
+  if (step === 0) return mapSources(schedule.weights, () => 0);
+  const { end } = stepSequences(step, globalBatchSize, skipped);
+  const left = skipped.filter(({ first }) => (first - 1) * globalBatchSize < end);
+  const sharesOf = ({ first, end }: Range, source: string) =>
+    ofSource(schedule.sharesBefore((end - 1) * globalBatchSize), source) -
+    ofSource(schedule.sharesBefore((first - 1) * globalBatchSize), source);
+  return mapSources(schedule.sharesBefore(end), (share, source) =>
+    left.reduce((rest, batches) => rest - sharesOf(batches, source), share),
+  );
+}
+
+/** What a step takes: its weights, and the version of the index. @param skipped as in `stepRanges` */
+export function stretchOfStep(
+  schedule: MixtureSchedule,
+  globalBatchSize: number,
+  step: number,
+  skipped: readonly Range[] = [],
+): MixtureStretch {
+  return schedule.stretchAt(stepSequences(step, globalBatchSize, skipped).first);
 }
 
 /** How many sequences of every source the first `step` steps consumed. @param skipped as in `stepRanges` */

@@ -162,3 +162,112 @@ describe('MixtureSchedule', () => {
     expect(() => new MixtureSchedule({ captioned: 1, interleaved: 1, text: 1 }).locate(-1)).toThrow('non-negative');
   });
 });
+
+/** A run whose weights change, as a list of weights and the global sequences at which they begin. */
+const changing = (least: number, most: number) =>
+  fc.integer({ min: least, max: most }).chain((count) =>
+    fc.record({
+      beginning: weightsOf(count),
+      changes: fc
+        .array(fc.record({ after: fc.nat(60), weights: weightsOf(count) }), { minLength: 1, maxLength: 5 })
+        .map((all) => {
+          let first = 0;
+          return all.map(({ after, weights: changed }) => {
+            first += after;
+            return { first, weights: changed, indexVersion: null };
+          });
+        }),
+    }),
+  );
+
+/** The greatest distance of a source from its share after any prefix. */
+function greatestDistance(schedule: MixtureSchedule, length: number): number {
+  let greatest = 0;
+  for (let prefix = 0; prefix <= length; prefix++) {
+    const counts = schedule.countsBefore(prefix);
+    for (const [source, share] of Object.entries(schedule.sharesBefore(prefix)))
+      greatest = Math.max(greatest, Math.abs(counts[source]! - share));
+  }
+  return greatest;
+}
+
+describe('a mixture that changes', () => {
+  it('keeps up to three sources less than one sequence from their shares over all changes, after every prefix', () => {
+    fc.assert(
+      fc.property(changing(1, 3), ({ beginning, changes }) => {
+        const schedule = new MixtureSchedule(beginning, {}, changes);
+        expect(greatestDistance(schedule, changes.at(-1)!.first + 200)).toBeLessThan(1);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it('keeps four sources and more less than two from theirs over all changes', () => {
+    fc.assert(
+      fc.property(changing(4, 8), ({ beginning, changes }) => {
+        const schedule = new MixtureSchedule(beginning, {}, changes);
+        expect(greatestDistance(schedule, changes.at(-1)!.first + 200)).toBeLessThan(2);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it('counts on: no number of a source is left out or comes twice, and none comes of a source without weight', () => {
+    fc.assert(
+      fc.property(changing(1, 8), ({ beginning, changes }) => {
+        const groups = mapSources(beginning, (_, source) => (source < 'c' ? 'large' : source));
+        const schedule = new MixtureSchedule(beginning, groups, changes);
+        const counts: Record<string, number> = {};
+        for (let sequence = 0; sequence < changes.at(-1)!.first + 150; sequence++) {
+          expect(schedule.countsBefore(sequence)).toEqual(mapSources(beginning, (_, source) => counts[source] ?? 0));
+          const { source, indexInSource } = schedule.locate(sequence);
+          expect(indexInSource).toBe(counts[source] ?? 0);
+          expect(schedule.stretchAt(sequence).weights[source]).toBeGreaterThan(0);
+          counts[source] = indexInSource + 1;
+        }
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  it('keeps a group and its sources within one of their shares, too', () => {
+    const schedule = new MixtureSchedule({ a: 3, b: 1, text: 2 }, { a: 'images', b: 'images', text: 'text' }, [
+      { first: 5, weights: { a: 1, b: 4, text: 3 }, indexVersion: null },
+      { first: 31, weights: { a: 0, b: 0, text: 1 }, indexVersion: null },
+      { first: 40, weights: { a: 2, b: 5, text: 1 }, indexVersion: null },
+    ]);
+    for (let prefix = 0; prefix < 300; prefix++) {
+      const { a = 0, b = 0, text = 0 } = schedule.countsBefore(prefix);
+      const share = schedule.sharesBefore(prefix);
+      expect(Math.abs(text - share.text!)).toBeLessThan(1);
+      expect(Math.abs(a + b - share.a! - share.b!)).toBeLessThan(1);
+    }
+  });
+
+  it('is what it was up to the change, and with the same weights also behind it', () => {
+    const plain = new MixtureSchedule({ captioned: 4, interleaved: 4, text: 1 });
+    const same = new MixtureSchedule(plain.weights, {}, [{ first: 13, weights: plain.weights, indexVersion: 2 }]);
+    expect(smallInitials(same, 90)).toBe(smallInitials(plain, 90));
+    expect(same.stretchAt(12).indexVersion).toBeNull();
+    expect(same.stretchAt(13).indexVersion).toBe(2);
+    const later = { first: 20, weights: { captioned: 1, interleaved: 1, text: 0 }, indexVersion: 2 };
+    const twice = new MixtureSchedule(plain.weights, {}, [...same.stretches.slice(1), later]);
+    expect(smallInitials(twice, 20)).toBe(smallInitials(plain, 20));
+    expect(() => new MixtureSchedule(plain.weights, {}, [later, { ...later, first: 9 }])).toThrow(
+      'changes at sequence 20, and then at 9',
+    );
+  });
+
+  it('holds over a long run and many changes of weights that have nothing in common', () => {
+    const changes = Array.from({ length: 40 }, (_, at) => ({
+      first: 1e9 + 7919 * at,
+      weights: { captioned: 997 + at, interleaved: 1009 - at, text: 101 },
+      indexVersion: null,
+    }));
+    const schedule = new MixtureSchedule({ captioned: 4, interleaved: 4, text: 1 }, {}, changes);
+    const end = 1e9 + 7919 * 40;
+    const [counts, shares] = [schedule.countsBefore(end), schedule.sharesBefore(end)];
+    for (const [source, share] of Object.entries(shares)) expect(Math.abs(counts[source]! - share)).toBeLessThan(1);
+    expect(sum(Object.values(counts))).toBe(end);
+  });
+});

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { datasetSequence, indexInSourceOf, permute, unpermute } from './index.js';
+import { permute, unpermute } from './index.js';
 
 const upTo = (size: number) => Array.from({ length: size }, (_, index) => index);
 
@@ -49,32 +49,5 @@ describe('permute', () => {
   it('refuses an index outside', () => {
     expect(() => permute(5, 5, 'k')).toThrow('index 5 is not in a permutation of 5 elements');
     expect(() => permute(0, 0, 'k')).toThrow('size between');
-  });
-});
-
-describe('datasetSequence', () => {
-  it('visits every sequence once an epoch, each epoch and source in its own order', () => {
-    const size = 50;
-    const order = (epoch: number, source: 'captioned' | 'text', seed: number) =>
-      upTo(size).map((index) => datasetSequence(epoch * size + index, size, seed, source).sequence);
-    for (const epoch of [0, 1, 2]) expect([...order(epoch, 'text', 7)].sort((a, b) => a - b)).toEqual(upTo(size));
-    expect(order(0, 'text', 7)).not.toEqual(order(1, 'text', 7));
-    expect(order(0, 'text', 7)).not.toEqual(order(0, 'captioned', 7));
-    expect(order(0, 'text', 7)).not.toEqual(order(0, 'text', 8));
-    expect(datasetSequence(2 * size, size, 7, 'text').epoch).toBe(2);
-  });
-
-  it('is undone by indexInSourceOf', () => {
-    fc.assert(
-      fc.property(fc.nat(10_000), fc.integer({ min: 1, max: 300 }), fc.integer(), (index, size, seed) => {
-        expect(indexInSourceOf(datasetSequence(index, size, seed, 'interleaved'), size, seed, 'interleaved')).toBe(
-          index,
-        );
-      }),
-    );
-  });
-
-  it('says what to do when a source is empty', () => {
-    expect(() => datasetSequence(0, 0, 1, 'text')).toThrow('the source text holds no sequence');
   });
 });

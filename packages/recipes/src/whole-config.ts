@@ -37,7 +37,18 @@ export interface WholeConfig
   /** Default: 0, every worker holds all experts. */
   readonly expertWorkers?: number;
   readonly checkpoint: Pick<CheckpointConfig, 'everySteps' | 'keepLast'>;
-  readonly data: Omit<DataConfig, 'images' | 'chatTemplate' | 'skippedBatches' | 'datasets' | 'index' | 'remote'> & {
+  readonly data: Omit<
+    DataConfig,
+    | 'images'
+    | 'chatTemplate'
+    | 'skippedBatches'
+    | 'datasets'
+    | 'index'
+    | 'indexVersion'
+    | 'mixtureChanges'
+    | 'remote'
+    | 'shuffle'
+  > & {
     readonly images?: Pick<DataConfig['images'], 'subImages'>;
   };
   readonly model: Omit<ModelConfig, 'vision' | 'decoder'> & {

@@ -62,7 +62,7 @@ export class HttpsSource implements RemoteSource {
     const bytes = range.end - range.first;
     const headers = { Range: `bytes=${range.first}-${range.end - 1}` };
     return await this.#ask(path, headers, signal, async ({ response, version }, timer) => {
-      const isOther = known.version !== null && version !== undefined && version !== known.version;
+      const isOther = known.version !== null && typeof version === 'string' && version !== known.version;
       const isWhole = response.status === 200 && response.headers.get('content-length') === `${bytes}`;
       const total = totalBytes(response);
       if (isOther || (total !== undefined && total !== known.bytes)) {

@@ -1,4 +1,5 @@
 import { WeftError } from '@weft/common';
+import type { RemoteCounts } from '@weft/contracts';
 import type { Blob, BlobRange, BlobStatus, ListedBlob, ShardStore } from '@weft/files';
 import { LRUCache } from 'lru-cache';
 import pLimit from 'p-limit';
@@ -21,19 +22,6 @@ const PREPARED_SHARE = 1 / 4;
 /** Pauses between attempts come to no more than this: of a read in training, and of what a person waits for. */
 const READ_PATIENCE_MS = 5 * 60_000;
 const ASK_PATIENCE_MS = 15_000;
-
-/** What reading at a distance has cost this process. */
-export interface RemoteCounts {
-  readonly fetchedBytes: number;
-  readonly requests: number;
-  readonly retries: number;
-  /** Reads of a block that was near. */
-  readonly cacheHits: number;
-  /** Reads that waited for a block to be fetched. */
-  readonly cacheMisses: number;
-  /** Time of these waits, over all reads. */
-  readonly waitSeconds: number;
-}
 
 export interface RemoteStoreOptions {
   /** The kind of store that an address names. */
@@ -230,7 +218,7 @@ class RemoteBlob implements Blob {
   readonly bytes: number;
   readonly #blockBytes: number;
   readonly #read: (into: Uint8Array, read: BlockRead) => Promise<void>;
-  #lastIndex = -1;
+  #lastIndex = Number.NaN;
   #isSequential = false;
 
   constructor(bytes: number, blockBytes: number, read: (into: Uint8Array, block: BlockRead) => Promise<void>) {

@@ -137,6 +137,8 @@ export class S3Source implements RemoteSource {
   }
 
   async #open(): Promise<{ readonly sdk: Sdk; readonly client: S3Client }> {
+    // It is pinned, and says on every host with Node 20 that its later versions will not run there.
+    process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED ??= 'true';
     const sdk = await import('@aws-sdk/client-s3');
     const { env } = this.#options;
     const region = this.#options.region ?? this.#region ?? (env.AWS_REGION || env.AWS_DEFAULT_REGION || undefined);
@@ -168,7 +170,8 @@ export class S3Source implements RemoteSource {
     );
     if (!this.#isUnsigned) return { sdk, client: hasRegion ? usual : new sdk.S3Client(complete) };
     const signer = { sign: <Request>(request: Request) => Promise.resolve(request) };
-    return { sdk, client: new sdk.S3Client({ ...complete, signer: signer as never }) };
+    const credentials = { accessKeyId: '', secretAccessKey: '' };
+    return { sdk, client: new sdk.S3Client({ ...complete, credentials, signer: signer as never }) };
   }
 
   #failure(path: string, thrown: unknown): WeftError {
@@ -191,6 +194,8 @@ export class S3Source implements RemoteSource {
       return as('failed_precondition', `${host} refuses requests of this machine: its clock is wrong`, 'set the clock');
     if (name === 'InvalidObjectState')
       return as('failed_precondition', `${path} lies in an archive and cannot be read`, 'restore it in S3 first');
+    if (name === 'CredentialsProviderError' || name === 'TokenProviderError')
+      return as('failed_precondition', `the credentials for ${host} cannot be renewed`, this.#hints.denied);
     if (status === undefined) return connectionFailure(path, host, thrown, this.#hints);
     const reason = name === 'UnknownError' || name === String(status) ? '' : name;
     const refused = new RefusedRequest(status, reason, retryAfterMs(headers['retry-after']));

@@ -1,12 +1,13 @@
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
+import type { RemoteCounts } from '@weft/contracts';
 import { diskShards, isRemote, type ShardStore } from '@weft/files';
 import { parseAddress } from './address.js';
 import { BlockCache } from './block-cache.js';
 import { HttpsSource } from './https-source.js';
 import { HuggingFaceSource } from './hugging-face.js';
 import type { RemoteSource } from './remote-source.js';
-import { type RemoteCounts, RemoteStore } from './remote-store.js';
+import { RemoteStore } from './remote-store.js';
 import { S3Source } from './s3-source.js';
 import { type Environment, netrcAuthorization } from './tokens.js';
 
@@ -39,9 +40,18 @@ export function shardStore(settings: RemoteStoreSettings): ShardStore {
   };
 }
 
-/** What reading at a distance has cost this process so far; undefined where nothing was read so. */
-export function remoteCounts(settings: RemoteStoreSettings): RemoteCounts | undefined {
-  return stores.get(JSON.stringify(settings))?.counts;
+/** What reading at a distance has cost this process so far, whatever settings it was done by. */
+export function remoteCounts(): RemoteCounts {
+  const all = [...stores.values()].map(({ counts }) => counts);
+  const sum = (field: keyof RemoteCounts) => all.reduce((total, counts) => total + counts[field], 0);
+  return {
+    fetchedBytes: sum('fetchedBytes'),
+    requests: sum('requests'),
+    retries: sum('retries'),
+    cacheHits: sum('cacheHits'),
+    cacheMisses: sum('cacheMisses'),
+    waitSeconds: sum('waitSeconds'),
+  };
 }
 
 function remoteStore(settings: RemoteStoreSettings): RemoteStore {

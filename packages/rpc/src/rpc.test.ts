@@ -31,6 +31,7 @@ const quiet: Handlers<typeof RunsService> = {
   launch: notHere,
   resume: notHere,
   stop: notHere,
+  changeMixture: notHere,
   saveCheckpoint: notHere,
   get: ({ runId }) => summary(runId),
   list: notHere,

@@ -82,6 +82,7 @@ describe.skipIf(!openssl)('TLS', () => {
       launch: asked,
       resume: asked,
       stop: asked,
+      changeMixture: asked,
       saveCheckpoint: asked,
       list: asked,
       watch: asked,

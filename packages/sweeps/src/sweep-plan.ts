@@ -113,6 +113,7 @@ const LATER_FIELDS: readonly (readonly [path: string, formerValue: unknown])[] =
   ['data.chatTemplate', DEFAULT_CHAT_TEMPLATE],
   ['data.datasets', {}],
   ['data.index', null],
+  ['data.shuffle', null],
   ['optimizer.learningRateFactors', {}],
   ['optimizer.kind', 'adamw'],
   ['optimizer.adafactor', DEFAULT_ADAFACTOR],
@@ -122,6 +123,9 @@ const LATER_FIELDS: readonly (readonly [path: string, formerValue: unknown])[] =
   ['checkpoint.everyMinutes', DEFAULT_CHECKPOINT.everyMinutes],
   ['checkpoint.keepEvery', DEFAULT_CHECKPOINT.keepEvery],
   ['data.skippedBatches', []],
+  ['data.indexVersion', 1],
+  ['data.indexVersion', null],
+  ['data.mixtureChanges', []],
   ['stragglers', DEFAULT_STRAGGLERS],
 ];
 

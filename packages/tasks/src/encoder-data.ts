@@ -1,6 +1,6 @@
-import { ofSource, type SourceId } from '@weft/common';
+import type { SourceId } from '@weft/common';
 import type { RunConfig } from '@weft/config';
-import { checkEpochs, Dataset, type LocatedSequence, RankBatchLoader } from '@weft/data';
+import { checkEpochs, Dataset, identityAt, type LocatedSequence, RankBatchLoader } from '@weft/data';
 import { heldOutSequence, scheduleOf } from '@weft/mixture';
 import { rankSlice } from '@weft/topology';
 import type { Microbatch, TaskData } from './train-task.js';
@@ -21,9 +21,9 @@ export async function openEncoderData(config: RunConfig, read: ReadPairs): Promi
     await dataset.close();
     throw thrown;
   }
-  const schedule = scheduleOf(data);
+  const schedule = scheduleOf(config);
   return {
-    identity: dataset.identity,
+    identityOf: (step) => identityAt(dataset, config, step),
     openLoader: () =>
       new RankBatchLoader({
         ...{ dataset, schedule, seed, globalBatchSize, microbatchSize },
@@ -34,6 +34,7 @@ export async function openEncoderData(config: RunConfig, read: ReadPairs): Promi
         }),
         prefetchSteps: data.prefetchSteps,
         skippedBatches: data.skippedBatches,
+        shuffle: data.shuffle,
         heldOutPerSource: evaluation.sequencesPerSource,
       }),
     heldOut: Object.entries(data.weights).map(([source, weight]) => ({
@@ -64,7 +65,7 @@ async function* heldOutPairs(options: HeldOutOptions): AsyncGenerator<Microbatch
   for (let microbatch = own.first; microbatch < own.end; microbatch++) {
     const first = microbatch * microbatchSize;
     const rows = Array.from({ length: Math.min(microbatchSize, heldOut - first) }, (_, row) => {
-      const index = heldOutSequence(first + row, ofSource(dataset.sequences, source), heldOut, source);
+      const index = heldOutSequence(first + row, dataset.heldOutBase(source, heldOut), heldOut, source);
       return { source, index, identity: `held out/${source}/${index}` };
     });
     yield await read(dataset, rows);

@@ -1,6 +1,6 @@
 import { refuse } from '@weft/common';
 import { AUTOMATIC_MESH, type RunConfig } from '@weft/config';
-import { checkEpochs, Dataset, heldOutBatches, imageSizes, RankBatchLoader, readBatch } from '@weft/data';
+import { checkEpochs, Dataset, heldOutBatches, identityAt, imageSizes, RankBatchLoader, readBatch } from '@weft/data';
 import { scheduleOf } from '@weft/mixture';
 import {
   type Batch,
@@ -94,9 +94,16 @@ async function openData(config: RunConfig, sourceLoss: SourceLoss): Promise<Task
 
 async function taskData(config: RunConfig, dataset: Dataset, sourceLoss: SourceLoss): Promise<TaskData> {
   const { data, evaluation, globalBatchSize, microbatchSize, model, seed, steps } = config;
-  const schedule = scheduleOf(data);
+  const schedule = scheduleOf(config);
   checkEpochs(dataset, config);
-  const sizes = await imageSizes(dataset, { schedule, microbatchSize, multipleOf: imageMultiple(config), steps });
+  // Those of the mixture that the run begins with, so that a change of it changes no compiled phase.
+  const first = scheduleOf({ ...config, data: { ...data, mixtureChanges: [] } });
+  const sizes = await imageSizes(dataset, {
+    schedule: first,
+    microbatchSize,
+    multipleOf: imageMultiple(config),
+    steps,
+  });
   const shapes = { microbatchSize, imageSizes: sizes };
   const heldOut = evaluation.sequencesPerSource;
   const openLoader = () =>
@@ -109,10 +116,11 @@ async function taskData(config: RunConfig, dataset: Dataset, sourceLoss: SourceL
       },
       prefetchSteps: data.prefetchSteps,
       skippedBatches: data.skippedBatches,
+      shuffle: data.shuffle,
       heldOutPerSource: heldOut,
     });
   return {
-    identity: dataset.identity,
+    identityOf: (step) => identityAt(dataset, config, step),
     variants: sizes.slice(0, -1).map((images) => ({
       name: `${images}-images`,
       batch: { ...batchSpecs(model, { sequences: microbatchSize, images }), ...sourceLoss.batchSpecs(microbatchSize) },

@@ -136,8 +136,8 @@ export interface SequenceMicrobatch {
 
 /** The data of a run on one worker, open. */
 export interface TaskData {
-  /** Names the data set and its order. A checkpoint of another one is refused. */
-  readonly identity: string;
+  /** Names the data set and its order, as they are after a step. A checkpoint of others is refused. */
+  identityOf(step: number): string;
   /** The shapes in which its microbatches come beside `TrainTask.batch`. Default: none. */
   readonly variants?: readonly BatchVariant[];
   /** A reader for one generation; it reads ahead. */

@@ -1,4 +1,5 @@
 import { counter, gauge, histogram } from './declare-metric.js';
+import { REMOTE_METRICS } from './remote-metrics.js';
 
 /**
  * Every series that Weft exports: the one declaration from which the registries, `docs/metrics.md`, dashboards and rules are made.
@@ -379,6 +380,12 @@ export const WORKER_METRICS = {
     'seconds',
     'Time of decoding images, reading them included, on all threads.',
   ),
+  loaderThreadsReplaced: counter(
+    'weft_worker_loader_threads_replaced_total',
+    'threads',
+    'Loader threads that ended or did not answer, and were replaced.',
+  ),
+  ...REMOTE_METRICS,
   badSamples: gauge(
     'weft_worker_bad_samples',
     'samples',

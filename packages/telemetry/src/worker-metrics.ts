@@ -1,5 +1,5 @@
 import { type PerSource, type SourceId, WEFT_VERSION } from '@weft/common';
-import { type BatchCounts, type MoeReport, TIME_BUCKETS } from '@weft/contracts';
+import { type BatchCounts, type MoeReport, type RemoteCounts, TIME_BUCKETS } from '@weft/contracts';
 import { Registry } from 'prom-client';
 import { WORKER_METRICS } from './metrics.js';
 import { createSeries } from './series.js';
@@ -41,7 +41,8 @@ export class WorkerMetrics {
 
   readonly #clock: WorkClock;
   /** What was counted of the decoder of the dataset in use. */
-  #decoded = { images: 0, seconds: 0 };
+  #decoded = { images: 0, seconds: 0, replacedThreads: 0 };
+  #remote: RemoteCounts | undefined;
 
   /** @param clock what the worker spends its time on */
   constructor(clock: WorkClock = new WorkClock()) {
@@ -118,7 +119,7 @@ export class WorkerMetrics {
         this.#series.badSamples.set({ source, reason }, samples);
   }
 
-  #batchTaken({ sequences, images, lossTokens, queuedBatches, decoded }: BatchCounts): void {
+  #batchTaken({ sequences, images, lossTokens, queuedBatches, decoded, remote }: BatchCounts): void {
     const series = this.#series;
     for (const [source, count] of Object.entries(sequences)) series.sequences.inc({ source }, count);
     for (const [source, count] of Object.entries(images)) series.images.inc({ source }, count);
@@ -128,7 +129,23 @@ export class WorkerMetrics {
     const isSame = decoded.images >= this.#decoded.images && decoded.seconds >= this.#decoded.seconds;
     series.decodedImages.inc(decoded.images - (isSame ? this.#decoded.images : 0));
     series.decodeTime.inc(decoded.seconds - (isSame ? this.#decoded.seconds : 0));
+    const replacedBefore = isSame ? this.#decoded.replacedThreads : 0;
+    series.loaderThreadsReplaced.inc(Math.max(0, decoded.replacedThreads - replacedBefore));
     this.#decoded = decoded;
+    if (remote !== undefined) this.#remoteRead(remote);
+  }
+
+  /** The counts are those of the process, whatever dataset it reads. */
+  #remoteRead(remote: RemoteCounts): void {
+    const series = this.#series;
+    const before = this.#remote;
+    series.remoteBytes.inc(remote.fetchedBytes - (before?.fetchedBytes ?? 0));
+    series.remoteRequests.inc(remote.requests - (before?.requests ?? 0));
+    series.remoteRetries.inc(remote.retries - (before?.retries ?? 0));
+    series.remoteHits.inc(remote.cacheHits - (before?.cacheHits ?? 0));
+    series.remoteMisses.inc(remote.cacheMisses - (before?.cacheMisses ?? 0));
+    series.remoteWait.inc(remote.waitSeconds - (before?.waitSeconds ?? 0));
+    this.#remote = { ...remote };
   }
 
   /** After every step decided on an expert worker. */

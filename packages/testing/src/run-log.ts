@@ -15,7 +15,7 @@ export class RunLog {
 
   constructor(runId = 'debug-tiny-20261123-0558-k3f9', { launchedAt = timeAt(0) } = {}) {
     this.runId = runId;
-    this.#schedule = scheduleOf(this.config.data);
+    this.#schedule = scheduleOf(this.config);
     this.records.push({ kind: 'launched', time: launchedAt, runId, config: this.config, weftVersion: '0.1.0' });
   }
 

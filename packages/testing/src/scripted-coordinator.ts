@@ -21,6 +21,7 @@ export async function scriptedCoordinator({ summary, watches }: Script): Promise
     launch: () => summary,
     resume: () => summary,
     stop: () => summary,
+    changeMixture: () => summary,
     saveCheckpoint: () => summary,
     get: () => summary,
     list: () => ({ runs: [summary] }),

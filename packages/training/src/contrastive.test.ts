@@ -16,7 +16,7 @@ async function openSession(runDirectory: string, changes: RunConfigInput = {}) {
   const task: TrainTask = {
     ...taskOf(config),
     openData: async () => ({
-      identity: 'pairs',
+      identityOf: () => 'pairs',
       openLoader: () => ({
         load: async (step, rank, worldSize) => {
           const all = stepSequences(step, config.globalBatchSize);

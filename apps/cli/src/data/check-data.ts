@@ -1,7 +1,7 @@
 import { access } from 'node:fs/promises';
 import { ofSource, WeftError } from '@weft/common';
 import { datasetSettings, hasDefaultSources, type RunConfig } from '@weft/config';
-import { checkEpochs, Dataset } from '@weft/data';
+import { checkEpochs, Dataset, newestIndexVersion } from '@weft/data';
 import { isRemote, joinPath, shortPath } from '@weft/files';
 
 /** The data of a run, and the command that named it. */
@@ -12,6 +12,13 @@ export interface RunData {
   readonly recipe: string;
   readonly settings: readonly string[];
   readonly home: string;
+}
+
+/** The configuration with the version of the index that is the newest now, where its data are on this machine. */
+export async function withIndexVersion(config: RunConfig, local: RunConfig): Promise<RunConfig> {
+  if (config.data.indexVersion !== null) return config;
+  const indexVersion = (await newestIndexVersion(local).catch(() => undefined)) ?? null;
+  return { ...config, data: { ...config.data, indexVersion } };
 }
 
 /** Opens the data and the tasks of a run before anything is started, to report what is missing at once. */

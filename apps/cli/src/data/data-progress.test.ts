@@ -40,6 +40,17 @@ describe('a long data task', () => {
     expect(terminal.written.out.endsWith('\r\x1b[K')).toBe(true);
   });
 
+  it('tells how fast bytes are read and how long the rest takes', async () => {
+    const { terminal, clock, display: shown } = display(false);
+    for (let done = 0; done < 10; done++) {
+      shown.onProgress({ ...progress('index', done), bytes: { done: done * 2 ** 20, total: 10 * 2 ** 20 } });
+      await clock.advance(1000);
+    }
+    expect(terminal.written.out).toBe(
+      'Indexing shard-2: 2 of 10 shards (20 %), 1 MiB/s, 8s left\nIndexing shard-7: 7 of 10 shards (70 %), 1 MiB/s, 3s left\n',
+    );
+  });
+
   it('writes a line now and then into a log, and none when it is short', async () => {
     const { terminal, clock, display: shown } = display(false);
     for (let done = 0; done < 10; done++) {

@@ -1,4 +1,4 @@
-import { bytes, type Clock, count, percent, systemClock } from '@weft/common';
+import { bytes, type Clock, count, duration, percent, systemClock } from '@weft/common';
 import type { DataProgress } from '@weft/data';
 import type { CommandContext } from '../context.js';
 import { clip, paint, span } from '../styled-lines.js';
@@ -15,6 +15,8 @@ export class DataProgressDisplay {
   readonly #clock: Clock;
   readonly #beganMs: number;
   #shown: { readonly phase: string; readonly atMs: number } | undefined;
+  /** Where the phase began, of work that is measured in bytes. */
+  #measured: { readonly phase: string; readonly atMs: number; readonly bytes: number } | undefined;
 
   constructor(context: CommandContext, clock: Clock = systemClock) {
     this.#context = context;
@@ -24,7 +26,11 @@ export class DataProgressDisplay {
 
   /** The `onProgress` of functions of `@weft/data`. */
   readonly onProgress = (progress: DataProgress): void =>
-    this.show(progress.phase, describeProgress(progress), progress.phase === 'download');
+    this.show(
+      progress.phase,
+      `${describeProgress(progress)}${this.#describePace(progress)}`,
+      progress.phase === 'download',
+    );
 
   /**
    * Shows how far any other long task is.
@@ -44,6 +50,18 @@ export class DataProgressDisplay {
     this.#shown = { phase, atMs: nowMs };
     if (!terminal.stdout.isTTY) print(terminal, text);
     else terminal.stdout.write(`\r\x1b[K${paint(clip([span(text)], terminal.stdout.columns - 1), terminal.colors)}`);
+  }
+
+  /** How fast it goes and how long it will take, once that can be told. */
+  #describePace({ phase, bytes: amount }: DataProgress): string {
+    if (amount === undefined) return '';
+    const nowMs = this.#clock.monotonicMs();
+    if (this.#measured?.phase !== phase) this.#measured = { phase, atMs: nowMs, bytes: amount.done };
+    const seconds = (nowMs - this.#measured.atMs) / 1000;
+    if (seconds * 1000 < SHORT_TASK_MS) return '';
+    const perSecond = (amount.done - this.#measured.bytes) / seconds;
+    if (perSecond <= 0) return '';
+    return `, ${bytes(perSecond)}/s, ${duration((amount.total - amount.done) / perSecond)} left`;
   }
 
   /** Removes the redrawn line. */

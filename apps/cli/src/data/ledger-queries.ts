@@ -1,16 +1,8 @@
 import { isDeepStrictEqual } from 'node:util';
-import { mapSources, ofSource, type PerSource } from '@weft/common';
+import { type PerSource, WeftError } from '@weft/common';
 import type { RunConfig } from '@weft/config';
-import { Dataset } from '@weft/data';
-import {
-  datasetSequence,
-  indexInSourceOf,
-  isHeldOut,
-  type Ledger,
-  type LedgerEntry,
-  scheduleOf,
-  stepRanges,
-} from '@weft/mixture';
+import { Dataset, RunContents } from '@weft/data';
+import { type DatasetSequence, type Ledger, type LedgerEntry, scheduleOf, stepRanges } from '@weft/mixture';
 import type { SequenceName } from '../arguments.js';
 import { withAbsolutePaths } from '../resolve-run.js';
 
@@ -22,51 +14,29 @@ export interface Consumption {
   readonly epoch: number;
 }
 
-/**
- * The packed sequences a step consumed, in order, by their numbers in the index of each source.
- *
- * @param sizes packed sequences of each source
- * @param heldOut how many of them are never trained on
- */
-export function stepSequences(
-  { ranges }: LedgerEntry,
-  seed: number,
-  sizes: PerSource<number>,
-  heldOut = 0,
-): PerSource<readonly number[]> {
-  return mapSources(ranges, ({ first, end }, source) => {
-    const size = ofSource(sizes, source);
-    const numbers = Array.from({ length: end - first }, (_, i) => first + i);
-    return numbers.map((index) => datasetSequence(index, size, seed, source, heldOut).sequence);
-  });
+/** The packed sequences a step consumed, in order, by their numbers in the index of each source. */
+export function stepSequences({ ranges }: LedgerEntry, contents: RunContents): PerSource<readonly DatasetSequence[]> {
+  return contents.named(ranges);
 }
 
 /** Every time a packed sequence was consumed: once per epoch so far; a held-out one never. */
 export function findConsumptions(
   ledger: Ledger,
   { source, index }: SequenceName,
-  seed: number,
-  sizes: PerSource<number>,
-  heldOut = 0,
+  { sequences }: Pick<RunContents, 'sequences'>,
 ): Consumption[] {
-  const size = ofSource(sizes, source);
-  if (isHeldOut(index, size, heldOut, source)) return [];
-  const consumptions: Consumption[] = [];
-  const last = ledger.entries.at(-1);
-  const lastPosition = last === undefined ? 0 : ofSource(last.ranges, source).end;
-  for (let epoch = 0; epoch * (size - heldOut) < lastPosition; epoch++) {
-    const position = indexInSourceOf({ epoch, sequence: index }, size, seed, source, heldOut);
-    const entry = ledger.entryThatConsumed(source, position);
-    if (entry !== undefined) consumptions.push({ step: entry.step, generation: entry.generation, epoch });
-  }
-  return consumptions;
+  const end = ledger.entries.at(-1)?.ranges[source]?.end ?? 0;
+  return [...sequences.takenAt(source, index, end)].flatMap(({ epoch, indexInSource }) => {
+    const entry = ledger.entryThatConsumed(source, indexInSource);
+    return entry === undefined ? [] : [{ step: entry.step, generation: entry.generation, epoch }];
+  });
 }
 
 /** What is wrong with a ledger, a sentence each: sequences not consumed exactly once, steps that differ from the mixture. */
-export function findLedgerProblems(ledger: Ledger, { data, globalBatchSize }: RunConfig): string[] {
-  const schedule = scheduleOf(data);
+export function findLedgerProblems(ledger: Ledger, config: RunConfig): string[] {
+  const schedule = scheduleOf(config);
   const unscheduled = ledger.entries.flatMap(({ step, ranges }) => {
-    const wanted = stepRanges(schedule, globalBatchSize, step, data.skippedBatches);
+    const wanted = stepRanges(schedule, config.globalBatchSize, step, config.data.skippedBatches);
     const taken = new Map(Object.entries(ranges));
     return Object.entries(wanted)
       .filter(([source, range]) => !isDeepStrictEqual(taken.get(source), range))
@@ -75,17 +45,35 @@ export function findLedgerProblems(ledger: Ledger, { data, globalBatchSize }: Ru
   return [...ledger.problems(), ...unscheduled];
 }
 
-/** How many packed sequences each source of a run's data set holds. Errors as `Dataset.open`. */
-export async function readSourceSizes(config: RunConfig, home: string): Promise<PerSource<number>> {
-  const dataset = await Dataset.open(withAbsolutePaths(config, home));
+/** Lends what a run takes of its data set. Errors as `Dataset.open`. */
+export async function withRunContents<T>(
+  config: RunConfig,
+  home: string,
+  use: (contents: RunContents) => Promise<T>,
+): Promise<T> {
+  const absolute = withAbsolutePaths(config, home);
+  const dataset = await Dataset.open(absolute);
   try {
-    return dataset.sequences;
+    return await use(new RunContents(dataset, absolute));
   } finally {
     await dataset.close();
   }
 }
 
-/** Sequences of each source that a run never trains on; 0 for a run of an older version, whose configuration has no such field. */
-export function heldOutPerSource({ evaluation }: Partial<Pick<RunConfig, 'evaluation'>>): number {
-  return evaluation?.sequencesPerSource ?? 0;
+/** As `withRunContents`; where the data set is not on this machine, `undefined` and why. */
+export async function withContentsIfThere<T>(
+  config: RunConfig,
+  home: string,
+  use: (contents: RunContents | undefined, problem: WeftError | undefined) => Promise<T>,
+): Promise<T> {
+  let isThere = false;
+  try {
+    return await withRunContents(config, home, (contents) => {
+      isThere = true;
+      return use(contents, undefined);
+    });
+  } catch (thrown) {
+    if (isThere) throw thrown;
+    return use(undefined, WeftError.from(thrown));
+  }
 }

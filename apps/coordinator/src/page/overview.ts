@@ -9,7 +9,7 @@ import {
   runViewFromProto,
 } from '@weft/contracts';
 import { type ClusterState, type ConnectedWorker, rankOf } from '@weft/coordination';
-import { consumedBy, scheduleOf } from '@weft/mixture';
+import { consumedBy, scheduleOf, sharesBy, stretchOfStep } from '@weft/mixture';
 import type { Coordinator } from '../coordinator.js';
 
 /** Everything that lives now, as the page shows it. */
@@ -59,7 +59,12 @@ function describeWorker({ runs }: ClusterState, worker: ConnectedWorker, silentS
 export function describePageRun(coordinator: Coordinator, runId: string): PageRun {
   const run = runViewFromProto(coordinator.runs.get(runId));
   const { config, checkpoints } = coordinator.state.runs.get(runId)!.state;
-  const { weights, skippedBatches } = config.data;
-  const consumed = consumedBy(scheduleOf(config.data), config.globalBatchSize, run.step, skippedBatches);
-  return { run, config, checkpoints, mixture: { consumed, weights } };
+  const { globalBatchSize, data } = config;
+  const schedule = scheduleOf(config);
+  const mixture = {
+    consumed: consumedBy(schedule, globalBatchSize, run.step, data.skippedBatches),
+    shares: sharesBy(schedule, globalBatchSize, run.step, data.skippedBatches),
+    weights: stretchOfStep(schedule, globalBatchSize, run.step + 1, data.skippedBatches).weights,
+  };
+  return { run, config, checkpoints, mixture };
 }

@@ -1,6 +1,6 @@
 import { DataPlane } from '@weft/collectives';
 import { WeftError } from '@weft/common';
-import { resolveRunConfig } from '@weft/config';
+import { type RunConfig, resolveRunConfig } from '@weft/config';
 import { type Assignment, type CoordinatorMessage, Role, type WorkerMessage } from '@weft/proto';
 import { pairedStreams } from '@weft/rpc';
 import { createLogger, SpanRecorder, WorkClock, WorkerMetrics } from '@weft/telemetry';
@@ -31,6 +31,8 @@ export class FakeSession implements Session {
   readonly manifests: number[] = [];
   /** Steps with which it got ready. */
   readonly warmUps: number[] = [];
+  /** The configurations of its generations. */
+  readonly followed: RunConfig[] = [];
   isClosed = false;
   manifestFailure: WeftError | undefined;
 
@@ -44,6 +46,10 @@ export class FakeSession implements Session {
       // As the real one does when it is released between two steps.
       signals.released.addEventListener('abort', () => fail(new WeftError('cancelled', 'released')), { once: true });
     });
+  }
+
+  async follow(config: RunConfig): Promise<void> {
+    this.followed.push(config);
   }
 
   async warmUp(step: number): Promise<void> {

@@ -173,6 +173,11 @@ export class DecideHarness {
     this.handle({ kind: 'resume', runId: RUN, workers, steps, ...others, found });
   }
 
+  /** Other weights, or a newer version of the index, from a step on. */
+  changeMixture(fromStep: number, weights: Record<string, string>, indexVersion?: number): void {
+    this.handle({ kind: 'changeMixture', runId: RUN, fromStep, weights, indexVersion, reason: 'a test' });
+  }
+
   stop(saveCheckpoint = true): void {
     this.handle({ kind: 'stop', runId: RUN, saveCheckpoint });
   }

@@ -1,4 +1,4 @@
-import { ofSource, type SourceId } from '@weft/common';
+import type { SourceId } from '@weft/common';
 import { heldOutSequence } from '@weft/mixture';
 import { rankSlice } from '@weft/topology';
 import type { Dataset } from '../index/dataset.js';
@@ -36,7 +36,7 @@ export async function* heldOutBatches(options: HeldOutBatchesOptions): AsyncGene
   for (let start = first; start < end; start += microbatchSize) {
     const locations = Array.from({ length: Math.min(microbatchSize, end - start) }, (_, row) => ({
       source,
-      index: heldOutSequence(start + row, ofSource(dataset.sequences, source), heldOut, source),
+      index: heldOutSequence(start + row, dataset.heldOutBase(source, heldOut), heldOut, source),
     }));
     const { arrays } = await readBatch(dataset, locations, options);
     yield arrays;

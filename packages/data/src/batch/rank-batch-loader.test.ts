@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DEFAULT_SOURCES, ofSource } from '@weft/common';
-import { combineDigests, datasetSequence, MixtureSchedule } from '@weft/mixture';
+import { combineDigests, MixtureSchedule, SourceOrder } from '@weft/mixture';
 import { temporaryDirectory } from '@weft/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Dataset } from '../index/dataset.js';
@@ -18,6 +18,9 @@ const IMAGE_PIXELS = 6 * 6 * 3;
 const SLOTS = 3;
 
 const IMAGE_POSITIONS = 4;
+
+const orderOf = (source: string, sequences: number) =>
+  new SourceOrder({ source, seed: 5, sizes: [{ first: 0, sequences }] });
 
 /** The rows of all microbatches as bytes, padding rows left out, each with the images that it names. */
 function rowsOf(rankBatch: Pick<RankBatch<BatchArrays>, 'microbatches'>): string[] {
@@ -123,7 +126,7 @@ describe('RankBatchLoader', () => {
     for await (const { source, sequence } of skipping.sequences(3)) named.push(`${source}:${sequence}`);
     const wanted = Array.from({ length: GLOBAL_BATCH_SIZE }, (_, n) => {
       const { source, indexInSource } = schedule.locate(4 * GLOBAL_BATCH_SIZE + n);
-      return `${source}:${datasetSequence(indexInSource, ofSource(dataset.sequences, source), 5, source).sequence}`;
+      return `${source}:${orderOf(source, ofSource(dataset.sequences, source)).at(indexInSource).sequence}`;
     });
     expect(named).toEqual(wanted);
     for (const loader of [whole, skipping]) await loader.close();
@@ -137,7 +140,7 @@ describe('RankBatchLoader', () => {
     let targets = 0;
     for (let n = 0; n < GLOBAL_BATCH_SIZE; n++) {
       const { source, indexInSource } = schedule.locate(3 * GLOBAL_BATCH_SIZE + n);
-      const { sequence } = datasetSequence(indexInSource, ofSource(dataset.sequences, source), 5, source);
+      const { sequence } = orderOf(source, ofSource(dataset.sequences, source)).at(indexInSource);
       const { positions } = await dataset.readSequence(source, sequence);
       counts.set(source, (counts.get(source) ?? 0) + 1);
       const batch = rankBatch.microbatches[Math.floor(n / 3)]!;

@@ -1,6 +1,6 @@
-import { mapSources, ofSource, type SourceId, WeftError } from '@weft/common';
+import { mapSources, type SourceId, WeftError } from '@weft/common';
 import type { BatchCounts } from '@weft/contracts';
-import { datasetSequence, digestOf, type MixtureSchedule } from '@weft/mixture';
+import { digestOf, type MixtureSchedule, RunSequences, type ShuffleBlocks } from '@weft/mixture';
 import { type Range, rankSlice, stepSequences } from '@weft/topology';
 import type { Dataset } from '../index/dataset.js';
 import type { FilledBatch, LocatedSequence } from './batch-arrays.js';
@@ -19,6 +19,9 @@ export interface RankBatch<Arrays> {
   readonly counts: BatchCounts;
 }
 
+/** Steps after the prefetched ones whose images are fetched from afar meanwhile. */
+const PREPARED_STEPS = 8;
+
 /** One sequence. */
 export interface SequenceBatch<Arrays> {
   readonly source: SourceId;
@@ -33,6 +36,7 @@ export interface RankBatchLoaderOptions<Arrays> {
   /** Reads sequences, at most `microbatchSize`, into a microbatch. */
   readonly read: (rows: readonly LocatedSequence[]) => Promise<FilledBatch<Arrays>>;
   readonly microbatchSize: number;
+  /** Over all steps. */
   readonly schedule: MixtureSchedule;
   /** Seed of the shuffle of each source. */
   readonly seed: number;
@@ -43,6 +47,8 @@ export interface RankBatchLoaderOptions<Arrays> {
   readonly prefetchSteps: number;
   /** Sequences of each source held out for validation; default 0. */
   readonly heldOutPerSource?: number;
+  /** How far the shuffle of each source carries sequences; default null: over all of it. */
+  readonly shuffle?: ShuffleBlocks | null;
 }
 
 /**
@@ -51,6 +57,7 @@ export interface RankBatchLoaderOptions<Arrays> {
  */
 export class RankBatchLoader<Arrays> {
   readonly #options: RankBatchLoaderOptions<Arrays>;
+  readonly #sequences: RunSequences;
   /** By step, all of one rank and worldSize. */
   #prefetched = new Map<number, Promise<RankBatch<Arrays>>>();
   /** Those of the prefetched batches that are read. */
@@ -58,10 +65,14 @@ export class RankBatchLoader<Arrays> {
   /** The rank and worldSize of the prefetched batches. */
   #prefetchedFor = '';
   #reading = new AbortController();
+  /** The last step whose images were asked for from afar, and when they are near. */
+  #preparedUntil = 0;
+  #preparing: Promise<void> = Promise.resolve();
   #isClosed = false;
 
   constructor(options: RankBatchLoaderOptions<Arrays>) {
     this.#options = options;
+    this.#sequences = new RunSequences({ ...options, versions: options.dataset.versions });
   }
 
   /**
@@ -76,14 +87,15 @@ export class RankBatchLoader<Arrays> {
     const sequences = this.#sequencesOf(step);
     rankSlice(sequences.first, sequences.end, rank, worldSize);
     this.#discardStale(step, rank, worldSize);
+    this.#prepare(step, rank, worldSize);
     const batch = this.#prefetched.get(step) ?? this.#read(step, rank, worldSize, this.#reading.signal);
     this.#prefetched.delete(step);
     // Without the batch of this step, where it is ready.
     const queuedBatches = [...this.#prefetched.values()].filter((each) => this.#ready.has(each)).length;
     this.#prefetch(batch, step, rank, worldSize);
     const { counts, ...read } = await batch;
-    const { decoded } = this.#options.dataset;
-    return { ...read, counts: { ...counts, queuedBatches, decoded } };
+    const { decoded, remote } = this.#options.dataset;
+    return { ...read, counts: { ...counts, queuedBatches, decoded, remote } };
   }
 
   /** The sequences of a step, of all ranks, in order: each alone in a microbatch. */
@@ -115,6 +127,23 @@ export class RankBatchLoader<Arrays> {
     this.#reading.abort();
     this.#reading = new AbortController();
     this.#prefetched = new Map();
+    this.#preparedUntil = 0;
+    this.#preparing = Promise.resolve();
+  }
+
+  /** One step after the other, as for the prefetched batches. The order is known, so nothing is fetched in vain. */
+  #prepare(step: number, rank: number, worldSize: number): void {
+    const { dataset, prefetchSteps } = this.#options;
+    if (!dataset.isRemote) return;
+    const { signal } = this.#reading;
+    const last = step + prefetchSteps + PREPARED_STEPS;
+    for (let next = Math.max(step, this.#preparedUntil + 1); next <= last; next++) {
+      const all = this.#sequencesOf(next);
+      const { first, end } = rankSlice(all.first, all.end, rank, worldSize);
+      const rows = Array.from({ length: end - first }, (_, row) => this.#locate(first + row));
+      this.#preparing = this.#preparing.then(() => dataset.prepare(rows, signal));
+    }
+    this.#preparedUntil = last;
   }
 
   /** One step after the other, so that the batch training waits for is never behind a later one. */
@@ -177,11 +206,9 @@ export class RankBatchLoader<Arrays> {
 
   /** Finds a sequence of the global order. */
   #locate(globalIndex: number): LocatedSequence {
-    const { dataset, schedule, seed, heldOutPerSource = 0 } = this.#options;
-    const { source, indexInSource } = schedule.locate(globalIndex);
-    const size = ofSource(dataset.sequences, source);
-    const { sequence } = datasetSequence(indexInSource, size, seed, source, heldOutPerSource);
-    return { source, index: sequence, identity: `${dataset.identity}/${globalIndex}/${source}/${sequence}` };
+    const { source, sequence, indexVersion } = this.#sequences.at(globalIndex);
+    const identity = `${this.#options.dataset.identityOf(indexVersion)}/${globalIndex}/${source}/${sequence}`;
+    return { source, index: sequence, identity };
   }
 }
 

@@ -43,6 +43,24 @@ export function decodeImage(
   return decodeTo(encoded, { width: imageSize, height: imageSize }, preprocessing);
 }
 
+/** Pixels of the throw-away result of a check; the whole image is decoded whatever this size. */
+const CHECKED_SIZE = 8;
+/** A picture of fewer pixels is decoded faster than it is made smaller. */
+const SMALL_IMAGE_PIXELS = 256 * 256;
+/** Their pixels always become red, green and blue. */
+const PLAIN_SPACES = ['srgb', 'b-w'];
+
+/** Decodes an image and keeps nothing of it. @throws as `decodeImage` */
+export async function checkImage(encoded: Uint8Array): Promise<void> {
+  const picture = openPicture(encoded);
+  const metadata = await picture.metadata();
+  const isSmall = metadata.width * metadata.height <= SMALL_IMAGE_PIXELS && PLAIN_SPACES.includes(metadata.space);
+  if (isSmall && metadata.channels <= 4) {
+    checkSize(metadata);
+    await picture.raw().toBuffer();
+  } else await resized(picture, metadata, { width: CHECKED_SIZE, height: CHECKED_SIZE }, DEFAULT_IMAGES);
+}
+
 /**
  * The views of a picture, each as `decodeImage` gives one: the whole, and behind it the parts of the grid of `subImages`, row
  * by row. For these the picture becomes as many times larger as the grid has rows and columns, and is then cut.
@@ -72,9 +90,22 @@ export async function decodeViews(
 }
 
 async function decodeTo(encoded: Uint8Array, size: Size, preprocessing: Preprocessing): Promise<Uint8Array> {
+  const picture = openPicture(encoded);
+  return await resized(picture, await picture.metadata(), size, preprocessing);
+}
+
+function openPicture(encoded: Uint8Array): Sharp {
   prepareSharp();
-  const picture = sharp(encoded, { failOn: 'error', limitInputPixels: LARGEST_JPEG_PIXELS });
-  const { isLarge, ...original } = checkSize(await picture.metadata());
+  return sharp(encoded, { failOn: 'error', limitInputPixels: LARGEST_JPEG_PIXELS });
+}
+
+async function resized(
+  picture: Sharp,
+  metadata: Metadata,
+  size: Size,
+  preprocessing: Preprocessing,
+): Promise<Uint8Array> {
+  const { isLarge, ...original } = checkSize(metadata);
   const upright = picture.rotate().flatten({ background: '#ffffff' });
   const isEnlarged = size.width > original.width || size.height > original.height;
   // When it enlarges, libvips shifts a picture by half a pixel.

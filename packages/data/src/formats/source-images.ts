@@ -32,6 +32,7 @@ export class SourceImages {
   readonly #store: ShardStore;
   readonly #byName: ReadonlyMap<string, NamedImage>;
   #byUrl: Promise<ReadonlyMap<string, NamedImage>> | undefined;
+  #newlyUsed: string[] = [];
 
   private constructor(
     folder: string,
@@ -82,14 +83,26 @@ export class SourceImages {
   /** @param shard of the document, a path below the folder of the dataset */
   async find(name: string, shard: string): Promise<NamedImage | undefined> {
     const found = isUrl(name) ? await this.#ofUrl(name) : this.#ofPath(name, shard);
-    if (found !== undefined) found.isUsed = true;
+    this.#use(found);
     return found;
   }
 
   /** Counts a member as one that a document names. */
   use(name: string): void {
-    const found = this.#byName.get(name);
-    if (found !== undefined) found.isUsed = true;
+    this.#use(this.#byName.get(name));
+  }
+
+  /** Those that were named for the first time since the last call. */
+  takeUsed(): readonly string[] {
+    const names = this.#newlyUsed;
+    this.#newlyUsed = [];
+    return names;
+  }
+
+  #use(image: NamedImage | undefined): void {
+    if (image === undefined || image.isUsed) return;
+    image.isUsed = true;
+    this.#newlyUsed.push(image.name);
   }
 
   /** Those that no document has named: their names, and their shards. */
@@ -134,7 +147,7 @@ export class SourceImages {
       const url = image === undefined ? undefined : await this.#urlIn(description);
       if (image === undefined || url === undefined) continue;
       found.set(url, image);
-      description.isUsed = true;
+      this.#use(description);
     }
     return found;
   }

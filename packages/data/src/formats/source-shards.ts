@@ -81,6 +81,16 @@ export class ShardReader {
     return this.#records(shard, this.#images);
   }
 
+  /** The images beside the documents that were named since the last call. */
+  takeUsed(): readonly string[] {
+    return this.#images?.takeUsed() ?? [];
+  }
+
+  /** Counts images as named, as another reader found. */
+  use(names: Iterable<string>): void {
+    for (const name of names) this.#images?.use(name);
+  }
+
   /** The images that no document has named. */
   *unused(): Generator<LeftOut> {
     const reason = this.#options.kind === 'conversations' ? 'no conversation names it' : 'no document names it';

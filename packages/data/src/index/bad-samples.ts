@@ -6,7 +6,7 @@ import type { BadSample } from '../formats/document.js';
 /** So many may be bad whatever their share is: in a small dataset one is a large share. */
 const ALWAYS_ALLOWED = 10;
 
-/** What becomes of the bad samples of a dataset: they end the indexing, or are left out up to a bound. */
+/** Counts the bad samples of a dataset that leaves them out, which it may do up to a bound. */
 export class BadSamples {
   readonly #name: SourceId;
   readonly #settings: DatasetSettings;
@@ -20,8 +20,8 @@ export class BadSamples {
     this.#settings = settings;
   }
 
-  countGood(): void {
-    this.#good++;
+  countGood(count: number): void {
+    this.#good += count;
     this.#run = 0;
   }
 
@@ -30,11 +30,10 @@ export class BadSamples {
    *
    * @param path of its shard
    * @returns why it is left out, without names so that equal reasons are counted together; and all that is known
-   * @throws WeftError `corrupt_data`: what is wrong with it, where bad samples are refused; that too many come in a row
+   * @throws WeftError `corrupt_data` when too many come in a row
    */
   leaveOut({ key, problem }: BadSample, path: string): readonly [reason: string, detail: string] {
-    const { badSamples, longestBadRun } = this.#settings;
-    if (badSamples === 'refuse') throw refused(problem, this.#name);
+    const { longestBadRun } = this.#settings;
     this.#bad++;
     this.#run++;
     this.#last = problem;
@@ -64,8 +63,8 @@ export class BadSamples {
   }
 }
 
-/** The problem, with the way out that a person may not know. */
-function refused(problem: WeftError, name: SourceId): WeftError {
+/** The problem of a sample of a dataset that leaves none out, with the way out that a person may not know. */
+export function refusedSample(problem: WeftError, name: SourceId): WeftError {
   const skip = `set data.datasets.${name}.badSamples=skip to leave such samples out`;
   const hint = problem.hint === undefined ? skip : `${problem.hint.replaceAll('<dataset>', name)}; or ${skip}`;
   return new WeftError(problem.code, problem.message, { hint, cause: problem });

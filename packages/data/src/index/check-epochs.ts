@@ -12,7 +12,7 @@ export function checkEpochs(
   { sequences }: Pick<Dataset, 'sequences'>,
   { data, steps, globalBatchSize, evaluation }: Pick<RunConfig, 'data' | 'steps' | 'globalBatchSize' | 'evaluation'>,
 ): void {
-  const taken = consumedBy(scheduleOf(data), globalBatchSize, steps, data.skippedBatches);
+  const taken = consumedBy(scheduleOf({ data, globalBatchSize }), globalBatchSize, steps, data.skippedBatches);
   for (const [name, count] of Object.entries(taken)) {
     const { epochs } = datasetSettings(data, name);
     const trained = ofSource(sequences, name) - evaluation.sequencesPerSource;

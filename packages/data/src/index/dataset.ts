@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { mapSources, ofSource, type PerSource, type SourceId, WeftError } from '@weft/common';
 import { type DataConfig, datasetSettings } from '@weft/config';
+import type { BatchCounts, RemoteCounts } from '@weft/contracts';
 import {
   type BlobRange,
   type BlobStatus,
@@ -10,13 +11,14 @@ import {
   type ShardStore,
   withKnown,
 } from '@weft/files';
-import { type RemoteCounts, remoteCounts, shardStore } from '@weft/remote';
+import { heldOutBase, type IndexVersion } from '@weft/mixture';
+import { remoteCounts, shardStore } from '@weft/remote';
 import { channelValues } from '../formats/decode-image.js';
 import type { ImageLocation } from '../formats/document.js';
 import { findShards } from '../formats/find-shards.js';
 import { openRunTokenizer } from '../formats/open-tokenizer.js';
 import type { Tokenizer } from '../formats/tokenizer.js';
-import { ImageReader } from './image-reader.js';
+import { type DecodingOptions, ImageReader } from './image-reader.js';
 import { compareStatus, knownShards } from './known-shards.js';
 import { countBadSamples, hasLeftOutFile, readLeftOutFiles } from './left-out-file.js';
 import {
@@ -27,6 +29,7 @@ import {
   packingLimits,
   REINDEX,
   readManifest,
+  versionsOf,
 } from './manifest.js';
 import type { PackedSequence, PackingLimits } from './packed-sequence.js';
 import { compareShardSamples, readShardSamples } from './shard-samples.js';
@@ -58,7 +61,7 @@ export class Dataset {
    * has another size or is not in the index or a source with a positive weight is empty, `corrupt_data` for a damaged
    * index, `invalid_argument` when the model's vocabulary is too small
    */
-  static async open(config: DatasetConfig): Promise<Dataset> {
+  static async open(config: DatasetConfig, decoding?: DecodingOptions): Promise<Dataset> {
     const { data, model } = config;
     const tokenizer = await openRunTokenizer(config);
     const limits = packingLimits(config);
@@ -77,7 +80,7 @@ export class Dataset {
     }
     const tables = await openTables(directory, manifest);
     const shards = mapSources(manifest.sources, ({ shards }) => shards);
-    const images = new ImageReader(data, shards, model.vision.imageSize, store);
+    const images = new ImageReader(data, shards, model.vision.imageSize, store, decoding);
     const { imageSize } = model.vision;
     const values = channelValues(data.images);
     return new Dataset({
@@ -110,8 +113,8 @@ export class Dataset {
     this.store = parts.store;
   }
 
-  /** How many images were decoded since it was opened, and the time of that on all threads. */
-  get decoded(): { readonly images: number; readonly seconds: number } {
+  /** How many images were decoded since it was opened, the time of that on all threads, and how many of these were replaced. */
+  get decoded(): BatchCounts['decoded'] {
     return this.#images.decoded;
   }
 
@@ -129,12 +132,35 @@ export class Dataset {
     await compareShardSamples(this.directory, data, this.manifest, shardStore(this.#data.remote));
   }
 
-  /** What reading shards at addresses has cost this process; undefined where all lie on this machine. */
-  get remote(): RemoteCounts | undefined {
-    return remoteCounts(this.#data.remote);
+  /** Whether some of its shards lie at addresses. */
+  get isRemote(): boolean {
+    return Object.keys(this.manifest.sources).some((source) => isRemote(datasetFolder(this.#data, source)));
   }
 
-  /** How many packed sequences each source holds. */
+  /** What reading shards at addresses has cost this process; undefined where all lie on this machine. */
+  get remote(): RemoteCounts | undefined {
+    return this.isRemote ? remoteCounts() : undefined;
+  }
+
+  /** The versions of the index, the oldest first: what each holds of every source. */
+  get versions(): readonly IndexVersion[] {
+    return versionsOf(this.manifest);
+  }
+
+  /** As `identity`, of one version, from 1: of the index as it was then. */
+  identityOf(version: number): string {
+    return this.manifest.formerIdentities[version - 1] ?? this.identity;
+  }
+
+  /** Of how many sequences of a source, its first ones, those that are held out are chosen. */
+  heldOutBase(source: SourceId, heldOut: number): number {
+    return heldOutBase(
+      this.versions.map(({ sequences }) => ofSource(sequences, source)),
+      heldOut,
+    );
+  }
+
+  /** How many packed sequences each source holds, in the newest version. */
   get sequences(): PerSource<number> {
     return mapSources(this.manifest.sources, ({ sequences }) => sequences);
   }
@@ -157,12 +183,12 @@ export class Dataset {
   }
 
   /**
-   * How many images sequences of a source have: of all sequences, or of some thousands spread over a large source.
+   * How many images sequences of a source have, as it was first indexed: of all, or of some thousands spread over a large source.
    *
    * @throws WeftError `corrupt_data` when the index is damaged
    */
   sampleImageCounts(source: SourceId): Promise<Uint16Array> {
-    return ofSource(this.#tables, source).sampleImageCounts(ofSource(this.sequences, source));
+    return ofSource(this.#tables, source).sampleImageCounts();
   }
 
   /**

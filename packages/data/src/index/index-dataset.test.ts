@@ -146,7 +146,7 @@ describe('indexDataset', () => {
       ...tinyConfig(folder.path),
       onProgress: ({ phase, what, done, total }) => seen.push(`${phase} ${what} ${done}/${total}`),
     });
-    expect(seen).toContain('index captioned/c-0.tar 0/5');
+    expect(seen).toContain('index captioned/c-0.tar 1/5');
     expect(seen.at(-1)).toBe('index index.json 5/5');
   });
 });

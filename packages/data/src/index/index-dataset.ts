@@ -1,43 +1,34 @@
 import { constants } from 'node:fs';
 import { access, rmdir, stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import { mapSources, ofSource, type PerSource, type SourceId, systemErrorCode, WeftError } from '@weft/common';
-import { type DataConfig, datasetSettings, hasDefaultSources, type SourceKind } from '@weft/config';
-import {
-  type BlobStatus,
-  buildDirectory,
-  fileBytes,
-  isRemote,
-  joinPath,
-  makeDirectory,
-  type ShardStore,
-  withKnown,
-} from '@weft/files';
+import { type DataConfig, datasetSettings } from '@weft/config';
+import { buildDirectory, makeDirectory } from '@weft/files';
 import { shardStore } from '@weft/remote';
-import { besideSources, findShards, SHARD_EXTENSIONS } from '../formats/find-shards.js';
-import type { LeftOut, LeftOutReason } from '../formats/left-out.js';
+import type { LeftOutReason } from '../formats/left-out.js';
 import { openRunTokenizer } from '../formats/open-tokenizer.js';
 import type { Tokenizer } from '../formats/tokenizer.js';
 import type { OnProgress } from '../progress.js';
-import { indexSource } from './index-source.js';
-import { indexedVersions, type ShardSamples, sampleOfVersion, sha256OfShard } from './known-shards.js';
+import { type AddedSequences, type FormerIndex, formerIndex, type GrownIndex, growIndex } from './grow-index.js';
 import { LeftOutFile, readLeftOut } from './left-out-file.js';
+import { type ListedShards, listShards, shardCount } from './list-shards.js';
 import {
   type DatasetConfig,
   datasetFolder,
   hasConversations,
   INDEX_FORMAT_VERSION,
-  type IndexedShard,
   type IndexManifest,
   indexDirectory,
   packingLimits,
   readManifest,
   type SourceManifest,
-  tableFile,
   writeManifest,
 } from './manifest.js';
-import { entryBytesFor, TABLES } from './records.js';
-import { readShardSamples, sampleOf, writeShardSamples } from './shard-samples.js';
+import { type PackedSource, packSource } from './pack-source.js';
+import { entryBytesFor } from './records.js';
+import type { IndexRun } from './shard-indexer.js';
+import { type ReadingOptions, type ReadProgress, type ShardParts, withShardParts } from './shard-parts.js';
+import { writeShardSamples } from './shard-samples.js';
 
 /** The index after `indexDataset`. */
 export interface IndexResult {
@@ -45,19 +36,28 @@ export interface IndexResult {
   readonly directory: string;
   /** False when the existing index already holds exactly these shards. */
   readonly built: boolean;
+  /** What was added where the index has grown; its former sequences keep their numbers. */
+  readonly added: AddedSequences | undefined;
   readonly sources: PerSource<SourceManifest>;
   /** What lies in the data directory and is not in the index, by reason. The file `left-out.jsonl` of the index names all. */
   readonly leftOut: readonly LeftOutReason[];
 }
 
-type IndexOptions = DatasetConfig & { readonly force?: boolean; readonly onProgress?: OnProgress };
+type IndexOptions = DatasetConfig & {
+  readonly force?: boolean;
+  readonly onProgress?: OnProgress;
+  readonly reading?: ReadingOptions;
+};
 
 /**
  * Reads the shards under `data.directory`, tokenizes them, packs them into sequences and writes the index for these
- * parameters. Every image is decoded once. Deterministic: the same shards and parameters give the same bytes. The index
- * replaces the old one when it is complete; an error leaves the old one, or none. A current index is kept.
+ * parameters. Every image is decoded once. Deterministic: the same shards and parameters give the same bytes, on any number of
+ * cores. The index replaces the old one when it is complete; an error leaves the old one, or none. A current index is kept. Where
+ * shards were added and the others are as they were, these are packed into a new version of the index, which keeps the numbers of
+ * all sequences. Where it is large and the process is killed, the next call reads only the shards that were not read.
  *
  * @param options.force build even when the index is current; default false
+ * @param options.reading by which processes shards are read; default: as is fastest here
  * @throws WeftError `not_found` when a source with a positive weight has no shards; `corrupt_data` naming shard and
  * member; `invalid_argument` when the tokenizer's vocabulary is larger than the model's
  */
@@ -96,55 +96,95 @@ async function indexInto(
   tokenizer: Tokenizer,
 ): Promise<IndexResult> {
   const { data, onProgress } = options;
-  const { name, vocabularySize, endOfTextId, padTokenId } = tokenizer;
-  const limits = packingLimits(options);
-  const { shards, samples, leftOut, store } = await hashShards(data, folder, onProgress);
-  if (options.force !== true) {
-    const current = await currentIndex(folder, shards);
-    if (current !== undefined) {
-      const found = await readLeftOut(folder, leftOut);
-      return { directory: folder, built: false, sources: current.sources, leftOut: found };
-    }
+  const listed = await listShards(data);
+  const former = options.force === true ? undefined : await formerIndex(folder, options, listed);
+  if (former !== undefined && shardCount(former.added) === 0) {
+    const leftOut = await readLeftOut(folder, listed.leftOut);
+    return { directory: folder, built: false, added: undefined, sources: former.manifest.sources, leftOut };
   }
-
-  const total = shardCount(shards);
-  const { manifest, left } = await buildDirectory(folder, async (unfinished) => {
-    let done = 0;
-    const leftOutFile = new LeftOutFile(unfinished, leftOut);
-    const build = (source: SourceId, kind: SourceKind) =>
-      indexSource({
-        directory: datasetFolder(data, source),
-        settings: datasetSettings(data, source),
-        source,
-        kind,
-        entryBytes: entryBytesFor(vocabularySize, hasConversations(data)),
-        chatTemplate: data.chatTemplate,
-        shards: ofSource(shards, source),
-        store,
-        folder: unfinished,
-        tokenizer,
-        limits,
-        onShard: ({ name }) =>
-          onProgress({ phase: 'index', what: `${source}/${name}`, done: done++, total, unit: 'shards' }),
+  const { vocabularySize } = tokenizer;
+  const limits = packingLimits(options);
+  const entryBytes = entryBytesFor(vocabularySize, hasConversations(data));
+  const shards = former === undefined ? listed.shards : withAdded(former, listed);
+  const before = mapSources(shards, (_, source) => ({
+    shards: former?.manifest.sources[source]?.shards.length ?? 0,
+    documents: former?.manifest.sources[source]?.documents ?? 0,
+  }));
+  const total = shardCount(former?.added ?? shards);
+  const run: IndexRun = {
+    config: { data, model: options.model, ...(options.task === undefined ? {} : { task: options.task }) },
+    shards,
+  };
+  onProgress({ phase: 'index', what: 'the shards', done: 0, total, unit: 'shards' });
+  const reading = {
+    ...{ index: folder, run, entryBytes, madeWith: { tokenizer: tokenizer.name, limits, entryBytes } },
+    before: mapSources(before, (each) => each.shards),
+    ...options.reading,
+    onRead: (source: SourceId, shard: string, { shards, bytes, totalBytes }: ReadProgress) =>
+      onProgress({
+        ...{ phase: 'index', what: `${source}/${shard}`, done: shards, total, unit: 'shards' },
+        bytes: { done: bytes, total: totalBytes },
+      }),
+  };
+  const version = former === undefined ? 1 : former.manifest.formerIdentities.length + 2;
+  const pack = async (parts: ShardParts, unfinished: string, leftOutFile: LeftOutFile) => {
+    const packed: Record<SourceId, PackedSource> = {};
+    for (const [source, kind] of Object.entries(data.sources)) {
+      const settings = datasetSettings(data, source);
+      if (former !== undefined && ofSource(former.added, source).length === 0) continue;
+      packed[source] = await packSource({
+        ...{ source, settings, folder: unfinished, limits, version, before: ofSource(before, source) },
+        parts: parts.reader,
+        reader: {
+          ...{ folder: datasetFolder(data, source), kind, settings, chatTemplate: data.chatTemplate },
+          shards: ofSource(shards, source).map(({ name }) => name),
+          store: shardStore(data.remote),
+        },
+        take: (number) => parts.take(source, number),
         onLeftOut: (what) => leftOutFile.add(what),
       });
-    const sources: Record<SourceId, SourceManifest> = {};
-    for (const [source, kind] of Object.entries(data.sources)) sources[source] = await build(source, kind);
-    const result: IndexManifest = {
-      formatVersion: INDEX_FORMAT_VERSION,
-      tokenizer: { name, vocabularySize, endOfTextId, padTokenId },
-      packing: limits,
-      entryBytes: entryBytesFor(vocabularySize, hasConversations(data)),
-      sources,
-    };
-    for (const [source, indexed] of Object.entries(sources)) checkNotEmpty(data, source, indexed);
-    leftOutFile.finish();
-    await writeShardSamples(unfinished, samples);
-    await writeManifest(unfinished, result);
-    return { manifest: result, left: leftOutFile.counts.reasons };
-  });
+    }
+    return packed;
+  };
+  const build = (parts: ShardParts) =>
+    buildDirectory(folder, async (unfinished) => {
+      const leftOutFile = new LeftOutFile(unfinished, listed.leftOut);
+      const packed = await pack(parts, unfinished, leftOutFile);
+      const { name, endOfTextId, padTokenId } = tokenizer;
+      const manifest: IndexManifest = {
+        ...{ formatVersion: INDEX_FORMAT_VERSION, formerIdentities: [] },
+        tokenizer: { name, vocabularySize, endOfTextId, padTokenId },
+        ...{ packing: limits, entryBytes },
+        sources: mapSources(packed, ({ part, shards }) => ({ shards, ...part, later: [] })),
+      };
+      for (const [source, indexed] of Object.entries(manifest.sources)) checkNotEmpty(data, source, indexed);
+      leftOutFile.finish();
+      await writeShardSamples(
+        unfinished,
+        mapSources(packed, ({ samples }) => samples),
+      );
+      await writeManifest(unfinished, manifest);
+      return { manifest, leftOut: leftOutFile.counts.reasons, added: undefined };
+    });
+  const grow = (parts: ShardParts, from: FormerIndex) =>
+    growIndex({
+      ...{ folder, former: from, version, leftOut: listed.leftOut },
+      pack: (unfinished, leftOutFile) => pack(parts, unfinished, leftOutFile),
+    });
+  const { manifest, leftOut, added } = await withShardParts<GrownIndex>(reading, (parts) =>
+    former === undefined ? build(parts) : grow(parts, former),
+  );
   onProgress({ phase: 'index', what: 'index.json', done: total, total, unit: 'shards' });
-  return { directory: folder, built: true, sources: manifest.sources, leftOut: left };
+  return { directory: folder, built: true, added, sources: manifest.sources, leftOut };
+}
+
+/** The shards of each source, those of the index first, in its order. */
+function withAdded({ manifest, added }: FormerIndex, { shards }: ListedShards): ListedShards['shards'] {
+  return mapSources(shards, (all, source) => {
+    const byName = new Map(all.map((shard) => [shard.name, shard]));
+    const known = ofSource(manifest.sources, source).shards.flatMap(({ name }) => byName.get(name) ?? []);
+    return [...known, ...ofSource(added, source)];
+  });
 }
 
 /**
@@ -174,100 +214,6 @@ const REASONS: Readonly<Record<string, string>> = {
   ENOTDIR: 'a part of the path is a file',
   EEXIST: 'there is a file of that name',
 };
-
-/** Names, sizes and hashes of the shards of every source, and the files and folders that are none. */
-async function hashShards(
-  data: DataConfig,
-  index: string,
-  onProgress: OnProgress,
-): Promise<{
-  readonly shards: PerSource<readonly IndexedShard[]>;
-  readonly samples: ShardSamples;
-  readonly leftOut: readonly LeftOut[];
-  /** Knows what was told of shards at addresses while they were looked for. */
-  readonly store: ShardStore;
-}> {
-  const known = new Map<string, BlobStatus>();
-  const store = withKnown(shardStore(data.remote), known);
-  const leftOut: LeftOut[] = [...(await besideSources(data.directory, Object.keys(data.sources), data.index, store))];
-  const names: Record<SourceId, readonly string[]> = {};
-  for (const [source, kind] of Object.entries(data.sources)) {
-    const folder = datasetFolder(data, source);
-    const found = await findShards({ folder, source, kind, shards: datasetSettings(data, source).shards }, store);
-    names[source] = found.shards;
-    for (const [name, status] of found.statuses) known.set(joinPath(folder, name), status);
-    leftOut.push(...found.leftOut);
-    if (found.shards.length === 0 && ofSource(data.weights, source) > 0)
-      throw new WeftError('not_found', `there are no ${source} shards in ${datasetFolder(data, source)}`, {
-        hint: hasDefaultSources(data)
-          ? `run weft data fetch demo, put shards there, or set data.weights.${source}=0`
-          : `put ${SHARD_EXTENSIONS[kind].slice(0, 2).join(' or ')} files there, or set data.weights.${source}=0`,
-      });
-  }
-  const total = shardCount(names);
-  let done = 0;
-  const former = await formerIndex(index);
-  const hashed: Record<SourceId, readonly IndexedShard[]> = {};
-  const samples: Record<SourceId, readonly string[]> = {};
-  for (const [source, shards] of Object.entries(names)) {
-    const found: IndexedShard[] = [];
-    const sampled: string[] = [];
-    const indexed = indexedVersions(former.manifest, former.samples, source);
-    for (const name of shards) {
-      const path = joinPath(datasetFolder(data, source), name);
-      const status = known.get(path);
-      const before = indexed.get(name);
-      const version = status === undefined || !isRemote(path) ? undefined : sampleOfVersion(status);
-      // A shard of the same version need not be fetched again to know its hash.
-      if (
-        before !== undefined &&
-        version !== undefined &&
-        before.sample === version &&
-        before.bytes === status?.bytes
-      ) {
-        found.push({ name, bytes: before.bytes, sha256: before.sha256 });
-        sampled.push(version);
-        done++;
-        continue;
-      }
-      onProgress({ phase: 'verify', what: `${source}/${name}`, done: done++, total, unit: 'shards' });
-      const sha256 = await sha256OfShard(path, store);
-      const bytes = status?.bytes ?? (await fileBytes(path)) ?? 0;
-      found.push({ name, bytes, sha256 });
-      sampled.push(isRemote(path) ? (version ?? '') : await sampleOf(path, bytes));
-    }
-    hashed[source] = found;
-    samples[source] = sampled;
-  }
-  return { shards: hashed, samples, leftOut, store };
-}
-
-/** The index that is there, for what it knows of shards at addresses. */
-async function formerIndex(
-  folder: string,
-): Promise<{ manifest: Pick<IndexManifest, 'sources'>; samples: ShardSamples }> {
-  const found = await readManifest(folder).catch(() => undefined);
-  return { manifest: found?.manifest ?? { sources: {} }, samples: await readShardSamples(folder) };
-}
-
-const shardCount = (shards: PerSource<readonly unknown[]>) =>
-  Object.values(shards).reduce((sum, { length }) => sum + length, 0);
-
-/** The manifest in `folder` when it is complete and was made from exactly these shards. */
-async function currentIndex(
-  folder: string,
-  shards: PerSource<readonly IndexedShard[]>,
-): Promise<IndexManifest | undefined> {
-  const found = await readManifest(folder).catch(() => undefined);
-  if (found === undefined) return undefined;
-  const { manifest } = found;
-  const indexed = mapSources(manifest.sources, (source) => source.shards);
-  if (JSON.stringify(indexed) !== JSON.stringify(shards)) return undefined;
-  for (const [source, { files }] of Object.entries(manifest.sources))
-    for (const table of TABLES)
-      if ((await fileBytes(join(folder, tableFile(source, table)))) !== files[table].bytes) return undefined;
-  return manifest;
-}
 
 /** @throws WeftError `not_found` when a source with a positive weight has no document */
 function checkNotEmpty(data: DataConfig, source: SourceId, manifest: SourceManifest): void {

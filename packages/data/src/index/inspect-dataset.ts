@@ -6,7 +6,7 @@ import type { OnProgress } from '../progress.js';
 import { contactSheet } from './contact-sheet.js';
 import { Dataset } from './dataset.js';
 import { sha256OfShard } from './known-shards.js';
-import { type DatasetConfig, datasetFolder, REINDEX, type SourceManifest, tableFile } from './manifest.js';
+import { type DatasetConfig, datasetFolder, partsOf, REINDEX, type SourceManifest, tableFile } from './manifest.js';
 import { IMAGE_ENTRY, type PackingLimits, type Segment } from './packed-sequence.js';
 import { TABLES } from './records.js';
 
@@ -100,14 +100,17 @@ async function verifyHashes(
   data: Pick<DataConfig, 'directory' | 'datasets'>,
   onProgress: OnProgress,
 ): Promise<void> {
-  const files = Object.entries(dataset.manifest.sources).flatMap(([source, { shards, files: tables }]) => {
+  const files = Object.entries(dataset.manifest.sources).flatMap(([source, indexed]) => {
+    const tables = partsOf(indexed).flatMap(({ version, files }) =>
+      TABLES.map((table) => ({ path: join(dataset.directory, tableFile(source, table, version)), ...files[table] })),
+    );
     return [
-      ...shards.map(({ name, bytes, sha256 }) => ({
+      ...indexed.shards.map(({ name, bytes, sha256 }) => ({
         path: joinPath(datasetFolder(data, source), name),
         bytes,
         sha256,
       })),
-      ...TABLES.map((table) => ({ path: join(dataset.directory, tableFile(source, table)), ...tables[table] })),
+      ...tables,
     ];
   });
   const total = files.reduce((sum, { bytes }) => sum + bytes, 0);

@@ -29,6 +29,19 @@ export class LeftOutFile {
     this.#add(what, true);
   }
 
+  /** Adds what lay inside the shards of an index that grows. */
+  async addFormer(folder: string): Promise<void> {
+    if (!(await hasLeftOutFile(folder))) return;
+    for await (const line of createInterface({ input: createReadStream(leftOutPath(folder)) })) {
+      const each: unknown = line === '' ? undefined : JSON.parse(line);
+      if (!isJsonObject(each) || each.inside !== true) continue;
+      if (typeof each.name === 'string' && typeof each.reason === 'string')
+        this.counts.add({ name: each.name, reason: each.reason });
+      this.#waiting += `${line}\n`;
+      if (this.#waiting.length > BUFFER_CHARACTERS) this.finish();
+    }
+  }
+
   /** Writes what is still in memory. */
   finish(): void {
     appendFileSync(this.#path, this.#waiting);
@@ -101,4 +114,6 @@ export async function countBadSamples(folder: string): Promise<PerSource<Readonl
   return counts;
 }
 
-const leftOutPath = (folder: string) => join(folder, 'left-out.jsonl');
+export const LEFT_OUT_FILE = 'left-out.jsonl';
+
+const leftOutPath = (folder: string) => join(folder, LEFT_OUT_FILE);

@@ -16,12 +16,15 @@ import {
   viewsPerPicture,
 } from '@weft/config';
 import { diskStore, isRemote, joinPath, readText, writeJsonFile } from '@weft/files';
+import type { IndexVersion } from '@weft/mixture';
 import type { Tokenizer } from '../formats/tokenizer.js';
 import type { PackingLimits } from './packed-sequence.js';
 import type { EntryBytes, Table } from './records.js';
 
-/** The version of the manifest and the tables. An index of another version is rebuilt. */
+/** The version of the manifest and the tables. An index of an unknown version is rebuilt. */
 export const INDEX_FORMAT_VERSION = 1;
+/** That of an index that has grown: what knows version 1 alone would read half of it. */
+export const GROWN_FORMAT_VERSION = 2;
 /** Of some 400,000 shards. */
 const MOST_MANIFEST_BYTES = 64 * 1024 * 1024;
 /** The hint of errors that a new index resolves. */
@@ -29,7 +32,9 @@ export const REINDEX = 'run weft data index <recipe>';
 
 /** `index.json`: what the index was made from, with which parameters, and its tables. Deterministic. */
 export interface IndexManifest {
-  readonly formatVersion: typeof INDEX_FORMAT_VERSION;
+  readonly formatVersion: typeof INDEX_FORMAT_VERSION | typeof GROWN_FORMAT_VERSION;
+  /** The identities of the index before it grew, the oldest first: of its versions 1, 2 and so on without the newest. */
+  readonly formerIdentities: readonly string[];
   readonly tokenizer: Pick<Tokenizer, 'name' | 'vocabularySize' | 'endOfTextId' | 'padTokenId'>;
   readonly packing: PackingLimits;
   readonly entryBytes: EntryBytes;
@@ -37,8 +42,23 @@ export interface IndexManifest {
 }
 
 /** What the index holds of one source. */
-export interface SourceManifest {
+export interface SourceManifest extends SourceCounts {
+  /** Those of later parts follow those of earlier ones. */
   readonly shards: readonly IndexedShard[];
+  /** The tables of what the first version holds. */
+  readonly files: Readonly<Record<Table, WrittenFile>>;
+  /** What was added when the source grew, in rising order; its numbers go on from those before. */
+  readonly later: readonly SourcePart[];
+}
+
+/** What one version of an index adds to a source. */
+export interface SourcePart extends SourceCounts {
+  /** From 2. */
+  readonly version: number;
+  readonly files: Readonly<Record<Table, WrittenFile>>;
+}
+
+export interface SourceCounts {
   readonly documents: number;
   readonly segments: number;
   readonly sequences: number;
@@ -47,7 +67,26 @@ export interface SourceManifest {
   readonly images: number;
   /** Used positions of all sequences, at most sequences · sequenceLength. */
   readonly positions: number;
-  readonly files: Readonly<Record<Table, WrittenFile>>;
+}
+
+/** The versions of an index: how many sequences each holds of every source. */
+export function versionsOf({ formerIdentities, sources }: IndexManifest): readonly IndexVersion[] {
+  return Array.from({ length: formerIdentities.length + 1 }, (_, at) => ({
+    sequences: mapSources(sources, ({ sequences, later }) =>
+      later.reduce((rest, part) => (part.version > at + 1 ? rest - part.sequences : rest), sequences),
+    ),
+  }));
+}
+
+/** The parts of a source, the one of the first version too. */
+export function partsOf({ shards: _, later, files, ...total }: SourceManifest): readonly SourcePart[] {
+  const first = Object.fromEntries(
+    Object.entries(total).map(([count, of]) => [
+      count,
+      later.reduce((rest, part) => rest - part[count as keyof SourceCounts], of),
+    ]),
+  ) as unknown as SourceCounts;
+  return [{ ...first, version: 1, files }, ...later];
 }
 
 /** Size and SHA-256 of a file. */
@@ -146,9 +185,9 @@ export function hasConversations({ sources }: Pick<DataConfig, 'sources'>): bool
 
 const shortHash = (value: unknown) => createHash('sha256').update(JSON.stringify(value)).digest('hex').slice(0, 8);
 
-/** `captioned.tokens.bin` and so on. Format 1 calls the table of segments `pieces`. */
-export function tableFile(source: string, table: Table): string {
-  return `${source}.${table === 'segments' ? 'pieces' : table}.bin`;
+/** `captioned.tokens.bin` and so on; `captioned.2.tokens.bin` is of what version 2 adds. Format 1 calls the table of segments `pieces`. */
+export function tableFile(source: string, table: Table, version = 1): string {
+  return `${source}.${version === 1 ? '' : `${version}.`}${table === 'segments' ? 'pieces' : table}.bin`;
 }
 
 /**
@@ -156,20 +195,35 @@ export function tableFile(source: string, table: Table): string {
  * `pieces` for segments and `fillerId` for `padTokenId`.
  */
 export async function writeManifest(folder: string, manifest: IndexManifest): Promise<void> {
-  const { formatVersion, tokenizer, entryBytes, sources } = manifest;
+  const { tokenizer, entryBytes, sources, formerIdentities } = manifest;
+  const hasGrown = formerIdentities.length > 0;
   const { viewsPerPicture, ...limits } = manifest.packing;
   const packing = viewsPerPicture === 1 ? limits : manifest.packing;
   const { name, vocabularySize, endOfTextId, padTokenId: fillerId } = tokenizer;
   await writeJsonFile(join(folder, 'index.json'), {
-    formatVersion,
+    formatVersion: hasGrown ? GROWN_FORMAT_VERSION : INDEX_FORMAT_VERSION,
+    ...(hasGrown ? { formerIdentities } : {}),
     tokenizer: { name, vocabularySize, endOfTextId, fillerId },
     packing,
     entryBytes,
-    sources: mapSources(sources, ({ shards, documents, segments: pieces, files, ...counts }) => {
-      const { sequences, segments, images, tokens } = files;
-      return { shards, documents, pieces, ...counts, files: { sequences, pieces: segments, images, tokens } };
-    }),
+    sources: mapSources(sources, ({ shards, later, ...whole }) => ({
+      shards,
+      ...writtenPart(whole),
+      ...(later.length === 0
+        ? {}
+        : { later: later.map(({ version, ...part }) => ({ version, ...writtenPart(part) })) }),
+    })),
   });
+}
+
+function writtenPart({
+  documents,
+  segments: pieces,
+  files,
+  ...counts
+}: SourceCounts & Pick<SourcePart, 'files'>): object {
+  const { sequences, segments, images, tokens } = files;
+  return { documents, pieces, ...counts, files: { sequences, pieces: segments, images, tokens } };
 }
 
 /**
@@ -192,10 +246,10 @@ export async function readManifest(
     value = undefined;
   }
   if (!isJsonObject(value)) throw damagedManifest(path, 'it is not a JSON object');
-  if (value.formatVersion !== INDEX_FORMAT_VERSION)
+  if (value.formatVersion !== INDEX_FORMAT_VERSION && value.formatVersion !== GROWN_FORMAT_VERSION)
     throw new WeftError(
       'version_mismatch',
-      `${path} has format version ${JSON.stringify(value.formatVersion)}, this weft reads version ${INDEX_FORMAT_VERSION}`,
+      `${path} has format version ${JSON.stringify(value.formatVersion)}, this weft reads versions ${INDEX_FORMAT_VERSION} and ${GROWN_FORMAT_VERSION}`,
       { hint: REINDEX },
     );
   const identity = createHash('sha256').update(content).digest('hex');
@@ -214,7 +268,8 @@ function parseManifest(value: JsonObject, path: string): IndexManifest {
   const packing = read.record(value, 'packing');
   const sources = read.record(value, 'sources');
   return {
-    formatVersion: INDEX_FORMAT_VERSION,
+    formatVersion: value.formatVersion === GROWN_FORMAT_VERSION ? GROWN_FORMAT_VERSION : INDEX_FORMAT_VERSION,
+    formerIdentities: value.formerIdentities === undefined ? [] : read.texts(value, 'formerIdentities'),
     tokenizer: {
       name: read.text(tokenizer, 'name'),
       vocabularySize: read.count(tokenizer, 'vocabularySize'),
@@ -235,14 +290,23 @@ function parseManifest(value: JsonObject, path: string): IndexManifest {
 }
 
 function parseSource(read: FieldReader, value: JsonObject): SourceManifest {
-  const file = (record: JsonObject) => ({
-    bytes: read.count(record, 'bytes'),
-    sha256: read.text(record, 'sha256'),
-  });
-  const files = read.record(value, 'files');
-  const table = (name: string) => file(read.record(files, name));
+  const later = value.later === undefined ? [] : read.list(value, 'later');
   return {
-    shards: read.list(value, 'shards').map((shard) => ({ name: read.text(shard, 'name'), ...file(shard) })),
+    shards: read.list(value, 'shards').map((shard) => ({ name: read.text(shard, 'name'), ...parseFile(read, shard) })),
+    ...parsePart(read, value),
+    later: later.map((part) => ({ version: read.count(part, 'version'), ...parsePart(read, part) })),
+  };
+}
+
+const parseFile = (read: FieldReader, record: JsonObject): WrittenFile => ({
+  bytes: read.count(record, 'bytes'),
+  sha256: read.text(record, 'sha256'),
+});
+
+function parsePart(read: FieldReader, value: JsonObject): Omit<SourcePart, 'version'> {
+  const files = read.record(value, 'files');
+  const table = (name: string) => parseFile(read, read.record(files, name));
+  return {
     documents: read.count(value, 'documents'),
     segments: read.count(value, 'pieces'),
     sequences: read.count(value, 'sequences'),
@@ -275,6 +339,12 @@ class FieldReader {
   list(from: JsonObject, field: string): readonly JsonObject[] {
     const value: unknown = from[field];
     if (!Array.isArray(value) || !value.every(isJsonObject)) throw this.#wrong(field);
+    return value;
+  }
+
+  texts(from: JsonObject, field: string): readonly string[] {
+    const value: unknown = from[field];
+    if (!Array.isArray(value) || !value.every((each) => typeof each === 'string')) throw this.#wrong(field);
     return value;
   }
 

@@ -17,8 +17,16 @@ export interface PackingLimits {
 /** Stands for an image among the token ids of a segment. */
 export const IMAGE_ENTRY = -1;
 
+/** What packing knows of a segment. */
+export interface PackableSegment {
+  /** Positions in the sequence: one per token, K per image. */
+  readonly positions: number;
+  /** One for each IMAGE_ENTRY, in order. */
+  readonly images: readonly ImageLocation[];
+}
+
 /** A document, or a part of one that is too long for a sequence. Attention stays within it. */
-export interface Segment {
+export interface Segment extends PackableSegment {
   /** Index of the document in its source. */
   readonly document: number;
   /** Index of the segment in its document. */
@@ -27,10 +35,6 @@ export interface Segment {
   readonly entries: Int32Array;
   /** By entry, 1 for the tokens that the loss counts: of a conversation its answers and their ends. Null: all of them. */
   readonly targets: Uint8Array | null;
-  /** One for each IMAGE_ENTRY, in order. */
-  readonly images: readonly ImageLocation[];
-  /** Positions in the sequence: one per token, K per image. */
-  readonly positions: number;
 }
 
 /** A row of the packed dataset: whole segments of one source, one after the other. */

@@ -37,7 +37,7 @@ function cut(parts: readonly Part[], bounds: PackingLimits, document = 0): Segme
 
 function pack(all: readonly (readonly Part[])[], bounds: PackingLimits): (readonly Segment[])[] {
   const rows: (readonly Segment[])[] = [];
-  const packer = new SequencePacker(bounds, (segments) => rows.push(segments));
+  const packer = new SequencePacker<Segment>(bounds, (segments) => rows.push(segments));
   for (const [document, parts] of all.entries())
     for (const segment of cut(parts, bounds, document)) packer.add(segment);
   packer.finish();
@@ -133,7 +133,7 @@ describe('packing', () => {
   it('keeps no more rows open than it says, and closes the fullest first', () => {
     const bounds = { sequenceLength: 100, tokensPerImage: 4, imagesPerSequence: 4, viewsPerPicture: 1 };
     const rows: number[] = [];
-    const packer = new SequencePacker(bounds, ([segment]) => rows.push(segment!.document));
+    const packer = new SequencePacker<Segment>(bounds, ([segment]) => rows.push(segment!.document));
     for (let document = 0; document < 66; document++)
       for (const segment of cut([{ tokens: new Array<number>(document === 5 ? 90 : 60).fill(1) }], bounds, document))
         packer.add(segment);

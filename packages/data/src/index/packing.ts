@@ -1,5 +1,5 @@
 import type { ImageLocation } from '../formats/document.js';
-import { IMAGE_ENTRY, type PackingLimits, type Segment } from './packed-sequence.js';
+import { IMAGE_ENTRY, type PackableSegment, type PackingLimits, type Segment } from './packed-sequence.js';
 
 /** Sequences that wait for a segment that fits: enough to fill them well, few enough to keep in memory. */
 const OPEN_SEQUENCES = 64;
@@ -159,8 +159,8 @@ export class PairSegmenter {
   }
 }
 
-interface OpenSequence {
-  readonly segments: Segment[];
+interface OpenSequence<S> {
+  readonly segments: S[];
   positions: number;
   images: number;
 }
@@ -170,19 +170,19 @@ interface OpenSequence {
  * the oldest), or opens a new one. When 64 are open, the fullest is closed first. Deterministic: the same segments in
  * the same order give the same sequences.
  */
-export class SequencePacker {
+export class SequencePacker<S extends PackableSegment> {
   readonly #limits: PackingLimits;
-  readonly #emit: (segments: readonly Segment[]) => void;
+  readonly #emit: (segments: readonly S[]) => void;
   /** Oldest first. */
-  #open: OpenSequence[] = [];
+  #open: OpenSequence<S>[] = [];
 
   /** @param emit called with the segments of each finished sequence, in the order they were added */
-  constructor(limits: PackingLimits, emit: (segments: readonly Segment[]) => void) {
+  constructor(limits: PackingLimits, emit: (segments: readonly S[]) => void) {
     this.#limits = limits;
     this.#emit = emit;
   }
 
-  add(segment: Segment): void {
+  add(segment: S): void {
     const sequence = this.#bestFit(segment) ?? this.#openNew();
     sequence.segments.push(segment);
     sequence.positions += segment.positions;
@@ -196,8 +196,8 @@ export class SequencePacker {
     this.#open = [];
   }
 
-  #bestFit(segment: Segment): OpenSequence | undefined {
-    let best: OpenSequence | undefined;
+  #bestFit(segment: S): OpenSequence<S> | undefined {
+    let best: OpenSequence<S> | undefined;
     for (const sequence of this.#open) {
       const fits =
         sequence.positions + segment.positions <= this.#limits.sequenceLength &&
@@ -207,15 +207,15 @@ export class SequencePacker {
     return best;
   }
 
-  #openNew(): OpenSequence {
+  #openNew(): OpenSequence<S> {
     if (this.#open.length === OPEN_SEQUENCES)
       this.#close(this.#open.reduce((fullest, each) => (each.positions > fullest.positions ? each : fullest)));
-    const sequence: OpenSequence = { segments: [], positions: 0, images: 0 };
+    const sequence: OpenSequence<S> = { segments: [], positions: 0, images: 0 };
     this.#open.push(sequence);
     return sequence;
   }
 
-  #close(sequence: OpenSequence): void {
+  #close(sequence: OpenSequence<S>): void {
     this.#open.splice(this.#open.indexOf(sequence), 1);
     this.#emit(sequence.segments);
   }

@@ -1,16 +1,28 @@
 import { createHash } from 'node:crypto';
-import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isJsonObject, WeftError } from '@weft/common';
 import type { DataConfig } from '@weft/config';
-import { isMissing, isRemote, joinPath, readExactly, readJsonFile, type ShardStore, writeJsonFile } from '@weft/files';
+import {
+  type Blob,
+  type BlobStatus,
+  isMissing,
+  isRemote,
+  joinPath,
+  readJsonFile,
+  type ShardStore,
+  withBlob,
+  writeJsonFile,
+} from '@weft/files';
 import pLimit from 'p-limit';
-import { compareStatus, type ShardSamples, versionOfSample } from './known-shards.js';
+import { compareStatus, type ShardSamples, sampleOfVersion, versionOfSample } from './known-shards.js';
 import { datasetFolder, type IndexManifest, REINDEX } from './manifest.js';
+import type { ShardFingerprint } from './shard-part.js';
 
 /** Blocks of a shard that are hashed, at equal distances from its beginning to its end. */
 const BLOCKS = 16;
 const BLOCK_BYTES = 4096;
+/** Read at a time for a hash. */
+const CHUNK_BYTES = 1 << 20;
 /** Of more shards than these so many are compared, at equal distances; a comparison takes about a millisecond. */
 const MOST_COMPARED = 2000;
 /** Of shards at addresses, which are asked for one by one. */
@@ -18,20 +30,34 @@ const CONCURRENT_QUESTIONS = 16;
 const FILE = 'shard-samples.json';
 
 /** The SHA-256 over 16 blocks of a file, 16 hexadecimal digits: it tells most changes without reading all of it. */
-export async function sampleOf(path: string, bytes: number): Promise<string> {
-  const handle = await open(path, 'r');
-  try {
-    const hash = createHash('sha256').update(`${bytes}`);
-    const last = Math.max(0, bytes - BLOCK_BYTES);
-    for (let block = 0; block < BLOCKS; block++) {
-      const offset = Math.floor((last * block) / (BLOCKS - 1));
-      hash.update(await readExactly(handle, path, offset, Math.min(BLOCK_BYTES, bytes)));
-      if (last === 0) break;
-    }
-    return hash.digest('hex').slice(0, 16);
-  } finally {
-    await handle.close();
+async function sampleOf(shard: Blob): Promise<string> {
+  const { bytes } = shard;
+  const hash = createHash('sha256').update(`${bytes}`);
+  const last = Math.max(0, bytes - BLOCK_BYTES);
+  const block = Buffer.allocUnsafe(Math.min(BLOCK_BYTES, bytes));
+  for (let i = 0; i < BLOCKS; i++) {
+    await shard.read(block, Math.floor((last * i) / (BLOCKS - 1)));
+    hash.update(block);
+    if (last === 0) break;
   }
+  return hash.digest('hex').slice(0, 16);
+}
+
+/**
+ * Size, hash and sample of a shard. Reads all of it.
+ *
+ * @param status of a shard at an address
+ */
+export async function fingerprintOf(shard: Blob, status?: BlobStatus): Promise<ShardFingerprint> {
+  const hash = createHash('sha256');
+  const chunk = Buffer.allocUnsafe(Math.min(CHUNK_BYTES, shard.bytes));
+  for (let at = 0; at < shard.bytes; at += chunk.length) {
+    const part = chunk.subarray(0, Math.min(chunk.length, shard.bytes - at));
+    await shard.read(part, at);
+    hash.update(part);
+  }
+  const sample = status === undefined ? await sampleOf(shard) : (sampleOfVersion(status) ?? '');
+  return { bytes: shard.bytes, sha256: hash.digest('hex'), sample };
 }
 
 /** Writes the samples into the folder of an index. */
@@ -75,9 +101,9 @@ export async function compareShardSamples(
     compared.filter(({ path }) => isRemote(path)),
     store,
   );
-  for (const { path, bytes, sample } of compared) {
-    const hasSample = sample !== undefined && versionOfSample(sample) === null && !isRemote(path);
-    if (!hasSample || (await sampleOf(path, bytes)) === sample) continue;
+  for (const { path, sample } of compared) {
+    const hasSample = sample !== undefined && sample !== '' && versionOfSample(sample) === null && !isRemote(path);
+    if (!hasSample || (await withBlob(store, path, sampleOf)) === sample) continue;
     throw new WeftError('failed_precondition', `the shard ${path} has changed since it was indexed`, {
       hint: `put the former file back, or ${REINDEX}`,
     });

@@ -2,36 +2,33 @@ import { createHash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { SourceId } from '@weft/common';
-import { type SourceManifest, tableFile, type WrittenFile } from './manifest.js';
-import type { Segment } from './packed-sequence.js';
+import { type SourcePart, tableFile, type WrittenFile } from './manifest.js';
 import {
-  type EntryBytes,
   IMAGE_RECORD_BYTES,
   SEGMENT_RECORD_BYTES,
   SEQUENCE_RECORD_BYTES,
   TABLES,
   type Table,
-  writeEntries,
   writeImageRecord,
   writeSegmentRecord,
   writeSequenceRecord,
 } from './records.js';
+import type { PartSegment } from './shard-part.js';
 
 /** Writes the four tables of a source, sequence by sequence. */
 export class SourceTablesWriter {
   readonly #tables: Record<Table, TableWriter>;
-  readonly #entryBytes: EntryBytes;
   #sequences = 0;
   #segments = 0;
   #images = 0;
   #entries = 0;
   #positions = 0;
 
-  /** Creates the files of the tables in `folder`; they must not exist. */
-  static async create(folder: string, source: SourceId, entryBytes: EntryBytes): Promise<SourceTablesWriter> {
+  /** Creates the files of the tables in `folder`; they must not exist. @param version of the index that they belong to */
+  static async create(folder: string, source: SourceId, version: number): Promise<SourceTablesWriter> {
     const created: TableWriter[] = [];
     const create = async (table: Table) => {
-      const writer = await TableWriter.create(join(folder, tableFile(source, table)));
+      const writer = await TableWriter.create(join(folder, tableFile(source, table, version)));
       created.push(writer);
       return writer;
     };
@@ -42,26 +39,25 @@ export class SourceTablesWriter {
         images: await create('images'),
         tokens: await create('tokens'),
       };
-      return new SourceTablesWriter(tables, entryBytes);
+      return new SourceTablesWriter(tables);
     } catch (thrown) {
       for (const writer of created) await writer.abandon();
       throw thrown;
     }
   }
 
-  private constructor(tables: Record<Table, TableWriter>, entryBytes: EntryBytes) {
+  private constructor(tables: Record<Table, TableWriter>) {
     this.#tables = tables;
-    this.#entryBytes = entryBytes;
   }
 
   /** Buffers one sequence. Call `flush` now and then. */
-  addSequence(segments: readonly Segment[]): void {
-    const sum = (count: (segment: Segment) => number) => segments.reduce((total, each) => total + count(each), 0);
+  addSequence(segments: readonly PartSegment[]): void {
+    const sum = (count: (segment: PartSegment) => number) => segments.reduce((total, each) => total + count(each), 0);
     const record = {
       firstSegment: this.#segments,
       segments: segments.length,
       firstEntry: this.#entries,
-      entries: sum(({ entries }) => entries.length),
+      entries: sum(({ entries }) => entries),
       firstImage: this.#images,
       images: sum(({ images }) => images.length),
       positions: sum(({ positions }) => positions),
@@ -81,7 +77,7 @@ export class SourceTablesWriter {
   }
 
   /** Makes the files durable and closes them. */
-  async finish(): Promise<Omit<SourceManifest, 'shards' | 'documents'>> {
+  async finish(): Promise<Omit<SourcePart, 'version' | 'documents'>> {
     return {
       segments: this.#segments,
       sequences: this.#sequences,
@@ -102,15 +98,13 @@ export class SourceTablesWriter {
     for (const table of TABLES) await this.#tables[table].abandon();
   }
 
-  #addSegment(segment: Segment): void {
-    const { document, part, entries, positions, images } = segment;
-    const record = { document, part, entries: entries.length, positions, images: images.length };
+  #addSegment(segment: PartSegment): void {
+    const { document, part, entries, positions, images, tokens } = segment;
+    const record = { document, part, entries, positions, images: images.length };
     this.#tables.segments.append(SEGMENT_RECORD_BYTES, (to, at) => writeSegmentRecord(to, at, record));
     for (const image of images)
       this.#tables.images.append(IMAGE_RECORD_BYTES, (to, at) => writeImageRecord(to, at, image));
-    this.#tables.tokens.append(entries.length * this.#entryBytes, (to, at) =>
-      writeEntries(to, at, segment, this.#entryBytes),
-    );
+    this.#tables.tokens.append(tokens.length, (to, at) => tokens.copy(to, at));
   }
 }
 

@@ -2,7 +2,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ofSource, type SourceId, WeftError } from '@weft/common';
 import { fileBytes, readExactly } from '@weft/files';
-import { type IndexManifest, REINDEX, tableFile } from './manifest.js';
+import { type IndexManifest, partsOf, REINDEX, type SourcePart, tableFile } from './manifest.js';
 import { IMAGE_ENTRY, type PackedSequence, type Segment } from './packed-sequence.js';
 import {
   IMAGE_RECORD_BYTES,
@@ -21,18 +21,81 @@ import {
 const SAMPLE_BLOCKS = 64;
 const SAMPLE_BLOCK = 128;
 
-/** The tables of one source of an index, open for reading sequences by index. */
+/** The tables of one source of an index, of all its versions, open for reading sequences by index. */
 export class SourceTables {
-  readonly #folder: string;
-  readonly #source: SourceId;
-  readonly #manifest: IndexManifest;
-  readonly #handles: Readonly<Record<Table, FileHandle>>;
+  /** In rising order, each with the number of its first sequence. */
+  readonly #parts: readonly OpenPart[];
 
   /** @throws WeftError `corrupt_data` when a table is missing or its size differs from the manifest */
   static async open(folder: string, source: SourceId, manifest: IndexManifest): Promise<SourceTables> {
+    const opened: OpenPart[] = [];
+    let first = 0;
+    try {
+      for (const part of partsOf(ofSource(manifest.sources, source))) {
+        const { sequences } = part;
+        opened.push({ first, sequences, tables: await PartTables.open({ folder, source, manifest, part, first }) });
+        first += sequences;
+      }
+      return new SourceTables(opened);
+    } catch (thrown) {
+      for (const { tables } of opened) await tables.close();
+      throw thrown;
+    }
+  }
+
+  private constructor(parts: readonly OpenPart[]) {
+    this.#parts = parts;
+  }
+
+  /** @throws WeftError `corrupt_data` when the tables are inconsistent */
+  async readSequence(index: number): Promise<PackedSequence> {
+    const { first, tables } = this.#parts.findLast((part) => part.first <= index)!;
+    return tables.readSequence(index - first);
+  }
+
+  /**
+   * The images of each sequence of the source as it was first indexed, or of a sample where there are many: blocks of
+   * neighbours at equal distances.
+   *
+   * @throws WeftError `corrupt_data` when the tables are inconsistent
+   */
+  async sampleImageCounts(): Promise<Uint16Array> {
+    const part = this.#parts.find(({ sequences }) => sequences > 0);
+    return part === undefined ? new Uint16Array(0) : part.tables.sampleImageCounts(part.sequences);
+  }
+
+  async close(): Promise<void> {
+    for (const { tables } of this.#parts) await tables.close();
+  }
+}
+
+interface OpenPart {
+  /** The number of its first sequence in the source. */
+  readonly first: number;
+  readonly sequences: number;
+  readonly tables: PartTables;
+}
+
+/** Which tables a `PartTables` reads. */
+interface PartLocation {
+  readonly folder: string;
+  readonly source: SourceId;
+  readonly manifest: IndexManifest;
+  readonly part: SourcePart;
+  /** The number of its first sequence in the source. */
+  readonly first: number;
+}
+
+/** The tables of what one version of an index adds to a source. */
+class PartTables {
+  readonly #location: PartLocation;
+  readonly #handles: Readonly<Record<Table, FileHandle>>;
+
+  static async open(location: PartLocation): Promise<PartTables> {
+    const { folder, source, part } = location;
     for (const table of TABLES) {
-      const path = join(folder, tableFile(source, table));
-      const wanted = ofSource(manifest.sources, source).files[table].bytes;
+      const path = join(folder, tableFile(source, table, part.version));
+      const wanted = part.files[table].bytes;
       const bytes = await fileBytes(path);
       if (bytes !== wanted)
         throw new WeftError(
@@ -43,7 +106,7 @@ export class SourceTables {
     }
     const opened: FileHandle[] = [];
     const handle = async (table: Table) => {
-      const file = await open(join(folder, tableFile(source, table)), 'r');
+      const file = await open(join(folder, tableFile(source, table, part.version)), 'r');
       opened.push(file);
       return file;
     };
@@ -54,27 +117,25 @@ export class SourceTables {
         images: await handle('images'),
         tokens: await handle('tokens'),
       };
-      return new SourceTables(folder, source, manifest, handles);
+      return new PartTables(location, handles);
     } catch (thrown) {
       for (const file of opened) await file.close();
       throw thrown;
     }
   }
 
-  private constructor(folder: string, source: SourceId, manifest: IndexManifest, handles: Record<Table, FileHandle>) {
-    this.#folder = folder;
-    this.#source = source;
-    this.#manifest = manifest;
+  private constructor(location: PartLocation, handles: Record<Table, FileHandle>) {
+    this.#location = location;
     this.#handles = handles;
   }
 
-  /** @throws WeftError `corrupt_data` when the tables are inconsistent */
+  /** @param index in this part */
   async readSequence(index: number): Promise<PackedSequence> {
     const record = readSequenceRecord(
       await this.#read('sequences', index * SEQUENCE_RECORD_BYTES, SEQUENCE_RECORD_BYTES),
       0,
     );
-    const { sequenceLength, imagesPerSequence } = this.#manifest.packing;
+    const { sequenceLength, imagesPerSequence } = this.#location.manifest.packing;
     // Checked before memory is allocated for what the record claims.
     const isPossible =
       record.positions <= sequenceLength &&
@@ -83,15 +144,11 @@ export class SourceTables {
       record.images <= imagesPerSequence;
     if (!isPossible) throw this.#corruptIndex(index);
     const segments = await this.#readSegments(record);
-    if (!matches(segments, record, this.#manifest.packing.tokensPerImage)) throw this.#corruptIndex(index);
-    return { source: this.#source, index, positions: record.positions, segments };
+    if (!matches(segments, record, this.#location.manifest.packing.tokensPerImage)) throw this.#corruptIndex(index);
+    const { source, first } = this.#location;
+    return { source, index: first + index, positions: record.positions, segments };
   }
 
-  /**
-   * The images of each of `count` sequences, or of a sample where there are many: blocks of neighbours at equal distances.
-   *
-   * @throws WeftError `corrupt_data` when the tables are inconsistent
-   */
   async sampleImageCounts(count: number): Promise<Uint16Array> {
     const blocks = count <= SAMPLE_BLOCKS * SAMPLE_BLOCK ? 1 : SAMPLE_BLOCKS;
     const perBlock = blocks === 1 ? count : SAMPLE_BLOCK;
@@ -101,7 +158,7 @@ export class SourceTables {
       const records = await this.#read('sequences', first * SEQUENCE_RECORD_BYTES, perBlock * SEQUENCE_RECORD_BYTES);
       for (let i = 0; i < perBlock; i++) {
         const record = readSequenceRecord(records, i * SEQUENCE_RECORD_BYTES);
-        if (record.images > this.#manifest.packing.imagesPerSequence) throw this.#corruptIndex(first + i);
+        if (record.images > this.#location.manifest.packing.imagesPerSequence) throw this.#corruptIndex(first + i);
         images.push(record.images);
       }
     }
@@ -113,7 +170,7 @@ export class SourceTables {
   }
 
   async #readSegments(record: SequenceRecord): Promise<readonly Segment[]> {
-    const { entryBytes, tokenizer } = this.#manifest;
+    const { entryBytes, tokenizer } = this.#location.manifest;
     const [segmentBytes, imageBytes, tokenBytes] = await Promise.all([
       this.#read('segments', record.firstSegment * SEGMENT_RECORD_BYTES, record.segments * SEGMENT_RECORD_BYTES),
       this.#read('images', record.firstImage * IMAGE_RECORD_BYTES, record.images * IMAGE_RECORD_BYTES),
@@ -140,14 +197,16 @@ export class SourceTables {
   }
 
   #read(table: Table, offset: number, bytes: number): Promise<Buffer> {
-    const path = join(this.#folder, tableFile(this.#source, table));
+    const { folder, source, part } = this.#location;
+    const path = join(folder, tableFile(source, table, part.version));
     return readExactly(this.#handles[table], path, offset, bytes);
   }
 
   #corruptIndex(index: number): WeftError {
+    const { folder, source, first } = this.#location;
     return new WeftError(
       'corrupt_data',
-      `the data index ${this.#folder} contradicts itself about ${this.#source} sequence ${index}`,
+      `the data index ${folder} contradicts itself about ${source} sequence ${first + index}`,
       { hint: REINDEX },
     );
   }

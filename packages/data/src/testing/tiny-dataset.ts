@@ -96,10 +96,13 @@ export function tinyConfig(directory: string): { data: DataConfig; model: ModelC
       images: DEFAULT_IMAGES,
       chatTemplate: DEFAULT_CHAT_TEMPLATE,
       skippedBatches: [],
+      indexVersion: null,
+      mixtureChanges: [],
       prefetchSteps: 2,
       datasets: {},
       index: null,
       remote: DEFAULT_REMOTE,
+      shuffle: null,
     },
     model: {
       sequenceLength: 48,

@@ -1,4 +1,4 @@
-import { ofSource, type SourceId } from '@weft/common';
+import type { SourceId } from '@weft/common';
 import { type ChatTemplate, MESSAGE_TEXT, type RunConfig, type SourceKind, type TaskKind } from '@weft/config';
 import type { Dataset, Segment } from '@weft/data';
 import { heldOutSequence } from '@weft/mixture';
@@ -60,7 +60,7 @@ interface Document {
 }
 
 async function* heldOutDocuments(dataset: Dataset, source: SourceId, heldOut: number): AsyncGenerator<Document> {
-  const size = ofSource(dataset.sequences, source);
+  const size = dataset.heldOutBase(source, heldOut);
   for (let n = 0; n < Math.min(heldOut, size); n++) {
     const { segments } = await dataset.readSequence(source, heldOutSequence(n, size, heldOut, source));
     for (const { entries, targets, images, document, part } of segments) {

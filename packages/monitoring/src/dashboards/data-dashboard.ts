@@ -88,6 +88,32 @@ export const DATA_DASHBOARD: Dashboard = {
           queries: one(rate(series(worker.decodeTime)), 'rank {{rank}}'),
         },
         {
+          title: 'Loader threads replaced',
+          unit: 'short',
+          help: 'They ended or did not answer; the log of the worker has the reason.',
+          queries: one(series(worker.loaderThreadsReplaced), 'rank {{rank}}'),
+        },
+        {
+          title: 'Fetched from afar',
+          unit: 'Bps',
+          help: 'Shards at addresses such as s3://.',
+          queries: one(`${rate(series(worker.remoteBytes))} or vector(0)`, 'rank {{rank}}'),
+        },
+        {
+          title: 'Requests for shards that were repeated',
+          unit: 'percentunit',
+          queries: one(
+            `sum(${rate(series(worker.remoteRetries))}) / clamp_min(sum(${rate(series(worker.remoteRequests))}), 1e-9) or vector(0)`,
+            'repeated',
+          ),
+        },
+        {
+          title: 'Waits for shards from afar',
+          unit: 'percentunit',
+          help: 'Seconds a second, over all reads of a rank.',
+          queries: one(`${rate(series(worker.remoteWait))} or vector(0)`, 'rank {{rank}}'),
+        },
+        {
           title: 'Samples left out of the index',
           kind: 'bars',
           unit: 'none',

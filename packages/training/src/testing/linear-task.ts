@@ -99,7 +99,7 @@ export function linearTask({
     readStats: () => ({ moeLayers: [] }),
     isRemote: () => false,
     openData: async () => ({
-      identity,
+      identityOf: () => identity,
       openLoader: () => ({
         load: async (step, rank, worldSize): Promise<RankBatch> => {
           const all = stepSequences(step, globalBatchSize);

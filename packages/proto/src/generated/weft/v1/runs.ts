@@ -109,8 +109,28 @@ export interface ResumeRequest {
   fromStep?:
     | number
     | undefined;
-  /** Changes of how the run is computed, such as "engine.mesh.fsdp=4". Other fields than those of engine are refused. */
+  /**
+   * Changes of how the run is computed and kept, and of its mixture, such as "engine.mesh.fsdp=4". Fields that would change what
+   * the numbers of consumed sequences mean are refused.
+   */
   settings: string[];
+}
+
+export interface ChangeMixtureRequest {
+  runId: string;
+  /** The first step that is trained on the new mixture. */
+  fromStep: number;
+  /** By source or dataset, as a person writes them: "5", "0.45" or "1/3". None: the weights stay. */
+  weights: { [key: string]: string };
+  /** The version of the packed index; 0: as before. */
+  indexVersion: number;
+  /** Why, for the run's log; may be empty. */
+  reason: string;
+}
+
+export interface ChangeMixtureRequest_WeightsEntry {
+  key: string;
+  value: string;
 }
 
 export interface StopRequest {
@@ -516,6 +536,270 @@ export const ResumeRequest: MessageFns<ResumeRequest> = {
     message.expertWorkers = object.expertWorkers ?? undefined;
     message.fromStep = object.fromStep ?? undefined;
     message.settings = object.settings?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseChangeMixtureRequest(): ChangeMixtureRequest {
+  return { runId: "", fromStep: 0, weights: {}, indexVersion: 0, reason: "" };
+}
+
+export const ChangeMixtureRequest: MessageFns<ChangeMixtureRequest> = {
+  encode(message: ChangeMixtureRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.runId !== "") {
+      writer.uint32(10).string(message.runId);
+    }
+    if (message.fromStep !== 0) {
+      writer.uint32(16).uint32(message.fromStep);
+    }
+    globalThis.Object.entries(message.weights).forEach(([key, value]: [string, string]) => {
+      ChangeMixtureRequest_WeightsEntry.encode({ key: key as any, value }, writer.uint32(26).fork()).join();
+    });
+    if (message.indexVersion !== 0) {
+      writer.uint32(32).uint32(message.indexVersion);
+    }
+    if (message.reason !== "") {
+      writer.uint32(42).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChangeMixtureRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChangeMixtureRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.runId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.fromStep = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            const entry3 = ChangeMixtureRequest_WeightsEntry.decode(reader, reader.uint32());
+            if (entry3.value !== undefined) {
+              message.weights[entry3.key] = entry3.value;
+            }
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.indexVersion = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ChangeMixtureRequest {
+    return {
+      runId: isSet(object.runId)
+        ? globalThis.String(object.runId)
+        : isSet(object.run_id)
+        ? globalThis.String(object.run_id)
+        : "",
+      fromStep: isSet(object.fromStep)
+        ? globalThis.Number(object.fromStep)
+        : isSet(object.from_step)
+        ? globalThis.Number(object.from_step)
+        : 0,
+      weights: isObject(object.weights)
+        ? (globalThis.Object.entries(object.weights) as [string, any][]).reduce(
+          (acc: { [key: string]: string }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.String(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
+      indexVersion: isSet(object.indexVersion)
+        ? globalThis.Number(object.indexVersion)
+        : isSet(object.index_version)
+        ? globalThis.Number(object.index_version)
+        : 0,
+      reason: isSet(object.reason) ? globalThis.String(object.reason) : "",
+    };
+  },
+
+  toJSON(message: ChangeMixtureRequest): unknown {
+    const obj: any = {};
+    if (message.runId !== "") {
+      obj.runId = message.runId;
+    }
+    if (message.fromStep !== 0) {
+      obj.fromStep = Math.round(message.fromStep);
+    }
+    if (message.weights) {
+      const entries = globalThis.Object.entries(message.weights) as [string, string][];
+      if (entries.length > 0) {
+        obj.weights = {};
+        entries.forEach(([k, v]) => {
+          obj.weights[k] = v;
+        });
+      }
+    }
+    if (message.indexVersion !== 0) {
+      obj.indexVersion = Math.round(message.indexVersion);
+    }
+    if (message.reason !== "") {
+      obj.reason = message.reason;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ChangeMixtureRequest>, I>>(base?: I): ChangeMixtureRequest {
+    return ChangeMixtureRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ChangeMixtureRequest>, I>>(object: I): ChangeMixtureRequest {
+    const message = createBaseChangeMixtureRequest();
+    message.runId = object.runId ?? "";
+    message.fromStep = object.fromStep ?? 0;
+    message.weights = (globalThis.Object.entries(object.weights ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    message.indexVersion = object.indexVersion ?? 0;
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseChangeMixtureRequest_WeightsEntry(): ChangeMixtureRequest_WeightsEntry {
+  return { key: "", value: "" };
+}
+
+export const ChangeMixtureRequest_WeightsEntry: MessageFns<ChangeMixtureRequest_WeightsEntry> = {
+  encode(message: ChangeMixtureRequest_WeightsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChangeMixtureRequest_WeightsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChangeMixtureRequest_WeightsEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ChangeMixtureRequest_WeightsEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.String(object.value) : "",
+    };
+  },
+
+  toJSON(message: ChangeMixtureRequest_WeightsEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== "") {
+      obj.value = message.value;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ChangeMixtureRequest_WeightsEntry>, I>>(
+    base?: I,
+  ): ChangeMixtureRequest_WeightsEntry {
+    return ChangeMixtureRequest_WeightsEntry.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ChangeMixtureRequest_WeightsEntry>, I>>(
+    object: I,
+  ): ChangeMixtureRequest_WeightsEntry {
+    const message = createBaseChangeMixtureRequest_WeightsEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
     return message;
   },
 };
@@ -2766,6 +3050,16 @@ export const RunsService = {
     responseSerialize: (value: RunSummary): Buffer => Buffer.from(RunSummary.encode(value).finish()),
     responseDeserialize: (value: Buffer): RunSummary => RunSummary.decode(value),
   },
+  /** Other weights, or a newer version of the packed index, from a step on that is not trained yet. */
+  changeMixture: {
+    path: "/weft.v1.Runs/ChangeMixture" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ChangeMixtureRequest): Buffer => Buffer.from(ChangeMixtureRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ChangeMixtureRequest => ChangeMixtureRequest.decode(value),
+    responseSerialize: (value: RunSummary): Buffer => Buffer.from(RunSummary.encode(value).finish()),
+    responseDeserialize: (value: Buffer): RunSummary => RunSummary.decode(value),
+  },
   /** A checkpoint after the current step; the run goes on. */
   saveCheckpoint: {
     path: "/weft.v1.Runs/SaveCheckpoint" as const,
@@ -2859,6 +3153,8 @@ export interface RunsServer extends UntypedServiceImplementation {
   launch: handleUnaryCall<LaunchRequest, RunSummary>;
   resume: handleUnaryCall<ResumeRequest, RunSummary>;
   stop: handleUnaryCall<StopRequest, RunSummary>;
+  /** Other weights, or a newer version of the packed index, from a step on that is not trained yet. */
+  changeMixture: handleUnaryCall<ChangeMixtureRequest, RunSummary>;
   /** A checkpoint after the current step; the run goes on. */
   saveCheckpoint: handleUnaryCall<GetRequest, RunSummary>;
   get: handleUnaryCall<GetRequest, RunSummary>;
@@ -2909,6 +3205,22 @@ export interface RunsClient extends Client {
   ): ClientUnaryCall;
   stop(
     request: StopRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: RunSummary) => void,
+  ): ClientUnaryCall;
+  /** Other weights, or a newer version of the packed index, from a step on that is not trained yet. */
+  changeMixture(
+    request: ChangeMixtureRequest,
+    callback: (error: ServiceError | null, response: RunSummary) => void,
+  ): ClientUnaryCall;
+  changeMixture(
+    request: ChangeMixtureRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: RunSummary) => void,
+  ): ClientUnaryCall;
+  changeMixture(
+    request: ChangeMixtureRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: RunSummary) => void,
@@ -3041,6 +3353,10 @@ function longToNumber(int64: { toString(): string }): number {
     throw new globalThis.Error("Value is smaller than Number.MIN_SAFE_INTEGER");
   }
   return num;
+}
+
+function isObject(value: any): boolean {
+  return typeof value === "object" && value !== null;
 }
 
 function isSet(value: any): boolean {

@@ -11,7 +11,7 @@ import type { DecisionBuilder } from './decision-builder.js';
 import type { EventOf } from './events.js';
 import { canGoOnWithoutExperts, chooseExperts, leavingExperts } from './expert-copies.js';
 import { withMemoryFor } from './memory.js';
-import { areCut } from './reachability.js';
+import { isCutFromMembers } from './reachability.js';
 import type { RunState } from './run-state.js';
 import { blocksQueue, waitingRuns } from './scheduling.js';
 
@@ -62,9 +62,7 @@ function recruitFor(
   const lacking = missing + spares - workers.count(`joining/${runId}`);
   const isComplete = lacking === 0 && workers.count('cut') === 0;
   if (isComplete || (lacking > 0 && workers.count('idle/rank') === 0)) return [];
-  const members = builder.membersOf(runId, 'rank').filter((worker) => !isToLeave(worker, runId));
-  const joining = builder.joining(runId);
-  const able = joining.filter((worker) => !members.some((member) => areCut(member, worker)));
+  const able = builder.joining(runId).filter((worker) => !isCutFromMembers(builder, runId, worker));
   for (const { workerId } of able.slice(missing + spares))
     releaseJoining(builder, workerId, runId, 'the run has all its workers');
   const open = missing + spares - able.length;
@@ -73,6 +71,8 @@ function recruitFor(
   const chosen = withMemoryFor(builder, config, fit).slice(0, open);
   const addresses = (workerIds: readonly string[]) =>
     workerIds.flatMap((workerId) => builder.worker(workerId)?.dataPlaneAddress ?? []);
+  if (chosen.length === 0) return [];
+  const members = builder.membersOf(runId, 'rank').filter((worker) => !isToLeave(worker, runId));
   // As the ring will be with it: a spare takes the place of a member.
   const ring = members.slice(0, config.workers - 1).map(({ dataPlaneAddress }) => dataPlaneAddress);
   const experts = addresses(live.experts);
@@ -196,10 +196,9 @@ export function readyNewcomers(
   members: number,
 ): readonly ConnectedWorker[] {
   if (step >= config.steps || builder.workers.count(`joining/${runId}`) === 0) return [];
-  const present = builder.membersOf(runId);
   const ready = builder.joining(runId).filter((worker) => {
     const { isReady = false, notBeforeMs = 0 } = worker.joining ?? {};
-    return isReady && notBeforeMs <= builder.nowMs && !present.some((member) => areCut(member, worker));
+    return isReady && notBeforeMs <= builder.nowMs && !isCutFromMembers(builder, runId, worker);
   });
   return ready.slice(0, Math.max(0, config.workers - members));
 }

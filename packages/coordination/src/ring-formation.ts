@@ -8,12 +8,12 @@ import {
   saveBeforeLeaving,
 } from './admission.js';
 import type { ConnectedWorker, Reforming, RetainedState, StartState, Training } from './cluster-state.js';
-import { connectedWorkers, memberIds } from './cluster-state.js';
+import { connectedWorkers, fitsAll, memberIds } from './cluster-state.js';
 import type { Assign } from './commands.js';
 import type { DecisionBuilder } from './decision-builder.js';
 import { areExpertsHeld, chooseCopies, chooseExperts, expertHolders, leavingExperts } from './expert-copies.js';
 import { withMemoryFor } from './memory.js';
-import { areCut, chooseLeftOut } from './reachability.js';
+import { areCut, chooseLeftOut, isCutFromMembers } from './reachability.js';
 import { areAwaited, lacksExperts } from './returning.js';
 import type { RunState } from './run-state.js';
 import { blocksQueue, requestedWorkers, type WaitingRun, waitingRuns } from './scheduling.js';
@@ -53,7 +53,7 @@ function reformRing(builder: DecisionBuilder, state: RunState, live: Reforming):
   const idle = goesOn
     ? []
     : withMemoryFor(builder, config, others)
-        .filter((worker) => !survivors.some((member) => areCut(member, worker)))
+        .filter((worker) => !isCutFromMembers(builder, runId, worker))
         .slice(0, Math.max(0, config.workers - survivors.length - ready.length));
   const experts = goesOn ? chooseExperts(builder, state) : live.experts;
   if (experts.length === 0 && live.experts.length > 0) return expertsLost(builder, runId, live, live.cause);
@@ -132,10 +132,17 @@ function startWaitingRuns(builder: DecisionBuilder): readonly string[] {
   if (builder.workers.count('idle/rank') === 0) return reasons;
   const waitingFor = waitingRuns(builder.state, builder.nowMs).filter(({ isDue }) => isDue);
   if (waitingFor.length === 0) return reasons;
-  let idle = builder.idle('rank');
   const connected = connectedWorkers(builder.state);
+  let known: readonly ConnectedWorker[] | undefined;
   for (const waiting of waitingFor) {
     const { state, startState, isDue } = waiting;
+    const left = known?.length ?? builder.workers.count('idle/rank');
+    if (waiting.required.workers > left) {
+      if (!blocksQueue(waiting, connected)) continue;
+      // It keeps all workers that can hold it. Who is left matters only where others wait.
+      if (waiting === waitingFor.at(-1) || builder.shortageOf === fitsAll) break;
+    }
+    const idle: readonly ConnectedWorker[] = known ?? builder.idle('rank');
     const able = withMemoryFor(builder, state.config, idle);
     const size = Math.min(requestedWorkers(state.config).workers, Math.max(waiting.required.workers, able.length));
     const experts = chooseExpertWorkers(builder, waiting);
@@ -144,8 +151,8 @@ function startWaitingRuns(builder: DecisionBuilder): readonly string[] {
     else if (!blocksQueue(waiting, connected)) continue;
     // A run that blocks the queue keeps these workers idle until it can start.
     const taken = new Set(able.slice(0, size));
-    idle = idle.filter((worker) => !taken.has(worker));
-    if (idle.length === 0) break;
+    known = idle.filter((worker) => !taken.has(worker));
+    if (known.length === 0) break;
   }
   return reasons;
 }

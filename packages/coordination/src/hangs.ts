@@ -134,6 +134,8 @@ interface Hanging {
 function silentMembers(builder: DecisionBuilder, runId: string, live: Training): readonly Hanging[] {
   const { nowMs, timeoutsSinceMs, timeouts } = builder;
   const patienceMs = SILENT_PART * timeouts.heartbeatTimeoutMs;
+  // Opening the engine for the first step may take all that a machine has.
+  if (live.timing === undefined) return [];
   if (live.silenceLookMs !== undefined && nowMs <= live.silenceLookMs) return [];
   let oldestMs = nowMs;
   const silent = memberIds(live).flatMap((workerId): Hanging[] => {

@@ -120,7 +120,10 @@ export class ShardIndexer {
           const { key, problem } = document;
           if (datasetSettings(data, source).badSamples === 'refuse') throw refusedSample(problem, source);
           part.addEvent({ kind: 'bad', key, problem: sentError(problem) });
-        } else if (await this.#add(document, documents, (reason) => leave(document.key, reason))) documents++;
+        } else if (await this.#add(document, documents, (reason) => leave(document.key, reason))) {
+          part.addKey(document.key);
+          documents++;
+        }
         await part.flush();
       }
     } finally {

@@ -163,7 +163,7 @@ function countingTime(): number {
         images: each,
         lossTokens: each,
         queuedBatches: 1,
-        decoded: { images: step, seconds: step },
+        decoded: { images: step, seconds: step, replacedThreads: 0 },
       },
     });
   }

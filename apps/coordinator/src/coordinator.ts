@@ -118,8 +118,11 @@ export class Coordinator {
     const queue = new DecisionQueue({
       clock,
       state,
-      lastMessageMs: (workerId) => this.#streams.lastMessageMs(workerId),
-      progressOf: (workerId) => this.#streams.progressOf(workerId),
+      lookups: {
+        lastMessageMs: (workerId) => this.#streams.lastMessageMs(workerId),
+        silentBefore: (timeMs) => this.#streams.silentBefore(timeMs, clock.nowMs()),
+        progressOf: (workerId) => this.#streams.progressOf(workerId),
+      },
       append: (records) => this.#append(records),
       execute: (decision, event) => this.#execute(decision, event),
       onDecided: (seconds) => metrics.decided({ seconds }),

@@ -2,12 +2,13 @@ import { readFile, rename } from 'node:fs/promises';
 import {
   checkManifest,
   checkpointsFolder,
+  type Manifest,
   newestCheckpoint,
   stepDirectories,
   verifyCheckpoint,
 } from '@weft/checkpoint';
 import { MetricsColumns, readRunState } from '@weft/client';
-import { isRunId, SerialQueue, WeftError } from '@weft/common';
+import { isJsonObject, isRunId, SerialQueue, WeftError } from '@weft/common';
 import type { RunConfig } from '@weft/config';
 import { type MetricsRow, parseRunGoodput, type RunGoodput } from '@weft/contracts';
 import {
@@ -22,6 +23,7 @@ import {
 import { type Home, makeDirectory, writeJsonFile } from '@weft/files';
 import type { EventLog, Store } from '@weft/store';
 import type { Logger } from '@weft/telemetry';
+import { batchOfStep, type Range } from '@weft/topology';
 import type { LeasedStore } from './leased-store.js';
 import { MetricsFile } from './metrics-file.js';
 
@@ -153,14 +155,16 @@ export class RunFiles {
   }
 
   /**
-   * The newest checkpoint that verifies, is the one of the log, is healthy and holds no later step than `notAfterStep`. Later
-   * ones belong to steps that were rolled back, and their folders are renamed.
+   * The newest checkpoint that verifies, is the one of the log, is healthy, holds no later step than `notAfterStep` and is of
+   * this history: a manifest may be written late, when the run has gone back and skips data that this checkpoint was trained
+   * on. Those that belong to steps which were rolled back are put aside: their folders are renamed.
    */
   async findCheckpoint({
     notAfterStep,
     unhealthy,
     known,
-  }: Pick<FindCheckpoint, 'notAfterStep' | 'unhealthy' | 'known'>): Promise<FoundCheckpoint> {
+    skippedBatches,
+  }: Pick<FindCheckpoint, 'notAfterStep' | 'unhealthy' | 'known' | 'skippedBatches'>): Promise<FoundCheckpoint> {
     const rolledBack: FoundCheckpoint['skipped'][number][] = [];
     for (;;) {
       const { checkpoint, skipped } = await newestCheckpoint(this.directory, undefined, {
@@ -170,15 +174,27 @@ export class RunFiles {
       const allSkipped = [...rolledBack, ...skipped];
       if (checkpoint === undefined) return { checkpoint: undefined, skipped: allSkipped };
       const { directory, manifest } = checkpoint;
-      if (manifest.step <= notAfterStep) return { checkpoint: { step: manifest.step, directory }, skipped: allSkipped };
+      const { step } = manifest;
+      const batches = [skippedBatchesOf(manifest), skippedBatches].map((skipped) => batchOfStep(step, skipped));
+      const isOfThisHistory = batches[0] === batches[1];
+      if (step <= notAfterStep && isOfThisHistory) return { checkpoint: { step, directory }, skipped: allSkipped };
       await setAside(directory);
-      rolledBack.push({
-        directory,
-        reason: `it holds step ${manifest.step}, which was rolled back`,
-        isUnhealthy: false,
-      });
+      const reason = isOfThisHistory
+        ? `it holds step ${step}, which was rolled back`
+        : `it is of steps that were rolled back: its step ${step} had consumed batch ${batches[0]}, that of this run batch ${batches[1]}`;
+      rolledBack.push({ directory, reason, isUnhealthy: false });
     }
   }
+}
+
+/** The batches that the run left out when this checkpoint was saved; none where its configuration says nothing of them. */
+function skippedBatchesOf({ config }: Manifest): readonly Range[] {
+  const data = isJsonObject(config) && isJsonObject(config.data) ? config.data : {};
+  const all: readonly unknown[] = Array.isArray(data.skippedBatches) ? data.skippedBatches : [];
+  return all.flatMap((range) => {
+    const { first, end } = isJsonObject(range) ? range : {};
+    return typeof first === 'number' && typeof end === 'number' ? [{ first, end }] : [];
+  });
 }
 
 /** SHA-256 of manifests by step, as far as the log has them. */

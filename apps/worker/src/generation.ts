@@ -183,7 +183,7 @@ export class Generation implements CoordinatorPort, ExpertCoordinatorPort {
   }
 
   #sendVote(vote: StepVote): void {
-    this.#send({ $case: 'stepVote', stepVote: { ...NO_TIMES, ...this.id, ...vote } });
+    this.#send({ $case: 'stepVote', stepVote: { ...NO_TIMES, sourceLoss: {}, ...this.id, ...vote } });
   }
 
   #tell(body: Body): void {

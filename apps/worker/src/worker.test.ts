@@ -46,7 +46,7 @@ describe('a worker', () => {
     expect(stage.sessions[0]?.options).toMatchObject({ runId: RUN, runDirectory: '/runs/tiny-1', localWorkers: 1 });
     expect(stage.sessions[0]?.options.config).toEqual(tinyConfig);
     const decision = link.vote(vote(1));
-    expect((await desk.receive('stepVote')).stepVote).toEqual({ ...place, ...vote(1), ...NO_TIMES });
+    expect((await desk.receive('stepVote')).stepVote).toEqual({ ...place, ...vote(1), ...NO_TIMES, sourceLoss: {} });
     desk.send({ $case: 'stepDecision', stepDecision: { ...place, step: 1, apply: false, ...norms } });
     expect(await decision).toEqual({ apply: false, leastCommunicationSeconds: 0.5 });
     const seconds = { dataSeconds: 1, computeSeconds: 2, communicationSeconds: 3, applySeconds: 4 };

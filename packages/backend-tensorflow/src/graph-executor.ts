@@ -151,6 +151,11 @@ export class GraphExecutor extends HostExecutor {
     return Object.fromEntries(names.map((name, i) => [name, itemAt(tensors, i)]));
   }
 
+  /** A session prepares the run of every new set of outputs once, for as long as the graph is large: a second for small ones. */
+  override async prepareCopy(names: readonly string[]): Promise<void> {
+    for (const tensor of Object.values(await this.readState(names))) tensor.dispose();
+  }
+
   async writeState(values: StateValues): Promise<void> {
     const owned: NativeTensor[] = [];
     try {

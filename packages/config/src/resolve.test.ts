@@ -84,6 +84,7 @@ describe('resolving', () => {
         datasets: {},
         index: null,
         remote: DEFAULT_REMOTE,
+        shuffle: null,
         skippedBatches: [],
         indexVersion: null,
         mixtureChanges: [],

@@ -22,8 +22,8 @@ export interface BatchCounts {
   readonly lossTokens: PerSource<number>;
   /** Batches of later steps that were already read when this one was taken; 0: the loader is late. */
   readonly queuedBatches: number;
-  /** What was decoded since the dataset was opened; the seconds are of all threads. */
-  readonly decoded: { readonly images: number; readonly seconds: number };
+  /** What was decoded since the dataset was opened; the seconds are of all threads. Threads that ended or hung were replaced. */
+  readonly decoded: { readonly images: number; readonly seconds: number; readonly replacedThreads: number };
   /** Where shards lie at addresses. */
   readonly remote?: RemoteCounts | undefined;
 }

@@ -1,3 +1,5 @@
+import type { PerSource } from '@weft/common';
+
 /**
  * A rank's report that its reduced gradients for a step are ready. Every number is global, from after the all-reduce, so the
  * votes of all ranks are equal except for the digest and the times.
@@ -8,6 +10,8 @@ export interface StepVote {
   readonly loss: number;
   /** L2 norm of the mean gradient, before clipping. */
   readonly gradNorm: number;
+  /** By source: the mean over its text tokens; a source without any is left out. Absent: the task has none. */
+  readonly sourceLoss?: PerSource<number>;
   /** Whether all gradients are finite. If not, the step is counted but not applied. */
   readonly finite: boolean;
   /** SHA-256 over the identities of the sequences this rank consumed, hexadecimal. */

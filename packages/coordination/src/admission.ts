@@ -3,7 +3,7 @@ import { type ConnectedWorker, memberIds, type Reforming, type Role, type Traini
 import type { DecisionBuilder } from './decision-builder.js';
 import type { EventOf } from './events.js';
 import { withMemoryFor } from './memory.js';
-import { areCut } from './reachability.js';
+import { isCutFromMembers } from './reachability.js';
 import type { RunState } from './run-state.js';
 
 /** Who joins and who leaves a run between two steps. */
@@ -32,19 +32,20 @@ function recruitFor(builder: DecisionBuilder, state: RunState, live: Training | 
   if (!mayChange(state, live) || step + 1 >= config.steps) return [];
   const { workers } = builder;
   const present = workers.count(`members/${runId}/rank`) - workers.count(`leaving/${runId}/rank`);
-  const areJoining = workers.count(`joining/${runId}`) > 0;
-  if (!areJoining && (present >= config.workers || workers.count('idle/rank') === 0)) return [];
-  const members = builder.membersOf(runId, 'rank').filter((worker) => !isToLeave(worker, runId));
   const joining = builder.joining(runId);
-  if (members.length >= config.workers)
+  if (present >= config.workers) {
     for (const { workerId } of joining) releaseJoining(builder, workerId, runId, 'the run has all its workers');
-  const able = joining.filter((worker) => !members.some((member) => areCut(member, worker)));
-  const missing = config.workers - members.length - able.length;
-  if (missing <= 0) return [];
+    return [];
+  }
+  const able = joining.filter((worker) => !isCutFromMembers(builder, runId, worker));
+  const missing = config.workers - present - able.length;
+  if (missing <= 0 || workers.count('idle/rank') === 0) return [];
   const fit = builder.idle('rank').filter(({ unfitFor }) => unfitFor?.includes(runId) !== true);
   const chosen = withMemoryFor(builder, config, fit).slice(0, missing);
   const addresses = (workerIds: readonly string[]) =>
     workerIds.flatMap((workerId) => builder.worker(workerId)?.dataPlaneAddress ?? []);
+  if (chosen.length === 0) return [];
+  const members = builder.membersOf(runId, 'rank').filter((worker) => !isToLeave(worker, runId));
   const ring = members.map(({ dataPlaneAddress }) => dataPlaneAddress);
   const experts = addresses(live.experts);
   return chosen.map(({ workerId, hostName }) => {
@@ -157,10 +158,9 @@ export function readyNewcomers(
   members: number,
 ): readonly ConnectedWorker[] {
   if (step >= config.steps || builder.workers.count(`joining/${runId}`) === 0) return [];
-  const present = builder.membersOf(runId);
   const ready = builder.joining(runId).filter((worker) => {
     const { isReady = false, notBeforeMs = 0 } = worker.joining ?? {};
-    return isReady && notBeforeMs <= builder.nowMs && !present.some((member) => areCut(member, worker));
+    return isReady && notBeforeMs <= builder.nowMs && !isCutFromMembers(builder, runId, worker);
   });
   return ready.slice(0, Math.max(0, config.workers - members));
 }

@@ -48,6 +48,8 @@ export interface FindCheckpoint {
   readonly runId: string;
   readonly notAfterStep: number;
   readonly unhealthy: Unhealthy | undefined;
+  /** What the run leaves out: a checkpoint whose steps consumed others belongs to steps that were rolled back. */
+  readonly skippedBatches: RunConfig['data']['skippedBatches'];
   /** What the log says of the checkpoints: one whose manifest is another now is passed over. */
   readonly known: RunState['checkpoints'];
 }

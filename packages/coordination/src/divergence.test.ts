@@ -1,7 +1,15 @@
 import type { DivergenceConfig } from '@weft/config';
 import { Ledger } from '@weft/mixture';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { divergedSince, findSpike, findUnhealthy, NO_STEPS, type RecentSteps, remember } from './divergence.js';
+import {
+  describeSpike,
+  divergedSince,
+  findSpike,
+  findUnhealthy,
+  NO_STEPS,
+  type RecentSteps,
+  remember,
+} from './divergence.js';
 import { applyRecord, ledgerRecords, replay } from './run-state.js';
 import { DecideHarness, RUN } from './testing/decide-harness.js';
 
@@ -50,6 +58,29 @@ describe('a spike', () => {
     expect(spikesOf([...usual, at(2.02, 1.1)])).toEqual([]);
     expect(spikesOf([at(2, 1), at(3.9, 300)])).toEqual([]);
     expect(spikesOf([at(2, 1), at(25_201, 1), at(26_000, 1)])).toEqual([2, 3]);
+  });
+
+  it('is also a rise of the loss of one source, which the mean of all hides', () => {
+    const random = noise(3);
+    const next = () => random.next().value as number;
+    // A fifth of the tokens are text, and few tokens are noisy.
+    const at = (text: number) => ({ loss: 2 + 0.1 * next(), gradNorm: 1, sourceLoss: { captioned: 2, text } });
+    const usual = Array.from({ length: 2000 }, () => at(2.5 * Math.exp(0.15 * next())));
+    expect(spikesOf(usual)).toEqual([]);
+    expect(spikesOf([...usual, at(9)])).toEqual([2001]);
+    const recent = usual.reduce<RecentSteps>(
+      (before, point, step) => remember(before, { step, ...point, applied: true }, undefined),
+      NO_STEPS,
+    );
+    const spike = findSpike(recent, at(9), THRESHOLD);
+    expect(spike).toMatchObject({ of: 'loss', source: 'text', value: 9 });
+    expect(describeSpike(spike!, 2001)).toMatch(
+      /^the loss on text of step 2001 is 9, and up to \d\.\d+ was to be expected$/,
+    );
+    // A source without text in a step, or with a few steps only, is not judged.
+    expect(
+      findSpike(recent, { loss: 2, gradNorm: 1, sourceLoss: { captioned: 2, art: 99 } }, THRESHOLD),
+    ).toBeUndefined();
   });
 
   it('does not become usual by lasting, until it has lasted as long as the memory', () => {

@@ -1,8 +1,11 @@
+import type { PerSource, SourceId } from '@weft/common';
 import type { DivergenceConfig } from '@weft/config';
 
 /** A number of a step that is far over what the steps before lead one to expect. */
 export interface Spike {
   readonly of: 'loss' | 'gradNorm';
+  /** The source whose loss it is; absent: of the whole step. */
+  readonly source?: SourceId;
   readonly value: number;
   /** The greatest value that would not have been a spike. */
   readonly bound: number;
@@ -14,6 +17,8 @@ export interface RecentSteps {
   readonly losses: readonly number[];
   /** The gradient norms of the same steps. */
   readonly gradNorms: readonly number[];
+  /** By source, the last losses in those of the steps that had text of it; absent: nothing is known of sources. */
+  readonly sourceLosses?: PerSource<readonly number[]>;
   /** The first step of the spike that still lasts; null: the last step was none. */
   readonly spikingSince: number | null;
 }
@@ -28,17 +33,20 @@ const FEWEST_STEPS = 30;
 const EARLY_RISE = 2;
 /** The median absolute deviation of a normal distribution is its standard deviation divided by this. */
 const DEVIATIONS_PER_MAD = 1.4826;
-/** Noise is never taken for smaller: a loss that hardly varies may still rise by a twentieth, a norm to twice the usual. */
-const LEAST_RISE = { loss: 1.05, gradNorm: 2 };
+/**
+ * Noise is never taken for smaller: a loss that hardly varies may still rise by a twentieth, that of one
+ * source, with fewer tokens, by a fifth, a norm to twice the usual.
+ */
+const LEAST_RISE = { loss: 1.05, gradNorm: 2, sourceLoss: 1.2 };
 
 /**
- * Whether a step is a spike: its loss or the logarithm of its gradient norm lies `threshold` robust standard deviations
+ * Whether a step is a spike: its loss or the logarithm of its gradient norm, or its loss on one source, lies `threshold` robust standard deviations
  * (1.4826 × the median absolute deviation) over the median of the last steps. In the first steps of a run a loss of twice the
  * greatest before is one.
  */
 export function findSpike(
   recent: RecentSteps,
-  step: { readonly loss: number; readonly gradNorm: number },
+  step: Measured,
   { threshold }: Pick<DivergenceConfig, 'threshold'>,
 ): Spike | undefined {
   if (recent.losses.length === 0) return undefined;
@@ -53,7 +61,29 @@ export function findSpike(
   bounds.gradNorm = Math.max(bounds.gradNorm, LEAST_RISE.gradNorm * median(recent.gradNorms));
   for (const of of ['loss', 'gradNorm'] as const)
     if (Number.isFinite(step[of]) && step[of] > bounds[of]) return { of, value: step[of], bound: bounds[of] };
+  return findSourceSpike(recent, step, threshold);
+}
+
+/** A source whose loss rises is hidden in the mean of all when its share is small, and nothing of it is sound all the same. */
+function findSourceSpike(
+  { sourceLosses = {} }: RecentSteps,
+  { sourceLoss = {} }: Measured,
+  threshold: number,
+): Spike | undefined {
+  for (const [source, value] of Object.entries(sourceLoss)) {
+    const losses = sourceLosses[source] ?? [];
+    if (losses.length < FEWEST_STEPS || !Number.isFinite(value)) continue;
+    const bound = boundOf(losses, threshold, LEAST_RISE.sourceLoss);
+    if (value > bound) return { of: 'loss', source, value, bound };
+  }
   return undefined;
+}
+
+/** What the votes say of a step. */
+interface Measured {
+  readonly loss: number;
+  readonly gradNorm: number;
+  readonly sourceLoss?: PerSource<number> | undefined;
 }
 
 function boundOf(values: readonly number[], threshold: number, leastRise: number): number {
@@ -74,7 +104,7 @@ function median(values: readonly number[]): number {
  */
 export function remember(
   recent: RecentSteps,
-  { step, loss, gradNorm, applied }: StepFacts,
+  { step, loss, gradNorm, applied, sourceLoss }: StepFacts,
   spike: Spike | undefined,
 ): RecentSteps {
   if (spike !== undefined) {
@@ -86,8 +116,17 @@ export function remember(
   return {
     losses: [...recent.losses, loss].slice(-WINDOW),
     gradNorms: [...recent.gradNorms, gradNorm].slice(-WINDOW),
+    ...(sourceLoss === undefined ? {} : { sourceLosses: withLosses(recent.sourceLosses ?? {}, sourceLoss) }),
     spikingSince: null,
   };
+}
+
+function withLosses(before: PerSource<readonly number[]>, losses: PerSource<number>): PerSource<readonly number[]> {
+  const added = Object.entries(losses).map(([source, loss]) => [
+    source,
+    [...(before[source] ?? []), loss].slice(-WINDOW),
+  ]);
+  return { ...before, ...Object.fromEntries(added) };
 }
 
 interface StepFacts {
@@ -95,6 +134,7 @@ interface StepFacts {
   readonly loss: number;
   readonly gradNorm: number | null;
   readonly applied: boolean;
+  readonly sourceLoss?: PerSource<number> | undefined;
 }
 
 /** The step since which a run has diverged: a spike has lasted for `patienceSteps`. */
@@ -138,8 +178,9 @@ export function findUnhealthy(run: DivergingRun & { readonly skippedInARow: numb
 }
 
 /** "its loss of 25,201 in step 900 is over 3.21": one sentence without its full stop. */
-export function describeSpike({ of, value, bound }: Spike, step: number): string {
-  const what = of === 'loss' ? 'loss' : 'gradient norm';
+export function describeSpike({ of, source, value, bound }: Spike, step: number): string {
+  const ofSource = source === undefined ? '' : ` on ${source}`;
+  const what = of === 'loss' ? `loss${ofSource}` : 'gradient norm';
   return `the ${what} of step ${step} is ${shortNumber(value)}, and up to ${shortNumber(bound)} was to be expected`;
 }
 

@@ -9,6 +9,7 @@ import type { RunState } from './run-state.js';
  * @param notAfterStep default: the last committed step
  */
 export function lookForCheckpoint(state: RunState, notAfterStep = state.step): FindCheckpoint {
-  const { runId, checkpoints } = state;
-  return { kind: 'findCheckpoint', runId, notAfterStep, unhealthy: findUnhealthy(state), known: checkpoints };
+  const { runId, checkpoints: known, config } = state;
+  const { skippedBatches } = config.data;
+  return { kind: 'findCheckpoint', runId, notAfterStep, unhealthy: findUnhealthy(state), skippedBatches, known };
 }

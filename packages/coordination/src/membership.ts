@@ -38,31 +38,15 @@ export function tick(builder: DecisionBuilder): string {
   return [...dismissSilentWorkers(builder), ...dismissSilentRanks(builder), ...watchHangs(builder)].join('; ');
 }
 
-/**
- * Every message of a worker counts as a heartbeat. All workers are looked at only when the one that was silent the longest may
- * have been so for too long: a few times per timeout, not in every tick.
- */
+/** Every message of a worker counts as a heartbeat. */
 function dismissSilentWorkers(builder: DecisionBuilder): readonly string[] {
-  const { nowMs, silenceCheckMs, timeoutsSinceMs } = builder;
   const { heartbeatTimeoutMs } = builder.timeouts;
-  if (nowMs <= silenceCheckMs) return [];
-  let oldestMs = nowMs;
-  const silent: ConnectedWorker[] = [];
-  for (const worker of builder.workers.values()) {
-    const lastMs = builder.heardMs(worker);
-    // What was heard later than now was heard before the clock was set back.
-    const heardMs = lastMs > nowMs ? timeoutsSinceMs : Math.max(timeoutsSinceMs, lastMs);
-    if (nowMs - heardMs > heartbeatTimeoutMs) silent.push(worker);
-    else if (heardMs < oldestMs) oldestMs = heardMs;
-  }
-  builder.silenceCheckMs = oldestMs + heartbeatTimeoutMs;
   const reason = `it sent no heartbeat for ${seconds(heartbeatTimeoutMs)}`;
-  return silent.map((worker) => dismiss(builder, worker, reason));
+  return builder.silentFor(heartbeatTimeoutMs).map(({ worker }) => dismiss(builder, worker, reason));
 }
 
 function restartTimeouts(builder: DecisionBuilder): string {
   builder.timeoutsSinceMs = builder.nowMs;
-  builder.silenceCheckMs = builder.nowMs + builder.timeouts.heartbeatTimeoutMs;
   for (const runId of builder.queue.activeRunIds) {
     const live = builder.findRun(runId)?.live;
     if (live?.state === 'training' && live.votesSinceMs !== undefined)

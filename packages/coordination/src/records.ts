@@ -1,3 +1,4 @@
+import type { PerSource } from '@weft/common';
 import type { MixtureChange, Precision, RunConfig } from '@weft/config';
 import type { RunFailure, TimeBucket } from '@weft/contracts';
 import type { LedgerEntry, SkippedData } from '@weft/mixture';
@@ -70,6 +71,8 @@ export interface Committed extends Line<'committed'> {
   /** The text tokens of all ranks; the loss is their mean. */
   readonly lossTokens: number;
   readonly worldSize: number;
+  /** By source, the mean loss over its text tokens. Absent: unknown. */
+  readonly sourceLoss?: PerSource<number>;
   /** Its loss or gradient norm was far over those of the steps before. Absent: it was not. */
   readonly spike?: Spike;
 }

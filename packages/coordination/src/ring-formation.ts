@@ -1,11 +1,11 @@
 import { AUTOMATIC_PRECISION, type Precision, type RunConfig } from '@weft/config';
 import { type MembershipChange, readyNewcomers, recruit, releaseLeavers, releaseOne } from './admission.js';
 import type { ConnectedWorker, Reforming, RetainedState, StartState, Training } from './cluster-state.js';
-import { connectedWorkers, memberIds } from './cluster-state.js';
+import { connectedWorkers, fitsAll, memberIds } from './cluster-state.js';
 import type { Assign } from './commands.js';
 import type { DecisionBuilder } from './decision-builder.js';
 import { withMemoryFor } from './memory.js';
-import { areCut, chooseLeftOut } from './reachability.js';
+import { areCut, chooseLeftOut, isCutFromMembers } from './reachability.js';
 import { areAwaited, lacksExperts } from './returning.js';
 import type { RunState } from './run-state.js';
 import { blocksQueue, requestedWorkers, type WaitingRun, waitingRuns } from './scheduling.js';
@@ -42,7 +42,7 @@ function reformRing(builder: DecisionBuilder, state: RunState, live: Reforming):
   const idle = needsRetainedState(state, live)
     ? []
     : withMemoryFor(builder, config, others)
-        .filter((worker) => !survivors.some((member) => areCut(member, worker)))
+        .filter((worker) => !isCutFromMembers(builder, runId, worker))
         .slice(0, Math.max(0, config.workers - survivors.length - ready.length));
   const formed = formRing(builder, state, live, [...survivors, ...ready, ...idle], { newcomers: ready });
   return left === '' ? formed : `${left}; ${formed}`;
@@ -105,10 +105,17 @@ function startWaitingRuns(builder: DecisionBuilder): readonly string[] {
   if (builder.workers.count('idle/rank') === 0) return reasons;
   const waitingFor = waitingRuns(builder.state, builder.nowMs).filter(({ isDue }) => isDue);
   if (waitingFor.length === 0) return reasons;
-  let idle = builder.idle('rank');
   const connected = connectedWorkers(builder.state);
+  let known: readonly ConnectedWorker[] | undefined;
   for (const waiting of waitingFor) {
     const { state, startState, isDue } = waiting;
+    const left = known?.length ?? builder.workers.count('idle/rank');
+    if (waiting.required.workers > left) {
+      if (!blocksQueue(waiting, connected)) continue;
+      // It keeps all workers that can hold it. Who is left matters only where others wait.
+      if (waiting === waitingFor.at(-1) || builder.shortageOf === fitsAll) break;
+    }
+    const idle: readonly ConnectedWorker[] = known ?? builder.idle('rank');
     const able = withMemoryFor(builder, state.config, idle);
     const size = Math.min(requestedWorkers(state.config).workers, Math.max(waiting.required.workers, able.length));
     const experts = chooseExpertWorkers(builder, waiting);
@@ -117,8 +124,8 @@ function startWaitingRuns(builder: DecisionBuilder): readonly string[] {
     else if (!blocksQueue(waiting, connected)) continue;
     // A run that blocks the queue keeps these workers idle until it can start.
     const taken = new Set(able.slice(0, size));
-    idle = idle.filter((worker) => !taken.has(worker));
-    if (idle.length === 0) break;
+    known = idle.filter((worker) => !taken.has(worker));
+    if (known.length === 0) break;
   }
   return reasons;
 }

@@ -20,7 +20,7 @@ import { withMixtureChange } from './mixture-change.js';
 import type { CheckpointWritten, Resumed, RolledBack, RunRecord } from './records.js';
 
 /** Grows when the fields of `RunState` change: a `RunState` that was cached with another number is void. */
-export const RUN_STATE_VERSION = 8;
+export const RUN_STATE_VERSION = 9;
 
 /** How many workers of each role. */
 export interface WorkerCounts {
@@ -222,8 +222,8 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
           `the log of run ${state.runId} commits step ${step} after step ${state.step}`,
         );
       const furthestStep = Math.max(state.furthestStep, step);
-      const { gradNorm, spike } = record;
-      const recent = remember(state.recent, { step, loss: loss ?? Number.NaN, gradNorm, applied }, spike);
+      const { gradNorm, sourceLoss, spike } = record;
+      const recent = remember(state.recent, { step, loss: loss ?? Number.NaN, gradNorm, applied, sourceLoss }, spike);
       const rolledBack = isPast(state.rolledBack, step) ? undefined : state.rolledBack;
       // A step without targets says nothing of the model.
       const isEmpty = record.lossTokens === 0;

@@ -1,3 +1,4 @@
+import type { PerSource } from '@weft/common';
 import type { RunConfig } from '@weft/config';
 import type { RunFailure, StepVote } from '@weft/contracts';
 import { combineDigests, ledgerEntry, scheduleOf } from '@weft/mixture';
@@ -38,11 +39,13 @@ function commit(builder: DecisionBuilder, state: RunState, live: Training): stri
   const { runId, config } = state;
   const votes = live.members.map((_, rank) => live.votes.get(rank)!);
   const { step, loss, gradNorm, lossTokens } = votes[0]!;
+  const sourceLoss = finiteLosses(votes[0]!);
   const allFinite = votes.every(({ finite }) => finite);
   const disagreement = allFinite ? findDisagreement(votes) : undefined;
   if (disagreement !== undefined) return fail(builder, runId, disagreement);
   const hasTargets = lossTokens > 0 || !allFinite;
-  const spike = allFinite && hasTargets ? findSpike(state.recent, { loss, gradNorm }, config.divergence) : undefined;
+  const measured = { loss, gradNorm, sourceLoss };
+  const spike = allFinite && hasTargets ? findSpike(state.recent, measured, config.divergence) : undefined;
   const apply = allFinite && hasTargets && (spike === undefined || config.divergence.policy !== 'skip');
   const { generation } = live;
   const digest = combineDigests(votes.map(({ sequenceDigest }) => sequenceDigest));
@@ -58,6 +61,7 @@ function commit(builder: DecisionBuilder, state: RunState, live: Training): stri
     gradNorm: Number.isFinite(gradNorm) ? gradNorm : null,
     lossTokens,
     worldSize: votes.length,
+    ...(sourceLoss === undefined ? {} : { sourceLoss }),
     ...(spike === undefined ? {} : { spike }),
   } as const;
   const committed = builder.record(runId, record);
@@ -106,6 +110,12 @@ function commit(builder: DecisionBuilder, state: RunState, live: Training): stri
     ...(change === undefined ? [] : [changeMembership(builder, runId, change)]),
   ];
   return [`step ${step} of run ${runId} is committed`, ...reasons].join('; ');
+}
+
+/** The losses of sources that a log can hold; undefined where there are none. */
+function finiteLosses({ sourceLoss = {} }: StepVote): PerSource<number> | undefined {
+  const finite = Object.entries(sourceLoss).filter(([, loss]) => Number.isFinite(loss));
+  return finite.length === 0 ? undefined : Object.fromEntries(finite);
 }
 
 /** Whether nothing but training lay between the commit of the step before and that of this one. */

@@ -69,6 +69,7 @@ describe('a worker that is lost', () => {
     expect(harness.view().reason).toContain('it lost its last worker (rank 0 (c on host) was lost: its stream ended)');
     expect(harness.lastCommand('findCheckpoint')).toEqual({
       ...{ kind: 'findCheckpoint', runId: RUN, notAfterStep: 3 },
+      skippedBatches: [],
       known: [{ step: 2, directory: '/step-2' }],
     });
     harness.connect('d', 'e', 'f');

@@ -39,7 +39,15 @@ export interface WholeConfig
   readonly checkpoint: Pick<CheckpointConfig, 'everySteps' | 'keepLast'>;
   readonly data: Omit<
     DataConfig,
-    'images' | 'chatTemplate' | 'skippedBatches' | 'datasets' | 'index' | 'indexVersion' | 'mixtureChanges' | 'remote'
+    | 'images'
+    | 'chatTemplate'
+    | 'skippedBatches'
+    | 'datasets'
+    | 'index'
+    | 'indexVersion'
+    | 'mixtureChanges'
+    | 'remote'
+    | 'shuffle'
   > & {
     readonly images?: Pick<DataConfig['images'], 'subImages'>;
   };

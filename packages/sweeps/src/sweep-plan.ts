@@ -113,6 +113,7 @@ const LATER_FIELDS: readonly (readonly [path: string, formerValue: unknown])[] =
   ['data.chatTemplate', DEFAULT_CHAT_TEMPLATE],
   ['data.datasets', {}],
   ['data.index', null],
+  ['data.shuffle', null],
   ['optimizer.learningRateFactors', {}],
   ['optimizer.kind', 'adamw'],
   ['optimizer.adafactor', DEFAULT_ADAFACTOR],

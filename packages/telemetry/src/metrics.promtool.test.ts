@@ -28,7 +28,7 @@ describe.skipIf(!promtool)('promtool', () => {
       images: { captioned: 4 },
       lossTokens: { captioned: 4 },
       queuedBatches: 1,
-      decoded: { images: 1, seconds: 1 },
+      decoded: { images: 1, seconds: 1, replacedThreads: 0 },
     },
   });
   worker.indexOpened({ captioned: { 'it has no text': 1 } });

@@ -380,6 +380,11 @@ export const WORKER_METRICS = {
     'seconds',
     'Time of decoding images, reading them included, on all threads.',
   ),
+  loaderThreadsReplaced: counter(
+    'weft_worker_loader_threads_replaced_total',
+    'threads',
+    'Loader threads that ended or did not answer, and were replaced.',
+  ),
   ...REMOTE_METRICS,
   badSamples: gauge(
     'weft_worker_bad_samples',

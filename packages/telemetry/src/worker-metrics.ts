@@ -41,7 +41,7 @@ export class WorkerMetrics {
 
   readonly #clock: WorkClock;
   /** What was counted of the decoder of the dataset in use. */
-  #decoded = { images: 0, seconds: 0 };
+  #decoded = { images: 0, seconds: 0, replacedThreads: 0 };
   #remote: RemoteCounts | undefined;
 
   /** @param clock what the worker spends its time on */
@@ -129,6 +129,8 @@ export class WorkerMetrics {
     const isSame = decoded.images >= this.#decoded.images && decoded.seconds >= this.#decoded.seconds;
     series.decodedImages.inc(decoded.images - (isSame ? this.#decoded.images : 0));
     series.decodeTime.inc(decoded.seconds - (isSame ? this.#decoded.seconds : 0));
+    const replacedBefore = isSame ? this.#decoded.replacedThreads : 0;
+    series.loaderThreadsReplaced.inc(Math.max(0, decoded.replacedThreads - replacedBefore));
     this.#decoded = decoded;
     if (remote !== undefined) this.#remoteRead(remote);
   }

@@ -71,6 +71,8 @@ export interface Executor {
    * comes later changes the copies.
    */
   copyState(names: readonly string[]): Promise<Record<string, readonly StatePart[]>>;
+  /** Makes the first `copyState` of these variables take no longer than the ones after it. */
+  prepareCopy(names: readonly string[]): Promise<void>;
   /** Sets the named variables. */
   writeState(values: StateValues): Promise<void>;
   /**

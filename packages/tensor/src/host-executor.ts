@@ -41,6 +41,10 @@ export abstract class HostExecutor implements Executor {
     return wholeParts(await this.readState(names));
   }
 
+  async prepareCopy(_names: readonly string[]): Promise<void> {
+    // Most engines have nothing to prepare.
+  }
+
   fillState(names: readonly string[], valuesOf: FillState): Promise<void> {
     return fillWhole(this.program, names, valuesOf, (values) => this.writeState(values));
   }

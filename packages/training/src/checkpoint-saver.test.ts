@@ -39,10 +39,15 @@ function heldBack() {
     });
     return { stack: parts };
   };
-  const saver = new CheckpointSaver({ executor: { copyState }, layout, runDirectory: folder.path, share: rankShare });
+  const prepared: string[] = [];
+  const prepareCopy = async (names: readonly string[]) => {
+    prepared.push(...names);
+  };
+  const executor = { copyState, prepareCopy };
+  const saver = new CheckpointSaver({ executor, layout, runDirectory: folder.path, share: rankShare });
   const files: CheckpointFile[] = [];
   const coordinator = { checkpointPart: (saved: { files: readonly CheckpointFile[] }) => files.push(...saved.files) };
-  return { copied, freed, saver, files, coordinator };
+  return { copied, freed, prepared, saver, files, coordinator };
 }
 
 it('goes on while the copies are held back, then writes the tensors that the boxes make up', async () => {
@@ -68,4 +73,11 @@ it('a copy that fails fails the save, which the next one tells', async () => {
   copied.reject(new WeftError('internal', 'the device is gone'));
   await expect(saver.save(6, planOf(), coordinator)).rejects.toThrow('the device is gone');
   expect(files).toEqual([]);
+});
+
+it('has what its first save needs made ready before, and saves nothing by that', async () => {
+  const { prepared, freed, files, saver } = heldBack();
+  await saver.prepare(planOf());
+  expect(prepared).toEqual(['stack']);
+  expect([...freed, ...files]).toEqual([]);
 });

@@ -27,7 +27,7 @@ export function expertShare({ tensors }: CheckpointLayout, plan: GenerationPlan)
 
 /** Where the state to save comes from, and where it goes. */
 export interface CheckpointSaverOptions {
-  readonly executor: Pick<Executor, 'copyState'>;
+  readonly executor: Pick<Executor, 'copyState' | 'prepareCopy'>;
   readonly layout: CheckpointLayout;
   /** Checkpoints go below it, each in a directory of its own. */
   readonly runDirectory: string;
@@ -47,6 +47,12 @@ export class CheckpointSaver {
 
   constructor(options: CheckpointSaverOptions) {
     this.#options = options;
+  }
+
+  /** Makes ready what the first save of a generation needs, so that training does not stand still for it then. */
+  async prepare(plan: GenerationPlan): Promise<void> {
+    const { executor, layout, share } = this.#options;
+    await executor.prepareCopy(share(layout, plan).names);
   }
 
   /**

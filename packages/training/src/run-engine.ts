@@ -77,6 +77,7 @@ export class RunEngine<P extends StatefulProgram> {
     try {
       if (plan.state.kind === 'peers') return await this.#takeAndRun(plan, run, transfer);
       await this.state.prepare(plan);
+      this.#prepareSaver(plan);
       // Not awaited to its end: it goes on beside the first step.
       if (transfer !== undefined) await beginSending({ executor, layout, plan, transfer });
       return await run(undefined);
@@ -97,6 +98,7 @@ export class RunEngine<P extends StatefulProgram> {
     if (transfer === undefined) throw new WeftError('internal', 'there is nobody to take the state from');
     const arrived = state.take(plan, () => receiveState({ executor, layout, transfer }));
     arrived.catch(() => {});
+    this.#prepareSaver(plan);
     try {
       return await run(arrived);
     } finally {
@@ -104,6 +106,11 @@ export class RunEngine<P extends StatefulProgram> {
       transfer.close();
       await arrived.catch(() => {});
     }
+  }
+
+  /** Beside the first step. Whatever fails here fails again where the state is saved. */
+  #prepareSaver(plan: GenerationPlan): void {
+    this.saver.prepare(plan).catch(() => {});
   }
 
   /** Frees the engine; waits for a checkpoint that is being written. */

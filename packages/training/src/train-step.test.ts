@@ -36,6 +36,7 @@ async function openRank(config: RunConfig, group = inMemoryRing(1)[0]!, task: Tr
     prepare: (names) => executor.prepare(names),
     readState: (names) => executor.readState(names),
     copyState: (names) => executor.copyState(names),
+    prepareCopy: (names) => executor.prepareCopy(names),
     writeState: (values) => executor.writeState(values),
     fillState: (names, valuesOf) => executor.fillState(names, valuesOf),
     dispose: () => executor.dispose(),

@@ -90,6 +90,8 @@ export async function trainStep(parts: StepParts, step: number): Promise<StepRes
 
     // Measure: loss and norm are those of the global batch now, with the same bits on every rank.
     const { stats, ...means } = await measure(executor, buckets, await expertNorms());
+    const read = parts.task.readStats(stats, means.lossTokens);
+    const { sourceLoss } = read;
     const exchange = exchanged();
     clock.lap('compute', 'communicating', 'measure');
     clock.timer.move(kind, 'waitingForExperts', exchange.waitingSeconds);
@@ -97,6 +99,8 @@ export async function trainStep(parts: StepParts, step: number): Promise<StepRes
     const vote: StepVote = {
       step,
       ...means,
+      // One source that spikes is hidden in the mean of all.
+      ...(sourceLoss === undefined ? {} : { sourceLoss }),
       sequenceDigest: digest,
       ...times,
       applySecondsBefore: clock.appliedSeconds,
@@ -113,7 +117,7 @@ export async function trainStep(parts: StepParts, step: number): Promise<StepRes
     clock.lap('apply', 'computing');
 
     // Report: the train loop sends it, and saves a checkpoint where one is due.
-    const report = stepReport(parts, vote, { learningRate, stats, exchange, seconds: clock.seconds });
+    const report = stepReport(parts, vote, { learningRate, read, exchange, seconds: clock.seconds });
     const { bytesSent, bytesReceived } = parts.devices?.stats ?? NO_TRANSFERS;
     const deviceBytes = { sent: bytesSent - summed.bytesSent, received: bytesReceived - summed.bytesReceived };
     return { report, vote, applied: apply, batch: counts, deviceBytes };
@@ -200,11 +204,11 @@ function scheduledRate({ optimizer, steps }: StepParts['config'], step: number):
 
 function stepReport(
   { config, task }: StepParts,
-  { step, lossTokens }: StepVote,
-  { learningRate, stats, exchange, seconds }: Findings,
+  { step }: StepVote,
+  { learningRate, read, exchange, seconds }: Findings,
 ): StepReport {
   const { data, compute, communication, apply } = seconds;
-  const { moeLayers, measures, sourceLoss } = task.readStats(stats, lossTokens);
+  const { moeLayers, measures, sourceLoss } = read;
   return {
     step,
     learningRate,
@@ -221,7 +225,7 @@ function stepReport(
 
 interface Findings {
   readonly learningRate: number;
-  readonly stats: readonly number[];
+  readonly read: ReturnType<StepParts['task']['readStats']>;
   readonly exchange: Omit<MoeReport, 'layers'>;
   readonly seconds: StepClock['seconds'];
 }

@@ -178,6 +178,7 @@ export class ScriptedWorker {
       communicationSeconds: 0.25 + rank,
       dataSeconds: 0.1,
       computeSeconds: 2 - rank,
+      sourceLoss: {},
       applySecondsBefore: 0.05,
     };
     this.#send({ $case: 'stepVote', stepVote });

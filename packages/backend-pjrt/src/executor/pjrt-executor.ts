@@ -162,6 +162,10 @@ export class PjrtExecutor implements Executor {
     return Object.fromEntries(parts);
   }
 
+  async prepareCopy(_names: readonly string[]): Promise<void> {
+    // A copy needs nothing that is compiled.
+  }
+
   async fillState(names: readonly string[], valuesOf: FillState): Promise<void> {
     const { client, mesh } = await this.#opened();
     await this.#state.change(async () => {

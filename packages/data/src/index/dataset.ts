@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { mapSources, ofSource, type PerSource, type SourceId, WeftError } from '@weft/common';
 import { type DataConfig, datasetSettings } from '@weft/config';
-import type { RemoteCounts } from '@weft/contracts';
+import type { BatchCounts, RemoteCounts } from '@weft/contracts';
 import {
   type BlobRange,
   type BlobStatus,
@@ -19,7 +19,7 @@ import { findShards } from '../formats/find-shards.js';
 import { openRunTokenizer } from '../formats/open-tokenizer.js';
 import type { Tokenizer } from '../formats/tokenizer.js';
 import { readDocumentName } from './document-names.js';
-import { ImageReader } from './image-reader.js';
+import { type DecodingOptions, ImageReader } from './image-reader.js';
 import { findIndexFolder } from './index-folder.js';
 import { compareStatus, knownShards } from './known-shards.js';
 import { countBadSamples, hasLeftOutFile, readLeftOutFiles } from './left-out-file.js';
@@ -63,7 +63,7 @@ export class Dataset {
    * has another size or is not in the index or a source with a positive weight is empty, `corrupt_data` for a damaged
    * index, `invalid_argument` when the model's vocabulary is too small
    */
-  static async open(config: DatasetConfig): Promise<Dataset> {
+  static async open(config: DatasetConfig, decoding?: DecodingOptions): Promise<Dataset> {
     const { data, model } = config;
     const tokenizer = await openRunTokenizer(config);
     const limits = packingLimits(config);
@@ -82,7 +82,7 @@ export class Dataset {
     }
     const tables = await openTables(directory, manifest);
     const shards = mapSources(manifest.sources, ({ shards }) => shards);
-    const images = new ImageReader(data, shards, model.vision.imageSize, store);
+    const images = new ImageReader(data, shards, model.vision.imageSize, store, decoding);
     const { imageSize } = model.vision;
     const values = channelValues(data.images);
     return new Dataset({
@@ -115,8 +115,8 @@ export class Dataset {
     this.store = parts.store;
   }
 
-  /** How many images were decoded since it was opened, and the time of that on all threads. */
-  get decoded(): { readonly images: number; readonly seconds: number } {
+  /** How many images were decoded since it was opened, the time of that on all threads, and how many of these were replaced. */
+  get decoded(): BatchCounts['decoded'] {
     return this.#images.decoded;
   }
 

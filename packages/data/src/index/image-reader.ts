@@ -1,28 +1,33 @@
 import { ofSource, type PerSource, type SourceId, WeftError } from '@weft/common';
-import type { DataConfig, ImagePreprocessing } from '@weft/config';
+import type { DataConfig } from '@weft/config';
+import type { BatchCounts } from '@weft/contracts';
 import { joinPath, type ShardStore } from '@weft/files';
 import { LRUCache } from 'lru-cache';
 import pLimit from 'p-limit';
-import { decodeViews, undecodableImage } from '../formats/decode-image.js';
+import { undecodableImage } from '../formats/decode-image.js';
+import { DecodeThreads, type DecodeThreadsOptions } from '../formats/decode-threads.js';
 import type { ImageLocation } from '../formats/document.js';
 import { ShardFile } from '../formats/shard-file.js';
 import { datasetFolder, type IndexedShard } from './manifest.js';
 
-/** One of the four threads of Node's pool stays free for files and for the tensor engine. */
-const CONCURRENT_READS = 3;
+/** Pictures that are read while as many are decoded. */
+const READ_AHEAD = 2;
 const OPEN_SHARDS = 64;
 /** Small runs see their images many times, from the cache; large ones see each once. */
 const CACHED_IMAGE_BYTES = 64 * 1024 * 1024;
 
-/** Reads images from the shards of a dataset and decodes them off the main thread, a few at a time. */
+/** By which threads pictures are decoded. */
+export type DecodingOptions = Omit<DecodeThreadsOptions, 'imageSize' | 'preprocessing'>;
+
+/** Reads images from the shards of a dataset and has them decoded in other threads, a few at a time. */
 export class ImageReader {
   readonly #data: Pick<DataConfig, 'directory' | 'datasets'>;
   readonly #shards: PerSource<readonly IndexedShard[]>;
   readonly #store: ShardStore;
-  readonly #imageSize: number;
+  readonly #threads: DecodeThreads;
   #count = { images: 0, seconds: 0 };
-  readonly #preprocessing: ImagePreprocessing;
-  readonly #limit = pLimit(CONCURRENT_READS);
+  #isClosed = false;
+  readonly #limit;
   readonly #decoded = new LRUCache<string, Uint8Array>({
     maxSize: CACHED_IMAGE_BYTES,
     sizeCalculation: (pixels) => pixels.length,
@@ -40,12 +45,13 @@ export class ImageReader {
     shards: PerSource<readonly IndexedShard[]>,
     imageSize: number,
     store: ShardStore,
+    decoding: DecodingOptions = {},
   ) {
     this.#store = store;
     this.#data = data;
-    this.#preprocessing = data.images;
+    this.#threads = new DecodeThreads({ ...decoding, imageSize, preprocessing: data.images });
+    this.#limit = pLimit(this.#threads.concurrency + READ_AHEAD);
     this.#shards = shards;
-    this.#imageSize = imageSize;
   }
 
   /**
@@ -68,9 +74,9 @@ export class ImageReader {
     return pixels;
   }
 
-  /** How many images were decoded so far, and the time of that, reading included, on all threads. */
-  get decoded(): { readonly images: number; readonly seconds: number } {
-    return this.#count;
+  /** How many images were decoded so far, the time of that, reading included, on all threads, and how many of these were lost. */
+  get decoded(): BatchCounts['decoded'] {
+    return { ...this.#count, replacedThreads: this.#threads.replaced };
   }
 
   /** The bytes of the file of an image, as they are in the shard. */
@@ -85,6 +91,8 @@ export class ImageReader {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#threads.close();
     const shards = [...this.#open.values()];
     this.#open.clear();
     for (const shard of shards) await closeQuietly(shard);
@@ -101,13 +109,15 @@ export class ImageReader {
   async #decode(source: SourceId, image: ImageLocation): Promise<readonly Uint8Array[]> {
     const shard = await this.#shard(source, image.shard);
     try {
-      return await decodeViews(await shard.read(image.offset, image.bytes), this.#imageSize, this.#preprocessing);
+      const encoded = await shard.read(image.offset, image.bytes);
+      return await this.#threads.decode(encoded, `the image at byte ${image.offset} of ${shard.path}`);
     } catch (thrown) {
       throw undecodableImage(await this.nameOf(source, image), shard.path, thrown);
     }
   }
 
   #shard(source: SourceId, number: number): Promise<ShardFile> {
+    if (this.#isClosed) return Promise.reject(new WeftError('cancelled', 'the images are closed'));
     const name = ofSource(this.#shards, source)[number]?.name ?? `shard ${number}`;
     const key = `${source}/${name}`;
     const known = this.#open.get(key);

@@ -32,6 +32,8 @@ export class RunContents {
     this.sequences = new RunSequences({
       ...{ schedule: scheduleOf(config), versions: dataset.versions, seed: config.seed },
       heldOutPerSource: config.evaluation.sequencesPerSource,
+      // Runs of older versions do not name it.
+      shuffle: config.data.shuffle ?? null,
     });
   }
 

@@ -88,6 +88,12 @@ export const DATA_DASHBOARD: Dashboard = {
           queries: one(rate(series(worker.decodeTime)), 'rank {{rank}}'),
         },
         {
+          title: 'Loader threads replaced',
+          unit: 'short',
+          help: 'They ended or did not answer; the log of the worker has the reason.',
+          queries: one(series(worker.loaderThreadsReplaced), 'rank {{rank}}'),
+        },
+        {
           title: 'Fetched from afar',
           unit: 'Bps',
           help: 'Shards at addresses such as s3://.',

@@ -246,6 +246,13 @@ export interface StepVote {
   computeSeconds: number;
   /** Of this rank alone: applying the update of the step before. */
   applySecondsBefore: number;
+  /** as in StepReport */
+  sourceLoss: { [key: string]: number };
+}
+
+export interface StepVote_SourceLossEntry {
+  key: string;
+  value: number;
 }
 
 export interface StepDecision {
@@ -2824,6 +2831,7 @@ function createBaseStepVote(): StepVote {
     dataSeconds: 0,
     computeSeconds: 0,
     applySecondsBefore: 0,
+    sourceLoss: {},
   };
 }
 
@@ -2865,6 +2873,9 @@ export const StepVote: MessageFns<StepVote> = {
     if (message.applySecondsBefore !== 0) {
       writer.uint32(177).double(message.applySecondsBefore);
     }
+    globalThis.Object.entries(message.sourceLoss).forEach(([key, value]: [string, number]) => {
+      StepVote_SourceLossEntry.encode({ key: key as any, value }, writer.uint32(186).fork()).join();
+    });
     return writer;
   },
 
@@ -2977,6 +2988,17 @@ export const StepVote: MessageFns<StepVote> = {
             message.applySecondsBefore = reader.double();
             continue;
           }
+          case 23: {
+            if (tag !== 186) {
+              break;
+            }
+
+            const entry23 = StepVote_SourceLossEntry.decode(reader, reader.uint32());
+            if (entry23.value !== undefined) {
+              message.sourceLoss[entry23.key] = entry23.value;
+            }
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3035,6 +3057,33 @@ export const StepVote: MessageFns<StepVote> = {
         : isSet(object.apply_seconds_before)
         ? globalThis.Number(object.apply_seconds_before)
         : 0,
+      sourceLoss: isObject(object.sourceLoss)
+        ? (globalThis.Object.entries(object.sourceLoss) as [string, any][]).reduce(
+          (acc: { [key: string]: number }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.Number(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : isObject(object.source_loss)
+        ? (globalThis.Object.entries(object.source_loss) as [string, any][]).reduce(
+          (acc: { [key: string]: number }, [key, value]: [string, any]) => {
+            globalThis.Object.defineProperty(acc, key, {
+              value: globalThis.Number(value),
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+            return acc;
+          },
+          {},
+        )
+        : {},
     };
   },
 
@@ -3076,6 +3125,15 @@ export const StepVote: MessageFns<StepVote> = {
     if (message.applySecondsBefore !== 0) {
       obj.applySecondsBefore = floatToJson(message.applySecondsBefore);
     }
+    if (message.sourceLoss) {
+      const entries = globalThis.Object.entries(message.sourceLoss) as [string, number][];
+      if (entries.length > 0) {
+        obj.sourceLoss = {};
+        entries.forEach(([k, v]) => {
+          obj.sourceLoss[k] = floatToJson(v);
+        });
+      }
+    }
     return obj;
   },
 
@@ -3096,6 +3154,100 @@ export const StepVote: MessageFns<StepVote> = {
     message.dataSeconds = object.dataSeconds ?? 0;
     message.computeSeconds = object.computeSeconds ?? 0;
     message.applySecondsBefore = object.applySecondsBefore ?? 0;
+    message.sourceLoss = (globalThis.Object.entries(object.sourceLoss ?? {}) as [string, number][]).reduce(
+      (acc: { [key: string]: number }, [key, value]: [string, number]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.Number(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    return message;
+  },
+};
+
+function createBaseStepVote_SourceLossEntry(): StepVote_SourceLossEntry {
+  return { key: "", value: 0 };
+}
+
+export const StepVote_SourceLossEntry: MessageFns<StepVote_SourceLossEntry> = {
+  encode(message: StepVote_SourceLossEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== 0) {
+      writer.uint32(17).double(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StepVote_SourceLossEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStepVote_SourceLossEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.value = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): StepVote_SourceLossEntry {
+    return {
+      key: isSet(object.key) ? globalThis.String(object.key) : "",
+      value: isSet(object.value) ? globalThis.Number(object.value) : 0,
+    };
+  },
+
+  toJSON(message: StepVote_SourceLossEntry): unknown {
+    const obj: any = {};
+    if (message.key !== "") {
+      obj.key = message.key;
+    }
+    if (message.value !== 0) {
+      obj.value = floatToJson(message.value);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<StepVote_SourceLossEntry>, I>>(base?: I): StepVote_SourceLossEntry {
+    return StepVote_SourceLossEntry.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<StepVote_SourceLossEntry>, I>>(object: I): StepVote_SourceLossEntry {
+    const message = createBaseStepVote_SourceLossEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? 0;
     return message;
   },
 };

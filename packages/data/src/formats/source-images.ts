@@ -5,6 +5,7 @@ import type { ImageLocation } from './document.js';
 import { PACKED } from './json-records.js';
 import { parseJson } from './parse-json.js';
 import { ShardFile } from './shard-file.js';
+import type { TarEntry } from './walk-tar.js';
 
 /** Whether a shard beside files of documents holds their images: it is an archive of them, or one. */
 export function holdsImages(shard: string): boolean {
@@ -55,9 +56,15 @@ export class SourceImages {
   /**
    * @param folder of the dataset
    * @param shards paths below it, in the order of their numbers
+   * @param onDamaged gets what is wrong with an archive, of which the members before are taken; default: it is thrown
    * @throws WeftError `corrupt_data` for a damaged archive
    */
-  static async open(folder: string, shards: readonly string[], store: ShardStore = diskShards): Promise<SourceImages> {
+  static async open(
+    folder: string,
+    shards: readonly string[],
+    store: ShardStore = diskShards,
+    onDamaged?: (shard: number, problem: WeftError) => void,
+  ): Promise<SourceImages> {
     const byName = new Map<string, NamedImage[]>();
     const add = (name: string, location: Omit<ImageLocation, 'view'>) => {
       const others = byName.get(name) ?? [];
@@ -72,11 +79,16 @@ export class SourceImages {
         continue;
       }
       const archive = await ShardFile.open(path, store);
+      const members: TarEntry[] = [];
       try {
-        for await (const { name, offset, bytes } of archive.entries()) add(name, { shard: number, offset, bytes });
+        for await (const member of archive.entries()) members.push(member);
+      } catch (thrown) {
+        if (onDamaged === undefined || !WeftError.is(thrown, 'corrupt_data')) throw thrown;
+        onDamaged(number, thrown);
       } finally {
         await archive.close();
       }
+      for (const { name, offset, bytes } of members) add(name, { shard: number, offset, bytes });
     }
     return new SourceImages(folder, shards, store, byName);
   }

@@ -85,7 +85,7 @@ export function newVersion(now: number | null, wanted: number | undefined): numb
 export function mixtureIsDue(builder: DecisionBuilder, runId: string): MembershipChange | undefined {
   const { state, live } = builder.run(runId);
   const goesOn = live.state === 'training' && live.stopAfterStep === undefined && state.step < state.config.steps;
-  return goesOn && hasOtherMixture(state) ? { leavers: [], newcomers: [] } : undefined;
+  return goesOn && hasOtherMixture(state) ? { leavers: [], newcomers: [], experts: live.experts } : undefined;
 }
 
 /** Whether the members of the newest generation would take the next step by another mixture than that of the log. */

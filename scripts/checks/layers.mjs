@@ -43,6 +43,7 @@ const OWNERS = Object.entries({
   hyparquet: ['data'],
   'hyparquet-compressors': ['data'],
   fzstd: ['data'],
+  'xxhash-wasm': ['data'],
   preact: ['dashboard'],
   '@preact/': ['dashboard'],
   uplot: ['dashboard'],

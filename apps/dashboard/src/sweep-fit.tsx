@@ -71,7 +71,7 @@ export function SweepFit({ sweepId, fit }: { sweepId: string; fit: PageFit }) {
           summary={`${fit.formula}; ${fit.optima.map(({ params: size, value: rate }) => `${rateText(rate)} at ${large(size)}`).join(', ')}`}
         />
         <XyChart
-          title={`${fit.metric} over the rate, by size`}
+          title={`The ${fit.metric} over the rate, by size`}
           lines={gridLines(fit)}
           xName="η"
           formatX={rateText}

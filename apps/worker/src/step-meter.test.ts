@@ -23,6 +23,10 @@ describe('the meter of steps', () => {
           lossTokens: { captioned: 30, text: 0 },
           queuedBatches: 2,
           decoded: { images: step * 5, seconds: step / 2, replacedThreads: 0 },
+          remote: {
+            ...{ fetchedBytes: step * 1000, requests: step * 4, retries: step },
+            ...{ cacheHits: step * 9, cacheMisses: step * 2, waitSeconds: step / 4 },
+          },
         },
         deviceBytes,
       });
@@ -43,6 +47,12 @@ describe('the meter of steps', () => {
     expect(page).toContain('weft_worker_loader_queued_batches 2');
     expect(page).toContain('weft_worker_decoded_images_total 15');
     expect(page).toContain('weft_worker_decode_seconds_total 1.5');
+    expect(page).toContain('weft_worker_remote_fetched_bytes_total 3000');
+    expect(page).toContain('weft_worker_remote_requests_total 12');
+    expect(page).toContain('weft_worker_remote_retries_total 3');
+    expect(page).toContain('weft_worker_remote_cache_hits_total 27');
+    expect(page).toContain('weft_worker_remote_cache_misses_total 6');
+    expect(page).toContain('weft_worker_remote_wait_seconds_total 0.75');
     expect(page).toContain('weft_worker_step_seconds_sum 30');
     expect(page).toContain('weft_worker_step 3');
   });

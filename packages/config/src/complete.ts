@@ -130,6 +130,7 @@ export function completeData(data: DataConfig): DataConfig {
     indexVersion = 1,
     mixtureChanges = [],
     remote = DEFAULT_REMOTE,
+    shuffle = null,
   }: Partial<DataConfig> = data;
   return {
     ...data,
@@ -142,6 +143,7 @@ export function completeData(data: DataConfig): DataConfig {
     indexVersion,
     mixtureChanges,
     remote,
+    shuffle,
   };
 }
 

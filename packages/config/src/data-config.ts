@@ -1,4 +1,5 @@
 import type { PerSource } from '@weft/common';
+import type { ShuffleBlocks } from '@weft/mixture';
 
 /**
  * What a source holds: images with captions, documents of text and images, text, or conversations about images. It says
@@ -53,6 +54,11 @@ export interface DataConfig {
   /** How shards at addresses are read. */
   readonly remote: RemoteSettings;
   /**
+   * How far the order of a run carries sequences. Null: over the whole source, so that two sequences one after the other lie anywhere
+   * in it. In blocks, reads stay in few parts of the data, which a cache that is smaller than the data asks for.
+   */
+  readonly shuffle: ShuffleBlocks | null;
+  /**
    * Batches that no step consumes, in rising order, without `end`. Batch b is what step b consumes while none before it is
    * skipped. A run that goes back before a spike adds those of the spike.
    */
@@ -100,6 +106,9 @@ export const DEFAULT_REMOTE: RemoteSettings = {
   cacheDirectory: null,
   cacheBytes: 64 * 2 ** 30,
 };
+
+/** The blocks of a shuffle of which not all is said. */
+export const DEFAULT_SHUFFLE_BLOCKS: ShuffleBlocks = { blockSequences: 64, windowBlocks: 64 };
 
 /** Where the name of a member splits into the key of its sample and what it is: `a.b.jpg` is `b.jpg` of `a`, or `jpg` of `a.b`. */
 export const KEY_ENDS = ['firstDot', 'lastDot'] as const;

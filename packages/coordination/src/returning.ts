@@ -1,3 +1,4 @@
+import { releaseOne } from './admission.js';
 import { type HeldRun, idleWorkers, type Reforming, rankOf, type Waiting } from './cluster-state.js';
 import type { DecisionBuilder } from './decision-builder.js';
 import { withMemoryFor } from './memory.js';
@@ -122,6 +123,9 @@ function continueGeneration(builder: DecisionBuilder, runId: string): string {
   // They know of another mixture than the one of the next step: a new generation tells them.
   if (hasOtherMixture(state)) return '';
   const { generation, step } = state;
+  // Of a generation before, and left behind by this one: its state is soon an old one.
+  for (const { workerId } of builder.membersOf(runId))
+    if (!training.has(workerId)) releaseOne(builder, workerId, runId, `generation ${generation} goes on without it`);
   builder.record(runId, { kind: 'continued', generation, step });
   builder.setLive(runId, {
     state: 'training',

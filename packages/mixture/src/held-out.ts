@@ -44,3 +44,22 @@ export function trainedSequence(position: number, sourceSize: number, heldOut: n
 export function positionOfTrained(sequence: number, sourceSize: number, heldOut: number, source: SourceId): number {
   return heldOut === 0 ? sequence : unpermute(sequence, sourceSize, key(source)) - heldOut;
 }
+
+/**
+ * As `trainedSequence`, for an order that must stay near that of the index: a sequence that is trained on stands at its own number,
+ * except for a few at the end of the source, which stand in for those that are held out.
+ */
+export function trainedInPlace(position: number, sourceSize: number, heldOut: number, source: SourceId): number {
+  let sequence = position;
+  while (isHeldOut(sequence, sourceSize, heldOut, source))
+    sequence = sourceSize - heldOut + unpermute(sequence, sourceSize, key(source));
+  return sequence;
+}
+
+/** The inverse of `trainedInPlace`, of a sequence that is not held out. */
+export function positionInPlace(sequence: number, sourceSize: number, heldOut: number, source: SourceId): number {
+  let position = sequence;
+  while (position >= sourceSize - heldOut)
+    position = permute(position - (sourceSize - heldOut), sourceSize, key(source));
+  return position;
+}

@@ -1,3 +1,4 @@
+export type { ShuffleBlocks } from './block-order.js';
 export { heldOutBase, heldOutSequence, isHeldOut } from './held-out.js';
 export { Ledger, type LedgerRecord } from './ledger.js';
 export {

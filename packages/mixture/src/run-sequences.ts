@@ -1,5 +1,6 @@
 import { ofSource, type PerSource, type SourceId, WeftError } from '@weft/common';
 import type { Range } from '@weft/topology';
+import type { ShuffleBlocks } from './block-order.js';
 import { heldOutBase } from './held-out.js';
 import type { MixtureSchedule } from './mixture-schedule.js';
 import { type DatasetSequence, SourceOrder } from './source-order.js';
@@ -33,6 +34,8 @@ interface RunSequencesOptions {
   readonly seed: number;
   /** Sequences of each source that are held out; default: none. */
   readonly heldOutPerSource?: number;
+  /** As `SourceOrderOptions.shuffle`. */
+  readonly shuffle?: ShuffleBlocks | null;
 }
 
 /**
@@ -46,7 +49,7 @@ export class RunSequences {
 
   /** @throws `failed_precondition` where the run needs a version that the index does not have */
   constructor(options: RunSequencesOptions) {
-    this.#options = { heldOutPerSource: 0, ...options };
+    this.#options = { heldOutPerSource: 0, shuffle: null, ...options };
     const { schedule, versions } = options;
     const missing = schedule.stretches.find(({ indexVersion }) => (indexVersion ?? 1) > versions.length);
     if (missing !== undefined)
@@ -95,7 +98,7 @@ export class RunSequences {
   order(source: SourceId): SourceOrder {
     const known = this.#orders.get(source);
     if (known !== undefined) return known;
-    const { schedule, versions, seed, heldOutPerSource } = this.#options;
+    const { schedule, versions, seed, heldOutPerSource, shuffle } = this.#options;
     const sizes = schedule.stretches.map((stretch) => ({
       first: ofSource(stretch.counts, source),
       sequences: ofSource(versions[this.#versionOf(stretch) - 1]!.sequences, source),
@@ -104,7 +107,7 @@ export class RunSequences {
       versions.map(({ sequences }) => ofSource(sequences, source)),
       heldOutPerSource,
     );
-    const order = new SourceOrder({ source, seed, sizes, heldOut: heldOutPerSource, heldOutOf });
+    const order = new SourceOrder({ source, seed, sizes, heldOut: heldOutPerSource, heldOutOf, shuffle });
     this.#orders.set(source, order);
     return order;
   }

@@ -1,5 +1,6 @@
 import { type SourceId, WeftError } from '@weft/common';
-import { isHeldOut, positionOfTrained, trainedSequence } from './held-out.js';
+import { permuteInBlocks, type ShuffleBlocks, unpermuteInBlocks } from './block-order.js';
+import { isHeldOut, positionInPlace, positionOfTrained, trainedInPlace, trainedSequence } from './held-out.js';
 import { permute, unpermute } from './permute.js';
 
 /** One sequence of a packed dataset, in one pass over it. */
@@ -28,6 +29,8 @@ interface SourceOrderOptions {
   readonly heldOut?: number;
   /** Of how many, the first of the source, those were chosen; default: of the first size. */
   readonly heldOutOf?: number;
+  /** Keeps what is taken at about the same time near in the index; default null: a shuffle over the whole source. */
+  readonly shuffle?: ShuffleBlocks | null;
 }
 
 /** A part of a run in which the source does not grow. */
@@ -71,7 +74,7 @@ export class SourceOrder {
     const sizes = options.sizes.filter(({ first }, at) => options.sizes[at + 1]?.first !== first);
     const [beginning = { first: 0, sequences: 0 }, ...later] = sizes;
     const { heldOut = 0, heldOutOf = beginning.sequences } = options;
-    this.#options = { ...options, heldOut, heldOutOf };
+    this.#options = { ...options, heldOut, heldOutOf, shuffle: options.shuffle ?? null };
     checkSize(beginning.sequences, heldOutOf, heldOut, options.source);
     const phases: Phase[] = [{ first: 0, trained: beginning.sequences - heldOut, epoch: 0, rest: undefined }];
     for (const { first, sequences } of later) {
@@ -132,8 +135,8 @@ export class SourceOrder {
   /** The number, among those that are trained on, of what an epoch of a phase gives at a position. */
   #trainedAt(phase: Phase, epoch: number, position: number): number {
     const { rest, trained } = phase;
-    if (rest === undefined || epoch > phase.epoch) return permute(position, trained, this.#orderName(epoch));
-    const at = permute(position, rest.length, this.#orderName(epoch, phase.first));
+    if (rest === undefined || epoch > phase.epoch) return this.#permute(position, trained, this.#orderName(epoch));
+    const at = this.#permute(position, rest.length, this.#orderName(epoch, phase.first));
     return at < rest.left
       ? this.#trainedAt(rest.before, epoch, rest.given + at)
       : rest.before.trained + (at - rest.left);
@@ -142,14 +145,25 @@ export class SourceOrder {
   /** The inverse of `#trainedAt`; undefined for what was given before this phase. */
   #positionIn(phase: Phase, epoch: number, trained: number): number | undefined {
     const { rest } = phase;
-    if (rest === undefined || epoch > phase.epoch) return unpermute(trained, phase.trained, this.#orderName(epoch));
+    if (rest === undefined || epoch > phase.epoch)
+      return this.#unpermute(trained, phase.trained, this.#orderName(epoch));
     let at = rest.left + trained - rest.before.trained;
     if (trained < rest.before.trained) {
       const before = this.#positionIn(rest.before, epoch, trained);
       if (before === undefined || before < rest.given) return undefined;
       at = before - rest.given;
     }
-    return unpermute(at, rest.length, this.#orderName(epoch, phase.first));
+    return this.#unpermute(at, rest.length, this.#orderName(epoch, phase.first));
+  }
+
+  #permute(index: number, size: number, name: string): number {
+    const { shuffle } = this.#options;
+    return shuffle === null ? permute(index, size, name) : permuteInBlocks(index, size, name, shuffle);
+  }
+
+  #unpermute(position: number, size: number, name: string): number {
+    const { shuffle } = this.#options;
+    return shuffle === null ? unpermute(position, size, name) : unpermuteInBlocks(position, size, name, shuffle);
   }
 
   #orderName(epoch: number, grownAt?: number): string {
@@ -159,15 +173,15 @@ export class SourceOrder {
 
   /** New sequences are never held out. */
   #sequenceOf(trained: number): number {
-    const { heldOut, heldOutOf, source } = this.#options;
+    const { heldOut, heldOutOf, source, shuffle } = this.#options;
     if (trained >= heldOutOf - heldOut) return trained + heldOut;
-    return trainedSequence(trained, heldOutOf, heldOut, source);
+    return (shuffle === null ? trainedSequence : trainedInPlace)(trained, heldOutOf, heldOut, source);
   }
 
   #positionOf(sequence: number): number {
-    const { heldOut, heldOutOf, source } = this.#options;
+    const { heldOut, heldOutOf, source, shuffle } = this.#options;
     if (sequence >= heldOutOf) return sequence - heldOut;
-    return positionOfTrained(sequence, heldOutOf, heldOut, source);
+    return (shuffle === null ? positionOfTrained : positionInPlace)(sequence, heldOutOf, heldOut, source);
   }
 }
 

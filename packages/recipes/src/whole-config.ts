@@ -18,6 +18,7 @@ type Elsewhere =
   | 'minWorkers'
   | 'activationCheckpointing'
   | 'expertWorkers'
+  | 'expertCopies'
   | 'microbatchesInFlight'
   | 'queue'
   | 'evaluation'
@@ -39,7 +40,15 @@ export interface WholeConfig
   readonly checkpoint: Pick<CheckpointConfig, 'everySteps' | 'keepLast'>;
   readonly data: Omit<
     DataConfig,
-    'images' | 'chatTemplate' | 'skippedBatches' | 'datasets' | 'index' | 'indexVersion' | 'mixtureChanges' | 'remote'
+    | 'images'
+    | 'chatTemplate'
+    | 'skippedBatches'
+    | 'datasets'
+    | 'index'
+    | 'indexVersion'
+    | 'mixtureChanges'
+    | 'remote'
+    | 'shuffle'
   > & {
     readonly images?: Pick<DataConfig['images'], 'subImages'>;
   };

@@ -34,6 +34,7 @@ export async function openEncoderData(config: RunConfig, read: ReadPairs): Promi
         }),
         prefetchSteps: data.prefetchSteps,
         skippedBatches: data.skippedBatches,
+        shuffle: data.shuffle,
         heldOutPerSource: evaluation.sequencesPerSource,
       }),
     heldOut: Object.entries(data.weights).map(([source, weight]) => ({

@@ -116,6 +116,7 @@ async function taskData(config: RunConfig, dataset: Dataset, sourceLoss: SourceL
       },
       prefetchSteps: data.prefetchSteps,
       skippedBatches: data.skippedBatches,
+      shuffle: data.shuffle,
       heldOutPerSource: heldOut,
     });
   return {

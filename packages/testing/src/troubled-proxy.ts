@@ -17,6 +17,8 @@ export interface TroubledProxy extends AsyncDisposable {
   readonly url: string;
   /** How many requests met what. */
   readonly counts: Readonly<Record<Trouble, number>>;
+  /** Bytes of the answers it has passed on. */
+  readonly passedBytes: number;
 }
 
 const SLOW_DOWN =
@@ -27,13 +29,17 @@ const SLOW_PARTS = 8;
 export async function troubledProxy({ port, trouble }: TroubledProxyOptions): Promise<TroubledProxy> {
   const counts: Record<Trouble, number> = { fine: 0, slowDown: 0, error: 0, reset: 0, cut: 0, slow: 0 };
   let requests = 0;
+  let passedBytes = 0;
   const server = createServer((incoming, outgoing) => {
     const what = trouble(requests++, incoming);
     counts[what]++;
     if (what === 'reset') incoming.socket.destroy();
     else if (what === 'slowDown') outgoing.writeHead(503, { 'Retry-After': '0' }).end(SLOW_DOWN);
     else if (what === 'error') outgoing.writeHead(500).end();
-    else passOn(incoming, outgoing, port, what);
+    else
+      passOn(incoming, outgoing, port, what, (bytes) => {
+        passedBytes += bytes;
+      });
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const address = server.address();
@@ -43,10 +49,21 @@ export async function troubledProxy({ port, trouble }: TroubledProxyOptions): Pr
       server.close(() => resolve());
       server.closeAllConnections();
     });
-  return { port: ownPort, url: `http://127.0.0.1:${ownPort}`, counts, [Symbol.asyncDispose]: close };
+  return {
+    ...{ port: ownPort, url: `http://127.0.0.1:${ownPort}`, counts, [Symbol.asyncDispose]: close },
+    get passedBytes() {
+      return passedBytes;
+    },
+  };
 }
 
-function passOn(incoming: IncomingMessage, outgoing: ServerResponse, port: number, what: Trouble): void {
+function passOn(
+  incoming: IncomingMessage,
+  outgoing: ServerResponse,
+  port: number,
+  what: Trouble,
+  onBytes: (bytes: number) => void,
+): void {
   const { method, url, headers } = incoming;
   const upstream = request({ host: '127.0.0.1', port, method, path: url, headers, agent: false }, (answer) => {
     const parts: Buffer[] = [];
@@ -54,6 +71,7 @@ function passOn(incoming: IncomingMessage, outgoing: ServerResponse, port: numbe
     answer.on('error', () => outgoing.destroy());
     answer.on('end', () => {
       const body = Buffer.concat(parts);
+      onBytes(body.length);
       outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
       if (what === 'slow') slowly(outgoing, body);
       else if (what === 'cut' && body.length > 1)

@@ -37,13 +37,11 @@ export async function launch(context: CommandContext, recipe: string, options: L
     return launchInBackground(context, ['launch', recipe, ...repeatArguments(options)]);
   }
 
-  if (options.local !== undefined)
-    await (await import('../data/check-data.js')).checkData({
-      config: localConfig,
-      recipe,
-      settings: options.set ?? [],
-      home: context.home,
-    });
+  const notes: string[] = [];
+  if (options.local !== undefined) {
+    const { checkData } = await import('../data/check-data.js');
+    notes.push(...(await checkData({ config: localConfig, recipe, settings: options.set ?? [], home: context.home })));
+  }
   const { withCluster } = await import('../runs/drive-run.js');
   return withCluster({
     context,
@@ -59,7 +57,7 @@ export async function launch(context: CommandContext, recipe: string, options: L
       const { runId, directory } = run;
       const queued = run.status === 'queued' ? { position: run.queuePosition, startsAtMs: run.expectedStartMs } : {};
       if (json) printJson(terminal, { type: 'launched', runId, directory, ...queued });
-      else display.event(`Launched ${runId}.`);
+      else for (const line of [`Launched ${runId}.`, ...notes]) display.event(line);
       if (run.status === 'queued' && !json) display.event(queueSentence(run, Date.now()));
       if (config.learningRateSource !== null && !json) {
         const { sourceSentence } = await import('../learning-rate/render-fit.js');

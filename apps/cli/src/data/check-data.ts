@@ -1,5 +1,5 @@
 import { access } from 'node:fs/promises';
-import { ofSource, WeftError } from '@weft/common';
+import { bytes, ofSource, WeftError } from '@weft/common';
 import { datasetSettings, hasDefaultSources, type RunConfig } from '@weft/config';
 import { checkEpochs, Dataset, newestIndexVersion } from '@weft/data';
 import { isRemote, joinPath, shortPath } from '@weft/files';
@@ -21,20 +21,41 @@ export async function withIndexVersion(config: RunConfig, local: RunConfig): Pro
   return { ...config, data: { ...config.data, indexVersion } };
 }
 
-/** Opens the data and the tasks of a run before anything is started, to report what is missing at once. */
-export async function checkData(run: RunData): Promise<void> {
-  await withDataHints(run, async () => {
+/**
+ * Opens the data and the tasks of a run before anything is started, to report what is missing at once.
+ *
+ * @returns what the run will be slow for, a sentence each
+ */
+export async function checkData(run: RunData): Promise<readonly string[]> {
+  return await withDataHints(run, async () => {
+    const notes: string[] = [];
     const dataset = await Dataset.open(run.config);
     try {
       await dataset.compareShards(run.config.data);
       checkEpochs(dataset, run.config);
+      notes.push(...cacheNotes(dataset, run.config.data));
     } finally {
       await dataset.close();
     }
-    if (Object.keys(run.config.evaluation.tasks).length === 0) return;
+    if (Object.keys(run.config.evaluation.tasks).length === 0) return notes;
     const { checkTasks } = await import('@weft/evaluation');
     await checkTasks(run.config);
+    return notes;
   });
+}
+
+/** Pictures anywhere in shards that do not fit into the cache cost a block each. */
+export function cacheNotes({ manifest }: Pick<Dataset, 'manifest'>, data: RunConfig['data']): readonly string[] {
+  const { directory, weights, remote, shuffle } = data;
+  const far = Object.entries(manifest.sources)
+    .filter(([source, { images }]) => images > 0 && (weights[source] ?? 0) > 0)
+    .filter(([source]) => isRemote(datasetSettings(data, source).directory ?? directory))
+    .flatMap(([, { shards }]) => shards.map((shard) => shard.bytes));
+  const farBytes = far.reduce((sum, each) => sum + each, 0);
+  if (farBytes <= remote.cacheBytes || shuffle !== null) return [];
+  return [
+    `Its shards with pictures (${bytes(farBytes)}) do not fit into the cache (${bytes(remote.cacheBytes)}): where they are shuffled as a whole, most pictures are fetched with 8 MiB around them. Set data.shuffle.blockSequences=64, or data.remote.cacheBytes to more.`,
+  ];
 }
 
 /** Adds to errors of `@weft/data` the recipe, and what to do first when the folders of its sources are missing. */

@@ -1,6 +1,6 @@
 import { mapSources, type SourceId, WeftError } from '@weft/common';
 import type { BatchCounts } from '@weft/contracts';
-import { digestOf, type MixtureSchedule, RunSequences } from '@weft/mixture';
+import { digestOf, type MixtureSchedule, RunSequences, type ShuffleBlocks } from '@weft/mixture';
 import { type Range, rankSlice, stepSequences } from '@weft/topology';
 import type { Dataset } from '../index/dataset.js';
 import type { FilledBatch, LocatedSequence } from './batch-arrays.js';
@@ -47,6 +47,8 @@ export interface RankBatchLoaderOptions<Arrays> {
   readonly prefetchSteps: number;
   /** Sequences of each source held out for validation; default 0. */
   readonly heldOutPerSource?: number;
+  /** How far the shuffle of each source carries sequences; default null: over all of it. */
+  readonly shuffle?: ShuffleBlocks | null;
 }
 
 /**

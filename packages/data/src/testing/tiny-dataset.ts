@@ -102,6 +102,7 @@ export function tinyConfig(directory: string): { data: DataConfig; model: ModelC
       datasets: {},
       index: null,
       remote: DEFAULT_REMOTE,
+      shuffle: null,
     },
     model: {
       sequenceLength: 48,

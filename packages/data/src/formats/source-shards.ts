@@ -188,7 +188,7 @@ export class ShardReader {
           continue;
         }
         if (!isJsonObject(value) || !('conversations' in value || 'messages' in value)) continue;
-        images.use(json.name);
+        images.use(json.name, shard);
         const find = async (name: string) =>
           (await images.find(`${key}.${name}`, shard)) ?? (await images.find(name, shard));
         const where = `the sample ${key} in ${file.path}`;

@@ -121,7 +121,10 @@ export class ShardIndexer {
       const found = reader.documents(number, ({ name, reason }) => leave(name, reason));
       for await (const document of checked(found, checker)) {
         if ('problem' in document) addBad(document);
-        else if (await this.#add(document, documents, (reason) => leave(document.key, reason))) documents++;
+        else if (await this.#add(document, documents, (reason) => leave(document.key, reason))) {
+          part.addKey(document.key);
+          documents++;
+        }
         await part.flush();
       }
     } finally {

@@ -36,7 +36,7 @@ import { Watchers } from './watchers.js';
 import { WorkerRegistry, type WorkerRegistryOptions, WorkerStreams } from './worker-registry.js';
 
 /** How often the coordinator submits a `tick`. */
-const TICK_MS = 200;
+const TICK_MS = 100;
 /** How many heartbeats a worker sends within the heartbeat timeout. */
 const HEARTBEATS_PER_TIMEOUT = 5;
 

@@ -60,7 +60,7 @@ export interface Timeouts {
 /** The timeouts and limits of a coordinator without options. */
 export const defaultTimeouts: Timeouts = {
   heartbeatTimeoutMs: HEARTBEAT_TIMEOUT_MS,
-  lossGraceMs: 300,
+  lossGraceMs: 100,
   voteTimeoutMs: 300_000,
   maxSkippedSteps: 10,
   maxRingFailures: 5,

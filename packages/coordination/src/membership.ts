@@ -3,6 +3,7 @@ import { canGoOnWithout, leaving, releaseOne, saveBeforeLeaving } from './admiss
 import type { ConnectedWorker } from './cluster-state.js';
 import type { DecisionBuilder } from './decision-builder.js';
 import type { EventOf } from './events.js';
+import { newExperts } from './expert-copies.js';
 import { restartWatches, watchHangs } from './hangs.js';
 import { probeCuts } from './reachability.js';
 import { takeBack } from './returning.js';
@@ -83,9 +84,9 @@ export function ownFault(builder: DecisionBuilder, event: EventOf<'ended'>): str
   const { workerId, runId, outcome } = event;
   const worker = builder.worker(workerId);
   if (worker === undefined || outcome.kind !== 'failed') return undefined;
-  const { live } = builder.run(runId);
+  const { live, state } = builder.run(runId);
   // The others hold the state and have trained with it: what fails at a newcomer is about the newcomer.
-  const isNewcomer = live.state === 'training' && live.newcomers.includes(workerId);
+  const isNewcomer = live.state === 'training' && [...live.newcomers, ...newExperts(state, live)].includes(workerId);
   if (!OWN_FAULTS.has(outcome.failure.code) && !isNewcomer) return undefined;
   const { code, message, hint } = outcome.failure;
   const reason = hint === null ? message : `${message}: ${hint}`;

@@ -44,6 +44,7 @@ const OWNERS = Object.entries({
   'hyparquet-compressors': ['data'],
   fzstd: ['data'],
   'xxhash-wasm': ['data'],
+  'apache-arrow': ['data'],
   preact: ['dashboard'],
   '@preact/': ['dashboard'],
   uplot: ['dashboard'],

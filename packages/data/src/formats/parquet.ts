@@ -79,9 +79,14 @@ function wantedColumns({ schema }: FileMetaData, columns: readonly string[] | un
   if (columns === undefined) return there;
   const found = columns.filter((column) => there.includes(column));
   if (found.length > 0) return found;
+  throw noColumn(path, columns, there);
+}
+
+/** The error for a table without any of the columns. */
+export function noColumn(path: string, columns: readonly string[], there: readonly string[]): WeftError {
   const names = columns.map((column) => JSON.stringify(column)).join(' or ');
   const shown = there.slice(0, COLUMNS_SHOWN).join(', ');
-  throw new WeftError('corrupt_data', `${path} has no column ${names}; it has ${shown}`, {
+  return new WeftError('corrupt_data', `${path} has no column ${names}; it has ${shown}`, {
     hint: 'set data.datasets.<dataset>.textField to the column of the text',
   });
 }

@@ -9,7 +9,7 @@ import type { TarEntry } from './walk-tar.js';
 
 /** Whether a shard beside files of documents holds their images: it is an archive of them, or one. */
 export function holdsImages(shard: string): boolean {
-  return !/\.(jsonl?|ndjson|jsonlines|parquet)$/i.test(shard.replace(PACKED, ''));
+  return !/\.(jsonl?|ndjson|jsonlines|parquet|arrow)$/i.test(shard.replace(PACKED, ''));
 }
 
 /** An image that documents name. */

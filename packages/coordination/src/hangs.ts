@@ -142,6 +142,8 @@ type Silent = ReturnType<DecisionBuilder['silentFor']>;
 
 function silentMembers(builder: DecisionBuilder, live: Training, silent: Silent): readonly Hanging[] {
   const { nowMs } = builder;
+  // Opening the engine for the first step may take all that a machine has.
+  if (live.timing === undefined) return [];
   return silent.flatMap(({ worker, heardMs }): Hanging[] => {
     const { workerId } = worker;
     if (rankOf(live.members, workerId) < 0 && !live.experts.includes(workerId)) return [];

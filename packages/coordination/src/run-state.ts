@@ -20,7 +20,7 @@ import { withMixtureChange } from './mixture-change.js';
 import type { CheckpointWritten, Resumed, RolledBack, RunRecord } from './records.js';
 
 /** Grows when the fields of `RunState` change: a `RunState` that was cached with another number is void. */
-export const RUN_STATE_VERSION = 9;
+export const RUN_STATE_VERSION = 10;
 
 /** How many workers of each role. */
 export interface WorkerCounts {

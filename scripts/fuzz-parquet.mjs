@@ -85,7 +85,9 @@ async function read(path) {
     outcome = `${rows} rows read, ${bad} left out`;
   } catch (thrown) {
     if (!WeftError.is(thrown)) throw thrown;
-    outcome = String(thrown instanceof Error ? thrown.message : thrown).replaceAll(path, 'it').slice(0, 160);
+    outcome = String(thrown instanceof Error ? thrown.message : thrown)
+      .replaceAll(path, 'it')
+      .slice(0, 160);
   }
   console.log(`${outcome.replace(/\s+/g, ' ')}\t${process.resourceUsage().maxRSS * 1024}`);
 }

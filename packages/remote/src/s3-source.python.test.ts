@@ -39,7 +39,12 @@ const sourceAt = (endpoint: string) => new S3Source({ scheme: 's3', endpoint, re
 
 async function listed(source: S3Source, folder: string) {
   const all = [];
-  for await (const some of source.list(folder)) all.push(...some);
+  let from: string | undefined;
+  do {
+    const { blobs, next } = await source.list(folder, from);
+    all.push(...blobs);
+    from = next;
+  } while (from !== undefined);
   return all;
 }
 

@@ -15,10 +15,8 @@ beforeAll(async () => {
   moto = await motoServer();
   before = { ...process.env };
   Object.assign(process.env, KEYS);
-  const put = (path: string, body: Uint8Array | string = '') =>
-    fetch(`${moto.url}/${path}`, { method: 'PUT', body: Buffer.from(body) }).then((answer) =>
-      expect(answer.ok).toBe(true),
-    );
+  const put = (path: string, body?: Uint8Array | string) =>
+    moto.put(path, body === undefined ? undefined : Buffer.from(body));
   await put('shards');
   await put('shards/train/a.tar', content);
   await put('shards/train/deep/b.tar', 'b');

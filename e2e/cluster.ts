@@ -206,6 +206,14 @@ export class Cluster implements AsyncDisposable {
     );
   }
 
+  /** @param words what the coordinator says of the run, or a part of it */
+  async untilReason(runId: string, words: string): Promise<void> {
+    await until(
+      () => `the coordinator to say "${words}" of ${runId}`,
+      async () => (await this.run(runId)).reason.includes(words),
+    );
+  }
+
   /** Saves a checkpoint of a run under way. */
   async saveCheckpoint(runId: string): Promise<void> {
     const { step } = await this.#withRuns((runs) => runs.saveCheckpoint(runId));

@@ -58,9 +58,18 @@ describe('a run under way', () => {
     await cluster.worker();
     await untilMembers(runId, 3, 1);
 
+    // One more is a spare: it takes the place of the next one that goes, at once.
+    await cluster.worker();
+    await cluster.untilReason(runId, 'a spare is ready');
+    const generations = assigned(runId).length;
     workers[1]!.process.kill('SIGTERM');
     await workers[1]!.ended;
-    await untilMembers(runId, 2, 0);
+    await until(
+      () => 'the spare to join',
+      () => assigned(runId).length > generations,
+    );
+    await untilMembers(runId, 3, 1);
+    expect(assigned(runId)).toHaveLength(generations + 1);
     expect(cluster.home.lostWorkers(runId)).toHaveLength(1);
 
     await first.kill();

@@ -16,7 +16,7 @@ const settings = {
   'model.decoder.moe.capacityFactor': 2,
   'model.decoder.moe.groupSize': 64,
 };
-const launch = (home: Home, changes: Readonly<Record<string, number>> = {}) =>
+const launch = (home: Home, changes: Readonly<Record<string, number | boolean>> = {}) =>
   home.start(
     ...['launch', 'debugNano', '--local', '2', '--expert-workers', '2'],
     ...withSettings({ ...settings, ...changes }),
@@ -58,8 +58,23 @@ describe('a run whose experts live in processes of their own', () => {
 });
 
 describe('an expert worker killed with -9 in the middle of a run', () => {
-  it('takes the run back to its newest checkpoint, on the expert workers that are left', async () => {
-    const run = launch(home);
+  it('leaves its experts to their copy, and no step is rolled back', async () => {
+    const run = launch(home, { 'checkpoint.everySteps': 1_000_000 });
+    const id = await run.runId();
+    await home.untilStep(id, 4);
+    const [victim = 0] = run.children('expert-worker');
+    process.kill(victim, 'SIGKILL');
+    await home.untilTrainedIn(id, 2, 6);
+    await run.interrupt();
+    wholeMetrics(id);
+    expect(find(id, 'workerLost')).toMatchObject({ role: 'expertWorker' });
+    expect(find(id, 'requeued') ?? find(id, 'resumed')).toBeUndefined();
+    const check = await home.weft('data', 'ledger', id, '--check');
+    expect(check.code, check.stdout + check.stderr).toBe(0);
+  });
+
+  it('takes the run back to its newest checkpoint where there are no copies', async () => {
+    const run = launch(home, { expertCopies: false });
     const id = await run.runId();
     await home.untilCheckpoint(id, 8);
     const [victim = 0] = run.children('expert-worker');
@@ -75,7 +90,7 @@ describe('an expert worker killed with -9 in the middle of a run', () => {
 
 describe('an expert worker that stands still before the first checkpoint', () => {
   it('is given up, which the log says, and the run begins again from its seed with the others', async () => {
-    const run = launch(home, { 'checkpoint.everySteps': 1_000_000 });
+    const run = launch(home, { 'checkpoint.everySteps': 1_000_000, expertCopies: false });
     const id = await run.runId();
     await home.untilStep(id, 3);
     const [victim = 0] = run.children('expert-worker');
@@ -98,7 +113,7 @@ describe('all of these runs', () => {
   it('train to the losses of a run with local experts', async () => {
     const steps = Math.max(...runs.map((id) => home.lastStep(id)));
     const local = home.metrics(await home.train('debugNano', 2, { ...settings, steps }));
-    expect(runs).toHaveLength(3);
+    expect(runs).toHaveLength(4);
     for (const id of runs) {
       const metrics = home.metrics(id);
       expect(lossDifference(metrics, local.slice(0, metrics.length))).toBeLessThan(1e-5);

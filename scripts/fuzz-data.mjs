@@ -5,7 +5,7 @@ import { spawnSync } from 'node:child_process';
 import { ROOT } from './lib/root.mjs';
 
 /** Tests in `fuzz.test.ts`, each of which takes as many cases. */
-const TESTS = 18;
+const TESTS = 20;
 const cases = Number(process.argv[2] ?? 10_000);
 const seed = process.argv[3] ?? `${Math.floor(Math.random() * 2 ** 31)}`;
 console.log(`${cases} cases, seed ${seed}`);

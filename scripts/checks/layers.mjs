@@ -43,6 +43,8 @@ const OWNERS = Object.entries({
   hyparquet: ['data'],
   'hyparquet-compressors': ['data'],
   fzstd: ['data'],
+  'xxhash-wasm': ['data'],
+  'apache-arrow': ['data'],
   preact: ['dashboard'],
   '@preact/': ['dashboard'],
   uplot: ['dashboard'],

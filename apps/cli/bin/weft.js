@@ -25,6 +25,9 @@ function argumentsOf(given) {
 }
 
 async function run(args) {
+  // A Node that has it (22.1) keeps what it compiled: a replacement of a lost worker is there sooner.
+  const { default: module } = await import('node:module');
+  if (module.enableCompileCache !== undefined) module.enableCompileCache();
   const isOtherApp = Object.hasOwn(apps, String(args[0]));
   const { main } = await import(isOtherApp ? apps[args[0]] : '@weft/cli');
   return isOtherApp ? main(args.slice(1), args[0]) : main(args);

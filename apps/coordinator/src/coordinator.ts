@@ -36,7 +36,7 @@ import { Watchers } from './watchers.js';
 import { WorkerRegistry, type WorkerRegistryOptions, WorkerStreams } from './worker-registry.js';
 
 /** How often the coordinator submits a `tick`. */
-const TICK_MS = 200;
+const TICK_MS = 100;
 /** How many heartbeats a worker sends within the heartbeat timeout. */
 const HEARTBEATS_PER_TIMEOUT = 5;
 
@@ -118,8 +118,11 @@ export class Coordinator {
     const queue = new DecisionQueue({
       clock,
       state,
-      lastMessageMs: (workerId) => this.#streams.lastMessageMs(workerId),
-      progressOf: (workerId) => this.#streams.progressOf(workerId),
+      lookups: {
+        lastMessageMs: (workerId) => this.#streams.lastMessageMs(workerId),
+        silentBefore: (timeMs) => this.#streams.silentBefore(timeMs, clock.nowMs()),
+        progressOf: (workerId) => this.#streams.progressOf(workerId),
+      },
       append: (records) => this.#append(records),
       execute: (decision, event) => this.#execute(decision, event),
       onDecided: (seconds) => metrics.decided({ seconds }),

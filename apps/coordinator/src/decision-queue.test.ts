@@ -23,8 +23,7 @@ function noting(append: () => Promise<void> = async () => {}) {
   const queue = new DecisionQueue({
     clock: systemClock,
     state: initialCluster(),
-    lastMessageMs: () => undefined,
-    progressOf: () => undefined,
+    lookups: {},
     append: async (records) => {
       await new Promise((resolve) => setTimeout(resolve, 5));
       await append();

@@ -9,9 +9,8 @@ interface DecisionQueueOptions {
   readonly append: (records: Decision['records']) => Promise<void>;
   /** Executes the commands of a decision whose records are durable. */
   readonly execute: (decision: Decision, event: ClusterEvent) => Promise<void>;
-  /** As `decide` looks it up. */
-  readonly lastMessageMs: NonNullable<Lookups['lastMessageMs']>;
-  readonly progressOf: NonNullable<Lookups['progressOf']>;
+  /** What the workers have sent that decides nothing by itself. */
+  readonly lookups: Omit<Lookups, 'shortageOf'>;
   /** Called with the seconds that a decision took to compute; default: nothing. */
   readonly onDecided?: (seconds: number) => void;
 }
@@ -49,12 +48,12 @@ export class DecisionQueue {
   /** Like `submit`, for an event that is created when its turn comes: nothing is decided in between. */
   submitWith(make: () => Promise<ClusterEvent>): Promise<Decision> {
     return this.runExclusive(async () => {
-      const { clock, append, execute, lastMessageMs, progressOf, onDecided } = this.#options;
+      const { clock, append, execute, lookups, onDecided } = this.#options;
       const { shortageOf } = this.#memory;
       const event = await make();
       await this.#memory.prepareFor(event);
       const beganMs = performance.now();
-      const decision = decide(clock.nowMs(), this.#state, event, { shortageOf, lastMessageMs, progressOf });
+      const decision = decide(clock.nowMs(), this.#state, event, { ...lookups, shortageOf });
       onDecided?.((performance.now() - beganMs) / 1000);
       await append(decision.records);
       this.#state = decision.state;

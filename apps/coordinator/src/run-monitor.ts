@@ -189,6 +189,7 @@ export class RunMonitor {
     switch (record.kind) {
       case 'committed': {
         counts.committed++;
+        monitored.times.committed(atMs);
         if (!record.entry.applied) counts.skipped++;
         if (record.spike !== undefined) counts.spikes++;
         counts.lossTokens += record.lossTokens;

@@ -118,7 +118,9 @@ export function assignmentMessage(
 ): CoordinatorMessage {
   const { runId, generation, config, firstStep, trainedToStep, ring, experts, startFrom, newcomers } = command;
   const arriving = [...ring.keys()].filter((each) => newcomers.includes(ring[each]!.workerId));
-  const isArriving = role === 'rank' && arriving.includes(rank);
+  const { expertCopies, expertHolders } = command;
+  const hasExperts = expertHolders.length === 0 || expertHolders.some((holders) => holders.includes(rank));
+  const isArriving = role === 'rank' ? arriving.includes(rank) : !hasExperts;
   const assignment: Assignment = {
     runId,
     generation,
@@ -133,6 +135,8 @@ export function assignmentMessage(
     newcomers: arriving,
     role: role === 'rank' ? Role.ROLE_RANK : Role.ROLE_EXPERT_WORKER,
     expertAddresses: experts.map(({ address }) => address),
+    expertCopies: [...expertCopies],
+    expertHolders: expertHolders.map((expertWorkers) => ({ expertWorkers: [...expertWorkers] })),
   };
   return { body: { $case: 'assignment', assignment } };
 }

@@ -49,6 +49,7 @@ export class WorkerRegistry {
     const { workerId } = hello;
     refuseOtherVersion(hello.version, `worker ${workerId} on ${hello.hostName}`);
     const token = streams.add(workerId, stream);
+    streams.heard(workerId, clock.nowMs());
     stream.send(welcomeMessage(heartbeatIntervalMs, token));
     dispatch({ kind: 'workerConnected', worker: identityFromHello(hello), held: heldFromHello(hello) });
     // Of a worker of this machine it can be known what killed it.
@@ -136,7 +137,7 @@ export class WorkerStreams {
   readonly #streams = new Map<string, WorkerStream>();
   /** What only the worker of the current stream knows. */
   readonly #tokens = new WeakMap<WorkerStream, string>();
-  /** Of the current stream. Every message of a worker counts as a heartbeat. */
+  /** Of the current stream, the one that was silent the longest first. Every message of a worker counts as a heartbeat. */
   readonly #lastMessageMs = new Map<string, number>();
   /** Where the worker was in its run when it last told, on its current stream. */
   readonly #progress = new Map<string, MemberProgress>();
@@ -153,6 +154,7 @@ export class WorkerStreams {
   }
 
   heard(workerId: string, nowMs: number): void {
+    this.#lastMessageMs.delete(workerId);
     this.#lastMessageMs.set(workerId, nowMs);
   }
 
@@ -168,6 +170,14 @@ export class WorkerStreams {
   /** Where the worker was in its run when it last told; undefined: it has not. */
   progressOf(workerId: string): MemberProgress | undefined {
     return this.#progress.get(workerId);
+  }
+
+  /** The workers whose last message came before a time, or later than now, because the clock was set back. */
+  *silentBefore(timeMs: number, nowMs: number): Generator<string, void, undefined> {
+    for (const [workerId, lastMs] of this.#lastMessageMs) {
+      if (lastMs >= timeMs && lastMs <= nowMs) return;
+      yield workerId;
+    }
   }
 
   /** Whether the worker's current stream has this token. */

@@ -3,21 +3,21 @@ import { type RunConfig, resolveRunConfig } from '@weft/config';
 import type { Assignment } from '@weft/proto';
 import type { SpanRecorder, WorkClock, WorkerMetrics } from '@weft/telemetry';
 import {
+  type ExpertHoldings,
+  type ExpertRoles,
   type ExpertSession,
   type ExpertSessionOptions,
   type ExpertStepResult,
   exchangeShape,
+  expertRoles,
   type TrainOutcome,
 } from '@weft/training';
 import type { Generation } from './generation.js';
 
-/** The part of an `ExpertSession` that a worker uses. */
-export type ExpertServing = Pick<ExpertSession, 'serve' | 'close' | 'engine' | 'experts'>;
-
 /** Options of an `ExpertRun`. */
 export interface ExpertRunOptions {
-  readonly dataPlane: Pick<DataPlane, 'hostExperts'>;
-  readonly openExperts: (options: ExpertSessionOptions) => Promise<ExpertServing>;
+  readonly dataPlane: Pick<DataPlane, 'hostExperts' | 'linkExperts'>;
+  readonly openExperts: (options: ExpertSessionOptions) => Promise<ExpertSession>;
   /** Threads inside one op; undefined: the run's setting, or this process's share of the cores. */
   readonly threads: number | undefined;
   /** How long to wait for the ranks. */
@@ -29,10 +29,16 @@ export interface ExpertRunOptions {
   readonly spans: SpanRecorder;
 }
 
-/** A run on an expert worker. Its session is kept from generation to generation while the worker holds the same experts. */
+/** Ranges of experts are known by their bounds. */
+type Experts = ExpertRoles['own'];
+
+/**
+ * A run on an expert worker: one session for its own experts, and one for the copy of another worker's. Sessions are kept from
+ * generation to generation while the worker holds the same experts.
+ */
 export class ExpertRun {
   readonly #options: ExpertRunOptions;
-  #held: ExpertServing | undefined;
+  #sessions: readonly ExpertSession[] = [];
 
   constructor(options: ExpertRunOptions) {
     this.#options = options;
@@ -47,20 +53,36 @@ export class ExpertRun {
     const config = resolveRunConfig(JSON.parse(assignment.configJson), 'the assigned configuration');
     const host = await this.#join(generation, config);
     try {
-      const held = await this.#hold(assignment, config, localWorkers);
-      onJoined(held.engine);
+      const roles = expertRoles(config, plan);
+      const held = [roles.own, ...(roles.copy === undefined ? [] : [roles.copy])];
+      // What it held is of no use where the state comes from somewhere else.
+      if (plan.state.kind === 'fresh' || plan.state.kind === 'checkpoint') await this.#keepOnly(held);
+      const open = (experts: Experts) => this.#open(experts, assignment, config, localWorkers);
+      const own = await open(roles.own);
+      const copy = roles.copy && (await open(roles.copy));
+      onJoined(own.engine);
       const { runId } = assignment;
       this.#options.metrics.servesRun({ runId, worldSize: plan.worldSize, generation: plan.generation });
-      return await held.serve(plan, host, generation, signals);
+      const links = await this.#link(generation, roles);
+      const holdings: ExpertHoldings = {
+        roles,
+        copy,
+        links,
+        find: (experts) => this.#find(experts),
+        onSettled: () => void this.#keepOnly(held),
+      };
+      try {
+        return await own.serve(plan, host, generation, signals, holdings);
+      } finally {
+        links.close();
+      }
     } finally {
       await host.close();
     }
   }
 
   async close(): Promise<void> {
-    const held = this.#held;
-    this.#held = undefined;
-    await held?.close();
+    await this.#keepOnly([]);
   }
 
   #join({ assignment, plan, signals }: Generation, config: RunConfig): Promise<ExpertHost> {
@@ -76,16 +98,36 @@ export class ExpertRun {
     });
   }
 
-  async #hold(assignment: Assignment, config: RunConfig, localWorkers: number): Promise<ExpertServing> {
+  #link({ assignment, plan, signals }: Generation, { receivers, senders }: ExpertRoles) {
+    return this.#options.dataPlane.linkExperts({
+      runId: assignment.runId,
+      generation: plan.generation,
+      expertWorker: plan.rank,
+      addresses: assignment.expertAddresses,
+      receivers,
+      senders,
+      token: assignment.ringToken,
+      timeoutMs: this.#options.joinTimeoutMs,
+      signal: signals.released,
+    });
+  }
+
+  #find({ first, end }: Experts): ExpertSession | undefined {
+    return this.#sessions.find(({ experts }) => experts.first === first && experts.end === end);
+  }
+
+  async #open(
+    experts: Experts,
+    { runDirectory }: Assignment,
+    config: RunConfig,
+    localWorkers: number,
+  ): Promise<ExpertSession> {
     const { timer, spans, openExperts, metrics, onExchange, threads } = this.#options;
-    const { rank, expertAddresses, runDirectory } = assignment;
-    const experts = exchangeShape(config, expertAddresses.length).placement[rank]!;
-    const isSame = this.#held?.experts.first === experts.first && this.#held.experts.end === experts.end;
-    if (this.#held !== undefined && isSame) return this.#held;
-    await this.close();
+    const open = this.#find(experts);
+    if (open !== undefined) return open;
     const ownThreads = threads === undefined ? {} : { threads };
     const onStep = (result: ExpertStepResult) => metrics.stepServed(result);
-    this.#held = await openExperts({
+    const session = await openExperts({
       config,
       experts,
       runDirectory,
@@ -96,6 +138,16 @@ export class ExpertRun {
       spans,
       ...ownThreads,
     });
-    return this.#held;
+    this.#sessions = [...this.#sessions, session];
+    return session;
+  }
+
+  /** Closes the sessions of all other experts. */
+  async #keepOnly(kept: readonly Experts[]): Promise<void> {
+    const isKept = ({ experts }: ExpertSession) =>
+      kept.some(({ first, end }) => experts.first === first && experts.end === end);
+    const others = this.#sessions.filter((session) => !isKept(session));
+    this.#sessions = this.#sessions.filter(isKept);
+    await Promise.all(others.map((session) => session.close()));
   }
 }

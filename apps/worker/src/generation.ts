@@ -66,8 +66,10 @@ export class Generation implements CoordinatorPort, ExpertCoordinatorPort {
     const sizes = { worldSize: ringAddresses.length, expertWorkers: expertAddresses.length };
     const { trainedToStep } = assignment;
     const state = initialState(assignment);
-    const { newcomers } = assignment;
-    this.plan = { generation, rank, ...sizes, firstStep, trainedToStep, state, newcomers };
+    const { newcomers, expertCopies } = assignment;
+    const expertHolders = assignment.expertHolders.map(({ expertWorkers }) => expertWorkers);
+    const moving = { newcomers, expertCopies, expertHolders };
+    this.plan = { generation, rank, ...sizes, firstStep, trainedToStep, state, ...moving };
     this.signals = { released: this.#released.signal, stop: this.#stop, save: this.#save, handOver: this.#handOver };
     this.#send = send;
     this.#lastStep = firstStep - 1;
@@ -112,9 +114,13 @@ export class Generation implements CoordinatorPort, ExpertCoordinatorPort {
     this.#tell({ $case: 'checkpointPart', checkpointPart: { ...this.id, step, files: [...files], stallSeconds } });
   }
 
-  /** How the generation ended for this worker. @param hasFailed its connections are closed */
-  end(body: Body, hasFailed: boolean): void {
-    this.#hasFailed = hasFailed;
+  /**
+   * How the generation ended for this worker: as planned; with connections that are closed, and the state after the last decided
+   * step; or with a failure of its own, after which what it has in memory may be half a step.
+   */
+  end(body: Body, how: 'planned' | 'disconnected' | 'failed'): void {
+    this.#hasFailed = how !== 'planned';
+    if (how === 'failed') this.#hasState = false;
     this.#tell(body);
   }
 

@@ -16,7 +16,9 @@ const BLOCKED_INTERVALS = 1.25;
 let lastTick = -1;
 let movedAtMs = performance.now();
 let sentAtMs = 0;
-let channel: Promise<Channel> | undefined;
+// Opened before it is needed: a machine that is busy would take seconds to load all of it then.
+let channel: Promise<Channel> | undefined = open();
+channel.catch(() => {});
 
 setInterval(() => {
   const nowMs = performance.now();
@@ -42,7 +44,8 @@ async function sendHeartbeat(): Promise<void> {
   }
 }
 
-/** Imported late, because most workers never need it. */
+/** Connects with the first heartbeat. */
 async function open(): Promise<Channel> {
-  return (await import('@weft/rpc')).channel(address);
+  const [{ channel }] = await Promise.all([import('@weft/rpc'), import('@weft/proto')]);
+  return channel(address);
 }

@@ -1,5 +1,6 @@
 import type { DataPlane, ProcessGroup } from '@weft/collectives';
 import { sleep } from '@weft/common';
+import type { Assignment } from '@weft/proto';
 import { ringNeighbours } from '@weft/topology';
 
 /** After so long without an operation of the ring that was completed, the neighbours are looked at. */
@@ -62,4 +63,14 @@ export function linkedRanks(
   const isArriving = arriving.includes(rank);
   const holders = Array.from({ length: worldSize }, (_, other) => other).filter((other) => !arriving.includes(other));
   return [previous, next, ...(isArriving ? holders : arriving)];
+}
+
+/** "rank 2 at 10.0.0.7:4711". */
+export function memberName(
+  { ringAddresses, expertAddresses }: Pick<Assignment, 'ringAddresses' | 'expertAddresses'>,
+  address: string,
+): string {
+  const rank = ringAddresses.indexOf(address);
+  const name = rank >= 0 ? `rank ${rank}` : `expert worker ${expertAddresses.indexOf(address)}`;
+  return `${name} at ${address}`;
 }

@@ -23,7 +23,7 @@ import { ExpertRun, type ExpertRunOptions } from './expert-run.js';
 import { Generation } from './generation.js';
 import { logSlowDecisions } from './log-slow-decisions.js';
 import { ended, failed, failureOf, isPeerFailure, type Send, sendProfile } from './messages.js';
-import { linkedRanks, watchPeers } from './peer-watch.js';
+import { linkedRanks, memberName, watchPeers } from './peer-watch.js';
 import { StepMeter } from './step-meter.js';
 
 /** How long a rank waits for the others of its ring, which may be in a long step that cannot be interrupted. */
@@ -40,7 +40,14 @@ export interface WorkerRunOptions {
   readonly send: Send;
   readonly dataPlane: Pick<
     DataPlane,
-    'joinRing' | 'callExperts' | 'hostExperts' | 'sendState' | 'receiveState' | 'findUnreachable' | 'address'
+    | 'joinRing'
+    | 'callExperts'
+    | 'hostExperts'
+    | 'linkExperts'
+    | 'sendState'
+    | 'receiveState'
+    | 'findUnreachable'
+    | 'address'
   >;
   readonly openSession: (options: SessionOptions) => Promise<Session>;
   readonly openExperts: ExpertRunOptions['openExperts'];
@@ -181,7 +188,7 @@ export class WorkerRun {
       if (outcome === undefined) return;
       this.#options.spans.finish();
       if (outcome.outcome === 'handedOver') return;
-      if (!generation.isReleased) generation.end(ended(generation.id, outcome), false);
+      if (!generation.isReleased) generation.end(ended(generation.id, outcome), 'planned');
       log.info({ ...generation.id, ...outcome }, `run ${this.runId} is ${outcome.outcome} at step ${outcome.step}`);
     } catch (thrown) {
       timer.enter('recovering');
@@ -336,9 +343,11 @@ export class WorkerRun {
       const addresses = [...ringAddresses, dataPlane.address];
       const session = await this.#open({ ...message, configJson, ringAddresses: addresses });
       await session.warmUp(step, addresses.length);
+      if (this.#isClosed) return;
       log.info({ runId, step }, `is ready to join run ${runId}, which is at step ${step}`);
       send({ $case: 'runPrepared', runPrepared: { runId, failure: undefined } });
     } catch (thrown) {
+      if (this.#isClosed) return;
       const error = WeftError.from(thrown);
       log.warn({ error, runId }, `cannot join run ${runId}: ${error.sentence}`);
       send({ $case: 'runPrepared', runPrepared: { runId, failure: failureOf(error) } });
@@ -401,10 +410,10 @@ export class WorkerRun {
       const members = [...ringAddresses, ...expertAddresses].filter((address) => address !== dataPlane.address);
       const unreachable = [...(await dataPlane.findUnreachable(members))];
       const ringBroken = { ...place, step: lastStep + 1, reason: error.message, unreachable };
-      if (!generation.isReleased) generation.end({ $case: 'ringBroken', ringBroken }, true);
+      if (!generation.isReleased) generation.end({ $case: 'ringBroken', ringBroken }, 'disconnected');
     } else {
       log.error({ error, ...place }, `run ${this.runId} failed: ${error.sentence}`);
-      generation.end(failed(place, lastStep, error), true);
+      generation.end(failed(place, lastStep, error), 'failed');
     }
   }
 
@@ -427,13 +436,6 @@ export class WorkerRun {
       send(failed(place, step, error));
     }
   }
-}
-
-/** "rank 2 at 10.0.0.7:4711". */
-function memberName({ ringAddresses, expertAddresses }: Assignment, address: string): string {
-  const rank = ringAddresses.indexOf(address);
-  const name = rank >= 0 ? `rank ${rank}` : `expert worker ${expertAddresses.indexOf(address)}`;
-  return `${name} at ${address}`;
 }
 
 /** What a session is opened with. */

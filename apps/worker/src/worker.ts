@@ -91,6 +91,8 @@ export class Worker {
       this.#stream = stream;
       const { hello, dataPlane, log } = this.#options;
       const { address: dataPlaneAddress } = dataPlane;
+      // What failed while it had no coordinator is of no use to the next one.
+      if (this.#run?.held === undefined) await this.#closeRun();
       const held = this.#run?.held;
       this.#send({ $case: 'hello', hello: { ...hello, version: WEFT_VERSION, dataPlaneAddress, held } });
       // The coordinator takes it only from a worker that it knows.

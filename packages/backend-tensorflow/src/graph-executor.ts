@@ -61,6 +61,7 @@ const QUIET_MS = 1_000;
 /** Runs a program as one TensorFlow graph whose variables stay in the session between phases. */
 export class GraphExecutor extends HostExecutor {
   readonly description: string;
+  readonly compiles = true;
   readonly #api: CApi;
   protected readonly program: Program;
   readonly #rewriting: RewriteOptions;

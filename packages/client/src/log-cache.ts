@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { rename, writeFile } from 'node:fs/promises';
 import { WEFT_VERSION } from '@weft/common';
 import { readJsonFile } from '@weft/files';
@@ -12,10 +13,12 @@ export interface LogFold<State> {
 }
 
 /**
- * A file beside a log: what the log came to up to a mark. A cache that may be deleted; one that is broken, of another version
- * or of another log is ignored, and the log is read from its start.
+ * A file beside a log: what the log came to up to a mark. A cache that may be deleted; one that is broken, was edited, is of
+ * another version or of another log is ignored, and the log is read from its start.
  */
 interface CacheFile<State> {
+  /** SHA-256 of the rest, as JSON. */
+  readonly sha256: string;
   /** Another version may read records differently. */
   readonly weftVersion: string;
   readonly mark: LogMark;
@@ -56,7 +59,7 @@ export async function foldLog<State>(
     mark = await log.readOn(undefined, take);
   }
   if (state === undefined || mark === undefined) return undefined;
-  if (mark.sequence - first >= MIN_CACHED_RECORDS) await keep(path, { weftVersion, mark, state });
+  if (mark.sequence - first >= MIN_CACHED_RECORDS) await keep(path, weftVersion, mark, state);
   return state;
 }
 
@@ -68,8 +71,9 @@ async function readCacheFile<State>(path: string, version: string): Promise<Cach
 
 function isCacheFile<State>(value: unknown, version: string): value is CacheFile<State> {
   if (typeof value !== 'object' || value === null) return false;
-  const { weftVersion, mark, state }: Partial<Record<keyof CacheFile<State>, unknown>> = { ...value };
-  return weftVersion === version && isMark(mark) && typeof state === 'object' && state !== null;
+  const { sha256, weftVersion, mark, state }: Partial<Record<keyof CacheFile<State>, unknown>> = { ...value };
+  if (weftVersion !== version || !isMark(mark) || typeof state !== 'object' || state === null) return false;
+  return sha256 === hashOf(version, mark, state);
 }
 
 function isMark(value: unknown): value is LogMark {
@@ -78,7 +82,12 @@ function isMark(value: unknown): value is LogMark {
   return Number.isSafeInteger(sequence) && Number.isSafeInteger(bytes) && typeof tail === 'string';
 }
 
-async function keep<State>(path: string, content: CacheFile<State>): Promise<void> {
+function hashOf(weftVersion: string, mark: LogMark, state: unknown): string {
+  return createHash('sha256').update(JSON.stringify({ weftVersion, mark, state })).digest('hex');
+}
+
+async function keep<State>(path: string, weftVersion: string, mark: LogMark, state: State): Promise<void> {
+  const content: CacheFile<State> = { sha256: hashOf(weftVersion, mark, state), weftVersion, mark, state };
   const written = `${path}.${process.pid}`;
   try {
     await writeFile(written, JSON.stringify(content));

@@ -8,6 +8,7 @@ import { ExpertClients } from './experts/client.js';
 import { acceptRanks, type CallExpertsOptions, dialExperts, type HostExpertsOptions } from './experts/connect.js';
 import type { ExpertExchange, ExpertHost } from './experts/exchange.js';
 import { ExpertServer } from './experts/server.js';
+import { type LinkWorkersOptions, linkExperts, type WorkerLinks } from './experts/worker-links.js';
 import { connectRing } from './ring/connect.js';
 import { type ProcessGroup, RingGroup } from './ring/process-group.js';
 import { rankIdOf, receiveState, type StateShare, type StateTransferOptions, sendState } from './state/transfer.js';
@@ -148,6 +149,28 @@ export class DataPlane {
     const host = new ExpertServer({ runId, generation, expertWorker, shape, duplexes, signal, onClose });
     this.#open.add(host);
     return host;
+  }
+
+  /**
+   * As an expert worker of one generation, connects to the others to which it sends, or from which it gets, experts and the
+   * gradients of copies.
+   *
+   * @throws WeftError `deadline_exceeded` naming the expert workers that are missing; otherwise as `hostExperts`.
+   */
+  async linkExperts(options: LinkWorkersOptions): Promise<WorkerLinks> {
+    const { expertWorker, addresses, token } = options;
+    this.#checkJoining({ ...options, rank: expertWorker, worldSize: addresses.length }, token);
+    const links = await linkExperts(this.#acceptor, options);
+    const open = { close: async () => links.close() };
+    this.#open.add(open);
+    return {
+      to: (receiver) => links.to(receiver),
+      from: (sender) => links.from(sender),
+      close: () => {
+        this.#open.delete(open);
+        links.close();
+      },
+    };
   }
 
   /**

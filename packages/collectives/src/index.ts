@@ -11,6 +11,7 @@ export type {
   RowsRequest,
 } from './experts/exchange.js';
 export { inMemoryExchange } from './experts/in-memory-exchange.js';
+export type { WorkerLink, WorkerLinks } from './experts/worker-links.js';
 export { Communicators } from './nccl/communicators.js';
 export { type DeviceGroup, type DeviceSum, openDeviceGroup } from './nccl/device-group.js';
 export { findNccl } from './nccl/find-library.js';

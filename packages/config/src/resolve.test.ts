@@ -112,6 +112,7 @@ describe('resolving', () => {
       },
       minWorkers: null,
       expertWorkers: 0,
+      expertCopies: 'auto',
       initFrom: null,
       microbatchesInFlight: 2,
       activationCheckpointing: 'none',

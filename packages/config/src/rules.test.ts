@@ -23,6 +23,9 @@ describe('expert workers', () => {
   });
 
   it('are refused where there are no experts, and where nothing can wait for them', () => {
+    expect(() => launch(moe, { expertWorkers: 1, expertCopies: true })).toThrow(
+      'expertCopies is true, but expertWorkers is 1: a copy needs a second expert worker',
+    );
     expect(() => launch(null, { expertWorkers: 1 })).toThrow('expertWorkers is 1, but model.decoder.moe is null');
     expect(() => launch(moe, { expertWorkers: 1, engine: { backend: 'javascript' } })).toThrow(
       'expertWorkers is above 0, but engine.backend javascript cannot wait for experts in mid-layer',

@@ -249,7 +249,11 @@ function* moeRules({ microbatchSize, model: { sequenceLength, decoder } }: RunCo
   }
 }
 
-function* expertWorkerRules({ expertWorkers, engine, model: { decoder } }: RunConfig) {
+function* expertWorkerRules({ expertWorkers, expertCopies, engine, model: { decoder } }: RunConfig) {
+  if (expertCopies === true && expertWorkers < 2) {
+    const sentence = `expertCopies is true, but expertWorkers is ${expertWorkers}: a copy needs a second expert worker`;
+    yield problem(['expertCopies', 'expertWorkers'], sentence);
+  }
   if (expertWorkers === 0) return;
   if (decoder.moe === null) {
     const sentence = `expertWorkers is ${expertWorkers}, but model.decoder.moe is null: there are no experts to hold`;

@@ -30,6 +30,11 @@ export interface RunConfig {
   readonly minWorkers: number | null;
   /** Processes that hold the experts of MoE layers; 0 keeps all experts in every worker. Changes speed and memory only. */
   readonly expertWorkers: number;
+  /**
+   * Whether every expert worker keeps a copy of another one's experts, so that one that is lost costs no step. `auto`: where
+   * there are two or more, and the memory for it. Changes speed and memory only.
+   */
+  readonly expertCopies: boolean | 'auto';
   /** Microbatches a rank has under way at a time, so that one computes while another waits for expert workers. */
   readonly microbatchesInFlight: number;
   /** Sequences per optimizer step, over all ranks. */

@@ -314,6 +314,7 @@ export const runConfigSchema = group({
   workers: wholeNumber(1, 65_536).default(1),
   minWorkers: wholeNumber(1, 65_536).nullable().default(null),
   expertWorkers: wholeNumber(0, 65_536).default(0),
+  expertCopies: z.union([z.boolean(), z.literal('auto')], { error: 'true, false or auto' }).default('auto'),
   microbatchesInFlight: wholeNumber(1, 16).default(2),
   globalBatchSize: wholeNumber(1, 1_000_000),
   microbatchSize: wholeNumber(1).optional(),

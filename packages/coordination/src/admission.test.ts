@@ -58,8 +58,9 @@ describe('a newcomer', () => {
     expect(grown.members).toEqual(['a']);
     grown.train(1);
     grown.connect('b', 'c', 'd');
-    expect(grown.commandsOf('prepare').map(({ workerId }) => workerId)).toEqual(['b', 'c']);
-    grown.prepared('b', 'c');
+    // The last one as a spare.
+    expect(grown.commandsOf('prepare').map(({ workerId }) => workerId)).toEqual(['b', 'c', 'd']);
+    grown.prepared('b', 'c', 'd');
     grown.train(1);
     expect(grown.members).toEqual(['a', 'b', 'c']);
   });
@@ -159,6 +160,54 @@ describe('a newcomer', () => {
   });
 });
 
+describe('a spare', () => {
+  beforeEach(() => {
+    harness.connect('c', 'd');
+    harness.prepared('c');
+  });
+
+  it('is one idle worker that gets ready for a run that has all its workers', () => {
+    expect(harness.commandsOf('prepare').map(({ workerId, ring }) => ({ workerId, ring }))).toEqual([
+      { workerId: 'c', ring: ['a:1'] },
+    ]);
+    expect(harness.view().reason).toBe('it trains step 3 of 20 on 2 workers, and a spare is ready');
+    harness.train(2);
+    expect(harness.members).toEqual(['a', 'b']);
+  });
+
+  it('takes the place of a lost worker in the ring that forms next, and another one becomes the spare', () => {
+    harness.disconnect('b');
+    harness.advance(200, 'a', 'c', 'd');
+    expect(harness.lastCommand('assign')).toMatchObject({
+      firstStep: 3,
+      startFrom: { kind: 'keep' },
+      newcomers: ['c'],
+    });
+    expect(harness.members).toEqual(['a', 'c']);
+    expect(harness.lastCommand('prepare')).toMatchObject({ workerId: 'd' });
+  });
+
+  it('takes the place of a worker that leaves at the same boundary', () => {
+    harness.handle({ kind: 'leaving', workerId: 'b' });
+    harness.train(1);
+    expect(harness.members).toEqual(['a', 'c']);
+  });
+
+  it('is let go for a run of the queue that can start with it', () => {
+    harness.launch({ workers: 2 }, 'next');
+    expect(harness.view('next').worldSize).toBe(2);
+    expect(harness.membersOf('next')).toEqual(['c', 'd']);
+    expect(harness.lastCommand('release')).toMatchObject({ workerIds: ['c'], runId: RUN, discardState: true });
+  });
+
+  it('stays where the run of the queue could not start with it either', () => {
+    harness.launch({ workers: 9 }, 'huge');
+    harness.train(1);
+    expect(harness.commandsOf('release')).toEqual([]);
+    expect(harness.view().reason).toContain('a spare is ready');
+  });
+});
+
 describe('a worker that was asked to end', () => {
   it('leaves after the current step, and the others go on without giving anything up', () => {
     harness.handle({ kind: 'leaving', workerId: 'b' });
@@ -217,6 +266,59 @@ describe('a worker that was asked to end', () => {
     harness.disconnect('a', 'b');
     harness.connect('c', 'd');
     expect(harness.lastCommand('assign')).toMatchObject({ firstStep: step + 1, startFrom: { kind: 'checkpoint' } });
+  });
+
+  it('saves the step also when the one that would have stayed is lost meanwhile', () => {
+    harness.handle({ kind: 'leaving', workerId: 'b' });
+    harness.disconnect('a');
+    harness.advance(200, 'b');
+    expect(harness.lastCommand('stopRun')).toMatchObject({ workerIds: ['b'], afterStep: 3 });
+    harness.train(1);
+    harness.checkpoint(3);
+    expect(harness.view()).toMatchObject({ status: 'queued', step: 3, checkpointStep: 3 });
+    expect(harness.lastCommand('release')).toMatchObject({ workerIds: ['b'], discardState: true });
+  });
+
+  it('is let go with the ring that forms after a loss, and the others go on', () => {
+    const three = new DecideHarness();
+    three.connect('a', 'b', 'c');
+    three.launch({ workers: 3, steps: 20, globalBatchSize: 3 });
+    three.train(1);
+    three.handle({ kind: 'leaving', workerId: 'b' });
+    three.disconnect('c');
+    three.advance(200, 'a', 'b');
+    expect(three.members).toEqual(['a']);
+    expect(three.lastCommand('stopRun')).toBeUndefined();
+  });
+
+  it('hands over to a spare when the one that would have stayed is lost meanwhile', () => {
+    harness.connect('c');
+    harness.prepared('c');
+    harness.handle({ kind: 'leaving', workerId: 'b' });
+    harness.disconnect('a');
+    harness.advance(200, 'b', 'c');
+    expect(harness.members).toEqual(['b', 'c']);
+    expect(harness.lastCommand('stopRun')).toBeUndefined();
+    harness.train(1);
+    expect(harness.members).toEqual(['c']);
+  });
+
+  it('is no interruption, by which checkpoints would be saved more often', () => {
+    harness.handle({ kind: 'leaving', workerId: 'b' });
+    harness.handle({ kind: 'leaving', workerId: 'a' });
+    harness.train(1);
+    harness.checkpoint(3);
+    expect(harness.state.runs.get(RUN)?.state.saveCosts.interruptions).toBe(0);
+    expect(harness.log.at(-1)).toMatchObject({ kind: 'requeued', isSaved: true });
+  });
+
+  it('goes at once where it holds a run that is paused', () => {
+    harness.restart('auto');
+    harness.queue.isPaused = true;
+    harness.listQueue();
+    harness.comeBack('a');
+    harness.handle({ kind: 'leaving', workerId: 'a' });
+    expect(harness.lastCommand('release')).toMatchObject({ workerIds: ['a'], runId: RUN, discardState: true });
   });
 
   it('stops with that checkpoint when the run is asked to stop meanwhile', () => {

@@ -1,51 +1,80 @@
 import type { RunConfig } from '@weft/config';
-import { type ConnectedWorker, memberIds, type Reforming, type Role, type Training } from './cluster-state.js';
+import {
+  type ConnectedWorker,
+  connectedWorkers,
+  memberIds,
+  type Reforming,
+  type Role,
+  type Training,
+} from './cluster-state.js';
 import type { DecisionBuilder } from './decision-builder.js';
 import type { EventOf } from './events.js';
+import { canGoOnWithoutExperts, chooseExperts, leavingExperts } from './expert-copies.js';
 import { withMemoryFor } from './memory.js';
-import { areCut } from './reachability.js';
+import { isCutFromMembers } from './reachability.js';
 import type { RunState } from './run-state.js';
+import { blocksQueue, waitingRuns } from './scheduling.js';
 
 /** Who joins and who leaves a run between two steps. */
 export interface MembershipChange {
   /** workerIds of ranks that were asked to end. */
   readonly leavers: readonly string[];
   readonly newcomers: readonly ConnectedWorker[];
+  /** workerIds of the expert workers that there are then, by number. */
+  readonly experts: readonly string[];
 }
 
+/** So many idle workers beyond those that a run asks for get ready too, each to take the place of one that is lost. */
+const SPARES = 1;
+
 /**
- * Asks idle workers to get ready for active runs that lack some. They open the run's engine while the others train on, and
- * join at the end of a step.
+ * Asks idle workers to get ready for active runs: for those that lack some, and as spares. They open the run's engine while
+ * the others train on, and join at the end of a step, or with the ring that forms after a loss. A spare is let go for a run of
+ * the queue that could start with it.
  */
 export function recruit(builder: DecisionBuilder): string {
-  const reasons = builder.queue.activeRunIds.flatMap((runId) => {
+  const { activeRunIds } = builder.queue;
+  if (activeRunIds.length === 0) return '';
+  const areWanted =
+    builder.queue.state.jobs.length > activeRunIds.length &&
+    waitingRuns(builder.state, builder.nowMs).some((waiting) => blocksQueue(waiting, connectedWorkers(builder.state)));
+  const reasons = activeRunIds.flatMap((runId) => {
     const run = builder.findRun(runId);
     return run?.live.state === 'training' || run?.live.state === 'reforming'
-      ? recruitFor(builder, run.state, run.live)
+      ? recruitFor(builder, run.state, run.live, areWanted ? 0 : SPARES)
       : [];
   });
   return reasons.join('; ');
 }
 
-function recruitFor(builder: DecisionBuilder, state: RunState, live: Training | Reforming): readonly string[] {
+function recruitFor(
+  builder: DecisionBuilder,
+  state: RunState,
+  live: Training | Reforming,
+  spares: number,
+): readonly string[] {
   const { runId, config, generation, step } = state;
   if (!mayChange(state, live) || step + 1 >= config.steps) return [];
   const { workers } = builder;
   const present = workers.count(`members/${runId}/rank`) - workers.count(`leaving/${runId}/rank`);
-  const areJoining = workers.count(`joining/${runId}`) > 0;
-  if (!areJoining && (present >= config.workers || workers.count('idle/rank') === 0)) return [];
-  const members = builder.membersOf(runId, 'rank').filter((worker) => !isToLeave(worker, runId));
-  const joining = builder.joining(runId);
-  if (members.length >= config.workers)
-    for (const { workerId } of joining) releaseJoining(builder, workerId, runId, 'the run has all its workers');
-  const able = joining.filter((worker) => !members.some((member) => areCut(member, worker)));
-  const missing = config.workers - members.length - able.length;
-  if (missing <= 0) return [];
+  const missing = Math.max(0, config.workers - present);
+  // Every event asks this, and mostly nothing is to do.
+  const lacking = missing + spares - workers.count(`joining/${runId}`);
+  const isComplete = lacking === 0 && workers.count('cut') === 0;
+  if (isComplete || (lacking > 0 && workers.count('idle/rank') === 0)) return [];
+  const able = builder.joining(runId).filter((worker) => !isCutFromMembers(builder, runId, worker));
+  for (const { workerId } of able.slice(missing + spares))
+    releaseJoining(builder, workerId, runId, 'the run has all its workers');
+  const open = missing + spares - able.length;
+  if (open <= 0) return [];
   const fit = builder.idle('rank').filter(({ unfitFor }) => unfitFor?.includes(runId) !== true);
-  const chosen = withMemoryFor(builder, config, fit).slice(0, missing);
+  const chosen = withMemoryFor(builder, config, fit).slice(0, open);
   const addresses = (workerIds: readonly string[]) =>
     workerIds.flatMap((workerId) => builder.worker(workerId)?.dataPlaneAddress ?? []);
-  const ring = members.map(({ dataPlaneAddress }) => dataPlaneAddress);
+  if (chosen.length === 0) return [];
+  const members = builder.membersOf(runId, 'rank').filter((worker) => !isToLeave(worker, runId));
+  // As the ring will be with it: a spare takes the place of a member.
+  const ring = members.slice(0, config.workers - 1).map(({ dataPlaneAddress }) => dataPlaneAddress);
   const experts = addresses(live.experts);
   return chosen.map(({ workerId, hostName }) => {
     builder.changeWorker(workerId, { joining: { runId, isReady: false, notBeforeMs: 0 } });
@@ -75,16 +104,19 @@ function leaveOut(builder: DecisionBuilder, { workerId, unfitFor = [] }: Connect
 export function leaving(builder: DecisionBuilder, workerId: string): string {
   const worker = builder.worker(workerId);
   if (worker === undefined) return '';
-  const { joining, runId, hostName } = worker;
-  builder.changeWorker(workerId, { isLeaving: true, joining: undefined });
+  const { joining, held, runId, hostName } = worker;
+  builder.changeWorker(workerId, { isLeaving: true, joining: undefined, held: undefined });
   if (joining !== undefined) releaseJoining(builder, workerId, joining.runId, LEFT);
+  // Its run is paused: nobody waits for the end of a step.
+  if (held !== undefined) releaseOne(builder, workerId, held.runId, LEFT);
   const of = runId === undefined ? '' : ` of run ${runId}`;
   return `worker ${workerId} on ${hostName}${of} was asked to end`;
 }
 
 /** Whether a run can go on without those of its members that were asked to end. */
-export function canGoOnWithout(builder: DecisionBuilder, { role, runId }: ConnectedWorker): boolean {
-  if (role === 'expertWorker' || runId === undefined) return false;
+export function canGoOnWithout(builder: DecisionBuilder, { role, runId, workerId }: ConnectedWorker): boolean {
+  if (runId === undefined) return false;
+  if (role === 'expertWorker') return canGoOnWithoutExperts(builder, builder.run(runId).state, [workerId]);
   const { workers } = builder;
   return workers.count(`members/${runId}/rank`) > workers.count(`leaving/${runId}/rank`);
 }
@@ -139,10 +171,17 @@ export function dueChange(builder: DecisionBuilder, runId: string, isSaved: bool
   const { config, step } = state;
   if (isMeasured(config, step) && !isMeasured(config, step + 1)) return undefined;
   const asked = builder.workers.group(`leaving/${runId}/rank`).map(({ workerId }) => workerId);
-  const mayLeave = asked.length < live.members.length && !isSaving(state, live, isSaved);
-  const leavers = mayLeave ? asked : [];
-  const newcomers = readyNewcomers(builder, state, live.members.length - leavers.length);
-  return leavers.length + newcomers.length === 0 ? undefined : { leavers, newcomers };
+  const mayGo = !isSaving(state, live, isSaved);
+  const ranks = mayGo && asked.length < live.members.length ? asked : [];
+  const newcomers = readyNewcomers(builder, state, live.members.length - ranks.length);
+  const goneExperts = mayGo ? leavingExperts(builder, state) : [];
+  const { workers } = builder;
+  const isGrowing = live.experts.length < config.expertWorkers && workers.count('idle/expertWorker') > 0;
+  const mayDiffer = live.experts.length > 0 && (goneExperts.length > 0 || isGrowing);
+  const experts = mayDiffer ? chooseExperts(builder, state, goneExperts) : live.experts;
+  const isSame = experts.length === live.experts.length && experts.every((id, at) => id === live.experts[at]);
+  if (isSame && ranks.length + newcomers.length === 0) return undefined;
+  return { leavers: [...ranks, ...goneExperts], newcomers, experts };
 }
 
 /** Whether it was asked to end, or is not to be in this run any more. */
@@ -157,10 +196,9 @@ export function readyNewcomers(
   members: number,
 ): readonly ConnectedWorker[] {
   if (step >= config.steps || builder.workers.count(`joining/${runId}`) === 0) return [];
-  const present = builder.membersOf(runId);
   const ready = builder.joining(runId).filter((worker) => {
     const { isReady = false, notBeforeMs = 0 } = worker.joining ?? {};
-    return isReady && notBeforeMs <= builder.nowMs && !present.some((member) => areCut(member, worker));
+    return isReady && notBeforeMs <= builder.nowMs && !isCutFromMembers(builder, runId, worker);
   });
   return ready.slice(0, Math.max(0, config.workers - members));
 }
@@ -182,6 +220,19 @@ function isSaving({ config, checkpointStep }: RunState, live: Training, isSaved:
   const { everySteps } = config.checkpoint;
   if (everySteps === 1) return false;
   return isSaved || live.parts.size > 0 || [...live.manifests].some((each) => each > checkpointStep);
+}
+
+/** A ring broke in which these expert workers had no state yet, which may have been their fault. */
+export function newExpertsFailed(builder: DecisionBuilder, runId: string, workerIds: readonly string[]): void {
+  for (const workerId of workerIds) {
+    const worker = builder.worker(workerId);
+    if (worker?.runId !== runId) continue;
+    const joinFailures = (worker.joinFailures ?? 0) + 1;
+    builder.changeWorker(workerId, { joinFailures });
+    if (joinFailures < MAX_JOIN_FAILURES) continue;
+    leaveOut(builder, worker, runId);
+    releaseOne(builder, workerId, runId, `no ring formed with it, ${joinFailures} times in a row`);
+  }
 }
 
 const FIRST_PAUSE_MS = 3000;

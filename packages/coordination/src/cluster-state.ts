@@ -34,8 +34,6 @@ export interface ClusterState {
   readonly lastProbeMs?: number | undefined;
   /** The clock jumped then: nobody was silent before. */
   readonly timeoutsSinceMs: number;
-  /** Nobody can have been silent for too long before this time. */
-  readonly silenceCheckMs: number;
 }
 
 /** Timeouts and failure limits. */
@@ -62,7 +60,7 @@ export interface Timeouts {
 /** The timeouts and limits of a coordinator without options. */
 export const defaultTimeouts: Timeouts = {
   heartbeatTimeoutMs: HEARTBEAT_TIMEOUT_MS,
-  lossGraceMs: 300,
+  lossGraceMs: 100,
   voteTimeoutMs: 300_000,
   maxSkippedSteps: 10,
   maxRingFailures: 5,
@@ -87,6 +85,8 @@ export interface Lookups {
   readonly shortageOf?: ShortageOf | undefined;
   /** When the last message of any kind came from a worker; undefined: none since it connected. Default: none of anybody. */
   readonly lastMessageMs?: ((workerId: string) => number | undefined) | undefined;
+  /** The workers whose last message came before a time, or later than now: workerIds. Default: all are looked at. */
+  readonly silentBefore?: ((timeMs: number) => Iterable<string>) | undefined;
   /** Where a worker was in its run when it last told; undefined: it has not, since it connected. Default: nobody has. */
   readonly progressOf?: ((workerId: string) => MemberProgress | undefined) | undefined;
 }
@@ -196,8 +196,6 @@ export interface Training extends RetainedState {
   readonly stepMs?: readonly number[];
   /** The step that is trained now; absent before the first commit of the generation. */
   readonly watch?: StepWatch;
-  /** Before this no member can have been silent for too long. Absent: it is not known. */
-  readonly silenceLookMs?: number;
   /** By rank, how many steps in a row it was much slower than the others; absent: none was. */
   readonly slowSteps?: readonly number[];
 }
@@ -273,7 +271,6 @@ export function initialCluster(timeouts: Timeouts = defaultTimeouts, runs: reado
     connectionCount: 0,
     lastTickMs: undefined,
     timeoutsSinceMs: 0,
-    silenceCheckMs: 0,
   };
 }
 

@@ -88,6 +88,13 @@ export interface Assign {
   readonly ring: readonly { readonly workerId: string; readonly address: string }[];
   /** By number of the expert worker. */
   readonly experts: readonly { readonly workerId: string; readonly address: string }[];
+  /** The number of the expert worker that keeps the copy of each one's experts, by number; empty: there are no copies. */
+  readonly expertCopies: readonly number[];
+  /**
+   * Who holds the experts with which the generation goes on: for each expert worker of the one before, the numbers of those in
+   * this one. Empty where they do not come from memory.
+   */
+  readonly expertHolders: readonly (readonly number[])[];
 }
 
 /** The step is committed: apply it, or skip it because its gradients were not finite. */

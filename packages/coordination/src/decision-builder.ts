@@ -28,8 +28,6 @@ type NewRecord = RunRecord extends infer Record ? (Record extends RunRecord ? Om
  */
 export class DecisionBuilder {
   readonly nowMs: number;
-  /** `nowMs` as ISO 8601. */
-  readonly time: string;
   readonly timeouts: Timeouts;
   readonly records: { runId: string; record: RunRecord }[] = [];
   readonly commands: Command[] = [];
@@ -39,9 +37,9 @@ export class DecisionBuilder {
   lastTickMs: number | undefined;
   lastProbeMs: number | undefined;
   timeoutsSinceMs: number;
-  silenceCheckMs: number;
   readonly #before: ClusterState;
   readonly #lastMessageMs: NonNullable<Lookups['lastMessageMs']>;
+  readonly #silentBefore: NonNullable<Lookups['silentBefore']>;
   readonly #progressOf: NonNullable<Lookups['progressOf']>;
   #table: WorkerTable;
   #connectionCount: number;
@@ -51,14 +49,13 @@ export class DecisionBuilder {
 
   constructor(nowMs: number, state: ClusterState, lookups: Lookups) {
     const { shortageOf = fitsAll, lastMessageMs = () => undefined, progressOf = () => undefined } = lookups;
+    this.#silentBefore = lookups.silentBefore ?? (() => this.#table.values().map(({ workerId }) => workerId));
     this.nowMs = nowMs;
     this.#progressOf = progressOf;
     this.shortageOf = shortageOf;
     this.#before = state;
     this.#lastMessageMs = lastMessageMs;
     this.timeoutsSinceMs = state.timeoutsSinceMs;
-    this.silenceCheckMs = state.silenceCheckMs;
-    this.time = new Date(nowMs).toISOString();
     this.timeouts = state.timeouts;
     this.queue = new QueueBuilder(state.queue, (command) => this.command(command));
     this.stepTimes = state.stepTimes;
@@ -67,6 +64,11 @@ export class DecisionBuilder {
     this.#table = state.workers;
     this.#connectionCount = state.connectionCount;
     this.#runs = state.runs;
+  }
+
+  /** `nowMs` as ISO 8601. */
+  get time(): string {
+    return new Date(this.nowMs).toISOString();
   }
 
   /** The state as it is after the changes so far. */
@@ -81,7 +83,6 @@ export class DecisionBuilder {
       lastTickMs: this.lastTickMs,
       lastProbeMs: this.lastProbeMs,
       timeoutsSinceMs: this.timeoutsSinceMs,
-      silenceCheckMs: this.silenceCheckMs,
     };
   }
 
@@ -147,6 +148,19 @@ export class DecisionBuilder {
 
   removeWorker(workerId: string): void {
     this.#table = this.#table.without(workerId);
+  }
+
+  /** The workers that have sent nothing for so long, and since when. The time before the clock jumped does not count. */
+  silentFor(durationMs: number): readonly { readonly worker: ConnectedWorker; readonly heardMs: number }[] {
+    const { nowMs, timeoutsSinceMs } = this;
+    return [...this.#silentBefore(nowMs - durationMs)].flatMap((workerId) => {
+      const worker = this.#table.get(workerId);
+      if (worker === undefined) return [];
+      const lastMs = this.heardMs(worker);
+      // What was heard later than now was heard before the clock was set back.
+      const heardMs = lastMs > nowMs ? timeoutsSinceMs : Math.max(timeoutsSinceMs, lastMs);
+      return nowMs - heardMs > durationMs ? [{ worker, heardMs }] : [];
+    });
   }
 
   /** When a worker sent its last message of any kind, its hello included. */

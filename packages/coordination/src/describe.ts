@@ -63,7 +63,7 @@ function explainStatus(cluster: ClusterState, { state, live }: Run): string {
       const members = experts === 0 ? ranks : `${ranks} and ${plural(experts, 'expert worker')}`;
       if (state.step === steps) return 'its last checkpoint is being written';
       if (live.stopAfterStep === undefined)
-        return `it trains step ${state.step + 1} of ${steps} on ${members}${explainJoining(cluster, state)}${explainDivergence(state)}${explainPreemption(cluster, state)}`;
+        return `it trains step ${state.step + 1} of ${steps} on ${members}${explainJoining(cluster, state, world)}${explainDivergence(state)}${explainPreemption(cluster, state)}`;
       if (live.preemptedBy !== undefined && state.status === 'running')
         return `it leaves its workers to run ${live.preemptedBy} once its checkpoint of step ${live.stopAfterStep} is written`;
       if (live.isLeft === true && state.status === 'running')
@@ -78,9 +78,15 @@ function describeFound({ found }: Waiting): string {
   return found.checkpoint === undefined ? 'its beginning' : `the checkpoint of step ${found.checkpoint.step}`;
 }
 
-function explainJoining({ workers }: ClusterState, { runId }: RunState): string {
-  const joining = workers.count(`joining/${runId}`);
-  return joining === 0 ? '' : `, and ${plural(joining, 'more worker')} will join`;
+function explainJoining({ workers }: ClusterState, { runId, config }: RunState, members: number): string {
+  const joining = workers.group(`joining/${runId}`);
+  const missing = Math.min(joining.length, Math.max(0, config.workers - members));
+  const spares = joining.length - missing;
+  const ready = joining.some((worker) => worker.joining?.isReady === true) ? 'is ready' : 'gets ready';
+  return [
+    ...(missing === 0 ? [] : [`, and ${plural(missing, 'more worker')} will join`]),
+    ...(spares === 0 ? [] : [`, and ${spares === 1 ? 'a spare' : `${spares} spares`} ${ready}`]),
+  ].join('');
 }
 
 function explainDivergence(state: RunState): string {

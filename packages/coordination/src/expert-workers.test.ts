@@ -3,10 +3,10 @@ import { DecideHarness, RUN } from './testing/decide-harness.js';
 import { tinyConfig } from './testing/tiny-config.js';
 
 const moe = { experts: 4, everyLayers: 1 };
-/** A run with 2 ranks and 2 expert workers. */
+/** A run with 2 ranks and 2 expert workers, which keep no copies. */
 const launch = (harness: DecideHarness, expertWorkers = 2) => {
   const { model } = tinyConfig();
-  harness.launch({ expertWorkers, model: { ...model, decoder: { ...model.decoder, moe } } });
+  harness.launch({ expertWorkers, expertCopies: false, model: { ...model, decoder: { ...model.decoder, moe } } });
 };
 const checkpoint2 = { checkpoint: { step: 2, directory: '/step-2' }, skipped: [] };
 

@@ -4,8 +4,8 @@ import { releaseOne } from './admission.js';
 import {
   type ConnectedWorker,
   describeMember,
-  memberIds,
   memberIndex,
+  rankOf,
   type StepWatch,
   type Training,
 } from './cluster-state.js';
@@ -55,10 +55,17 @@ export function watchFrom(nowMs: number): StepWatch {
  */
 export function stepDeadlineMs(stepMs: readonly number[] = []): number | undefined {
   if (stepMs.length < FEWEST_STEPS) return undefined;
+  const known = deadlines.get(stepMs);
+  if (known !== undefined) return known;
   const middle = median(stepMs);
   const deviation = DEVIATIONS_PER_MAD * median(stepMs.map((each) => Math.abs(each - middle)));
-  return Math.max(LEAST_DEADLINE_MS, 1.5 * middle, middle + DEVIATIONS * deviation);
+  const deadlineMs = Math.max(LEAST_DEADLINE_MS, 1.5 * middle, middle + DEVIATIONS * deviation);
+  deadlines.set(stepMs, deadlineMs);
+  return deadlineMs;
 }
+
+/** Every tick asks for them. */
+const deadlines = new WeakMap<readonly number[], number>();
 
 /** The step times after one more, which `isUsual` when nothing but training lay in it. */
 export function learnStepMs(
@@ -86,10 +93,11 @@ export function learnProgress(
 /** To be called with every tick: finds the members that hang, names them, and leaves them out where the others wait. */
 export function watchHangs(builder: DecisionBuilder): readonly string[] {
   const well = askHung(builder);
+  const silent = builder.silentFor(SILENT_PART * builder.timeouts.heartbeatTimeoutMs);
   const found = builder.queue.activeRunIds.flatMap((runId) => {
     const run = builder.findRun(runId);
     if (run?.live.state !== 'training') return [];
-    return watchRun(builder, run.state, run.live);
+    return watchRun(builder, run.state, run.live, silent);
   });
   return [...well, ...found];
 }
@@ -103,10 +111,10 @@ export function restartWatches(builder: DecisionBuilder): void {
   }
 }
 
-function watchRun(builder: DecisionBuilder, state: RunState, live: Training): readonly string[] {
+function watchRun(builder: DecisionBuilder, state: RunState, live: Training, all: Silent): readonly string[] {
   const { runId } = state;
   const { nowMs } = builder;
-  const silent = silentMembers(builder, runId, live);
+  const silent = silentMembers(builder, live, all);
   const deadlineMs = stepDeadlineMs(live.stepMs);
   const { watch } = live;
   const isOver = state.step >= lastStepOfGeneration(state, live);
@@ -130,28 +138,19 @@ interface Hanging {
   readonly what: string;
 }
 
-/** All members are looked at only when the one that was silent the longest may have been so for too long. */
-function silentMembers(builder: DecisionBuilder, runId: string, live: Training): readonly Hanging[] {
-  const { nowMs, timeoutsSinceMs, timeouts } = builder;
-  const patienceMs = SILENT_PART * timeouts.heartbeatTimeoutMs;
-  if (live.silenceLookMs !== undefined && nowMs <= live.silenceLookMs) return [];
-  let oldestMs = nowMs;
-  const silent = memberIds(live).flatMap((workerId): Hanging[] => {
-    const worker = builder.worker(workerId);
-    if (worker === undefined) return [];
-    const lastMs = builder.heardMs(worker);
-    const heardMs = lastMs > nowMs ? timeoutsSinceMs : Math.max(timeoutsSinceMs, lastMs);
-    if (nowMs - heardMs <= patienceMs) {
-      oldestMs = Math.min(oldestMs, heardMs);
-      return [];
-    }
+type Silent = ReturnType<DecisionBuilder['silentFor']>;
+
+function silentMembers(builder: DecisionBuilder, live: Training, silent: Silent): readonly Hanging[] {
+  const { nowMs } = builder;
+  // Opening the engine for the first step may take all that a machine has.
+  if (live.timing === undefined) return [];
+  return silent.flatMap(({ worker, heardMs }): Hanging[] => {
+    const { workerId } = worker;
+    if (rankOf(live.members, workerId) < 0 && !live.experts.includes(workerId)) return [];
     const progress = progressIn(builder, workerId, live);
     const what = `has sent nothing for ${seconds(nowMs - heardMs)}${lastWords(progress, nowMs)}`;
     return [{ worker, isSilent: true, phase: progress?.phase, what }];
   });
-  // While somebody is silent, every tick may find that the others wait for it.
-  if (silent.length === 0) builder.setLive(runId, { ...live, silenceLookMs: oldestMs + patienceMs });
-  return silent;
 }
 
 /** The ranks that answer, and are behind all others, which wait for them. */

@@ -35,6 +35,7 @@ export {
   sweepJobId,
 } from './queue-state.js';
 export type { RunRecord } from './records.js';
+export { trainingAgain } from './returning.js';
 export {
   applyRecord,
   type KnownCheckpoint,

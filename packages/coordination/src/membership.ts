@@ -3,6 +3,7 @@ import { canGoOnWithout, leaving, releaseOne, saveBeforeLeaving } from './admiss
 import type { ConnectedWorker } from './cluster-state.js';
 import type { DecisionBuilder } from './decision-builder.js';
 import type { EventOf } from './events.js';
+import { newExperts } from './expert-copies.js';
 import { restartWatches, watchHangs } from './hangs.js';
 import { probeCuts } from './reachability.js';
 import { takeBack } from './returning.js';
@@ -38,31 +39,15 @@ export function tick(builder: DecisionBuilder): string {
   return [...dismissSilentWorkers(builder), ...dismissSilentRanks(builder), ...watchHangs(builder)].join('; ');
 }
 
-/**
- * Every message of a worker counts as a heartbeat. All workers are looked at only when the one that was silent the longest may
- * have been so for too long: a few times per timeout, not in every tick.
- */
+/** Every message of a worker counts as a heartbeat. */
 function dismissSilentWorkers(builder: DecisionBuilder): readonly string[] {
-  const { nowMs, silenceCheckMs, timeoutsSinceMs } = builder;
   const { heartbeatTimeoutMs } = builder.timeouts;
-  if (nowMs <= silenceCheckMs) return [];
-  let oldestMs = nowMs;
-  const silent: ConnectedWorker[] = [];
-  for (const worker of builder.workers.values()) {
-    const lastMs = builder.heardMs(worker);
-    // What was heard later than now was heard before the clock was set back.
-    const heardMs = lastMs > nowMs ? timeoutsSinceMs : Math.max(timeoutsSinceMs, lastMs);
-    if (nowMs - heardMs > heartbeatTimeoutMs) silent.push(worker);
-    else if (heardMs < oldestMs) oldestMs = heardMs;
-  }
-  builder.silenceCheckMs = oldestMs + heartbeatTimeoutMs;
   const reason = `it sent no heartbeat for ${seconds(heartbeatTimeoutMs)}`;
-  return silent.map((worker) => dismiss(builder, worker, reason));
+  return builder.silentFor(heartbeatTimeoutMs).map(({ worker }) => dismiss(builder, worker, reason));
 }
 
 function restartTimeouts(builder: DecisionBuilder): string {
   builder.timeoutsSinceMs = builder.nowMs;
-  builder.silenceCheckMs = builder.nowMs + builder.timeouts.heartbeatTimeoutMs;
   for (const runId of builder.queue.activeRunIds) {
     const live = builder.findRun(runId)?.live;
     if (live?.state === 'training' && live.votesSinceMs !== undefined)
@@ -99,9 +84,9 @@ export function ownFault(builder: DecisionBuilder, event: EventOf<'ended'>): str
   const { workerId, runId, outcome } = event;
   const worker = builder.worker(workerId);
   if (worker === undefined || outcome.kind !== 'failed') return undefined;
-  const { live } = builder.run(runId);
+  const { live, state } = builder.run(runId);
   // The others hold the state and have trained with it: what fails at a newcomer is about the newcomer.
-  const isNewcomer = live.state === 'training' && live.newcomers.includes(workerId);
+  const isNewcomer = live.state === 'training' && [...live.newcomers, ...newExperts(state, live)].includes(workerId);
   if (!OWN_FAULTS.has(outcome.failure.code) && !isNewcomer) return undefined;
   const { code, message, hint } = outcome.failure;
   const reason = hint === null ? message : `${message}: ${hint}`;

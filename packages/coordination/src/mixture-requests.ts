@@ -31,7 +31,10 @@ export function changeMixture(builder: DecisionBuilder, event: EventOf<'changeMi
     });
   if (fromStep > config.steps)
     throw new WeftError('invalid_argument', `run ${runId} ends with step ${config.steps}, before step ${fromStep}`, {
-      hint: `ask for a step from ${first} to ${config.steps}, or give the run more with \`weft resume ${runId} --steps N\``,
+      hint:
+        first > config.steps
+          ? `give it more steps with \`weft resume ${runId} --steps N\`, and change its mixture then`
+          : `ask for a step from ${first} to ${config.steps}, or give it more with \`weft resume ${runId} --steps N\``,
     });
   const change = mixtureChangeAt(config, fromStep, { asked, indexVersion });
   resolveRunConfig({ ...config, data: withMixtureChange(config.data, change) }, 'the changed mixture');
@@ -82,7 +85,7 @@ export function newVersion(now: number | null, wanted: number | undefined): numb
 export function mixtureIsDue(builder: DecisionBuilder, runId: string): MembershipChange | undefined {
   const { state, live } = builder.run(runId);
   const goesOn = live.state === 'training' && live.stopAfterStep === undefined && state.step < state.config.steps;
-  return goesOn && hasOtherMixture(state) ? { leavers: [], newcomers: [] } : undefined;
+  return goesOn && hasOtherMixture(state) ? { leavers: [], newcomers: [], experts: live.experts } : undefined;
 }
 
 /** Whether the members of the newest generation would take the next step by another mixture than that of the log. */

@@ -107,7 +107,7 @@ export function requeueSaved(
 ): string {
   const { step } = builder.run(runId).state;
   detachWorkers(builder, runId, reason);
-  builder.record(runId, { kind: 'requeued', reason, ...(yieldedTo === undefined ? {} : { yieldedTo }) });
+  builder.record(runId, { kind: 'requeued', reason, isSaved: true, ...(yieldedTo === undefined ? {} : { yieldedTo }) });
   const startState = { step, directory };
   builder.setLive(runId, { state: 'waiting', sinceMs: builder.nowMs, startState, reservedUntilMs: undefined });
   builder.queue.requeue(runId);

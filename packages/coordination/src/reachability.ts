@@ -26,14 +26,24 @@ export function areCut(a: ConnectedWorker, b: ConnectedWorker): boolean {
   return a.cannotReach?.includes(b.dataPlaneAddress) === true || b.cannotReach?.includes(a.dataPlaneAddress) === true;
 }
 
+/** Whether a worker and a member of a run could not reach each other. Only those are looked at that could not reach somebody. */
+export function isCutFromMembers({ workers }: DecisionBuilder, runId: string, worker: ConnectedWorker): boolean {
+  if (workers.count('cut') === 0) return false;
+  const reachesAll = (worker.cannotReach ?? []).every((address) =>
+    workers.group(`at/${address}`).every((other) => other.runId !== runId),
+  );
+  return !reachesAll || workers.group('cut').some((other) => other.runId === runId && areCut(other, worker));
+}
+
 /**
  * The fewest of the workers without which all others reach each other. Among equally many those that come later in the list.
  *
  * @param workers the most wanted first
  */
 export function chooseLeftOut(workers: readonly ConnectedWorker[]): readonly ConnectedWorker[] {
-  const cuts = workers.flatMap((a, i) => workers.slice(i + 1).flatMap((b) => (areCut(a, b) ? [[a, b] as const] : [])));
-  const involved = workers.filter((worker) => cuts.some((cut) => cut.includes(worker))).toReversed();
+  const cuts = findCuts(workers);
+  const cutOff = new Set(cuts.flat());
+  const involved = workers.filter((worker) => cutOff.has(worker)).toReversed();
   if (involved.length > MAX_EXACT) return leaveOutGreedily(involved, cuts);
   for (let size = 0; size < involved.length; size++)
     for (const chosen of subsets(involved, size))
@@ -42,6 +52,16 @@ export function chooseLeftOut(workers: readonly ConnectedWorker[]): readonly Con
 }
 
 type Cut = readonly [ConnectedWorker, ConnectedWorker];
+
+/** The pairs that could not reach each other; of thousands of workers few could not reach somebody. */
+function findCuts(workers: readonly ConnectedWorker[]): readonly Cut[] {
+  const unreached = new Set(workers.flatMap(({ cannotReach = [] }) => cannotReach));
+  const others = workers.filter(({ dataPlaneAddress }) => unreached.has(dataPlaneAddress));
+  return workers.flatMap((a) => {
+    const { cannotReach = [] } = a;
+    return others.flatMap((b): Cut[] => (b !== a && cannotReach.includes(b.dataPlaneAddress) ? [[a, b]] : []));
+  });
+}
 
 function leaveOutGreedily(involved: readonly ConnectedWorker[], cuts: readonly Cut[]): readonly ConnectedWorker[] {
   const chosen: ConnectedWorker[] = [];

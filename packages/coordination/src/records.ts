@@ -57,6 +57,8 @@ export interface Assigned extends Line<'assigned'> {
   readonly workers: readonly { readonly workerId: string; readonly hostName: string; readonly device: string }[];
   /** The expert workers by number; absent where every rank holds all experts. */
   readonly expertWorkers?: Assigned['workers'];
+  /** Which of them keeps the copy of each one's experts: its number, by number of the owner. Absent: there are no copies. */
+  readonly expertCopies?: readonly number[];
   /** workerIds of the ranks that joined the run under way. Absent: none. */
   readonly newcomers?: readonly string[];
   /** What `precision: auto` is from here on, for good. Absent: as before. */
@@ -145,6 +147,8 @@ interface Requeued extends Line<'requeued'> {
   readonly reason: string;
   /** The run of a higher priority that got its workers; absent when it lost them, or they were asked to end. */
   readonly yieldedTo?: string;
+  /** Its last step was saved before its workers went, so that nothing is lost. Absent: it was not. */
+  readonly isSaved?: true;
 }
 
 /** The run's workers came back with its state: it goes on after the last committed step, in the same generation. */

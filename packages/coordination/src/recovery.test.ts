@@ -29,6 +29,13 @@ describe('a coordinator that comes back', () => {
     expect(harness.view().status).toBe('finished');
   });
 
+  it('writes the configurations of its runs again: the log may know more of them than the files', () => {
+    harness.launch({}, 'queued');
+    harness.restart('auto');
+    const { config } = harness.state.runs.get(RUN)!.state;
+    expect(harness.commandsOf('writeConfig').slice(-1)).toEqual([{ kind: 'writeConfig', runId: RUN, config }]);
+  });
+
   it('leaves them to a person otherwise, and says how', () => {
     harness.launch({}, 'queued');
     harness.restart('manual');

@@ -41,6 +41,8 @@ function recover(builder: DecisionBuilder, state: RunState, { policy, endedJobId
     ...{ sinceMs: builder.nowMs, startState: undefined, reservedUntilMs, returnsUntilMs },
   });
   builder.command(lookForCheckpoint(state));
+  // What the log says of the precision and of skipped data may not have come to the file any more.
+  if (state.generation > 0) builder.command({ kind: 'writeConfig', runId, config: state.config });
   requeue(builder, state);
   return `run ${runId} is queued: ${cause}`;
 }

@@ -44,6 +44,26 @@ describe('workers that come back to a coordinator that was killed', () => {
     expect(harness.view()).toMatchObject({ status: 'running', step: 5, generation: 1 });
   });
 
+  it('go on without one of the generation before that came back first: it gets the state like any newcomer', () => {
+    harness.comeBack('a');
+    harness.comeBack('b');
+    harness.disconnect('b');
+    harness.advance(500, 'a');
+    expect(harness.members).toEqual(['a']);
+    harness.restart('auto');
+    harness.handle({ kind: 'checkpointFound', runId: RUN, found: STEP_2 });
+    harness.clearCommands();
+    harness.comeBack('b', { generation: 1, isTraining: false });
+    harness.comeBack('a', { generation: 2 });
+    expect(harness.members).toEqual(['a']);
+    expect(harness.lastCommand('release')).toMatchObject({ workerIds: ['b'], discardState: true });
+    expect(harness.lastCommand('prepare')).toMatchObject({ workerId: 'b', runId: RUN });
+    harness.train(1);
+    harness.breakRing('a');
+    harness.advance(500, 'a', 'b');
+    expect(harness.members).toEqual(['a']);
+  });
+
   it('form the next generation with their state when one of them does not come back', () => {
     harness.comeBack('b');
     harness.advance(2500, 'b');

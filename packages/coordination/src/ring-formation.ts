@@ -1,11 +1,19 @@
 import { AUTOMATIC_PRECISION, type Precision, type RunConfig } from '@weft/config';
-import { type MembershipChange, readyNewcomers, recruit, releaseLeavers, releaseOne } from './admission.js';
+import {
+  type MembershipChange,
+  readyNewcomers,
+  recruit,
+  releaseLeavers,
+  releaseOne,
+  saveBeforeLeaving,
+} from './admission.js';
 import type { ConnectedWorker, Reforming, RetainedState, StartState, Training } from './cluster-state.js';
-import { connectedWorkers, memberIds } from './cluster-state.js';
+import { connectedWorkers, fitsAll, memberIds } from './cluster-state.js';
 import type { Assign } from './commands.js';
 import type { DecisionBuilder } from './decision-builder.js';
+import { areExpertsHeld, chooseCopies, chooseExperts, expertHolders, leavingExperts } from './expert-copies.js';
 import { withMemoryFor } from './memory.js';
-import { areCut, chooseLeftOut } from './reachability.js';
+import { areCut, chooseLeftOut, isCutFromMembers } from './reachability.js';
 import { areAwaited, lacksExperts } from './returning.js';
 import type { RunState } from './run-state.js';
 import { blocksQueue, requestedWorkers, type WaitingRun, waitingRuns } from './scheduling.js';
@@ -28,8 +36,11 @@ export function formRings(builder: DecisionBuilder): string {
 function reformRing(builder: DecisionBuilder, state: RunState, live: Reforming): string {
   if (builder.nowMs - live.sinceMs < builder.timeouts.lossGraceMs || awaitsHeartbeats(builder, state, live)) return '';
   if (areAwaited(builder, state, live)) return '';
-  if (lacksExperts(builder, state, live)) return expertsLost(builder, state.runId, live, live.cause);
+  const goesOn = needsRetainedState(state, live);
+  if (goesOn ? !areExpertsHeld(builder, state) : lacksExperts(builder, state, live))
+    return expertsLost(builder, state.runId, live, live.cause);
   const { runId, config } = state;
+  if (goesOn) releaseLeavers(builder, runId, leavingExperts(builder, state));
   const members = builder.membersOf(runId, 'rank');
   const leavers = members.filter(({ isLeaving }) => isLeaving === true).map(({ workerId }) => workerId);
   if (leavers.length < members.length) releaseLeavers(builder, runId, leavers);
@@ -39,12 +50,19 @@ function reformRing(builder: DecisionBuilder, state: RunState, live: Reforming):
   const ready = readyNewcomers(builder, state, survivors.length);
   // Where everyone loads the state anyway, idle workers need not get ready first.
   const others = [...builder.joining(runId).filter((worker) => !ready.includes(worker)), ...builder.idle('rank')];
-  const idle = needsRetainedState(state, live)
+  const idle = goesOn
     ? []
     : withMemoryFor(builder, config, others)
-        .filter((worker) => !survivors.some((member) => areCut(member, worker)))
+        .filter((worker) => !isCutFromMembers(builder, runId, worker))
         .slice(0, Math.max(0, config.workers - survivors.length - ready.length));
-  const formed = formRing(builder, state, live, [...survivors, ...ready, ...idle], { newcomers: ready });
+  const experts = goesOn ? chooseExperts(builder, state) : live.experts;
+  if (experts.length === 0 && live.experts.length > 0) return expertsLost(builder, runId, live, live.cause);
+  releaseUnused(builder, runId, experts);
+  const retained = { ...live, experts };
+  const formed = formRing(builder, state, retained, [...survivors, ...ready, ...idle], { newcomers: ready });
+  // Those that would have stayed were lost: what the others hold is saved before they go.
+  const areAllLeaving = [...survivors, ...ready, ...idle].every(({ isLeaving }) => isLeaving === true);
+  if (areAllLeaving && goesOn) saveBeforeLeaving(builder, runId, 'rank');
   return left === '' ? formed : `${left}; ${formed}`;
 }
 
@@ -69,13 +87,19 @@ function leaveOutUnreachable(builder: DecisionBuilder, runId: string, live: Refo
     const sentence = `worker ${workerId} on ${hostName} is left out of run ${runId}: ${cutFrom.join(', ')} and its data plane ${dataPlaneAddress} cannot reach each other`;
     builder.command({ kind: 'notify', runId, sentence });
     releaseOne(builder, workerId, runId, sentence);
-    if (worker.role === 'expertWorker') return expertsLost(builder, runId, live, sentence);
-    return sentence;
+    const isLost = worker.role === 'expertWorker' && !areExpertsHeld(builder, builder.run(runId).state);
+    return isLost ? expertsLost(builder, runId, live, sentence) : sentence;
   });
   return sentences.join('; ');
 }
 
-/** Nobody else holds what an expert worker does. */
+/** Lets expert workers go for which a generation has no number. */
+function releaseUnused(builder: DecisionBuilder, runId: string, experts: readonly string[]): void {
+  const unused = builder.membersOf(runId, 'expertWorker').filter(({ workerId }) => !experts.includes(workerId));
+  for (const { workerId } of unused) releaseOne(builder, workerId, runId, 'the run has all its expert workers');
+}
+
+/** Fewer hold what an expert worker does. */
 const wanted = ({ role }: ConnectedWorker) => (role === 'expertWorker' ? 0 : 1);
 
 /**
@@ -85,18 +109,22 @@ const wanted = ({ role }: ConnectedWorker) => (role === 'expertWorker' ? 0 : 1);
 export function changeMembership(
   builder: DecisionBuilder,
   runId: string,
-  { leavers, newcomers }: MembershipChange,
+  { leavers, newcomers, experts }: MembershipChange,
 ): string {
   const { state, live } = builder.run(runId);
   if (live.state !== 'training') return '';
   releaseLeavers(builder, runId, leavers);
   const stay = builder.membersOf(runId, 'rank');
-  const formed = formRing(builder, state, live, [...stay, ...newcomers], {
+  const formed = formRing(builder, state, { ...live, experts }, [...stay, ...newcomers], {
     newcomers,
     ...(leavers.length === 0 ? { before: live } : {}),
   });
   const left = leavers.length === 0 ? [] : [`${leavers.join(', ')} left`];
-  const joined = newcomers.length === 0 ? [] : [`${newcomers.map(({ workerId }) => workerId).join(', ')} joined`];
+  const arrived = [
+    ...newcomers.map(({ workerId }) => workerId),
+    ...experts.filter((workerId) => !live.experts.includes(workerId)),
+  ];
+  const joined = arrived.length === 0 ? [] : [`${arrived.join(', ')} joined`];
   return [...left, ...joined, formed].join('; ');
 }
 
@@ -105,10 +133,17 @@ function startWaitingRuns(builder: DecisionBuilder): readonly string[] {
   if (builder.workers.count('idle/rank') === 0) return reasons;
   const waitingFor = waitingRuns(builder.state, builder.nowMs).filter(({ isDue }) => isDue);
   if (waitingFor.length === 0) return reasons;
-  let idle = builder.idle('rank');
   const connected = connectedWorkers(builder.state);
+  let known: readonly ConnectedWorker[] | undefined;
   for (const waiting of waitingFor) {
     const { state, startState, isDue } = waiting;
+    const left = known?.length ?? builder.workers.count('idle/rank');
+    if (waiting.required.workers > left) {
+      if (!blocksQueue(waiting, connected)) continue;
+      // It keeps all workers that can hold it. Who is left matters only where others wait.
+      if (waiting === waitingFor.at(-1) || builder.shortageOf === fitsAll) break;
+    }
+    const idle: readonly ConnectedWorker[] = known ?? builder.idle('rank');
     const able = withMemoryFor(builder, state.config, idle);
     const size = Math.min(requestedWorkers(state.config).workers, Math.max(waiting.required.workers, able.length));
     const experts = chooseExpertWorkers(builder, waiting);
@@ -117,8 +152,8 @@ function startWaitingRuns(builder: DecisionBuilder): readonly string[] {
     else if (!blocksQueue(waiting, connected)) continue;
     // A run that blocks the queue keeps these workers idle until it can start.
     const taken = new Set(able.slice(0, size));
-    idle = idle.filter((worker) => !taken.has(worker));
-    if (idle.length === 0) break;
+    known = idle.filter((worker) => !taken.has(worker));
+    if (known.length === 0) break;
   }
   return reasons;
 }
@@ -171,6 +206,9 @@ function formRing(
   const firstStep = state.step + 1;
   const startFrom = chooseStartFrom(state, retained);
   const newcomers = startFrom.kind === 'keep' ? ready.map(({ workerId }) => workerId) : [];
+  const expertCopies = chooseCopies(builder, state, experts);
+  const numbersOf = (ids: readonly string[]) => ids.map((id) => retained.experts.indexOf(id)).filter((at) => at >= 0);
+  const holders = startFrom.kind === 'keep' ? expertHolders(builder, state).map(numbersOf) : [];
   const automatic = resolvePrecision(state.config, [...ring, ...experts]);
   const { config } = builder.record(runId, {
     kind: 'assigned',
@@ -179,6 +217,7 @@ function formRing(
     state: startFrom.kind,
     workers: ring.map(toRecorded),
     ...(experts.length === 0 ? {} : { expertWorkers: experts.map(toRecorded) }),
+    ...(expertCopies.length === 0 ? {} : { expertCopies }),
     ...(newcomers.length === 0 ? {} : { newcomers }),
     ...(automatic === undefined ? {} : { precision: automatic.precision }),
   });
@@ -214,6 +253,7 @@ function formRing(
   builder.command({
     kind: 'assign',
     ...{ runId, generation, config, firstStep, trainedToStep, startFrom, newcomers, ...addresses },
+    ...{ expertCopies, expertHolders: holders },
   });
   if (stopAfterStep !== undefined)
     builder.command({ kind: 'stopRun', workerIds, runId, generation, afterStep: stopAfterStep, reason: state.reason });

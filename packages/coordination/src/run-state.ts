@@ -20,7 +20,7 @@ import { withMixtureChange } from './mixture-change.js';
 import type { CheckpointWritten, Resumed, RolledBack, RunRecord } from './records.js';
 
 /** Grows when the fields of `RunState` change: a `RunState` that was cached with another number is void. */
-export const RUN_STATE_VERSION = 9;
+export const RUN_STATE_VERSION = 10;
 
 /** How many workers of each role. */
 export interface WorkerCounts {
@@ -56,8 +56,10 @@ export interface RunState {
   readonly checkpoints: readonly KnownCheckpoint[];
   /** What the last generation trained on; undefined before the first, and after a resume by hand. */
   readonly lastWorkers: WorkerCounts | undefined;
-  /** Who made up the newest generation: workerIds of the ranks, and of the expert workers. */
-  readonly lastMembers: { readonly ranks: readonly string[]; readonly experts: readonly string[] };
+  /** Who made up the newest generation. */
+  readonly lastMembers: Members;
+  /** The members of the generation that committed the last step: what they have in memory is the state after it. */
+  readonly heldBy: Members;
   /** The changes of the mixture that the members of the newest generation know of. */
   readonly knownChanges: RunConfig['data']['mixtureChanges'];
   /** The first generation since the run was last rolled back: what older ones hold in memory is not the state of this log. */
@@ -88,6 +90,16 @@ export interface RunState {
   readonly updatedAtMs: number;
 }
 
+/** Who made up a generation: workerIds of the ranks, and of the expert workers by number. */
+export interface Members {
+  readonly ranks: readonly string[];
+  readonly experts: readonly string[];
+  /** The number of the expert worker that keeps the copy of each one's experts; empty: there are no copies. */
+  readonly expertCopies: readonly number[];
+}
+
+const NOBODY: Members = { ranks: [], experts: [], expertCopies: [] };
+
 /** A checkpoint as the log has it. */
 export interface KnownCheckpoint {
   readonly step: number;
@@ -117,7 +129,8 @@ export function applyRecord(state: RunState | undefined, record: RunRecord): Run
       checkpointStep: 0,
       checkpoints: [],
       lastWorkers: undefined,
-      lastMembers: { ranks: [], experts: [] },
+      lastMembers: NOBODY,
+      heldBy: NOBODY,
       knownChanges: [],
       firstGeneration: 1,
       lastCommit: undefined,
@@ -159,7 +172,7 @@ function saveCosts(state: RunState, record: RunRecord): SaveCosts {
     case 'continued':
       return returned;
     case 'requeued':
-      return { ...before, trainedMs, interruptions: interrupted(record.yieldedTo === undefined) };
+      return { ...before, trainedMs, interruptions: interrupted(isInterruption(record)) };
     case 'attemptFailed':
     case 'rolledBack':
       return { ...before, trainedMs, interruptions: interrupted(true) };
@@ -168,13 +181,18 @@ function saveCosts(state: RunState, record: RunRecord): SaveCosts {
   }
 }
 
+/** Whether steps may be lost: its workers were, or its coordinator was. */
+function isInterruption({ yieldedTo, isSaved }: Extract<RunRecord, { kind: 'requeued' }>): boolean {
+  return yieldedTo === undefined && isSaved !== true;
+}
+
 /** Configurations in logs of older versions lack what came later. */
 function completeConfig(config: RunConfig): RunConfig {
   const older: Partial<RunConfig> = config;
   const divergence = { ...DEFAULT_DIVERGENCE, ...older.divergence };
   const checkpoint = { ...DEFAULT_CHECKPOINT, ...config.checkpoint };
   const stragglers = { ...DEFAULT_STRAGGLERS, ...older.stragglers };
-  const { expertWorkers = 0, minWorkers = null, task = DEFAULT_TASK } = older;
+  const { expertWorkers = 0, expertCopies = 'auto', minWorkers = null, task = DEFAULT_TASK } = older;
   const queue = { ...DEFAULT_QUEUE, ...older.queue };
   const evaluation = { ...DEFAULT_EVALUATION, ...older.evaluation };
   const model = completeModel(config.model);
@@ -189,6 +207,7 @@ function completeConfig(config: RunConfig): RunConfig {
     model,
     queue,
     expertWorkers,
+    expertCopies,
     minWorkers,
     evaluation,
     data,
@@ -207,6 +226,7 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
         lastMembers: {
           ranks: record.workers.map(({ workerId }) => workerId),
           experts: (record.expertWorkers ?? []).map(({ workerId }) => workerId),
+          expertCopies: record.expertCopies ?? [],
         },
         knownChanges: state.config.data.mixtureChanges,
         status: state.status === 'stopping' ? 'stopping' : 'running',
@@ -231,7 +251,7 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
       const { generation } = record.entry;
       // A norm that was not finite belongs to a step that is not applied, where nobody reads it.
       const lastCommit = { generation, apply: applied, gradNorm: gradNorm ?? 0, lossTokens: record.lossTokens };
-      return { step, furthestStep, loss, skippedInARow, recent, rolledBack, lastCommit };
+      return { step, furthestStep, loss, skippedInARow, recent, rolledBack, lastCommit, heldBy: state.lastMembers };
     }
     case 'checkpointWritten':
       return { checkpointStep: record.step, checkpoints: withCheckpoint(state, knownOf(record)) };
@@ -241,7 +261,7 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
     case 'straggler':
       return {};
     case 'requeued':
-      return { status: 'queued', reason: record.reason, isInterrupted: record.yieldedTo === undefined };
+      return { status: 'queued', reason: record.reason, isInterrupted: isInterruption(record) };
     case 'continued':
       return { status: 'running', failure: undefined, isInterrupted: false };
     case 'attemptFailed':

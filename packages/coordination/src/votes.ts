@@ -9,6 +9,7 @@ import type { DecisionBuilder } from './decision-builder.js';
 import { describeSpike, divergedSince, findSpike, type Spike } from './divergence.js';
 import { extendTiming, learnStepTime } from './estimates.js';
 import type { EventOf } from './events.js';
+import { newExperts } from './expert-copies.js';
 import { learnStepMs, watchFrom } from './hangs.js';
 import { committedStep, flushMetrics } from './metrics.js';
 import { mixtureIsDue } from './mixture-requests.js';
@@ -90,8 +91,9 @@ function commit(builder: DecisionBuilder, state: RunState, live: Training): stri
   if (ended !== undefined) return ended;
   stopIfPreempted(builder, runId);
   notifyOfSpike(builder, committed, spike);
+  for (const workerId of [...live.newcomers, ...newExperts(state, live)])
+    builder.changeWorker(workerId, { joinFailures: undefined });
   const stragglers = nameStragglers(builder, committed, votes);
-  for (const workerId of live.newcomers) builder.changeWorker(workerId, { joinFailures: undefined });
   const leastCommunicationSeconds = Math.min(...votes.map((vote) => vote.communicationSeconds ?? 0));
   const decision = { step, apply, gradNorm, lossTokens, leastCommunicationSeconds };
   const toMembers = { workerIds: memberIds(live), runId, generation };

@@ -19,7 +19,19 @@ describe('the time of a run', () => {
     expect(times.heldSeconds(15_000)).toBe(10);
   });
 
-  it('of a lost worker since its last report is recovering; one that left may still report', () => {
+  it('of a lost worker is like its steps before up to the last one that was committed, and recovering from there', () => {
+    const times = new WorkTimes();
+    times.follow(0, training('a', 'b'), all);
+    times.report('a', { ...noTime(), starting: 1, computing: 3, waitingForData: 1 }, 'computing');
+    times.committed(9000);
+    times.follow(10_000, training('b'), (workerId) => workerId !== 'a');
+    times.follow(10_000, ended, (workerId) => workerId !== 'a');
+    times.report('b', { ...noTime(), idle: 10 }, 'idle');
+    const own = { starting: 1, computing: 3 + 3, waitingForData: 1 + 1, recovering: 1 };
+    expect(times.spent(10_000)).toEqual({ ...noTime(), ...own, idle: 10 });
+  });
+
+  it('of a lost worker since its last report is recovering where no step came since; one that left may still report', () => {
     const times = new WorkTimes();
     times.follow(0, training('a', 'b'), all);
     times.report('a', { ...noTime(), computing: 2 }, 'computing');

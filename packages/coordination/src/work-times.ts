@@ -43,13 +43,15 @@ const LAST_REPORT_MS = 10_000;
 /**
  * The time of one run: every second of every worker in one bucket, from the launch on, over all generations and
  * coordinators. Workers report what they do; the clock of the coordinator says how long they were members. What they have
- * not reported is on what they did last; what a lost worker has not reported is recovering.
+ * not reported is on what they did last. A lost worker's last report is some seconds old: up to the last step that was
+ * committed it did what it had reported of steps before, and after that it was recovering.
  */
 export class WorkTimes {
   #closed: WorkTime;
   #heldSeconds: number;
   readonly #members = new Map<string, Member>();
   #waiting: { readonly workers: number; readonly bucket: TimeBucket; readonly sinceMs: number } | undefined;
+  #committedMs = Number.NEGATIVE_INFINITY;
 
   /** Goes on where a coordinator left off; until the first `follow`, which that one did not see, its workers spend their time on recovering. */
   constructor(stored?: StoredWorkTimes) {
@@ -67,7 +69,7 @@ export class WorkTimes {
         this.#close(workerId, member, member.endMs);
       if (member.endMs !== undefined || members.includes(workerId)) continue;
       if (isConnected(workerId)) member.endMs = nowMs;
-      else this.#close(workerId, { ...member, bucket: 'recovering' }, nowMs);
+      else this.#lose(workerId, member, nowMs);
     }
     for (const workerId of members)
       if (!this.#members.has(workerId))
@@ -75,6 +77,11 @@ export class WorkTimes {
     if (waiting?.workers === this.#waiting?.workers && waiting?.bucket === this.#waiting?.bucket) return;
     if (this.#waiting !== undefined) this.#closed = addTime(this.#closed, this.#waited(nowMs));
     this.#waiting = waiting && { ...waiting, sinceMs: nowMs };
+  }
+
+  /** A step is committed: its members have worked on it. */
+  committed(nowMs: number): void {
+    this.#committedMs = nowMs;
   }
 
   /** Whether workers are with the run, or have just left it. */
@@ -127,6 +134,14 @@ export class WorkTimes {
     this.#heldSeconds += (endMs - member.sinceMs) / 1000;
   }
 
+  #lose(workerId: string, member: Member, nowMs: number): void {
+    const { sinceMs, reported } = member;
+    const reportedMs = sinceMs + totalSeconds(reported) * 1000;
+    const unreported = Math.max(0, Math.min(this.#committedMs, nowMs) - reportedMs) / 1000;
+    const known = addTime(reported, ofSteps(reported), unreported);
+    this.#close(workerId, { ...member, reported: known, bucket: 'recovering' }, nowMs);
+  }
+
   #waited(nowMs: number): WorkTime {
     const time = noTime();
     if (this.#waiting === undefined) return time;
@@ -134,6 +149,26 @@ export class WorkTimes {
     time[bucket] = (workers * Math.max(0, nowMs - sinceMs)) / 1000;
     return time;
   }
+}
+
+/** Buckets that steps are made of. */
+const STEP_BUCKETS = [
+  'computing',
+  'communicating',
+  'waitingForData',
+  'waitingForStraggler',
+  'waitingForExperts',
+  'checkpointing',
+  'evaluating',
+] as const satisfies readonly TimeBucket[];
+
+/** What a second of its steps was spent on. */
+function ofSteps(reported: WorkTime): WorkTime {
+  const second = noTime();
+  const total = STEP_BUCKETS.reduce((sum, bucket) => sum + reported[bucket], 0);
+  if (total === 0) second.computing = 1;
+  else for (const bucket of STEP_BUCKETS) second[bucket] = reported[bucket] / total;
+  return second;
 }
 
 /** What a member reported, brought to the length of its membership by the clock of the coordinator. */

@@ -1,8 +1,9 @@
-import { newcomersWait } from './admission.js';
+import { newcomersWait, newExpertsFailed } from './admission.js';
 import type { ConnectedWorker, Reforming, RetainedState, Training } from './cluster-state.js';
 import { describeMember, memberIndex } from './cluster-state.js';
 import type { DecisionBuilder } from './decision-builder.js';
 import type { EventOf } from './events.js';
+import { canGoOnWithoutExperts, newExperts } from './expert-copies.js';
 import { lookForCheckpoint } from './find-checkpoint.js';
 import { flushMetrics } from './metrics.js';
 import { noteUnreachable } from './reachability.js';
@@ -19,7 +20,8 @@ export function workerLost(builder: DecisionBuilder, worker: ConnectedWorker, ru
   builder.record(runId, { kind: 'workerLost', generation, ...memberIndex(live, workerId), workerId, hostName, reason });
   const cause = `${describeMember(live, workerId)} (${workerId} on ${hostName}) was lost: ${reason}`;
   if (live.state === 'training' && onlyRank0IsNeeded(builder, runId, live)) return cause;
-  if (worker.role === 'expertWorker') return `${cause}; ${expertsLost(builder, runId, live, cause)}`;
+  const isLost = () => state.step === live.startState?.step || !canGoOnWithoutExperts(builder, state, []);
+  if (worker.role === 'expertWorker' && isLost()) return `${cause}; ${expertsLost(builder, runId, live, cause)}`;
   const survivors =
     live.state === 'reforming' ? live.survivors.filter((each) => each !== workerId) : holders(builder, runId, live);
   if (survivors.length === 0) return `${cause}; ${abandon(builder, runId, live, `it lost its last worker (${cause})`)}`;
@@ -37,6 +39,7 @@ export function workerLost(builder: DecisionBuilder, worker: ConnectedWorker, ru
     ringFailures: 0,
     cause,
   });
+  if (worker.role === 'expertWorker') return `${cause}; run ${runId} goes on with the copy of its experts`;
   return `${cause}; run ${runId} goes on with ${survivors.length} of ${state.config.workers} workers`;
 }
 
@@ -56,7 +59,7 @@ export function expertsLost(
   const workers = builder.workers.count(`members/${runId}/rank`);
   const expertWorkers = builder.workers.count(`members/${runId}/expertWorker`);
   // Without any worker of a role the run cannot go on.
-  const minimumWorkers = expertWorkers === 0 || workers === 0 ? undefined : { workers, expertWorkers };
+  const minimumWorkers = { workers: Math.max(1, workers), expertWorkers: Math.max(1, expertWorkers) };
   return abandon(builder, runId, live, `it lost experts (${cause})`, minimumWorkers);
 }
 
@@ -100,7 +103,7 @@ function abandon(
  */
 export function ringBroken(builder: DecisionBuilder, event: EventOf<'ringBroken'>): string {
   const { runId, workerId, generation, step, reason } = event;
-  const { live } = builder.run(runId);
+  const { live, state } = builder.run(runId);
   // Whom it could not reach is so, whatever has become of the generation.
   const unreachable = noteUnreachable(builder, event);
   if (live.state !== 'training' || live.generation !== generation)
@@ -109,7 +112,8 @@ export function ringBroken(builder: DecisionBuilder, event: EventOf<'ringBroken'
   if (onlyRank0IsNeeded(builder, runId, live)) return cause;
   builder.record(runId, { kind: 'ringBroke', generation, ...memberIndex(live, workerId), step, reason });
   // A ring that does not form with newcomers says nothing about the members before, and who cannot be reached is left out.
-  const isExplained = live.newcomers.length > 0 || unreachable.length > 0;
+  const arrived = newExperts(state, live);
+  const isExplained = live.newcomers.length + arrived.length > 0 || unreachable.length > 0;
   const ringFailures = live.ringFailures + (isExplained ? 0 : 1);
   if (ringFailures >= builder.timeouts.maxRingFailures)
     return fail(builder, runId, {
@@ -120,6 +124,7 @@ export function ringBroken(builder: DecisionBuilder, event: EventOf<'ringBroken'
   release(builder, runId, { discardState: false, reason: cause });
   const survivors = holders(builder, runId, live);
   newcomersWait(builder, live, runId, true);
+  newExpertsFailed(builder, runId, arrived);
   builder.setLive(runId, {
     ...retainedState(live),
     state: 'reforming',

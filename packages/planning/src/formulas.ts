@@ -302,7 +302,12 @@ export function expertWorkerState(config: RunConfig): { readonly state: number; 
   const trained = stacks.filter((spec) => isTrained(config, spec));
   const alone: Mesh = { fsdp: 1, tensor: 1, expert: 1 };
   const optimizer = sum(trained, (spec) => optimizerBytes(config, spec, alone));
-  return { state: share * (FP32 * sum(stacks, size) + optimizer), gradients: FP32 * share * sum(trained, size) };
+  // A copy of another one's experts has moments and gradients too.
+  const held = config.expertCopies === true && expertWorkers > 1 ? 2 : 1;
+  return {
+    state: held * share * (FP32 * sum(stacks, size) + optimizer),
+    gradients: held * FP32 * share * sum(trained, size),
+  };
 }
 
 /** What is computed of a microbatch last, on one device: its logits, or what an encoder's loss needs. */

@@ -18,6 +18,7 @@ type Elsewhere =
   | 'minWorkers'
   | 'activationCheckpointing'
   | 'expertWorkers'
+  | 'expertCopies'
   | 'microbatchesInFlight'
   | 'queue'
   | 'evaluation'

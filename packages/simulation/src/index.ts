@@ -1,11 +1,3 @@
-export {
-  DISASTERS,
-  type Disaster,
-  type Scenario,
-  type ScenarioLine,
-  type ScenarioResult,
-  simulateScenario,
-} from './scenario.js';
-export { SimulatedCluster, type SimulatedLaunch } from './simulated-cluster.js';
-export type { SimulatedRun } from './simulated-worker.js';
-export { applyEvent, type SimulationEvent } from './simulation-events.js';
+export { describeReport, type SimulationReport } from './report.js';
+export { type SimulationOptions, simulate } from './simulate.js';
+export { INVARIANTS, type Invariant, Violation } from './violation.js';

@@ -10,7 +10,8 @@ import {
   waitingRuns,
 } from '@weft/coordination';
 import { Ledger } from '@weft/mixture';
-import { applyStep, hasFiniteGradients, lossOf, SEED_MODEL, type SimulatedRun } from './simulated-worker.js';
+import { hasFiniteGradients, SimulatedModel } from './simulated-model.js';
+import type { SimulatedRun } from './simulated-worker.js';
 
 /**
  * What must hold after every decision: the coordinator's queue is the store's, a run has workers exactly while its job is
@@ -62,11 +63,11 @@ export function checkRun({ log, rows }: SimulatedRun, state: RunState, jobEnd: s
   const ledger = Ledger.fold(ledgerRecords(log));
   assert.deepEqual(ledger.problems(), []);
   assert.deepEqual(replay(structuredClone(log)), state);
-  let model = SEED_MODEL;
+  let model = SimulatedModel.seed;
   for (const { step, loss, applied } of ledger.entries) {
     const apply = hasFiniteGradients(step);
-    assert.deepEqual({ step, loss, applied }, { step, loss: lossOf(model), applied: apply });
-    model = applyStep(model, apply);
+    assert.deepEqual({ step, loss, applied }, { step, loss: model.loss, applied: apply });
+    model = model.next(apply);
   }
   assert.deepEqual(
     rows.map(({ step }) => step),

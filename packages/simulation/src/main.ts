@@ -1,84 +1,64 @@
-import { createProgram, mustBe, readOptions, UsageError, wholeNumber } from '@weft/command-line';
+import { createProgram, readOptions, text, UsageError, wholeNumber } from '@weft/command-line';
 import { WeftError } from '@weft/common';
-import { DISASTERS, type Disaster, type ScenarioLine, simulateScenario } from './scenario.js';
-
-const KINDS = Object.keys(DISASTERS) as readonly Disaster['kind'][];
+import { replayRun } from './replay-run.js';
+import { describeReport } from './report.js';
+import { simulate } from './simulate.js';
+import { Violation } from './violation.js';
 
 /** What the program below reads. */
 interface GivenOptions {
   readonly workers: number;
-  readonly steps: number;
-  readonly every: number;
-  readonly attempts: number;
+  readonly hours: number;
   readonly seed: number;
-  /** Percent. */
-  readonly chaos: number;
-  readonly quiet?: true;
+  readonly seeds: number;
   readonly json?: true;
+  readonly replay?: string;
 }
 
-/** @returns the exit code: 0 when the run finished, 1 when it did not. */
-function main(argv: readonly string[]): number {
-  const given: Disaster[] = [];
-  const program = createProgram('node packages/simulation/dist/main.js', process.stdout)
+/** @returns the exit code: 1 where an invariant does not hold. */
+async function main(argv: readonly string[]): Promise<number> {
+  const program = createProgram('npm run sim --', process.stdout)
     .description(
-      "Simulates one run on a cluster: the coordinator's real decisions, workers that only pretend to train, and a clock " +
-        "that costs no time. Prints one line for everything the run's log records, and a summary.",
+      "Simulates a cluster in virtual time: the coordinator's real decisions, workers, a network and a store, and about once a " +
+        'minute something that goes wrong. Ends with 1 where an invariant does not hold, and names it.',
     )
-    .option('--workers <n>', 'workers, and ranks of the run', wholeNumber(1, 1000), 4)
-    .option('--steps <n>', 'steps of the run', wholeNumber(1, 1_000_000), 100)
-    .option('--every <n>', 'steps between checkpoints', wholeNumber(1, 1_000_000), 20)
-    .option('--attempts <n>', 'how often the run may be tried', wholeNumber(1, 1000), 1)
-    .option('--seed <n>', 'order of messages, and random disasters', wholeNumber(0, 2 ** 32 - 1), 0)
-    .option('--chaos <percent>', 'chance of a random disaster in every round', wholeNumber(0, 100), 0)
-    .option('--quiet', 'leave out the lines of committed steps')
+    .option('--workers <n>', 'workers of the cluster', wholeNumber(1, 100_000), 100)
+    .option(
+      '--hours <n>',
+      'virtual hours with faults; after them every run must come to its end',
+      wholeNumber(1, 8760),
+      24,
+    )
+    .option('--seed <n>', 'of everything that is random', wholeNumber(0, 2 ** 32 - 1), 0)
+    .option('--seeds <n>', 'so many simulations, with this seed and those that follow', wholeNumber(1, 1_000_000), 1)
     .option('--json', 'one JSON object a line')
-    .addHelpText(
-      'after',
-      `
-A list says when: "40" is after step 40, "2@40" is worker 2 after step 40 (worker 0 without a number), "10,2@40" is both.
-
-  node packages/simulation/dist/main.js --workers 3 --steps 30 --kill 1@12 --restart 20`,
-    );
-  for (const kind of KINDS)
-    program.option(`--${kind} <list>`, DISASTERS[kind], (list) => given.push(...readDisasters(kind, list)));
+    .option('--replay <folder>', 'of a run: checks that the same decisions follow from its log', text);
   const options = readOptions<GivenOptions>(program, argv);
   if (options === undefined) return 0;
-  const { workers, steps, every, attempts, seed, chaos, quiet, json } = options;
-  const disasters = KINDS.flatMap((kind) => given.filter((disaster) => disaster.kind === kind));
-  const print = (value: object, text: string) =>
-    process.stdout.write(`${json === true ? JSON.stringify(value) : text}\n`);
-  const printLine = (line: ScenarioLine) => {
-    if (quiet !== true || line.kind !== 'committed') print(line, `${seconds(line.timeMs).padStart(9)}  ${line.text}`);
-  };
-  const result = simulateScenario(
-    { workers, steps, checkpointEverySteps: every, maxAttempts: attempts, seed, chaos: chaos / 100, disasters },
-    printLine,
-  );
-  const { status, step, timeMs, generations, workersLost, stepsLost, checkpointsWritten, reason } = result;
-  print(
-    { kind: 'summary', ...result },
-    `\n${status} at step ${step} of ${steps} after ${seconds(timeMs)}: ${generations} generations, ${workersLost} workers lost, ` +
-      `${stepsLost} steps trained again, ${checkpointsWritten} checkpoints written\n${reason}`,
-  );
-  return status === 'finished' ? 0 : 1;
-}
-
-function readDisasters(kind: Disaster['kind'], list: string): Disaster[] {
-  return list.split(',').flatMap((text) => {
-    if (text === '') return [];
-    const [, worker = '0', step] = /^(?:(\d{1,4})@)?(\d{1,7})$/.exec(text) ?? [];
-    if (step === undefined) throw mustBe('steps like 40 or 2@40');
-    return [{ kind, step: Number(step), worker: Number(worker) }];
-  });
-}
-
-function seconds(durationMs: number): string {
-  return `${(durationMs / 1000).toFixed(1)} s`;
+  const { workers, hours, seed, seeds, json, replay } = options;
+  const print = (value: object, sentence: string) =>
+    process.stdout.write(`${json === true ? JSON.stringify(value) : sentence}\n`);
+  if (replay !== undefined) {
+    const replayed = await replayRun(replay);
+    print(replayed, replayed.sentence);
+    return replayed.difference === undefined ? 0 : 1;
+  }
+  let exitCode = 0;
+  for (let i = 0; i < seeds; i++)
+    try {
+      const report = simulate({ seed: seed + i, workers, hours });
+      print(report, describeReport(report));
+    } catch (thrown) {
+      if (!(thrown instanceof Violation)) throw thrown;
+      const { invariant, message } = thrown;
+      print({ seed: seed + i, workers, hours, invariant, message }, `${invariant}: ${message}`);
+      exitCode = 1;
+    }
+  return exitCode;
 }
 
 try {
-  process.exitCode = main(process.argv.slice(2));
+  process.exitCode = await main(process.argv.slice(2));
 } catch (thrown) {
   const { sentence } = WeftError.from(thrown);
   process.stderr.write(`${sentence}\n`);

@@ -20,7 +20,8 @@ import {
 } from '@weft/coordination';
 import { recipeInput } from '@weft/recipes';
 import { checkQueue, checkRun } from './invariants.js';
-import { type SimulatedRing, type SimulatedRun, SimulatedWorker } from './simulated-worker.js';
+import { SimulatedRing } from './simulated-ring.js';
+import { type Assignment, type SimulatedRun, SimulatedWorker } from './simulated-worker.js';
 
 /** A simulated ring may break any number of times. */
 const TIMEOUTS = { ...defaultTimeouts, maxRingFailures: Number.POSITIVE_INFINITY };
@@ -320,9 +321,9 @@ export class SimulatedCluster {
     return { checkpoint: step === 0 ? undefined : { step, directory: `${step}` }, skipped: [] };
   }
 
-  #ring({ runId, generation }: { readonly runId: string; readonly generation: number }): SimulatedRing {
+  #ring({ runId, generation, ring: members }: Assignment): SimulatedRing {
     const name = `${runId}/${generation}`;
-    const ring = this.#rings.get(name) ?? { isBroken: false, contributed: new Map(), held: new Map() };
+    const ring = this.#rings.get(name) ?? new SimulatedRing(members.length);
     this.#rings.set(name, ring);
     return ring;
   }
@@ -343,7 +344,7 @@ function identityOf(workerId: string): WorkerIdentity {
 }
 
 /** Only what `decide` reads matters: workers, steps, checkpoints and queue. */
-function simulatedConfig(options: SimulatedLaunch): RunConfig {
+export function simulatedConfig(options: SimulatedLaunch): RunConfig {
   const { workers, steps, checkpointEverySteps = 2, priority = 0, maxAttempts = 1 } = options;
   const recipe = recipeInput('debugNano');
   return resolveRunConfig({

@@ -1,44 +1,10 @@
-import { hash32 } from '@weft/common';
 import type { MetricsRow } from '@weft/contracts';
 import type { ClusterEvent, Command, HeldRun, MemberEvent, RunRecord, ToldProgress } from '@weft/coordination';
-import { digestOf } from '@weft/mixture';
-
-/** The model after some steps: a number that depends on every step applied so far, in order. */
-interface Model {
-  readonly step: number;
-  readonly weights: number;
-}
-
-/** The model before the first step. */
-export const SEED_MODEL: Model = { step: 0, weights: 1 };
-
-/** Every seventh step has gradients that are not finite. */
-export function hasFiniteGradients(step: number): boolean {
-  return step % 7 !== 0;
-}
-
-/** One optimizer step. It depends only on the model before, not on the number of ranks. */
-export function applyStep(model: Model, apply: boolean): Model {
-  const step = model.step + 1;
-  return { step, weights: apply ? hash32(`${model.weights}/${step}`) : model.weights };
-}
-
-/** The loss that is measured in the step after `model`, 0 to 1. */
-export function lossOf(model: Model): number {
-  return hash32(`loss ${model.weights}`) / 2 ** 32;
-}
-
-/** Shared by the members of a generation: which of them has reduced which step. */
-export interface SimulatedRing {
-  isBroken: boolean;
-  /** By rank: the step whose gradients it contributed. */
-  readonly contributed: Map<number, number>;
-  /** By rank: the model of those that hold it at the beginning, for those that join. */
-  readonly held: Map<number, Model>;
-}
+import { hasFiniteGradients, SimulatedModel } from './simulated-model.js';
+import type { SimulatedRing } from './simulated-ring.js';
 
 /** The complete checkpoints of a run, by step. Every process reads the same disk. */
-type Disk = Map<number, Model>;
+type Disk = Map<number, SimulatedModel>;
 
 /** What a run leaves on disk. */
 export interface SimulatedRun {
@@ -50,12 +16,14 @@ export interface SimulatedRun {
   rows: MetricsRow[];
 }
 
-type Assignment = Extract<Command, { readonly kind: 'assign' }>;
+export type Assignment = Extract<Command, { readonly kind: 'assign' }>;
 
 interface Training {
   readonly assignment: Assignment;
   readonly rank: number;
   readonly ring: SimulatedRing;
+  /** The step whose gradients it has contributed. */
+  contributedStep: number;
   state: 'computing' | 'voted' | 'done';
   stopAfterStep: number | undefined;
   /** Another generation follows after this step. */
@@ -63,6 +31,15 @@ interface Training {
   /** Not decided yet. */
   vote: MemberEvent | undefined;
   hasFailed: boolean;
+}
+
+const ranks = new WeakMap<Assignment, ReadonlyMap<string, number>>();
+
+/** Thousands of workers ask for their rank in the same assignment. */
+export function rankIn(assignment: Assignment, workerId: string): number {
+  const known = ranks.get(assignment) ?? new Map(assignment.ring.map((member, rank) => [member.workerId, rank]));
+  ranks.set(assignment, known);
+  return known.get(workerId) ?? -1;
 }
 
 /**
@@ -80,7 +57,7 @@ export class SimulatedWorker {
   #training: Training | undefined;
   /** The newest generation of the run whose model it holds. */
   #assigned: Assignment | undefined;
-  #model: Model | undefined;
+  #model: SimulatedModel | undefined;
   /** Of the step after which the model is. */
   #lastLoss: number | undefined;
   /** Nothing is sent before a coordinator has said that the generation goes on. */
@@ -88,7 +65,7 @@ export class SimulatedWorker {
   /** What another coordinator will want to have. */
   #kept: MemberEvent[] = [];
   /** The model in its parts of checkpoints, by run and step. */
-  readonly #saved = new Map<string, Model>();
+  readonly #saved = new Map<string, SimulatedModel>();
   readonly #diskOf: (runId: string) => Disk;
   readonly #ringOf: (assignment: Assignment) => SimulatedRing;
 
@@ -115,9 +92,9 @@ export class SimulatedWorker {
 
   /** Where it is in its run: a rank that has given its gradients waits for the others. */
   get progress(): ToldProgress {
-    const { ring, rank, assignment } = this.#training ?? {};
+    const { contributedStep, assignment } = this.#training ?? {};
     const step = (this.#model?.step ?? 0) + 1;
-    const hasReduced = rank !== undefined && ring?.contributed.get(rank) === step;
+    const hasReduced = contributedStep === step;
     const phase = assignment === undefined ? 'idle' : hasReduced ? 'communicating' : 'waitingForData';
     const { runId = '', generation = 0 } = assignment ?? {};
     const last = { lastEvent: 'apply', lastEventSeconds: 60, ringOperations: 0, ringBytes: 0 };
@@ -128,7 +105,7 @@ export class SimulatedWorker {
   compute(): void {
     const training = this.#training;
     if (training === undefined || training.state !== 'computing') return;
-    const { ring, rank, assignment } = training;
+    const { ring, assignment } = training;
     const step = this.#model === undefined ? assignment.firstStep : this.#model.step + 1;
     if (step > assignment.config.steps) return;
     if (ring.isBroken) {
@@ -141,16 +118,19 @@ export class SimulatedWorker {
     if (this.#model === undefined && ring.held.size === holders) [this.#model] = ring.held.values();
     const model = this.#model;
     if (model === undefined) return;
-    ring.contributed.set(rank, step);
-    const isReduced = assignment.ring.every((_, other) => (ring.contributed.get(other) ?? 0) >= step);
-    if (!isReduced) return;
+    if (training.contributedStep < step) {
+      training.contributedStep = step;
+      ring.contribute(step);
+    }
+    if (!ring.isReduced(step)) return;
     training.state = 'voted';
+    ring.votes++;
     const vote = {
       step,
-      loss: lossOf(model),
+      loss: model.loss,
       gradNorm: step,
       finite: hasFiniteGradients(step),
-      sequenceDigest: digestOf([`${step}/${rank}`]),
+      sequenceDigest: ring.digest,
       lossTokens: 9,
     };
     training.vote = { ...this.#from(assignment), kind: 'voted', vote };
@@ -174,6 +154,11 @@ export class SimulatedWorker {
     this.outbox.push({ kind: 'leaving', workerId: this.workerId });
   }
 
+  /** The run that it is a member of, or whose model it holds. */
+  get runId(): string | undefined {
+    return this.#assigned?.runId;
+  }
+
   /** Whether it was asked to end and no run needs it any more. */
   get hasLeft(): boolean {
     return this.isLeaving && this.#training === undefined && this.inbox.length === 0 && this.outbox.length === 0;
@@ -191,7 +176,7 @@ export class SimulatedWorker {
     const training = this.#training;
     if (this.#assigned === undefined || this.#model === undefined) return undefined;
     const { runId, generation } = this.#assigned;
-    const votedLoss = training?.state === 'voted' ? lossOf(this.#model) : undefined;
+    const votedLoss = training?.state === 'voted' ? this.#model.loss : undefined;
     const isTraining = training?.hasFailed === false && training.stopAfterStep === undefined;
     return { runId, generation, step: this.#model.step, loss: this.#lastLoss, votedLoss, isTraining };
   }
@@ -206,7 +191,7 @@ export class SimulatedWorker {
     this.#isHeld = false;
     this.#kept = [];
     this.#assigned = assignment;
-    if (startFrom.kind === 'fresh') this.#model = SEED_MODEL;
+    if (startFrom.kind === 'fresh') this.#model = SimulatedModel.seed;
     if (startFrom.kind === 'checkpoint') this.#model = this.#diskOf(runId).get(Number(startFrom.directory));
     if (startFrom.kind === 'checkpoint' && this.#model === undefined) {
       const failure = { code: 'corrupt_data', message: 'a byte differs', hint: null } as const;
@@ -220,12 +205,13 @@ export class SimulatedWorker {
       throw new Error(
         `${this.workerId} holds step ${this.#model?.step}, but is to go on with ${firstStep} (${startFrom.kind})`,
       );
-    const rank = assignment.ring.findIndex(({ workerId }) => workerId === this.workerId);
+    const rank = rankIn(assignment, this.workerId);
     const ring = this.#ringOf(assignment);
     this.#training = {
       assignment,
       rank,
       ring,
+      contributedStep: 0,
       state: 'computing',
       stopAfterStep: undefined,
       endAfterStep: undefined,
@@ -241,9 +227,9 @@ export class SimulatedWorker {
   #decided(step: number, apply: boolean): void {
     const training = this.#training!;
     const { assignment, stopAfterStep, rank } = training;
-    this.#lastLoss = lossOf(this.#model!);
+    this.#lastLoss = this.#model!.loss;
     training.vote = undefined;
-    this.#model = applyStep(this.#model!, apply);
+    this.#model = this.#model!.next(apply);
     if (this.#model.step !== step) throw new Error(`${this.workerId} applied ${this.#model.step} for ${step}`);
     if (rank === 0) this.#report(assignment, step);
     const { steps, checkpoint } = assignment.config;

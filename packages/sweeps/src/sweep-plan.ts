@@ -132,11 +132,11 @@ const LATER_FIELDS: readonly (readonly [path: string, formerValue: unknown])[] =
 /**
  * A hash of everything that determines the losses of a run: runs with the same key give the same losses.
  *
- * Without the settings that change when a run trains, but not its losses: the queue, `minWorkers`, and how remote shards are read. Without the default
+ * Without the settings that change when a run trains, but not its losses: the queue, `minWorkers`, `expertCopies`, and how remote shards are read. Without the default
  * sources, a model's variants and an evaluation without tasks too, because configurations of older versions do not name
  * them; the order of other sources counts.
  */
-export function keyOf({ queue: _, minWorkers: __, ...config }: RunConfig): string {
+export function keyOf({ queue: _, minWorkers: __, expertCopies: ____, ...config }: RunConfig): string {
   const { sources, remote: ___, ...data } = config.data;
   const named = hasDefaultSources(config.data) ? data : { ...data, sources: Object.entries(sources) };
   const { everySteps, sequencesPerSource, tasks } = config.evaluation;

@@ -18,6 +18,7 @@ export interface EagerHost {
 /** Runs phases op by op, state on the host between them: for debugging, and where no TensorFlow library can be had. */
 export class EagerExecutor extends HostExecutor {
   readonly description: string;
+  readonly compiles = false;
   readonly #host: EagerHost;
   protected readonly program: Program;
   readonly #state = new Map<string, HostArray>();

@@ -38,6 +38,8 @@ export interface PhaseRun {
 export interface Executor {
   /** For people: which engine this is, "TensorFlow 2.21.0 graph, fp32, 2 threads". */
   readonly description: string;
+  /** Whether the first run of a phase compiles it. */
+  readonly compiles: boolean;
   /**
    * Runs a phase; feeds must match the phase's inputs exactly.
    * The caller disposes the outputs.

@@ -10,6 +10,7 @@ export type FillState = Parameters<Executor['fillState']>[1];
 /** An executor in the memory of the host, which holds every variable and output whole: its one part is all of it. */
 export abstract class HostExecutor implements Executor {
   abstract readonly description: string;
+  abstract readonly compiles: boolean;
   protected abstract readonly program: Program;
 
   abstract run(phase: string, inputs: PhaseInputs): Promise<Record<string, HostTensor>>;

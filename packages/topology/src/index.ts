@@ -1,3 +1,9 @@
+export {
+  type ExpertMove,
+  expertMoves,
+  expertTargets,
+  placeCopies,
+} from './expert-moves.js';
 export { assignShards, placeExperts } from './placement.js';
 export {
   batchOfStep,

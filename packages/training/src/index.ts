@@ -1,7 +1,8 @@
 export { type Bf16Support, bf16Backends, bf16Support, computeHost, localPrecision } from './bf16-support.js';
 export { exchangeShape } from './moe/exchange-plan.js';
+export { type ExpertRoles, expertRoles } from './moe/expert-roles.js';
 export type { ExpertStepResult } from './moe/expert-server.js';
-export { ExpertSession, type ExpertSessionOptions } from './moe/expert-session.js';
+export { type ExpertHoldings, ExpertSession, type ExpertSessionOptions } from './moe/expert-session.js';
 export { adamwApply, adamwState, clipScale, globalNorm } from './optimizer/adamw.js';
 export type {
   CoordinatorPort,

@@ -99,6 +99,13 @@ export interface GenerationPlan {
   readonly state: InitialState;
   /** The ranks that join under way: the others send them the state. Default: none. */
   readonly newcomers?: readonly number[];
+  /** Which expert worker keeps the copy of each one's experts: its number, by number of the owner. Default: there are no copies. */
+  readonly expertCopies?: readonly number[];
+  /**
+   * Where the experts are that a generation goes on with: for every expert worker of the one before, the numbers of those in
+   * this one that hold its experts. Default: each holds what it did.
+   */
+  readonly expertHolders?: readonly (readonly number[])[];
 }
 
 /** How a generation is interrupted from outside. */

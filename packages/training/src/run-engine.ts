@@ -74,17 +74,14 @@ export class RunEngine<P extends StatefulProgram> {
   ): Promise<TrainOutcome> {
     const { executor } = this;
     const { layout } = this.program;
-    try {
-      if (plan.state.kind === 'peers') return await this.#takeAndRun(plan, run, transfer);
+    return unlessReleased(plan, released, async () => {
+      if (plan.state.kind === 'peers') return this.#takeAndRun(plan, run, transfer);
       await this.state.prepare(plan);
       this.#prepareSaver(plan);
       // Not awaited to its end: it goes on beside the first step.
       if (transfer !== undefined) await beginSending({ executor, layout, plan, transfer });
-      return await run(undefined);
-    } catch (thrown) {
-      if (!released.aborted) throw thrown;
-      throw new WeftError('cancelled', `generation ${plan.generation} was released`, { cause: thrown });
-    }
+      return run(undefined);
+    });
   }
 
   /** Nothing of this rank's first step needs the state before its batch is there and all ranks have met. */
@@ -117,6 +114,20 @@ export class RunEngine<P extends StatefulProgram> {
   async close(): Promise<void> {
     await this.saver.settled().catch(() => {});
     await this.executor.dispose();
+  }
+}
+
+/** @throws WeftError `cancelled` when the generation was released meanwhile, whatever failed then. */
+export async function unlessReleased<T>(
+  { generation }: Pick<GenerationPlan, 'generation'>,
+  released: AbortSignal,
+  work: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await work();
+  } catch (thrown) {
+    if (!released.aborted) throw thrown;
+    throw new WeftError('cancelled', `generation ${generation} was released`, { cause: thrown });
   }
 }
 

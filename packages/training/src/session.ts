@@ -94,7 +94,6 @@ export class TrainingSession {
     this.#config = options.config;
     this.#data = data;
     this.#evaluator = evaluator;
-    this.#clock = new StepClock(options.timer, options.spans);
     // In the background, and no failure of the run: it is a number on a page.
     if (options.onBadSamples !== undefined) data.badSamples?.().then(options.onBadSamples, () => {});
     this.#engine = new RunEngine({
@@ -106,6 +105,8 @@ export class TrainingSession {
       share: rankShare,
       check: (manifest, directory) => this.#checkData(manifest, directory),
     });
+    const { compiles } = this.#engine.executor;
+    this.#clock = new StepClock(options.timer, options.spans, { compiles });
   }
 
   /** The engine in use, for people. */
@@ -208,7 +209,14 @@ export class TrainingSession {
     const coordinator = { vote: async () => ({ apply: true }), report: () => {}, checkpointPart: () => {} };
     const group = rehearsalGroup(worldSize);
     try {
-      await trainStep({ config, task: this.#task, program, executor, loader, group, coordinator }, step);
+      const clock = this.#clock.rehearsal();
+      const load: typeof loader.load = async (...of) => twoAtLeast(await loader.load(...of));
+      // A task that shares values asks what it shares of the microbatches that there are.
+      const rehearsed = this.#task.shared === undefined ? { load } : loader;
+      await trainStep(
+        { config, task: this.#task, program, executor, loader: rehearsed, group, coordinator, clock },
+        step,
+      );
     } finally {
       await loader.close();
     }
@@ -326,6 +334,12 @@ async function* currentValues(executor: Executor, names: readonly string[]) {
     tensor?.dispose();
     if (values !== undefined) yield [name, values] as const;
   }
+}
+
+/** Microbatches after the first are added to it in a phase of its own, which is to be compiled too. */
+function twoAtLeast<Batch extends { readonly microbatches: readonly Microbatch[] }>(batch: Batch): Batch {
+  const [first] = batch.microbatches;
+  return first === undefined || batch.microbatches.length > 1 ? batch : { ...batch, microbatches: [first, first] };
 }
 
 /** The last rank of a group in which nobody else takes part: every sum is this rank's own. For a step that does not count. */

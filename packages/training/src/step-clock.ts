@@ -15,12 +15,26 @@ export class StepClock {
   readonly spans: SpanNotes;
   /** What the update of the step before took. */
   appliedSeconds = 0;
-  readonly #ran = new Set<string>();
+  /** The phases that have run, and are compiled. */
+  readonly #ran: Set<string>;
+  readonly #compiles: boolean;
   #lapMs = performance.now();
 
-  constructor(timer: WorkTimer = noTimer, spans: SpanNotes = noSpans) {
+  /** @param compiles whether the first run of a phase compiles it */
+  constructor(
+    timer: WorkTimer = noTimer,
+    spans: SpanNotes = noSpans,
+    { compiles = true, ran = new Set<string>() }: { readonly compiles?: boolean; readonly ran?: Set<string> } = {},
+  ) {
     this.timer = timer;
     this.spans = spans;
+    this.#compiles = compiles;
+    this.#ran = ran;
+  }
+
+  /** For a step that does not count: what runs in it is compiled for those that do. */
+  rehearsal(): StepClock {
+    return new StepClock(noTimer, noSpans, { ran: this.#ran });
   }
 
   /** A step begins, with its data. */
@@ -48,6 +62,6 @@ export class StepClock {
   running(phases: readonly string[]): 'computing' | 'compiling' {
     const isNew = phases.some((phase) => !this.#ran.has(phase));
     for (const phase of phases) this.#ran.add(phase);
-    return isNew ? 'compiling' : 'computing';
+    return isNew && this.#compiles ? 'compiling' : 'computing';
   }
 }

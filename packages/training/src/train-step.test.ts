@@ -18,6 +18,7 @@ async function openRank(config: RunConfig, group = inMemoryRing(1)[0]!, task: Tr
   const phases: string[] = [];
   const noted: Executor = {
     description: executor.description,
+    compiles: executor.compiles,
     run: (phase, inputs) => {
       phases.push(phase);
       return executor.run(phase, inputs);

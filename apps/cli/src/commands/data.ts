@@ -49,9 +49,11 @@ export async function dataIndex(
     if (added !== undefined) printAdded(terminal, recipe, added);
     print(
       terminal,
-      built && added === undefined
-        ? `Packed ${plural(shards, 'shard')} into sequences: ${sequences}.`
-        : `The index is current: ${sequences}.`,
+      added !== undefined
+        ? `In all it holds ${sequences}.`
+        : built
+          ? `Packed ${plural(shards, 'shard')} into sequences: ${sequences}.`
+          : `The index is current: ${sequences}.`,
     );
     print(terminal, `It is in ${shortPath(directory)}`);
     for (const { reason, count: times, names } of leftOut)

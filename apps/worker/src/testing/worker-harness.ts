@@ -52,8 +52,12 @@ export class FakeSession implements Session {
     this.followed.push(config);
   }
 
+  /** What getting ready waits for. */
+  warming: Promise<void> | undefined;
+
   async warmUp(step: number): Promise<void> {
     this.warmUps.push(step);
+    await this.warming;
   }
 
   async writeManifest(step: number): Promise<{ directory: string; manifestSha256: string }> {
@@ -120,6 +124,8 @@ export class WorkerHarness implements AsyncDisposable {
   openAtOnce = 0;
   /** How often it tried to reach the coordinator. */
   attempts = 0;
+  /** Called with every session. */
+  onOpen = (_: FakeSession) => {};
   /** Called with every attempt. */
   onConnect = () => {};
   readonly dataPlane: DataPlane;
@@ -161,6 +167,7 @@ export class WorkerHarness implements AsyncDisposable {
       openSession: async (options) => {
         if (this.openFailure !== undefined) throw this.openFailure;
         const session = new FakeSession(options);
+        this.onOpen(session);
         this.sessions.push(session);
         const open = this.sessions.filter(({ isClosed }) => !isClosed).length;
         this.openAtOnce = Math.max(this.openAtOnce, open);
@@ -207,6 +214,8 @@ export class WorkerHarness implements AsyncDisposable {
       role: Role.ROLE_RANK,
       expertAddresses: [],
       newcomers: [],
+      expertCopies: [],
+      expertHolders: [],
       ...changes,
     };
     return { $case: 'assignment', assignment };

@@ -77,6 +77,7 @@ const PROGRESS_INTERVAL_MS = 5_000;
 /** Runs a program on the devices of a mesh through PJRT; its variables stay there between phases. */
 export class PjrtExecutor implements Executor {
   readonly description: string;
+  readonly compiles = true;
   readonly #program: Program;
   readonly #options: PjrtExecutorOptions;
   readonly #open: Open;

@@ -13,8 +13,8 @@ const REFUSED_CALLER_TIMEOUT_MS = 1_000;
 const MAX_CALLERS = 256;
 
 /**
- * The connections that one generation expects: those of the next rank to a ring, of all ranks to an expert worker, or of
- * newcomers to a rank that holds the state.
+ * The connections that one generation expects: those of the next rank to a ring, of all ranks to an expert worker, of
+ * newcomers to a rank that holds the state, or of expert workers that get experts from another.
  */
 export interface ExpectedCallers extends GenerationId {
   /** Ring and experts of a generation are accepted independently. */
@@ -33,7 +33,7 @@ export interface ExpectedCallers extends GenerationId {
   indexOf(hello: Hello): number;
 }
 
-type Purpose = 'ring' | 'experts' | 'state';
+type Purpose = 'ring' | 'experts' | 'state' | 'copies';
 
 /** A connection that an acceptor has admitted. */
 export interface AcceptedConnection {
@@ -199,7 +199,7 @@ interface EarlyCaller {
 }
 
 function purposeOf({ link }: Hello): Purpose {
-  return link === 'experts' || link === 'state' ? link : 'ring';
+  return link === 'data' || link === 'control' ? 'ring' : link;
 }
 
 function acceptorKey(purpose: Purpose, { runId, generation }: GenerationId): string {

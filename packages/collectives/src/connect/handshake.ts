@@ -17,10 +17,10 @@ import type { RankId } from './rank-id.js';
  */
 
 /**
- * The two connections between neighbours in the ring, the connection of a rank to an expert worker, and that of a newcomer
- * to a rank that holds the state.
+ * The two connections between neighbours in the ring, the connection of a rank to an expert worker, that of a newcomer to a
+ * rank that holds the state, and that between two expert workers for experts and copies of them.
  */
-const LINKS = ['data', 'control', 'experts', 'state'] as const;
+const LINKS = ['data', 'control', 'experts', 'state', 'copies'] as const;
 type Link = (typeof LINKS)[number];
 
 /** Who connects, and for which connection. */

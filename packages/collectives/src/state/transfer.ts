@@ -1,9 +1,10 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { deferred, parseAddress, refuse, WeftError, withTimeout } from '@weft/common';
+import { parseAddress, refuse, WeftError, withTimeout } from '@weft/common';
 import type { ConnectionAcceptor } from '../connect/accept.js';
 import { Dialer, UNREACHABLE_HINT } from '../connect/dial.js';
 import { type GenerationId, generationName, type RankId, rankGone } from '../connect/rank-id.js';
-import type { ByteSink, Duplex, Receiver, Sender } from '../transport/duplex.js';
+import type { Duplex, Sender } from '../transport/duplex.js';
+import { readInto, writeFrom } from '../transport/whole.js';
 
 /** Who sends the state of a run to whom, at the beginning of one generation. */
 export interface StateTransferOptions extends GenerationId {
@@ -71,7 +72,7 @@ export async function sendState(
   const digest = createHash('sha256');
   // Whoever is gone ends the sending, also while another one is slow.
   const write = (bytes: Uint8Array) =>
-    Promise.race([Promise.all(senders.map((sender) => flushed(sender, bytes))), ...gone]);
+    Promise.race([Promise.all(senders.map((sender) => writeFrom(sender, bytes))), ...gone]);
   try {
     for await (const bytes of chunks) {
       digest.update(bytes);
@@ -113,12 +114,6 @@ async function acceptNewcomers(
   } finally {
     accepting.close();
   }
-}
-
-function flushed(sender: Sender, bytes: Uint8Array): Promise<void> {
-  const { promise, resolve } = deferred();
-  sender.write(bytes, resolve);
-  return promise;
 }
 
 /** See `DataPlane.receiveState`. */
@@ -195,36 +190,6 @@ class ReceivedShare implements StateShare {
 
   /** Bytes that came before the connection closed are still read. */
   async #fill(target: Uint8Array): Promise<void> {
-    const filling = new Filling(target);
-    fill(this.#duplex, filling);
-    if (!filling.isDone) await Promise.race([filling.done.promise, this.#gone]);
-  }
-}
-
-function fill(receiver: Receiver, filling: Filling): void {
-  if (!filling.isDone) receiver.receive(filling);
-}
-
-/** Takes as many bytes as the target has. */
-class Filling implements ByteSink {
-  readonly done = deferred();
-  readonly #target: Uint8Array;
-  #filled = 0;
-
-  constructor(target: Uint8Array) {
-    this.#target = target;
-  }
-
-  get isDone(): boolean {
-    return this.#filled === this.#target.length;
-  }
-
-  target(): Uint8Array | undefined {
-    return this.isDone ? undefined : this.#target.subarray(this.#filled);
-  }
-
-  onBytes(count: number): void {
-    this.#filled += count;
-    if (this.isDone) this.done.resolve();
+    await readInto(this.#duplex, target, this.#gone);
   }
 }

@@ -59,13 +59,14 @@ export class DecideHarness {
 
   handle(event: ClusterEvent): Decision {
     if (event.kind === 'workerConnected') {
-      this.lastMessageMs.delete(event.worker.workerId);
+      this.hear(event.worker.workerId);
       this.progress.delete(event.worker.workerId);
     } else if ('workerId' in event && event.kind !== 'workerDisconnected') this.hear(event.workerId);
     const { shortageOf } = this;
     const lastMessageMs = (workerId: string) => this.lastMessageMs.get(workerId);
+    const silentBefore = (timeMs: number) => this.#silentBefore(timeMs);
     const progressOf = (workerId: string) => this.progress.get(workerId);
-    const decision = decide(this.nowMs, this.state, event, { shortageOf, lastMessageMs, progressOf });
+    const decision = decide(this.nowMs, this.state, event, { shortageOf, lastMessageMs, silentBefore, progressOf });
     this.state = decision.state;
     this.reason = decision.reason;
     for (const { runId, record } of decision.records) this.logs.set(runId, [...(this.logs.get(runId) ?? []), record]);
@@ -85,7 +86,16 @@ export class DecideHarness {
 
   /** A message of a worker comes, which decides nothing. */
   hear(workerId: string): void {
+    // The one that was silent the longest is the first.
+    this.lastMessageMs.delete(workerId);
     this.lastMessageMs.set(workerId, this.nowMs);
+  }
+
+  *#silentBefore(timeMs: number): Generator<string, void, undefined> {
+    for (const [workerId, lastMs] of this.lastMessageMs) {
+      if (lastMs >= timeMs && lastMs <= this.nowMs) return;
+      yield workerId;
+    }
   }
 
   /** Advances the clock in ticks of 100 ms. The workers named send heartbeats. */

@@ -36,6 +36,9 @@ export interface BadSample {
   readonly problem: WeftError;
 }
 
+/** The key of what cannot be read of a damaged shard. */
+export const REST_OF_SHARD = 'the rest';
+
 /** The longest text that is tokenized at once, in UTF-16 units. */
 const LONGEST_TEXT_PART = 1 << 20;
 

@@ -7,7 +7,7 @@ import { type BlobStatus, diskShards, isMissing, isRemote, type ShardStore } fro
 import type { LeftOut } from './left-out.js';
 import { namedShards } from './named-shards.js';
 
-const RECORDS = ['.jsonl', '.json', '.ndjson', '.jsonlines', '.parquet'];
+const RECORDS = ['.jsonl', '.json', '.ndjson', '.jsonlines', '.parquet', '.arrow'];
 const IMAGES = ['.png', '.jpg', '.jpeg', '.webp', '.gif', '.tif', '.tiff', '.avif'];
 
 /** How the names of shards end, in lower case, by the kind of their source. */
@@ -15,7 +15,7 @@ export const SHARD_EXTENSIONS: Readonly<Record<SourceKind, readonly string[]>> =
   captioned: ['.tar'],
   // Beside files of documents lie their images. A .json file beside archives tells how they were made.
   interleaved: ['.tar', ...RECORDS.filter((extension) => extension !== '.json'), ...IMAGES],
-  text: ['.jsonl', '.txt', '.json', '.ndjson', '.jsonlines', '.parquet'],
+  text: ['.jsonl', '.txt', '.json', '.ndjson', '.jsonlines', '.parquet', '.arrow'],
   conversations: [...RECORDS, '.tar', ...IMAGES],
 };
 const COMPRESSED = /\.(tgz|gz|zst|bz2|xz|lz4|zip)$/i;
@@ -118,15 +118,17 @@ async function foundShards(folder: string, source: SourceId, kind: SourceKind): 
   return { shards: read.sort(), leftOut: leftOut.sort(byName), statuses: new Map() };
 }
 
-const DESCRIBES = 'it describes the archive of its name';
+const DESCRIBES = 'it describes the data beside it';
 
-/** img2dataset writes `00000.parquet` beside `00000.tar`, which holds the same and the images. */
+/** Files that describe others. img2dataset writes `00000.parquet` beside `00000.tar`, which holds the same and the images. */
 function descriptionsIn(shards: readonly string[], kind: SourceKind): ReadonlySet<string> {
-  if (kind !== 'interleaved') return new Set();
   const all = new Set(shards);
-  return new Set(
-    shards.filter((name) => /\.(parquet|jsonl)$/i.test(name) && all.has(name.replace(/\.[^.]*$/, '.tar'))),
-  );
+  const isOfArchive = (name: string) =>
+    kind === 'interleaved' && /\.(parquet|jsonl)$/i.test(name) && all.has(name.replace(/\.[^.]*$/, '.tar'));
+  // `save_to_disk` of Hugging Face's `datasets` writes them beside the Arrow files, or above them.
+  const hasArrow = shards.some((name) => /\.arrow$/i.test(name));
+  const isOfArrow = (name: string) => hasArrow && /(^|\/)(dataset_info|dataset_dict|state)\.json$/.test(name);
+  return new Set(shards.filter((name) => isOfArchive(name) || isOfArrow(name)));
 }
 
 /** Folders of the demo that only runs of fine-tuning read: no typing errors. */
@@ -189,7 +191,8 @@ const byName = (a: LeftOut, b: LeftOut) => (a.name < b.name ? -1 : 1);
 /** What a file looks like by its name, and what to do about it. */
 const FORMATS: readonly (readonly [RegExp, string])[] = [
   [/\.parquet$/, 'Parquet is read for text and documents alone: pack images with their texts into .tar shards'],
-  [/\.(arrow|feather)$/, 'Arrow tables are not read: write them as .parquet'],
+  [/\.arrow$/, 'Arrow is read for text and documents alone: pack images with their texts into .tar shards'],
+  [/\.feather$/, 'Feather is read where its name ends in .arrow'],
   [/\.(csv|tsv)$/, 'tables are not read: write their text as .jsonl'],
   [
     /\.(tfrecords?|mdb|lmdb|h5|hdf5|npy|npz|pkl|pt|rec|beton|mds)$/,

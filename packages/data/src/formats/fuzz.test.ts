@@ -4,6 +4,7 @@ import { gzipSync } from 'node:zlib';
 import { WeftError } from '@weft/common';
 import { DEFAULT_CHAT_TEMPLATE, DEFAULT_DATASET, type SourceKind } from '@weft/config';
 import { temporaryDirectory } from '@weft/testing';
+import { tableFromArrays, tableToIPC } from 'apache-arrow';
 import fc from 'fast-check';
 import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
@@ -67,6 +68,7 @@ function checkSentence(thrown: unknown): void {
 const lines = ['{"text":"one"}', '{"text":"two é 😀","score":NaN}', '{"text":"three","more":{"a":[1,2,{}]}}'].join(
   '\n',
 );
+const TEXTS = Array.from({ length: 20 }, (_, i) => `row ${i}`);
 const conversation = '{"conversations":[{"from":"human","value":"Q"},{"from":"gpt","value":"A"}]}';
 /** Of the program zstd. */
 const ZSTD = 'KLUv/QRolQAAUHdlZnQgbG9vbSABACN194IEQorNFw==';
@@ -88,6 +90,8 @@ describe('a damaged shard', () => {
       ['a.jsonl.gz', 'text', () => gzipSync(lines.repeat(20))],
       ['a.txt.zst', 'text', () => Buffer.from(ZSTD, 'base64')],
       ['a.parquet', 'text', () => Buffer.from(PARQUET, 'base64')],
+      ['a.arrow', 'text', () => tableToIPC(tableFromArrays({ text: TEXTS }), 'stream')],
+      ['b.arrow', 'text', () => tableToIPC(tableFromArrays({ text: TEXTS }), 'file')],
       ['c.jsonl', 'conversations', () => Buffer.from(conversation)],
       [
         'c.tar',

@@ -6,6 +6,7 @@ import { isJsonObject, type JsonObject, systemErrorCode, WeftError } from '@weft
 import { isMissing } from '@weft/files';
 import type { Tokenizer } from './tokenizer.js';
 import { UnigramModel } from './unigram.js';
+import { wordCutter } from './word-cutter.js';
 
 /** Names of the end-of-text token in common tokenizers, most specific first. */
 const END_OF_TEXT_NAMES = ['<|endoftext|>', '<|end_of_text|>', '</s>', '<eos>', '<|eos|>', '[EOS]', '[SEP]'];
@@ -41,11 +42,14 @@ export async function jsonTokenizer(path: string): Promise<Tokenizer> {
     throw new WeftError('corrupt_data', `${path} has no token that ends a text`, {
       hint: `put a tokenizer_config.json with "eos_token" beside it, or name a token ${END_OF_TEXT_NAMES[0]}`,
     });
-  const specialIds = idsOfSpecialTokens(description);
+  const spellsSpecial = specialTokenFinder(description);
   let ofText: HuggingFaceTokenizer | undefined;
-  const idsOf = (text: string): readonly unknown[] => {
+  const hasCase = !lowercases(description.normalizer);
+  const idsOf = (original: string): readonly unknown[] => {
+    // JavaScript lowers the Σ that ends a word to ς, Python's tokenizers every one to σ.
+    const text = hasCase ? original : original.replaceAll('Σ', 'σ');
     const ids: readonly unknown[] = tokenizer.encode(text, { add_special_tokens: false }).ids;
-    if (!ids.some((id) => specialIds.has(id))) return ids;
+    if (!spellsSpecial(text, ids)) return ids;
     // Rare: the text spells a special token. It is text, so it is encoded as if there were no such tokens.
     ofText ??= libraryTokenizer(withoutSpecialTokens(description), config);
     return ofText.encode(text, { add_special_tokens: false }).ids;
@@ -80,6 +84,11 @@ function libraryTokenizer(description: JsonObject, config: JsonObject): HuggingF
     // Ours fuses what is unknown; the library would also fuse tokens for the unknown that a text spells.
     tokenizer.model.fuse_unk = false;
   }
+  const cut = wordCutter(description);
+  if (cut !== undefined && tokenizer.model !== null) {
+    const encode = tokenizer.model.encode.bind(tokenizer.model);
+    tokenizer.model.encode = (texts: readonly string[]) => encode(texts.flatMap(cut));
+  }
   return tokenizer;
 }
 
@@ -113,17 +122,28 @@ function addedTokens(description: JsonObject): readonly JsonObject[] {
   return Array.isArray(description.added_tokens) ? description.added_tokens.filter(isJsonObject) : [];
 }
 
-/** Special tokens but the one for the unknown, which stands for what any text may hold. */
-function isSpecial({ special, content }: JsonObject, { model }: JsonObject): boolean {
-  return special === true && !(isJsonObject(model) && model.unk_token === content);
+/** Whether a normalizer, or one of its sequence, makes text lowercase. */
+function lowercases(normalizer: unknown): boolean {
+  if (!isJsonObject(normalizer)) return false;
+  const { type, normalizers } = normalizer;
+  if (Array.isArray(normalizers)) return normalizers.some(lowercases);
+  return type === 'Lowercase' || (type === 'BertNormalizer' && normalizer.lowercase !== false);
 }
 
-function idsOfSpecialTokens(description: JsonObject): ReadonlySet<unknown> {
-  return new Set(addedTokens(description).flatMap((token) => (isSpecial(token, description) ? [token.id] : [])));
+const specialTokens = (description: JsonObject) => addedTokens(description).filter(({ special }) => special === true);
+
+/** Whether a text spells a special token, known by its id among those of the text. */
+function specialTokenFinder(description: JsonObject): (text: string, ids: readonly unknown[]) => boolean {
+  const { model } = description;
+  const unknown = isJsonObject(model) ? model.unk_token : undefined;
+  const ids = new Map(specialTokens(description).map(({ id, content }) => [id, content]));
+  return (text, found) =>
+    // The token for the unknown also stands for what a text holds.
+    found.some((id) => ids.has(id) && (ids.get(id) !== unknown || text.includes(String(unknown))));
 }
 
 function withoutSpecialTokens(description: JsonObject): JsonObject {
-  return { ...description, added_tokens: addedTokens(description).filter((token) => !isSpecial(token, description)) };
+  return { ...description, added_tokens: addedTokens(description).filter(({ special }) => special !== true) };
 }
 
 function findEndOfText(vocabulary: ReadonlyMap<string, number>, config: JsonObject): number | undefined {

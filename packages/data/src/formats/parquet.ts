@@ -11,13 +11,17 @@ const LARGEST_GROUP_BYTES = 1024 * 1024 * 1024;
 /** The description of all row groups, at the end of a file. */
 const LARGEST_FOOTER_BYTES = 256 * 1024 * 1024;
 const COLUMNS_SHOWN = 10;
+/** A file with more is damaged as a whole: each may take its time to say so. */
+const MOST_DAMAGED_GROUPS = 3;
 
 /**
  * The rows of a Parquet file as objects, one row group in memory at a time.
  *
  * @param columns that are read, of which the file must have one; default: all. One that it lacks is not in the values
- * @throws WeftError `corrupt_data` for a file that is cut off, damaged or no Parquet, that lacks the columns, or has a row
- * group of more than 1 GiB
+ * A row group that is damaged, or has more than 1 GiB, is a record with a problem; the others are read.
+ *
+ * @throws WeftError `corrupt_data` for a file that is cut off, damaged or no Parquet, that lacks the columns, or has several such row
+ * groups
  */
 export async function* parquetRecords(
   path: string,
@@ -25,19 +29,31 @@ export async function* parquetRecords(
   store: BlobReader = diskStore,
 ): AsyncGenerator<SourceRecord, void, undefined> {
   const blob = await store.open(path);
-  const thread = new ParquetThread(blob, path);
+  let thread = new ParquetThread(blob, path);
   try {
     await checkFooter(blob, path);
     const metadata = (await thread.ask({ kind: 'metadata' }, 0)) as FileMetaData;
     const wanted = wantedColumns(metadata, columns, path);
     let rowStart = 0;
+    let damagedGroups = 0;
     for (const [number, group] of metadata.row_groups.entries()) {
-      const bytes = checkGroup(group, wanted, `row group ${number + 1} of ${path}`);
       const rowEnd = rowStart + Number(group.num_rows);
-      const rows = (await thread.ask({ kind: 'rows', rowStart, rowEnd, columns: wanted }, bytes)) as readonly unknown[];
-      for (const [i, value] of rows.entries()) {
-        const key = `row ${rowStart + i + 1}`;
-        yield { key, where: `${key} of ${path}`, value };
+      const where = `row group ${number + 1} of ${path}`;
+      try {
+        const bytes = checkGroup(group, wanted, where);
+        const question = { kind: 'rows', rowStart, rowEnd, columns: wanted } as const;
+        const rows = (await thread.ask(question, bytes)) as readonly unknown[];
+        for (const [i, value] of rows.entries()) {
+          const key = `row ${rowStart + i + 1}`;
+          yield { key, where: `${key} of ${path}`, value };
+        }
+      } catch (thrown) {
+        if (!WeftError.is(thrown, 'corrupt_data') || ++damagedGroups > MOST_DAMAGED_GROUPS) throw thrown;
+        yield { key: `row group ${number + 1}`, where, value: undefined, problem: thrown };
+        // It may have ended with the group, or still be at it.
+        await thread.close();
+        thread = new ParquetThread(blob, path);
+        await thread.ask({ kind: 'metadata' }, 0);
       }
       rowStart = rowEnd;
     }
@@ -63,9 +79,14 @@ function wantedColumns({ schema }: FileMetaData, columns: readonly string[] | un
   if (columns === undefined) return there;
   const found = columns.filter((column) => there.includes(column));
   if (found.length > 0) return found;
+  throw noColumn(path, columns, there);
+}
+
+/** The error for a table without any of the columns. */
+export function noColumn(path: string, columns: readonly string[], there: readonly string[]): WeftError {
   const names = columns.map((column) => JSON.stringify(column)).join(' or ');
   const shown = there.slice(0, COLUMNS_SHOWN).join(', ');
-  throw new WeftError('corrupt_data', `${path} has no column ${names}; it has ${shown}`, {
+  return new WeftError('corrupt_data', `${path} has no column ${names}; it has ${shown}`, {
     hint: 'set data.datasets.<dataset>.textField to the column of the text',
   });
 }

@@ -5,7 +5,14 @@ import type { ChatTemplate, DatasetSettings, SourceKind } from '@weft/config';
 import { diskShards, joinPath, type ShardStore } from '@weft/files';
 import { chatParts } from './chat-template.js';
 import { readConversation } from './conversation.js';
-import { type BadSample, type DocumentPart, type ImageLocation, type SourceDocument, textParts } from './document.js';
+import {
+  type BadSample,
+  type DocumentPart,
+  type ImageLocation,
+  REST_OF_SHARD,
+  type SourceDocument,
+  textParts,
+} from './document.js';
 import { INTERLEAVED_HINT, interleavedParts } from './interleaved.js';
 import type { LeftOut } from './left-out.js';
 import { ShardFile } from './shard-file.js';
@@ -50,15 +57,28 @@ export class ShardReader {
   readonly #options: ReaderOptions;
   readonly #store: ShardStore;
   readonly #images: SourceImages | undefined;
+  /** What is wrong with archives of images, by their numbers. */
+  readonly #damaged: ReadonlyMap<number, WeftError>;
 
   /** @throws WeftError `corrupt_data` for a damaged archive of images */
   static async open(options: ReaderOptions): Promise<ShardReader> {
-    const { folder, kind, shards, store } = options;
+    const { folder, kind, shards, store, settings } = options;
     const hasRecords = kind === 'conversations' || (kind === 'interleaved' && !shards.every(holdsImages));
-    return new ShardReader(options, hasRecords ? await SourceImages.open(folder, shards, store) : undefined);
+    const damaged = new Map<number, WeftError>();
+    const onDamaged =
+      settings.badSamples === 'skip'
+        ? (shard: number, problem: WeftError) => void damaged.set(shard, problem)
+        : undefined;
+    const images = hasRecords ? await SourceImages.open(folder, shards, store, onDamaged) : undefined;
+    return new ShardReader(options, images, damaged);
   }
 
-  private constructor(options: ReaderOptions, images: SourceImages | undefined) {
+  private constructor(
+    options: ReaderOptions,
+    images: SourceImages | undefined,
+    damaged: ReadonlyMap<number, WeftError>,
+  ) {
+    this.#damaged = damaged;
     this.#options = options;
     this.#store = options.store ?? diskShards;
     this.#images = images;
@@ -77,7 +97,8 @@ export class ShardReader {
     if (kind === 'captioned') return this.#samples(shard, number, onLeftOut);
     if (this.#images === undefined) return this.#samples(shard, number, onLeftOut);
     if (kind === 'conversations' && isArchive(shard)) return this.#packedConversations(shard, this.#images);
-    if (holdsImages(shard)) return [];
+    const problem = this.#damaged.get(number);
+    if (holdsImages(shard)) return problem === undefined ? [] : [{ key: REST_OF_SHARD, problem }];
     return this.#records(shard, this.#images);
   }
 
@@ -167,7 +188,7 @@ export class ShardReader {
           continue;
         }
         if (!isJsonObject(value) || !('conversations' in value || 'messages' in value)) continue;
-        images.use(json.name);
+        images.use(json.name, shard);
         const find = async (name: string) =>
           (await images.find(`${key}.${name}`, shard)) ?? (await images.find(name, shard));
         const where = `the sample ${key} in ${file.path}`;

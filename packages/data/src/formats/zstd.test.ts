@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
+import xxhash from 'xxhash-wasm';
 import { unpackZstd } from './zstd.js';
 
 /** Of the program zstd at level 19: 3000 times "weft loom ". */
@@ -13,6 +14,14 @@ async function unpack(bytes: Uint8Array, chunk = bytes.length): Promise<string> 
 
 async function* chunksOf(bytes: Uint8Array, size: number) {
   for (let at = 0; at < bytes.length; at += size) yield Buffer.from(bytes.subarray(at, at + size));
+}
+
+const { h64Raw } = await xxhash();
+
+function checksumOf(content: Buffer): Buffer {
+  const checksum = Buffer.alloc(4);
+  checksum.writeUInt32LE(Number(BigInt.asUintN(32, h64Raw(content))));
+  return checksum;
 }
 
 /** A frame of plain blocks, as RFC 8878 lays it out: of a single segment, or with a window of 2^log bytes. */
@@ -31,8 +40,15 @@ function frame(contents: readonly string[], options: { windowLog?: number; check
     Buffer.from([0x28, 0xb5, 0x2f, 0xfd, descriptor]),
     windowLog === undefined ? size : Buffer.from([(windowLog - 10) << 3]),
     ...blocks,
-    Buffer.alloc(checksum ? 4 : 0),
+    checksum ? checksumOf(all) : Buffer.alloc(0),
   ]);
+}
+
+/** Bytes of which one is another. */
+function changed(bytes: Buffer, at: number): Buffer {
+  const copy = Buffer.from(bytes);
+  copy[at]! ^= 1;
+  return copy;
 }
 
 /** A frame that decoders pass over. */
@@ -64,6 +80,8 @@ describe('Zstandard', () => {
       /something else behind its last frame/,
     ],
     ['half a frame', frame(['abcdefgh']).subarray(0, 14), /unexpected end/],
+    ['a changed byte', changed(frame(['abcdefgh', 'ij'], { checksum: true }), 14), /its checksum is wrong/],
+    ['a changed byte of what zstd packed', changed(Buffer.from(PACKED, 'base64'), 12), /its checksum is wrong/],
     ['half a number', Buffer.from([0x28, 0xb5]), /unexpected end/],
     ['half a header', frame(['a']).subarray(0, 7), /unexpected end/],
     ['a window larger than memory', frame(['ab'], { windowLog: 31 }), /needs a window of 2147483648 bytes/],

@@ -1,5 +1,6 @@
 import { WeftError } from '@weft/common';
 import { Decompress } from 'fzstd';
+import xxhash from 'xxhash-wasm';
 
 /** The window that a decoder must be able to hold, as of `zstd -d`; a frame that asks for more is refused before memory is taken. */
 const LARGEST_WINDOW_BYTES = 128 * 1024 * 1024;
@@ -14,7 +15,7 @@ const LONGEST_HEADER_BYTES = 18;
  * headers (RFC 8878), so that every frame gets a decoder of its own and its window is known before memory is taken.
  *
  * @param path names the file in messages
- * @throws WeftError `corrupt_data` for what is cut off, damaged or not Zstandard, and for a window of more than 128 MiB
+ * @throws WeftError `corrupt_data` for what is cut off, damaged or not Zstandard, also by its checksum where it has one, and for a window of more than 128 MiB
  */
 export async function* unpackZstd(
   chunks: AsyncIterable<Buffer>,
@@ -39,6 +40,11 @@ export async function* unpackZstd(
   }
 }
 
+let loaded: ReturnType<typeof xxhash> | undefined;
+
+/** Compiled once, when a frame has a checksum. */
+const loadHash = () => (loaded ??= xxhash());
+
 async function skipFrame(input: Input): Promise<void> {
   await input.need(8);
   let left = input.take(8).readUInt32LE(4);
@@ -55,6 +61,7 @@ async function* unpackFrame(input: Input): AsyncGenerator<Buffer, void, undefine
     throw new Error(
       `it needs a window of ${windowBytes} bytes, more than ${LARGEST_WINDOW_BYTES}: pack it without --long`,
     );
+  const hash = hasChecksum ? (await loadHash()).create64() : undefined;
   let unpacked: Buffer[] = [];
   const decoder = new Decompress((data) => unpacked.push(Buffer.from(data)));
   await input.need(bytes);
@@ -67,7 +74,12 @@ async function* unpackFrame(input: Input): AsyncGenerator<Buffer, void, undefine
     const content = (header & 6) === 2 ? 1 : header >> 3;
     const end = 3 + content + (isLast && hasChecksum ? 4 : 0);
     await input.need(end);
-    decoder.push(input.take(end), isLast);
+    const block = input.take(end);
+    decoder.push(block, isLast);
+    for (const part of unpacked) hash?.update(part);
+    // The checksum is the lower half of the hash of all that was packed.
+    if (isLast && hash !== undefined && BigInt.asUintN(32, hash.digest()) !== BigInt(block.readUInt32LE(end - 4)))
+      throw new Error('its checksum is wrong');
     yield* unpacked;
     unpacked = [];
   }

@@ -155,8 +155,34 @@ describe('conversations', () => {
     await expect(indexDataset(chatConfig(other.path))).rejects.toThrow(/the image b\.png in .* cannot be decoded: /);
     await writeTar(join(other.path, 'chats/1.tar'), [['x.png', await png(RED)]]);
     await writeTar(join(other.path, 'chats/2.tar'), [['x.png', await png(RED)]]);
+    await writeFile(join(other.path, 'chats/b.png'), await png(RED));
+    await writeFile(join(other.path, 'chats/a.jsonl'), JSON.stringify(chat('x.png', '<image>?', 'x')));
     await expect(indexDataset(chatConfig(other.path))).rejects.toThrow(
-      /2\.tar and .*1\.tar both hold the image x\.png/,
+      /2\.tar and .*1\.tar both hold the image x\.png, and the document does not say which/,
     );
+  });
+
+  it('find the image of a name that several archives have: by its archive, and in the one called as their own file', async () => {
+    await using other = await temporaryDirectory();
+    await mkdir(join(other.path, 'chats'));
+    const blue = await png([0, 0, 255]);
+    for (const [name, image] of [
+      ['1', await png(RED)],
+      ['2', blue],
+    ] as const)
+      await writeTar(join(other.path, `chats/${name}.tar`), [
+        ['x.png', image],
+        ['README', 'the same in all'],
+      ]);
+    await writeFile(join(other.path, 'chats/2.jsonl'), JSON.stringify(chat('x.png', '<image>?', 'x')));
+    await writeFile(join(other.path, 'chats/z.jsonl'), JSON.stringify(chat('2.tar/x.png', '<image>?', 'y')));
+    const { leftOut } = await indexDataset(chatConfig(other.path));
+    const dataset = await Dataset.open(chatConfig(other.path));
+    const { segments } = await dataset.readSequence('chats', 0);
+    const images = segments.flatMap((segment) => segment.images);
+    expect(images).toHaveLength(2);
+    for (const image of images) expect(Buffer.from(await dataset.readImageFile('chats', image))).toEqual(blue);
+    await dataset.close();
+    expect(leftOut.flatMap(({ count }) => count)).toEqual([3]);
   });
 });

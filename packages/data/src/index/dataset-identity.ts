@@ -1,8 +1,8 @@
 import type { RunConfig } from '@weft/config';
 import { scheduleOf, stretchOfStep } from '@weft/mixture';
-import { openRunTokenizer } from '../formats/open-tokenizer.js';
 import type { Dataset } from './dataset.js';
-import { type DatasetConfig, indexDirectory, packingLimits, readManifest } from './manifest.js';
+import { findIndexFolder } from './index-folder.js';
+import { type DatasetConfig, readManifest } from './manifest.js';
 
 /**
  * The identity of what a run was trained on up to a step: of the version of the index that the step took, so that a checkpoint
@@ -20,6 +20,5 @@ export function identityAt(
 
 /** The number of the newest version of the index for these parameters. Looks at no shard. @throws WeftError as `readManifest` */
 export async function newestIndexVersion(config: DatasetConfig): Promise<number> {
-  const folder = indexDirectory(config.data, await openRunTokenizer(config), packingLimits(config));
-  return (await readManifest(folder)).manifest.formerIdentities.length + 1;
+  return (await readManifest(await findIndexFolder(config, { use: 'read' }))).manifest.formerIdentities.length + 1;
 }

@@ -18,15 +18,17 @@ import type { ImageLocation } from '../formats/document.js';
 import { findShards } from '../formats/find-shards.js';
 import { openRunTokenizer } from '../formats/open-tokenizer.js';
 import type { Tokenizer } from '../formats/tokenizer.js';
+import { readDocumentName } from './document-names.js';
 import { type DecodingOptions, ImageReader } from './image-reader.js';
+import { findIndexFolder } from './index-folder.js';
 import { compareStatus, knownShards } from './known-shards.js';
 import { countBadSamples, hasLeftOutFile, readLeftOutFiles } from './left-out-file.js';
 import {
   type DatasetConfig,
   datasetFolder,
   type IndexManifest,
-  indexDirectory,
   packingLimits,
+  partsOf,
   REINDEX,
   readManifest,
   versionsOf,
@@ -65,7 +67,7 @@ export class Dataset {
     const { data, model } = config;
     const tokenizer = await openRunTokenizer(config);
     const limits = packingLimits(config);
-    const directory = indexDirectory(data, tokenizer, limits);
+    const directory = await findIndexFolder(config, { tokenizer, use: 'read' });
     const { manifest, identity } = await readManifest(directory);
     checkParameters(directory, manifest, tokenizer, limits);
     const isOlder = !(await hasLeftOutFile(directory));
@@ -230,6 +232,29 @@ export class Dataset {
   async imageName(source: SourceId, image: ImageLocation): Promise<string> {
     const shard = ofSource(this.manifest.sources, source).shards[image.shard]?.name ?? `shard ${image.shard}`;
     return `${shard} ${await this.#images.nameOf(source, image)}`.trimEnd();
+  }
+
+  /**
+   * Where a document was read from: its shard, a path below the folder of its dataset, and what names it there. Undefined where an
+   * older version made the index.
+   *
+   * @param document its number in its source
+   */
+  async documentName(
+    source: SourceId,
+    document: number,
+  ): Promise<{ readonly shard: string; readonly key: string } | undefined> {
+    const indexed = ofSource(this.manifest.sources, source);
+    let number = document;
+    for (const { version, documents } of partsOf(indexed)) {
+      if (number >= documents) {
+        number -= documents;
+        continue;
+      }
+      const found = await readDocumentName(this.directory, source, { version, number });
+      return found && { shard: indexed.shards[found.shard]?.name ?? '', key: found.key };
+    }
+    return undefined;
   }
 
   async close(): Promise<void> {

@@ -6,6 +6,7 @@ import type { DataConfig } from '@weft/config';
 import { fileBytes, ProcessLock, withTemporaryDirectory } from '@weft/files';
 import type { LeftOut, LeftOutReason } from '../formats/left-out.js';
 import type { OnProgress } from '../progress.js';
+import { documentFiles } from './document-names.js';
 import { LEFT_OUT_FILE, LeftOutFile } from './left-out-file.js';
 import { hashShards, type ListedShards } from './list-shards.js';
 import {
@@ -108,10 +109,11 @@ export async function growIndex(options: {
       };
       const samples = await readShardSamples(folder);
       for (const source of Object.keys(packed))
-        for (const table of TABLES) {
-          const name = tableFile(source, table, version);
+        for (const name of [
+          ...TABLES.map((table) => tableFile(source, table, version)),
+          ...documentFiles(source, version),
+        ])
           await rename(join(unfinished, name), join(folder, name));
-        }
       await rename(join(unfinished, LEFT_OUT_FILE), join(folder, LEFT_OUT_FILE));
       await writeShardSamples(
         folder,

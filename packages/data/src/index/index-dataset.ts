@@ -10,6 +10,7 @@ import { openRunTokenizer } from '../formats/open-tokenizer.js';
 import type { Tokenizer } from '../formats/tokenizer.js';
 import type { OnProgress } from '../progress.js';
 import { type AddedSequences, type FormerIndex, formerIndex, type GrownIndex, growIndex } from './grow-index.js';
+import { findIndexFolder } from './index-folder.js';
 import { LeftOutFile, readLeftOut } from './left-out-file.js';
 import { type ListedShards, listShards, shardCount } from './list-shards.js';
 import {
@@ -18,7 +19,6 @@ import {
   hasConversations,
   INDEX_FORMAT_VERSION,
   type IndexManifest,
-  indexDirectory,
   packingLimits,
   readManifest,
   type SourceManifest,
@@ -64,7 +64,7 @@ type IndexOptions = DatasetConfig & {
 export async function indexDataset(options: IndexOptions): Promise<IndexResult> {
   const onProgress = options.onProgress ?? (() => undefined);
   const tokenizer = await openRunTokenizer(options);
-  const folder = indexDirectory(options.data, tokenizer, packingLimits(options));
+  const folder = await findIndexFolder(options, { tokenizer, use: 'write' });
   const parent = dirname(folder);
   const missing = await missingFolders(parent);
   try {

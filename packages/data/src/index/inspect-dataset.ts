@@ -143,7 +143,12 @@ async function describeSequence(dataset: Dataset, source: SourceId, index: numbe
   let firstImage = 1;
   for (const [number, segment] of sequence.segments.entries()) {
     const part = segment.part === 0 ? '' : `, continued (part ${segment.part + 1})`;
-    lines.push('', `segment ${number + 1}: document ${segment.document}${part}, ${segment.positions} positions`);
+    const name = await dataset.documentName(source, segment.document);
+    const where = name === undefined ? '' : ` (${`${source}/${name.shard} ${name.key}`.trimEnd()})`;
+    lines.push(
+      '',
+      `segment ${number + 1}: document ${segment.document}${where}${part}, ${segment.positions} positions`,
+    );
     lines.push(await segmentText(dataset, source, segment, firstImage));
     firstImage += segment.images.length;
   }

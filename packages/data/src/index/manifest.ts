@@ -125,7 +125,7 @@ export function packingLimits({ data, model, task = DEFAULT_TASK }: DatasetConfi
 }
 
 /**
- * The folder of the index for these parameters, in `data.index`: `<data.directory>/index/bytes-T128-K4-I16`, and `bytes-pairs77` for pairs
+ * The folder of the index for these parameters, in `data.index`, where it is not shared (see `findIndexFolder`): `<data.directory>/index/bytes-T128-K4-I16`, and `bytes-pairs77` for pairs
  * with captions of up to 77 tokens. For other than the default
  * sources a hash of their names and kinds follows, `-S1a2b3c4d`, so that runs with different sources keep their indexes.
  * `-V5` says into how many images a picture is cut, `-C1a2b3c4d` is of a chat template other than the default, `-D1a2b3c4d` of

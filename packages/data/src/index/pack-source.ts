@@ -4,6 +4,7 @@ import { joinPath } from '@weft/files';
 import type { LeftOut } from '../formats/left-out.js';
 import { ShardReader } from '../formats/source-shards.js';
 import { BadSamples } from './bad-samples.js';
+import { DocumentNamesWriter } from './document-names.js';
 import type { IndexedShard, SourcePart } from './manifest.js';
 import type { PackingLimits } from './packed-sequence.js';
 import { SequencePacker } from './packing.js';
@@ -51,6 +52,7 @@ export async function packSource(options: {
   const { source, settings, limits, version, before, parts, take, onLeftOut } = options;
   const { folder: directory, shards: names } = options.reader;
   const tables = await SourceTablesWriter.create(options.folder, source, version);
+  const documentNames = await DocumentNamesWriter.create(options.folder, source, version);
   const bad = new BadSamples(source, settings);
   try {
     const packer = new SequencePacker<PartSegment>(limits, (segments) => tables.addSequence(segments));
@@ -66,6 +68,7 @@ export async function packSource(options: {
       const onEvent = (event: PartEvent) => {
         if (event.kind === 'good') bad.countGood(event.count);
         else if (event.kind === 'leftOut') onLeftOut(event.what);
+        else if (event.kind === 'keys') for (const key of event.keys) documentNames.add({ shard: number, key });
         else if (event.kind === 'used') for (const image of event.names) used.add(image);
         else {
           const problem = receivedError(event.problem);
@@ -79,6 +82,7 @@ export async function packSource(options: {
           else add({ ...each, document: documents + each.document });
         }
         await tables.flush();
+        await documentNames.flush();
       }
       documents += part.documents;
       shards.push({ name, bytes: part.bytes, sha256: part.sha256 });
@@ -90,10 +94,12 @@ export async function packSource(options: {
     await leaveUnused(options.reader, source, used, limits, (what) => {
       if (packed.has(what.shard ?? '')) onLeftOut(what);
     });
+    await documentNames.finish();
     const part = { documents: documents - before.documents, ...(await tables.finish()) };
     return { part, shards, samples };
   } catch (thrown) {
     await tables.abandon();
+    await documentNames.abandon();
     throw thrown;
   }
 }

@@ -103,7 +103,7 @@ describe('what is left out of an index', () => {
     await using folder = await temporaryDirectory();
     await writeText(folder.path, {
       'a.jsonl': `${line('a')}${line('')}`,
-      'b.arrow': 'ARROW1',
+      'b.feather': 'ARROW1',
       'c.csv': 'x',
       'README.md': 'x',
       'notes/todo.md': 'x',
@@ -123,7 +123,7 @@ describe('what is left out of an index', () => {
         'text/README.md',
         'text/notes/todo.md',
       ],
-      'Arrow tables are not read: write them as .parquet': ['text/b.arrow'],
+      'Feather is read where its name ends in .arrow': ['text/b.feather'],
       'tables are not read: write their text as .jsonl': ['text/c.csv'],
       'it is a link to a folder: move the folder here': ['text/link'],
       'it is compressed: unpack it': ['text/sub/d.zip'],

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { DatasetSettings, SourceKind } from '@weft/config';
@@ -44,6 +44,32 @@ describe.skipIf(!hasLibraries)('data sets that Python wrote', () => {
     await expect(read('packings-column', 'text')).rejects.toMatchObject({
       message: expect.stringMatching(/large\.parquet has no column "text"; it has content$/),
       hint: expect.stringContaining('textField'),
+    });
+  });
+
+  it('give the row groups that are intact where one is damaged', async () => {
+    await using copy = await temporaryDirectory();
+    const script = `
+import pyarrow as pa, pyarrow.parquet as pq, sys
+path = sys.argv[1]
+pq.write_table(pa.table({"text": [f"row {i} of a table" * 3 for i in range(30)]}), path, row_group_size=10, compression="zstd")
+column = pq.ParquetFile(path).metadata.row_group(1).column(0)
+start = column.dictionary_page_offset or column.data_page_offset
+with open(path, "r+b") as file:
+    file.seek(start + column.total_compressed_size // 4)
+    file.write(b"\\xff" * (column.total_compressed_size // 2))`;
+    await mkdir(join(copy.path, 'text'), { recursive: true });
+    const { status, stderr } = spawnSync(PYTHON, ['-c', script, join(copy.path, 'text', 'a.parquet')], {
+      encoding: 'utf8',
+    });
+    expect(status, stderr).toBe(0);
+    const { documents, leftOut } = await indexField(copy.path, 'text', {}, { badSamples: 'skip' });
+    const wanted = [...Array(10).keys(), ...Array.from({ length: 10 }, (_, i) => 20 + i)];
+    expect(documents).toEqual(wanted.map((i) => `row ${i} of a table`.repeat(3)));
+    expect(Object.keys(leftOut)).toEqual(['text/a.parquet row group 2']);
+    await expect(indexField(copy.path, 'text', {}, { badSamples: 'refuse' })).rejects.toMatchObject({
+      code: 'corrupt_data',
+      hint: expect.stringContaining('badSamples=skip'),
     });
   });
 

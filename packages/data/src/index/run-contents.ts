@@ -71,7 +71,7 @@ export class RunContents {
   /**
    * A sequence, decoded.
    *
-   * @param options.names with the files and members of its images; default: without, because these are looked for in the shards
+   * @param options.names with the shards and keys of its documents, and the files and members of its images; default: without, because images are looked for in the shards
    */
   async read(
     source: SourceId,
@@ -91,10 +91,13 @@ export class RunContents {
     return { source, index, epoch, positions, capacity: this.#dataset.limits.sequenceLength, segments: read };
   }
 
-  async #names(source: SourceId, { images }: Segment): Promise<Pick<SegmentContents, 'images'>> {
+  async #names(
+    source: SourceId,
+    { document, images }: Segment,
+  ): Promise<Pick<SegmentContents, 'images' | 'shard' | 'key'>> {
     const names: string[] = [];
     for (const image of images) names.push(await this.#dataset.imageName(source, image));
-    return { images: names };
+    return { images: names, ...(await this.#dataset.documentName(source, document)) };
   }
 
   #check(source: SourceId, index: number): void {

@@ -2,7 +2,7 @@ import { ofSource, type PerSource, type SourceId, WeftError } from '@weft/common
 import { datasetSettings } from '@weft/config';
 import { type Blob, type BlobStatus, isRemote, joinPath, type ShardStore, withBlob, withKnown } from '@weft/files';
 import { shardStore } from '@weft/remote';
-import type { BadSample, SourceDocument } from '../formats/document.js';
+import { type BadSample, REST_OF_SHARD, type SourceDocument } from '../formats/document.js';
 import { openRunTokenizer } from '../formats/open-tokenizer.js';
 import { type ShardDocuments, ShardReader } from '../formats/source-shards.js';
 import type { Tokenizer } from '../formats/tokenizer.js';
@@ -112,15 +112,19 @@ export class ShardIndexer {
         kind: 'leftOut',
         what: leftOutOf(source, ofSource(this.#run.shards, source)[number]!.name, key, reason),
       });
+    const addBad = ({ key, problem }: BadSample) => {
+      if (datasetSettings(data, source).badSamples === 'refuse') throw refusedSample(problem, source);
+      part.addEvent({ kind: 'bad', key, problem: sentError(problem) });
+    };
     let documents = 0;
     try {
       const found = reader.documents(number, ({ name, reason }) => leave(name, reason));
       for await (const document of checked(found, checker)) {
-        if ('problem' in document) {
-          const { key, problem } = document;
-          if (datasetSettings(data, source).badSamples === 'refuse') throw refusedSample(problem, source);
-          part.addEvent({ kind: 'bad', key, problem: sentError(problem) });
-        } else if (await this.#add(document, documents, (reason) => leave(document.key, reason))) documents++;
+        if ('problem' in document) addBad(document);
+        else if (await this.#add(document, documents, (reason) => leave(document.key, reason))) {
+          part.addKey(document.key);
+          documents++;
+        }
         await part.flush();
       }
     } finally {
@@ -234,7 +238,7 @@ async function* checked(
 ): AsyncGenerator<SourceDocument | BadSample, void, undefined> {
   const ahead: Promise<SourceDocument | BadSample>[] = [];
   try {
-    for await (const document of documents) {
+    for await (const document of untilDamaged(documents)) {
       ahead.push('problem' in document ? Promise.resolve(document) : checker.check(document));
       if (ahead.length > DOCUMENTS_AHEAD) yield await ahead.shift()!;
     }
@@ -242,6 +246,16 @@ async function* checked(
   } finally {
     // What was begun ends before the shards are closed.
     await Promise.allSettled(ahead);
+  }
+}
+
+/** Where a shard itself is damaged, what lies before is read, and all that follows is one bad sample. */
+async function* untilDamaged(documents: ShardDocuments): AsyncGenerator<SourceDocument | BadSample, void, undefined> {
+  try {
+    yield* documents;
+  } catch (thrown) {
+    if (!WeftError.is(thrown, 'corrupt_data')) throw thrown;
+    yield { key: REST_OF_SHARD, problem: thrown };
   }
 }
 

@@ -50,6 +50,8 @@ export type PartEvent =
   | { readonly kind: 'good'; readonly count: number }
   | { readonly kind: 'bad'; readonly key: string; readonly problem: SentError }
   | { readonly kind: 'leftOut'; readonly what: LeftOut }
+  /** Of documents that have segments, in the order of their numbers. */
+  | { readonly kind: 'keys'; readonly keys: readonly string[] }
   /** Images beside the documents that a document names. */
   | { readonly kind: 'used'; readonly names: readonly string[] };
 
@@ -84,6 +86,9 @@ const EVENTS = 2;
 /** Segments and events are written when so much of them is waiting. */
 const CHUNK_BYTES = 1 << 20;
 
+/** Keys that are written together. */
+const KEYS_OF_EVENT = 1024;
+
 const partFile = (folder: string, number: number) => join(folder, `part-${number}.bin`);
 
 /** Writes the parts of shards behind one another into one file. */
@@ -99,6 +104,7 @@ export class PartWriter {
   #events: string[] = [];
   #eventCharacters = 0;
   #good = 0;
+  #keys: string[] = [];
 
   /** Creates the file, which must not exist. */
   static async create(folder: string, file: number, entryBytes: EntryBytes): Promise<PartWriter> {
@@ -132,7 +138,13 @@ export class PartWriter {
     this.#good++;
   }
 
-  addEvent(event: Exclude<PartEvent, { kind: 'good' }>): void {
+  /** Adds the key of a document that has segments. */
+  addKey(key: string): void {
+    this.#keys.push(key);
+    if (this.#keys.length === KEYS_OF_EVENT) this.#endKeys();
+  }
+
+  addEvent(event: Exclude<PartEvent, { kind: 'good' | 'keys' }>): void {
     // Only where the good ones end does their number matter.
     if (event.kind === 'bad') this.#endGood();
     this.#push(event);
@@ -154,6 +166,7 @@ export class PartWriter {
   /** Ends the part of a shard. What follows is that of another. */
   async end(): Promise<PartLocation> {
     this.#endGood();
+    this.#endKeys();
     await this.flush(1);
     const location = {
       ...{ file: this.#file, offset: this.#start, length: this.#written - this.#start },
@@ -166,6 +179,7 @@ export class PartWriter {
   /** Forgets what was written of a shard that could not be read. */
   abandon(): void {
     this.#good = 0;
+    this.#keys = [];
     this.#filled = 0;
     this.#events = [];
     this.#eventCharacters = 0;
@@ -184,6 +198,11 @@ export class PartWriter {
   #endGood(): void {
     if (this.#good > 0) this.#push({ kind: 'good', count: this.#good });
     this.#good = 0;
+  }
+
+  #endKeys(): void {
+    if (this.#keys.length > 0) this.#push({ kind: 'keys', keys: this.#keys });
+    this.#keys = [];
   }
 
   #push(event: PartEvent): void {

@@ -5,7 +5,7 @@ import { isMissing, makeDirectory, ProcessLock, readJsonFile, writeJsonFile } fr
 import { parsePart, type ShardPart } from './shard-part.js';
 
 /** Of a folder of parts; another version begins anew. */
-const PARTS_VERSION = 1;
+const PARTS_VERSION = 2;
 /** Parts that nobody goes on with are removed. */
 const ABANDONED_AFTER_MS = 7 * 24 * 3600 * 1000;
 const PARTS = /\.parts$/;

@@ -6,6 +6,7 @@ import { scalarInput } from '../host-tensors.js';
 import type { ExpertCoordinatorPort, ExpertDecision, TrainOutcome } from '../ports.js';
 import { type RunStepsOptions, runSteps } from '../train-loop.js';
 import { accumulationOrder } from './exchange-plan.js';
+import type { ExpertCopies } from './expert-copies.js';
 import { type ExpertExecutor, type ExpertProgram, expertPhase } from './expert-program.js';
 import { answerWith, ExpertStep } from './expert-step.js';
 
@@ -16,6 +17,8 @@ export interface ExpertServerOptions extends RunStepsOptions {
   readonly executor: ExpertExecutor;
   readonly host: ExpertHost;
   readonly coordinator: ExpertCoordinatorPort;
+  /** The copies of experts; default: there are none. */
+  readonly copies?: Pick<ExpertCopies, 'ship' | 'apply' | 'failed'> | undefined;
   /** How long the others wait for a rank that sends nothing; default 100 s, less than they wait for an answer. */
   readonly rankTimeoutMs?: number;
   /** Called after every decided step. */
@@ -47,6 +50,7 @@ export async function serveExperts(options: ExpertServerOptions): Promise<TrainO
   const { executor, host, signals } = options;
   try {
     const requests = new ExpertRequestQueue(host);
+    options.copies?.failed.catch((thrown: unknown) => requests.fail(WeftError.from(thrown)));
     // A generation that was released in the middle of a step has left gradients behind.
     await executor.run('clear', {});
     return await runSteps(options, async (step, isEvaluated) => {
@@ -76,6 +80,7 @@ async function serveStep(
     const decidedMs = performance.now();
     options.timer?.enter('computing');
     if (decision.apply) await executor.run('apply', applyInputs(decision, number));
+    await options.copies?.apply(number, decision);
     await executor.run('clear', {});
     options.spans?.add('step', 'apply', decidedMs);
     return {
@@ -99,7 +104,7 @@ async function serveUntilDecided(
   requests: ExpertRequestQueue,
   step: ExpertStep,
 ): Promise<{ readonly decision: ExpertDecision; readonly computeMs: number }> {
-  const { config, coordinator, timer, rankTimeoutMs = RANK_TIMEOUT_MS } = options;
+  const { config, coordinator, copies, timer, rankTimeoutMs = RANK_TIMEOUT_MS } = options;
   let decision: ExpertDecision | undefined;
   const decided = coordinator.decision(step.step).then((made) => {
     decision = made;
@@ -116,7 +121,7 @@ async function serveUntilDecided(
       options.spans?.add('step', 'wait for the decision', startedMs);
       continue;
     }
-    const work = nextWork(step, requests, 2 * config.microbatchesInFlight);
+    const work = nextWork(step, requests, 2 * config.microbatchesInFlight, copies);
     timer?.enter(work === undefined ? 'idle' : 'computing');
     if (work === undefined) await untilChanged(step, requests, decided, rankTimeoutMs);
     else {
@@ -132,7 +137,12 @@ async function serveUntilDecided(
  * Starts the next work item, if any. Answers come first, because ranks wait for them; sums of gradients fill the pauses.
  * @param window how many microbatches a rank may be ahead of the slowest one, whose requests would fill the memory.
  */
-function nextWork(step: ExpertStep, requests: ExpertRequestQueue, window: number): Promise<void> | undefined {
+function nextWork(
+  step: ExpertStep,
+  requests: ExpertRequestQueue,
+  window: number,
+  copies: ExpertServerOptions['copies'],
+): Promise<void> | undefined {
   const due = step.dueLayer;
   if (due !== undefined && step.backlog > MAX_BACKLOG) return step.accumulate(due);
   const mayServe = ({ direction, microbatch }: RowsRequest) =>
@@ -145,6 +155,8 @@ function nextWork(step: ExpertStep, requests: ExpertRequestQueue, window: number
   const rows = requests.take(isServed);
   if (rows !== undefined) return step.serve(rows);
   if (due !== undefined) return step.accumulate(due);
+  // The ranks vote once they have the norms: the gradients are in two places then.
+  if (copies !== undefined && step.isComplete && !step.isShipped) return step.ship(copies);
   const isNorm = (request: ExpertRequest): request is NormRequest =>
     request.kind === 'squaredNorm' && request.step === step.step && step.isComplete;
   const norm = requests.take(isNorm);
@@ -222,6 +234,12 @@ class ExpertRequestQueue {
   /** Whether such a request waits. */
   some(is: (request: ExpertRequest) => boolean): boolean {
     return this.#waiting.some(is);
+  }
+
+  /** No request can be served any more. */
+  fail(error: WeftError): void {
+    this.#failure ??= error;
+    this.#change.resolve();
   }
 
   /** Resolves when a request has come, or will never come, since the last call. */

@@ -3,6 +3,7 @@ import { WeftError } from '@weft/common';
 import type { HostTensor, ResidentTensor } from '@weft/tensor';
 import { disposeAll, floatsOf, outputOf, scalarOf } from '../host-tensors.js';
 import type { MicrobatchId } from './exchange-plan.js';
+import type { ExpertCopies } from './expert-copies.js';
 import { type ExpertExecutor, type ExpertPhase, type ExpertProgram, expertPhase } from './expert-program.js';
 
 /** Outputs of a phase, by name: on the host, or where rows come from devices, in the memory of this one. */
@@ -45,6 +46,7 @@ export class ExpertStep {
   readonly #contributions = new Map<string, Contribution>();
   /** By layer: how many contributions are added up. */
   readonly #added: Map<number, number>;
+  #isShipped = false;
   #squaredNorm: number | undefined;
   #normsAnswered = 0;
 
@@ -62,6 +64,11 @@ export class ExpertStep {
   /** Whether every rank has been sent the norm: nothing is left to do before the decision. */
   get isAnswered(): boolean {
     return this.#normsAnswered === this.#parts.worldSize;
+  }
+
+  /** Whether the gradients are at the worker that keeps the copy. */
+  get isShipped(): boolean {
+    return this.#isShipped;
   }
 
   /** Contributions that wait to be added. */
@@ -106,6 +113,12 @@ export class ExpertStep {
     disposeAll(inner);
     rows.release();
     outputGradients.release();
+  }
+
+  /** Sends the gradients to the worker that keeps the copy; to be called when the step is complete. */
+  async ship(copies: Pick<ExpertCopies, 'ship'>): Promise<void> {
+    await copies.ship(this.step);
+    this.#isShipped = true;
   }
 
   /** Answers with the squared norm of the gradients of this worker; to be called when the step is complete. */

@@ -20,7 +20,8 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import { ProfileSpan, Role, roleFromJSON, roleToJSON } from "./workers.js";
+import { ProfileSpan } from "./profile.js";
+import { Role, roleFromJSON, roleToJSON } from "./workers.js";
 
 export enum RunStatus {
   RUN_STATUS_UNSPECIFIED = 0,

@@ -21,6 +21,7 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { ContinueGeneration, EndGeneration, HeldRun, Leaving, PrepareRun, Probe, Reachability } from "./membership.js";
+import { ClockProbe, ClockReply, Profile, ProfilePart } from "./profile.js";
 
 /** The role of a worker in a run: train as a rank of the ring, or hold experts of the MoE layers. */
 export enum Role {
@@ -217,6 +218,18 @@ export interface Assignment {
   trainedToStep: number;
   /** The ranks that get the state from the others' memory at the beginning of this generation. */
   newcomers: number[];
+  /** The number of the expert worker that keeps the copy of each one's experts, by number of the owner. Empty: no copies. */
+  expertCopies: number[];
+  /**
+   * Who holds the experts with which this generation goes on: for each expert worker of the one before, those of this one.
+   * Empty: each has what it had.
+   */
+  expertHolders: ExpertHolders[];
+}
+
+/** Expert workers, by number, that hold the same experts in memory. */
+export interface ExpertHolders {
+  expertWorkers: number[];
 }
 
 /** The answer: the engine is ready to take the state, or why it cannot join. */
@@ -501,49 +514,6 @@ export interface Failure {
   code: string;
   message: string;
   hint: string;
-}
-
-/** Record what this worker does from the beginning of first_step to the end of last_step, and send it. */
-export interface Profile {
-  profileId: string;
-  runId: string;
-  generation: number;
-  firstStep: number;
-  lastStep: number;
-}
-
-/** What a worker did, in several parts where it is much. */
-export interface ProfilePart {
-  profileId: string;
-  spans: ProfileSpan[];
-  /** Spans beyond the limit. */
-  leftOut: number;
-  isLast: boolean;
-}
-
-export interface ProfileSpan {
-  /** What belongs together, such as "ring". */
-  track: string;
-  name: string;
-  /** Since the Unix epoch: from a worker by its own clock, to a client by the coordinator's. */
-  beginMs: number;
-  durationMs: number;
-  /** Other facts, as a JSON object; empty where there are none. */
-  detailsJson: string;
-}
-
-/** To be answered at once: tells how far the clocks are apart. */
-export interface ClockProbe {
-  profileId: string;
-  /** When it was sent, by the coordinator's clock. */
-  coordinatorMs: number;
-}
-
-export interface ClockReply {
-  profileId: string;
-  coordinatorMs: number;
-  /** When the probe came, by the worker's clock. */
-  workerMs: number;
 }
 
 /** A step takes too long, or a worker that hung may be well again: to be answered at once, with Progress. */
@@ -2342,6 +2312,8 @@ function createBaseAssignment(): Assignment {
     expertAddresses: [],
     trainedToStep: 0,
     newcomers: [],
+    expertCopies: [],
+    expertHolders: [],
   };
 }
 
@@ -2400,6 +2372,16 @@ export const Assignment: MessageFns<Assignment> = {
         writer.uint32(v);
       }
       writer.join();
+    }
+    if (message.expertCopies.length !== 0) {
+      writer.uint32(138).fork();
+      for (const v of message.expertCopies) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    for (const v of message.expertHolders) {
+      ExpertHolders.encode(v!, writer.uint32(146).fork()).join();
     }
     return writer;
   },
@@ -2555,6 +2537,32 @@ export const Assignment: MessageFns<Assignment> = {
 
             break;
           }
+          case 17: {
+            if (tag === 136) {
+              message.expertCopies.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 138) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.expertCopies.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 18: {
+            if (tag !== 146) {
+              break;
+            }
+
+            message.expertHolders.push(ExpertHolders.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2626,6 +2634,16 @@ export const Assignment: MessageFns<Assignment> = {
       newcomers: globalThis.Array.isArray(object?.newcomers)
         ? object.newcomers.map((e: any) => globalThis.Number(e))
         : [],
+      expertCopies: globalThis.Array.isArray(object?.expertCopies)
+        ? object.expertCopies.map((e: any) => globalThis.Number(e))
+        : globalThis.Array.isArray(object?.expert_copies)
+        ? object.expert_copies.map((e: any) => globalThis.Number(e))
+        : [],
+      expertHolders: globalThis.Array.isArray(object?.expertHolders)
+        ? object.expertHolders.map((e: any) => ExpertHolders.fromJSON(e))
+        : globalThis.Array.isArray(object?.expert_holders)
+        ? object.expert_holders.map((e: any) => ExpertHolders.fromJSON(e))
+        : [],
     };
   },
 
@@ -2676,6 +2694,12 @@ export const Assignment: MessageFns<Assignment> = {
     if (message.newcomers?.length) {
       obj.newcomers = message.newcomers.map((e) => Math.round(e));
     }
+    if (message.expertCopies?.length) {
+      obj.expertCopies = message.expertCopies.map((e) => Math.round(e));
+    }
+    if (message.expertHolders?.length) {
+      obj.expertHolders = message.expertHolders.map((e) => ExpertHolders.toJSON(e));
+    }
     return obj;
   },
 
@@ -2722,6 +2746,95 @@ export const Assignment: MessageFns<Assignment> = {
     message.expertAddresses = object.expertAddresses?.map((e) => e) || [];
     message.trainedToStep = object.trainedToStep ?? 0;
     message.newcomers = object.newcomers?.map((e) => e) || [];
+    message.expertCopies = object.expertCopies?.map((e) => e) || [];
+    message.expertHolders = object.expertHolders?.map((e) => ExpertHolders.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseExpertHolders(): ExpertHolders {
+  return { expertWorkers: [] };
+}
+
+export const ExpertHolders: MessageFns<ExpertHolders> = {
+  encode(message: ExpertHolders, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.expertWorkers.length !== 0) {
+      writer.uint32(10).fork();
+      for (const v of message.expertWorkers) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExpertHolders {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExpertHolders();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag === 8) {
+              message.expertWorkers.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 10) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.expertWorkers.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ExpertHolders {
+    return {
+      expertWorkers: globalThis.Array.isArray(object?.expertWorkers)
+        ? object.expertWorkers.map((e: any) => globalThis.Number(e))
+        : globalThis.Array.isArray(object?.expert_workers)
+        ? object.expert_workers.map((e: any) => globalThis.Number(e))
+        : [],
+    };
+  },
+
+  toJSON(message: ExpertHolders): unknown {
+    const obj: any = {};
+    if (message.expertWorkers?.length) {
+      obj.expertWorkers = message.expertWorkers.map((e) => Math.round(e));
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ExpertHolders>, I>>(base?: I): ExpertHolders {
+    return ExpertHolders.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ExpertHolders>, I>>(object: I): ExpertHolders {
+    const message = createBaseExpertHolders();
+    message.expertWorkers = object.expertWorkers?.map((e) => e) || [];
     return message;
   },
 };
@@ -6020,635 +6133,6 @@ export const Failure: MessageFns<Failure> = {
     message.code = object.code ?? "";
     message.message = object.message ?? "";
     message.hint = object.hint ?? "";
-    return message;
-  },
-};
-
-function createBaseProfile(): Profile {
-  return { profileId: "", runId: "", generation: 0, firstStep: 0, lastStep: 0 };
-}
-
-export const Profile: MessageFns<Profile> = {
-  encode(message: Profile, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.profileId !== "") {
-      writer.uint32(10).string(message.profileId);
-    }
-    if (message.runId !== "") {
-      writer.uint32(18).string(message.runId);
-    }
-    if (message.generation !== 0) {
-      writer.uint32(24).uint32(message.generation);
-    }
-    if (message.firstStep !== 0) {
-      writer.uint32(32).uint32(message.firstStep);
-    }
-    if (message.lastStep !== 0) {
-      writer.uint32(40).uint32(message.lastStep);
-    }
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): Profile {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseProfile();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 10) {
-              break;
-            }
-
-            message.profileId = reader.string();
-            continue;
-          }
-          case 2: {
-            if (tag !== 18) {
-              break;
-            }
-
-            message.runId = reader.string();
-            continue;
-          }
-          case 3: {
-            if (tag !== 24) {
-              break;
-            }
-
-            message.generation = reader.uint32();
-            continue;
-          }
-          case 4: {
-            if (tag !== 32) {
-              break;
-            }
-
-            message.firstStep = reader.uint32();
-            continue;
-          }
-          case 5: {
-            if (tag !== 40) {
-              break;
-            }
-
-            message.lastStep = reader.uint32();
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-
-  fromJSON(object: any): Profile {
-    return {
-      profileId: isSet(object.profileId)
-        ? globalThis.String(object.profileId)
-        : isSet(object.profile_id)
-        ? globalThis.String(object.profile_id)
-        : "",
-      runId: isSet(object.runId)
-        ? globalThis.String(object.runId)
-        : isSet(object.run_id)
-        ? globalThis.String(object.run_id)
-        : "",
-      generation: isSet(object.generation) ? globalThis.Number(object.generation) : 0,
-      firstStep: isSet(object.firstStep)
-        ? globalThis.Number(object.firstStep)
-        : isSet(object.first_step)
-        ? globalThis.Number(object.first_step)
-        : 0,
-      lastStep: isSet(object.lastStep)
-        ? globalThis.Number(object.lastStep)
-        : isSet(object.last_step)
-        ? globalThis.Number(object.last_step)
-        : 0,
-    };
-  },
-
-  toJSON(message: Profile): unknown {
-    const obj: any = {};
-    if (message.profileId !== "") {
-      obj.profileId = message.profileId;
-    }
-    if (message.runId !== "") {
-      obj.runId = message.runId;
-    }
-    if (message.generation !== 0) {
-      obj.generation = Math.round(message.generation);
-    }
-    if (message.firstStep !== 0) {
-      obj.firstStep = Math.round(message.firstStep);
-    }
-    if (message.lastStep !== 0) {
-      obj.lastStep = Math.round(message.lastStep);
-    }
-    return obj;
-  },
-
-  create<I extends Exact<DeepPartial<Profile>, I>>(base?: I): Profile {
-    return Profile.fromPartial(base ?? ({} as any));
-  },
-  fromPartial<I extends Exact<DeepPartial<Profile>, I>>(object: I): Profile {
-    const message = createBaseProfile();
-    message.profileId = object.profileId ?? "";
-    message.runId = object.runId ?? "";
-    message.generation = object.generation ?? 0;
-    message.firstStep = object.firstStep ?? 0;
-    message.lastStep = object.lastStep ?? 0;
-    return message;
-  },
-};
-
-function createBaseProfilePart(): ProfilePart {
-  return { profileId: "", spans: [], leftOut: 0, isLast: false };
-}
-
-export const ProfilePart: MessageFns<ProfilePart> = {
-  encode(message: ProfilePart, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.profileId !== "") {
-      writer.uint32(10).string(message.profileId);
-    }
-    for (const v of message.spans) {
-      ProfileSpan.encode(v!, writer.uint32(18).fork()).join();
-    }
-    if (message.leftOut !== 0) {
-      writer.uint32(24).uint32(message.leftOut);
-    }
-    if (message.isLast !== false) {
-      writer.uint32(32).bool(message.isLast);
-    }
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): ProfilePart {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseProfilePart();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 10) {
-              break;
-            }
-
-            message.profileId = reader.string();
-            continue;
-          }
-          case 2: {
-            if (tag !== 18) {
-              break;
-            }
-
-            message.spans.push(ProfileSpan.decode(reader, reader.uint32()));
-            continue;
-          }
-          case 3: {
-            if (tag !== 24) {
-              break;
-            }
-
-            message.leftOut = reader.uint32();
-            continue;
-          }
-          case 4: {
-            if (tag !== 32) {
-              break;
-            }
-
-            message.isLast = reader.bool();
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-
-  fromJSON(object: any): ProfilePart {
-    return {
-      profileId: isSet(object.profileId)
-        ? globalThis.String(object.profileId)
-        : isSet(object.profile_id)
-        ? globalThis.String(object.profile_id)
-        : "",
-      spans: globalThis.Array.isArray(object?.spans) ? object.spans.map((e: any) => ProfileSpan.fromJSON(e)) : [],
-      leftOut: isSet(object.leftOut)
-        ? globalThis.Number(object.leftOut)
-        : isSet(object.left_out)
-        ? globalThis.Number(object.left_out)
-        : 0,
-      isLast: isSet(object.isLast)
-        ? globalThis.Boolean(object.isLast)
-        : isSet(object.is_last)
-        ? globalThis.Boolean(object.is_last)
-        : false,
-    };
-  },
-
-  toJSON(message: ProfilePart): unknown {
-    const obj: any = {};
-    if (message.profileId !== "") {
-      obj.profileId = message.profileId;
-    }
-    if (message.spans?.length) {
-      obj.spans = message.spans.map((e) => ProfileSpan.toJSON(e));
-    }
-    if (message.leftOut !== 0) {
-      obj.leftOut = Math.round(message.leftOut);
-    }
-    if (message.isLast !== false) {
-      obj.isLast = message.isLast;
-    }
-    return obj;
-  },
-
-  create<I extends Exact<DeepPartial<ProfilePart>, I>>(base?: I): ProfilePart {
-    return ProfilePart.fromPartial(base ?? ({} as any));
-  },
-  fromPartial<I extends Exact<DeepPartial<ProfilePart>, I>>(object: I): ProfilePart {
-    const message = createBaseProfilePart();
-    message.profileId = object.profileId ?? "";
-    message.spans = object.spans?.map((e) => ProfileSpan.fromPartial(e)) || [];
-    message.leftOut = object.leftOut ?? 0;
-    message.isLast = object.isLast ?? false;
-    return message;
-  },
-};
-
-function createBaseProfileSpan(): ProfileSpan {
-  return { track: "", name: "", beginMs: 0, durationMs: 0, detailsJson: "" };
-}
-
-export const ProfileSpan: MessageFns<ProfileSpan> = {
-  encode(message: ProfileSpan, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.track !== "") {
-      writer.uint32(10).string(message.track);
-    }
-    if (message.name !== "") {
-      writer.uint32(18).string(message.name);
-    }
-    if (message.beginMs !== 0) {
-      writer.uint32(25).double(message.beginMs);
-    }
-    if (message.durationMs !== 0) {
-      writer.uint32(33).double(message.durationMs);
-    }
-    if (message.detailsJson !== "") {
-      writer.uint32(42).string(message.detailsJson);
-    }
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): ProfileSpan {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseProfileSpan();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 10) {
-              break;
-            }
-
-            message.track = reader.string();
-            continue;
-          }
-          case 2: {
-            if (tag !== 18) {
-              break;
-            }
-
-            message.name = reader.string();
-            continue;
-          }
-          case 3: {
-            if (tag !== 25) {
-              break;
-            }
-
-            message.beginMs = reader.double();
-            continue;
-          }
-          case 4: {
-            if (tag !== 33) {
-              break;
-            }
-
-            message.durationMs = reader.double();
-            continue;
-          }
-          case 5: {
-            if (tag !== 42) {
-              break;
-            }
-
-            message.detailsJson = reader.string();
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-
-  fromJSON(object: any): ProfileSpan {
-    return {
-      track: isSet(object.track) ? globalThis.String(object.track) : "",
-      name: isSet(object.name) ? globalThis.String(object.name) : "",
-      beginMs: isSet(object.beginMs)
-        ? globalThis.Number(object.beginMs)
-        : isSet(object.begin_ms)
-        ? globalThis.Number(object.begin_ms)
-        : 0,
-      durationMs: isSet(object.durationMs)
-        ? globalThis.Number(object.durationMs)
-        : isSet(object.duration_ms)
-        ? globalThis.Number(object.duration_ms)
-        : 0,
-      detailsJson: isSet(object.detailsJson)
-        ? globalThis.String(object.detailsJson)
-        : isSet(object.details_json)
-        ? globalThis.String(object.details_json)
-        : "",
-    };
-  },
-
-  toJSON(message: ProfileSpan): unknown {
-    const obj: any = {};
-    if (message.track !== "") {
-      obj.track = message.track;
-    }
-    if (message.name !== "") {
-      obj.name = message.name;
-    }
-    if (message.beginMs !== 0) {
-      obj.beginMs = floatToJson(message.beginMs);
-    }
-    if (message.durationMs !== 0) {
-      obj.durationMs = floatToJson(message.durationMs);
-    }
-    if (message.detailsJson !== "") {
-      obj.detailsJson = message.detailsJson;
-    }
-    return obj;
-  },
-
-  create<I extends Exact<DeepPartial<ProfileSpan>, I>>(base?: I): ProfileSpan {
-    return ProfileSpan.fromPartial(base ?? ({} as any));
-  },
-  fromPartial<I extends Exact<DeepPartial<ProfileSpan>, I>>(object: I): ProfileSpan {
-    const message = createBaseProfileSpan();
-    message.track = object.track ?? "";
-    message.name = object.name ?? "";
-    message.beginMs = object.beginMs ?? 0;
-    message.durationMs = object.durationMs ?? 0;
-    message.detailsJson = object.detailsJson ?? "";
-    return message;
-  },
-};
-
-function createBaseClockProbe(): ClockProbe {
-  return { profileId: "", coordinatorMs: 0 };
-}
-
-export const ClockProbe: MessageFns<ClockProbe> = {
-  encode(message: ClockProbe, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.profileId !== "") {
-      writer.uint32(10).string(message.profileId);
-    }
-    if (message.coordinatorMs !== 0) {
-      writer.uint32(17).double(message.coordinatorMs);
-    }
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): ClockProbe {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseClockProbe();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 10) {
-              break;
-            }
-
-            message.profileId = reader.string();
-            continue;
-          }
-          case 2: {
-            if (tag !== 17) {
-              break;
-            }
-
-            message.coordinatorMs = reader.double();
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-
-  fromJSON(object: any): ClockProbe {
-    return {
-      profileId: isSet(object.profileId)
-        ? globalThis.String(object.profileId)
-        : isSet(object.profile_id)
-        ? globalThis.String(object.profile_id)
-        : "",
-      coordinatorMs: isSet(object.coordinatorMs)
-        ? globalThis.Number(object.coordinatorMs)
-        : isSet(object.coordinator_ms)
-        ? globalThis.Number(object.coordinator_ms)
-        : 0,
-    };
-  },
-
-  toJSON(message: ClockProbe): unknown {
-    const obj: any = {};
-    if (message.profileId !== "") {
-      obj.profileId = message.profileId;
-    }
-    if (message.coordinatorMs !== 0) {
-      obj.coordinatorMs = floatToJson(message.coordinatorMs);
-    }
-    return obj;
-  },
-
-  create<I extends Exact<DeepPartial<ClockProbe>, I>>(base?: I): ClockProbe {
-    return ClockProbe.fromPartial(base ?? ({} as any));
-  },
-  fromPartial<I extends Exact<DeepPartial<ClockProbe>, I>>(object: I): ClockProbe {
-    const message = createBaseClockProbe();
-    message.profileId = object.profileId ?? "";
-    message.coordinatorMs = object.coordinatorMs ?? 0;
-    return message;
-  },
-};
-
-function createBaseClockReply(): ClockReply {
-  return { profileId: "", coordinatorMs: 0, workerMs: 0 };
-}
-
-export const ClockReply: MessageFns<ClockReply> = {
-  encode(message: ClockReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.profileId !== "") {
-      writer.uint32(10).string(message.profileId);
-    }
-    if (message.coordinatorMs !== 0) {
-      writer.uint32(17).double(message.coordinatorMs);
-    }
-    if (message.workerMs !== 0) {
-      writer.uint32(25).double(message.workerMs);
-    }
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): ClockReply {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseClockReply();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 10) {
-              break;
-            }
-
-            message.profileId = reader.string();
-            continue;
-          }
-          case 2: {
-            if (tag !== 17) {
-              break;
-            }
-
-            message.coordinatorMs = reader.double();
-            continue;
-          }
-          case 3: {
-            if (tag !== 25) {
-              break;
-            }
-
-            message.workerMs = reader.double();
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-
-  fromJSON(object: any): ClockReply {
-    return {
-      profileId: isSet(object.profileId)
-        ? globalThis.String(object.profileId)
-        : isSet(object.profile_id)
-        ? globalThis.String(object.profile_id)
-        : "",
-      coordinatorMs: isSet(object.coordinatorMs)
-        ? globalThis.Number(object.coordinatorMs)
-        : isSet(object.coordinator_ms)
-        ? globalThis.Number(object.coordinator_ms)
-        : 0,
-      workerMs: isSet(object.workerMs)
-        ? globalThis.Number(object.workerMs)
-        : isSet(object.worker_ms)
-        ? globalThis.Number(object.worker_ms)
-        : 0,
-    };
-  },
-
-  toJSON(message: ClockReply): unknown {
-    const obj: any = {};
-    if (message.profileId !== "") {
-      obj.profileId = message.profileId;
-    }
-    if (message.coordinatorMs !== 0) {
-      obj.coordinatorMs = floatToJson(message.coordinatorMs);
-    }
-    if (message.workerMs !== 0) {
-      obj.workerMs = floatToJson(message.workerMs);
-    }
-    return obj;
-  },
-
-  create<I extends Exact<DeepPartial<ClockReply>, I>>(base?: I): ClockReply {
-    return ClockReply.fromPartial(base ?? ({} as any));
-  },
-  fromPartial<I extends Exact<DeepPartial<ClockReply>, I>>(object: I): ClockReply {
-    const message = createBaseClockReply();
-    message.profileId = object.profileId ?? "";
-    message.coordinatorMs = object.coordinatorMs ?? 0;
-    message.workerMs = object.workerMs ?? 0;
     return message;
   },
 };

@@ -39,17 +39,10 @@ afterAll(async () => {
 });
 
 async function upload(): Promise<void> {
-  const put = async (path: string, body?: Uint8Array) => {
-    const answer = await fetch(`${moto.url}/${path}`, {
-      method: 'PUT',
-      ...(body === undefined ? {} : { body: Buffer.from(body) }),
-    });
-    expect(answer.status).toBe(200);
-  };
-  await put('shards');
+  await moto.put('shards');
   for (const source of ['captioned', 'interleaved', 'text'])
     for (const name of await readdir(join(DEMO, source)))
-      await put(`shards/demo/${source}/${name}`, await readFile(join(DEMO, source, name)));
+      await moto.put(`shards/demo/${source}/${name}`, await readFile(join(DEMO, source, name)));
 }
 
 const cache = (name: string) => ({ 'data.remote.cacheDirectory': join(home.path, name) });
@@ -103,13 +96,13 @@ describe.skipIf(!hasMoto())('a run on an S3 server of others, behind a bad conne
     const name = 'captioned/emoji-00000.tar';
     const changed = await readFile(join(DEMO, name));
     changed[1000]! ^= 1;
-    await fetch(`${moto.url}/shards/demo/${name}`, { method: 'PUT', body: Buffer.from(changed) });
+    await moto.put(`shards/demo/${name}`, changed);
     const launched = await home.weft(
       'launch',
       'debugNano',
       '--local',
       '1',
-      ...withSettings({ ...there, ...cache('second') }),
+      ...withSettings({ ...there, ...cache('second'), steps: 2 }),
     );
     expect(launched.code).not.toBe(0);
     expect(launched.stderr).toContain(`the shard s3://shards/demo/${name} has changed since it was indexed`);

@@ -255,8 +255,20 @@ async function joinUnderWay(recipe = 'decoder34m') {
     worldSize,
     ms: Date.parse(time),
   }));
-  for (const [index, { step, worldSize, ms }] of times.entries())
-    console.log(`step ${step} on ${worldSize}: ${((ms - (times[index - 1]?.ms ?? ms)) / 1000).toFixed(1)} s`);
+  const steps = times.map((each, index) => ({
+    ...each,
+    seconds: (each.ms - (times[index - 1]?.ms ?? each.ms)) / 1000,
+  }));
+  for (const { step, worldSize, seconds } of steps)
+    console.log(`step ${step} on ${worldSize}: ${seconds.toFixed(1)} s`);
+  // Without the first, which compiles, and those beside which the newcomer gets ready, which have less of the processor.
+  const before = steps.filter(({ step, worldSize }) => worldSize === 2 && step > 1).map(({ seconds }) => seconds);
+  const usual = before.toSorted((a, b) => a - b)[Math.floor(before.length / 2)] ?? 0;
+  const joining = steps.find(({ worldSize }) => worldSize === 3)?.seconds ?? Number.POSITIVE_INFINITY;
+  const lost = (joining - usual) / usual;
+  bar(`the step with the transfer took ${lost.toFixed(2)} steps more than usual`, lost <= 1, 'at most 1');
+  const isLost = log(runId).some(({ kind }) => kind === 'ringBroke' || kind === 'workerLost' || kind === 'resumed');
+  bar('no step was given up', !isLost, 'none');
   weft('stop', runId, '--no-checkpoint');
 }
 

@@ -113,12 +113,9 @@ const WAYS = [
 await writeShards();
 const moto = await motoServer();
 try {
-  await fetch(`${moto.url}/shards`, { method: 'PUT' });
+  await moto.put('shards');
   for (const name of readdirSync(join(home, 'data/captioned')))
-    await fetch(`${moto.url}/shards/data/captioned/${name}`, {
-      method: 'PUT',
-      body: readFileSync(join(home, 'data/captioned', name)),
-    });
+    await moto.put(`shards/data/captioned/${name}`, readFileSync(join(home, 'data/captioned', name)));
   const here = await weft('data', 'index', 'debugNano', ...settings(join(home, 'data'), moto.url));
   const there = await weft('data', 'index', 'debugNano', '--force', ...settings('s3://shards/data', moto.url));
   console.log(`index: ${here.seconds.toFixed(1)} s of the folder, ${there.seconds.toFixed(1)} s of S3`);

@@ -1,11 +1,12 @@
 import { existsSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
+import { WEFT_VERSION } from '@weft/common';
 import { Home, readJsonFile } from '@weft/files';
 import { Hello, RunsService, WorkersService } from '@weft/proto';
 import { channel } from '@weft/rpc';
 import { createLogger } from '@weft/telemetry';
-import { isServing, temporaryDirectory } from '@weft/testing';
+import { isServing, temporaryDirectory, waitFor } from '@weft/testing';
 import { describe, expect, it } from 'vitest';
 import { startCoordinator } from './start.js';
 import { launchRequest } from './testing/open-coordinator.js';
@@ -55,6 +56,33 @@ describe('a coordinator on its sockets', () => {
     }
     expect(existsSync(file)).toBe(false);
     expect(existsSync(join(home.path, 'coordinator.lock'))).toBe(false);
+  });
+
+  it('answers while 200 workers join on connections of their own, and knows all of them until they leave', async () => {
+    await using home = await temporaryDirectory();
+    const running = await startCoordinator({ ...options(home.path), heartbeatTimeoutMs: 600_000 }, log);
+    const asking = await channel(running.address);
+    const connected = async () => (await asking.unary(RunsService.cluster, {})).workers.length;
+    const join = async (_: unknown, at: number) => {
+      const own = await channel(running.address);
+      const stream = own.bidi(WorkersService.connect);
+      const hello = Hello.fromPartial({ workerId: `w${at}`, hostName: `h${at}`, version: WEFT_VERSION, device: 'cpu' });
+      stream.send({ body: { $case: 'hello', hello } });
+      const { value } = await stream.messages[Symbol.asyncIterator]().next();
+      expect(value?.body?.$case).toBe('welcome');
+      return own;
+    };
+    try {
+      const joining = Array.from({ length: 200 }, join);
+      expect((await asking.unary(RunsService.list, {})).runs).toEqual([]);
+      const connections = await Promise.all(joining);
+      await waitFor('all of them', async () => (await connected()) === 200, { timeoutMs: 60_000 });
+      for (const connection of connections) connection.close();
+      await waitFor('none of them', async () => (await connected()) === 0, { timeoutMs: 60_000 });
+      asking.close();
+    } finally {
+      await running.close();
+    }
   });
 
   it.each([

@@ -108,6 +108,23 @@ describe('the files of a run', () => {
     expect((await readRun(home.path, 'long')).step).toBe(1100);
   });
 
+  it('are read anew where what was kept of them was edited, or their log lost its end', async () => {
+    await using home = await temporaryDirectory();
+    const directory = await new RunLog('long').committed(1, 1000).write(home.path);
+    expect((await readRun(home.path, 'long')).step).toBe(1000);
+    const path = join(directory, 'state.json');
+    const edited = (await readFile(path, 'utf8')).replace(
+      '"step":1000,"furthestStep":1000',
+      '"step":9,"furthestStep":9',
+    );
+    expect(edited).toContain('"step":9,');
+    await writeFile(path, edited);
+    expect((await readRun(home.path, 'long')).step).toBe(1000);
+    await rm(join(directory, 'events.jsonl'));
+    await new RunLog('long').committed(1, 600).write(home.path);
+    expect((await readRun(home.path, 'long')).step).toBe(600);
+  });
+
   it('have an overview of their ledger that is not read again either, also after a roll-back', async () => {
     await using directory = await temporaryDirectory();
     const home = new Home(directory.path);

@@ -279,6 +279,30 @@ describe('a worker that was asked to end', () => {
     expect(harness.lastCommand('release')).toMatchObject({ workerIds: ['b'], discardState: true });
   });
 
+  it('is let go with the ring that forms after a loss, and the others go on', () => {
+    const three = new DecideHarness();
+    three.connect('a', 'b', 'c');
+    three.launch({ workers: 3, steps: 20, globalBatchSize: 3 });
+    three.train(1);
+    three.handle({ kind: 'leaving', workerId: 'b' });
+    three.disconnect('c');
+    three.advance(200, 'a', 'b');
+    expect(three.members).toEqual(['a']);
+    expect(three.lastCommand('stopRun')).toBeUndefined();
+  });
+
+  it('hands over to a spare when the one that would have stayed is lost meanwhile', () => {
+    harness.connect('c');
+    harness.prepared('c');
+    harness.handle({ kind: 'leaving', workerId: 'b' });
+    harness.disconnect('a');
+    harness.advance(200, 'b', 'c');
+    expect(harness.members).toEqual(['b', 'c']);
+    expect(harness.lastCommand('stopRun')).toBeUndefined();
+    harness.train(1);
+    expect(harness.members).toEqual(['c']);
+  });
+
   it('is no interruption, by which checkpoints would be saved more often', () => {
     harness.handle({ kind: 'leaving', workerId: 'b' });
     harness.handle({ kind: 'leaving', workerId: 'a' });

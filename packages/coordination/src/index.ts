@@ -35,12 +35,12 @@ export {
   sweepJobId,
 } from './queue-state.js';
 export type { RunRecord } from './records.js';
+export { trainingAgain } from './returning.js';
 export {
   applyRecord,
   type KnownCheckpoint,
   ledgerRecords,
   parseRunRecord,
-  RUN_STATE_VERSION,
   type RunState,
   replay,
 } from './run-state.js';

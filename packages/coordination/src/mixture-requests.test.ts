@@ -1,4 +1,5 @@
 import { Ledger, scheduleOf, stepRanges } from '@weft/mixture';
+import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { ledgerRecords } from './run-state.js';
 import { DecideHarness, NO_CHECKPOINT, RUN } from './testing/decide-harness.js';
@@ -188,5 +189,77 @@ describe('a run that is resumed', () => {
     harness.stop(false);
     const step8 = { checkpoint: { step: 8, directory: '/step-8' }, skipped: [] };
     expect(() => harness.resume(step8, { settings: ['data.indexVersion=1'] })).toThrow('reads version 2');
+  });
+});
+
+describe('any history of a run', () => {
+  const event = fc.oneof(
+    { weight: 4, arbitrary: fc.record({ kind: fc.constant('train' as const), steps: fc.integer({ min: 1, max: 4 }) }) },
+    { weight: 3, arbitrary: fc.record({ kind: fc.constant('reweight' as const), ahead: fc.nat(5), text: fc.nat(9) }) },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant('grow' as const), ahead: fc.nat(5) }) },
+    { weight: 1, arbitrary: fc.constant({ kind: 'ringBreaks' as const }) },
+    { weight: 1, arbitrary: fc.constant({ kind: 'workersAreLost' as const }) },
+    { weight: 1, arbitrary: fc.constant({ kind: 'coordinatorIsKilled' as const }) },
+    { weight: 1, arbitrary: fc.constant({ kind: 'stopAndResume' as const }) },
+  );
+
+  it('leaves a ledger of exactly the planned sequences, with no change lost', () => {
+    fc.assert(
+      fc.property(fc.array(event, { maxLength: 14 }), (events) => {
+        harness = new DecideHarness();
+        let [a, b] = ['a0', 'b0'];
+        let replaced = 0;
+        harness.connect(a, b);
+        const weights = { captioned: 4, interleaved: 4, text: 1 };
+        harness.launch({ steps: 500, data: { directory: 'data', weights, indexVersion: 1 } });
+        harness.train(2);
+        harness.checkpoint(2);
+        const step2 = { checkpoint: { step: 2, directory: '/step-2' }, skipped: [] };
+        let asked: readonly number[] = [];
+        for (const each of events) {
+          const { step } = harness.view();
+          if (each.kind === 'train') harness.train(each.steps);
+          else if (each.kind === 'reweight') {
+            harness.changeMixture(step + 2 + each.ahead, { captioned: '1', interleaved: '2', text: `${each.text}` });
+            asked = [...asked, step + 2 + each.ahead];
+          } else if (each.kind === 'grow') {
+            const now = Math.max(1, ...changes().map(({ indexVersion }) => indexVersion ?? 1));
+            harness.changeMixture(step + 2 + each.ahead, {}, now + 1);
+            asked = [...asked, step + 2 + each.ahead];
+          } else if (each.kind === 'ringBreaks') harness.breakRing(a);
+          else if (each.kind === 'workersAreLost') {
+            harness.disconnect(a, b);
+            replaced++;
+            [a, b] = [`a${replaced}`, `b${replaced}`];
+            harness.connect(a, b);
+            harness.handle({ kind: 'checkpointFound', runId: RUN, found: step2 });
+          } else if (each.kind === 'coordinatorIsKilled') {
+            harness.restart('auto');
+            harness.handle({ kind: 'checkpointFound', runId: RUN, found: step2 });
+            harness.comeBack(a);
+            harness.comeBack(b);
+          } else {
+            harness.stop(false);
+            harness.resume(step2);
+          }
+          // In few ticks, each of which replays the log.
+          for (let i = 0; i < 5; i++) {
+            harness.nowMs += 6000;
+            for (const workerId of [a, b]) harness.hear(workerId);
+            harness.handle({ kind: 'tick' });
+            harness.listQueue();
+          }
+          expect(harness.view().status).toBe('running');
+          // What the members of the generation know of is what the next step takes.
+          const known = harness.lastCommand('assign')?.config.data.mixtureChanges ?? [];
+          const until = (all: typeof known) => all.filter(({ fromBatch }) => fromBatch <= harness.view().step + 1);
+          expect(until(known)).toEqual(until(changes()));
+        }
+        harness.train(12);
+        expectPlanned();
+        expect(changes().map(({ fromBatch }) => fromBatch)).toEqual([...new Set(asked)].toSorted((x, y) => x - y));
+      }),
+      { numRuns: 30 },
+    );
   });
 });

@@ -1,5 +1,5 @@
 import { releaseOne } from './admission.js';
-import { type HeldRun, idleWorkers, type Reforming, rankOf, type Waiting } from './cluster-state.js';
+import { type HeldRun, idleWorkers, type Reforming, rankOf, type Training, type Waiting } from './cluster-state.js';
 import type { DecisionBuilder } from './decision-builder.js';
 import { withMemoryFor } from './memory.js';
 import { hasOtherMixture } from './mixture-requests.js';
@@ -127,12 +127,21 @@ function continueGeneration(builder: DecisionBuilder, runId: string): string {
   for (const { workerId } of builder.membersOf(runId))
     if (!training.has(workerId)) releaseOne(builder, workerId, runId, `generation ${generation} goes on without it`);
   builder.record(runId, { kind: 'continued', generation, step });
-  builder.setLive(runId, {
+  const { isCheckpointAsked } = live;
+  builder.setLive(runId, { ...trainingAgain(state), firstGeneration: live.firstGeneration, isCheckpointAsked });
+  builder.command({ kind: 'continueGeneration', workerIds, runId, generation });
+  return `; all its workers are back, and it goes on with generation ${generation} after step ${step}`;
+}
+
+/** The newest generation of a log as it goes on with all its members. */
+export function trainingAgain({ generation, firstGeneration, lastMembers }: RunState): Training {
+  const { ranks, experts } = lastMembers;
+  return {
     state: 'training',
     generation,
     members: ranks,
     newcomers: [],
-    savers: new Map([[generation, workerIds]]),
+    savers: new Map([[generation, [...ranks, ...experts]]]),
     votes: VersionedMap.empty(),
     votesSinceMs: undefined,
     parts: new Map(),
@@ -142,13 +151,10 @@ function continueGeneration(builder: DecisionBuilder, runId: string): string {
     timing: undefined,
     startState: undefined,
     experts,
-    firstGeneration: live.firstGeneration,
-    isCheckpointAsked: live.isCheckpointAsked,
+    firstGeneration,
     ringFailures: 0,
     unreported: [],
-  });
-  builder.command({ kind: 'continueGeneration', workerIds, runId, generation });
-  return `; all its workers are back, and it goes on with generation ${generation} after step ${step}`;
+  };
 }
 
 /** Whether members that may come back are still awaited. */

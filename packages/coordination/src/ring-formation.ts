@@ -61,7 +61,8 @@ function reformRing(builder: DecisionBuilder, state: RunState, live: Reforming):
   const retained = { ...live, experts };
   const formed = formRing(builder, state, retained, [...survivors, ...ready, ...idle], { newcomers: ready });
   // Those that would have stayed were lost: what the others hold is saved before they go.
-  if (leavers.length === survivors.length && goesOn) saveBeforeLeaving(builder, runId, 'rank');
+  const areAllLeaving = [...survivors, ...ready, ...idle].every(({ isLeaving }) => isLeaving === true);
+  if (areAllLeaving && goesOn) saveBeforeLeaving(builder, runId, 'rank');
   return left === '' ? formed : `${left}; ${formed}`;
 }
 

@@ -57,6 +57,12 @@ test('an expert worker needs its share of the experts', () => {
     /^64\sGiB of memory, and needs at least 115/,
   );
   expect(memoryShortage({ ...config, expertWorkers: 64 }, 'expertWorker', host(64))).toBeUndefined();
+  // With the copy of another one's, which `auto` goes without where it does not fit.
+  const many = { ...config, expertWorkers: 16 } as const;
+  expect(memoryShortage(many, 'expertWorker', host(64))).toBeUndefined();
+  expect(memoryShortage({ ...many, expertCopies: true }, 'expertWorker', host(64))?.message).toMatch(
+    /needs at least 11\d/,
+  );
   expect(memoryShortage(config, 'expertWorker', host(512))).toBeUndefined();
 });
 

@@ -1,8 +1,8 @@
 import { WeftError } from '@weft/common';
-import type { BlobStatus, ListedBlob } from '@weft/files';
+import type { BlobStatus } from '@weft/files';
 import { changed, connectionFailure, type Hints, RefusedRequest, refusal, retryAfterMs } from './failures.js';
 import { IdleTimer, readBody } from './read-body.js';
-import type { ByteRange, RemoteSource } from './remote-source.js';
+import type { ByteRange, ListingPage, RemoteSource } from './remote-source.js';
 
 const MOST_REDIRECTS = 10;
 /** Where a server sends readers is asked for again after this; such places are often signed for an hour or less. */
@@ -81,11 +81,12 @@ export class HttpsSource implements RemoteSource {
     return Promise.resolve([]);
   }
 
-  // biome-ignore lint/correctness/useYield: the port asks for a generator, and there is nothing to list.
-  async *list(folder: string): AsyncGenerator<readonly ListedBlob[], void, undefined> {
-    throw new WeftError('invalid_argument', `what lies at ${folder} cannot be listed: https has no listings`, {
-      hint: 'name the shards in data.datasets.<dataset>.shards: a pattern such as train-{000000..000099}.tar, or a file beside them that lists them, such as shards.txt',
-    });
+  list(folder: string): Promise<ListingPage> {
+    return Promise.reject(
+      new WeftError('invalid_argument', `what lies at ${folder} cannot be listed: https has no listings`, {
+        hint: 'name the shards in data.datasets.<dataset>.shards: a pattern such as train-{000000..000099}.tar, or a file beside them that lists them, such as shards.txt',
+      }),
+    );
   }
 
   /** The answer to a GET of whole small files: listings, JSON. */

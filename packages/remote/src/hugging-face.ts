@@ -1,8 +1,8 @@
 import { isJsonObject, WeftError } from '@weft/common';
-import type { BlobStatus, ListedBlob } from '@weft/files';
+import type { BlobStatus } from '@weft/files';
 import { parseAddress } from './address.js';
 import { HttpsSource } from './https-source.js';
-import type { ByteRange, RemoteSource } from './remote-source.js';
+import type { ByteRange, ListingPage, RemoteSource } from './remote-source.js';
 import { type Environment, huggingFaceToken } from './tokens.js';
 
 const ENDPOINT = 'https://huggingface.co';
@@ -47,35 +47,34 @@ export class HuggingFaceSource implements RemoteSource {
 
   async names(folder: string, signal?: AbortSignal): Promise<readonly string[]> {
     const { key } = repositoryOf(folder);
-    for await (const entries of this.#tree(folder, false, signal))
-      return entries.map(({ path, type }) => `${below(path, key)}${type === 'directory' ? '/' : ''}`);
-    return [];
+    const { entries } = await this.#tree(folder, this.#treeUrl(folder), signal);
+    return entries.map(({ path, type }) => `${below(path, key)}${type === 'directory' ? '/' : ''}`);
   }
 
-  async *list(folder: string, signal?: AbortSignal): AsyncGenerator<readonly ListedBlob[], void, undefined> {
+  async list(folder: string, from?: string, signal?: AbortSignal): Promise<ListingPage> {
     const { key } = repositoryOf(folder);
-    for await (const entries of this.#tree(folder, true, signal))
-      yield entries.flatMap(({ path, type, ...status }) =>
-        type === 'file' ? [{ name: below(path, key), ...status }] : [],
-      );
+    const url = from ?? `${this.#treeUrl(folder)}?recursive=true`;
+    const { entries, next } = await this.#tree(folder, url, signal);
+    const blobs = entries.flatMap(({ path, type, ...status }) =>
+      type === 'file' ? [{ name: below(path, key), ...status }] : [],
+    );
+    return { blobs, next };
   }
 
-  async *#tree(
-    folder: string,
-    recursive: boolean,
-    signal: AbortSignal | undefined,
-  ): AsyncGenerator<readonly TreeEntry[], void, undefined> {
+  async #tree(folder: string, url: string, signal: AbortSignal | undefined) {
+    const { body, headers } = await this.#https.read(url, LARGEST_LISTING_BYTES, signal);
+    const next = /<([^>]+)>;\s*rel="next"/.exec(headers.get('link') ?? '')?.[1];
+    return {
+      entries: treeEntries(Buffer.from(body).toString('utf8'), folder),
+      // The token goes nowhere else.
+      next: next !== undefined && new URL(next).origin === new URL(this.#endpoint).origin ? next : undefined,
+    };
+  }
+
+  #treeUrl(folder: string): string {
     const { repository, revision, key } = repositoryOf(folder);
     const path = key === '' ? '' : `/${encodePath(key)}`;
-    const tree = `${this.#endpoint}/api/${repository}/tree/${encodeURIComponent(revision)}${path}`;
-    let url: string | undefined = recursive ? `${tree}?recursive=true` : tree;
-    while (url !== undefined) {
-      const { body, headers } = await this.#https.read(url, LARGEST_LISTING_BYTES, signal);
-      yield treeEntries(Buffer.from(body).toString('utf8'), folder);
-      const next: string | undefined = /<([^>]+)>;\s*rel="next"/.exec(headers.get('link') ?? '')?.[1];
-      // The token goes nowhere else.
-      url = next !== undefined && new URL(next).origin === new URL(this.#endpoint).origin ? next : undefined;
-    }
+    return `${this.#endpoint}/api/${repository}/tree/${encodeURIComponent(revision)}${path}`;
   }
 
   #resolve(path: string): string {

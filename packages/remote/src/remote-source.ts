@@ -6,6 +6,13 @@ export interface ByteRange {
   readonly end: number;
 }
 
+/** A part of a listing, as one request gives it. */
+export interface ListingPage {
+  readonly blobs: readonly ListedBlob[];
+  /** Undefined on the last page. */
+  readonly next?: string | undefined;
+}
+
 /**
  * One kind of store at a distance. Every call is one attempt: `withRetries` repeats those that fail with `unavailable` or
  * `deadline_exceeded`.
@@ -27,6 +34,10 @@ export interface RemoteSource {
   /** The names directly in a folder, those of folders with a slash behind; none where a store cannot tell. */
   names(folder: string, signal?: AbortSignal): Promise<readonly string[]>;
 
-  /** All blobs below a folder, a part of them at a time. */
-  list(folder: string, signal?: AbortSignal): AsyncIterable<readonly ListedBlob[]>;
+  /**
+   * Some of the blobs below a folder, and where the others go on.
+   *
+   * @param from `next` of the page before; default: the first page
+   */
+  list(folder: string, from?: string, signal?: AbortSignal): Promise<ListingPage>;
 }

@@ -1,5 +1,6 @@
 import { mkdir, readdir, rm, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { WeftError } from '@weft/common';
 import { type FileServer, fileServer, someBytes, type TemporaryDirectory, temporaryDirectory } from '@weft/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { BlockCache } from './block-cache.js';
@@ -263,6 +264,28 @@ describe('trouble', () => {
       message: expect.stringContaining(sentence) as string,
     });
     expect(server.requests).toHaveLength(1);
+  });
+
+  it('in the middle of a listing costs its page alone', async () => {
+    const pages: string[] = [];
+    const source = new HttpsSource();
+    source.list = (_, from = '0') => {
+      pages.push(from);
+      if (pages.filter((each) => each === from).length < 2 && from !== '0')
+        return Promise.reject(new WeftError('unavailable', 'of a moment'));
+      const next = Number(from) + 1;
+      return Promise.resolve({
+        blobs: [{ name: from, bytes: 1, version: null }],
+        next: next < 3 ? `${next}` : undefined,
+      });
+    };
+    const store = new RemoteStore({
+      sourceOf: () => source,
+      cache: new BlockCache({ directory: directory.path, mostBytes: BLOCK, onWarning: () => {} }),
+      retries: { pause: () => Promise.resolve() },
+    });
+    expect((await store.list('s3://b')).map(({ name }) => name)).toEqual(['0', '1', '2']);
+    expect(pages).toEqual(['0', '1', '1', '2', '2']);
   });
 
   it('is a file that changed while it was open', async () => {

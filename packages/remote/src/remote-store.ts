@@ -80,11 +80,14 @@ export class RemoteStore implements ShardStore {
   }
 
   async list(folder: string): Promise<readonly ListedBlob[]> {
-    const found = await this.#ask(async () => {
-      const all: ListedBlob[] = [];
-      for await (const some of this.#sourceOf(folder).list(folder)) all.push(...some);
-      return all;
-    });
+    const found: ListedBlob[] = [];
+    let from: string | undefined;
+    // Each page is tried again by itself: of many some fail always.
+    do {
+      const { blobs, next } = await this.#ask(() => this.#sourceOf(folder).list(folder, from));
+      for (const blob of blobs) found.push(blob);
+      from = next;
+    } while (from !== undefined);
     return found.sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 

@@ -15,10 +15,8 @@ beforeAll(async () => {
   moto = await motoServer();
   before = { ...process.env };
   Object.assign(process.env, KEYS);
-  const put = (path: string, body: Uint8Array | string = '') =>
-    fetch(`${moto.url}/${path}`, { method: 'PUT', body: Buffer.from(body) }).then((answer) =>
-      expect(answer.ok).toBe(true),
-    );
+  const put = (path: string, body?: Uint8Array | string) =>
+    moto.put(path, body === undefined ? undefined : Buffer.from(body));
   await put('shards');
   await put('shards/train/a.tar', content);
   await put('shards/train/deep/b.tar', 'b');
@@ -39,7 +37,12 @@ const sourceAt = (endpoint: string) => new S3Source({ scheme: 's3', endpoint, re
 
 async function listed(source: S3Source, folder: string) {
   const all = [];
-  for await (const some of source.list(folder)) all.push(...some);
+  let from: string | undefined;
+  do {
+    const { blobs, next } = await source.list(folder, from);
+    all.push(...blobs);
+    from = next;
+  } while (from !== undefined);
   return all;
 }
 

@@ -1,10 +1,10 @@
 import type { GetObjectCommandOutput, S3Client, S3ClientConfig } from '@aws-sdk/client-s3';
 import { isJsonObject, WeftError } from '@weft/common';
-import type { BlobStatus, ListedBlob } from '@weft/files';
+import type { BlobStatus } from '@weft/files';
 import { parseAddress } from './address.js';
 import { changed, connectionFailure, type Hints, RefusedRequest, refusal, retryAfterMs } from './failures.js';
 import { IdleTimer, readBody } from './read-body.js';
-import type { ByteRange, RemoteSource } from './remote-source.js';
+import type { ByteRange, ListingPage, RemoteSource } from './remote-source.js';
 
 const CONNECT_TIMEOUT_MS = 10_000;
 const SOCKETS = 64;
@@ -92,20 +92,17 @@ export class S3Source implements RemoteSource {
     return [...folders, ...files].filter((name) => name !== '' && name !== '/');
   }
 
-  async *list(folder: string, signal?: AbortSignal): AsyncGenerator<readonly ListedBlob[], void, undefined> {
+  async list(folder: string, from?: string, signal?: AbortSignal): Promise<ListingPage> {
     const { root: Bucket, key } = parseAddress(folder);
     const Prefix = key === '' ? '' : `${key}/`;
-    let ContinuationToken: string | undefined;
-    do {
-      const page = await this.#send(folder, signal, ({ sdk, client }, abortSignal) =>
-        client.send(new sdk.ListObjectsV2Command({ Bucket, Prefix, ContinuationToken }), { abortSignal }),
-      );
-      yield (page.Contents ?? []).flatMap(({ Key = '', Size = 0, ETag = null }) =>
-        // Some programs mark folders with empty objects.
-        Key.endsWith('/') ? [] : [{ name: Key.slice(Prefix.length), bytes: Size, version: ETag }],
-      );
-      ContinuationToken = page.IsTruncated === true ? page.NextContinuationToken : undefined;
-    } while (ContinuationToken !== undefined);
+    const page = await this.#send(folder, signal, ({ sdk, client }, abortSignal) =>
+      client.send(new sdk.ListObjectsV2Command({ Bucket, Prefix, ContinuationToken: from }), { abortSignal }),
+    );
+    const blobs = (page.Contents ?? []).flatMap(({ Key = '', Size = 0, ETag = null }) =>
+      // Some programs mark folders with empty objects.
+      Key.endsWith('/') ? [] : [{ name: Key.slice(Prefix.length), bytes: Size, version: ETag }],
+    );
+    return { blobs, next: page.IsTruncated === true ? page.NextContinuationToken : undefined };
   }
 
   async #send<T>(
@@ -118,17 +115,23 @@ export class S3Source implements RemoteSource {
     ) => Promise<T>,
   ): Promise<T> {
     this.#opened ??= this.#open();
-    const opened = await this.#opened;
+    const opening = this.#opened;
+    const opened = await opening;
     const timer = new IdleTimer(signal);
     try {
       return await request(opened, timer.signal, timer);
     } catch (thrown) {
       const explained = timer.explain(path, thrown);
       const region = regionOfBucket(explained);
-      if (region !== undefined && region !== this.#region && this.#options.region === null) {
-        this.#region = region;
-        this.#opened = this.#open();
-        throw new WeftError('unavailable', `${path} lies in the region ${region}`, { cause: explained });
+      if (region !== undefined && this.#options.region === null) {
+        const isFirst = this.#opened === opening;
+        if (isFirst && region !== this.#region) {
+          this.#region = region;
+          this.#opened = this.#open();
+        }
+        // Requests that were under way in the wrong region are made again in the right one too.
+        if (this.#opened !== opening)
+          throw new WeftError('unavailable', `${path} lies in the region ${region}`, { cause: explained });
       }
       throw this.#failure(path, explained);
     } finally {

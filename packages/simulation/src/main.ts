@@ -1,5 +1,6 @@
-import { createProgram, readOptions, UsageError, wholeNumber } from '@weft/command-line';
+import { createProgram, readOptions, text, UsageError, wholeNumber } from '@weft/command-line';
 import { WeftError } from '@weft/common';
+import { replayRun } from './replay-run.js';
 import { describeReport } from './report.js';
 import { simulate } from './simulate.js';
 import { Violation } from './violation.js';
@@ -11,10 +12,11 @@ interface GivenOptions {
   readonly seed: number;
   readonly seeds: number;
   readonly json?: true;
+  readonly replay?: string;
 }
 
 /** @returns the exit code: 1 where an invariant does not hold. */
-function main(argv: readonly string[]): number {
+async function main(argv: readonly string[]): Promise<number> {
   const program = createProgram('npm run sim --', process.stdout)
     .description(
       "Simulates a cluster in virtual time: the coordinator's real decisions, workers, a network and a store, and about once a " +
@@ -29,12 +31,18 @@ function main(argv: readonly string[]): number {
     )
     .option('--seed <n>', 'of everything that is random', wholeNumber(0, 2 ** 32 - 1), 0)
     .option('--seeds <n>', 'so many simulations, with this seed and those that follow', wholeNumber(1, 1_000_000), 1)
-    .option('--json', 'one JSON object a line');
+    .option('--json', 'one JSON object a line')
+    .option('--replay <folder>', 'of a run: checks that the same decisions follow from its log', text);
   const options = readOptions<GivenOptions>(program, argv);
   if (options === undefined) return 0;
-  const { workers, hours, seed, seeds, json } = options;
+  const { workers, hours, seed, seeds, json, replay } = options;
   const print = (value: object, sentence: string) =>
     process.stdout.write(`${json === true ? JSON.stringify(value) : sentence}\n`);
+  if (replay !== undefined) {
+    const replayed = await replayRun(replay);
+    print(replayed, replayed.sentence);
+    return replayed.difference === undefined ? 0 : 1;
+  }
   let exitCode = 0;
   for (let i = 0; i < seeds; i++)
     try {
@@ -50,7 +58,7 @@ function main(argv: readonly string[]): number {
 }
 
 try {
-  process.exitCode = main(process.argv.slice(2));
+  process.exitCode = await main(process.argv.slice(2));
 } catch (thrown) {
   const { sentence } = WeftError.from(thrown);
   process.stderr.write(`${sentence}\n`);

@@ -23,6 +23,8 @@ export class RunWatch {
   #trainedMs = 0;
   #heldMs = 0;
   #members = 0;
+  /** Of the newest generation, ranks. */
+  #generationSize = 0;
   #membersSinceMs = 0;
   #interruptedMs: number | undefined;
   /** From every interruption to the next commit. */
@@ -54,7 +56,12 @@ export class RunWatch {
     switch (record.kind) {
       case 'assigned':
         this.progressMs = nowMs;
-        this.#has(record.workers.length);
+        this.#generationSize = record.workers.length;
+        this.#has(this.#generationSize);
+        return;
+      case 'continued':
+        this.progressMs = nowMs;
+        this.#has(this.#generationSize);
         return;
       case 'committed':
         this.progressMs = nowMs;

@@ -98,6 +98,19 @@ describe('data at an address', () => {
     expect(after.filter((each) => !each.includes('shards.txt'))).toEqual([]);
   });
 
+  it('grow: of shards that are named later, those alone are fetched', async () => {
+    await indexDataset(withShards({ ...SHARDS, captioned: 'c-0.tar' }));
+    const before = server.requests.length;
+    const { built, sources } = await indexDataset(remote);
+    expect(built).toBe(true);
+    expect(sources.captioned?.shards.map(({ name }) => name)).toEqual(['c-0.tar', 'c-1.tar']);
+    const fetched = server.requests.slice(before).filter((each) => !/bytes=0-0$|shards\.txt/.test(each));
+    expect(fetched.map((each) => each.split(' ')[1])).toEqual(['/data/captioned/c-1.tar']);
+    const dataset = await Dataset.open(remote);
+    await dataset.compareShards(remote.data);
+    await dataset.close();
+  });
+
   it('need a folder for their index', async () => {
     const { data, model } = remote;
     await expect(indexDataset({ model, data: { ...data, index: null } })).rejects.toMatchObject({

@@ -66,7 +66,7 @@ function damaged(intact, random) {
     const reach = inFooter ? Math.min(4096, bytes.length) : bytes.length;
     const at = bytes.length - 1 - Math.floor(random() * reach);
     if (random() < 0.5) bytes[at] = Math.floor(random() * 256);
-    else bytes.fill(Math.floor(random() * 256), at, at + 1 + Math.floor(random() * 16));
+    else bytes.fill(Math.floor(random() * 256), at, Math.min(bytes.length, at + 1 + Math.floor(random() * 16)));
   }
   return random() < 0.1 ? bytes.subarray(0, Math.floor(random() * bytes.length)) : bytes;
 }

@@ -42,8 +42,7 @@ describe('a process that is stopped and goes on later', () => {
         .slice(0, -1)
         .map((line) => (JSON.parse(line) as { record: LogRecord }).record);
     };
-    // Its steps have to be known before one of them is late.
-    await cluster.home.untilStep(runId, 20);
+    await cluster.home.untilStep(runId, 3);
     stopped.process.kill('SIGSTOP');
     const members = () => log().findLast(({ kind }) => kind === 'assigned');
     await until(

@@ -104,11 +104,9 @@ async function measure(where, home, redisUrl) {
   };
   print('a process that does nothing', run(home, undefined, '--version'), undefined);
   for (const [words, bar] of BARS) {
-    const isLedger = words === ledger;
     print(`${words.join(' ')}, the first time`, run(home, redisUrl, ...words), undefined);
     const times = Array.from({ length: TIMES }, () => run(home, redisUrl, ...words)).sort((a, b) => a - b);
     print(words.join(' '), times[TIMES >> 1] ?? 0, bar);
-    if (isLedger) print(`${words.join(' ')} --check`, run(home, redisUrl, ...words, '--check'), undefined);
   }
   const times = [];
   for (let i = 0; i < 3; i++) {

@@ -9,9 +9,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { channel } from '@weft/rpc';
 import { WEFT_VERSION } from '../packages/common/dist/index.js';
 import { Hello, RunsService, WorkersService } from '../packages/proto/dist/index.js';
-import { channel } from '../packages/rpc/dist/index.js';
+
 import { ROOT } from './lib/root.mjs';
 
 const PROCESSES = 4;
@@ -103,7 +104,7 @@ async function main(workers) {
 }
 
 /**
- * @param {import('../packages/rpc/dist/index.js').Channel} asking
+ * @param {import('@weft/rpc').Channel} asking
  * @param {number[]} times
  */
 async function call(asking, times) {

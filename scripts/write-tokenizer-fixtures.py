@@ -40,7 +40,7 @@ def odd_texts():
     return texts
 
 
-def trained(model, trainer, normalizer=None, pre_tokenizer=None, decoder=None):
+def train(model, trainer, normalizer=None, pre_tokenizer=None, decoder=None):
     tokenizer = Tokenizer(model)
     if normalizer is not None: tokenizer.normalizer = normalizer
     if pre_tokenizer is not None: tokenizer.pre_tokenizer = pre_tokenizer
@@ -54,7 +54,7 @@ def bytes_of_vocabulary(size):
 
 
 def gpt2():
-    tokenizer = trained(models.BPE(), trainers.BpeTrainer(vocab_size=600, special_tokens=['<|endoftext|>'], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False),
+    tokenizer = train(models.BPE(), trainers.BpeTrainer(vocab_size=600, special_tokens=['<|endoftext|>'], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False),
                         pre_tokenizer=pre_tokenizers.ByteLevel(add_prefix_space=False), decoder=decoders.ByteLevel())
     return tokenizer
 
@@ -63,7 +63,7 @@ def llama3():
     """Also Qwen's: words are split by its expression, and a word of the vocabulary needs no merges."""
     expression = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
     split = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(expression), 'isolated'), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
-    tokenizer = trained(models.BPE(), trainers.BpeTrainer(vocab_size=600, special_tokens=['<|endoftext|>'], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False),
+    tokenizer = train(models.BPE(), trainers.BpeTrainer(vocab_size=600, special_tokens=['<|endoftext|>'], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False),
                         pre_tokenizer=split, decoder=decoders.ByteLevel())
     description = json.loads(tokenizer.to_str())
     description['model']['ignore_merges'] = True
@@ -75,7 +75,7 @@ def llama2():
     normalizer = normalizers.Sequence([normalizers.Prepend('▁'), normalizers.Replace(' ', '▁')])
     decoder = decoders.Sequence([decoders.Replace('▁', ' '), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(' ', 1, 0)])
     # Trained on words, as sentencepiece does: on whole texts the merges would be whole sentences.
-    learnt = trained(models.BPE(unk_token='<unk>'), trainers.BpeTrainer(vocab_size=400, special_tokens=SPECIAL, limit_alphabet=120, show_progress=False),
+    learnt = train(models.BPE(unk_token='<unk>'), trainers.BpeTrainer(vocab_size=400, special_tokens=SPECIAL, limit_alphabet=120, show_progress=False),
                      pre_tokenizer=pre_tokenizers.Metaspace(replacement='▁', prepend_scheme='always'))
     model = json.loads(learnt.to_str())['model']
     vocabulary = {token: at for at, token in enumerate(SPECIAL + bytes_of_vocabulary(256))}
@@ -91,7 +91,7 @@ def llama2():
 def unigram():
     """T5's and Llama 1's kin from sentencepiece."""
     normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(Regex(' {2,}'), ' ')])
-    learnt = trained(models.Unigram(), trainers.UnigramTrainer(vocab_size=400, special_tokens=SPECIAL, unk_token='<unk>', show_progress=False), normalizer=normalizer,
+    learnt = train(models.Unigram(), trainers.UnigramTrainer(vocab_size=400, special_tokens=SPECIAL, unk_token='<unk>', show_progress=False), normalizer=normalizer,
                      pre_tokenizer=pre_tokenizers.Metaspace(replacement='▁', prepend_scheme='always'))
     pieces = [tuple(piece) for piece in json.loads(learnt.to_str())['model']['vocab']]
     lowest = min(score for _, score in pieces)
@@ -108,7 +108,7 @@ def unigram():
 def wordpiece():
     """BERT's, uncased."""
     special = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]']
-    return trained(models.WordPiece(unk_token='[UNK]', max_input_chars_per_word=100), trainers.WordPieceTrainer(vocab_size=500, special_tokens=special, show_progress=False),
+    return train(models.WordPiece(unk_token='[UNK]', max_input_chars_per_word=100), trainers.WordPieceTrainer(vocab_size=500, special_tokens=special, show_progress=False),
                    normalizer=normalizers.BertNormalizer(lowercase=True), pre_tokenizer=pre_tokenizers.BertPreTokenizer(), decoder=decoders.WordPiece())
 
 

@@ -196,6 +196,24 @@ describe('a worker that joins a run under way, or leaves it', () => {
     expect(desk.all('runEnded')).toEqual([]);
   });
 
+  it('tells its session what the run is trained on, generation by generation', async () => {
+    await using stage = await WorkerHarness.open();
+    const desk = await stage.openStream();
+    const { assignment } = stage.assignment();
+    const mixtureChanges = [{ fromBatch: 2, weights: { captioned: 1, interleaved: 1, text: 2 }, indexVersion: 2 }];
+    const config = JSON.parse(assignment.configJson) as { data: object };
+    const changed = JSON.stringify({ ...config, data: { ...config.data, mixtureChanges } });
+    desk.send(stage.assignment());
+    const { finish } = await stage.call();
+    desk.send({ $case: 'endGeneration', endGeneration: { runId: RUN, generation: 1, afterStep: 1 } });
+    const state = { $case: 'keep', keep: true } as const;
+    desk.send(stage.assignment({ generation: 2, firstStep: 2, state, configJson: changed }));
+    finish({ outcome: 'handedOver', step: 1 });
+    await stage.call(1);
+    expect(stage.sessions).toHaveLength(1);
+    expect(stage.sessions[0]?.followed.map(({ data }) => data.mixtureChanges)).toEqual([[], mixtureChanges]);
+  });
+
   it('leaves its run after the current step when it is asked to end', async () => {
     await using stage = await WorkerHarness.open();
     const desk = await stage.openStream();

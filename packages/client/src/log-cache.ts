@@ -8,8 +8,11 @@ import type { LogMark, LogReader } from '@weft/store';
 export interface LogFold<State> {
   /** Increased when the same records come to something else. */
   readonly version: number;
-  /** The state after one more record; undefined before the first. May change the state that it is given. */
-  readonly apply: (state: State | undefined, record: unknown) => State;
+  /**
+   * Gives what makes the state after one more record; undefined before the first. It may change the state that it is given. Called
+   * only when there are records to apply: the modules that it needs take longer to load than a cache to read.
+   */
+  readonly prepare: () => Promise<(state: State | undefined, record: unknown) => State>;
 }
 
 /**
@@ -38,25 +41,28 @@ const MIN_CACHED_RECORDS = 500;
 export async function foldLog<State>(
   path: string,
   log: LogReader,
-  { version, apply }: LogFold<State>,
+  { version, prepare }: LogFold<State>,
 ): Promise<State | undefined> {
   const weftVersion = `${WEFT_VERSION}+${version}`;
   const known = await readCacheFile<State>(path, weftVersion);
   let state: State | undefined;
-  const take = (record: unknown) => {
-    state = apply(state, record);
-  };
   let mark: LogMark | undefined;
   let first = 0;
   if (known !== undefined) {
     state = known.state;
     first = known.mark.sequence;
-    mark = await log.readOn(known.mark, take);
+    const records: unknown[] = [];
+    mark = await log.readOn(known.mark, (record) => records.push(record));
+    const apply = records.length === 0 ? undefined : await prepare();
+    for (const record of records) state = apply?.(state, record);
   }
   if (mark === undefined) {
     state = undefined;
     first = 0;
-    mark = await log.readOn(undefined, take);
+    const apply = await prepare();
+    mark = await log.readOn(undefined, (record) => {
+      state = apply(state, record);
+    });
   }
   if (state === undefined || mark === undefined) return undefined;
   if (mark.sequence - first >= MIN_CACHED_RECORDS) await keep(path, weftVersion, mark, state);

@@ -1,5 +1,5 @@
 import { JobKind, JobState, type MoveInQueueRequest, type QueueEntry, QueueService } from '@weft/proto';
-import { type Channel, channel } from '@weft/rpc';
+import type { Channel } from '@weft/rpc';
 
 /** A job that has not ended, as a person sees it. */
 export interface QueuedView {
@@ -46,6 +46,7 @@ export class QueueClient {
   }
 
   static async connect(address: string): Promise<QueueClient> {
+    const { channel } = await import('@weft/rpc');
     return new QueueClient(await channel(address));
   }
 

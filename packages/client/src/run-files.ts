@@ -40,15 +40,19 @@ async function runFolders(home: string): Promise<Dirent[]> {
 
 /** The time of the first line of its log; when the log is in Redis, the age of its directory. */
 async function launchTime(home: string, runId: string): Promise<string> {
-  // Loaded late, as wherever logs are read: who asks a coordinator needs no configuration and no schema.
-  const { parseRunRecord } = await import('@weft/coordination');
   try {
-    for await (const { record } of readLogFile(eventsFile(home, runId))) return parseRunRecord(record).time;
+    for await (const { record } of readLogFile(eventsFile(home, runId))) return timeOf(record);
     return '';
   } catch (thrown) {
     if (!WeftError.is(thrown, 'not_found')) throw thrown;
     return (await stat(new Home(home).runDirectory(runId))).birthtime.toISOString();
   }
+}
+
+/** Of a record; it is parsed where it is used, for that needs more than a time. */
+function timeOf(record: unknown): string {
+  const time = typeof record === 'object' && record !== null && 'time' in record ? record.time : undefined;
+  return typeof time === 'string' ? time : '';
 }
 
 /**

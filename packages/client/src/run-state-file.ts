@@ -1,4 +1,5 @@
 import { WeftError } from '@weft/common';
+import { RUN_STATE_VERSION } from '@weft/contracts';
 import type { RunRecord, RunState } from '@weft/coordination';
 import { Home } from '@weft/files';
 import type { LogReader } from '@weft/store';
@@ -12,11 +13,13 @@ import { logsInFiles, withLogs } from './run-logs.js';
  * @throws WeftError `not_found` when there is no log, `corrupt_data` when the log is empty or the records read are damaged.
  */
 export async function readRunState(home: Home, runId: string, log: LogReader): Promise<RunState> {
-  const { applyRecord, parseRunRecord, RUN_STATE_VERSION } = await import('@weft/coordination');
   return required(
     await foldLog<RunState>(home.stateFile(runId), log, {
       version: RUN_STATE_VERSION,
-      apply: (state, record) => applyRecord(state, parseRunRecord(record)),
+      prepare: async () => {
+        const { applyRecord, parseRunRecord } = await import('@weft/coordination');
+        return (state, record) => applyRecord(state, parseRunRecord(record));
+      },
     }),
   );
 }
@@ -76,23 +79,28 @@ export async function readLedgerOverview(
   runId: string,
   log: LogReader,
 ): Promise<LedgerOverview | undefined> {
-  const { parseRunRecord } = await import('@weft/coordination');
   const state = required(
     await foldLog<LedgerState>(home.ledgerFile(runId), log, {
       version: LEDGER_VERSION,
-      apply: (known = { consumed: {}, resumes: 0, recent: [], hasOlder: false, isLost: false }, record) => {
-        const parsed = parseRunRecord(record);
-        if (parsed.kind === 'committed') addEntry(known, parsed.entry);
-        if (parsed.kind === 'resumed') rollBack(known, parsed.fromStep);
-        // What was skipped is told by the whole log.
-        if (parsed.kind === 'rolledBack') known.isLost = true;
-        return known;
+      prepare: async () => {
+        const { parseRunRecord } = await import('@weft/coordination');
+        return (known, record) => addRecord(known ?? emptyLedger(), parseRunRecord(record));
       },
     }),
   );
   if (state.isLost) return undefined;
   const { consumed, resumes, recent } = state;
   return { lastStep: recent.at(-1)?.step ?? 0, consumed, resumes, recent };
+}
+
+const emptyLedger = (): LedgerState => ({ consumed: {}, resumes: 0, recent: [], hasOlder: false, isLost: false });
+
+function addRecord(state: LedgerState, record: RunRecord): LedgerState {
+  if (record.kind === 'committed') addEntry(state, record.entry);
+  if (record.kind === 'resumed') rollBack(state, record.fromStep);
+  // What was skipped is told by the whole log.
+  if (record.kind === 'rolledBack') state.isLost = true;
+  return state;
 }
 
 function addEntry(state: LedgerState, entry: LedgerEntry): void {

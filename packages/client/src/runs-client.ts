@@ -11,7 +11,7 @@ import {
   runViewFromProto,
 } from '@weft/contracts';
 import { type ClusterSummary, type ProfileUpdate, RunsService } from '@weft/proto';
-import { type Channel, channel } from '@weft/rpc';
+import type { Channel } from '@weft/rpc';
 
 /** After this long without an answer a coordinator counts as gone. */
 const CONNECT_TIMEOUT_MS = 3000;
@@ -33,6 +33,7 @@ export class RunsClient {
 
   /** @throws WeftError `unavailable` or `deadline_exceeded` when no coordinator answers at `host:port`. */
   static async connect(address: string): Promise<RunsClient> {
+    const { channel } = await import('@weft/rpc');
     const open = await channel(address);
     try {
       await open.unary(RunsService.cluster, {}, { deadlineMs: CONNECT_TIMEOUT_MS });

@@ -2,7 +2,7 @@ import { WEFT_VERSION } from '@weft/common';
 import type { RunView } from '@weft/contracts';
 import { runViewFromProto } from '@weft/contracts';
 import { SweepState, type SweepSummary, SweepsService } from '@weft/proto';
-import { type Channel, channel } from '@weft/rpc';
+import type { Channel } from '@weft/rpc';
 
 /** A sweep as the coordinator keeps it. */
 export interface SweepView {
@@ -26,6 +26,7 @@ export class SweepsClient {
   }
 
   static async connect(address: string): Promise<SweepsClient> {
+    const { channel } = await import('@weft/rpc');
     return new SweepsClient(await channel(address));
   }
 

@@ -26,6 +26,7 @@ export {
 export { parseRunRanks, type RankStep, type RunRank, type RunRanks } from './run-ranks.js';
 export {
   hasEnded,
+  RUN_STATE_VERSION,
   type RunFailure,
   type RunStatus,
   type RunView,

@@ -3,6 +3,12 @@ import type { ErrorCode } from '@weft/common';
 /** The status of a run in its log. `finished`, `stopped` and `failed` are ends; the last two can be resumed. */
 export type RunStatus = 'queued' | 'running' | 'stopping' | 'finished' | 'stopped' | 'failed';
 
+/**
+ * Grows when the fields of `RunState` of `@weft/coordination` change: a `RunState` that was cached with another number is void. Whoever
+ * reads a cache needs it before the rest of that package, which takes longer to load than to read.
+ */
+export const RUN_STATE_VERSION = 10;
+
 /** A `WeftError` as it is stored with a run. */
 export interface RunFailure {
   readonly code: ErrorCode;

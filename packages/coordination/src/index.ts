@@ -41,7 +41,6 @@ export {
   type KnownCheckpoint,
   ledgerRecords,
   parseRunRecord,
-  RUN_STATE_VERSION,
   type RunState,
   replay,
 } from './run-state.js';

@@ -19,9 +19,6 @@ import { divergedSince, NO_STEPS, type RecentSteps, remember } from './divergenc
 import { withMixtureChange } from './mixture-change.js';
 import type { CheckpointWritten, Resumed, RolledBack, RunRecord } from './records.js';
 
-/** Grows when the fields of `RunState` change: a `RunState` that was cached with another number is void. */
-export const RUN_STATE_VERSION = 10;
-
 /** How many workers of each role. */
 export interface WorkerCounts {
   readonly workers: number;
@@ -36,7 +33,10 @@ export interface LastCommit {
   readonly lossTokens: number;
 }
 
-/** The state of a run from its log: everything that a restarted coordinator knows of it. */
+/**
+ * The state of a run from its log: everything that a restarted coordinator knows of it. `RUN_STATE_VERSION` of `@weft/contracts`
+ * grows when its fields change.
+ */
 export interface RunState {
   readonly runId: string;
   /** `workers` and `steps` as the last resume left them. */

@@ -23,7 +23,7 @@ export interface StreamOptions {
 }
 
 /** The deadline of a unary call without one. */
-export const DEFAULT_DEADLINE_MS = 10_000;
+const DEFAULT_DEADLINE_MS = 10_000;
 const RETRY_DELAYS_MS = [100, 300, 900];
 
 /**

@@ -1,7 +1,7 @@
 import { logVerbosity, setLogVerbosity } from '@grpc/grpc-js';
 
 /** The largest message that either side accepts. Messages of the control plane are far smaller. */
-export const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
+const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
 
 const sizes = {
   'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,

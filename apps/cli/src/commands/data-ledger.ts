@@ -2,19 +2,12 @@ import { loadLedgerOverview, loadRunRecords, withRun } from '@weft/client';
 import { count, decimal, mapSources, ofSource, type PerSource, plural, type SourceId, WeftError } from '@weft/common';
 import type { RunConfig } from '@weft/config';
 import type { SequenceContents } from '@weft/contracts';
-import { describeChange, ledgerRecords, type RunRecord, replay } from '@weft/coordination';
+import type { RunRecord } from '@weft/coordination';
 import type { RunContents } from '@weft/data';
 import { type DatasetSequence, Ledger, type LedgerEntry, scheduleOf, sharesBy, stretchOfStep } from '@weft/mixture';
 import { stepOfBatch } from '@weft/topology';
 import type { SequenceName } from '../arguments.js';
 import type { CommandContext } from '../context.js';
-import {
-  findConsumptions,
-  findLedgerProblems,
-  stepSequences,
-  withContentsIfThere,
-  withRunContents,
-} from '../data/ledger-queries.js';
 import { renderContents } from '../data/render-contents.js';
 import { EXIT } from '../report-error.js';
 import { type Line, printLines, span, summaryRows, table } from '../styled-lines.js';
@@ -50,9 +43,10 @@ export async function dataLedger(context: CommandContext, text: string, options:
     return { runId: run.runId, records, overview };
   });
   if (overview !== undefined) {
-    printLines(terminal, renderOverview(runId, overview));
+    printLines(terminal, await renderOverview(runId, overview));
     return EXIT.done;
   }
+  const { ledgerRecords, replay } = await coordination();
   const run = { runId, config: replay(records).config, ledger: Ledger.fold(ledgerRecords(records)), records };
   if (options.step !== undefined) await answerStep(context, run, options.step);
   if (options.sequence !== undefined) await answerSequence(context, run, options.sequence);
@@ -60,10 +54,14 @@ export async function dataLedger(context: CommandContext, text: string, options:
   if (isOverview) {
     const { entries, skipped } = run.ledger;
     if (context.json) printJson(terminal, { runId, consumed: consumedSequences(run), entries, skipped });
-    else printLines(terminal, renderOverview(runId, overviewOf(run)));
+    else printLines(terminal, await renderOverview(runId, overviewOf(run)));
   }
   return EXIT.done;
 }
+
+// The overview of a long run is read in less time than these take to load, and needs neither.
+const coordination = () => import('@weft/coordination');
+const queries = () => import('../data/ledger-queries.js');
 
 /** `--step`: what did this step consume? */
 async function answerStep({ terminal, home, json }: CommandContext, run: RunLedger, step: number): Promise<void> {
@@ -72,6 +70,7 @@ async function answerStep({ terminal, home, json }: CommandContext, run: RunLedg
     throw new WeftError('not_found', `step ${step} is not in the ledger of ${run.runId}`, {
       hint: `ask for a step from 1 to ${run.ledger.lastStep}`,
     });
+  const { stepSequences, withContentsIfThere } = await queries();
   // Without the data set the positions in each source are known, but not which packed sequences they were.
   await withContentsIfThere(run.config, home, async (contents, problem) => {
     const sequences = contents === undefined ? undefined : stepSequences(entry, contents);
@@ -81,7 +80,7 @@ async function answerStep({ terminal, home, json }: CommandContext, run: RunLedg
       printJson(terminal, { runId: run.runId, ...entry, sequences: numbers ?? null, contents: read });
       return;
     }
-    printLines(terminal, renderStep(run, entry, sequences));
+    printLines(terminal, await renderStep(run, entry, sequences));
     if (contents === undefined || sequences === undefined) {
       print(terminal, `\nWhat they hold is not known here: ${problem?.sentence ?? 'there is no data index'}`);
       return;
@@ -90,11 +89,12 @@ async function answerStep({ terminal, home, json }: CommandContext, run: RunLedg
   });
 }
 
-function renderStep(
+async function renderStep(
   { runId, config }: RunLedger,
   entry: LedgerEntry,
   sequences: PerSource<readonly DatasetSequence[]> | undefined,
-): Line[] {
+): Promise<Line[]> {
+  const { describeChange } = await coordination();
   const { step } = entry;
   const ofSources = Object.entries(entry.ranges).map(([source, { first, end }]): [string, string] => {
     if (end === first) return [source, 'none'];
@@ -148,6 +148,7 @@ async function printContents(
 /** `--sequence`: when was this sequence consumed, and what does it hold? */
 async function answerSequence(context: CommandContext, run: RunLedger, sequence: SequenceName): Promise<void> {
   const { terminal, home, json } = context;
+  const { findConsumptions, withRunContents } = await queries();
   await withRunContents(run.config, home, async (contents) => {
     const { source, index } = sequence;
     const isHeldOut = contents.isHeldOut(source, index);
@@ -166,7 +167,8 @@ async function answerSequence(context: CommandContext, run: RunLedger, sequence:
 }
 
 /** `--check`: was every sequence consumed exactly once? */
-function answerCheck({ terminal, json }: CommandContext, { runId, ledger, config }: RunLedger): number {
+async function answerCheck({ terminal, json }: CommandContext, { runId, ledger, config }: RunLedger): Promise<number> {
+  const { findLedgerProblems } = await queries();
   const problems = findLedgerProblems(ledger, config);
   const sequences = ledger.entries.at(-1)?.endSequence ?? 0;
   const skipped = ledger.skipped.reduce((sum, { firstSequence, endSequence }) => sum + endSequence - firstSequence, 0);
@@ -208,14 +210,15 @@ function overviewOf(run: RunLedger): Overview {
   return { config, lastStep, consumed: consumedSequences(run), resumes, recent, skipped };
 }
 
-function renderOverview(
+async function renderOverview(
   runId: string,
   { config, lastStep, resumes, recent, skipped = [], ...overview }: Overview,
-): Line[] {
+): Promise<Line[]> {
   // Of all sources of the run, in the order of the mixture.
   const consumed = mapSources(config.data.sources, (_, source) => overview.consumed[source] ?? 0);
   const all = sum(consumed);
   const { data, globalBatchSize } = config;
+  const { describeChange = () => '' } = data.mixtureChanges.length === 0 ? {} : await coordination();
   const planned = sharesBy(scheduleOf(config), globalBatchSize, lastStep, data.skippedBatches);
   const shares = Object.entries(planned).map(([source, share]): [string, string] => [
     source,

@@ -34,6 +34,7 @@ export async function openShardProcess(
       const answer = await process.ask({ kind: 'read', unit });
       return answer.kind === 'read' ? answer.results : [];
     },
+    kill: () => process.kill(),
     close: () => process.close(),
   };
 }
@@ -68,8 +69,12 @@ class ShardProcess {
     return await this.#answer.promise;
   }
 
-  async close(): Promise<void> {
+  kill(): void {
     if (this.#ended === undefined) this.#child.kill('SIGKILL');
+  }
+
+  async close(): Promise<void> {
+    this.kill();
     await this.#exited.promise;
   }
 

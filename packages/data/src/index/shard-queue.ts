@@ -11,6 +11,8 @@ export type ShardResult = { readonly part: ShardPart } | { readonly error: SentE
 export interface UnitReader {
   /** Reads shards in order, up to the first that cannot be read. */
   read(unit: readonly ShardTask[]): Promise<readonly ShardResult[]>;
+  /** Ends what is being read at once, where that can be done. */
+  kill?(): void;
   close(): Promise<void>;
 }
 
@@ -64,6 +66,7 @@ export class ShardQueue {
   readonly #results = new Map<number, ShardResult>();
   readonly #awaited = new Map<number, Deferred<ShardResult>>();
   readonly #working: Promise<void>[];
+  readonly #open = new Set<UnitReader>();
   #nextFile: number;
   #isClosed = false;
 
@@ -104,10 +107,11 @@ export class ShardQueue {
     return result.part;
   }
 
-  /** Ends the readers. */
+  /** Ends the readers. What they are reading is not waited for: it may take minutes. */
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#units.length = 0;
+    for (const reader of this.#open) reader.kill?.();
     await Promise.all(this.#working);
   }
 
@@ -117,10 +121,15 @@ export class ShardQueue {
       const { first, tasks } = unit;
       try {
         reader ??= await this.#openReader(this.#nextFile++);
+        this.#open.add(reader);
+        if (this.#isClosed) break;
         const results = await reader.read(tasks);
         for (const [i, result] of results.entries()) this.#put(first + i, result, tasks[i]!);
       } catch (thrown) {
+        if (this.#isClosed) break;
         // The reader is lost. What it wrote into its file is complete up to its last unit.
+        if (reader !== undefined) this.#open.delete(reader);
+        await reader?.close().catch(() => undefined);
         reader = undefined;
         this.#again(unit, WeftError.from(thrown));
       }

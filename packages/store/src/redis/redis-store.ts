@@ -5,7 +5,7 @@ import type { AcquiredLease } from '../lease.js';
 import type { Store, StoreHealth } from '../store.js';
 import { checkServer, type ServerFacts } from './check-server.js';
 import { RedisEventLog, RedisLogReader } from './redis-event-log.js';
-import { RedisJobQueue } from './redis-job-queue.js';
+import type { RedisJobQueue } from './redis-job-queue.js';
 import { RedisKeys } from './redis-keys.js';
 import { RedisLease } from './redis-lease.js';
 import { RedisLink } from './redis-link.js';
@@ -80,6 +80,8 @@ export class RedisStore implements Store {
 
   async openQueue({ token }: AcquiredLease): Promise<JobQueue> {
     await this.lease.check(token);
+    // Who only reads logs does not wait for BullMQ to load.
+    const { RedisJobQueue } = await import('./redis-job-queue.js');
     this.#queue = await RedisJobQueue.open(this.#link, this.#keys, token);
     return this.#queue;
   }

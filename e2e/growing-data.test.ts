@@ -102,7 +102,13 @@ it('a run takes new shards and other weights while it trains, over kill -9 and a
     `{ fromBatch: ${later}, weights: { captioned: 1, interleaved: 1, text: 2 }, indexVersion: 2 }`,
   ];
   const planned = await runFile('planned.yaml', `  indexVersion: 1\n  mixtureChanges: [${changes.join(', ')}]\n`);
-  const undisturbed = home.start('launch', planned, '--local', '2', ...withSettings({ ...ENDLESS, 'data.directory': folder }));
+  const undisturbed = home.start(
+    'launch',
+    planned,
+    '--local',
+    '2',
+    ...withSettings({ ...ENDLESS, 'data.directory': folder }),
+  );
   const other = await undisturbed.runId();
   await home.untilStep(other, metrics.length);
   await undisturbed.interrupt();

@@ -102,7 +102,7 @@ describe.skipIf(!hasMoto())('a run on an S3 server of others, behind a bad conne
       'debugNano',
       '--local',
       '1',
-      ...withSettings({ ...there, ...cache('second'), steps: 2 }),
+      ...withSettings({ ...there, ...cache('second'), steps: 10 }),
     );
     expect(launched.code).not.toBe(0);
     expect(launched.stderr).toContain(`the shard s3://shards/demo/${name} has changed since it was indexed`);

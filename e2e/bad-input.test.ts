@@ -60,7 +60,9 @@ describe('bad input gets one clear sentence, a non-zero exit, and nothing half-w
     await truncate(join(data, 'captioned/emoji-00002.tar'), 100_000);
     const said = await home.weft('data', 'index', 'debugTiny', '--set', `data.directory=${data}`);
     expectRefusal(said, 'emoji-00002.tar', 'cut off', 'intact copy');
-    expect(await readdir(join(data, 'index'))).toEqual(before);
+    // What was read of the other shards stays, hidden, for the next time.
+    const after = await readdir(join(data, 'index'));
+    expect(after.filter((name) => !name.endsWith('.parts'))).toEqual(before);
   });
 
   it('for an image that cannot be decoded, naming shard and image, and the run says why it failed', async () => {
@@ -128,7 +130,7 @@ describe('bad input gets one clear sentence, a non-zero exit, and nothing half-w
     const data = await demoCopy();
     const settings = { steps: 4, 'data.directory': data, 'engine.backend': 'javascript' };
     const id = await home.train('debugNano', 1, settings);
-    await cp(join(data, 'text/addresses-00000.jsonl'), join(data, 'text/more.jsonl'));
+    await rm(join(data, 'text/addresses-00000.jsonl'));
     expect((await home.weft('data', 'index', 'debugNano', '--set', `data.directory=${data}`)).code).toBe(0);
     expectRefusal(
       await home.weft('resume', id, '--steps', '8'),

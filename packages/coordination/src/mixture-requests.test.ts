@@ -182,6 +182,30 @@ describe('a run that is resumed', () => {
     expect(() => harness.resume(STEP_4, { settings: [setting] })).toThrow(reason);
   });
 
+  it('goes on with any setting where earlier and later changes read other versions of the index', () => {
+    harness.resume(STEP_4, { settings: ['data.indexVersion=2'] });
+    harness.changeMixture(7, EVEN, 3);
+    harness.changeMixture(20, MORE_TEXT, 4);
+    harness.train(4);
+    harness.checkpoint(8);
+    harness.stop(false);
+    const before = changes();
+    const step8 = { checkpoint: { step: 8, directory: '/step-8' }, skipped: [] };
+    harness.resume(step8, { settings: ['data.prefetchSteps=5'] });
+    expect(config().data).toMatchObject({ prefetchSteps: 5, indexVersion: 1, mixtureChanges: before });
+    harness.stop(false);
+    // A newer one holds for later changes too.
+    harness.resume(step8, { settings: ['data.indexVersion=5'] });
+    expect(changes().map(({ fromBatch, indexVersion }) => [fromBatch, indexVersion])).toEqual([
+      [5, 2],
+      [7, 3],
+      [9, 5],
+      [20, 5],
+    ]);
+    harness.train(14);
+    expectPlanned();
+  });
+
   it('may not go back to an older version of the index', () => {
     harness.resume(STEP_4, { settings: ['data.indexVersion=2'] });
     harness.train(4);

@@ -88,7 +88,9 @@ function changeConfig({ config }: RunState, event: EventOf<'resume'>, step: numb
   if (isSame && settings.length === 0) return config;
   const minWorkers = config.minWorkers === null ? null : Math.min(config.minWorkers, workers);
   const now = mixtureAt(config.data, batchOfStep(step + 1, config.data.skippedBatches));
-  const asNow = { ...config, data: { ...config.data, ...now }, workers, minWorkers, steps, expertWorkers };
+  // As if the run began here: the changes of its mixture are those of the whole run, and come back with the new one.
+  const data = { ...config.data, ...now, mixtureChanges: [] };
+  const asNow = { ...config, data, workers, minWorkers, steps, expertWorkers };
   const changed = resolveRunConfig(applyResumeSettings(asNow, settings), 'resume');
   return { ...changed, data: mixtureFrom(config.data, changed.data, step + 1) };
 }
@@ -102,7 +104,8 @@ function mixtureFrom(before: RunConfig['data'], changed: RunConfig['data'], step
   const fromBatch = batchOfStep(step, before.skippedBatches);
   const now = mixtureAt(before, fromBatch);
   const { weights, indexVersion: wanted, ...others } = changed;
-  const data = { ...others, weights: before.weights, indexVersion: before.indexVersion };
+  const { mixtureChanges } = before;
+  const data = { ...others, weights: before.weights, indexVersion: before.indexVersion, mixtureChanges };
   const indexVersion = newVersion(now.indexVersion, wanted ?? undefined);
   if (isDeepStrictEqual(weights, now.weights) && indexVersion === now.indexVersion) return data;
   return withMixtureChange(data, { fromBatch, weights, indexVersion });

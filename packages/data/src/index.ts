@@ -12,6 +12,7 @@ export { TarWriter } from './formats/tar-writer.js';
 export { byteTokenizer, type Tokenizer } from './formats/tokenizer.js';
 export { walkTar } from './formats/walk-tar.js';
 export { checkEpochs } from './index/check-epochs.js';
+export { checkIndexed } from './index/check-shards.js';
 export { Dataset } from './index/dataset.js';
 export { identityAt, newestIndexVersion } from './index/dataset-identity.js';
 export type { AddedSequences } from './index/grow-index.js';

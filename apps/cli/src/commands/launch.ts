@@ -38,10 +38,10 @@ export async function launch(context: CommandContext, recipe: string, options: L
   }
 
   const notes: string[] = [];
-  if (options.local !== undefined) {
-    const { checkData } = await import('../data/check-data.js');
-    notes.push(...(await checkData({ config: localConfig, recipe, settings: options.set ?? [], home: context.home })));
-  }
+  const { checkData, checkShardNames } = await import('../data/check-data.js');
+  const data = { config: localConfig, recipe, settings: options.set ?? [], home: context.home };
+  if (options.local !== undefined) notes.push(...(await checkData(data)));
+  else await checkShardNames(data);
   const { withCluster } = await import('../runs/drive-run.js');
   return withCluster({
     context,

@@ -1,7 +1,7 @@
 import { access } from 'node:fs/promises';
 import { bytes, ofSource, WeftError } from '@weft/common';
 import { datasetSettings, hasDefaultSources, type RunConfig } from '@weft/config';
-import { checkEpochs, Dataset, newestIndexVersion } from '@weft/data';
+import { checkEpochs, checkIndexed, Dataset, newestIndexVersion } from '@weft/data';
 import { isRemote, joinPath, shortPath } from '@weft/files';
 
 /** The data of a run, and the command that named it. */
@@ -41,6 +41,18 @@ export async function checkData(run: RunData): Promise<readonly string[]> {
     const { checkTasks } = await import('@weft/evaluation');
     await checkTasks(run.config);
     return notes;
+  });
+}
+
+/**
+ * Before workers elsewhere begin a run: where its index is on this machine, it holds the shards that are meant.
+ *
+ * @throws WeftError `failed_precondition` naming a shard
+ */
+export async function checkShardNames(run: RunData): Promise<void> {
+  await withDataHints(run, () => checkIndexed(run.config)).catch((thrown: unknown) => {
+    // What is not on this machine is found out by the workers.
+    if (WeftError.is(thrown, 'failed_precondition')) throw thrown;
   });
 }
 

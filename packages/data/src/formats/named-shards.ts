@@ -15,21 +15,13 @@ export interface NamedShard extends BlobStatus {
 }
 
 /**
- * The shards that `data.datasets.<dataset>.shards` names, as users of WebDataset write them: a pattern with braces
- * (`train-{000000..000099}.tar`, `{cc3m,cc12m}/00000.tar`), several of them with `::` between; or a file in the folder that lists
- * them: `.txt` with a name a line, `.json` with a list of names, or with the `shardlist` of a WebDataset index.
+ * The shards that `data.datasets.<dataset>.shards` names, see `shardNames`, as they are there.
  *
- * @throws WeftError `not_found` for a shard, or a list, that is not there; `invalid_argument` for a pattern that names nothing
+ * @throws WeftError as `shardNames`; `not_found` for a shard that is not there
  */
-export async function namedShards(
-  { folder, source, shards }: { readonly folder: string; readonly source: SourceId; readonly shards: string },
-  store: ShardStore,
-): Promise<readonly NamedShard[]> {
-  const field = `data.datasets.${source}.shards`;
-  const isList = /\.(txt|json)$/i.test(shards) && !/[{}]|::/.test(shards);
-  const written = isList ? await listedNames(joinPath(folder, shards), store) : expandBraces(shards, field);
-  const names = [...new Set(written.map((name) => belowFolder(name, folder, field)))];
-  if (names.length === 0) throw new WeftError('invalid_argument', `${field} is ${shards}, which names no shard`);
+export async function namedShards(named: ShardNaming, store: ShardStore): Promise<readonly NamedShard[]> {
+  const { folder, source } = named;
+  const names = await shardNames(named, store);
   const limit = pLimit(CONCURRENT_QUESTIONS);
   return await Promise.all(
     names.map((name) =>
@@ -38,11 +30,38 @@ export async function namedShards(
         if (status !== undefined) return { name, ...status };
         limit.clearQueue();
         throw new WeftError('not_found', `the shard ${joinPath(folder, name)} does not exist`, {
-          hint: `check ${field}, which names it`,
+          hint: `check data.datasets.${source}.shards, which names it`,
         });
       }),
     ),
   );
+}
+
+/** A dataset whose shards are named. */
+interface ShardNaming {
+  readonly folder: string;
+  readonly source: SourceId;
+  /** As `DatasetSettings.shards`. */
+  readonly shards: string;
+}
+
+/**
+ * The paths, below the folder of the dataset, that `data.datasets.<dataset>.shards` names, as users of WebDataset write them: a
+ * pattern with braces (`train-{000000..000099}.tar`, `{cc3m,cc12m}/00000.tar`), several of them with `::` between; or a file in the
+ * folder that lists them: `.txt` with a name a line, `.json` with a list of names, or with the `shardlist` of a WebDataset index.
+ *
+ * @throws WeftError `not_found` for a list that is not there; `invalid_argument` for a pattern that names nothing
+ */
+export async function shardNames(
+  { folder, source, shards }: ShardNaming,
+  store: ShardStore,
+): Promise<readonly string[]> {
+  const field = `data.datasets.${source}.shards`;
+  const isList = /\.(txt|json)$/i.test(shards) && !/[{}]|::/.test(shards);
+  const written = isList ? await listedNames(joinPath(folder, shards), store) : expandBraces(shards, field);
+  const names = [...new Set(written.map((name) => belowFolder(name, folder, field)))];
+  if (names.length === 0) throw new WeftError('invalid_argument', `${field} is ${shards}, which names no shard`);
+  return names;
 }
 
 /** `a{1..3}.tar` is a1.tar, a2.tar, a3.tar; `{a,b}` is a and b; numbers keep the zeros in front of the first one. */

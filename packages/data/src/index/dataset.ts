@@ -1,28 +1,18 @@
-import { join } from 'node:path';
 import { mapSources, ofSource, type PerSource, type SourceId, WeftError } from '@weft/common';
-import { type DataConfig, datasetSettings } from '@weft/config';
+import type { DataConfig } from '@weft/config';
 import type { BatchCounts, RemoteCounts } from '@weft/contracts';
-import {
-  type BlobRange,
-  type BlobStatus,
-  fileBytes,
-  isRemote,
-  joinPath,
-  type ShardStore,
-  withKnown,
-} from '@weft/files';
+import { type BlobRange, isRemote, joinPath, type ShardStore } from '@weft/files';
 import { heldOutBase, type IndexVersion } from '@weft/mixture';
 import { remoteCounts, shardStore } from '@weft/remote';
 import { channelValues } from '../formats/decode-image.js';
 import type { ImageLocation } from '../formats/document.js';
-import { findShards } from '../formats/find-shards.js';
 import { openRunTokenizer } from '../formats/open-tokenizer.js';
 import type { Tokenizer } from '../formats/tokenizer.js';
+import { checkNames, checkPresent, type ShardCheck, shardCheck } from './check-shards.js';
 import { readDocumentName } from './document-names.js';
 import { type DecodingOptions, ImageReader } from './image-reader.js';
 import { findIndexFolder } from './index-folder.js';
-import { compareStatus, knownShards } from './known-shards.js';
-import { countBadSamples, hasLeftOutFile, readLeftOutFiles } from './left-out-file.js';
+import { countBadSamples } from './left-out-file.js';
 import {
   type DatasetConfig,
   datasetFolder,
@@ -34,7 +24,7 @@ import {
   versionsOf,
 } from './manifest.js';
 import type { PackedSequence, PackingLimits } from './packed-sequence.js';
-import { compareShardSamples, readShardSamples } from './shard-samples.js';
+import { compareShardSamples } from './shard-samples.js';
 import { SourceTables } from './source-tables.js';
 
 /** A packed dataset: reads any sequence by index and any image by location. Memory use does not grow with its size. */
@@ -52,16 +42,17 @@ export class Dataset {
   readonly #data: DataConfig;
   readonly #tables: PerSource<SourceTables>;
   readonly #images: ImageReader;
+  readonly #check: ShardCheck;
   /** Where its shards are read from. */
   readonly store: ShardStore;
 
   /**
-   * Opens the index for these parameters and checks that the shards have the names and sizes it was made from.
-   * (`inspectDataset` checks the hashes.)
+   * Opens the index for these parameters and checks that the shards have the names and sizes it was made from. A run that
+   * reads a version of the index goes on beside new shards, which no version holds yet. (`inspectDataset` checks the hashes.)
    *
    * @throws WeftError `not_found` when there is no such index or a shard is missing, `failed_precondition` when a shard
-   * has another size or is not in the index or a source with a positive weight is empty, `corrupt_data` for a damaged
-   * index, `invalid_argument` when the model's vocabulary is too small
+   * has another size, the index holds other shards than are meant, or a source with a positive weight is empty,
+   * `corrupt_data` for a damaged index, `invalid_argument` when the model's vocabulary is too small
    */
   static async open(config: DatasetConfig, decoding?: DecodingOptions): Promise<Dataset> {
     const { data, model } = config;
@@ -70,14 +61,11 @@ export class Dataset {
     const directory = await findIndexFolder(config, { tokenizer, use: 'read' });
     const { manifest, identity } = await readManifest(directory);
     checkParameters(directory, manifest, tokenizer, limits);
-    const isOlder = !(await hasLeftOutFile(directory));
-    const leftOut = await readLeftOutFiles(directory);
-    const known = knownShards(data, manifest, await readShardSamples(directory));
-    const store = withKnown(shardStore(data.remote), known);
+    const check = await shardCheck(directory, data, manifest);
+    const { store } = check;
     for (const source of Object.keys(data.sources)) {
-      const folder = datasetFolder(data, source);
-      if (isRemote(folder)) await checkAddress(folder, { data, source, manifest, known, leftOut, store });
-      else await checkShards(data, source, manifest, { isOlder, leftOut });
+      const found = await checkPresent(check, source);
+      if (data.indexVersion === null) await checkNames(check, source, found);
       checkNotEmpty(data, source, manifest);
     }
     const tables = await openTables(directory, manifest);
@@ -87,7 +75,7 @@ export class Dataset {
     const values = channelValues(data.images);
     return new Dataset({
       ...{ directory, identity, manifest, tokenizer, imageSize, channelValues: values },
-      ...{ tables, images, data, store },
+      ...{ tables, images, data, check },
     });
   }
 
@@ -101,7 +89,7 @@ export class Dataset {
     readonly tables: PerSource<SourceTables>;
     readonly images: ImageReader;
     readonly data: DataConfig;
-    readonly store: ShardStore;
+    readonly check: ShardCheck;
   }) {
     this.directory = parts.directory;
     this.identity = parts.identity;
@@ -112,7 +100,8 @@ export class Dataset {
     this.#tables = parts.tables;
     this.#images = parts.images;
     this.#data = parts.data;
-    this.store = parts.store;
+    this.#check = parts.check;
+    this.store = parts.check.store;
   }
 
   /** How many images were decoded since it was opened, the time of that on all threads, and how many of these were replaced. */
@@ -126,11 +115,13 @@ export class Dataset {
   }
 
   /**
-   * Compares samples of the shards with those taken when the index was made: what a run is begun with.
+   * Compares the names of the shards, and samples of them, with those taken when the index was made: what a run is begun with.
    *
-   * @throws WeftError `failed_precondition` naming a shard whose bytes have changed
+   * @throws WeftError `failed_precondition` naming a shard whose bytes have changed, or that is not in the index
    */
   async compareShards(data: Pick<DataConfig, 'directory' | 'datasets'>): Promise<void> {
+    if (this.#data.indexVersion !== null)
+      for (const source of Object.keys(this.#data.sources)) await checkNames(this.#check, source);
     await compareShardSamples(this.directory, data, this.manifest, shardStore(this.#data.remote));
   }
 
@@ -300,72 +291,6 @@ function checkParameters(
   );
 }
 
-/**
- * @param isOlder the index was made when only the plainest names were read: it is valid beside files with others
- * @param leftOut files that were not read when it was made; a later version may read them
- */
-async function checkShards(
-  data: DataConfig,
-  source: SourceId,
-  manifest: IndexManifest,
-  { isOlder, leftOut }: { readonly isOlder: boolean; readonly leftOut: ReadonlySet<string> },
-): Promise<void> {
-  const folder = datasetFolder(data, source);
-  const { shards } = ofSource(manifest.sources, source);
-  for (const { name, bytes: indexedBytes } of shards) {
-    const path = join(folder, name);
-    const bytes = await fileBytes(path);
-    if (bytes === undefined)
-      throw new WeftError('not_found', `the shard ${path} is in the data index, but the file is missing`, {
-        hint: `put it back, or ${REINDEX}`,
-      });
-    if (bytes !== indexedBytes)
-      throw new WeftError(
-        'failed_precondition',
-        `the shard ${path} has ${bytes} bytes, but had ${indexedBytes} when it was indexed`,
-        { hint: REINDEX },
-      );
-  }
-  const indexed = new Set(shards.map(({ name }) => name));
-  const kind = ofSource(data.sources, source);
-  const found = await findShards({ folder, source, kind, shards: datasetSettings(data, source).shards });
-  const unknown = found.shards
-    .filter((name) => !isOlder || (!name.includes('/') && PLAINEST.test(name)))
-    .filter((name) => !leftOut.has(`${source}/${name}`))
-    .find((name) => !indexed.has(name));
-  if (unknown !== undefined) throw notInIndex(join(folder, unknown));
-}
-
-const notInIndex = (path: string) =>
-  new WeftError('failed_precondition', `the shard ${path} is not in the data index`, {
-    hint: `${REINDEX}, or move the file away`,
-  });
-
-/** Compares an address with the index by one listing. Where there is none, `compareShards` asks for each shard. */
-async function checkAddress(
-  folder: string,
-  check: {
-    readonly data: DataConfig;
-    readonly source: SourceId;
-    readonly manifest: IndexManifest;
-    readonly known: ReadonlyMap<string, BlobStatus>;
-    readonly leftOut: ReadonlySet<string>;
-    readonly store: ShardStore;
-  },
-): Promise<void> {
-  const { data, source, manifest, known, leftOut, store } = check;
-  if (datasetSettings(data, source).shards !== null) return;
-  const { shards } = ofSource(manifest.sources, source);
-  const found = await findShards({ folder, source, kind: ofSource(data.sources, source) }, store);
-  for (const { name, bytes } of shards) {
-    const path = joinPath(folder, name);
-    compareStatus(path, found.statuses.get(name), known.get(path) ?? { bytes, version: null });
-  }
-  const indexed = new Set(shards.map(({ name }) => name));
-  const unknown = found.shards.find((name) => !indexed.has(name) && !leftOut.has(`${source}/${name}`));
-  if (unknown !== undefined) throw notInIndex(joinPath(folder, unknown));
-}
-
 function checkNotEmpty(data: DataConfig, source: SourceId, manifest: IndexManifest): void {
   const { sequences } = ofSource(manifest.sources, source);
   const weight = ofSource(data.weights, source);
@@ -376,6 +301,3 @@ function checkNotEmpty(data: DataConfig, source: SourceId, manifest: IndexManife
       { hint: `add ${source} shards and ${REINDEX}, or set data.weights.${source}=0` },
     );
 }
-
-/** Names that were read, or refused, from the beginning. */
-const PLAINEST = /\.(tar|jsonl|txt|gz)$/;

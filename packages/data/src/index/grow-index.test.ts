@@ -1,5 +1,5 @@
-import { readFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { ofSource } from '@weft/common';
 import type { DataConfig } from '@weft/config';
 import { combineDigests, scheduleOf } from '@weft/mixture';
@@ -8,9 +8,13 @@ import { describe, expect, it } from 'vitest';
 import { readBatch } from '../batch/batch-arrays.js';
 import { RankBatchLoader } from '../batch/rank-batch-loader.js';
 import { png, tinyConfig, writeTar, writeTinyDataset } from '../testing/tiny-dataset.js';
+import { checkIndexed } from './check-shards.js';
 import { Dataset } from './dataset.js';
+import { formerIndex, growIndex } from './grow-index.js';
 import { indexDataset } from './index-dataset.js';
+import { identityIn, withIndexLock } from './index-lock.js';
 import { inspectDataset } from './inspect-dataset.js';
+import { listShards } from './list-shards.js';
 
 const SOURCES = ['captioned', 'interleaved', 'text'] as const;
 
@@ -141,6 +145,35 @@ describe('an index that grows', () => {
     expect((await indexDataset(tinyConfig(folder.path))).built).toBe(false);
   });
 
+  it('is not written by two calls at a time, nor from what another has replaced meanwhile', async () => {
+    await using folder = await temporaryDirectory();
+    await writeTinyDataset(folder.path);
+    const config = tinyConfig(folder.path);
+    const { directory } = await indexDataset(config);
+    const before = await identityIn(directory);
+    await addShards(folder.path, 'b');
+    const held = { code: 'failed_precondition', message: `the index ${directory} is in use by this very process` };
+    await withIndexLock(directory, before, async () => {
+      await expect(indexDataset(config)).rejects.toMatchObject(held);
+      await expect(indexDataset({ ...config, force: true })).rejects.toMatchObject(held);
+    });
+    const listed = await listShards(config.data);
+    const former = await formerIndex(directory, { data: config.data, onProgress: () => undefined }, listed);
+    await indexDataset(config);
+    const grown = await contentsOf(folder.path);
+    const stale = growIndex({
+      ...{ folder: directory, former: former!, version: 2, leftOut: [] },
+      pack: () => Promise.reject(new Error('nothing is packed')),
+    });
+    await expect(stale).rejects.toMatchObject({
+      code: 'failed_precondition',
+      message: `another weft data index has changed the index ${directory} meanwhile`,
+      hint: 'run it again',
+    });
+    expect(await contentsOf(folder.path)).toEqual(grown);
+    expect(await readdir(dirname(directory))).toEqual([basename(directory)]);
+  });
+
   it('gives new documents the images of old archives, and names what nobody uses once', async () => {
     await using folder = await temporaryDirectory();
     await writeTinyDataset(folder.path);
@@ -165,6 +198,21 @@ describe('an index that grows', () => {
 });
 
 describe('a run over an index that grows', () => {
+  it('goes on beside shards that are not indexed yet, with which none begins', async () => {
+    await using folder = await temporaryDirectory();
+    await writeTinyDataset(folder.path);
+    const config = tinyConfig(folder.path);
+    await indexDataset(config);
+    await addShards(folder.path, 'b');
+    await expect(Dataset.open(config)).rejects.toThrow('b.tar is not in the data index');
+    const dataset = await Dataset.open({ ...config, data: { ...config.data, indexVersion: 1 } });
+    await expect(dataset.compareShards(config.data)).rejects.toThrow('b.tar is not in the data index');
+    await dataset.close();
+    await expect(checkIndexed(config)).rejects.toThrow('b.tar is not in the data index');
+    await indexDataset(config);
+    await checkIndexed(config);
+  });
+
   const run = (data: Partial<DataConfig>) => ({ ...tinyConfig('').data, ...data });
   const digestsOf = (directory: string, data: DataConfig, steps: number, worldSize: number) =>
     withDataset(directory, async (dataset) => {

@@ -1,12 +1,13 @@
 import { rename } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { mapSources, ofSource, type PerSource } from '@weft/common';
 import type { DataConfig } from '@weft/config';
-import { fileBytes, ProcessLock, withTemporaryDirectory } from '@weft/files';
+import { fileBytes, withTemporaryDirectory } from '@weft/files';
 import type { LeftOut, LeftOutReason } from '../formats/left-out.js';
 import type { OnProgress } from '../progress.js';
 import { documentFiles } from './document-names.js';
+import { withIndexLock } from './index-lock.js';
 import { LEFT_OUT_FILE, LeftOutFile } from './left-out-file.js';
 import { hashShards, type ListedShards } from './list-shards.js';
 import {
@@ -85,7 +86,7 @@ export async function formerIndex(
  * behind is written over by the next one.
  *
  * @param options.pack packs the new shards of each source that has some, and writes their tables into a folder
- * @throws WeftError `failed_precondition` while another process lets the index grow
+ * @throws WeftError `failed_precondition` while another process writes the index, and where one has since `former` was read
  */
 export async function growIndex(options: {
   readonly folder: string;
@@ -95,9 +96,8 @@ export async function growIndex(options: {
   readonly pack: (unfinished: string, leftOutFile: LeftOutFile) => Promise<PerSource<PackedSource>>;
 }): Promise<GrownIndex> {
   const { folder, former, version, leftOut, pack } = options;
-  const lock = await ProcessLock.acquire(join(dirname(folder), `.${basename(folder)}.grows`), `the index ${folder}`);
-  try {
-    return await withTemporaryDirectory(folder, async (unfinished) => {
+  return await withIndexLock(folder, former.identity, () =>
+    withTemporaryDirectory(folder, async (unfinished) => {
       const leftOutFile = new LeftOutFile(unfinished, leftOut);
       await leftOutFile.addFormer(folder);
       const packed = await pack(unfinished, leftOutFile);
@@ -126,10 +126,8 @@ export async function growIndex(options: {
       const shards = Object.values(packed).reduce((sum, each) => sum + each.shards.length, 0);
       const sequences = mapSources(manifest.sources, (_, source) => packed[source]?.part.sequences ?? 0);
       return { manifest, leftOut: leftOutFile.counts.reasons, added: { version, shards, sequences } };
-    });
-  } finally {
-    await lock.release();
-  }
+    }),
+  );
 }
 
 /** Of the shards that were there; an index of an older version has none. */

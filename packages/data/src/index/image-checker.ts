@@ -1,4 +1,4 @@
-import type { WeftError } from '@weft/common';
+import { WeftError } from '@weft/common';
 import type { SourceKind } from '@weft/config';
 import { joinPath, type ShardStore } from '@weft/files';
 import { LRUCache } from 'lru-cache';
@@ -30,7 +30,11 @@ export class ImageChecker {
     this.#known = kind === 'conversations' ? new Map() : undefined;
   }
 
-  /** The document, or the bad sample that it is. Does not throw for an image that cannot be decoded. */
+  /**
+   * The document, or the bad sample that it is. Does not throw for an image that cannot be decoded.
+   *
+   * @throws WeftError what kept an image from being read
+   */
   async check(document: SourceDocument): Promise<SourceDocument | BadSample> {
     // Texts that are read while they are packed come without images.
     if (!Array.isArray(document.parts)) return document;
@@ -59,10 +63,15 @@ export class ImageChecker {
     const open = this.#open.get(path) ?? new OpenShard(ShardFile.open(path, this.#store));
     this.#open.set(path, open);
     try {
-      await open.use(async (file) => checkImage(await file.read(offset, bytes)));
+      const encoded = await open.use((file) => file.read(offset, bytes));
+      await checkImage(encoded).catch((thrown: unknown) => {
+        throw undecodableImage(name, path, thrown);
+      });
       return undefined;
     } catch (thrown) {
-      return undecodableImage(name, path, thrown);
+      // What a disk or a network cannot do now says nothing about the sample.
+      if (WeftError.is(thrown, 'corrupt_data')) return thrown;
+      throw thrown;
     }
   }
 }

@@ -10,7 +10,8 @@ import { openRunTokenizer } from '../formats/open-tokenizer.js';
 import type { Tokenizer } from '../formats/tokenizer.js';
 import type { OnProgress } from '../progress.js';
 import { type AddedSequences, type FormerIndex, formerIndex, type GrownIndex, growIndex } from './grow-index.js';
-import { findIndexFolder } from './index-folder.js';
+import { beginWithPlain, findIndexFolder } from './index-folder.js';
+import { identityIn, withIndexLock } from './index-lock.js';
 import { LeftOutFile, readLeftOut } from './left-out-file.js';
 import { type ListedShards, listShards, shardCount } from './list-shards.js';
 import {
@@ -20,7 +21,6 @@ import {
   INDEX_FORMAT_VERSION,
   type IndexManifest,
   packingLimits,
-  readManifest,
   type SourceManifest,
   writeManifest,
 } from './manifest.js';
@@ -59,7 +59,8 @@ type IndexOptions = DatasetConfig & {
  * @param options.force build even when the index is current; default false
  * @param options.reading by which processes shards are read; default: as is fastest here
  * @throws WeftError `not_found` when a source with a positive weight has no shards; `corrupt_data` naming shard and
- * member; `invalid_argument` when the tokenizer's vocabulary is larger than the model's
+ * member; `invalid_argument` when the tokenizer's vocabulary is larger than the model's; `failed_precondition` where another
+ * process writes the index, or has while this one read the shards
  */
 export async function indexDataset(options: IndexOptions): Promise<IndexResult> {
   const onProgress = options.onProgress ?? (() => undefined);
@@ -68,7 +69,8 @@ export async function indexDataset(options: IndexOptions): Promise<IndexResult> 
   const parent = dirname(folder);
   const missing = await missingFolders(parent);
   try {
-    if ((await readManifest(folder).catch(() => undefined)) === undefined) await checkWritable(parent);
+    if ((await identityIn(folder)) === undefined) await checkWritable(parent);
+    if (options.force !== true) await beginWithPlain(folder, options, tokenizer);
     return await indexInto(folder, { ...options, onProgress }, tokenizer);
   } catch (thrown) {
     // They were made to see whether the index can be written.
@@ -96,6 +98,7 @@ async function indexInto(
   tokenizer: Tokenizer,
 ): Promise<IndexResult> {
   const { data, onProgress } = options;
+  const before = await identityIn(folder);
   const listed = await listShards(data);
   const former = options.force === true ? undefined : await formerIndex(folder, options, listed);
   if (former !== undefined && shardCount(former.added) === 0) {
@@ -106,7 +109,7 @@ async function indexInto(
   const limits = packingLimits(options);
   const entryBytes = entryBytesFor(vocabularySize, hasConversations(data));
   const shards = former === undefined ? listed.shards : withAdded(former, listed);
-  const before = mapSources(shards, (_, source) => ({
+  const packedBefore = mapSources(shards, (_, source) => ({
     shards: former?.manifest.sources[source]?.shards.length ?? 0,
     documents: former?.manifest.sources[source]?.documents ?? 0,
   }));
@@ -118,7 +121,7 @@ async function indexInto(
   onProgress({ phase: 'index', what: 'the shards', done: 0, total, unit: 'shards' });
   const reading = {
     ...{ index: folder, run, entryBytes, madeWith: { tokenizer: tokenizer.name, limits, entryBytes } },
-    before: mapSources(before, (each) => each.shards),
+    before: mapSources(packedBefore, (each) => each.shards),
     ...options.reading,
     onRead: (source: SourceId, shard: string, { shards, bytes, totalBytes }: ReadProgress) =>
       onProgress({
@@ -133,7 +136,7 @@ async function indexInto(
       const settings = datasetSettings(data, source);
       if (former !== undefined && ofSource(former.added, source).length === 0) continue;
       packed[source] = await packSource({
-        ...{ source, settings, folder: unfinished, limits, version, before: ofSource(before, source) },
+        ...{ source, settings, folder: unfinished, limits, version, before: ofSource(packedBefore, source) },
         parts: parts.reader,
         reader: {
           ...{ folder: datasetFolder(data, source), kind, settings, chatTemplate: data.chatTemplate },
@@ -172,7 +175,7 @@ async function indexInto(
       pack: (unfinished, leftOutFile) => pack(parts, unfinished, leftOutFile),
     });
   const { manifest, leftOut, added } = await withShardParts<GrownIndex>(reading, (parts) =>
-    former === undefined ? build(parts) : grow(parts, former),
+    former === undefined ? withIndexLock(folder, before, () => build(parts)) : grow(parts, former),
   );
   onProgress({ phase: 'index', what: 'index.json', done: total, total, unit: 'shards' });
   return { directory: folder, built: true, added, sources: manifest.sources, leftOut };

@@ -120,6 +120,21 @@ describe('an index', () => {
     expect(await contentOf(directory)).toEqual(await contentOf(whole));
   });
 
+  it('finds the pictures of shards that were read under another number', async () => {
+    await using folder = await temporaryDirectory();
+    await writeDataset(folder.path);
+    const config = configOf(folder.path, 'index');
+    const reading = { processes: 1, processModule };
+    await expect(indexDataset({ ...config, reading })).rejects.toMatchObject({ code: 'corrupt_data' });
+    await writeFile(join(folder.path, 'data', 'text', 's-7.jsonl'), '{"text":"mended"}\n');
+    await rm(join(folder.path, 'data', 'captioned', 'c-0.tar'));
+    const { read, onProgress } = readShards();
+    const { directory } = await indexDataset({ ...config, onProgress, reading });
+    expect(read).not.toContain('captioned/c-1.tar');
+    const { directory: whole } = await indexDataset(configOf(folder.path, 'whole'));
+    expect(await contentOf(directory)).toEqual(await contentOf(whole));
+  });
+
   it('is made by one process at a time', async () => {
     await using folder = await temporaryDirectory();
     await writeDataset(folder.path);

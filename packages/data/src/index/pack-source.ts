@@ -50,7 +50,7 @@ export async function packSource(options: {
   readonly onLeftOut: (what: LeftOut) => void;
 }): Promise<PackedSource> {
   const { source, settings, limits, version, before, parts, take, onLeftOut } = options;
-  const { folder: directory, shards: names } = options.reader;
+  const { folder: directory, shards: names, kind } = options.reader;
   const tables = await SourceTablesWriter.create(options.folder, source, version);
   const documentNames = await DocumentNamesWriter.create(options.folder, source, version);
   const bad = new BadSamples(source, settings);
@@ -79,7 +79,12 @@ export async function packSource(options: {
       for await (const chunk of parts.read(part)) {
         for (const each of chunk) {
           if ('kind' in each) onEvent(each);
-          else add({ ...each, document: documents + each.document });
+          else {
+            // A part may have been read when its shard had another number; the images of pairs lie in their own shard.
+            const images =
+              kind === 'captioned' ? each.images.map((image) => ({ ...image, shard: number })) : each.images;
+            add({ ...each, images, document: documents + each.document });
+          }
         }
         await tables.flush();
         await documentNames.flush();

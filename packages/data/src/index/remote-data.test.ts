@@ -1,4 +1,4 @@
-import { readdir, readFile, rm } from 'node:fs/promises';
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DEFAULT_DATASET } from '@weft/config';
 import { MixtureSchedule } from '@weft/mixture';
@@ -149,6 +149,47 @@ describe('data at an address', () => {
     server.files.set('data/captioned/index.json', Buffer.from(JSON.stringify({ wids_version: 1, shardlist })));
     for (const captioned of ['c-{0,1}.tar', 'c-0.tar::c-1.tar', 'index.json'])
       expect((await indexDataset(withShards({ ...SHARDS, captioned }))).sources).toEqual(sources);
+  });
+});
+
+describe('other shards than the index holds', () => {
+  const open = async (config: DatasetConfig) => (await Dataset.open(config)).close();
+
+  it.each([
+    ['at an address', () => remote],
+    [
+      'in a folder',
+      (): DatasetConfig => ({ ...local, data: { ...local.data, datasets: remote.data.datasets, index: null } }),
+    ],
+  ])('are refused where they are named %s, fewer or more', async (_where, configOf) => {
+    const config = configOf();
+    await writeFile(join(folder.path, 'data/text/shards.txt'), 'a.jsonl\nb.txt\n');
+    const { directory } = await indexDataset(config);
+    const named = (captioned: string): DatasetConfig => ({
+      ...config,
+      data: {
+        ...config.data,
+        datasets: { ...config.data.datasets, captioned: { ...DEFAULT_DATASET, shards: captioned } },
+      },
+    });
+    await open(config);
+    for (const [shards, sentence] of [
+      [
+        'c-0.tar',
+        /^the data index holds the shard .*\/c-1\.tar, which data\.datasets\.captioned\.shards does not name$/,
+      ],
+      ['c-{0..2}.tar', /^the shard .*\/c-2\.tar is not in the data index$/],
+    ] as const)
+      await expect(open(named(shards))).rejects.toMatchObject({
+        code: 'failed_precondition',
+        message: expect.stringMatching(sentence) as string,
+        hint: expect.stringContaining('run weft data index <recipe>') as string,
+      });
+    expect((await indexDataset(named('c-0.tar'))).built).toBe(true);
+    await open(named('c-0.tar'));
+    // At an address the two have an index each.
+    expect((await indexDataset(config)).directory).toBe(directory);
+    await open(config);
   });
 });
 

@@ -239,7 +239,10 @@ async function* checked(
   const ahead: Promise<SourceDocument | BadSample>[] = [];
   try {
     for await (const document of untilDamaged(documents)) {
-      ahead.push('problem' in document ? Promise.resolve(document) : checker.check(document));
+      const checking = 'problem' in document ? Promise.resolve(document) : checker.check(document);
+      // An error is thrown when its turn comes.
+      checking.catch(() => undefined);
+      ahead.push(checking);
       if (ahead.length > DOCUMENTS_AHEAD) yield await ahead.shift()!;
     }
     for (const next of ahead.splice(0)) yield await next;

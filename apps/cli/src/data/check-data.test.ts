@@ -1,6 +1,12 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { DEFAULT_REMOTE } from '@weft/config';
+import { indexDataset } from '@weft/data';
+import { recipe } from '@weft/recipes';
+import { temporaryDirectory } from '@weft/testing';
 import { expect, it } from 'vitest';
-import { cacheNotes } from './check-data.js';
+import { writeTextData } from '../testing/weft-process.js';
+import { cacheNotes, checkShardNames } from './check-data.js';
 
 const shards = [{ name: 'a.tar', bytes: 3 * 2 ** 30, sha256: '' }];
 const source = { shards, images: 5 };
@@ -21,4 +27,23 @@ it('says nothing of data that fit, lie in a folder, or are shuffled in blocks', 
   const shuffle = { blockSequences: 64, windowBlocks: 64 };
   for (const other of [{ remote: DEFAULT_REMOTE }, { directory: '/data' }, { shuffle }, { weights: { books: 1 } }])
     expect(cacheNotes({ manifest }, { ...data, ...other } as typeof data)).toEqual([]);
+});
+
+it('refuses shards that the index here lacks before workers elsewhere begin, and leaves to them what is not here', async () => {
+  await using home = await temporaryDirectory();
+  await writeTextData(home.path);
+  const nano = recipe('debugNano');
+  const config = {
+    ...nano,
+    data: { ...nano.data, directory: join(home.path, 'data'), weights: { captioned: 0, interleaved: 0, text: 1 } },
+  };
+  const run = { config, recipe: 'debugNano', settings: [], home: home.path };
+  await checkShardNames(run);
+  await indexDataset(config);
+  await checkShardNames(run);
+  await writeFile(join(home.path, 'data', 'text', 'new.txt'), 'more');
+  await expect(checkShardNames(run)).rejects.toMatchObject({
+    message: `the shard ${join(home.path, 'data', 'text', 'new.txt')} is not in the data index`,
+    hint: 'run weft data index debugNano, or move the file away',
+  });
 });

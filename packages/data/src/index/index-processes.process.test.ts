@@ -139,6 +139,17 @@ describe('an index', () => {
 });
 
 describe('a process that reads shards', () => {
+  it('ends where it cannot begin', async () => {
+    await using folder = await temporaryDirectory();
+    await writeDataset(folder.path);
+    const { data, model } = configOf(folder.path, 'index');
+    const run = { config: { data, model }, shards: {} };
+    await expect(openShardProcess(processModule, run, join(folder.path, 'none'), 0)).rejects.toMatchObject({
+      code: 'not_found',
+    });
+    expect(process.getActiveResourcesInfo()).not.toContain('ProcessWrap');
+  });
+
   it('is replaced when it is killed; one shard that kills every process is named', async () => {
     await using folder = await temporaryDirectory();
     await writeDataset(folder.path);

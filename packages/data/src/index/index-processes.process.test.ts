@@ -147,7 +147,7 @@ describe('a process that reads shards', () => {
     await expect(openShardProcess(processModule, run, join(folder.path, 'none'), 0)).rejects.toMatchObject({
       code: 'not_found',
     });
-    expect(process.getActiveResourcesInfo()).not.toContain('ProcessWrap');
+    await expect.poll(() => process.getActiveResourcesInfo()).not.toContain('ProcessWrap');
   });
 
   it('is replaced when it is killed; one shard that kills every process is named', async () => {

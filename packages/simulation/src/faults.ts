@@ -19,6 +19,7 @@ const RATES = {
   coordinatorDies: 1,
   coordinatorHangs: 0.5,
   clockJumps: 0.5,
+  clockSteps: 2,
   checkpointIsLost: 0.3,
   personStops: 0.5,
 } as const;
@@ -110,6 +111,10 @@ export class Faults {
       case 'clockJumps':
         world.active?.setClock((random.below(2) === 0 ? -1 : 1) * seconds(1, 3600));
         world.touched();
+        break;
+      case 'clockSteps':
+        // As when its clock is set by another, which nobody would notice.
+        world.active?.setClock((random.below(2) === 0 ? -1 : 1) * (random.below(5000) + 1));
         break;
       case 'checkpointIsLost':
         this.#loseCheckpoint();

@@ -1,29 +1,26 @@
-import { duration } from '@weft/common';
-import { TIME_BUCKET_NAMES, type TimeBucket } from '@weft/contracts';
+import type { TimeBucket } from '@weft/contracts';
 import { releaseOne } from './admission.js';
-import {
-  type ConnectedWorker,
-  describeMember,
-  memberIndex,
-  rankOf,
-  type StepWatch,
-  type Training,
-} from './cluster-state.js';
-import type { MemberProgress } from './connected-worker.js';
+import { describeMember, memberIndex, type StepWatch, type Training } from './cluster-state.js';
 import type { DecisionBuilder } from './decision-builder.js';
+import {
+  type Answer,
+  answersOf,
+  type Hanging,
+  lastLongPhaseMs,
+  type Silent,
+  seconds,
+  silentMembers,
+  stuckMembers,
+} from './hanging-members.js';
 import type { RunState } from './run-state.js';
 import { lastStepOfGeneration } from './run-termination.js';
-import { comparePositions, restartWatch, stepDeadlineMs, UNKNOWN, VOTED } from './step-watch.js';
+import { restartWatch, stepDeadlineMs } from './step-watch.js';
 import { ringBroken, workerLost } from './worker-lost.js';
 
 /** How often the members of an overdue step are asked where they are. */
 const ASK_INTERVAL_MS = 1000;
-/** Whoever is heard of so long after its last answer, and has not answered again, does not. */
-const BLOCKED_MS = 1.5 * ASK_INTERVAL_MS;
 /** The part of the heartbeat timeout after which silence is named. A blocked event loop's thread is heard of sooner. */
 const SILENT_PART = 0.4;
-/** Two answers that show the same position must lie so far apart. */
-const STILL_MS = 900;
 /** While it computes, reads or waits for others, a rank that is behind has so many deadlines: its steps may just have become slow. */
 const SLOW_DEADLINES = 10;
 /** A collective in which no rank is behind the others is given up after so many deadlines. */
@@ -32,16 +29,6 @@ const STUCK_DEADLINES = 4;
 const MOST_HANGS = 3;
 /** Whoever takes part in a generation for so many steps is well: its hangs are forgotten. */
 const WELL_STEPS = 50;
-
-/** Phases whose length says nothing: what they do is seldom done. */
-const LONG_PHASES: ReadonlySet<TimeBucket> = new Set([
-  'starting',
-  'compiling',
-  'checkpointing',
-  'evaluating',
-  'recovering',
-  'idle',
-]);
 
 /** Phases in which a rank is part of a collective, which ends for all of them at about the same time. */
 const IN_RING: ReadonlySet<TimeBucket | undefined> = new Set(['communicating', 'waitingForStraggler']);
@@ -102,99 +89,6 @@ function watchRun(builder: DecisionBuilder, state: RunState, live: Training, all
   return [...sentences, ...breakStuck(builder, live, state, answers, deadlineMs)];
 }
 
-/** A member that hangs, and how one knows. */
-interface Hanging {
-  readonly worker: ConnectedWorker;
-  /** Nothing comes from it, not even from the thread that tells of a blocked event loop. */
-  readonly isSilent: boolean;
-  readonly phase: TimeBucket | undefined;
-  /** One clause. */
-  readonly what: string;
-}
-
-type Silent = ReturnType<DecisionBuilder['silentFor']>;
-
-function silentMembers(builder: DecisionBuilder, live: Training, silent: Silent): readonly Hanging[] {
-  const { nowMs } = builder;
-  // Opening the engine for the first step may take all that a machine has.
-  if (live.timing === undefined) return [];
-  return silent.flatMap(({ worker, heardMs }): Hanging[] => {
-    const { workerId } = worker;
-    if (rankOf(live.members, workerId) < 0 && !live.experts.includes(workerId)) return [];
-    const progress = progressIn(builder, workerId, live);
-    const what = `has sent nothing for ${seconds(nowMs - heardMs)}${lastWords(progress, nowMs)}`;
-    return [{ worker, isSilent: true, phase: progress?.phase, what }];
-  });
-}
-
-/** When a rank that has not voted last told that it does what takes its time by nature; 0: none has. */
-function lastLongPhaseMs(builder: DecisionBuilder, live: Training): number {
-  return live.members.reduce((lastMs, workerId, rank) => {
-    const told = live.votes.has(rank) ? undefined : progressIn(builder, workerId, live);
-    const isLong = told !== undefined && LONG_PHASES.has(told.phase) && told.atMs <= builder.nowMs;
-    return isLong ? Math.max(lastMs, told.atMs) : lastMs;
-  }, 0);
-}
-
-/** Where a rank is, as of now. */
-interface Answer {
-  readonly worker: ConnectedWorker;
-  readonly hasVoted: boolean;
-  /** Undefined: its event loop is blocked, or it has voted. */
-  readonly progress: MemberProgress | undefined;
-}
-
-/** Where all ranks are; undefined while some have not answered the last question. Answers of different times are not comparable. */
-function answersOf(builder: DecisionBuilder, live: Training, watch: StepWatch): readonly Answer[] | undefined {
-  const { firstAskedMs, askedMs } = watch;
-  if (firstAskedMs === undefined || askedMs === undefined) return undefined;
-  const answers: Answer[] = [];
-  for (const [rank, workerId] of live.members.entries()) {
-    const worker = builder.worker(workerId);
-    if (worker === undefined) return undefined;
-    const told = live.votes.has(rank) ? undefined : progressIn(builder, workerId, live);
-    const hasVoted = live.votes.has(rank);
-    const isFresh = told !== undefined && told.atMs >= askedMs && told.atMs <= builder.nowMs;
-    if (hasVoted || isFresh) answers.push({ worker, hasVoted, progress: told });
-    else {
-      const answeredMs = Math.max(firstAskedMs, told?.atMs ?? 0);
-      // Only once its thread has told that its process lives.
-      if (builder.heardMs(worker) < answeredMs + BLOCKED_MS) return undefined;
-      answers.push({ worker, hasVoted, progress: undefined });
-    }
-  }
-  return answers;
-}
-
-/** The ranks that answer, or whose thread does, and are behind all others, which wait for them. */
-function stuckMembers(
-  builder: DecisionBuilder,
-  live: Training,
-  answers: readonly Answer[],
-  deadlineMs: number,
-): readonly Hanging[] {
-  const { nowMs } = builder;
-  const places = answers.map((answer) => ({
-    ...answer,
-    position: answer.hasVoted ? VOTED : (answer.progress ?? UNKNOWN),
-  }));
-  const least = places.reduce((min, { position }) => (comparePositions(position, min) < 0 ? position : min), VOTED);
-  const behind = places.filter(({ position }) => comparePositions(position, least) === 0);
-  if (behind.length === places.length) return [];
-  return behind.flatMap(({ worker, progress }): Hanging[] => {
-    const told = progressIn(builder, worker.workerId, live);
-    if (progress === undefined) {
-      // It may still do what it told last, or what follows a step that was saved or evaluated.
-      if (live.watch?.isUsual !== true || (told !== undefined && LONG_PHASES.has(told.phase))) return [];
-      const what = `does not answer: its event loop is blocked${lastWords(told, nowMs)}`;
-      return [{ worker, isSilent: false, phase: undefined, what }];
-    }
-    const { phase, atMs, stillSinceMs, lastEventMs } = progress;
-    if (atMs - stillSinceMs < STILL_MS || nowMs - lastEventMs < deadlineMs / 2) return [];
-    return [{ worker, isSilent: false, phase, what: `stands still${lastWords(progress, nowMs)}` }];
-  });
-}
-
 /** Remembers since when each of them is behind without a pause. */
 function noteBehind(builder: DecisionBuilder, runId: string, stuck: readonly Hanging[]): void {
   changeWatch(builder, runId, (watch) => {
@@ -210,20 +104,6 @@ function changeWatch(builder: DecisionBuilder, runId: string, change: (watch: St
   if (live.state !== 'training' || live.watch === undefined) return;
   const watch = change(live.watch);
   if (watch !== live.watch) builder.setLive(runId, { ...live, watch });
-}
-
-/** Where a member is in this generation, as it last told; undefined: it has not. */
-function progressIn(builder: DecisionBuilder, workerId: string, { generation }: Training): MemberProgress | undefined {
-  const progress = builder.progressOf(workerId);
-  const { runId } = builder.worker(workerId) ?? {};
-  return progress?.runId === runId && progress?.generation === generation ? progress : undefined;
-}
-
-function lastWords(progress: MemberProgress | undefined, nowMs: number): string {
-  if (progress === undefined) return '';
-  const { phase, lastEvent, lastEventMs, step } = progress;
-  const ago = seconds(nowMs - lastEventMs);
-  return `; it was ${TIME_BUCKET_NAMES[phase]}, and the last it did was ${lastEvent} of step ${step}, ${ago} ago`;
 }
 
 /** Names a member once in a step: in the log, to those who follow the run, and where its ranks are shown. */
@@ -324,5 +204,3 @@ function askHung(builder: DecisionBuilder): readonly string[] {
     return [];
   });
 }
-
-const seconds = (ms: number) => (ms < 60_000 ? `${(ms / 1000).toFixed(1)} s` : duration(ms / 1000));

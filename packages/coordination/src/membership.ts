@@ -54,8 +54,7 @@ function longestGapMs(heartbeatTimeoutMs: number): number {
 
 /** The clock was set back: what was to be waited for would take as much longer. */
 function keepWaitsShort(builder: DecisionBuilder): void {
-  const { nowMs } = builder;
-  const { lastProbeMs } = builder;
+  const { nowMs, lastProbeMs } = builder;
   builder.lastProbeMs = lastProbeMs === undefined ? undefined : Math.min(lastProbeMs, nowMs);
   for (const { workerId, hungAskedMs = 0 } of builder.workers.group('hung'))
     builder.changeWorker(workerId, { hungAskedMs: Math.min(hungAskedMs, nowMs) });
@@ -64,6 +63,11 @@ function keepWaitsShort(builder: DecisionBuilder): void {
       if (joining !== undefined && joining.notBeforeMs > nowMs)
         builder.changeWorker(workerId, { joining: { ...joining, notBeforeMs: nowMs } });
     const live = builder.findRun(runId)?.live;
+    if (live?.state === 'waiting' && live.returnsUntilMs !== undefined)
+      builder.setLive(runId, {
+        ...live,
+        returnsUntilMs: Math.min(live.returnsUntilMs, nowMs + builder.timeouts.returnMs),
+      });
     if (live?.state !== 'reforming') continue;
     const { sinceMs, returns } = live;
     const shorter = returns && { ...returns, untilMs: Math.min(returns.untilMs, nowMs) };

@@ -9,6 +9,7 @@ const RATES = {
   kill: 12,
   hang: 8,
   stall: 8,
+  slows: 8,
   leave: 6,
   deviceFails: 2,
   engineFails: 1,
@@ -66,6 +67,10 @@ export class Faults {
         break;
       case 'stall':
         this.#touch(this.#worker())?.stall(seconds(1, 60), (['up', 'down', 'both'] as const)[random.below(3)]!);
+        break;
+      case 'slows':
+        // Nobody may give it up for that.
+        this.#worker()?.slowDown(seconds(1, 20), seconds(10, 300));
         break;
       case 'leave':
         this.#touch(this.#worker())?.leave();

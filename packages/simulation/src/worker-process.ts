@@ -35,6 +35,7 @@ export class WorkerProcess implements WorkerEnd {
   /** When it last stood still, or nothing got through. */
   #touchedMs = -Infinity;
   #lastEventMs = 0;
+  #slowMs = 0;
   #ring: SimulatedRing | undefined;
 
   constructor(world: Surroundings, workerId: string, hostName: string) {
@@ -115,8 +116,23 @@ export class WorkerProcess implements WorkerEnd {
   /** Computes as far as it can. */
   go(): void {
     if (this.isDead || this.isHung) return;
+    if (this.#slowMs > 0) this.#world.time.after(this.#slowMs, () => this.#compute());
+    else this.worker.compute();
+    this.#flush();
+  }
+
+  #compute(): void {
+    if (this.isDead || this.isHung) return;
     this.worker.compute();
     this.#flush();
+  }
+
+  /** For a while each of its steps takes so much longer: nothing is wrong with it. */
+  slowDown(byMs: number, durationMs: number): void {
+    this.#slowMs = byMs;
+    this.#world.time.after(durationMs, () => {
+      this.#slowMs = 0;
+    });
   }
 
   fail(code: 'internal' | 'device_failed'): void {

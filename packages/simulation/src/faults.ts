@@ -70,7 +70,7 @@ export class Faults {
         break;
       case 'slows':
         // Nobody may give it up for that.
-        this.#worker()?.slowDown(seconds(1, 20), seconds(10, 300));
+        this.#worker()?.slowDown(seconds(1, 90), seconds(60, 600));
         break;
       case 'leave':
         this.#touch(this.#worker())?.leave();

@@ -116,13 +116,6 @@ export class WorkerProcess implements WorkerEnd {
   /** Computes as far as it can. */
   go(): void {
     if (this.isDead || this.isHung) return;
-    if (this.#slowMs > 0) this.#world.time.after(this.#slowMs, () => this.#compute());
-    else this.worker.compute();
-    this.#flush();
-  }
-
-  #compute(): void {
-    if (this.isDead || this.isHung) return;
     this.worker.compute();
     this.#flush();
   }
@@ -228,7 +221,11 @@ export class WorkerProcess implements WorkerEnd {
     this.worker.receive();
     if (next?.kind === 'release') this.#ring = undefined;
     if (next?.kind === 'assign' && this.#ring !== undefined) this.#world.transferred(next, this.#ring);
-    this.go();
+    if (this.#slowMs === 0) this.go();
+    else {
+      this.#flush();
+      this.#world.time.after(this.#slowMs, () => this.go());
+    }
   }
 
   #join(assignment: Assignment): SimulatedRing {

@@ -74,7 +74,7 @@ def llama2():
     """BPE over characters of the whole text, with bytes for what it lacks: also Mistral's first."""
     normalizer = normalizers.Sequence([normalizers.Prepend('▁'), normalizers.Replace(' ', '▁')])
     decoder = decoders.Sequence([decoders.Replace('▁', ' '), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(' ', 1, 0)])
-    # Trained on words, as sentencepiece does: on whole texts the merges would be whole sentences.
+    # Words are what it learns from, as with sentencepiece: on whole texts the merges would be whole sentences.
     learnt = train(models.BPE(unk_token='<unk>'), trainers.BpeTrainer(vocab_size=400, special_tokens=SPECIAL, limit_alphabet=120, show_progress=False),
                      pre_tokenizer=pre_tokenizers.Metaspace(replacement='▁', prepend_scheme='always'))
     model = json.loads(learnt.to_str())['model']

@@ -164,12 +164,11 @@ export function resumeFrom(
   const startState = { step: fromStep, directory: checkpoint?.directory };
   builder.setLive(runId, { state: 'waiting', sinceMs, startState, reservedUntilMs, minimumWorkers });
   const reason = `run ${runId}: ${startReason}`;
-  if (fromStep === steps) {
-    finish(builder, runId);
-    return `${reason}, which holds all its steps`;
-  }
+  // A job that has failed does not end again: the run that goes on has one of its own.
   builder.queue.add(resumed, builder.nowMs);
-  return reason;
+  if (fromStep < steps) return reason;
+  finish(builder, runId);
+  return `${reason}, which holds all its steps`;
 }
 
 function explainChoice(step: number): string {

@@ -169,11 +169,13 @@ async function prepareData(context: CommandContext, { runs }: GridPlan, recipe: 
 
 async function runGrid(
   context: CommandContext,
-  plan: GridPlan,
+  planned: GridPlan,
   { runs: client, sweeps, sharesFilesystem, signal }: SweepCluster,
   display: SweepDisplay<GridRun>,
 ): Promise<number> {
   const { terminal, json, home } = context;
+  const { withIndexVersions } = await import('../data/check-data.js');
+  const plan = { ...planned, runs: await withIndexVersions(planned.runs, home) };
   const launchedPlan = launchedGrid(plan, sharesFilesystem ? home : undefined);
   const launched = await launchSweep({ plan: launchedPlan, sweeps, runs: client });
   const reused = launched.reused === 0 ? '' : `, ${count(launched.reused)} of them trained before`;

@@ -52,11 +52,13 @@ export async function lrSweep(context: CommandContext, file: string, options: Lr
 
 async function runSweep(
   context: CommandContext,
-  plan: SweepPlan,
+  planned: SweepPlan,
   { runs: client, sweeps, sharesFilesystem, signal }: SweepCluster,
   display: SweepDisplay<SweepRun>,
 ): Promise<number> {
   const { terminal, json, home } = context;
+  const { withIndexVersions } = await import('../data/check-data.js');
+  const plan = { ...planned, runs: await withIndexVersions(planned.runs, home) };
   const launchedPlan: LaunchedPlan<SweepRun> = {
     id: plan.id,
     runs: plan.runs,

@@ -3,6 +3,7 @@ import { bytes, ofSource, WeftError } from '@weft/common';
 import { datasetSettings, hasDefaultSources, type RunConfig } from '@weft/config';
 import { checkEpochs, Dataset, newestIndexVersion } from '@weft/data';
 import { isRemote, joinPath, shortPath } from '@weft/files';
+import { withAbsolutePaths } from '../resolve-run.js';
 
 /** The data of a run, and the command that named it. */
 export interface RunData {
@@ -19,6 +20,19 @@ export async function withIndexVersion(config: RunConfig, local: RunConfig): Pro
   if (config.data.indexVersion !== null) return config;
   const indexVersion = (await newestIndexVersion(local).catch(() => undefined)) ?? null;
   return { ...config, data: { ...config.data, indexVersion } };
+}
+
+/** A plan of many runs, each with the newest version of its index: one that grows meanwhile changes none of them. */
+export async function withIndexVersions<Run extends { readonly config: RunConfig }>(
+  runs: readonly Run[],
+  home: string,
+): Promise<readonly Run[]> {
+  return await Promise.all(
+    runs.map(async (run) => ({
+      ...run,
+      config: await withIndexVersion(run.config, withAbsolutePaths(run.config, home)),
+    })),
+  );
 }
 
 /**

@@ -93,7 +93,10 @@ export interface RemoteSettings {
   readonly endpoint: string | null;
   /** The region of the buckets; null: that of the environment, or of the bucket. */
   readonly region: string | null;
-  /** The folder of every host that keeps what was fetched; null: `data` in `$WEFT_CACHE_DIR`, or in `~/.cache/weft`. */
+  /**
+   * The folder of every host that keeps what was fetched, in `weft-blocks` below it; null: `data` in `$WEFT_CACHE_DIR`, or in
+   * `~/.cache/weft`.
+   */
   readonly cacheDirectory: string | null;
   /** The most bytes that it holds. */
   readonly cacheBytes: number;

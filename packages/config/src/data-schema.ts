@@ -74,7 +74,14 @@ const dataset = group({
 });
 
 const remote = group({
-  endpoint: text('the address of an S3 server, such as http://minio:9000').nullable().default(DEFAULT_REMOTE.endpoint),
+  endpoint: text('the address of an S3 server, such as http://minio:9000')
+    .refine((address) => !/[@?#]/.test(address), {
+      error:
+        'the address of an S3 server without @, ? and #, such as http://minio:9000: configurations are shown and stored; credentials come from the host, for instance as AWS_ACCESS_KEY_ID',
+      params: { mayBeSecret: true },
+    })
+    .nullable()
+    .default(DEFAULT_REMOTE.endpoint),
   region: text('the name of a region').nullable().default(DEFAULT_REMOTE.region),
   cacheDirectory: text('a folder of every host').nullable().default(DEFAULT_REMOTE.cacheDirectory),
   cacheBytes: wholeNumber(SMALLEST_CACHE_BYTES, Number.MAX_SAFE_INTEGER).default(DEFAULT_REMOTE.cacheBytes),

@@ -84,7 +84,9 @@ export function explainIssues(issues: readonly z.core.$ZodIssue[], input: unknow
       add(problems, path, `${dotted(path)} is missing: it must be ${issue.message}`);
     } else {
       const field = path.length === 0 ? 'the configuration' : dotted(path);
-      add(problems, path, `${field} is ${quoted(given)}, but must be ${issue.message}`);
+      const mayBeSecret = issue.code === 'custom' && issue.params?.mayBeSecret === true;
+      const is = mayBeSecret ? 'may hold a secret' : `is ${quoted(given)}`;
+      add(problems, path, `${field} ${is}, but must be ${issue.message}`);
     }
   }
   for (const { group, fields } of missing.values()) {

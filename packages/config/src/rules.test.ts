@@ -170,6 +170,25 @@ describe('the tasks of an evaluation', () => {
   });
 });
 
+describe('the address of an S3 server', () => {
+  const withEndpoint = (endpoint: string) => () =>
+    resolveRunConfig({ ...smallestRun, data: { ...smallestRun.data, remote: { endpoint } } });
+
+  it.each(['http://key:SECRET@minio:9000', 'http://minio:9000?token=SECRET', 'http://minio:9000/#SECRET'])(
+    'is refused with what may be a secret, which is not repeated: %s',
+    (endpoint) => {
+      expect(withEndpoint(endpoint)).toThrow(
+        'data.remote.endpoint may hold a secret, but must be the address of an S3 server without @, ? and #',
+      );
+      expect(withEndpoint(endpoint)).not.toThrow('SECRET');
+    },
+  );
+
+  it('is taken as it is otherwise', () => {
+    expect(withEndpoint('http://minio:9000/s3')().data.remote.endpoint).toBe('http://minio:9000/s3');
+  });
+});
+
 describe('pictures and conversations', () => {
   const withData = (data: object, changes: object = {}) =>
     resolveRunConfig({ ...smallestRun, data: { ...smallestRun.data, ...data }, ...changes });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { applySettings, settingLayers } from './settings.js';
+import { applyResumeSettings, applySettings, settingLayers } from './settings.js';
 
 describe('applySettings', () => {
   it('writes values over a configuration, the last one wins, and leaves the original alone', () => {
@@ -81,6 +81,21 @@ describe('applySettings', () => {
     );
     expect(() => applySettings({}, [setting])).toThrow(sentence);
   });
+});
+
+it.each(['endpoint=http://minio:9000', 'region=eu-west-1', 'cacheDirectory=/mnt/nvme', 'cacheBytes=200000000'])(
+  'a run that is resumed may have another data.remote.%s',
+  (setting) => {
+    const [field = '', value = ''] = setting.split('=');
+    const { data } = applyResumeSettings({ data: { prefetchSteps: 2 } }, [`data.remote.${setting}`]) as {
+      data: { remote: Record<string, unknown> };
+    };
+    expect(data.remote).toEqual({ [field]: field === 'cacheBytes' ? Number(value) : value });
+  },
+);
+
+it('a run that is resumed keeps what its sequences are made of', () => {
+  expect(() => applyResumeSettings({}, ['data.imagesPerSequence=4'])).toThrow('stays as it is');
 });
 
 it('a setting can come from another option than --set', () => {

@@ -36,9 +36,9 @@ export function applyResumeSettings(input: unknown, settings: readonly string[])
   );
 }
 
-/** Of the data: how much of each source is read from now on, up to which version of the index, and where the files lie. */
+/** Of the data: how much of each source is read from now on, up to which version of the index, where the files lie, and how they come. */
 const RESUME_DATA =
-  /^data\.(weights|weights\.[^.=]+|indexVersion|prefetchSteps|directory|index|datasets\.[^.=]+\.(directory|epochs))\s*=/;
+  /^data\.(weights|weights\.[^.=]+|indexVersion|prefetchSteps|directory|index|remote\.[^.=]+|datasets\.[^.=]+\.(directory|epochs))\s*=/;
 
 function dataRefusal(setting: string): string {
   const field = setting.split('=', 1)[0]!.trim();

@@ -33,6 +33,7 @@ export function parseAddress(text: string): Address {
 
 /** `hf://datasets/<owner>/<name>[@<revision>][/<path>]`. */
 function huggingFace(text: string, kind: string, rest: string): Address {
+  if (kind.includes('@')) throw secret('hf', 'a name or token in front of its data set');
   const [owner, name, ...path] = rest.split('/');
   if (kind !== 'datasets' || !owner || !name)
     throw invalid(

@@ -1,9 +1,9 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { type FileHandle, mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
+import { type FileHandle, lstat, mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { SerialQueue, systemErrorCode, WeftError } from '@weft/common';
 import { isMissing } from '@weft/files';
-import { BlockClaims } from './block-claims.js';
+import { BlockClaims, removeAbandonedClaim, removeAbandonedOwners } from './block-claims.js';
 
 /** When it grows over its bound, so much of the bound stays. */
 const KEPT_SHARE = 0.9;
@@ -11,8 +11,12 @@ const KEPT_SHARE = 0.9;
 const RECOUNT_SHARE = 1 / 64;
 /** A block that was read is marked as such at most this often. */
 const TOUCH_AFTER_MS = 60_000;
-/** What a killed process left unfinished is removed after this. */
+/** A block that a killed process left unfinished is removed after this. */
 const ABANDONED_AFTER_MS = 3600_000;
+
+/** Nothing of another form is ever removed: a person may keep other files beside the blocks. */
+const FOLDER = /^[0-9a-f]{2}$/;
+const FILE = /^[0-9a-f]{40}-\d+(\.claim|\.[0-9a-f]{12}\.part)?$/;
 
 /** Names a block of a blob of one version. */
 export interface BlockName {
@@ -172,12 +176,14 @@ export class BlockCache {
   async #sweep(wanted: (totalBytes: number) => number): Promise<void> {
     const blocks: { readonly path: string; readonly bytes: number; readonly readMs: number }[] = [];
     const nowMs = Date.now();
-    for (const folder of await namesIn(this.#directory))
-      for (const name of await namesIn(join(this.#directory, folder))) {
+    await removeAbandonedOwners(this.#directory);
+    for (const folder of await namesIn(this.#directory, FOLDER))
+      for (const name of await namesIn(join(this.#directory, folder), FILE)) {
         const path = join(this.#directory, folder, name);
-        const found = await stat(path).catch(() => undefined);
-        if (found === undefined) continue;
-        if (!/\.(part|claim)$/.test(name)) blocks.push({ path, bytes: found.size, readMs: found.mtimeMs });
+        const found = await lstat(path).catch(() => undefined);
+        if (found?.isFile() !== true) continue;
+        if (name.endsWith('.claim')) await removeAbandonedClaim(path);
+        else if (!name.endsWith('.part')) blocks.push({ path, bytes: found.size, readMs: found.mtimeMs });
         else if (nowMs - found.mtimeMs > ABANDONED_AFTER_MS) await rm(path, { force: true });
       }
     let total = blocks.reduce((sum, { bytes }) => sum + bytes, 0);
@@ -214,8 +220,9 @@ const isBlock = (path: string, bytes: number) =>
     () => false,
   );
 
-async function namesIn(folder: string): Promise<readonly string[]> {
-  return await readdir(folder).catch(() => []);
+async function namesIn(folder: string, form: RegExp): Promise<readonly string[]> {
+  const names = await readdir(folder).catch(() => []);
+  return names.filter((name) => form.test(name));
 }
 
 function isFullDisk(thrown: unknown): boolean {

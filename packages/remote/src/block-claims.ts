@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { link, readFile, rm, writeFile } from 'node:fs/promises';
+import { link, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { sleep, systemErrorCode } from '@weft/common';
 import { isProcessAlive, startTicks } from '@weft/files';
@@ -56,15 +56,36 @@ export class BlockClaims {
       await link(await this.#owner, claim);
       return 'own';
     } catch (thrown) {
-      return systemErrorCode(thrown) === 'EEXIST' ? 'other' : 'impossible';
+      const code = systemErrorCode(thrown);
+      // Somebody who does not see this process has removed it: the next claim has a new one.
+      if (code === 'ENOENT') this.#owner = undefined;
+      return code === 'EEXIST' ? 'other' : 'impossible';
     }
   }
 }
 
+/** Process and start of what an owner file stands for. */
+const OWNER = /^\.owner-(\d+)-(\w+)-[0-9a-f]{12}$/;
+
 async function ownerFile(directory: string): Promise<string> {
-  const path = join(directory, `.owner-${process.pid}-${randomBytes(6).toString('hex')}`);
-  await writeFile(path, `${process.pid} ${await startTicks(process.pid)}`, { flag: 'wx', mode: 0o600 });
+  const ticks = await startTicks(process.pid);
+  const path = join(directory, `.owner-${process.pid}-${ticks}-${randomBytes(6).toString('hex')}`);
+  await writeFile(path, `${process.pid} ${ticks}`, { flag: 'wx', mode: 0o600 });
   return path;
+}
+
+/** Removes the files of processes that have ended from the folder of the claims. */
+export async function removeAbandonedOwners(directory: string): Promise<void> {
+  for (const name of await readdir(directory).catch(() => [])) {
+    const [, processId, ticks] = OWNER.exec(name) ?? [];
+    if (processId === undefined || ticks === undefined) continue;
+    if (!(await isProcessAlive(Number(processId), ticks))) await rm(join(directory, name), { force: true });
+  }
+}
+
+/** Removes a claim whose process has ended. Its age says nothing: it is that of the process. */
+export async function removeAbandonedClaim(claim: string): Promise<void> {
+  if (!(await hasOwner(claim))) await rm(claim, { force: true });
 }
 
 /** Whether a claim is there and its process lives. */

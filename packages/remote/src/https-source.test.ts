@@ -109,6 +109,26 @@ describe('a web server', () => {
     other.files.set('b.tar?signature=1', content);
     expect(await source.fetch(`${server.url}/a.tar`, range, known)).toEqual(content.slice(10, 20));
   });
+
+  it('may redirect: what changes there is noticed, also while the place is remembered', async () => {
+    await using other = await fileServer({ 'b.tar': content });
+    const redirects: (string | undefined)[] = [];
+    server.intercept = (request, response) => {
+      redirects.push(request.url);
+      response.writeHead(302, { Location: `${other.url}/b.tar` }).end();
+      return true;
+    };
+    const source = new HttpsSource();
+    const path = `${server.url}/a.tar`;
+    const known = await source.status(path);
+    await source.fetch(path, range, known);
+    expect(redirects).toHaveLength(1);
+    other.files.set('b.tar', someBytes(1000, 7));
+    await expect(source.fetch(path, range, known)).rejects.toThrow(`the shard ${path} has changed`);
+    const now = await source.status(path);
+    expect(now.version).not.toBe(known.version);
+    expect(await source.fetch(path, range, now)).toEqual(someBytes(1000, 7).slice(10, 20));
+  });
 });
 
 describe('credentials of a host', () => {
@@ -119,6 +139,17 @@ describe('credentials of a host', () => {
     expect(await netrcAuthorization('b.org', { NETRC })).toBe(`Basic ${btoa('you:p2')}`);
     expect(await netrcAuthorization('c.org', { NETRC })).toBeUndefined();
     expect(await netrcAuthorization('b.org', { NETRC: join(home.path, 'none') })).toBeUndefined();
+  });
+
+  it('may hold a #, which begins a comment elsewhere', async () => {
+    await using home = await temporaryDirectory();
+    const NETRC = join(home.path, 'netrc');
+    await writeFile(
+      NETRC,
+      '# machine a.org password no\nmachine a.org login me#1 password p#2 # password no\nmachine b.org login you password #p3\n',
+    );
+    expect(await netrcAuthorization('a.org', { NETRC })).toBe(`Basic ${btoa('me#1:p#2')}`);
+    expect(await netrcAuthorization('b.org', { NETRC })).toBe(`Basic ${btoa('you:#p3')}`);
   });
 });
 

@@ -25,16 +25,25 @@ const HINTS: Hints = {
 
 interface Answer {
   readonly response: Response;
-  /** Of the blob; undefined where a remembered location was asked, which may name it otherwise. */
-  readonly version: string | null | undefined;
+  /** Of the blob; null where the server has none. */
+  readonly version: string | null;
+}
+
+/** Where the redirects of an address ended. */
+interface Location {
+  readonly url: string;
+  readonly untilMs: number;
+  /** Of the blob, as the address names it. */
+  readonly version: string | null;
+  /** What the location itself names it. */
+  readonly ownVersion: string | null;
 }
 
 /** Files of a web server that answers requests of ranges. */
 export class HttpsSource implements RemoteSource {
   readonly #options: HttpsOptions;
   readonly #hints: Hints;
-  /** Where redirects ended, by address. */
-  readonly #locations = new Map<string, { readonly url: string; readonly untilMs: number }>();
+  readonly #locations = new Map<string, Location>();
 
   constructor(options: HttpsOptions = {}) {
     this.#options = options;
@@ -46,15 +55,16 @@ export class HttpsSource implements RemoteSource {
   }
 
   async status(path: string, signal?: AbortSignal): Promise<BlobStatus> {
+    // Where it lies now, and not some minutes ago.
+    this.#locations.delete(path);
     // The first byte rather than HEAD: signed locations answer to GET alone, and it shows whether ranges are served.
     return await this.#ask(path, { Range: 'bytes=0-0' }, signal, async ({ response, version }) => {
       await response.body?.cancel();
       if (response.status === 416 && /^bytes \*\/0$/.test(response.headers.get('content-range') ?? ''))
-        return { bytes: 0, version: version ?? null };
+        return { bytes: 0, version };
       const length = response.headers.get('content-length');
-      if (response.status === 200 && length !== null && Number(length) <= 1)
-        return { bytes: Number(length), version: version ?? null };
-      return { bytes: totalBytes(response) ?? refuseRanges(path, response), version: version ?? null };
+      if (response.status === 200 && length !== null && Number(length) <= 1) return { bytes: Number(length), version };
+      return { bytes: totalBytes(response) ?? refuseRanges(path, response), version };
     });
   }
 
@@ -62,7 +72,7 @@ export class HttpsSource implements RemoteSource {
     const bytes = range.end - range.first;
     const headers = { Range: `bytes=${range.first}-${range.end - 1}` };
     return await this.#ask(path, headers, signal, async ({ response, version }, timer) => {
-      const isOther = known.version !== null && typeof version === 'string' && version !== known.version;
+      const isOther = known.version !== null && version !== null && version !== known.version;
       const isWhole = response.status === 200 && response.headers.get('content-length') === `${bytes}`;
       const total = totalBytes(response);
       if (isOther || (total !== undefined && total !== known.bytes)) {
@@ -128,7 +138,7 @@ export class HttpsSource implements RemoteSource {
   async #follow(path: string, headers: Readonly<Record<string, string>>, timer: IdleTimer): Promise<Answer> {
     const first = this.#url(path);
     const remembered = this.#remembered(path);
-    let url = remembered ?? first;
+    let url = remembered?.url ?? first;
     let version: string | undefined;
     for (let redirects = 0; ; redirects++) {
       const response = await this.#get(url, new URL(first).origin, headers, timer);
@@ -152,21 +162,27 @@ export class HttpsSource implements RemoteSource {
       }
       const isEmpty = response.status === 416;
       if (response.ok || isEmpty) {
-        if (url !== first && remembered === undefined)
-          this.#locations.set(path, { url, untilMs: performance.now() + LOCATION_LIFETIME_MS });
-        const own = version ?? response.headers.get('etag') ?? modified(response);
-        return { response, version: remembered === undefined ? withoutQuotes(own) : undefined };
+        const ownVersion = withoutQuotes(response.headers.get('etag') ?? modified(response));
+        if (remembered === undefined) {
+          const answer = { response, version: withoutQuotes(version ?? null) ?? ownVersion };
+          const untilMs = performance.now() + LOCATION_LIFETIME_MS;
+          if (url !== first) this.#locations.set(path, { url, untilMs, version: answer.version, ownVersion });
+          return answer;
+        }
+        if (ownVersion === remembered.ownVersion) return { response, version: remembered.version };
       }
       await response.body?.cancel();
+      if (remembered !== undefined) {
+        // Its signature is over, or it holds something else by now.
+        this.#locations.delete(path);
+        return await this.#follow(path, headers, timer);
+      }
       const refused = new RefusedRequest(
         response.status,
         response.statusText,
         retryAfterMs(response.headers.get('retry-after')),
       );
-      if (remembered === undefined) throw refusal(path, refused, this.#hints);
-      // Its signature may be over.
-      this.#locations.delete(path);
-      return await this.#follow(path, headers, timer);
+      throw refusal(path, refused, this.#hints);
     }
   }
 
@@ -185,9 +201,9 @@ export class HttpsSource implements RemoteSource {
     });
   }
 
-  #remembered(path: string): string | undefined {
+  #remembered(path: string): Location | undefined {
     const found = this.#locations.get(path);
-    return found !== undefined && found.untilMs > performance.now() ? found.url : undefined;
+    return found !== undefined && found.untilMs > performance.now() ? found : undefined;
   }
 
   #url(path: string): string {

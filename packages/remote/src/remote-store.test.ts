@@ -1,11 +1,13 @@
-import { mkdir, readdir, rm, utimes, writeFile } from 'node:fs/promises';
+import { access, mkdir, readdir, rm, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { WeftError } from '@weft/common';
+import { startTicks } from '@weft/files';
 import { type FileServer, fileServer, someBytes, type TemporaryDirectory, temporaryDirectory } from '@weft/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { BlockCache } from './block-cache.js';
 import { HttpsSource } from './https-source.js';
 import { RemoteStore } from './remote-store.js';
+import { remoteCounts, shardStore } from './shard-store.js';
 
 const BLOCK = 1024;
 const content = someBytes(10 * BLOCK + 100);
@@ -116,6 +118,51 @@ describe('reading at a distance', () => {
     await read(store, 7 * BLOCK + 9, 5);
     expect(store.counts.cacheMisses).toBe(0);
   });
+
+  it('prepares under the version that a store has where the index knows none', async () => {
+    const store = storeWith();
+    const path = `${server.url}/a.tar`;
+    const known = { bytes: content.length, version: null };
+    await store.prepare([
+      { path, known, offset: 0, bytes: 20 },
+      { path, known, offset: 7 * BLOCK, bytes: 5 },
+    ]);
+    expect(server.requests.filter((each) => each.endsWith('bytes=0-0'))).toHaveLength(1);
+    const blob = await store.open(path, known);
+    await blob.read(new Uint8Array(5), 7 * BLOCK);
+    expect(fetches()).toHaveLength(2);
+    expect(store.counts.cacheMisses).toBe(0);
+  });
+});
+
+describe('a server without versions', () => {
+  /** Neither ETag nor the time of the change. */
+  const withoutVersions = () => {
+    server.intercept = (request, response) => {
+      const [first = 0, last = 0] = (request.headers.range ?? '').replace('bytes=', '').split('-').map(Number);
+      const bytes = server.files.get('a.tar')!;
+      response.writeHead(206, { 'Content-Range': `bytes ${first}-${last}/${bytes.length}` });
+      response.end(bytes.subarray(first, last + 1));
+      return true;
+    };
+  };
+
+  it('may replace a file by one of the same size: every opening reads what is there', async () => {
+    withoutVersions();
+    const store = storeWith();
+    expect(await read(store, 0, content.length)).toEqual(content);
+    const other = someBytes(content.length, 7);
+    server.files.set('a.tar', other);
+    expect(await read(store, 0, content.length)).toEqual(other);
+    expect(await read(storeWith(), 0, content.length)).toEqual(other);
+  });
+
+  it('is asked once for each block while a file is open', async () => {
+    withoutVersions();
+    const blob = await storeWith().open(`${server.url}/a.tar`);
+    for (const position of [BLOCK, BLOCK + 5, BLOCK]) await blob.read(new Uint8Array(4), position);
+    expect(fetches()).toHaveLength(1);
+  });
 });
 
 describe('the cache', () => {
@@ -182,6 +229,57 @@ describe('the cache', () => {
     await writeFile(join(directory.path, folder, `${name}.claim`), '4194999 1');
     expect(await read(storeWith(), 1, 10)).toEqual(content.slice(1, 11));
     expect(await readdir(join(directory.path, folder))).toEqual([name]);
+  });
+
+  it('keeps the claims of processes that live, however old they are, and removes what others left', async () => {
+    await read(storeWith(), 1, 10);
+    const [folder = '', name = ''] = await pathOfBlock(0);
+    const block = join(directory.path, folder, name.replace(/-0$/, ''));
+    const long = Date.now() / 1000 - 7200;
+    const put = async (path: string, text: string) => {
+      await writeFile(path, text);
+      await utimes(path, long, long);
+    };
+    const ticks = await startTicks(process.pid);
+    await put(`${block}-5.claim`, `${process.pid} ${ticks}`);
+    await put(`${block}-6.claim`, '4194999 1');
+    await put(`${block}-7.000000000000.part`, 'x');
+    await put(join(directory.path, '.owner-4194999-1-000000000000'), '4194999 1');
+    const owners = async () => (await readdir(directory.path)).filter((each) => each.startsWith('.owner-'));
+    const before = await owners();
+    await read(storeWith(), BLOCK + 1, 10);
+    const left = await readdir(join(directory.path, folder));
+    expect(left).toContain(`${name.replace(/-0$/, '')}-5.claim`);
+    expect(left.filter((each) => /-6\.claim$|\.part$/.test(each))).toEqual([]);
+    expect(await owners()).not.toContain('.owner-4194999-1-000000000000');
+    for (const own of before.filter((each) => each.includes(`-${process.pid}-`))) expect(await owners()).toContain(own);
+  });
+
+  it('removes nothing but its own: not what else a person keeps in the folder', async () => {
+    const others = [
+      'dataset/train-000.tar',
+      'dataset/download.part',
+      'ab/notes.txt',
+      'cd/0123456789abcdef0123456789abcdef01234567-0/inside.tar',
+      'top.tar',
+    ];
+    for (const other of others) {
+      await mkdir(join(directory.path, other, '..'), { recursive: true });
+      await writeFile(join(directory.path, other), 'x'.repeat(10 * BLOCK));
+      await utimes(join(directory.path, other), 1, 1);
+    }
+    const store = storeWith({ mostBytes: 4 * BLOCK });
+    for (let block = 0; block < 10; block++) await read(store, block * BLOCK + 1, 10);
+    for (const other of others) await access(join(directory.path, other));
+  });
+
+  it('lies in a folder of its own below the one that a person names', async () => {
+    const settings = { endpoint: null, region: null, cacheDirectory: directory.path, cacheBytes: 2 ** 26 };
+    const before = remoteCounts().fetchedBytes;
+    const blob = await shardStore(settings).open(`${server.url}/a.tar`);
+    await blob.read(new Uint8Array(10), 1);
+    expect(remoteCounts().fetchedBytes - before).toBe(content.length);
+    expect(await readdir(directory.path)).toEqual(['weft-blocks']);
   });
 
   it('is refused where it cannot be written, with the setting', async () => {

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { WeftError } from '@weft/common';
 import type { RemoteCounts } from '@weft/contracts';
 import type { Blob, BlobRange, BlobStatus, ListedBlob, ShardStore } from '@weft/files';
@@ -17,6 +18,8 @@ const CONCURRENT_FETCHES = 8;
 const CONCURRENT_PREPARATIONS = 4;
 /** Blocks in memory: those that are read from their beginning to their end. */
 const BLOCKS_IN_MEMORY = 8;
+/** Of blobs whose index does not know their version: so many are asked once, when they are announced. */
+const REMEMBERED_STATUSES = 10_000;
 /** What is announced may fill this share of the cache, so that it does not push out itself. */
 const PREPARED_SHARE = 1 / 4;
 /** Pauses between attempts come to no more than this: of a read in training, and of what a person waits for. */
@@ -43,6 +46,7 @@ export class RemoteStore implements ShardStore {
   readonly #prepareLimit = pLimit(CONCURRENT_PREPARATIONS);
   readonly #fetching = new Map<string, Promise<Uint8Array | undefined>>();
   readonly #recent = new LRUCache<string, Uint8Array>({ max: BLOCKS_IN_MEMORY });
+  readonly #statuses = new LRUCache<string, Promise<BlobStatus>>({ max: REMEMBERED_STATUSES });
   #counts = { fetchedBytes: 0, requests: 0, retries: 0, cacheHits: 0, cacheMisses: 0, waitSeconds: 0 };
 
   constructor({ sourceOf, cache, blockBytes = BLOCK_BYTES, retries = {} }: RemoteStoreOptions) {
@@ -62,8 +66,10 @@ export class RemoteStore implements ShardStore {
     // Without a version nobody would notice bytes of another one, also in the cache.
     const isKnown = known !== undefined && known.version !== null;
     const status = isKnown ? known : await this.#ask(() => source.status(path));
+    if (!isKnown) this.#statuses.set(path, Promise.resolve(status));
     if (known !== undefined && status.bytes !== known.bytes) throw changed(path);
-    return new RemoteBlob(status.bytes, this.#blockBytes, (into, block) => this.#read(path, status, into, block));
+    const opened = { ...status, cacheVersion: status.version ?? `none, ${randomUUID()}` };
+    return new RemoteBlob(status.bytes, this.#blockBytes, (into, block) => this.#read(path, opened, into, block));
   }
 
   async status(path: string): Promise<BlobStatus | undefined> {
@@ -99,8 +105,13 @@ export class RemoteStore implements ShardStore {
       if (known === undefined || bytes === 0) continue;
       const last = Math.floor((offset + bytes - 1) / this.#blockBytes);
       for (let index = Math.floor(offset / this.#blockBytes); index <= last; index++) {
-        const name = this.#name(path, known, index);
-        if (wanted.size < most) wanted.set(keyOf(name), () => this.#near(path, known, name));
+        if (wanted.size < most)
+          wanted.set(`${path}\n${index}`, async () => {
+            const status = await this.#statusOf(path, known);
+            if (status.version === null || status.bytes !== known.bytes) return;
+            const opened = { ...status, cacheVersion: status.version };
+            await this.#near(path, opened, this.#name(path, opened, index));
+          });
       }
     }
     await Promise.all(
@@ -111,8 +122,19 @@ export class RemoteStore implements ShardStore {
     );
   }
 
+  /** What `open` will go by, so that a block has the same name for both. */
+  #statusOf(path: string, known: BlobStatus): Promise<BlobStatus> {
+    if (known.version !== null) return Promise.resolve(known);
+    const asked = this.#statuses.get(path) ?? this.#ask(() => this.#sourceOf(path).status(path));
+    this.#statuses.set(path, asked);
+    return asked.catch((thrown: unknown) => {
+      this.#statuses.delete(path);
+      throw thrown;
+    });
+  }
+
   /** Fills `into` from one block. */
-  async #read(path: string, known: BlobStatus, into: Uint8Array, { index, offset, isSequential }: BlockRead) {
+  async #read(path: string, known: OpenedBlob, into: Uint8Array, { index, offset, isSequential }: BlockRead) {
     const name = this.#name(path, known, index);
     if (isSequential) this.#readAhead(path, known, index);
     if (await this.#readNear(name, into, offset, isSequential)) {
@@ -145,7 +167,7 @@ export class RemoteStore implements ShardStore {
   }
 
   /** Fetches a block unless it is in the cache. @returns its content, where it was fetched here */
-  #near(path: string, known: BlobStatus, name: BlockName): Promise<Uint8Array | undefined> {
+  #near(path: string, known: OpenedBlob, name: BlockName): Promise<Uint8Array | undefined> {
     const key = keyOf(name);
     const running = this.#fetching.get(key);
     if (running !== undefined) return running;
@@ -154,7 +176,7 @@ export class RemoteStore implements ShardStore {
     return fetching;
   }
 
-  async #fetchInto(path: string, known: BlobStatus, name: BlockName): Promise<Uint8Array | undefined> {
+  async #fetchInto(path: string, known: OpenedBlob, name: BlockName): Promise<Uint8Array | undefined> {
     const release = await this.#cache.claim(name);
     if (release === undefined) return undefined;
     try {
@@ -172,7 +194,7 @@ export class RemoteStore implements ShardStore {
     }
   }
 
-  #readAhead(path: string, known: BlobStatus, index: number): void {
+  #readAhead(path: string, known: OpenedBlob, index: number): void {
     const most = Math.min(BLOCKS_AHEAD, Math.floor(this.#cache.capacity(this.#blockBytes) * PREPARED_SHARE));
     const last = Math.ceil(known.bytes / this.#blockBytes) - 1;
     for (let next = index + 1; next <= Math.min(last, index + most); next++) {
@@ -182,10 +204,10 @@ export class RemoteStore implements ShardStore {
     }
   }
 
-  #name(path: string, known: BlobStatus, index: number): BlockName {
+  #name(path: string, known: OpenedBlob, index: number): BlockName {
     const first = index * this.#blockBytes;
     return {
-      blob: `${this.#sourceOf(path).cacheName(path)}\n${known.version ?? ''}\n${known.bytes}\n${this.#blockBytes}`,
+      blob: `${this.#sourceOf(path).cacheName(path)}\n${known.cacheVersion}\n${known.bytes}\n${this.#blockBytes}`,
       index,
       bytes: Math.min(this.#blockBytes, known.bytes - first),
     };
@@ -208,6 +230,11 @@ export class RemoteStore implements ShardStore {
 }
 
 const keyOf = ({ blob, index }: BlockName) => `${blob}\n${index}`;
+
+interface OpenedBlob extends BlobStatus {
+  /** Its version; where it has none, of this opening alone, for nobody could tell whether what was fetched before is still right. */
+  readonly cacheVersion: string;
+}
 
 interface BlockRead {
   readonly index: number;

@@ -103,6 +103,20 @@ describe('answers of S3', () => {
     expect(signatures).toEqual([undefined, undefined]);
   });
 
+  it.each(['http://key:not-a-secret@minio:9000', 'http://minio:9000/?token=not-a-secret'])(
+    'are not asked for at %s, which is not repeated',
+    (endpoint) => {
+      for (const from of [
+        { endpoint, env: {} },
+        { endpoint: null, env: { AWS_ENDPOINT_URL: endpoint } },
+      ]) {
+        const open = () => new S3Source({ scheme: 's3', region: null, ...from });
+        expect(open).toThrow('the address of the S3 server has @, ? or # in it');
+        expect(open).not.toThrow('not-a-secret');
+      }
+    },
+  );
+
   it('do not carry the credentials into the sentence', async () => {
     const thrown = await answered(403, 'SignatureDoesNotMatch', {});
     expect(JSON.stringify(thrown, Object.getOwnPropertyNames(thrown))).not.toContain('not-a-secret');

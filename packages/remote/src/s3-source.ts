@@ -34,11 +34,20 @@ export class S3Source implements RemoteSource {
   #opened: Promise<{ readonly sdk: Sdk; readonly client: S3Client }> | undefined;
   #isUnsigned = false;
 
+  /** @throws WeftError `invalid_argument` for an endpoint that may hold a secret: messages name it */
   constructor(options: S3Options) {
     const { scheme, endpoint, env } = options;
     this.#options = options;
     const named = endpoint ?? (env.AWS_ENDPOINT_URL_S3 || env.AWS_ENDPOINT_URL || undefined);
     this.#endpoint = scheme === 'gs' ? (endpoint ?? GOOGLE) : named;
+    if (/[@?#]/.test(this.#endpoint ?? ''))
+      throw new WeftError(
+        'invalid_argument',
+        'the address of the S3 server has @, ? or # in it, and may hold a secret',
+        {
+          hint: 'leave that out of AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL or data.remote.endpoint; credentials belong into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY',
+        },
+      );
     this.#hints = {
       missing: 'check bucket and prefix, and that data.remote.endpoint is the server that has them',
       denied: 'check the credentials (AWS_ACCESS_KEY_ID, AWS_PROFILE, the role of this machine) and what they may read',

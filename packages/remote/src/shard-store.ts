@@ -61,7 +61,7 @@ function remoteStore(settings: RemoteStoreSettings): RemoteStore {
   const store = new RemoteStore({
     sourceOf: sourcesOf(settings, process.env),
     cache: new BlockCache({
-      directory: settings.cacheDirectory ?? defaultCacheDirectory(process.env),
+      directory: join(settings.cacheDirectory ?? defaultCacheDirectory(process.env), BLOCKS_FOLDER),
       mostBytes: settings.cacheBytes,
       onWarning: (message) => process.emitWarning(message, 'WeftWarning'),
     }),
@@ -69,6 +69,9 @@ function remoteStore(settings: RemoteStoreSettings): RemoteStore {
   stores.set(key, store);
   return store;
 }
+
+/** Below the folder of the cache, which a person may name for other things too: what it holds is removed when it is full. */
+const BLOCKS_FOLDER = 'weft-blocks';
 
 /** Beside what else Weft fetches. */
 function defaultCacheDirectory(env: Environment): string {

@@ -4,10 +4,13 @@ import { join } from 'node:path';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
+/** From a `#` that begins a word to the end of its line. A password may hold one anywhere, and begin with one. */
+const COMMENT = /(?<=^|\s)(?<!\b(?:machine|login|account|password)[ \t]+)#.*$/gm;
+
 /** `Authorization` for a host, from `$NETRC` or `~/.netrc`, where `curl -n` and `wget` look too. */
 export async function netrcAuthorization(host: string, env: Environment): Promise<string | undefined> {
   const text = await readFile(env.NETRC || join(homedir(), '.netrc'), 'utf8').catch(() => '');
-  const words = text.replace(/#.*$/gm, '').split(/\s+/).filter(Boolean);
+  const words = text.replace(COMMENT, '').split(/\s+/).filter(Boolean);
   let isOurs = false;
   let login: string | undefined;
   let password: string | undefined;

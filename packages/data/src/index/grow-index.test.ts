@@ -1,7 +1,7 @@
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ofSource } from '@weft/common';
-import type { DataConfig } from '@weft/config';
+import { type DataConfig, DEFAULT_DATASET } from '@weft/config';
 import { combineDigests, scheduleOf } from '@weft/mixture';
 import { temporaryDirectory } from '@weft/testing';
 import { describe, expect, it } from 'vitest';
@@ -139,6 +139,34 @@ describe('an index that grows', () => {
     await rm(join(folder.path, 'captioned', 'bad.tar'));
     expect(await contentsOf(folder.path)).toEqual(before);
     expect((await indexDataset(tinyConfig(folder.path))).built).toBe(false);
+  });
+
+  it('counts what it leaves out once, also where its process was killed before it wrote the manifest', async () => {
+    await using folder = await temporaryDirectory();
+    await writeTinyDataset(folder.path);
+    const { data, model } = tinyConfig(folder.path);
+    const text = { ...DEFAULT_DATASET, badSamples: 'skip' as const };
+    const config = { model, data: { ...data, datasets: { text } } };
+    const write = (name: string) => writeFile(join(folder.path, 'text', name), '{"text":"good"}\nnot JSON\n');
+    const badTexts = async () => {
+      const dataset = await Dataset.open(config);
+      const { text: bad = {} } = await dataset.badSamples();
+      await dataset.close();
+      return Object.values(bad).reduce((sum, each) => sum + each, 0);
+    };
+    await write('bad-1.jsonl');
+    const { directory } = await indexDataset(config);
+    const former = await badTexts();
+    expect(former).toBeGreaterThan(0);
+    const kept = join(folder.path, 'kept.json');
+    await cp(join(directory, 'index.json'), kept);
+    await write('bad-2.jsonl');
+    await indexDataset(config);
+    expect(await badTexts()).toBe(former + 1);
+    // As a process leaves it that is killed between the list and the manifest.
+    await cp(kept, join(directory, 'index.json'));
+    expect(await indexDataset(config)).toMatchObject({ built: true, added: { version: 2 } });
+    expect(await badTexts()).toBe(former + 1);
   });
 
   it('gives new documents the images of old archives, and names what nobody uses once', async () => {

@@ -99,7 +99,7 @@ export async function growIndex(options: {
   try {
     return await withTemporaryDirectory(folder, async (unfinished) => {
       const leftOutFile = new LeftOutFile(unfinished, leftOut);
-      await leftOutFile.addFormer(folder);
+      await leftOutFile.addFormer(folder, former.manifest);
       const packed = await pack(unfinished, leftOutFile);
       leftOutFile.finish();
       const manifest: IndexManifest = {

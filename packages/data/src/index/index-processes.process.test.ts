@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { temporaryDirectory } from '@weft/testing';
 import { describe, expect, it } from 'vitest';
 import { tinyConfig, writeTinyDataset } from '../testing/tiny-dataset.js';
@@ -139,6 +140,25 @@ describe('an index', () => {
 });
 
 describe('a process that reads shards', () => {
+  it('ends where it cannot begin', async () => {
+    await using folder = await temporaryDirectory();
+    await writeDataset(folder.path);
+    const { data, model } = configOf(folder.path, 'index');
+    const run = { config: { data, model }, shards: {} };
+    const telling = join(folder.path, 'telling.mjs');
+    const id = join(folder.path, 'id');
+    await writeFile(
+      telling,
+      `import { writeFileSync } from 'node:fs';
+      writeFileSync(${JSON.stringify(id)}, String(process.pid));
+      await import(${JSON.stringify(processModule.href)});`,
+    );
+    const opening = openShardProcess(pathToFileURL(telling), run, join(folder.path, 'none'), 0);
+    await expect(opening).rejects.toMatchObject({ code: 'not_found' });
+    const processId = Number(await readFile(id, 'utf8'));
+    expect(() => process.kill(processId, 0)).toThrow('ESRCH');
+  });
+
   it('is replaced when it is killed; one shard that kills every process is named', async () => {
     await using folder = await temporaryDirectory();
     await writeDataset(folder.path);

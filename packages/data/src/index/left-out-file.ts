@@ -5,6 +5,7 @@ import { createInterface } from 'node:readline';
 import { isJsonObject, type PerSource, WeftError } from '@weft/common';
 import { fileBytes, isMissing } from '@weft/files';
 import { type LeftOut, LeftOutCounts, type LeftOutReason } from '../formats/left-out.js';
+import type { IndexManifest } from './manifest.js';
 
 const BUFFER_CHARACTERS = 64 * 1024;
 
@@ -29,14 +30,22 @@ export class LeftOutFile {
     this.#add(what, true);
   }
 
-  /** Adds what lay inside the shards of an index that grows. */
-  async addFormer(folder: string): Promise<void> {
+  /**
+   * Adds what lay inside the shards of an index that grows. The file may name other shards too: those of a process that was killed
+   * before it had written the manifest.
+   */
+  async addFormer(folder: string, { sources }: Pick<IndexManifest, 'sources'>): Promise<void> {
     if (!(await hasLeftOutFile(folder))) return;
+    const shards = new Set(
+      Object.entries(sources).flatMap(([source, indexed]) => indexed.shards.map(({ name }) => `${source}/${name}`)),
+    );
     for await (const line of createInterface({ input: createReadStream(leftOutPath(folder)) })) {
       const each: unknown = line === '' ? undefined : JSON.parse(line);
-      if (!isJsonObject(each) || each.inside !== true) continue;
-      if (typeof each.name === 'string' && typeof each.reason === 'string')
-        this.counts.add({ name: each.name, reason: each.reason });
+      if (!isJsonObject(each) || each.inside !== true || typeof each.name !== 'string') continue;
+      const [source = ''] = each.name.split('/', 1);
+      // An older version did not name the shard by itself.
+      if (typeof each.shard === 'string' && !shards.has(`${source}/${each.shard}`)) continue;
+      if (typeof each.reason === 'string') this.counts.add({ name: each.name, reason: each.reason });
       this.#waiting += `${line}\n`;
       if (this.#waiting.length > BUFFER_CHARACTERS) this.finish();
     }

@@ -27,7 +27,12 @@ export async function openShardProcess(
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
   });
   const process = new ShardProcess(child);
-  await process.ask({ kind: 'open', run, folder, file });
+  try {
+    await process.ask({ kind: 'open', run, folder, file });
+  } catch (thrown) {
+    await process.close();
+    throw thrown;
+  }
   return {
     processId: child.pid,
     async read(unit) {

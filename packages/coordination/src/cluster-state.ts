@@ -149,6 +149,8 @@ export interface RetainedState {
   readonly startState: StartState | undefined;
   /** workerIds of the expert workers, by number; empty where every rank holds all experts. */
   readonly experts: readonly string[];
+  /** Expert workers that were assigned without the state, and get it with the next committed step, whatever the log says of them. */
+  readonly arrivingExperts: readonly string[];
   /** The first generation since the run started from `startState`. Messages of older ones are about another state. */
   readonly firstGeneration: number;
   /** A person asked for a checkpoint: it is saved after the next step that is committed. Absent: no. */
@@ -202,13 +204,17 @@ export interface Training extends RetainedState {
 
 /** What is known of the step that a generation trains now. */
 export interface StepWatch {
-  /** When the step before was committed. */
+  /** When the step before was committed, or a rank last did what takes its time by nature. */
   readonly sinceMs: number;
+  /** Nothing but training lies between the step before and this one. */
+  readonly isUsual: boolean;
   /** When its members were asked where they are, first and last; undefined: not yet. */
   readonly firstAskedMs: number | undefined;
   readonly askedMs: number | undefined;
   /** Members that hang in it, by workerId, with what was said of them. */
   readonly named: ReadonlyMap<string, string>;
+  /** Since when members that answer stand still behind the others, by workerId. */
+  readonly behindSinceMs: ReadonlyMap<string, number>;
 }
 
 /** Between two generations: the survivors keep their state and wait for a new ring. */

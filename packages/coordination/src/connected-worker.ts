@@ -44,8 +44,8 @@ export interface ConnectedWorker extends WorkerIdentity {
   readonly unfitFor?: readonly string[];
   /** It was left out of a run because it hung, and may not have ended what it does there; when it was asked. Absent: it was not. */
   readonly hungAskedMs?: number | undefined;
-  /** How often it was left out for that; absent: never. */
-  readonly hangs?: number;
+  /** How often it was left out for that since it was last well for long; absent: never. */
+  readonly hangs?: number | undefined;
 }
 
 /** Where a worker is in its run, by its own words. */

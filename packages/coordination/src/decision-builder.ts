@@ -157,8 +157,10 @@ export class DecisionBuilder {
       const worker = this.#table.get(workerId);
       if (worker === undefined) return [];
       const lastMs = this.heardMs(worker);
-      // What was heard later than now was heard before the clock was set back.
-      const heardMs = lastMs > nowMs ? timeoutsSinceMs : Math.max(timeoutsSinceMs, lastMs);
+      // What was heard later than now was heard before the clock was set back: by little, moments ago; otherwise a tick has
+      // told, and every timeout began again.
+      const isFarAhead = lastMs - nowMs > durationMs;
+      const heardMs = isFarAhead ? timeoutsSinceMs : Math.max(timeoutsSinceMs, Math.min(lastMs, nowMs));
       return nowMs - heardMs > durationMs ? [{ worker, heardMs }] : [];
     });
   }

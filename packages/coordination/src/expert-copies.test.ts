@@ -85,6 +85,35 @@ describe('the experts of a lost expert worker', () => {
     expect(assigned()).toMatchObject({ from: 'keep', firstStep: 4, experts: ['y'], expertHolders: [[0], [0]] });
   });
 
+  it('are not taken to be with a worker that came back without them, before a step is committed', () => {
+    harness.train(3);
+    harness.disconnect('x');
+    harness.advance(200, 'a', 'b', 'y');
+    expect(assigned()).toMatchObject({ experts: ['y'], expertHolders: [[0], [0]] });
+    harness.connectExperts('x');
+    for (let times = 1; times <= 2; times++) {
+      harness.breakRing('a');
+      harness.advance(200, 'a', 'b', 'x', 'y');
+      expect(assigned()).toMatchObject({ from: 'keep', experts: ['x', 'y'], expertHolders: [[1], [1]] });
+    }
+    harness.breakRing('a');
+    harness.disconnect('y');
+    expect(wentBack()).toBe(true);
+  });
+
+  it('are with a worker that came back once it has committed a step', () => {
+    harness.train(3);
+    harness.disconnect('x');
+    harness.advance(200, 'a', 'b', 'y');
+    harness.connectExperts('x');
+    harness.breakRing('a');
+    harness.advance(200, 'a', 'b', 'x', 'y');
+    harness.train(1);
+    harness.disconnect('y');
+    harness.advance(200, 'a', 'b', 'x');
+    expect(assigned()).toMatchObject({ from: 'keep', experts: ['x'], expertHolders: [[0], [0]] });
+  });
+
   it('are lost at once where copies are off', () => {
     const without = new DecideHarness();
     without.launch({ ...sparse, expertCopies: false });

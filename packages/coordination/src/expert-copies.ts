@@ -16,11 +16,18 @@ export function expertHolders(
   { runId, heldBy: { experts, expertCopies } }: RunState,
   gone: readonly string[] = [],
 ): readonly (readonly string[])[] {
-  const isHere = (workerId: string) => builder.worker(workerId)?.runId === runId && !gone.includes(workerId);
+  const without = [...gone, ...arrivingExperts(builder, runId)];
+  const isHere = (workerId: string) => builder.worker(workerId)?.runId === runId && !without.includes(workerId);
   return experts.map((owner, number) => {
     const copy = experts[expertCopies[number] ?? number] ?? owner;
     return [...new Set([owner, copy])].filter(isHere);
   });
+}
+
+/** Those that wait for the state although their worker may once have held it: it was lost, and came back without. */
+function arrivingExperts(builder: DecisionBuilder, runId: string): readonly string[] {
+  const { live } = builder.run(runId);
+  return live.state === 'training' || live.state === 'reforming' ? live.arrivingExperts : [];
 }
 
 /** Whether no experts are lost: somebody holds each of them. @param gone as of `expertHolders` */
@@ -41,8 +48,10 @@ export function chooseExperts(
 ): readonly string[] {
   const { runId, config, heldBy } = state;
   const members = builder.membersOf(runId).filter(({ workerId }) => !gone.includes(workerId));
-  const stays = (workerId: string) => members.some((member) => member.workerId === workerId);
-  const arrived = members.filter(({ role, workerId }) => role === 'expertWorker' && !heldBy.experts.includes(workerId));
+  const holding = heldBy.experts.filter((workerId) => !arrivingExperts(builder, runId).includes(workerId));
+  const stays = (workerId: string) =>
+    holding.includes(workerId) && members.some((member) => member.workerId === workerId);
+  const arrived = members.filter(({ role, workerId }) => role === 'expertWorker' && !holding.includes(workerId));
   const fit = builder
     .idle('expertWorker')
     .filter((worker) => worker.unfitFor?.includes(runId) !== true && !members.some((other) => areCut(other, worker)));
@@ -52,8 +61,11 @@ export function chooseExperts(
 }
 
 /** The expert workers of a generation that have none of the state with which it begins. */
-export function newExperts({ heldBy }: RunState, { experts }: Pick<Training, 'experts'>): readonly string[] {
-  return experts.filter((workerId) => !heldBy.experts.includes(workerId));
+export function newExperts(
+  { heldBy }: RunState,
+  { experts, arrivingExperts }: Pick<Training, 'experts' | 'arrivingExperts'>,
+): readonly string[] {
+  return experts.filter((workerId) => !heldBy.experts.includes(workerId) || arrivingExperts.includes(workerId));
 }
 
 /**

@@ -1,19 +1,24 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { ToldProgress } from './cluster-state.js';
-import { stepDeadlineMs } from './hangs.js';
+import { stepDeadlineMs } from './step-watch.js';
 import { DecideHarness, RUN } from './testing/decide-harness.js';
+import type { tinyConfig } from './testing/tiny-config.js';
 
 const atData = { parts: 0, phase: 'waitingForData', lastEvent: 'apply' } as const;
 const inRing = { parts: 2, phase: 'communicating', lastEvent: 'gradients', ringOperations: 4 } as const;
+const behindInRing = { ...inRing, ringOperations: 3 } as const;
 
 describe('a rank that hangs', () => {
   let harness: DecideHarness;
-  beforeEach(() => {
+  beforeEach(() => start());
+
+  /** Eight steps of 100 ms. */
+  function start(changes: Parameters<typeof tinyConfig>[0] = {}): void {
     harness = new DecideHarness();
     harness.connect('a', 'east/b', 'c');
-    harness.launch({ workers: 3, steps: 400, checkpoint: { everySteps: 1000 } });
+    harness.launch({ workers: 3, steps: 400, checkpoint: { everySteps: 1000 }, ...changes });
     trainFor(8, 100);
-  });
+  }
 
   /** Steps that take so long each. */
   function trainFor(steps: number, stepMs: number): void {
@@ -73,7 +78,10 @@ describe('a rank that hangs', () => {
     stand(4500, { a: inRing, c: inRing, 'east/b': atData });
     expect(hung()).toMatchObject([{ workerId: 'east/b', phase: 'waitingForData' }]);
     expect(harness.members).toEqual(['east/b', 'a', 'c']);
-    stand(2500, { a: inRing, c: inRing, 'east/b': { ...atData, lastEventSeconds: 6 } });
+    // It may only be slow.
+    stand(28_000, { a: inRing, c: inRing, 'east/b': { ...atData, lastEventSeconds: 6 } });
+    expect(harness.members).toHaveLength(3);
+    stand(2000, { a: inRing, c: inRing, 'east/b': { ...atData, lastEventSeconds: 34 } });
     expect(harness.members).toEqual(['a', 'c']);
     expect(harness.commandsOf('release')).toContainEqual(
       expect.objectContaining({ workerIds: ['east/b'], discardState: true }),
@@ -145,8 +153,7 @@ describe('a rank that hangs', () => {
 
   it('is not asked again to join the run after the third time', () => {
     for (let times = 1; times <= 3; times++) {
-      stand(4500, { a: inRing, c: inRing, 'east/b': atData });
-      stand(3000, { a: inRing, c: inRing, 'east/b': { ...atData, lastEventSeconds: 6 } });
+      stand(8000, { a: inRing, c: inRing, 'east/b': behindInRing });
       expect(harness.members, `time ${times}`).toEqual(['a', 'c']);
       harness.clearCommands();
       becomeFree();
@@ -156,6 +163,95 @@ describe('a rank that hangs', () => {
       expect(harness.members).toHaveLength(3);
     }
     expect(harness.commandsOf('prepare')).toEqual([]);
+  });
+
+  it('is asked again where it was well for many steps in between', () => {
+    for (let times = 1; times <= 3; times++) {
+      stand(8000, { a: inRing, c: inRing, 'east/b': behindInRing });
+      expect(harness.members, `time ${times}`).toEqual(['a', 'c']);
+      becomeFree();
+      harness.prepared('east/b');
+      trainFor(52, 100);
+      expect(harness.members).toHaveLength(3);
+    }
+  });
+
+  it('is none right after a long evaluation, from whose end its time counts', () => {
+    stand(60_000, { a: inRing, c: inRing, 'east/b': { ...atData, phase: 'evaluating' } });
+    stand(2000, { a: inRing, c: inRing, 'east/b': { ...behindInRing, lastEventSeconds: 2 } });
+    expect(hung()).toEqual([]);
+    stand(2000, { a: inRing, c: inRing, 'east/b': { ...behindInRing, lastEventSeconds: 4 } });
+    expect(hung()).toMatchObject([{ workerId: 'east/b' }]);
+    expect(harness.members).toHaveLength(3);
+    stand(3500, { a: inRing, c: inRing, 'east/b': { ...behindInRing, lastEventSeconds: 8 } });
+    expect(harness.members).toEqual(['a', 'c']);
+  });
+
+  it('is none whose answer is on its way while the others have got on', () => {
+    stand(3500, { a: inRing, c: inRing, 'east/b': inRing });
+    harness.advance(700, 'east/b');
+    for (const workerId of ['a', 'c']) harness.tell(workerId, { ...inRing, ringOperations: 5 });
+    harness.advance(600, 'a', 'c', 'east/b');
+    expect(hung()).toEqual([]);
+  });
+
+  it('is none of which only one answer shows where it is', () => {
+    stand(3500, { a: inRing, c: inRing, 'east/b': inRing });
+    harness.advance(700, 'a', 'c', 'east/b');
+    for (const workerId of ['a', 'c']) harness.tell(workerId, { ...inRing, ringOperations: 6, lastEventSeconds: 2 });
+    harness.tell('east/b', { ...inRing, ringOperations: 5, lastEventSeconds: 2 });
+    harness.advance(900, 'a', 'c', 'east/b');
+    expect(hung()).toEqual([]);
+  });
+
+  it('is none where steps become ten times as long, for which they are soon given the time', () => {
+    trainFor(20, 2000);
+    for (let steps = 1; steps <= 6; steps++) {
+      stand(18_000, { a: inRing, c: inRing, 'east/b': { phase: 'computing' } });
+      harness.train(1);
+    }
+    expect(harness.members).toHaveLength(3);
+    expect(hung().length).toBeLessThanOrEqual(3);
+  });
+
+  it('is none that evaluates, or goes on after a step that was evaluated or saved, without an answer', () => {
+    harness.tell('east/b', { phase: 'evaluating' });
+    stand(10_000, { a: inRing, c: inRing }, ['east/b']);
+    for (const changes of [
+      { evaluation: { everySteps: 8, sequencesPerSource: 1 } },
+      { checkpoint: { everySteps: 8 } },
+    ]) {
+      expect(hung()).toEqual([]);
+      expect(harness.members).toHaveLength(3);
+      start(changes);
+      stand(10_000, { a: inRing, c: inRing }, ['east/b']);
+    }
+    expect(hung()).toEqual([]);
+  });
+
+  it('with its event loop blocked may be computing: it lives, and gets its time', () => {
+    stand(30_000, { a: inRing, c: inRing }, ['east/b']);
+    expect(hung()).toHaveLength(1);
+    expect(harness.members).toHaveLength(3);
+    stand(6000, { a: inRing, c: inRing }, ['east/b']);
+    expect(harness.members).toEqual(['a', 'c']);
+  });
+
+  it.each([2000, 3000, 5000])('is none where the coordinator stood still or its clock was set ahead by %d ms', (ms) => {
+    harness.advance(2000);
+    harness.nowMs += ms;
+    harness.advance(1900);
+    expect(hung()).toEqual([]);
+    expect(harness.members).toHaveLength(3);
+  });
+
+  it('is none of those that were heard just before the clock was set back by little', () => {
+    harness.nowMs += 90;
+    for (const workerId of harness.members) harness.hear(workerId);
+    harness.nowMs -= 20;
+    harness.handle({ kind: 'tick' });
+    expect(harness.commandsOf('dismiss')).toEqual([]);
+    expect(harness.members).toHaveLength(3);
   });
 
   it('with all others in one collective breaks the ring, which forms again', () => {
@@ -173,6 +269,8 @@ describe('the deadline of a step', () => {
     expect(stepDeadlineMs([100, 100, 100, 100])).toBeUndefined();
     expect(stepDeadlineMs([100, 100, 110, 90, 100])).toBe(3000);
     expect(stepDeadlineMs([60_000, 60_000, 60_000, 60_000, 60_000])).toBe(90_000);
+    // Steps that have become slower count soon.
+    expect(stepDeadlineMs([...Array<number>(45).fill(2000), 20_000, 20_000, 20_000])).toBe(30_000);
     // Deviations of 0, 1, 1, 2 and 2 s: a median of 1 s.
     expect(stepDeadlineMs([8000, 9000, 10_000, 11_000, 12_000])).toBeCloseTo(10_000 + 8 * 1482.6, 5);
   });

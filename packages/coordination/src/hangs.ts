@@ -1,94 +1,37 @@
-import { duration, median } from '@weft/common';
-import { TIME_BUCKET_NAMES, type TimeBucket } from '@weft/contracts';
+import type { TimeBucket } from '@weft/contracts';
 import { releaseOne } from './admission.js';
-import {
-  type ConnectedWorker,
-  describeMember,
-  memberIndex,
-  rankOf,
-  type StepWatch,
-  type Training,
-} from './cluster-state.js';
-import type { MemberProgress, ToldProgress } from './connected-worker.js';
+import { describeMember, memberIndex, type StepWatch, type Training } from './cluster-state.js';
 import type { DecisionBuilder } from './decision-builder.js';
+import {
+  type Answer,
+  answersOf,
+  type Hanging,
+  lastLongPhaseMs,
+  type Silent,
+  seconds,
+  silentMembers,
+  stuckMembers,
+} from './hanging-members.js';
 import type { RunState } from './run-state.js';
 import { lastStepOfGeneration } from './run-termination.js';
+import { restartWatch, stepDeadlineMs } from './step-watch.js';
 import { ringBroken, workerLost } from './worker-lost.js';
 
-/** No step is looked at sooner than this after the one before it. */
-const LEAST_DEADLINE_MS = 3000;
-/** How many robust standard deviations over the median a step may take. */
-const DEVIATIONS = 8;
-const DEVIATIONS_PER_MAD = 1.4826;
-/** Fewer step times say nothing of the next one. */
-const FEWEST_STEPS = 5;
-const KEPT_STEPS = 50;
 /** How often the members of an overdue step are asked where they are. */
 const ASK_INTERVAL_MS = 1000;
 /** The part of the heartbeat timeout after which silence is named. A blocked event loop's thread is heard of sooner. */
 const SILENT_PART = 0.4;
-/** The ring must have stood still for so long between two answers. */
-const STILL_MS = 900;
+/** While it computes, reads or waits for others, a rank that is behind has so many deadlines: its steps may just have become slow. */
+const SLOW_DEADLINES = 10;
 /** A collective in which no rank is behind the others is given up after so many deadlines. */
 const STUCK_DEADLINES = 4;
 /** After so many hangs in a run a worker is not asked again to join it. */
 const MOST_HANGS = 3;
+/** Whoever takes part in a generation for so many steps is well: its hangs are forgotten. */
+const WELL_STEPS = 50;
 
-/** Phases whose length says nothing: what they do is seldom done. */
-const LONG_PHASES: ReadonlySet<TimeBucket> = new Set([
-  'starting',
-  'compiling',
-  'checkpointing',
-  'evaluating',
-  'recovering',
-  'idle',
-]);
-
-/** Nothing is known yet of the step that begins now. */
-export function watchFrom(nowMs: number): StepWatch {
-  return { sinceMs: nowMs, firstAskedMs: undefined, askedMs: undefined, named: new Map() };
-}
-
-/**
- * How long the next step may take before its members are asked where they are: by the median of the last steps and their
- * median absolute deviation. Undefined while too few are known.
- */
-export function stepDeadlineMs(stepMs: readonly number[] = []): number | undefined {
-  if (stepMs.length < FEWEST_STEPS) return undefined;
-  const known = deadlines.get(stepMs);
-  if (known !== undefined) return known;
-  const middle = median(stepMs);
-  const deviation = DEVIATIONS_PER_MAD * median(stepMs.map((each) => Math.abs(each - middle)));
-  const deadlineMs = Math.max(LEAST_DEADLINE_MS, 1.5 * middle, middle + DEVIATIONS * deviation);
-  deadlines.set(stepMs, deadlineMs);
-  return deadlineMs;
-}
-
-/** Every tick asks for them. */
-const deadlines = new WeakMap<readonly number[], number>();
-
-/** The step times after one more, which `isUsual` when nothing but training lay in it. */
-export function learnStepMs(
-  { stepMs = [], timing, watch }: Training,
-  nowMs: number,
-  isUsual: boolean,
-): readonly number[] {
-  // The first step of a generation forms its ring, and may compile.
-  if (timing === undefined || watch === undefined || !isUsual) return stepMs;
-  return [...stepMs, nowMs - watch.sinceMs].slice(-KEPT_STEPS);
-}
-
-/** What is known of where a worker is, once it has told. @param before as it was known until then */
-export function learnProgress(
-  before: MemberProgress | undefined,
-  { lastEventSeconds, ...told }: ToldProgress,
-  nowMs: number,
-): MemberProgress {
-  const isStill =
-    before?.runId === told.runId && before.generation === told.generation && comparePositions(before, told) === 0;
-  const stillSinceMs = isStill ? before.stillSinceMs : nowMs;
-  return { ...told, atMs: nowMs, lastEventMs: nowMs - lastEventSeconds * 1000, stillSinceMs };
-}
+/** Phases in which a rank is part of a collective, which ends for all of them at about the same time. */
+const IN_RING: ReadonlySet<TimeBucket | undefined> = new Set(['communicating', 'waitingForStraggler']);
 
 /** To be called with every tick: finds the members that hang, names them, and leaves them out where the others wait. */
 export function watchHangs(builder: DecisionBuilder): readonly string[] {
@@ -107,101 +50,60 @@ export function restartWatches(builder: DecisionBuilder): void {
   for (const runId of builder.queue.activeRunIds) {
     const live = builder.findRun(runId)?.live;
     if (live?.state === 'training' && live.watch !== undefined)
-      builder.setLive(runId, { ...live, watch: watchFrom(builder.nowMs) });
+      builder.setLive(runId, { ...live, watch: restartWatch(live.watch, builder.nowMs) });
   }
+}
+
+/** To be called with every commit: members that have trained for long enough have not hung since. */
+export function forgetHangs(builder: DecisionBuilder, { members, timing }: Training): void {
+  if (timing === undefined || timing.lastStep - timing.firstStep + 1 !== WELL_STEPS) return;
+  for (const workerId of members)
+    if (builder.worker(workerId)?.hangs !== undefined) builder.changeWorker(workerId, { hangs: undefined });
 }
 
 function watchRun(builder: DecisionBuilder, state: RunState, live: Training, all: Silent): readonly string[] {
   const { runId } = state;
   const { nowMs } = builder;
   const silent = silentMembers(builder, live, all);
+  const sentences = silent.flatMap((each) => name(builder, state, each));
   const deadlineMs = stepDeadlineMs(live.stepMs);
-  const { watch } = live;
   const isOver = state.step >= lastStepOfGeneration(state, live);
-  const overdueMs = watch === undefined || deadlineMs === undefined || isOver ? 0 : nowMs - watch.sinceMs - deadlineMs;
-  const isOverdue = overdueMs > 0 && live.timing !== undefined;
-  const stuck = isOverdue && deadlineMs !== undefined ? stuckMembers(builder, live, silent, deadlineMs) : [];
-  if (isOverdue) ask(builder, runId, live);
-  const found = [...silent, ...stuck];
-  const sentences = found.flatMap((each) => name(builder, state, each));
-  if (!isOverdue || deadlineMs === undefined) return sentences;
-  return [...sentences, ...leaveOut(builder, state, found, deadlineMs, overdueMs)];
-}
-
-/** A member that hangs, and how one knows. */
-interface Hanging {
-  readonly worker: ConnectedWorker;
-  /** Nothing comes from it, not even from the thread that tells of a blocked event loop. */
-  readonly isSilent: boolean;
-  readonly phase: TimeBucket | undefined;
-  /** One clause. */
-  readonly what: string;
-}
-
-type Silent = ReturnType<DecisionBuilder['silentFor']>;
-
-function silentMembers(builder: DecisionBuilder, live: Training, silent: Silent): readonly Hanging[] {
-  const { nowMs } = builder;
-  // Opening the engine for the first step may take all that a machine has.
-  if (live.timing === undefined) return [];
-  return silent.flatMap(({ worker, heardMs }): Hanging[] => {
-    const { workerId } = worker;
-    if (rankOf(live.members, workerId) < 0 && !live.experts.includes(workerId)) return [];
-    const progress = progressIn(builder, workerId, live);
-    const what = `has sent nothing for ${seconds(nowMs - heardMs)}${lastWords(progress, nowMs)}`;
-    return [{ worker, isSilent: true, phase: progress?.phase, what }];
-  });
-}
-
-/** The ranks that answer, and are behind all others, which wait for them. */
-function stuckMembers(
-  builder: DecisionBuilder,
-  live: Training,
-  silent: readonly Hanging[],
-  deadlineMs: number,
-): readonly Hanging[] {
-  const { nowMs } = builder;
-  const { firstAskedMs } = live.watch ?? {};
+  const { watch } = live;
+  if (watch === undefined || deadlineMs === undefined || live.timing === undefined || isOver) return sentences;
+  if (nowMs - watch.sinceMs <= deadlineMs) return sentences;
+  const longMs = lastLongPhaseMs(builder, live);
+  if (longMs > watch.sinceMs) {
+    changeWatch(builder, runId, (each) => ({ ...restartWatch(each, longMs), isUsual: false }));
+    return sentences;
+  }
+  const answers = answersOf(builder, live, watch);
   // Whoever sends nothing is named for that; the others wait for it.
-  if (firstAskedMs === undefined || silent.length > 0) return [];
-  const places = live.members.flatMap((workerId, rank) => {
-    const worker = builder.worker(workerId);
-    if (worker === undefined) return [];
-    const told = progressIn(builder, workerId, live);
-    const progress = told !== undefined && told.atMs >= firstAskedMs ? told : undefined;
-    return [{ worker, progress, position: live.votes.has(rank) ? VOTED : (progress ?? UNKNOWN) }];
-  });
-  const least = places.reduce((min, { position }) => (comparePositions(position, min) < 0 ? position : min), VOTED);
-  const behind = places.filter(({ position }) => comparePositions(position, least) === 0);
-  if (behind.length === places.length) return [];
-  if (behind.some(({ progress }) => progress !== undefined && LONG_PHASES.has(progress.phase))) return [];
-  return behind.flatMap(({ worker, progress }): Hanging[] => {
-    if (progress === undefined) {
-      // Only once its thread has told that its process lives.
-      if (builder.heardMs(worker) <= firstAskedMs + ASK_INTERVAL_MS) return [];
-      const words = lastWords(progressIn(builder, worker.workerId, live), nowMs);
-      return [
-        { worker, isSilent: false, phase: undefined, what: `does not answer: its event loop is blocked${words}` },
-      ];
-    }
-    const { phase, stillSinceMs, lastEventMs } = progress;
-    if (nowMs - stillSinceMs < STILL_MS || nowMs - lastEventMs < deadlineMs / 2) return [];
-    return [{ worker, isSilent: false, phase, what: `stands still${lastWords(progress, nowMs)}` }];
+  const stuck =
+    silent.length > 0 || answers === undefined ? undefined : stuckMembers(builder, live, answers, deadlineMs);
+  if (stuck !== undefined) noteBehind(builder, runId, stuck);
+  ask(builder, runId, live, watch);
+  const found = [...silent, ...(stuck ?? [])];
+  sentences.push(...found.flatMap((each) => name(builder, state, each)));
+  const left = leaveOut(builder, state, found, deadlineMs);
+  if (left !== undefined) return [...sentences, ...left];
+  return [...sentences, ...breakStuck(builder, live, state, answers, deadlineMs)];
+}
+
+/** Remembers since when each of them is behind without a pause. */
+function noteBehind(builder: DecisionBuilder, runId: string, stuck: readonly Hanging[]): void {
+  changeWatch(builder, runId, (watch) => {
+    const { behindSinceMs: before } = watch;
+    if (before.size === 0 && stuck.length === 0) return watch;
+    const ids = stuck.map(({ worker }) => worker.workerId);
+    return { ...watch, behindSinceMs: new Map(ids.map((id) => [id, before.get(id) ?? builder.nowMs])) };
   });
 }
 
-/** Where a member is in this generation, as it last told; undefined: it has not. */
-function progressIn(builder: DecisionBuilder, workerId: string, { generation }: Training): MemberProgress | undefined {
-  const progress = builder.progressOf(workerId);
-  const { runId } = builder.worker(workerId) ?? {};
-  return progress?.runId === runId && progress?.generation === generation ? progress : undefined;
-}
-
-function lastWords(progress: MemberProgress | undefined, nowMs: number): string {
-  if (progress === undefined) return '';
-  const { phase, lastEvent, lastEventMs, step } = progress;
-  const ago = seconds(nowMs - lastEventMs);
-  return `; it was ${TIME_BUCKET_NAMES[phase]}, and the last it did was ${lastEvent} of step ${step}, ${ago} ago`;
+function changeWatch(builder: DecisionBuilder, runId: string, change: (watch: StepWatch) => StepWatch): void {
+  const { live } = builder.run(runId);
+  if (live.state !== 'training' || live.watch === undefined) return;
+  const watch = change(live.watch);
+  if (watch !== live.watch) builder.setLive(runId, { ...live, watch });
 }
 
 /** Names a member once in a step: in the log, to those who follow the run, and where its ranks are shown. */
@@ -209,8 +111,8 @@ function name(builder: DecisionBuilder, { runId, step, generation }: RunState, h
   const { live } = builder.run(runId);
   const { worker, what, phase } = hanging;
   if (live.state !== 'training') return [];
-  const watch = live.watch ?? watchFrom(builder.nowMs);
-  if (watch.named.has(worker.workerId)) return [];
+  const { watch } = live;
+  if (watch === undefined || watch.named.has(worker.workerId)) return [];
   const member = describeMember(live, worker.workerId);
   const sentence = `${member} (${worker.workerId} on ${worker.hostName}) hangs in step ${step + 1}: it ${what}`;
   const named = new Map(watch.named).set(worker.workerId, what);
@@ -222,24 +124,29 @@ function name(builder: DecisionBuilder, { runId, step, generation }: RunState, h
   return [sentence];
 }
 
-/** Goes on without the ranks that hang. Experts have no other copy, so expert workers have the whole heartbeat timeout. */
+/**
+ * Goes on without the ranks that hang. Experts have no other copy, so expert workers have the whole heartbeat timeout.
+ * @returns undefined when no rank hangs
+ */
 function leaveOut(
   builder: DecisionBuilder,
-  { runId, step }: RunState,
+  { runId }: RunState,
   found: readonly Hanging[],
   deadlineMs: number,
-  overdueMs: number,
-): readonly string[] {
+): readonly string[] | undefined {
   const { live } = builder.run(runId);
-  if (live.state !== 'training') return [];
+  if (live.state !== 'training') return undefined;
   const ranks = found.filter(({ worker }) => live.members.includes(worker.workerId));
+  if (ranks.length === 0) return undefined;
   // Where most hang, what they wait for is at fault, and not they.
-  if (ranks.length === 0 || ranks.length * 2 > live.members.length)
-    return ranks.length === 0 ? breakStuck(builder, runId, live, step, deadlineMs, overdueMs) : [];
-  return ranks.flatMap(({ worker, isSilent, what }) => {
+  if (ranks.length * 2 > live.members.length) return [];
+  const { heartbeatTimeoutMs } = builder.timeouts;
+  return ranks.flatMap(({ worker, isSilent, phase, what }) => {
     const { workerId, hostName } = worker;
+    const behindSinceMs = live.watch?.behindSinceMs.get(workerId) ?? builder.nowMs;
+    const patienceMs = IN_RING.has(phase) ? deadlineMs : Math.max(SLOW_DEADLINES * deadlineMs, heartbeatTimeoutMs);
     // An answer shows that the process lives: it may yet get on.
-    if (!isSilent && overdueMs <= deadlineMs) return [];
+    if (!isSilent && builder.nowMs - behindSinceMs <= patienceMs) return [];
     const reason = `it hung: it ${what}`;
     if (isSilent) {
       const message = `the coordinator gave up worker ${workerId}: ${reason}`;
@@ -258,32 +165,28 @@ function leaveOut(
 /** All ranks stand at the same place of a collective: the ring forms again. */
 function breakStuck(
   builder: DecisionBuilder,
-  runId: string,
-  live: Training,
-  step: number,
+  { members, votes, watch }: Training,
+  { runId, step, generation }: RunState,
+  answers: readonly Answer[] | undefined,
   deadlineMs: number,
-  overdueMs: number,
 ): readonly string[] {
-  const { generation, members, votes } = live;
-  if (overdueMs <= STUCK_DEADLINES * deadlineMs || votes.size > 0) return [];
-  const answers = members.flatMap((workerId) => progressIn(builder, workerId, live) ?? []);
-  const areStill = answers.every(({ phase, stillSinceMs, lastEventMs }) => {
-    const sinceMs = Math.max(stillSinceMs, lastEventMs);
-    return phase === 'communicating' && builder.nowMs - sinceMs > deadlineMs;
+  const overdueMs = builder.nowMs - (watch?.sinceMs ?? builder.nowMs) - deadlineMs;
+  if (answers === undefined || overdueMs <= STUCK_DEADLINES * deadlineMs || votes.size > 0) return [];
+  const areStill = answers.every(({ progress }) => {
+    if (progress?.phase !== 'communicating') return false;
+    return builder.nowMs - Math.max(progress.stillSinceMs, progress.lastEventMs) > deadlineMs;
   });
-  if (answers.length < members.length || !areStill) return [];
+  if (!areStill) return [];
   const reason = `no rank has got on in its collective for ${seconds(overdueMs)}`;
   return [
     ringBroken(builder, { kind: 'ringBroken', workerId: members[0]!, runId, generation, step: step + 1, reason }),
   ];
 }
 
-function ask(builder: DecisionBuilder, runId: string, { members, experts, watch }: Training): void {
-  const { live } = builder.run(runId);
-  if (live.state !== 'training' || watch === undefined) return;
-  if (watch.askedMs !== undefined && builder.nowMs - watch.askedMs < ASK_INTERVAL_MS) return;
-  const firstAskedMs = watch.firstAskedMs ?? builder.nowMs;
-  builder.setLive(runId, { ...live, watch: { ...(live.watch ?? watch), firstAskedMs, askedMs: builder.nowMs } });
+function ask(builder: DecisionBuilder, runId: string, { members, experts }: Training, before: StepWatch): void {
+  const { nowMs } = builder;
+  if (before.askedMs !== undefined && nowMs - before.askedMs < ASK_INTERVAL_MS) return;
+  changeWatch(builder, runId, (watch) => ({ ...watch, firstAskedMs: watch.firstAskedMs ?? nowMs, askedMs: nowMs }));
   builder.command({ kind: 'askProgress', workerIds: [...members, ...experts] });
 }
 
@@ -301,22 +204,3 @@ function askHung(builder: DecisionBuilder): readonly string[] {
     return [];
   });
 }
-
-type Position = Pick<MemberProgress, 'step' | 'parts' | 'ringOperations' | 'ringBytes'>;
-/** Of a rank that waits for the decision. */
-const VOTED: Position = { step: Infinity, parts: 0, ringOperations: 0, ringBytes: 0 };
-/** Of one that has not answered. */
-const UNKNOWN: Position = { step: -1, parts: 0, ringOperations: 0, ringBytes: 0 };
-
-/** Chunks of ranks differ by a value in size. */
-const SAME_BYTES = 1024;
-
-/** Who is further, in the order in which every rank does things. */
-function comparePositions(a: Position, b: Position): number {
-  if (a.step !== b.step) return a.step - b.step;
-  if (a.parts !== b.parts) return a.parts - b.parts;
-  if (a.ringOperations !== b.ringOperations) return a.ringOperations - b.ringOperations;
-  return Math.abs(a.ringBytes - b.ringBytes) <= SAME_BYTES ? 0 : a.ringBytes - b.ringBytes;
-}
-
-const seconds = (ms: number) => (ms < 60_000 ? `${(ms / 1000).toFixed(1)} s` : duration(ms / 1000));

@@ -22,7 +22,6 @@ export { findSpike } from './divergence.js';
 export { forecastQueue } from './estimates.js';
 export type { ClusterEvent, MemberEvent, Outcome, RecoveryPolicy } from './events.js';
 export { lookForCheckpoint } from './find-checkpoint.js';
-export { learnProgress } from './hangs.js';
 export { InMemoryQueue } from './in-memory-queue.js';
 export { repairMetrics } from './metrics.js';
 export { describeChange } from './mixture-change.js';
@@ -46,6 +45,7 @@ export {
 } from './run-state.js';
 export { blocksQueue, waitingRuns } from './scheduling.js';
 export { type StepHistory, stepHistory } from './step-history.js';
+export { learnProgress } from './step-watch.js';
 export { Timeline, type TimelineEntry } from './timeline.js';
 export { membershipOf, WorkTimes } from './work-times.js';
 export { WorkerTable } from './worker-table.js';

@@ -34,7 +34,8 @@ export function tick(builder: DecisionBuilder): string {
   builder.lastTickMs = builder.nowMs;
   // Ticks are frequent. A gap means that the coordinator stood still, not that the workers were silent: the machine was
   // suspended, the clock was set, or the store did not answer.
-  if (sinceTickMs < 0 || sinceTickMs > heartbeatTimeoutMs / 2) return restartTimeouts(builder);
+  if (sinceTickMs < 0) keepWaitsShort(builder);
+  if (sinceTickMs < 0 || sinceTickMs > longestGapMs(heartbeatTimeoutMs)) return restartTimeouts(builder);
   probeCuts(builder);
   return [...dismissSilentWorkers(builder), ...dismissSilentRanks(builder), ...watchHangs(builder)].join('; ');
 }
@@ -44,6 +45,34 @@ function dismissSilentWorkers(builder: DecisionBuilder): readonly string[] {
   const { heartbeatTimeoutMs } = builder.timeouts;
   const reason = `it sent no heartbeat for ${seconds(heartbeatTimeoutMs)}`;
   return builder.silentFor(heartbeatTimeoutMs).map(({ worker }) => dismiss(builder, worker, reason));
+}
+
+/** So much more silence than there was makes nobody hang: heartbeats come often enough. */
+function longestGapMs(heartbeatTimeoutMs: number): number {
+  return Math.min(heartbeatTimeoutMs / 2, Math.max(1000, heartbeatTimeoutMs / 8));
+}
+
+/** The clock was set back: what was to be waited for would take as much longer. */
+function keepWaitsShort(builder: DecisionBuilder): void {
+  const { nowMs, lastProbeMs } = builder;
+  builder.lastProbeMs = lastProbeMs === undefined ? undefined : Math.min(lastProbeMs, nowMs);
+  for (const { workerId, hungAskedMs = 0 } of builder.workers.group('hung'))
+    builder.changeWorker(workerId, { hungAskedMs: Math.min(hungAskedMs, nowMs) });
+  for (const { runId } of builder.queue.state.jobs) {
+    for (const { workerId, joining } of builder.joining(runId))
+      if (joining !== undefined && joining.notBeforeMs > nowMs)
+        builder.changeWorker(workerId, { joining: { ...joining, notBeforeMs: nowMs } });
+    const live = builder.findRun(runId)?.live;
+    if (live?.state === 'waiting' && live.returnsUntilMs !== undefined)
+      builder.setLive(runId, {
+        ...live,
+        returnsUntilMs: Math.min(live.returnsUntilMs, nowMs + builder.timeouts.returnMs),
+      });
+    if (live?.state !== 'reforming') continue;
+    const { sinceMs, returns } = live;
+    const shorter = returns && { ...returns, untilMs: Math.min(returns.untilMs, nowMs) };
+    builder.setLive(runId, { ...live, sinceMs: Math.min(sinceMs, nowMs), returns: shorter });
+  }
 }
 
 function restartTimeouts(builder: DecisionBuilder): string {

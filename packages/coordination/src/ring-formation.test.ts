@@ -152,3 +152,31 @@ describe('precision: auto', () => {
     expect(harness.commandsOf('writeConfig')).toHaveLength(1);
   });
 });
+
+describe('a ring that forms again', () => {
+  it('does not wait longer because the clock was set back', () => {
+    const harness = new DecideHarness();
+    harness.connect('a', 'b', 'c');
+    harness.launch({ workers: 3 });
+    harness.train(2);
+    harness.advance(100, 'a', 'b', 'c');
+    harness.disconnect('c');
+    harness.nowMs -= 3_600_000;
+    harness.advance(1000, 'a', 'b');
+    expect(harness.view()).toMatchObject({ generation: 2, worldSize: 2 });
+  });
+
+  it('does not await members for longer because the clock was set back after a restart', () => {
+    const harness = new DecideHarness();
+    harness.connect('a', 'b', 'c');
+    harness.launch({ workers: 3 });
+    harness.train(2);
+    harness.restart('auto');
+    harness.comeBack('a');
+    harness.comeBack('b');
+    harness.advance(100, 'a', 'b');
+    harness.nowMs -= 3_600_000;
+    harness.advance(2000, 'a', 'b');
+    expect(harness.view()).toMatchObject({ generation: 2, worldSize: 2 });
+  });
+});

@@ -178,7 +178,8 @@ function startRun(
   const experts = expertWorkers.map(({ workerId }) => workerId);
   const firstGeneration = state.generation + 1;
   builder.queue.take(state.runId);
-  return formRing(builder, state, { startState, experts, firstGeneration, ringFailures: 0, unreported: [] }, workers);
+  const retained = { startState, experts, arrivingExperts: [], firstGeneration, ringFailures: 0, unreported: [] };
+  return formRing(builder, state, retained, workers);
 }
 
 /** What a generation takes over from the one before. */
@@ -208,6 +209,9 @@ function formRing(
   const newcomers = startFrom.kind === 'keep' ? ready.map(({ workerId }) => workerId) : [];
   const expertCopies = chooseCopies(builder, state, experts);
   const numbersOf = (ids: readonly string[]) => ids.map((id) => retained.experts.indexOf(id)).filter((at) => at >= 0);
+  const isWithoutState = ({ workerId, runId: of }: ConnectedWorker) =>
+    of !== runId || retained.arrivingExperts.includes(workerId);
+  const arriving = startFrom.kind === 'keep' ? experts.filter(isWithoutState) : [];
   const holders = startFrom.kind === 'keep' ? expertHolders(builder, state).map(numbersOf) : [];
   const automatic = resolvePrecision(state.config, [...ring, ...experts]);
   const { config } = builder.record(runId, {
@@ -243,6 +247,7 @@ function formRing(
     timing: undefined,
     startState: retained.startState,
     experts: retained.experts,
+    arrivingExperts: arriving.map(({ workerId }) => workerId),
     firstGeneration: retained.firstGeneration,
     isCheckpointAsked: retained.isCheckpointAsked,
     ringFailures: retained.ringFailures,

@@ -1,5 +1,4 @@
 import type { PerSource } from '@weft/common';
-import type { RunConfig } from '@weft/config';
 import type { RunFailure, StepVote } from '@weft/contracts';
 import { combineDigests, ledgerEntry, scheduleOf } from '@weft/mixture';
 import { dueChange, isMeasured } from './admission.js';
@@ -10,7 +9,7 @@ import { describeSpike, divergedSince, findSpike, type Spike } from './divergenc
 import { extendTiming, learnStepTime } from './estimates.js';
 import type { EventOf } from './events.js';
 import { newExperts } from './expert-copies.js';
-import { learnStepMs, watchFrom } from './hangs.js';
+import { forgetHangs } from './hangs.js';
 import { committedStep, flushMetrics } from './metrics.js';
 import { mixtureIsDue } from './mixture-requests.js';
 import { stopIfPreempted } from './preemption.js';
@@ -18,6 +17,7 @@ import { changeMembership } from './ring-formation.js';
 import { mayRollBack, rollBack } from './rollback.js';
 import type { RunState } from './run-state.js';
 import { fail, lastStepOfGeneration } from './run-termination.js';
+import { learnStepMs, watchFrom } from './step-watch.js';
 import { learnSlowSteps, nameStragglers } from './stragglers.js';
 import { VersionedMap } from './versioned-map.js';
 
@@ -73,20 +73,24 @@ function commit(builder: DecisionBuilder, state: RunState, live: Training): stri
   const isSaved = isAsked || step % config.checkpoint.everySteps === 0;
   const timing = extendTiming(live.timing, step, builder.nowMs);
   builder.stepTimes = learnStepTime(builder.stepTimes, config, votes.length, timing);
-  builder.setLive(runId, {
+  const isUsual = (!isSaved || config.checkpoint.everySteps === 1) && !isMeasured(config, step);
+  const training: Training = {
     ...live,
     isCheckpointAsked: undefined,
     newcomers: [],
+    arrivingExperts: [],
     ...(isSaved ? { saveAskedMs: builder.nowMs } : {}),
     votes: VersionedMap.empty(),
     votesSinceMs: undefined,
     ringFailures: 0,
     unreported: [committedStep({ ...record, time: builder.time })],
     timing,
-    stepMs: learnStepMs(live, builder.nowMs, isUsual(config, step)),
-    watch: watchFrom(builder.nowMs),
+    stepMs: learnStepMs(live, builder.nowMs),
+    watch: watchFrom(builder.nowMs, isUsual),
     slowSteps: learnSlowSteps(live.slowSteps, votes, config.stragglers),
-  });
+  };
+  builder.setLive(runId, training);
+  forgetHangs(builder, training);
   const ended = endDivergence(builder, committed, spike);
   if (ended !== undefined) return ended;
   stopIfPreempted(builder, runId);
@@ -118,12 +122,6 @@ function commit(builder: DecisionBuilder, state: RunState, live: Training): stri
 function finiteLosses({ sourceLoss = {} }: StepVote): PerSource<number> | undefined {
   const finite = Object.entries(sourceLoss).filter(([, loss]) => Number.isFinite(loss));
   return finite.length === 0 ? undefined : Object.fromEntries(finite);
-}
-
-/** Whether nothing but training lay between the commit of the step before and that of this one. */
-function isUsual({ checkpoint, ...config }: RunConfig, step: number): boolean {
-  const isSaved = checkpoint.everySteps > 1 && (step - 1) % checkpoint.everySteps === 0;
-  return !isSaved && !isMeasured(config, step - 1);
 }
 
 /** What the policy of a run does when it has diverged; undefined where it trains on. */

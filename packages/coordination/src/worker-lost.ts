@@ -145,6 +145,6 @@ function holders(builder: DecisionBuilder, runId: string, live: Training | Refor
 }
 
 function retainedState(live: RetainedState): RetainedState {
-  const { startState, experts, firstGeneration, isCheckpointAsked, ringFailures, unreported } = live;
-  return { startState, experts, firstGeneration, isCheckpointAsked, ringFailures, unreported };
+  const { startState, experts, arrivingExperts, firstGeneration, isCheckpointAsked, ringFailures, unreported } = live;
+  return { startState, experts, arrivingExperts, firstGeneration, isCheckpointAsked, ringFailures, unreported };
 }

@@ -19,6 +19,8 @@ import { Violation } from './violation.js';
 const TICK_MS = 500;
 /** How often it reads the queue, in which delayed jobs fall due. */
 const LIST_MS = 2000;
+/** Every worker sends something within this time. */
+const JUMP_SEEN_MS = 2500;
 /** How long a write of the log takes. */
 const FASTEST_WRITE_MS = 1;
 const SLOWEST_WRITE_MS = 8;
@@ -46,7 +48,7 @@ export class CoordinatorProcess implements CoordinatorEnd {
   readonly #lookups = {
     lastMessageMs: (workerId: string) => this.#lastMessageMs(workerId),
     progressOf: (workerId: string) => this.#progress.get(workerId),
-    silentBefore: () => this.#world.silent,
+    silentBefore: () => this.#silent(),
   };
 
   constructor(world: Surroundings, token: number, timeouts: Timeouts, aheadMs: number, decideWith: Decide) {
@@ -282,6 +284,11 @@ export class CoordinatorProcess implements CoordinatorEnd {
     const heardMs = this.streams.get(workerId)?.process.lastMessageMs();
     if (heardMs === undefined) return undefined;
     return heardMs + (heardMs < this.#jumpedMs ? this.#aheadBeforeMs : this.#aheadMs);
+  }
+
+  /** The workers that may have been silent. Right after its clock was set, all seem so that have not sent anything since. */
+  #silent(): Iterable<string> {
+    return this.#world.time.nowMs - this.#jumpedMs < JUMP_SEEN_MS ? this.streams.keys() : this.#world.silent;
   }
 
   /** One tick at a time: while a decision is written, or the process stands still, none follows. */

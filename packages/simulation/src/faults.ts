@@ -9,6 +9,7 @@ const RATES = {
   kill: 12,
   hang: 8,
   stall: 8,
+  slows: 8,
   leave: 6,
   deviceFails: 2,
   engineFails: 1,
@@ -19,6 +20,7 @@ const RATES = {
   coordinatorDies: 1,
   coordinatorHangs: 0.5,
   clockJumps: 0.5,
+  clockSteps: 2,
   checkpointIsLost: 0.3,
   personStops: 0.5,
 } as const;
@@ -66,6 +68,10 @@ export class Faults {
       case 'stall':
         this.#touch(this.#worker())?.stall(seconds(1, 60), (['up', 'down', 'both'] as const)[random.below(3)]!);
         break;
+      case 'slows':
+        // Nobody may give it up for that.
+        this.#worker()?.slowDown(seconds(1, 90), seconds(60, 600));
+        break;
       case 'leave':
         this.#touch(this.#worker())?.leave();
         break;
@@ -110,6 +116,10 @@ export class Faults {
       case 'clockJumps':
         world.active?.setClock((random.below(2) === 0 ? -1 : 1) * seconds(1, 3600));
         world.touched();
+        break;
+      case 'clockSteps':
+        // As when its clock is set by another, which nobody would notice.
+        world.active?.setClock((random.below(2) === 0 ? -1 : 1) * (random.below(5000) + 1));
         break;
       case 'checkpointIsLost':
         this.#loseCheckpoint();

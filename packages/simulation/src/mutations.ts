@@ -66,4 +66,11 @@ export const MUTATIONS: Readonly<Record<string, Mutation>> = {
     },
     noticedBy: ['progress'],
   },
+  'takes its own standstill for the silence of others': {
+    decideWith: (nowMs, state, event, lookups) => {
+      const { lastTickMs = nowMs } = state;
+      return decide(nowMs, { ...state, lastTickMs: Math.max(lastTickMs, nowMs) }, event, lookups);
+    },
+    noticedBy: ['blame'],
+  },
 };

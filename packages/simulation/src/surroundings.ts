@@ -18,6 +18,8 @@ export interface WorkerEnd {
   readonly identity: WorkerIdentity;
   readonly workerId: string;
   readonly ring: SimulatedRing | undefined;
+  /** Whether it, or the network before it, stands still, or did a moment ago. */
+  readonly isTouched: boolean;
   /** When its last message came, as of now. */
   lastMessageMs(): number;
   /** A message of the coordinator is on its way. */

@@ -8,6 +8,7 @@ export const INVARIANTS = {
   queue: 'a run has workers exactly while its job is active, and nobody waits for idle workers',
   failure: 'no run fails for a reason that lies in the coordinator',
   progress: 'a run that can go on does',
+  blame: 'no worker is given up that was well',
 } as const;
 
 export type Invariant = keyof typeof INVARIANTS;

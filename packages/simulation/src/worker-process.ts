@@ -14,6 +14,8 @@ const FASTEST_START_MS = 5000;
 const SLOWEST_START_MS = 60_000;
 /** How long a checkpoint takes to write in the background. */
 const SLOWEST_SAVE_MS = 20_000;
+/** What it did not do or say may be held against it for so long after it stood still. */
+const TOUCHED_MS = 60_000;
 
 /** A worker's process: the protocol of `SimulatedWorker` with a network, time that work takes, and everything that can go wrong. */
 export class WorkerProcess implements WorkerEnd {
@@ -30,7 +32,10 @@ export class WorkerProcess implements WorkerEnd {
   /** Since then no message of it has arrived; undefined: they do. */
   #silentSinceMs: number | undefined;
   #connectedMs = 0;
+  /** When it last stood still, or nothing got through. */
+  #touchedMs = -Infinity;
   #lastEventMs = 0;
+  #slowMs = 0;
   #ring: SimulatedRing | undefined;
 
   constructor(world: Surroundings, workerId: string, hostName: string) {
@@ -60,6 +65,10 @@ export class WorkerProcess implements WorkerEnd {
 
   get isReachable(): boolean {
     return !this.isDead && !this.isHung && !this.#stalled.up && !this.#stalled.down;
+  }
+
+  get isTouched(): boolean {
+    return !this.isReachable || this.#world.time.nowMs - this.#touchedMs < TOUCHED_MS;
   }
 
   /** When its last message came, as of now. */
@@ -111,6 +120,14 @@ export class WorkerProcess implements WorkerEnd {
     this.#flush();
   }
 
+  /** For a while each of its steps takes so much longer: nothing is wrong with it. */
+  slowDown(byMs: number, durationMs: number): void {
+    this.#slowMs = byMs;
+    this.#world.time.after(durationMs, () => {
+      this.#slowMs = 0;
+    });
+  }
+
   fail(code: 'internal' | 'device_failed'): void {
     if (this.isDead || this.isHung) return;
     this.worker.fail(code);
@@ -142,6 +159,7 @@ export class WorkerProcess implements WorkerEnd {
     this.#fallSilent();
     this.#world.time.after(durationMs, () => {
       this.isHung = false;
+      this.#touchedMs = this.#world.time.nowMs;
       this.#heard();
       while (this.worker.inbox.length > 0 && !this.isDead) this.#receive(undefined);
       this.go();
@@ -163,6 +181,7 @@ export class WorkerProcess implements WorkerEnd {
     time.after(durationMs, () => {
       this.#stalled.up = false;
       this.#stalled.down = false;
+      this.#touchedMs = time.nowMs;
       this.#heard();
       const waiting = [...this.#waitingUp.splice(0), ...this.#waitingDown.splice(0)];
       for (const send of waiting) send();
@@ -202,7 +221,11 @@ export class WorkerProcess implements WorkerEnd {
     this.worker.receive();
     if (next?.kind === 'release') this.#ring = undefined;
     if (next?.kind === 'assign' && this.#ring !== undefined) this.#world.transferred(next, this.#ring);
-    this.go();
+    if (this.#slowMs === 0) this.go();
+    else {
+      this.#flush();
+      this.#world.time.after(this.#slowMs, () => this.go());
+    }
   }
 
   #join(assignment: Assignment): SimulatedRing {

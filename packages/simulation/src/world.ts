@@ -13,6 +13,8 @@ import { WorkerProcess } from './worker-process.js';
 
 /** The message of the failures that the simulation makes. All others with the code `internal` blame the coordinator. */
 const ENGINE_FAILURE = 'the engine failed';
+/** Why a coordinator gives up a worker of its own accord. */
+const GIVEN_UP = /^it (hung|sent no heartbeat|did not vote)/;
 /** A ring that has not formed by then will not. */
 const FORMATION_MS = 30_000;
 /** How long a standby waits for the lease of a coordinator that is gone. */
@@ -135,6 +137,7 @@ export class World implements Surroundings {
   appended(token: number, runId: string, record: RunRecord): void {
     const stored = this.store.append(token, runId, record);
     if (record.kind === 'committed') this.#checkQuorum(runId, record.entry.step, record.entry.generation);
+    if (record.kind === 'workerLost') this.#checkBlame(record.workerId, record.reason);
     if (record.kind === 'checkpointWritten') trim(stored);
     if (record.kind === 'failed' || record.kind === 'attemptFailed') {
       const { code, message } = record.failure;
@@ -158,6 +161,13 @@ export class World implements Surroundings {
       'quorum',
       `step ${step} of run ${runId} was committed in generation ${generation} when ${votes} of ${ring?.size ?? '?'} members had voted`,
     );
+  }
+
+  /** Whatever becomes of the coordinator and its clock, only workers to which something happened are given up. */
+  #checkBlame(workerId: string, reason: string): void {
+    const process = this.processes.get(workerId);
+    if (process === undefined || process.isTouched || !GIVEN_UP.test(reason)) return;
+    throw new Violation('blame', `worker ${workerId} was given up because ${reason}`);
   }
 
   newestCheckpoint(runId: string, notAfterStep: number): FoundCheckpoint {

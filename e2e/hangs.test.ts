@@ -1,5 +1,3 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Cluster } from './cluster.js';
 import { lossDifference, until, withSettings } from './weft.js';
@@ -18,15 +16,6 @@ const settings = withSettings({
   'engine.backend': 'javascript',
 });
 
-interface LogRecord {
-  readonly kind: string;
-  readonly newcomers?: readonly string[];
-  readonly workers?: readonly { readonly workerId: string }[];
-  readonly workerId?: string;
-  readonly step?: number;
-  readonly reason?: string;
-}
-
 describe('a process that is stopped and goes on later', () => {
   it('is named with what it did last, left out while it hangs, and joins again with the state of the others', async () => {
     cluster.coordinator();
@@ -35,13 +24,7 @@ describe('a process that is stopped and goes on later', () => {
     await cluster.worker();
     await cluster.ready(3);
     const runId = await cluster.launch(...settings);
-    const log = () => {
-      const text = readFileSync(join(cluster.home.runDirectory(runId), 'events.jsonl'), 'utf8');
-      return text
-        .split('\n')
-        .slice(0, -1)
-        .map((line) => (JSON.parse(line) as { record: LogRecord }).record);
-    };
+    const log = () => cluster.home.records(runId);
     await cluster.home.untilStep(runId, 3);
     stopped.process.kill('SIGSTOP');
     const members = () => log().findLast(({ kind }) => kind === 'assigned');

@@ -1,5 +1,3 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Cluster } from './cluster.js';
 import { lossDifference, until, withSettings } from './weft.js';
@@ -18,21 +16,8 @@ const settings = withSettings({
   'engine.backend': 'javascript',
 });
 
-interface LogRecord {
-  readonly kind: string;
-  readonly newcomers?: readonly string[];
-  readonly workers?: readonly unknown[];
-}
-
-function log(runId: string): LogRecord[] {
-  const lines = readFileSync(join(cluster.home.runDirectory(runId), 'events.jsonl'), 'utf8')
-    .split('\n')
-    .slice(0, -1);
-  return lines.map((line) => (JSON.parse(line) as { record: LogRecord }).record);
-}
-
-const assigned = (runId: string) => log(runId).filter(({ kind }) => kind === 'assigned');
-const lastStep = (runId: string) => cluster.home.metrics(runId).at(-1)?.step ?? 0;
+const assigned = (runId: string) => cluster.home.records(runId).filter(({ kind }) => kind === 'assigned');
+const lastStep = (runId: string) => cluster.home.lastStep(runId);
 
 async function untilMembers(runId: string, workers: number, newcomers: number): Promise<void> {
   await until(
@@ -73,18 +58,18 @@ describe('a run under way', () => {
     expect(cluster.home.lostWorkers(runId)).toHaveLength(1);
 
     await first.kill();
-    const before = log(runId).length;
+    const before = cluster.home.records(runId).length;
     cluster.coordinator();
     await until(
       () => 'the run to go on',
-      () => log(runId).length > before + 3,
+      () => cluster.home.records(runId).length > before + 3,
     );
     const step = lastStep(runId) + 1;
     await cluster.home.untilStep(runId, step);
     expect((await cluster.weft('stop', runId)).code).toBe(0);
     await cluster.untilStatus(runId, 'stopped');
 
-    const kinds = log(runId).map(({ kind }) => kind);
+    const kinds = cluster.home.records(runId).map(({ kind }) => kind);
     expect(kinds).toContain('continued');
     expect(kinds).not.toContain('resumed');
     const check = await cluster.weft('data', 'ledger', runId, '--check');

@@ -59,6 +59,7 @@ export interface LogRecord {
   readonly reason?: string;
   readonly workerId?: string;
   readonly workers?: readonly { readonly workerId: string }[];
+  readonly newcomers?: readonly string[];
 }
 
 /** A home of its own for a test, removed at the end. */

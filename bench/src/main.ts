@@ -1,7 +1,4 @@
 #!/usr/bin/env node
-// `npm run bench`: measures training steps; with a word before the options MoE layers (moe), the ring (all-reduce),
-// generation, how true a plan is (plan), or what looking costs (observability).
-import { WeftError } from '@weft/common';
 import type { Precision } from '@weft/config';
 import { benchAllReduce } from './all-reduce.js';
 import {
@@ -24,14 +21,11 @@ import { benchGeneration } from './generation.js';
 import { describeMachine, nativePrecisions } from './machine.js';
 import { benchMoe } from './moe/bench-moe.js';
 import { benchObservability } from './observability.js';
+// `npm run bench`: measures training steps; with a word before the options MoE layers (moe), the ring (all-reduce),
+// generation, how true a plan is (plan), or what looking costs (observability).
+import { runBench } from './run-bench.js';
 
-try {
-  process.exitCode = await bench(process.argv.slice(2));
-} catch (thrown) {
-  const error = WeftError.from(thrown);
-  console.error(error.hint === undefined ? error.message : `${error.message}\n${error.hint}`);
-  process.exitCode = 1;
-}
+await runBench(bench);
 
 async function bench(words: readonly string[]): Promise<number> {
   if (words[0] === 'moe') {

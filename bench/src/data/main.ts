@@ -1,5 +1,4 @@
 #!/usr/bin/env node
-// `npm run bench:data`: how fast data are indexed and loaded, beside the bars, and beside Python's WebDataset and DataLoader.
 import { access, mkdtemp, rm } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,6 +9,8 @@ import { CandidateProcesses, type Command } from '../candidate-processes.js';
 import { describeMachine, machineSentence, onOwnCores } from '../machine.js';
 import { peerScript, processScript } from '../programs.js';
 import { formatTable } from '../render.js';
+// `npm run bench:data`: how fast data are indexed and loaded, beside the bars, and beside Python's WebDataset and DataLoader.
+import { runBench } from '../run-bench.js';
 import { writeLines, writePictures, writeTokenizer } from './data-sets.js';
 import type { LoaderBench, LoaderRound } from './loader-process.js';
 import { benchFolders, dataSettings } from './settings.js';
@@ -41,13 +42,7 @@ interface Result {
   readonly holds: boolean;
 }
 
-try {
-  process.exitCode = await main();
-} catch (thrown) {
-  const { message, hint } = WeftError.from(thrown);
-  console.error(hint === undefined ? message : `${message}\n${hint}`);
-  process.exitCode = 1;
-}
+await runBench(main);
 
 async function main(): Promise<number> {
   const { values } = parseArgs({
